@@ -1,0 +1,88 @@
+"""xrt: an XR-Transformer that tags text with the right few labels out of thousands to millions.
+
+The floors, lowest first; each imports only what is above it in this list (an import-linter contract
+in pyproject.toml enforces it):
+
+    errors        what can go wrong, in kinds
+    progress      how long work reports where it stands
+    threads       blocks of numba work on a thread pool
+    atomic        files and folders that are either whole or absent
+    sparse        CSR primitives: the one form of X, Y and scores
+    hybrid        feature rows in two blocks, [sparse | dense]
+    data/         corpus, label table, readers and writers, splits, the demo catalogue
+    metrics/      P@k, nDCG@k, PSP@k ...; propensities; tables by attribute
+    features/     text -> X (TF-IDF); PIFA and label text -> Z
+    tree/         balanced k-means, the label tree, candidates, scores along a path
+    linear/       one-vs-rest on candidate rows
+    encoder/      the transformer: batches, heads, loss, matcher, training level by level
+    ranker        every level of the tree on [TF-IDF ; embedding]
+    search/       FAISS shortlist, beam search, neighbours, fusion, calibration
+    artifact      the saved folder: manifest, hashes, no pickle
+    stages        steps whose outputs are kept and skipped when nothing changed
+    predict       `Predictor`: load a folder, tag texts
+    pipeline      the stages of a training run, in order
+    estimators    `XRLinear`, `XRTransformer` in scikit-learn's conventions
+    evaluate      a saved model against a labelled file
+    report        the run as one page
+    applications/ attributes, query intent, audit: the worked uses
+    config, cli   hydra and the command line stop here
+
+`import xrt` is quick: it loads neither torch nor numba; the names below arrive when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from xrt.data.corpus import Corpus as Corpus
+    from xrt.data.corpus import LabelTable as LabelTable
+    from xrt.data.formats import read_corpus as read_corpus
+    from xrt.data.formats import write_corpus as write_corpus
+    from xrt.errors import XrtError as XrtError
+    from xrt.estimators import XRLinear as XRLinear
+    from xrt.estimators import XRTransformer as XRTransformer
+    from xrt.metrics.ranking import evaluate_ranking as evaluate_ranking
+    from xrt.predict import Predictor as Predictor
+    from xrt.predict import Suggestion as Suggestion
+
+_HOMES = {
+    "Corpus": "xrt.data.corpus",
+    "LabelTable": "xrt.data.corpus",
+    "Predictor": "xrt.predict",
+    "Suggestion": "xrt.predict",
+    "XRLinear": "xrt.estimators",
+    "XRTransformer": "xrt.estimators",
+    "XrtError": "xrt.errors",
+    "evaluate_ranking": "xrt.metrics.ranking",
+    "read_corpus": "xrt.data.formats",
+    "write_corpus": "xrt.data.formats",
+}
+
+__all__ = [
+    "Corpus",
+    "LabelTable",
+    "Predictor",
+    "Suggestion",
+    "XRLinear",
+    "XRTransformer",
+    "XrtError",
+    "__version__",
+    "evaluate_ranking",
+    "read_corpus",
+    "write_corpus",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xrt' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOMES))
