@@ -1,0 +1,160 @@
+"""CSR primitives: the one representation of X, Y, scores and candidates inside xrt.
+
+N rows, M columns. A matrix is a `csr_array` of float32 with sorted int32 (or, when too large, int64)
+indices and no duplicates; an absent entry means 0.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numba import njit
+
+from xrt.atomic import save_array, write_json
+from xrt.errors import ArtifactError, DataError
+
+
+def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
+    """Bring any two-dimensional matrix, sparse or dense, to the form used inside xrt.
+
+    Raises DataError when it is not two-dimensional, not numeric, or holds NaN or an infinity.
+    """
+    try:
+        csr = sp.csr_array(matrix)
+        if csr.dtype != np.float32:
+            csr = csr.astype(np.float32)
+    except (TypeError, ValueError) as err:
+        raise DataError(f"{what}: not a numeric matrix ({err}); pass a scipy sparse or numpy array") from err
+    if csr.ndim != 2:
+        raise DataError(f"{what}: {csr.ndim} dimension(s) where 2 are needed (rows, columns)")
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    if not np.isfinite(csr.data).all():
+        position = int(np.flatnonzero(~np.isfinite(csr.data))[0])
+        row = int(np.searchsorted(csr.indptr, position, side="right")) - 1
+        value, column = csr.data[position], int(csr.indices[position])
+        raise DataError(f"{what}: value {value} at row {row}, column {column}; remove or replace it")
+    return _narrow_indices(csr)
+
+
+def _narrow_indices(csr: sp.csr_array) -> sp.csr_array:
+    """int32 indices where they fit; int64 only where nonzeros or columns exceed 2^31."""
+    fits = csr.nnz < 2**31 - 1 and csr.shape[1] < 2**31 - 1
+    dtype = np.int32 if fits else np.int64
+    if csr.indices.dtype == dtype and csr.indptr.dtype == dtype:
+        return csr
+    parts = (csr.data, csr.indices.astype(dtype), csr.indptr.astype(dtype))
+    return sp.csr_array(parts, shape=csr.shape)
+
+
+def normalize_rows(X_NM: sp.csr_array, norm: str = "l2") -> sp.csr_array:
+    """Scale each row to length 1 (`l2`) or to absolute sum 1 (`l1`); rows of zeros stay as they are."""
+    if norm not in ("l1", "l2"):
+        raise DataError(f"norm {norm!r} is unknown; choose 'l1' or 'l2'")
+    rows = np.repeat(np.arange(X_NM.shape[0]), np.diff(X_NM.indptr))
+    weights = X_NM.data.astype(np.float64)
+    sums = np.bincount(rows, np.abs(weights) if norm == "l1" else weights**2, X_NM.shape[0])
+    lengths = sums if norm == "l1" else np.sqrt(sums)
+    lengths[lengths == 0] = 1.0
+    data = (weights / lengths[rows]).astype(np.float32)
+    return sp.csr_array((data, X_NM.indices, X_NM.indptr), shape=X_NM.shape)
+
+
+def binarize(X_NM: sp.csr_array) -> sp.csr_array:
+    """The pattern of a matrix: 1 where an entry is not 0, and no stored zeros."""
+    keep = X_NM.data != 0
+    if keep.all():
+        ones = np.ones(X_NM.nnz, np.float32)
+        return sp.csr_array((ones, X_NM.indices, X_NM.indptr), shape=X_NM.shape)
+    rows = np.repeat(np.arange(X_NM.shape[0]), np.diff(X_NM.indptr))[keep]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=X_NM.shape[0]))])
+    ones = np.ones(int(keep.sum()), np.float32)
+    return _narrow_indices(sp.csr_array((ones, X_NM.indices[keep], indptr), shape=X_NM.shape))
+
+
+def top_k_rows(scores_NM: sp.csr_array, k: int) -> sp.csr_array:
+    """The `k` highest stored entries of each row; among equals the lower column comes first.
+
+    The result has sorted column indices; use `ranked_columns` for the order of the scores.
+    """
+    if k < 1:
+        raise DataError(f"k = {k}: at least 1 is needed")
+    if not scores_NM.has_sorted_indices:
+        scores_NM = scores_NM.sorted_indices()
+    counts = np.minimum(np.diff(scores_NM.indptr), k)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(scores_NM.indptr.dtype)
+    indices = np.empty(indptr[-1], scores_NM.indices.dtype)
+    data = np.empty(indptr[-1], np.float32)
+    _top_k(scores_NM.indptr, scores_NM.indices, scores_NM.data, indptr, indices, data)
+    return sp.csr_array((data, indices, indptr), shape=scores_NM.shape)
+
+
+@njit(nogil=True, cache=True)
+def _top_k(in_ptr, in_indices, in_data, out_ptr, out_indices, out_data):  # type: ignore[no-untyped-def]
+    for row in range(len(in_ptr) - 1):
+        lo, hi = in_ptr[row], in_ptr[row + 1]
+        k = out_ptr[row + 1] - out_ptr[row]
+        if k == hi - lo:
+            kept = np.arange(hi - lo)
+        else:
+            kept = np.sort(np.argsort(-in_data[lo:hi], kind="mergesort")[:k])
+        for j in range(k):
+            out_indices[out_ptr[row] + j] = in_indices[lo + kept[j]]
+            out_data[out_ptr[row] + j] = in_data[lo + kept[j]]
+
+
+def ranked_columns(scores_NM: sp.csr_array, k: int) -> np.ndarray:
+    """Columns of the `k` best entries of each row, best first, padded with -1: int64 (N, k)."""
+    ranked_NK = np.full((scores_NM.shape[0], k), -1, np.int64)
+    if not scores_NM.has_sorted_indices:
+        scores_NM = scores_NM.sorted_indices()
+    _rank(scores_NM.indptr, scores_NM.indices, scores_NM.data, ranked_NK)
+    return ranked_NK
+
+
+@njit(nogil=True, cache=True)
+def _rank(indptr, indices, data, ranked_NK):  # type: ignore[no-untyped-def]
+    k = ranked_NK.shape[1]
+    for row in range(len(indptr) - 1):
+        lo, hi = indptr[row], indptr[row + 1]
+        order = np.argsort(-data[lo:hi], kind="mergesort")
+        for j in range(min(k, hi - lo)):
+            ranked_NK[row, j] = indices[lo + order[j]]
+
+
+def widen(X_NM: sp.csr_array, num_columns: int) -> sp.csr_array:
+    """The same matrix with empty columns added at the end up to `num_columns`."""
+    if X_NM.shape[1] > num_columns:
+        raise DataError(f"{X_NM.shape[1]} columns do not fit in {num_columns}")
+    return sp.csr_array((X_NM.data, X_NM.indices, X_NM.indptr), shape=(X_NM.shape[0], num_columns))
+
+
+def save_csr(folder: Path, name: str, X_NM: sp.csr_array) -> None:
+    """Write the matrix as three npy arrays and a shape file, to be memory-mapped by `load_csr`."""
+    for part in ("indptr", "indices", "data"):
+        save_array(folder / f"{name}.{part}.npy", getattr(X_NM, part))
+    write_json(folder / f"{name}.shape.json", {"shape": [int(n) for n in X_NM.shape]})
+
+
+def load_csr(folder: Path, name: str, mmap: bool = True) -> sp.csr_array:
+    """Read what `save_csr` wrote. Raises ArtifactError when the parts do not make a matrix."""
+    try:
+        shape = tuple(json.loads((folder / f"{name}.shape.json").read_text())["shape"])
+        data, indices, indptr = (
+            np.load(folder / f"{name}.{part}.npy", mmap_mode="r" if mmap else None, allow_pickle=False)
+            for part in ("data", "indices", "indptr")
+        )
+    except (OSError, ValueError, KeyError) as err:
+        raise ArtifactError(f"{folder / name}: unreadable matrix ({err}); restore or retrain") from err
+    if len(shape) != 2 or len(indptr) != shape[0] + 1 or len(indices) != len(data):
+        raise ArtifactError(f"{folder / name}: parts of a matrix do not fit together; restore or retrain")
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+        raise ArtifactError(f"{folder / name}: row pointers are not increasing; restore or retrain")
+    if len(indices) and (indices.min() < 0 or indices.max() >= shape[1]):
+        raise ArtifactError(f"{folder / name}: a column lies outside 0..{shape[1] - 1}; restore or retrain")
+    matrix = sp.csr_array(shape, dtype=data.dtype)
+    matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
+    return matrix

@@ -1,0 +1,143 @@
+"""The hierarchical label tree: a chain of cluster matrices C_1 .. C_T.
+
+K_t nodes at level t, counted from 0 below the root; the nodes of the last level are the L labels.
+`parents[t][node]` is the node's parent at level t - 1; at level 0 it is 0, the root.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.atomic import save_array, write_json
+from xrt.errors import ArtifactError, DataError
+from xrt.sparse import as_csr
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTree:
+    """A tree whose leaves, all at the same depth, are the labels in label order."""
+
+    parents: tuple[np.ndarray, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parents or not len(self.parents[-1]):
+            raise DataError("a label tree needs at least one level and one label")
+        num_above = 1
+        for t, parents in enumerate(self.parents):
+            if parents.ndim != 1 or parents.dtype != np.int32:
+                raise DataError(f"level {t} of the tree: parents must be a row of int32")
+            if len(parents) and (parents.min() < 0 or parents.max() >= num_above):
+                low, high = parents.min(), parents.max()
+                raise DataError(f"level {t} of the tree: parents {low}..{high}, but {num_above} nodes above")
+            num_above = len(parents)
+
+    @property
+    def depth(self) -> int:
+        """Number of levels below the root, T."""
+        return len(self.parents)
+
+    @property
+    def num_labels(self) -> int:
+        """Number of labels, L: the nodes of the last level."""
+        return len(self.parents[-1])
+
+    def num_nodes(self, t: int) -> int:
+        """Number of nodes at level t, K_t; `t = -1` is the root's level with its single node."""
+        return 1 if t == -1 else len(self.parents[t])
+
+    @cached_property
+    def _children(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        tables = []
+        for t, parents in enumerate(self.parents):
+            order = np.argsort(parents, kind="stable").astype(np.int32)
+            counts = np.bincount(parents, minlength=self.num_nodes(t - 1))
+            tables.append((np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), order))
+        return tables
+
+    def children(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Level-t children of each node above: `indices[indptr[p]:indptr[p + 1]]` for parent p, ascending."""
+        return self._children[t]
+
+    def cluster_matrix(self, t: int) -> sp.csr_array:
+        """C_t of shape (K_t, K_{t-1}): 1 where the row's node is a child of the column's."""
+        parents = self.parents[t]
+        ones = np.ones(len(parents), np.float32)
+        indptr = np.arange(len(parents) + 1, dtype=np.int32)
+        return sp.csr_array((ones, parents, indptr), shape=(len(parents), self.num_nodes(t - 1)))
+
+    def level_targets(self, Y_NL: sp.csr_array) -> list[sp.csr_array]:
+        """Targets Y_t of each level, (N, K_t): how much label weight of a row lies below a node.
+
+        Y_T = Y and Y_{t-1} = Y_t C_t.
+        """
+        if Y_NL.shape[1] != self.num_labels:
+            raise DataError(f"Y has {Y_NL.shape[1]} labels, the tree {self.num_labels}")
+        targets = [as_csr(Y_NL, "Y")]
+        for t in range(self.depth - 1, 0, -1):
+            targets.append(as_csr(targets[-1] @ self.cluster_matrix(t), "Y"))
+        return targets[::-1]
+
+    def labels_below(self, t: int) -> np.ndarray:
+        """The level-t node above each label: int32 (L,)."""
+        nodes = np.arange(self.num_labels, dtype=np.int32)
+        for level in range(self.depth - 1, t, -1):
+            nodes = self.parents[level][nodes]
+        return nodes
+
+    def describe(self) -> str:
+        """Nodes of each level, such as `16-256-3956`."""
+        return "-".join(str(len(parents)) for parents in self.parents)
+
+    @classmethod
+    def flat(cls, num_labels: int) -> "LabelTree":
+        """All labels right under the root: plain one-vs-rest."""
+        return cls((np.zeros(num_labels, np.int32),))
+
+    @classmethod
+    def from_clusters(cls, leaf_of_label: np.ndarray, parents_above: Sequence[np.ndarray]) -> "LabelTree":
+        """Join the cluster of each label with the parents of those clusters, coarse to fine."""
+        levels = [*parents_above, leaf_of_label]
+        return cls(tuple(np.ascontiguousarray(level, np.int32) for level in levels))
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[Sequence[str]]) -> "LabelTree":
+        """A tree the user gives: for each label the names of its ancestors, coarse to fine.
+
+        Labels may lie at different depths; a short path is continued by a chain of single nodes, so that
+        every label ends at the same level. A label without ancestors hangs under a node of its own.
+        """
+        depth = max((len(path) for path in paths), default=0)
+        padded = [
+            (*path, *(f"\0only label {label}" for _ in range(depth - len(path))))
+            for label, path in enumerate(paths)
+        ]
+        above: dict[tuple[str, ...], int] = {(): 0}
+        parents: list[np.ndarray] = []
+        for level in range(1, depth + 1):
+            here = dict.fromkeys(path[:level] for path in padded)
+            nodes = {prefix: node for node, prefix in enumerate(here)}
+            parents.append(np.array([above[prefix[:-1]] for prefix in nodes], np.int32))
+            above = nodes
+        return cls.from_clusters(np.array([above[path] for path in padded], np.int32), parents)
+
+    def save(self, folder: Path) -> None:
+        """Write the tree into a folder: one npy array a level."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for t, parents in enumerate(self.parents):
+            save_array(folder / f"parents.{t}.npy", parents)
+        write_json(folder / "tree.json", {"depth": self.depth, "nodes": [len(p) for p in self.parents]})
+
+    @classmethod
+    def load(cls, folder: Path) -> "LabelTree":
+        """Read what `save` wrote. Raises ArtifactError when it is not a tree."""
+        try:
+            depth = int(json.loads((folder / "tree.json").read_text())["depth"])
+            levels = [np.load(folder / f"parents.{t}.npy", allow_pickle=False) for t in range(depth)]
+            return cls(tuple(levels))
+        except (OSError, ValueError, KeyError) as err:
+            raise ArtifactError(f"{folder}: unreadable label tree ({err}); restore or retrain") from err
