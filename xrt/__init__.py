@@ -7,6 +7,9 @@ in pyproject.toml enforces it):
     progress      how long work reports where it stands
     threads       blocks of numba work on a thread pool
     atomic        files and folders that are either whole or absent
+    hashing       content hashes that are the same everywhere
+    reading       files nobody vouches for, checked before use
+    inventory     what lies in a folder: sizes and SHA-256
     sparse        CSR primitives: the one form of X, Y and scores
     hybrid        feature rows in two blocks, [sparse | dense]
     data/         corpus, label table, readers and writers, splits, the demo catalogue
