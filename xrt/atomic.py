@@ -1,9 +1,9 @@
 """Files and folders that appear whole or not at all.
 
-Everything is written to a temporary neighbour of its target (same folder, so the same filesystem),
-flushed to disk, and renamed over the target. A crash, an exception or a full disk leaves the old
-content as it was. Temporary names (`.tmp-HOST-PID-RANDOM-NAME`) carry the process id, so the leftovers of
-a killed process are recognised and removed by the next writer of the same target.
+Everything is written to a temporary neighbour of its target (same folder, so the same
+filesystem), flushed to disk, and renamed over the target. A crash, an exception or a full disk
+leaves the old content as it was. Temporary names (`.tmp-HOST-PID-RANDOM-NAME`) carry the process
+id, so the next writer of the same target recognises and removes the leftovers of a killed process.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON with keys in their given order; NaN and infinity are refused."""
+    """Write `value` as indented JSON, keys in their given order; NaN and infinity are refused."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
@@ -109,7 +109,7 @@ def recover_folder(path: str | Path) -> None:
 
 
 def sweep_stale(path: str | Path) -> None:
-    """Remove temporary files and folders of `path` whose process no longer lives on this machine."""
+    """Remove temporary files and folders of `path` whose process on this machine is dead."""
     target = Path(path)
     for leftover in [*_leftovers(target, "tmp"), *_leftovers(target, "old")]:
         if leftover.is_dir() and not leftover.is_symlink():

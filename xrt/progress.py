@@ -1,7 +1,7 @@
 """Progress of long steps, told through one small interface.
 
-Library functions take `progress: Progress | None = None` and never print. A step calls `start` once,
-`advance` as work gets done, `finish` at the end; steps may follow each other on one object.
+Library functions take `progress: Progress | None = None` and never print. A step calls `start`
+once, `advance` as work gets done, `finish` at the end; steps may follow each other on one object.
 """
 
 import os
@@ -47,8 +47,8 @@ class SilentProgress:
 class RichProgress:
     """A bar with ETA on a terminal, plain lines about every 10 seconds elsewhere.
 
-    `stream` defaults to stderr, so that results on stdout stay clean. `interval_seconds` is the pause
-    between plain lines. With NO_COLOR set (to anything but the empty string) nothing is coloured.
+    `stream` defaults to stderr, so that results on stdout stay clean. `interval_seconds` is the
+    pause between plain lines. With NO_COLOR set (not to the empty string) nothing is coloured.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class _Bar:
         self._bar.start()
 
     def advance(self, n: int, figures: dict[str, float]) -> None:
-        fields = {"figures": format_figures(figures)} if figures else {}
+        fields: dict[str, Any] = {"figures": format_figures(figures)} if figures else {}
         self._bar.update(self._task, advance=n, **fields)
 
     def finish(self) -> None:

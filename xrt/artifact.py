@@ -1,0 +1,201 @@
+"""The saved model: a folder whose `manifest.json` vouches for every other file in it.
+
+    manifest.json    format, versions, kind, metrics, configuration, size and sha256 of each file
+    README.md, label table, vocabulary, tree, ranker arrays, encoder/ ...
+
+Opening checks, in this order: the manifest (its size, its format version, its own checksum), the
+set of names, the sizes, the hashes. Only then does anybody parse a file. Hashes prove that the
+folder is what was written; only a digest that came another way (`expect`) proves who wrote it.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from xrt import __version__
+from xrt.atomic import atomic_folder, write_bytes
+from xrt.errors import ArtifactError
+from xrt.hashing import plain
+from xrt.inventory import (
+    FileRecord,
+    check_inventory,
+    records_from_json,
+    records_to_json,
+    take_inventory,
+)
+from xrt.reading import parse_json_bounded, read_bytes_bounded
+
+FORMAT = "xrt-model"
+FORMAT_VERSION = 1
+KINDS = ("linear", "transformer")
+MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 4 << 20
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba", "faiss-cpu", "torch", "transformers")
+_OWN_KEYS = ("format", "format_version", "versions", "files", "checksum")
+_RESTORE = "copy the model again from where it came, or train it anew"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """An opened model folder. `digest` is the SHA-256 of the manifest: it names this very model."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    files: dict[str, FileRecord]
+    digest: str
+
+    @property
+    def kind(self) -> str:
+        """`linear` or `transformer`."""
+        return str(self.manifest["kind"])
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all files together."""
+        return sum(record.size for record in self.files.values())
+
+    def has(self, name: str) -> bool:
+        """True when the model has the file `name`, or files in a folder `name`."""
+        return name in self.files or any(file.startswith(f"{name}/") for file in self.files)
+
+    def path(self, name: str) -> Path:
+        """The path of a file or folder of the model.
+
+        Raises:
+            ArtifactError: the model has none of that name.
+        """
+        if not self.has(name):
+            raise ArtifactError(f"{self.folder}: this {self.kind} model has no {name}; {_RESTORE}")
+        return self.folder / name
+
+
+def write_artifact(
+    folder: str | Path, write: Callable[[Path], None], manifest: Mapping[str, Any]
+) -> Artifact:
+    """Save a model: `write` fills a temporary folder, which gets its manifest and becomes `folder`.
+
+    `manifest` holds JSON values: `kind` ("linear" or "transformer"), `metrics`, `configuration`,
+    and what else the model wants to tell; format, versions and files are added here. An existing
+    folder is replaced only when it is a model, or empty.
+
+    Raises:
+        ArtifactError: `folder` exists and is something else.
+        ConfigError: a value in `manifest` is not JSON.
+    """
+    target = Path(folder)
+    refuse_to_overwrite(target)
+    if manifest.get("kind") not in KINDS:
+        raise ArtifactError(f"kind {manifest.get('kind')!r} of a model; it must be one of {KINDS}")
+    if taken := [key for key in _OWN_KEYS if key in manifest]:
+        raise ArtifactError(f"manifest keys {taken} are written by xrt; choose other names")
+    head = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "kind": manifest["kind"],
+        "versions": library_versions(),
+        "metrics": {},
+        "configuration": {},
+    }
+    content = {**head, **plain(manifest, "manifest")}
+    with atomic_folder(target) as temporary:
+        write(temporary)
+        content["files"] = records_to_json(take_inventory(temporary, leave_out=[MANIFEST]))
+        write_bytes(temporary / MANIFEST, _render(content))
+    return open_artifact(target, verify="sizes")
+
+
+def open_artifact(
+    folder: str | Path, verify: bool | str = True, expect: str | None = None
+) -> Artifact:
+    """Check a saved model and open it.
+
+    `verify="sizes"` skips the hashes (for very large models on a disk one trusts; altered bytes
+    then go unnoticed). `expect` is the digest the model must have.
+
+    Raises:
+        ArtifactError: no model, another format version, or any file missing, altered, added or
+            linked; the message names the file and what to do.
+    """
+    if verify not in (True, "hashes", "sizes"):
+        raise ArtifactError(f"verify={verify!r} is unknown; choose True or 'sizes'")
+    root = Path(folder)
+    path = root / MANIFEST
+    if not path.is_file():
+        what = "has no manifest.json" if root.is_dir() else "does not exist"
+        raise ArtifactError(f"{root}: {what}; give the folder of a saved model")
+    if path.is_symlink():
+        raise ArtifactError(f"{path}: is a link; copy the real file (cp -L) to its place")
+    data = read_bytes_bounded(path, MAX_MANIFEST_BYTES)
+    manifest = _checked_manifest(data, path)
+    digest = hashlib.sha256(data).hexdigest()
+    if expect is not None and digest != expect.lower():
+        raise ArtifactError(f"{root}: is model {digest}, not {expect} as expected; {_RESTORE}")
+    files = records_from_json(manifest["files"], path)
+    faults = check_inventory(root, files, hashes=verify != "sizes", leave_out=[MANIFEST])
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ArtifactError(f"{root}: {faults[0]}{more}; {_RESTORE}")
+    return Artifact(folder=root, manifest=manifest, files=files, digest=digest)
+
+
+def refuse_to_overwrite(folder: str | Path) -> None:
+    """Raise ArtifactError when saving to `folder` would destroy something that is not a model."""
+    target = Path(folder)
+    if target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir())):
+        return
+    if target.exists() or target.is_symlink():
+        raise ArtifactError(f"{target}: exists and is not a saved model; choose another folder")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python, xrt and the libraries of a model, where installed; imports none."""
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    versions = {"xrt": __version__, "python": python}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _render(content: Mapping[str, Any]) -> bytes:
+    """The one byte form of a manifest: its checksum covers all the rest, so no byte can change."""
+    body = json.dumps(content, ensure_ascii=True, indent=2, allow_nan=False)
+    checksum = hashlib.sha256(body.encode("ascii")).hexdigest()
+    whole = {**content, "checksum": checksum}
+    return (json.dumps(whole, ensure_ascii=True, indent=2, allow_nan=False) + "\n").encode("ascii")
+
+
+def _checked_manifest(data: bytes, path: Path) -> dict[str, Any]:
+    manifest = parse_json_bounded(data, path)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ArtifactError(f"{path}: not the manifest of an xrt model; give a model's folder")
+    version = manifest.get("format_version")
+    if type(version) is int and version > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: format version {version}, but this xrt reads {FORMAT_VERSION}; "
+            f"update xrt (the model was written by {_writer(manifest)})"
+        )
+    if type(version) is int and version < FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path}: format version {version}, but this xrt reads {FORMAT_VERSION}; "
+            f"train the model anew, or use the version that wrote it ({_writer(manifest)})"
+        )
+    content = {key: value for key, value in manifest.items() if key != "checksum"}
+    if version != FORMAT_VERSION or _render(content) != data:
+        raise ArtifactError(f"{path}: has been altered (its checksum differs); {_RESTORE}")
+    if manifest.get("kind") not in KINDS:
+        raise ArtifactError(f"{path}: unknown kind {manifest.get('kind')!r} of model; {_RESTORE}")
+    return manifest
+
+
+def _writer(manifest: Mapping[str, Any]) -> str:
+    versions = manifest.get("versions")
+    version = versions.get("xrt") if isinstance(versions, dict) else None
+    return f"xrt {str(version)[:20]}" if version else "an unknown version of xrt"
