@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from xrt import __version__
-from xrt.atomic import atomic_folder, write_bytes
+from xrt.atomic import atomic_folder, sha256_of, write_bytes
 from xrt.errors import ArtifactError
 from xrt.hashing import plain
 from xrt.inventory import (
@@ -34,6 +34,7 @@ FORMAT = "xrt-model"
 FORMAT_VERSION = 1
 KINDS = ("linear", "transformer")
 MANIFEST = "manifest.json"
+CARD = "README.md"
 MAX_MANIFEST_BYTES = 4 << 20
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba", "faiss-cpu", "torch", "transformers")
 _OWN_KEYS = ("format", "format_version", "versions", "files", "checksum")
@@ -139,8 +140,27 @@ def open_artifact(
     faults = check_inventory(root, files, hashes=verify != "sizes", leave_out=[MANIFEST])
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise ArtifactError(f"{root}: {faults[0]}{more}; {_RESTORE}")
+        own_edit = "; if that was your own edit, accept_card(folder) makes it part of the model"
+        hint = own_edit if faults[0].startswith(CARD) else ""
+        raise ArtifactError(f"{root}: {faults[0]}{more}; {_RESTORE}{hint}")
     return Artifact(folder=root, manifest=manifest, files=files, digest=digest)
+
+
+def accept_card(folder: str | Path) -> Artifact:
+    """Take README.md as its owner edited it (a licence, say) into the manifest; nothing else.
+
+    Raises:
+        ArtifactError: any other file differs from the manifest.
+    """
+    root = Path(folder)
+    manifest = _checked_manifest(read_bytes_bounded(root / MANIFEST, MAX_MANIFEST_BYTES), root)
+    card = FileRecord(size=(root / CARD).stat().st_size, sha256=sha256_of(root / CARD))
+    files = {**records_from_json(manifest["files"], root), CARD: card}
+    if faults := check_inventory(root, files, hashes=True, leave_out=[MANIFEST]):
+        raise ArtifactError(f"{root}: {faults[0]}; {_RESTORE}")
+    content = {key: value for key, value in manifest.items() if key != "checksum"}
+    write_bytes(root / MANIFEST, _render({**content, "files": records_to_json(files)}))
+    return open_artifact(root, verify="sizes")
 
 
 def refuse_to_overwrite(folder: str | Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xrt.artifact import FORMAT_VERSION, open_artifact, write_artifact
+from xrt.artifact import FORMAT_VERSION, accept_card, open_artifact, write_artifact
 from xrt.atomic import save_array, write_text
 from xrt.errors import ArtifactError, ConfigError
 from xrt.reading import check_csr, load_array, read_json_bounded
@@ -117,6 +117,16 @@ def test_an_altered_file_is_named(saved: Path) -> None:
     message = refused(saved, r"labels\.tsv has been altered \(its sha256 differs\)")
     assert "copy the model again" in message
     assert open_artifact(saved, verify="sizes").kind == "linear"
+
+
+def test_an_edited_card_is_refused_until_its_owner_accepts_it(saved: Path) -> None:
+    (saved / "README.md").write_text("license: cc0-1.0\n# a model\n")
+    refused(saved, r"README\.md has 29 bytes instead of 10; .* accept_card\(folder\)")
+    accept_card(saved)
+    assert "README.md" in open_artifact(saved).files
+    (saved / "labels.tsv").write_text("0\tchargers\n1\tlambs\n")
+    with pytest.raises(ArtifactError, match=r"labels\.tsv has been altered"):
+        accept_card(saved)
 
 
 MUTATIONS: dict[str, tuple[Callable[[Path], object], str]] = {

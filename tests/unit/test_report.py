@@ -1,0 +1,140 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xrt.report import Table, bar_chart, line_chart, metrics_table, write_report
+
+HOSTILE = "<script>alert('x')</script> \"&\" $x^2$ \x00"
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text; complains about tags that do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def full_report(path: Path) -> str:
+    losses = np.exp(-np.arange(5000) / 900)
+    charts = [
+        bar_chart("P@1 by label frequency", ["1-2", "3-9", "10+"], {"ours": [0.1, 0.3, np.nan],
+                  HOSTILE: [0.1, 0.2, 0.5]}, y_label="P@1"),
+        line_chart("training loss", {"level 1": (range(5000), losses), "2": ([1], [0.5])}, "step"),
+    ]  # fmt: skip
+    table = metrics_table({"XR-Transformer": {"P@1": 0.71, "R@10": 0.5}, HOSTILE: {"P@1": 0.69}})
+    settings = {"seed": 0, "tree": {"branching": 16, "empty": {}}, "note": HOSTILE}
+    write_report(path, f"run {HOSTILE}", [table], charts, settings)
+    return path.read_text()
+
+
+def test_the_page_is_self_contained_small_and_has_no_script(tmp_path: Path) -> None:
+    text = full_report(tmp_path / "report.html")
+    page = Page(text)
+    assert len(text.encode()) < 100_000
+    assert "://" not in text
+    assert page.tags.count("svg") == 2
+    assert not {"script", "link", "img", "iframe", "object", "metadata"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    references = [value for name, value in page.attributes if name in ("href", "src")]
+    assert all(value.startswith("#") for value in references)
+    assert "default-src 'none'" in dict(page.attributes).get("content", "") + text
+    assert "prefers-color-scheme" in text or "color-scheme: light dark" in text
+    assert "@media print" in text
+
+
+def test_values_appear_escaped_and_whole(tmp_path: Path) -> None:
+    text = full_report(tmp_path / "report.html")
+    page = Page(text)
+    shown = " ".join(page.texts)
+    assert (
+        shown.count("<script>alert('x')</script>") >= 4
+    )  # title, heading, column, legend, setting
+    assert "$x^2$" in shown
+    assert {"0.7100", "0.6900", "0.5000", "tree.branching", "16"} <= set(page.texts)
+
+
+def test_the_same_report_has_the_same_bytes(tmp_path: Path) -> None:
+    assert full_report(tmp_path / "a.html") == full_report(tmp_path / "b.html")
+
+
+def test_charts_keep_text_as_text_and_take_the_colour_of_the_page() -> None:
+    svg = bar_chart("title", ["rare", "common"], {"a": [1, 2]}, y_label="P@5")
+    assert svg.startswith('<svg role="img" aria-label="title"')
+    assert re.search(r"<text [^>]*>common</text>", svg)
+    assert "currentColor" in svg
+    assert "#010203" not in svg
+    assert "#000000" not in svg
+
+
+def test_long_series_are_thinned_but_keep_their_ends() -> None:
+    steps = np.arange(1_000_000)
+    svg = line_chart("loss", {"a": (steps, steps)})
+    assert len(svg) < 30_000
+    short = line_chart("loss", {"a": ([0, 999_999], [0, 999_999])})
+    ticks = r"<text [^>]*>([^<]*)</text>"
+    assert re.findall(ticks, svg) == re.findall(ticks, short)
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
+    rows = [[f"label {i}", i] for i in range(1000)]
+    table = Table(title="labels", columns=["label", "count"], rows=rows, note="By name.")
+    text = write_report(tmp_path / "r.html", "r", [table]).read_text()
+    assert "By name. The first 200 of 1000 rows." in text
+    assert "label 199<" in text
+    assert "label 200<" not in text
+
+
+def test_a_page_over_the_limit_loses_rows_then_charts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables = [
+        Table(title="t", columns=["a"] * 9, rows=[["x" * 400] * 9 for _ in range(300)]),
+        Table(title="u", columns=["a"], rows=[["last"]]),
+    ]
+    plots = [f"<svg>{i}{'y' * 150_000}</svg>" for i in range(3)]
+    text = write_report(tmp_path / "r.html", "r", tables, plots).read_text()
+    assert len(text.encode()) <= 300 * 1024
+    assert "The first 10 of 300 rows." in text
+    assert "x" * 299 + "…" in text
+    assert "last" in text
+    assert text.count("<svg>") == 1
+    assert "2 chart(s) left out" in text
+    assert "2 chart(s) left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.5, "0.5000"), (12345.6, "12,346"), (12345, "12,345"), (None, ""), (float("nan"), ""),
+     (True, "True"), ("0.5", "0.5"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_cells(tmp_path: Path, value: Any, shown: str) -> None:
+    table = Table(title="t", columns=["a"], rows=[[value]])
+    text = write_report(tmp_path / "r.html", "r", [table]).read_text()
+    assert re.search(r"<td[^>]*>([^<]*)</td>", text)[1] == shown  # type: ignore[index]
+
+
+def test_rows_must_fit_their_columns_and_values_their_categories() -> None:
+    with pytest.raises(ValueError, match="row 1 has 1 cells for 2 columns"):
+        Table(title="t", columns=["a", "b"], rows=[[1, 2], [1]])
+    with pytest.raises(ValueError, match="a: 1 values for 2 categories"):
+        bar_chart("t", ["x", "y"], {"a": [1]})
+    with pytest.raises(ValueError, match="a: 2 x values, 1 y values"):
+        line_chart("t", {"a": ([1, 2], [1])})

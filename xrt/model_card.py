@@ -1,0 +1,142 @@
+"""README.md of a saved model: what it is, what it was trained on, how good it is, how to use it.
+
+The head is the front matter that model hubs read. The licence is the owner's to choose and is left
+out unless given.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_KIND_SENTENCES = {
+    "linear": "A tree of sparse linear rankers on TF-IDF features",
+    "transformer": "A transformer encoder fine-tuned along a label tree, with linear rankers on "
+    "its embeddings and TF-IDF features",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The facts a card tells; everything comes from the caller, the date included.
+
+    `tree_shape` counts the nodes of each level, the labels last. `metrics` holds one column per
+    model compared: {"this model": {"P@1": 0.71}, "linear baseline": {"P@1": 0.69}}; `evaluated_on`
+    says which rows they were measured on.
+    """
+
+    name: str
+    kind: str
+    data: str
+    num_instances: int
+    num_labels: int
+    num_features: int
+    tree_shape: tuple[int, ...]
+    metrics: Mapping[str, Mapping[str, float]]
+    evaluated_on: str
+    versions: Mapping[str, str]
+    date: str
+    encoder: str | None = None
+    languages: tuple[str, ...] = ()
+    license: str | None = None
+    example: str = "wireless noise-cancelling headphones"
+    notes: tuple[str, ...] = field(default=())
+
+
+def render_model_card(card: ModelCard) -> str:
+    """The card as Markdown with YAML front matter."""
+    sections = [
+        _front_matter(card),
+        f"# {_inline(card.name)}",
+        _summary(card),
+        "## Data and shape\n\n" + _facts(card),
+        f"## Metrics\n\nMeasured on {_inline(card.evaluated_on)}.\n\n" + _metrics_table(card),
+        "## Use\n\n" + _usage(card),
+        "## Made with\n\n" + _versions(card),
+    ]
+    if card.notes:
+        sections.append("## Notes\n\n" + "\n".join(f"- {_inline(note)}" for note in card.notes))
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(card: ModelCard) -> str:
+    tags = ["xrt", "xr-transformer", "extreme-multi-label-classification", card.kind]
+    lines = ["library_name: xrt", "pipeline_tag: text-classification"]
+    if card.license:
+        lines.append(f"license: {_quoted(card.license)}")
+    if card.languages:
+        lines += ["language:", *(f"- {_quoted(language)}" for language in card.languages)]
+    if card.encoder:
+        lines.append(f"base_model: {_quoted(card.encoder)}")
+    lines += ["tags:", *(f"- {_quoted(tag)}" for tag in tags)]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _summary(card: ModelCard) -> str:
+    return (
+        f"{_KIND_SENTENCES.get(card.kind, _inline(card.kind))}: it suggests the right few of "
+        f"{card.num_labels:,} labels for a text, with a score each."
+    )
+
+
+def _facts(card: ModelCard) -> str:
+    facts = {
+        "Trained on": _inline(card.data),
+        "Training instances": f"{card.num_instances:,}",
+        "Labels": f"{card.num_labels:,}",
+        "TF-IDF features": f"{card.num_features:,}",
+        "Label tree": " → ".join(f"{count:,}" for count in card.tree_shape)
+        + f" ({len(card.tree_shape)} level{'s' if len(card.tree_shape) > 1 else ''})",
+        "Encoder": f"`{_inline(card.encoder)}`" if card.encoder else "none (linear model)",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts.items())])
+
+
+def _metrics_table(card: ModelCard) -> str:
+    names = list(dict.fromkeys(name for column in card.metrics.values() for name in column))
+    lines = [
+        "| metric | " + " | ".join(_inline(model) for model in card.metrics) + " |",
+        "|---|" + "---:|" * len(card.metrics),
+    ]
+    for name in names:
+        cells = (
+            f"{column[name]:.4f}" if name in column else "" for column in card.metrics.values()
+        )
+        lines.append(f"| {_inline(name)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _usage(card: ModelCard) -> str:
+    shell_text = card.example.replace("'", "'\\''").replace("\n", " ")
+    python_text = json.dumps(card.example, ensure_ascii=False)
+    return f"""On the command line:
+
+```sh
+echo '{shell_text}' | xrt predict path/to/this/folder - -k 5
+```
+
+In Python:
+
+```python
+from xrt import Predictor
+
+predictor = Predictor.load("path/to/this/folder")
+for suggestion in predictor.predict([{python_text}], k=5)[0]:
+    print(f"{{suggestion.score:.2f}}  {{suggestion.label}}  {{suggestion.name}}")
+```
+
+Loading checks every file against `manifest.json` and runs no code from this folder."""
+
+
+def _versions(card: ModelCard) -> str:
+    listed = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    return f"{_inline(listed)}; {_inline(card.date)}."
+
+
+def _inline(text: str) -> str:
+    """Text that stays inside its table cell and line, and that Markdown does not turn into HTML."""
+    one_line = " ".join(text.split())
+    return one_line.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=True)

@@ -1,0 +1,6 @@
+"""A run as one self-contained page: tables, charts and settings, no script, nothing fetched."""
+
+from xrt.report.charts import bar_chart, line_chart
+from xrt.report.page import Table, metrics_table, write_report
+
+__all__ = ["Table", "bar_chart", "line_chart", "metrics_table", "write_report"]
