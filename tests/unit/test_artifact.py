@@ -121,7 +121,7 @@ def test_an_altered_file_is_named(saved: Path) -> None:
 
 def test_an_edited_card_is_refused_until_its_owner_accepts_it(saved: Path) -> None:
     (saved / "README.md").write_text("license: cc0-1.0\n# a model\n")
-    refused(saved, r"README\.md has 29 bytes instead of 10; .* accept_card\(folder\)")
+    refused(saved, r"README\.md has 27 bytes instead of 10; .* accept_card\(folder\)")
     accept_card(saved)
     assert "README.md" in open_artifact(saved).files
     (saved / "labels.tsv").write_text("0\tchargers\n1\tlambs\n")

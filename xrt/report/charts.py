@@ -104,6 +104,6 @@ def _inline_svg(svg: str, title: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text that matplotlib draws as it is: dollar signs start no formula, control signs are gone."""
+    """Text that matplotlib draws as it is: dollar signs start no formula, control signs vanish."""
     printable = "".join(c if c.isprintable() else " " for c in text)
     return printable.replace("$", "\\$")
