@@ -1,0 +1,212 @@
+"""The command line without a model: a stand-in for `xrt.predict` answers."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from xrt import cli
+from xrt.cli.prediction import read_batches
+from xrt.errors import ArtifactError, DataError
+
+
+@dataclass
+class Suggestion:
+    label: str
+    name: str
+    score: float
+
+
+class EchoPredictor:
+    """Suggests the words of the text, longest first, scored by length / 10."""
+
+    @classmethod
+    def load(cls, path: str) -> "EchoPredictor":
+        if path == "missing":
+            raise ArtifactError("missing: does not exist;\ngive the folder of a saved model")
+        return cls()
+
+    def predict(self, texts: list[str], k: int) -> list[list[Suggestion]]:
+        rows = [sorted(text.split(), key=len, reverse=True)[:k] for text in texts]
+        return [[Suggestion(word, word.upper(), len(word) / 10) for word in row] for row in rows]
+
+
+@pytest.fixture
+def echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("xrt.predict")
+    module.Predictor = EchoPredictor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "xrt.predict", module)
+
+
+def batches(
+    data: bytes, batch_size: int = 100, format: str = "auto"
+) -> list[list[tuple[str, object]]]:
+    return list(read_batches(io.BytesIO(data), "in.txt", batch_size, format))
+
+
+def test_a_text_a_line_empty_lines_too():
+    assert batches(b"one\n\nthree\r\nfour") == [
+        [("one", None), ("", None), ("three", None)],
+        [("four", None)],
+    ]
+
+
+def test_jsonl_takes_text_or_title_and_content_and_passes_ids():
+    data = (
+        b'{"text": "a", "id": 7}\n{"title": "b", "content": "c", "labels": []}\n\n{"title": "d"}\n'
+    )
+    assert batches(data) == [[("a", 7), ("b c", None), ("d", None)]]
+
+
+def test_batches_hold_at_most_batch_size():
+    assert [len(b) for b in batches(b"a\nb\nc\nd\ne\n", batch_size=2)] == [2, 2, 1]
+
+
+def test_plain_text_that_opens_with_a_brace():
+    assert batches(b"{curly}\n", format="text") == [[("{curly}", None)]]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"good\nb\xe4d\n", r"in\.txt, line 2: not UTF-8 at byte 2"),
+        (b'{"text": "a"}\n{"text": \n', r"in\.txt, line 2: not JSON .*--format text"),
+        (b'{"text": "a"}\n["b"]\n', r"in\.txt, line 2: list where an object"),
+        (b'{"text": 3}\n', r"in\.txt, line 1: no string in `text`"),
+        (b'{"label": "x"}\n', r"in\.txt, line 1: no string"),
+        (b'{"text": "a"}\n' + b"[" * 100_000, r"in\.txt, line 2: not JSON"),
+    ],
+)
+def test_bad_lines_are_named(data: bytes, message: str):
+    with pytest.raises(DataError, match=message):
+        batches(data)
+
+
+def test_lines_before_a_pause_are_not_held_back():
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as stream:
+        answers = read_batches(stream, "-", 100, "text")
+        os.write(write_end, b"first\nsec")
+        assert next(answers) == [("first", None)]
+        os.write(write_end, b"ond\n")
+        assert next(answers) == [("second", None)]
+        os.close(write_end)
+        assert list(answers) == []
+
+
+@pytest.mark.usefixtures("echo")
+def test_predict_writes_one_record_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = tmp_path / "texts.txt"
+    source.write_text("blue shoes\n\n")
+    assert cli.main(["predict", "m", str(source), "-k", "1"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {
+        "text": "blue shoes",
+        "suggestions": [{"label": "shoes", "name": "SHOES", "score": 0.5}],
+    }
+    assert second == {"text": "", "suggestions": []}
+
+
+@pytest.mark.usefixtures("echo")
+def test_min_score_drops_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = tmp_path / "texts.txt"
+    source.write_text("blue shoes\n")
+    assert cli.main(["predict", "m", str(source), "--min-score", "0.45"]) == 0
+    assert [s["label"] for s in json.loads(capsys.readouterr().out)["suggestions"]] == ["shoes"]
+
+
+@pytest.mark.usefixtures("echo")
+def test_out_file_is_whole_or_absent(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source, out = tmp_path / "texts.txt", tmp_path / "out.jsonl"
+    source.write_bytes(b"fine\n" + b"x" * (1 << 20) + b"\n\xff\n")
+    assert cli.main(["predict", "m", str(source), "--out", str(out)]) == 2
+    assert sorted(tmp_path.iterdir()) == [source]
+    source.write_text('{"text": "half \\ud800 pair", "id": "a"}\n')
+    assert cli.main(["predict", "m", str(source), "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["text"] == "half \ud800 pair"
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("echo")
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["predict", "missing"],
+            "xrt: error: missing: does not exist; give the folder of a saved model\n",
+        ),
+        (["predict", "m", "no.txt"], "xrt: error: no.txt: No such file or directory\n"),
+    ],
+)
+def test_faults_are_one_line_and_exit_2(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(argv) == 2
+    assert capsys.readouterr().err == message
+
+
+def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupted(argv: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dispatch", interrupted)
+    assert cli.main(["inspect", "m"]) == 130
+    assert capsys.readouterr().err == "xrt: interrupted\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["tag"], ["predict"], ["predict", "m", "-k", "0"]])
+def test_wrong_usage_exits_2(argv: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(argv)
+    assert stop.value.code == 2
+    assert "usage: xrt" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error():
+    script = (
+        "import sys; from xrt import cli\n"
+        "def flood(argv):\n"
+        "    while True: print('x' * 1000)\n"
+        "cli._dispatch = flood\n"
+        "sys.exit(cli.main([]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), errors) == (141, b"")
+
+
+def test_module_and_command_are_the_same():
+    done = subprocess.run(
+        [sys.executable, "-m", "xrt", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("xrt 0.")
+
+
+def test_inspect_tells_kind_sizes_and_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from xrt.artifact import write_artifact
+
+    def write(folder: Path) -> None:
+        (folder / "ranker").mkdir()
+        (folder / "ranker" / "a.txt").write_bytes(b"x" * 2000)
+
+    write_artifact(tmp_path / "m", write, {"kind": "linear", "metrics": {"P": {"@1": 0.51234}}})
+    assert cli.main(["inspect", str(tmp_path / "m")]) == 0
+    shown = capsys.readouterr().out
+    assert "linear model, 2.0 kB" in shown
+    assert "P.@1  0.5123" in shown
+    assert "ranker  2.0 kB" in shown
+    assert cli.main(["inspect", str(tmp_path / "m"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] == {"ranker": 2000}

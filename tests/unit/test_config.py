@@ -1,0 +1,188 @@
+"""The schema made from parameter dataclasses, faults in one line, every file of conf/."""
+
+import importlib.util
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from xrt import config
+from xrt.cli import main
+from xrt.errors import ConfigError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+HAS_PIPELINE = importlib.util.find_spec("xrt.pipeline") is not None
+needs_pipeline = pytest.mark.skipif(not HAS_PIPELINE, reason="xrt.pipeline is not there yet")
+
+
+class Colour(str, Enum):
+    red = "red"
+    blue = "blue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    width: int = 3
+    pair: tuple[float, float] = (0.5, 1.5)
+    colour: Colour = Colour.red
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ConfigError(f"inner.width = {self.width}: at least 1 is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    inner: Inner = Inner(width=4)
+    maybe: Inner | None = None
+    names: list[str] | None = None
+    needed: str
+    seed: int = field(default=0)
+
+
+def settings(**values: object) -> object:
+    """What hydra would make of these settings."""
+    return OmegaConf.merge(OmegaConf.structured(config.schema_of(Outer)), values)
+
+
+def test_values_come_back_frozen_with_their_types():
+    node = settings(
+        needed="x", inner={"pair": [1, 2], "colour": "blue"}, maybe={"width": 7}, names=["a"]
+    )
+    assert config.build(Outer, node) == Outer(
+        needed="x",
+        inner=Inner(width=4, pair=(1.0, 2.0), colour=Colour.blue),
+        maybe=Inner(width=7),
+        names=["a"],
+    )
+
+
+def test_defaults_are_those_of_the_dataclass():
+    assert config.build(Outer, settings(needed="x")) == Outer(needed="x")
+
+
+def test_faults_of_all_parts_are_told_together():
+    node = settings(inner={"width": 0}, maybe={"width": -1})
+    with pytest.raises(ConfigError) as caught:
+        config.build(Outer, node)
+    assert str(caught.value) == (
+        "inner.width = 0: at least 1 is needed; inner.width = -1: at least 1 is needed; "
+        "needed: not given, and it has no default"
+    )
+
+
+def test_an_added_key_is_refused():
+    node = settings(needed="x")
+    OmegaConf.update(node, "inner.widht", 3, force_add=True)  # what +inner.widht=3 does
+    with pytest.raises(ConfigError, match=r"^inner\.widht: no such setting"):
+        config.build(Outer, node)
+
+
+@pytest.fixture
+def clean_hydra() -> None:
+    GlobalHydra.instance().clear()
+
+
+@needs_pipeline
+@pytest.mark.usefixtures("clean_hydra")
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["tree.brancing=3"], "tree.brancing: no such setting; did you mean branching?"),
+        (["+tree.brancing=3"], "tree.brancing: no such setting; did you mean branching?"),
+        (
+            ["tree.branching=many"],
+            "tree.branching: Value 'many' of type 'str' could not be converted",
+        ),
+        (["tree.branching=1"], "tree.branching = 1: at least 2 is needed"),
+        (["tree=nope"], "Could not find 'tree/nope' Available options in 'tree'"),
+        (["sede=1"], "sede: no such setting; did you mean seed?"),
+        (["seed:1"], "seed:1: not a setting; write key=value"),
+    ],
+)
+def test_faults_stop_the_run_in_one_line(
+    overrides: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xrt.pipeline.train", lambda *_, **__: pytest.fail("work was begun"))
+    assert main(["train", *overrides]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"xrt: error: {message}")
+    assert err.count("\n") == 1
+
+
+def files_of(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+GROUPS = (
+    "dataset",
+    "features",
+    "tree",
+    "encoder",
+    "training",
+    "ranker",
+    "search",
+    "trainer",
+    "debug",
+)
+CHOICES = [(group, name) for group in GROUPS for name in files_of(group)]
+
+
+@needs_pipeline
+@pytest.mark.usefixtures("clean_hydra")
+@pytest.mark.parametrize(("group", "name"), CHOICES)
+def test_every_group_file_fits_the_schema(group: str, name: str):
+    composed = config.compose([f"{group}={name}"])
+    assert config.build(config.pipeline_params(), composed) is not None
+
+
+@needs_pipeline
+@pytest.mark.usefixtures("clean_hydra")
+@pytest.mark.parametrize("name", files_of("experiment"))
+def test_every_preset_composes(name: str):
+    composed = config.compose([f"experiment={name}"])
+    assert composed.name == name
+    assert config.build(config.pipeline_params(), composed) is not None
+
+
+def test_every_group_has_a_file():
+    assert [
+        group for group in (*GROUPS, "paths", "hydra", "experiment") if not files_of(group)
+    ] == []
+
+
+@pytest.mark.parametrize("name", files_of("experiment"))
+def test_a_preset_says_how_to_run_it_and_what_it_gave(name: str):
+    head = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
+    comments = "\n".join(line for line in head if line.startswith("#"))
+    assert f"xrt train experiment={name}" in comments
+    assert "measured" in comments
+
+
+@needs_pipeline
+def test_data_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, clean_hydra: None):
+    monkeypatch.setenv("XRT_DATA", "/somewhere")
+    assert config.compose([]).paths.data == "/somewhere"
+    monkeypatch.delenv("XRT_DATA")
+    assert config.compose([]).paths.data == "../shared/data"
+
+
+def test_conf_inside_the_package_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "xrt"
+    for folder in (tmp_path / "conf", package / "conf"):
+        folder.mkdir(parents=True)
+        monkeypatch.setattr(config, "__file__", str(package / "config.py"))
+    with pytest.raises(ConfigError, match="install xrt again"):
+        config.conf_folder()
+    (tmp_path / "conf" / "train.yaml").touch()
+    assert config.conf_folder() == tmp_path / "conf"
+    (package / "conf" / "train.yaml").touch()
+    assert config.conf_folder() == package / "conf"

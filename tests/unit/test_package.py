@@ -1,0 +1,82 @@
+"""What `import xrt` costs, and what a wheel carries."""
+
+import json
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import xrt
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    "torch",
+    "numba",
+    "lightning",
+    "transformers",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "faiss",
+    "hydra",
+}
+
+
+def modules_after(code: str) -> set[str]:
+    listing = "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    script = f"import sys, json\n{code}\n{listing}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_import_is_light():
+    assert not modules_after("import xrt") & HEAVY
+
+
+def test_building_the_command_line_is_light():
+    assert not modules_after("import xrt.cli; xrt.cli._parser().format_help()") & HEAVY
+
+
+def test_prediction_needs_neither_trainer_nor_hydra():
+    pytest.importorskip("xrt.predict")
+    assert not modules_after("import xrt.predict") & {"lightning", "hydra", "omegaconf"}
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Predictr'"):
+        _ = xrt.Predictr
+
+
+@pytest.mark.parametrize("name", sorted(set(xrt.__all__) - {"__version__"}))
+def test_public_names_arrive(name: str):
+    try:
+        assert getattr(xrt, name).__name__ == name
+    except ModuleNotFoundError as err:
+        pytest.skip(f"{err.name} is not there yet")
+
+
+def test_every_public_name_has_a_home():
+    assert set(xrt.__all__) == {*xrt._HOMES, "__version__"}
+
+
+def test_console_script_is_named():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"xrt": "xrt.cli:main"}
+
+
+def test_wheel_carries_settings_and_types(tmp_path: Path):
+    builder = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", builder, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    names = zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]).namelist()
+    presets = [f"xrt/conf/experiment/{p.name}" for p in (ROOT / "conf/experiment").glob("*.yaml")]
+    for name in ["xrt/conf/train.yaml", "xrt/py.typed", "xrt/cli/__init__.py", *presets]:
+        assert name in names
+    assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]

@@ -1,0 +1,142 @@
+"""The command line: `xrt train | predict | evaluate | inspect`.
+
+This module imports nothing heavy, so that `xrt --help` and a misspelt option answer at once; each
+command imports what it needs when it runs. Faults of the user end in one line and exit code 2.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from xrt.errors import XrtError
+
+EXIT_FAULT = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+_TRAIN_HELP = """\
+settings are given as key=value and group=choice; conf/ holds the groups:
+  xrt train experiment=quickstart                 a preset
+  xrt train experiment=tibkat tree.branching=32   a preset with one setting changed
+  xrt train -m experiment=bibtex search.beam_size=5,10,20    one run for each value
+  xrt train --help                                every setting with its value
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 good, 2 a fault of the input, 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+        return code
+    except XrtError as err:
+        return _fault(str(err))
+    except BrokenPipeError:
+        # the reader has gone (`| head`): leave quietly, and give the last flush a place to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except OSError as err:
+        if err.filename is None:
+            raise
+        return _fault(f"{err.filename}: {err.strerror}")
+    except KeyboardInterrupt:
+        print("xrt: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _dispatch(argv: list[str]) -> int:
+    # Lightning's subprocess launcher repeats the settings without the word `train`
+    if argv and (argv[0] == "train" or ("=" in argv[0] and not argv[0].startswith("-"))):
+        from xrt.cli.train import run
+
+        return run(argv[1:] if argv[0] == "train" else argv)
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "predict":
+        from xrt.cli.prediction import predict
+
+        return predict(arguments)
+    from xrt.cli import inspection
+
+    return {"evaluate": inspection.evaluate, "inspect": inspection.inspect}[arguments.command](
+        arguments
+    )
+
+
+def _fault(message: str) -> int:
+    print(f"xrt: error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_FAULT
+
+
+def _parser() -> argparse.ArgumentParser:
+    from xrt import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="xrt", description="Tags text with the right few labels out of thousands to millions."
+    )
+    parser.add_argument("--version", action="version", version=f"xrt {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser(
+        "train",
+        help="train a model: xrt train experiment=NAME key=value",
+        epilog=_TRAIN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_predict_arguments(
+        commands.add_parser("predict", help="tag texts: text or JSONL in, JSONL out")
+    )
+
+    evaluate = commands.add_parser(
+        "evaluate", help="the metrics table of a model on a labelled file"
+    )
+    evaluate.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    evaluate.add_argument(
+        "file", metavar="FILE", help="labelled corpus, in any format that training reads"
+    )
+    evaluate.add_argument(
+        "-k", type=_positive, nargs="+", default=[1, 3, 5, 10], metavar="K", help="cut-offs"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print JSON instead of the table")
+
+    inspect = commands.add_parser("inspect", help="sizes, tree, and what a model knows")
+    inspect.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    return parser
+
+
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `xrt predict`."""
+    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        default="-",
+        help="a text a line, or JSONL with `text` or `title` and `content`; - (default): stdin",
+    )
+    parser.add_argument(
+        "-k", type=_positive, default=5, metavar="K", help="labels per text (default 5)"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="write here, whole or not at all (default: standard output)"
+    )
+    parser.add_argument(
+        "--min-score", type=float, default=None, metavar="S", help="drop labels that score less"
+    )
+    parser.add_argument(
+        "--batch-size", type=_positive, default=256, metavar="N", help="texts at once (default 256)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("auto", "text", "jsonl"),
+        default="auto",
+        help="auto (default): JSONL when the first line opens with {",
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}: at least 1 is needed")
+    return value

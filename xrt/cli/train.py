@@ -1,0 +1,71 @@
+"""`xrt train`: hydra composes the settings; the pipeline below gets plain objects.
+
+The run folder is hydra's run folder, runs/NAME by default and the same every time, so that a run
+that was stopped goes on where it was, and stages that are up to date are skipped.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from xrt.config import (
+    COMPOSITION_ERRORS,
+    HYDRA_VERSION_BASE,
+    build,
+    conf_folder,
+    explain,
+    pipeline_params,
+    register,
+)
+from xrt.errors import ConfigError, XrtError
+
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Sequence[str]) -> int:
+    """Train with these settings (`key=value`, `group=choice`, hydra's options); the exit code.
+
+    Raises ConfigError in one line for a setting that is unknown or of the wrong type.
+    """
+    register()
+    faults: list[str] = []
+
+    def job(config: DictConfig) -> None:
+        # a fault of one run of a sweep does not stop the others; hydra would print it in many lines
+        try:
+            train_once(config)
+        except XrtError as err:
+            logger.debug("stopped", exc_info=True)
+            faults.append(str(err))
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not to its printer
+    entry = hydra.main(
+        version_base=HYDRA_VERSION_BASE, config_path=str(conf_folder()), config_name="train"
+    )(job)
+    argv, sys.argv = sys.argv, [sys.argv[0], *settings]
+    try:
+        entry()
+    except COMPOSITION_ERRORS as err:
+        raise ConfigError(explain(err)) from err
+    finally:
+        sys.argv = argv
+    if faults:
+        raise XrtError("; ".join(faults))
+    return 0
+
+
+def train_once(config: DictConfig) -> None:
+    """One run: the settings become the pipeline's parameters, and the pipeline does the rest."""
+    from xrt.pipeline import train
+    from xrt.progress import RichProgress
+
+    params = build(pipeline_params(), config)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    logger.info("run folder: %s", folder)
+    train(params, folder, progress=RichProgress())

@@ -1,0 +1,216 @@
+"""Settings: the parameter dataclasses beside the code, made into one schema that hydra checks.
+
+A key of the configuration is a field of `PipelineParams` or of a dataclass in it; type and
+default are written there and nowhere else. The schema's classes are twins of those dataclasses that
+may be written to, because omegaconf makes frozen ones read-only; `build` turns the values into the
+frozen ones again, whose checks speak before any work is done.
+"""
+
+import dataclasses
+import difflib
+import functools
+import re
+import types
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from xrt.errors import ConfigError
+
+HYDRA_VERSION_BASE = "1.3"
+PIPELINE_PARAMS = "xrt.pipeline:PipelineParams"
+OWN_SETTINGS = ("name", "paths")  # of the command line, not of the pipeline
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+@dataclasses.dataclass
+class PathsConfig:
+    """Where things lie; relative paths count from the folder in which xrt is started."""
+
+    data: str = MISSING
+    runs: str = MISSING
+    run: str = MISSING
+
+
+def pipeline_params() -> type:
+    """The dataclass that holds all settings of a training run."""
+    module, name = PIPELINE_PARAMS.split(":")
+    loaded: type = getattr(import_module(module), name)
+    return loaded
+
+
+def conf_folder() -> Path:
+    """The folder of YAML files: inside the package in a wheel, beside it in a checkout.
+
+    Raises ConfigError when it is in neither place.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise ConfigError(f"no conf/train.yaml in {package} or {package.parent}; install xrt again")
+
+
+def register() -> None:
+    """Make the schema known to hydra under the name that conf/train.yaml opens with."""
+    params = pipeline_params()
+    root = dataclasses.make_dataclass(
+        "Settings",
+        [
+            ("name", str, dataclasses.field(default="run")),
+            ("paths", PathsConfig, dataclasses.field(default_factory=PathsConfig)),
+        ],
+        bases=(schema_of(params),),
+    )
+    ConfigStore.instance().store(name="settings", node=root)
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The configuration for these command-line settings, without running anything."""
+    register()
+    with initialize_config_dir(str(conf_folder()), version_base=HYDRA_VERSION_BASE):
+        return hydra_compose("train", overrides)
+
+
+@functools.cache
+def schema_of(params: type) -> type:
+    """A twin of a parameter dataclass: same fields, types and defaults, writable, unchecked."""
+    hints = get_type_hints(params)
+    fields = []
+    for field in dataclasses.fields(params):
+        if not field.init:
+            continue
+        twin = dataclasses.field(default=MISSING)
+        if field.default is not dataclasses.MISSING:
+            twin = _default(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            twin = _default(field.default_factory())
+        fields.append((field.name, _twin_type(hints[field.name]), twin))
+    return dataclasses.make_dataclass(params.__name__, fields)
+
+
+def build(params: type, node: DictConfig) -> Any:
+    """An instance of the frozen dataclass from its part of the configuration.
+
+    Raises ConfigError with the faults of all parts, among them required settings not given.
+    """
+    faults: list[str] = []
+    value = _build(params, node, "", faults)
+    known = {*(field.name for field in dataclasses.fields(params)), *OWN_SETTINGS}
+    faults += [
+        f"{name}: no such setting{_nearest(str(name), '')}" for name in node if name not in known
+    ]
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return value
+
+
+def explain(error: Exception) -> str:
+    """What hydra or omegaconf found wrong, in one line that begins with the setting's full name."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not a setting; write key=value"
+    if text.startswith("Error merging override") and error.__cause__ is not None:
+        text = str(error.__cause__)  # the cause tells what was wrong with the value
+    found = re.search(r"full_key: (\S+)", text) or re.search(r"Could not override '([^']+)'", text)
+    name = found[1] if found else ""
+    if name and (
+        re.search(r"Key '[^']+' (is )?not in", text) or "To append to your config" in text
+    ):
+        parent, _, last = name.rpartition(".")
+        return f"{name}: no such setting{_nearest(last, parent)}"
+    kept = [
+        re.sub(r"^In '[^']*': (\w+ raised while composing config:)?", "", line.strip())
+        for line in text.splitlines()
+        if not re.match(
+            r"\s*(full_key|reference_type|object_type|provider=|Config search|See )", line
+        )
+    ]
+    message = " ".join(" ".join(kept).split())
+    return f"{name}: {message}" if name else message
+
+
+def _nearest(name: str, parent: str) -> str:
+    """The settings that a misspelt one may have meant."""
+    known = pipeline_params()
+    for part in filter(None, parent.split(".")):
+        found = _dataclass_in(get_type_hints(known).get(part))
+        if found is None:
+            return ""
+        known = found
+    names = [field.name for field in dataclasses.fields(known)]
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+
+
+def _twin_type(annotation: Any) -> Any:
+    if dataclasses.is_dataclass(annotation):
+        return schema_of(annotation)  # type: ignore[arg-type]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return Union[tuple(_twin_type(part) for part in get_args(annotation))]  # noqa: UP007
+    if get_origin(annotation) in (list, tuple, dict):
+        parts = tuple(part if part is ... else _twin_type(part) for part in get_args(annotation))
+        return get_origin(annotation)[parts]
+    return annotation
+
+
+def _default(value: Any) -> Any:
+    twin = _twin_value(value)
+    return dataclasses.field(default_factory=lambda: twin)
+
+
+def _twin_value(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if field.init]
+        return schema_of(type(value))(
+            **{name: _twin_value(getattr(value, name)) for name in fields}
+        )
+    if isinstance(value, list | tuple):
+        return [_twin_value(part) for part in value]
+    return value
+
+
+def _build(annotation: Any, node: Any, where: str, faults: list[str]) -> Any:
+    params = _dataclass_in(annotation)
+    if node is None:
+        return None
+    if params is None:
+        value = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        return (
+            tuple(value) if get_origin(annotation) is tuple and isinstance(value, list) else value
+        )
+    hints = get_type_hints(params)
+    values, before = {}, len(faults)
+    if where:
+        unknown = sorted(set(map(str, node)) - {field.name for field in dataclasses.fields(params)})
+        faults += [f"{where}.{name}: no such setting{_nearest(name, where)}" for name in unknown]
+    for field in dataclasses.fields(params):
+        if not field.init:
+            continue
+        name = f"{where}.{field.name}" if where else field.name
+        if OmegaConf.is_missing(node, field.name):
+            faults.append(f"{name}: not given, and it has no default")
+            continue
+        values[field.name] = _build(hints[field.name], node[field.name], name, faults)
+    if len(faults) > before:
+        return None
+    try:
+        return params(**values)
+    except (ConfigError, ValueError) as err:
+        faults.append(str(err))
+        return None
+
+
+def _dataclass_in(annotation: Any) -> Any:
+    """The dataclass that an annotation is, or allows besides None."""
+    for part in (annotation, *get_args(annotation)):
+        if dataclasses.is_dataclass(part) and isinstance(part, type):
+            return part
+    return None
