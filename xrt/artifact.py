@@ -67,8 +67,7 @@ class Artifact:
     def path(self, name: str) -> Path:
         """The path of a file or folder of the model.
 
-        Raises:
-            ArtifactError: the model has none of that name.
+        Raises ArtifactError when the model has none of that name.
         """
         if not self.has(name):
             raise ArtifactError(f"{self.folder}: this {self.kind} model has no {name}; {_RESTORE}")
@@ -84,9 +83,8 @@ def write_artifact(
     and what else the model wants to tell; format, versions and files are added here. An existing
     folder is replaced only when it is a model, or empty.
 
-    Raises:
-        ArtifactError: `folder` exists and is something else.
-        ConfigError: a value in `manifest` is not JSON.
+    Raises ArtifactError when `folder` exists and is something else; ConfigError when a value in
+    `manifest` is not JSON.
     """
     target = Path(folder)
     refuse_to_overwrite(target)
@@ -118,9 +116,8 @@ def open_artifact(
     `verify="sizes"` skips the hashes (for very large models on a disk one trusts; altered bytes
     then go unnoticed). `expect` is the digest the model must have.
 
-    Raises:
-        ArtifactError: no model, another format version, or any file missing, altered, added or
-            linked; the message names the file and what to do.
+    Raises ArtifactError for no model, another format version, or any file missing, altered, added
+    or linked; the message names the file and what to do.
     """
     if verify not in (True, "hashes", "sizes"):
         raise ArtifactError(f"verify={verify!r} is unknown; choose True or 'sizes'")
@@ -149,8 +146,7 @@ def open_artifact(
 def accept_card(folder: str | Path) -> Artifact:
     """Take README.md as its owner edited it (a licence, say) into the manifest; nothing else.
 
-    Raises:
-        ArtifactError: any other file differs from the manifest.
+    Raises ArtifactError when any other file differs from the manifest.
     """
     root = Path(folder)
     manifest = _checked_manifest(read_bytes_bounded(root / MANIFEST, MAX_MANIFEST_BYTES), root)

@@ -54,8 +54,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
     On an exception the temporary file is removed and `path` keeps its old content.
 
-    Raises:
-        CapacityError: the disk is full.
+    Raises CapacityError when the disk is full.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,8 +79,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     rename fails the old folder comes back. A process killed between the two renames leaves the old
     folder under its `.old-...` name, and `recover_folder` (called here) puts it back.
 
-    Raises:
-        CapacityError: the disk is full.
+    Raises CapacityError when the disk is full.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,7 @@ def content_hash(value: Any) -> str:
     and tuples (equal when their elements are), mappings with str keys (order ignored), enums and
     dataclasses.
 
-    Raises:
-        ConfigError: the value, or something in it, is of another type.
+    Raises ConfigError when the value, or something in it, is of another type.
     """
     digest = hashlib.sha256()
     _feed(digest, value)
@@ -39,8 +38,8 @@ def content_hash(value: Any) -> str:
 def canonical_json(value: Any) -> str:
     """One JSON text per value: sorted keys, no spaces, tuples as lists, enums by their value.
 
-    Raises:
-        ConfigError: the value holds NaN, an infinity, a non-str key or a type JSON does not know.
+    Raises ConfigError when the value holds NaN, an infinity, a non-str key or a type JSON does not
+    know.
     """
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -33,8 +33,7 @@ class FileRecord:
 def take_inventory(folder: Path, leave_out: Iterable[str] = ()) -> dict[str, FileRecord]:
     """Size and SHA-256 of every file under `folder`, sorted by name; hashed on several threads.
 
-    Raises:
-        ArtifactError: the folder holds a link, a device, an odd name or an empty folder.
+    Raises ArtifactError when the folder holds a link, a device, an odd name or an empty folder.
     """
     left_out = set(leave_out)
     names = [name for name in list_files(folder) if name not in left_out]
@@ -48,8 +47,7 @@ def take_inventory(folder: Path, leave_out: Iterable[str] = ()) -> dict[str, Fil
 def list_files(folder: Path) -> list[str]:
     """Relative names of all files under `folder`, sorted.
 
-    Raises:
-        ArtifactError: as for `take_inventory`, or there are more than MAX_FILES files.
+    Raises ArtifactError as `take_inventory` does, and when there are more than MAX_FILES files.
     """
     names: list[str] = []
     pending = [""]
@@ -94,8 +92,7 @@ def check_inventory(
     Missing and unexpected files and wrong sizes are always found; altered bytes only with `hashes`.
     No file's content is read before all names and sizes fit.
 
-    Raises:
-        ArtifactError: as for `take_inventory`.
+    Raises ArtifactError as `take_inventory` does.
     """
     present = set(list_files(folder)) - set(leave_out)
     faults = [f"{name} is missing" for name in sorted(set(records) - present)]
@@ -123,8 +120,7 @@ def records_to_json(records: Mapping[str, FileRecord]) -> dict[str, dict[str, An
 def records_from_json(value: Any, where: Path) -> dict[str, FileRecord]:
     """Read such a list back.
 
-    Raises:
-        ArtifactError: it is not a mapping of safe names to sizes and hashes.
+    Raises ArtifactError when it is not a mapping of safe names to sizes and hashes.
     """
     if not isinstance(value, dict) or len(value) > MAX_FILES:
         raise ArtifactError(f"{where}: no usable list of files; restore or make it anew")

@@ -22,8 +22,7 @@ _NEXT = "restore the file or make the model anew"
 def read_json_bounded(path: str | Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """Parse a JSON file of at most `max_bytes`: UTF-8, finite numbers, no key twice, not too deep.
 
-    Raises:
-        ArtifactError: the file is missing, too large or not such JSON.
+    Raises ArtifactError when the file is missing, too large or not such JSON.
     """
     return parse_json_bounded(read_bytes_bounded(path, max_bytes), path)
 
@@ -31,8 +30,7 @@ def read_json_bounded(path: str | Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
 def read_bytes_bounded(path: str | Path, max_bytes: int) -> bytes:
     """The bytes of a file that has at most `max_bytes` of them.
 
-    Raises:
-        ArtifactError: the file is missing, unreadable or too large.
+    Raises ArtifactError when the file is missing, unreadable or too large.
     """
     try:
         with open(path, "rb") as file:
@@ -89,8 +87,7 @@ def load_array(path: str | Path, dtype: Any, ndim: int, mmap: bool = True) -> np
     Header, dtype, shape and the size of the file are checked before any content is touched. The
     array is read-only: memory-mapped with `mmap`, else a copy in memory.
 
-    Raises:
-        ArtifactError: the file is missing, truncated, or holds something else.
+    Raises ArtifactError when the file is missing, truncated, or holds something else.
     """
     try:
         with open(path, "rb") as file:
@@ -138,9 +135,8 @@ def check_csr(
 ) -> None:
     """Check that arrays read from disk make a CSR matrix that compiled code may walk blindly.
 
-    Raises:
-        ArtifactError: lengths do not fit, row pointers fall, a column is out of range, or a value
-            is not finite.
+    Raises ArtifactError when lengths do not fit, row pointers fall, a column is out of range, or a
+    value is not finite.
     """
     if len(indptr) != shape[0] + 1 or (data is not None and len(data) != len(indices)):
         raise ArtifactError(f"{what}: the parts of a matrix of shape {shape} do not fit; {_NEXT}")

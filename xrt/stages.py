@@ -68,8 +68,7 @@ def run_stage(
     and is removed when the stage is done. `verify` compares the hashes of existing outputs too,
     not only their names and sizes.
 
-    Raises:
-        XrtError: another process works in the run folder.
+    Raises XrtError when another process works in the run folder.
     """
     run = Path(run_folder)
     record = _stage_record(name, version, parameters, inputs)
@@ -117,8 +116,7 @@ def explain(
 def read_stage(run_folder: str | Path, name: str) -> StageResult:
     """The finished stage `name` of a run, as it lies there.
 
-    Raises:
-        ArtifactError: the stage has not been finished.
+    Raises ArtifactError when the stage is not finished.
     """
     return _result(Path(run_folder) / "stages" / name, was_cached=True)
 
@@ -127,8 +125,7 @@ def read_stage(run_folder: str | Path, name: str) -> StageResult:
 def run_lock(run_folder: str | Path) -> Iterator[None]:
     """Keep other processes out of the run folder; a process may take its own lock again.
 
-    Raises:
-        XrtError: another process holds the lock; the message names its id.
+    Raises XrtError when another process holds the lock; the message names its id.
     """
     run = Path(run_folder).resolve()
     if run in _held_locks:
