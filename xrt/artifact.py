@@ -206,6 +206,9 @@ def _checked_manifest(data: bytes, path: Path) -> dict[str, Any]:
     content = {key: value for key, value in manifest.items() if key != "checksum"}
     if version != FORMAT_VERSION or _render(content) != data:
         raise ArtifactError(f"{path}: has been altered (its checksum differs); {_RESTORE}")
+    for key in ("versions", "metrics", "configuration", "files"):
+        if not isinstance(manifest.get(key), dict):
+            raise ArtifactError(f"{path}: has no usable {key!r}; {_RESTORE}")
     if manifest.get("kind") not in KINDS:
         raise ArtifactError(f"{path}: unknown kind {manifest.get('kind')!r} of model; {_RESTORE}")
     return manifest

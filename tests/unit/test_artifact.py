@@ -217,6 +217,14 @@ def test_records_without_size_and_hash_are_refused(saved: Path, record: Any) -> 
     refused(saved, "no size and sha256 of labels.tsv")
 
 
+@pytest.mark.parametrize("key", ["versions", "metrics", "configuration", "files", "kind"])
+def test_a_manifest_without_its_parts_is_refused(saved: Path, key: str) -> None:
+    edit(saved, lambda content: content.update({key: [1]}))
+    refused(saved, f"manifest.json: (has no usable '{key}'|unknown kind)")
+    edit(saved, lambda content: content.pop(key))
+    refused(saved, f"manifest.json: (has no usable '{key}'|unknown kind)")
+
+
 def test_another_format_version_says_what_to_do(saved: Path) -> None:
     path = saved / "manifest.json"
     for version, advice in ((FORMAT_VERSION + 1, "update xrt"), (0, "train the model anew")):
