@@ -1,4 +1,4 @@
-"""Checks that `xrt --help` is quick: the mean processor time of four starts against a limit in seconds.
+"""Checks that `xrt --help` is quick: mean processor time of four starts, against a limit (s).
 
 Processor time (user + system) rather than the clock, so that a busy machine fails nobody.
 """

@@ -104,9 +104,8 @@ def build(params: type, node: DictConfig) -> Any:
     faults: list[str] = []
     value = _build(params, node, "", faults)
     known = {*(field.name for field in dataclasses.fields(params)), *OWN_SETTINGS}
-    faults += [
-        f"{name}: no such setting{_nearest(str(name), '')}" for name in node if name not in known
-    ]
+    for name in sorted({str(key) for key in node} - known):
+        faults.append(f"{name}: no such setting{_nearest(name, '', params)}")
     if faults:
         raise ConfigError("; ".join(faults))
     return value
@@ -125,7 +124,7 @@ def explain(error: Exception) -> str:
         re.search(r"Key '[^']+' (is )?not in", text) or "To append to your config" in text
     ):
         parent, _, last = name.rpartition(".")
-        return f"{name}: no such setting{_nearest(last, parent)}"
+        return f"{name}: no such setting{_nearest(last, parent, pipeline_params())}"
     kept = [
         re.sub(r"^In '[^']*': (\w+ raised while composing config:)?", "", line.strip())
         for line in text.splitlines()
@@ -137,9 +136,9 @@ def explain(error: Exception) -> str:
     return f"{name}: {message}" if name else message
 
 
-def _nearest(name: str, parent: str) -> str:
-    """The settings that a misspelt one may have meant."""
-    known = pipeline_params()
+def _nearest(name: str, parent: str, params: type) -> str:
+    """What a name may have meant among the settings of `params`, or of the part `parent` of it."""
+    known = params
     for part in filter(None, parent.split(".")):
         found = _dataclass_in(get_type_hints(known).get(part))
         if found is None:
@@ -190,7 +189,9 @@ def _build(annotation: Any, node: Any, where: str, faults: list[str]) -> Any:
     values, before = {}, len(faults)
     if where:
         unknown = sorted(set(map(str, node)) - {field.name for field in dataclasses.fields(params)})
-        faults += [f"{where}.{name}: no such setting{_nearest(name, where)}" for name in unknown]
+        faults += [
+            f"{where}.{name}: no such setting{_nearest(name, '', params)}" for name in unknown
+        ]
     for field in dataclasses.fields(params):
         if not field.init:
             continue

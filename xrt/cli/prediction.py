@@ -97,7 +97,7 @@ def _json_record(line: str, where: str) -> tuple[str, Any]:
     parts = [part for part in parts if part is not None]
     if not parts or not all(isinstance(part, str) for part in parts):
         raise DataError(f"{where}: no string in `text`, nor in `title` and `content`")
-    return " ".join(parts), record.get("id")
+    return " ".join(map(str, parts)), record.get("id")
 
 
 @contextlib.contextmanager
