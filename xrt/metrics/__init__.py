@@ -1,0 +1,5 @@
+"""How good a ranking of labels is.
+
+Reading order: `ranking` (P, R, nDCG, coverage at k), `propensity` (PSP, PSnDCG), `classification`
+(F1 of label sets), `frequency_bins` (head and tail apart), `report` (all of it in one table).
+"""

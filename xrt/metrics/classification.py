@@ -1,0 +1,96 @@
+"""F1 of predicted label sets: the first k labels, or all labels above a threshold.
+
+Convention of the macro mean: over the labels that occur in the truth or in a prediction. A label in
+neither says nothing about the model, and with thousands of them a mean over all labels would
+measure the label table. scikit-learn's mean runs over every column (absent labels count 0), so its
+value is ours times `num_macro_labels / L`.
+
+Shapes: N instances, L labels.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.errors import DataError
+from xrt.metrics.ranking import JudgedRanking, check_shapes
+from xrt.sparse import as_csr, binarize, widen
+
+
+@dataclass(frozen=True, kw_only=True)
+class F1Scores:
+    """F1 in its four averages, each a fraction of 1.
+
+    `micro` pools all (instance, label) pairs; `macro` is the mean over labels that occur in the
+    truth or a prediction (`num_macro_labels` of them); `weighted` is the mean over true labels,
+    each weighted by its number of instances; `samples` is the mean over instances, 0 where both
+    sets are empty.
+    """
+
+    micro: float
+    macro: float
+    weighted: float
+    samples: float
+    num_macro_labels: int
+
+
+def top_k_set(judged: JudgedRanking, k: int) -> sp.csr_array:
+    """The first `k` labels of each instance as a pattern of ones, (N, L)."""
+    if k > judged.depth:
+        raise DataError(f"k = {k}, but only {judged.depth} ranks were judged; judge to depth {k}")
+    labels_Nk = judged.labels_NK[:, :k]
+    present_Nk = labels_Nk >= 0
+    indptr = np.concatenate([[0], np.cumsum(present_Nk.sum(axis=1))])
+    indices = labels_Nk[present_Nk]
+    ones = np.ones(len(indices), np.float32)
+    return sp.csr_array((ones, indices, indptr), shape=judged.truth_NL.shape)
+
+
+def threshold_set(scores: Any, threshold: float) -> sp.csr_array:
+    """Every stored score at or above `threshold` as a pattern of ones, (N, L)."""
+    scores_NL = as_csr(scores, "scores")
+    kept = (scores_NL.data >= threshold).astype(np.float32)
+    return binarize(
+        sp.csr_array((kept, scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape)
+    )
+
+
+def f1_of_sets(Y_true: Any, Y_predicted: Any) -> F1Scores:
+    """F1 of predicted label sets against the true ones.
+
+    In both matrices an entry other than 0 means that the label is in the set. The truth may have
+    more columns (labels that cannot be predicted).
+
+    Raises DataError when the matrices cannot belong together.
+    """
+    truth_NL = binarize(as_csr(Y_true, "Y_true"))
+    predicted_NL = binarize(as_csr(Y_predicted, "Y_predicted"))
+    check_shapes(truth_NL, predicted_NL)
+    predicted_NL = widen(predicted_NL, truth_NL.shape[1])
+    correct_NL = truth_NL * predicted_NL
+
+    num_correct_L, num_true_L, num_predicted_L = (
+        np.bincount(matrix.indices, minlength=truth_NL.shape[1])
+        for matrix in (correct_NL, truth_NL, predicted_NL)
+    )
+    num_correct_N, num_true_N, num_predicted_N = (
+        np.diff(matrix.indptr) for matrix in (correct_NL, truth_NL, predicted_NL)
+    )
+    f1_L = _f1(num_correct_L, num_true_L, num_predicted_L)
+    occurs_L = (num_true_L + num_predicted_L) > 0
+    return F1Scores(
+        micro=float(_f1(correct_NL.nnz, truth_NL.nnz, predicted_NL.nnz)),
+        macro=float(f1_L[occurs_L].mean()) if occurs_L.any() else 0.0,
+        weighted=float((f1_L * num_true_L).sum() / max(truth_NL.nnz, 1)),
+        samples=float(_f1(num_correct_N, num_true_N, num_predicted_N).mean()),
+        num_macro_labels=int(occurs_L.sum()),
+    )
+
+
+def _f1(num_correct: Any, num_true: Any, num_predicted: Any) -> np.ndarray:
+    """2 TP / (2 TP + FP + FN); 0 where nothing is true and nothing predicted."""
+    total = np.asarray(num_true, np.float64) + num_predicted
+    f1: np.ndarray = 2.0 * np.asarray(num_correct, np.float64) / np.maximum(total, 1.0)
+    return f1

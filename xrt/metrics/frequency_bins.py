@@ -1,0 +1,94 @@
+"""The same ranking seen by how often a label occurred in training: unseen, tail, head.
+
+A mean over instances hides the tail; these figures are pooled within each bin of labels.
+
+Shapes: N instances, L labels, K the deepest rank.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xrt.errors import DataError
+from xrt.metrics.ranking import JudgedRanking, first_hit_rank
+
+LOWEST_COUNTS = (0, 1, 2, 5, 10, 50, 200)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrequencyBin:
+    """How labels of one range of training frequency fare in the first k ranks; fractions of 1.
+
+    `precision`: of the predictions of these labels, the share that is true. `recall`: of the true
+    (instance, label) pairs of these labels, the share found. `coverage`: of these labels that occur
+    in the truth, the share found at least once. 0 where there is nothing to divide by: see
+    `num_predicted`, `num_pairs` and `num_labels`.
+    """
+
+    name: str
+    num_labels: int
+    num_pairs: int
+    num_predicted: int
+    precision: float
+    recall: float
+    coverage: float
+
+
+def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> list[FrequencyBin]:
+    """Figures at cut-off `k` for labels seen 0, 1, 2-4, 5-9, 10-49, 50-199 and 200+ times in
+    training.
+
+    `train_label_counts` (L,) has one count for each label of the truth.
+
+    Raises DataError when it has another length or `k` exceeds the judged depth.
+    """
+    counts_L = np.asarray(train_label_counts).ravel()
+    if len(counts_L) != judged.truth_NL.shape[1]:
+        raise DataError(
+            f"{len(counts_L)} training counts for {judged.truth_NL.shape[1]} labels of Y_true"
+        )
+    if not 1 <= k <= judged.depth:
+        raise DataError(f"k = {k}: ranks 1..{judged.depth} were judged; judge to depth {k}")
+
+    bin_L = np.searchsorted(LOWEST_COUNTS, counts_L, side="right") - 1
+    labels_Nk, hits_Nk = judged.labels_NK[:, :k], judged.hits_NK[:, :k]
+    rank_L = first_hit_rank(judged)
+    occurring = np.unique(judged.truth_NL.indices)
+    found = np.flatnonzero((rank_L >= 0) & (rank_L < k))
+
+    pairs, predicted, hits, occurring_bins, found_bins = (
+        np.bincount(bin_L[labels], minlength=len(LOWEST_COUNTS))
+        for labels in (
+            judged.truth_NL.indices,
+            labels_Nk[labels_Nk >= 0],
+            labels_Nk[hits_Nk],
+            occurring,
+            found,
+        )
+    )
+    return [
+        FrequencyBin(
+            name=name,
+            num_labels=int(occurring_bins[i]),
+            num_pairs=int(pairs[i]),
+            num_predicted=int(predicted[i]),
+            precision=float(hits[i] / max(predicted[i], 1)),
+            recall=float(hits[i] / max(pairs[i], 1)),
+            coverage=float(found_bins[i] / max(occurring_bins[i], 1)),
+        )
+        for i, name in enumerate(_bin_names())
+    ]
+
+
+def _bin_names() -> list[str]:
+    """'0', '1', '2-4', ..., '200+'."""
+    names = []
+    for lowest, following in zip(LOWEST_COUNTS, (*LOWEST_COUNTS[1:], None), strict=True):
+        if following is None:
+            names.append(f"{lowest}+")
+        elif following == lowest + 1:
+            names.append(str(lowest))
+        else:
+            names.append(f"{lowest}-{following - 1}")
+    return names

@@ -1,0 +1,166 @@
+"""Ranking metrics at k: precision, recall, nDCG and coverage.
+
+Conventions, the same in every function here:
+
+- P@k divides by k, also where fewer than k labels were predicted;
+- an instance without a true label scores 0 and stays in the mean;
+- among equal scores the lower label id comes first;
+- every stored entry of the scores is a prediction, whatever its value; an absent entry is none.
+
+Shapes: N instances, L labels, K the deepest rank looked at. Every function returns float64 (K,):
+its value at cut-off 1, 2, ..., K.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numba import njit
+
+from xrt.errors import ConfigError, DataError
+from xrt.sparse import as_csr, binarize, ranked_columns
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedRanking:
+    """Each instance's best labels with the verdict on each, the common ground of all metrics.
+
+    `labels_NK` int64, best first, -1 where an instance has fewer predictions; `hits_NK` bool, True
+    where the label is true; `truth_NL` the true labels as a pattern of ones.
+    """
+
+    labels_NK: np.ndarray
+    hits_NK: np.ndarray
+    truth_NL: sp.csr_array
+
+    @property
+    def depth(self) -> int:
+        """The deepest rank, K."""
+        return int(self.labels_NK.shape[1])
+
+    @property
+    def num_instances(self) -> int:
+        """Number of instances, N."""
+        return int(self.labels_NK.shape[0])
+
+    @property
+    def num_true_N(self) -> np.ndarray:
+        """Number of true labels of each instance."""
+        return np.diff(self.truth_NL.indptr)
+
+
+def judge(Y_true: Any, scores: Any, depth: int) -> JudgedRanking:
+    """Rank the scores of each row down to `depth` and mark what is true.
+
+    `Y_true` (N, L): an entry other than 0 is a true label. `scores` (N, L'): a stored entry is a
+    prediction, higher is better. L may exceed L': labels that training never saw are appended at
+    the end, cannot be predicted, and count as missed.
+
+    Raises DataError when rows differ in number, when scores have more columns than the truth, or
+    when there is no row or no label; ConfigError when `depth` is below 1.
+    """
+    if depth < 1:
+        raise ConfigError(f"depth = {depth}: at least 1 is needed")
+    truth_NL = binarize(as_csr(Y_true, "Y_true"))
+    scores_NL = as_csr(scores, "scores")
+    check_shapes(truth_NL, scores_NL)
+    labels_NK = ranked_columns(scores_NL, depth)
+    hits_NK = np.zeros(labels_NK.shape, np.bool_)
+    _mark_hits(truth_NL.indptr, truth_NL.indices, labels_NK, hits_NK)
+    return JudgedRanking(labels_NK, hits_NK, truth_NL)
+
+
+def check_shapes(truth_NL: sp.csr_array, scores_NL: sp.csr_array) -> None:
+    """Refuse a truth and predictions that cannot belong together."""
+    if truth_NL.shape[0] != scores_NL.shape[0]:
+        raise DataError(
+            f"Y_true has {truth_NL.shape[0]} rows, the predictions have {scores_NL.shape[0]}; "
+            "pass both for the same instances"
+        )
+    if truth_NL.shape[1] < scores_NL.shape[1]:
+        raise DataError(
+            f"Y_true has {truth_NL.shape[1]} labels, the predictions have {scores_NL.shape[1]}; "
+            "read the truth with the label table of the model"
+        )
+    if 0 in truth_NL.shape:
+        raise DataError(
+            f"nothing to evaluate: Y_true has {truth_NL.shape[0]} rows and "
+            f"{truth_NL.shape[1]} labels; pass at least one of each"
+        )
+
+
+@njit(nogil=True, cache=True)
+def _mark_hits(indptr, indices, labels_NK, hits_NK):  # type: ignore[no-untyped-def]
+    """Binary search of each predicted label among the sorted true labels of its row."""
+    for row in range(labels_NK.shape[0]):
+        true_labels = indices[indptr[row] : indptr[row + 1]]
+        for rank in range(labels_NK.shape[1]):
+            label = labels_NK[row, rank]
+            if label >= 0:
+                place = np.searchsorted(true_labels, label)
+                hits_NK[row, rank] = place < len(true_labels) and true_labels[place] == label
+
+
+def discounts(depth: int) -> np.ndarray:
+    """Weight of each rank in DCG: 1 / log2(rank + 1), the first rank being 1."""
+    return 1.0 / np.log2(np.arange(2, depth + 2))
+
+
+def ideal_dcg(judged: JudgedRanking) -> np.ndarray:
+    """DCG of a perfect ranking at each cut-off, float64 (N, K); 0 without a true label."""
+    totals = np.concatenate([[0.0], np.cumsum(discounts(judged.depth))])
+    reachable_NK = np.minimum(judged.num_true_N[:, None], np.arange(1, judged.depth + 1)[None, :])
+    ideal_NK: np.ndarray = totals[reachable_NK]
+    return ideal_NK
+
+
+def precision_at(judged: JudgedRanking) -> np.ndarray:
+    """P@k: the share of the first k ranks that hold a true label, mean over instances.
+
+    >>> judged = judge([[1, 0, 1], [0, 1, 0]], [[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]], depth=2)
+    >>> precision_at(judged)
+    array([0.5, 0.5])
+    """
+    hits_K = judged.hits_NK.sum(axis=0).cumsum()
+    return hits_K / np.arange(1, judged.depth + 1) / judged.num_instances
+
+
+def recall_at(judged: JudgedRanking) -> np.ndarray:
+    """R@k: the share of an instance's true labels among the first k, mean over instances."""
+    share_N = 1.0 / np.maximum(judged.num_true_N, 1)
+    recall_K: np.ndarray = (share_N @ judged.hits_NK).cumsum() / judged.num_instances
+    return recall_K
+
+
+def r_precision_at(judged: JudgedRanking) -> np.ndarray:
+    """RP@k: hits among the first k over min(k, number of true labels), mean over instances."""
+    reachable_NK = np.minimum(
+        np.maximum(judged.num_true_N, 1)[:, None], np.arange(1, judged.depth + 1)[None, :]
+    )
+    r_precision_K: np.ndarray = (judged.hits_NK.cumsum(axis=1) / reachable_NK).mean(axis=0)
+    return r_precision_K
+
+
+def ndcg_at(judged: JudgedRanking) -> np.ndarray:
+    """nDCG@k with log2 discounts and binary gains, mean over instances."""
+    dcg_NK = (judged.hits_NK * discounts(judged.depth)).cumsum(axis=1)
+    ideal_NK = ideal_dcg(judged)
+    return np.divide(dcg_NK, ideal_NK, out=np.zeros_like(dcg_NK), where=ideal_NK > 0).mean(axis=0)
+
+
+def coverage_at(judged: JudgedRanking) -> np.ndarray:
+    """coverage@k: of the labels that occur in the truth, the share found at least once."""
+    num_occurring = len(np.unique(judged.truth_NL.indices))
+    if num_occurring == 0:
+        return np.zeros(judged.depth)
+    found_L = first_hit_rank(judged)
+    return np.bincount(found_L[found_L >= 0], minlength=judged.depth).cumsum() / num_occurring
+
+
+def first_hit_rank(judged: JudgedRanking) -> np.ndarray:
+    """Best rank (from 0) at which each label was rightly predicted, -1 for never: int64 (L,)."""
+    best_L = np.full(judged.truth_NL.shape[1], judged.depth, np.int64)
+    ranks_NK = np.broadcast_to(np.arange(judged.depth), judged.hits_NK.shape)
+    np.minimum.at(best_L, judged.labels_NK[judged.hits_NK], ranks_NK[judged.hits_NK])
+    return np.where(best_L == judged.depth, -1, best_L)
