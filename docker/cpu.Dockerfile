@@ -16,7 +16,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY conf ./conf
 COPY xrt ./xrt
 RUN /opt/xrt/bin/pip install --constraint constraints.txt ".[minilm]" \
-    && /opt/xrt/bin/pip uninstall --yes pip setuptools \
+    && /opt/xrt/bin/pip uninstall --yes pip \
     && find /opt/xrt -type d -name tests -path '*/site-packages/*/tests' -prune -exec rm -rf {} +
 
 FROM python:3.11-slim-bookworm AS final

@@ -33,7 +33,9 @@ def unnamed_presets() -> list[str]:
 def main() -> int:
     """Print every fault; 1 when there is one."""
     documents = [ROOT / "README.md", *sorted((ROOT / "docker").glob("*.md"))]
-    faults = [fault for document in documents for fault in broken_links(document)] + unnamed_presets()
+    faults = [
+        fault for document in documents for fault in broken_links(document)
+    ] + unnamed_presets()
     for fault in faults:
         print(fault)
     return 1 if faults else 0

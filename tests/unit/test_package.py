@@ -1,6 +1,9 @@
 """What `import xrt` costs, and what a wheel carries."""
 
+import ast
 import json
+import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -80,3 +83,42 @@ def test_wheel_carries_settings_and_types(tmp_path: Path):
     for name in ["xrt/conf/train.yaml", "xrt/py.typed", "xrt/cli/__init__.py", *presets]:
         assert name in names
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
+
+
+def test_python_in_the_readme_compiles_and_its_names_exist():
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        tree = ast.parse(block)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "xrt":
+                assert {alias.name for alias in node.names} <= set(xrt.__all__)
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+def test_images_are_pinned_and_do_not_run_as_root(name: str):
+    text = (ROOT / "docker" / f"{name}.Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)
+    stages = re.findall(r"^FROM \S+ AS (\S+)", text, flags=re.MULTILINE)
+    assert all(base in stages or re.search(r":\d+\.\d+", base) for base in bases)
+    final = text[text.rindex("\nFROM ") :]
+    assert re.search(r"^USER \d+", final, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["install", "test", "check", "quickstart", "../.ci/run"])
+def test_scripts_are_executable_bash_that_stops_at_errors(name: str):
+    script = ROOT / "scripts" / name
+    text = script.read_text()
+    assert text.startswith("#!/usr/bin/env bash\n")
+    assert "set -euo pipefail" in text
+    assert os.access(script, os.X_OK)
+
+
+def test_pins_name_no_host_path_or_local_build():
+    lines = (ROOT / "scripts" / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert [
+        pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin)
+    ] == []
+    assert "torch==2.13.0" in pins
