@@ -25,7 +25,8 @@ class HybridMatrix:
     def of(cls, sparse: Any = None, dense: Any = None) -> "HybridMatrix":
         """Join what is there: a matrix, an array of embeddings, or both.
 
-        Raises DataError when both are missing, when rows differ in number, or on NaN and infinities.
+        Raises DataError when both are missing, when rows differ in number, or on NaN and
+        infinities.
         """
         if sparse is None and dense is None:
             raise DataError("no features: pass sparse rows, dense rows or both")
@@ -35,7 +36,11 @@ class HybridMatrix:
                 raise DataError(f"dense features: {dense.ndim} dimension(s) where 2 are needed")
             if not np.isfinite(dense).all():
                 raise DataError("dense features: NaN or infinity; remove or replace it")
-        csr = sp.csr_array((len(dense), 0), dtype=np.float32) if sparse is None else as_csr(sparse, "X")
+        csr = (
+            sp.csr_array((len(dense), 0), dtype=np.float32)
+            if sparse is None
+            else as_csr(sparse, "X")
+        )
         if dense is None:
             dense = np.zeros((csr.shape[0], 0), np.float32)
         if csr.shape[0] != len(dense):

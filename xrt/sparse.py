@@ -1,7 +1,7 @@
 """CSR primitives: the one representation of X, Y, scores and candidates inside xrt.
 
-N rows, M columns. A matrix is a `csr_array` of float32 with sorted int32 (or, when too large, int64)
-indices and no duplicates; an absent entry means 0.
+N rows, M columns. A matrix is a `csr_array` of float32 with sorted int32 (or, when too large,
+int64) indices and no duplicates; an absent entry means 0.
 """
 
 import json
@@ -26,7 +26,9 @@ def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
         if csr.dtype != np.float32:
             csr = csr.astype(np.float32)
     except (TypeError, ValueError) as err:
-        raise DataError(f"{what}: not a numeric matrix ({err}); pass a scipy sparse or numpy array") from err
+        raise DataError(
+            f"{what}: not a numeric matrix ({err}); pass a scipy sparse or numpy array"
+        ) from err
     if csr.ndim != 2:
         raise DataError(f"{what}: {csr.ndim} dimension(s) where 2 are needed (rows, columns)")
     if not csr.has_canonical_format:
@@ -36,7 +38,9 @@ def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
         position = int(np.flatnonzero(~np.isfinite(csr.data))[0])
         row = int(np.searchsorted(csr.indptr, position, side="right")) - 1
         value, column = csr.data[position], int(csr.indices[position])
-        raise DataError(f"{what}: value {value} at row {row}, column {column}; remove or replace it")
+        raise DataError(
+            f"{what}: value {value} at row {row}, column {column}; remove or replace it"
+        )
     return _narrow_indices(csr)
 
 
@@ -51,7 +55,9 @@ def _narrow_indices(csr: sp.csr_array) -> sp.csr_array:
 
 
 def normalize_rows(X_NM: sp.csr_array, norm: str = "l2") -> sp.csr_array:
-    """Scale each row to length 1 (`l2`) or to absolute sum 1 (`l1`); rows of zeros stay as they are."""
+    """Scale each row to length 1 (`l2`) or to absolute sum 1 (`l1`); rows of zeros stay as they
+    are.
+    """
     if norm not in ("l1", "l2"):
         raise DataError(f"norm {norm!r} is unknown; choose 'l1' or 'l2'")
     rows = np.repeat(np.arange(X_NM.shape[0]), np.diff(X_NM.indptr))
@@ -144,17 +150,25 @@ def load_csr(folder: Path, name: str, mmap: bool = True) -> sp.csr_array:
     try:
         shape = tuple(json.loads((folder / f"{name}.shape.json").read_text())["shape"])
         data, indices, indptr = (
-            np.load(folder / f"{name}.{part}.npy", mmap_mode="r" if mmap else None, allow_pickle=False)
+            np.load(
+                folder / f"{name}.{part}.npy", mmap_mode="r" if mmap else None, allow_pickle=False
+            )
             for part in ("data", "indices", "indptr")
         )
     except (OSError, ValueError, KeyError) as err:
-        raise ArtifactError(f"{folder / name}: unreadable matrix ({err}); restore or retrain") from err
+        raise ArtifactError(
+            f"{folder / name}: unreadable matrix ({err}); restore or retrain"
+        ) from err
     if len(shape) != 2 or len(indptr) != shape[0] + 1 or len(indices) != len(data):
-        raise ArtifactError(f"{folder / name}: parts of a matrix do not fit together; restore or retrain")
+        raise ArtifactError(
+            f"{folder / name}: parts of a matrix do not fit together; restore or retrain"
+        )
     if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
         raise ArtifactError(f"{folder / name}: row pointers are not increasing; restore or retrain")
     if len(indices) and (indices.min() < 0 or indices.max() >= shape[1]):
-        raise ArtifactError(f"{folder / name}: a column lies outside 0..{shape[1] - 1}; restore or retrain")
+        raise ArtifactError(
+            f"{folder / name}: a column lies outside 0..{shape[1] - 1}; restore or retrain"
+        )
     matrix = sp.csr_array(shape, dtype=data.dtype)
     matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
     return matrix

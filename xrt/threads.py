@@ -1,8 +1,8 @@
 """Runs blocks of work on threads.
 
-The kernels of xrt release the GIL, so a plain thread pool gives the speed of OpenMP with none of its
-traps: no thread is started at import, a fork stays safe, Ctrl-C is heard between blocks, and results do
-not depend on the number of threads because every block writes only what is its own.
+The kernels of xrt release the GIL, so a plain thread pool gives the speed of OpenMP with none of
+its traps: no thread is started at import, a fork stays safe, Ctrl-C is heard between blocks, and
+results do not depend on the number of threads because every block writes only what is its own.
 """
 
 import os
@@ -16,7 +16,9 @@ T = TypeVar("T")
 
 
 def default_num_threads() -> int:
-    """Processors this process may use (affinity respected), or `XRT_NUM_THREADS` where that is set."""
+    """Processors this process may use (affinity respected), or `XRT_NUM_THREADS` where that is
+    set.
+    """
     wanted = os.environ.get("XRT_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
@@ -32,7 +34,8 @@ def run_blocks(
     progress: Progress | None = None,
     advance: Callable[[int], int] = lambda block: 1,
 ) -> list[T]:
-    """Call `task(block)` for block 0..num_blocks-1, started in that order; results in the same order.
+    """Call `task(block)` for block 0..num_blocks-1, started in that order; results in the same
+    order.
 
     `advance(block)` says how many units of `progress` a finished block is worth. An exception in a
     block cancels those that have not begun and is raised here.
@@ -46,7 +49,9 @@ def run_blocks(
                 progress.advance(advance(block))
         return results
     with ThreadPoolExecutor(min(num_threads, num_blocks)) as pool:
-        futures: dict[Future[T], int] = {pool.submit(task, block): block for block in range(num_blocks)}
+        futures: dict[Future[T], int] = {
+            pool.submit(task, block): block for block in range(num_blocks)
+        }
         try:
             for future in as_completed(futures):
                 future.result()

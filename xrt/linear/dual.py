@@ -1,7 +1,7 @@
 """Dual coordinate descent for one binary problem on the rows of a cluster.
 
-n rows with f cluster-local sparse columns, H dense columns and one bias column; y is +1 or -1, C_i the
-cost of row i. With w = sum_i alpha_i y_i x_i the solvers minimise over alpha
+n rows with f cluster-local sparse columns, H dense columns and one bias column; y is +1 or -1, C_i
+the cost of row i. With w = sum_i alpha_i y_i x_i the solvers minimise over alpha
 
     squared hinge:  |w|^2 / 2 + sum_i alpha_i^2 / (4 C_i) - sum_i alpha_i,       alpha_i >= 0
     logistic:       |w|^2 / 2 + sum_i alpha_i log alpha_i + (C_i - alpha_i) log(C_i - alpha_i)
@@ -41,7 +41,7 @@ def _margin(indptr, columns, values, dense_nH, i, bias, w_f, w_H, b):  # type: i
 
 @njit(nogil=True, cache=True, inline="always")
 def _step(indptr, columns, values, dense_nH, i, bias, scale, w_f, w_H, b):  # type: ignore[no-untyped-def]
-    """w += scale * x_i."""
+    """Add to the weights: w += scale * x_i."""
     b[0] += scale * bias
     _add_scaled(scale, dense_nH[i], w_H)
     for j in range(indptr[i], indptr[i + 1]):
@@ -69,9 +69,22 @@ def _next_random(state):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def solve_squared_hinge(
-    indptr, columns, values, dense_nH, norms, bias, y, cost, epsilon, max_iterations, seed, w_f, w_H, b
-):  # type: ignore[no-untyped-def]
+def solve_squared_hinge(  # type: ignore[no-untyped-def]
+    indptr,
+    columns,
+    values,
+    dense_nH,
+    norms,
+    bias,
+    y,
+    cost,
+    epsilon,
+    max_iterations,
+    seed,
+    w_f,
+    w_H,
+    b,
+):
     """Fill w_f, w_H and b (zeros when called) with the solution; returns the number of sweeps.
 
     Stops when the projected gradients of a sweep over all rows lie within `epsilon` of each other.
@@ -80,7 +93,7 @@ def solve_squared_hinge(
     alpha = np.zeros(n, np.float32)
     active = np.arange(n)
     num_active = n
-    largest_before, smallest_before = np.inf, -np.inf
+    largest_before = np.inf
     state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
     for sweep in range(max_iterations):
         largest, smallest = -np.inf, np.inf
@@ -115,17 +128,29 @@ def solve_squared_hinge(
             if num_active == n:
                 return sweep + 1
             num_active = n  # look at the shrunk rows once more
-            largest_before, smallest_before = np.inf, -np.inf
+            largest_before = np.inf
             continue
         largest_before = largest if largest > 0 else np.inf
-        smallest_before = smallest if smallest < 0 else -np.inf
     return max_iterations
 
 
 @njit(nogil=True, cache=True)
-def solve_logistic(
-    indptr, columns, values, dense_nH, norms, bias, y, cost, epsilon, max_iterations, seed, w_f, w_H, b
-):  # type: ignore[no-untyped-def]
+def solve_logistic(  # type: ignore[no-untyped-def]
+    indptr,
+    columns,
+    values,
+    dense_nH,
+    norms,
+    bias,
+    y,
+    cost,
+    epsilon,
+    max_iterations,
+    seed,
+    w_f,
+    w_H,
+    b,
+):
     """Fill w_f, w_H and b (zeros when called) with the solution; returns the number of sweeps.
 
     Stops when the largest gradient met in a sweep is below `epsilon`.
@@ -157,10 +182,11 @@ def solve_logistic(
 
 @njit(nogil=True, cache=True)
 def _best_logistic_alpha(alpha, slope, norm, cost):  # type: ignore[no-untyped-def]
-    """Minimum over 0 < a < C of a log a + (C - a) log(C - a) + norm/2 (a - alpha)^2 + slope (a - alpha).
+    """Minimum over 0 < a < C of a log a + (C - a) log(C - a) + norm/2 (a - alpha)^2 + slope (a -
+    alpha).
 
-    Newton's method on the side of C / 2 where the minimum lies, in z = a or z = C - a, so that z near 0
-    keeps its digits. Returns the new alpha and the gradient at the old one.
+    Newton's method on the side of C / 2 where the minimum lies, in z = a or z = C - a, so that z
+    near 0 keeps its digits. Returns the new alpha and the gradient at the old one.
     """
     sign = 1.0 if slope > 0.5 * norm * (2.0 * alpha - cost) else -1.0
     start = alpha if sign > 0 else cost - alpha

@@ -1,4 +1,5 @@
-"""Trains one level of the tree: a binary problem for each node, on the rows that are its candidates.
+"""Trains one level of the tree: a binary problem for each node, on the rows that are its
+candidates.
 
 N rows, F sparse and H dense columns, K_t nodes at the level, K_{t-1} clusters above. The rows of a
 cluster are gathered once into a space with only the columns they use, so cost does not depend on F;
@@ -48,12 +49,14 @@ class SolverParams:
     """Value of the constant feature; 0 for none."""
 
     def __post_init__(self) -> None:
-        for name in ("cost_positive", "cost_negative", "epsilon", "max_iterations"):
+        for name in ("cost_positive", "cost_negative", "max_iterations"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"solver.{name} = {getattr(self, name)}: must be above 0")
+                raise ConfigError(f"ranker.{name} = {getattr(self, name)}: must be above 0")
         for name in ("threshold", "bias"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"solver.{name} = {getattr(self, name)}: must not be below 0")
+                raise ConfigError(f"ranker.{name} = {getattr(self, name)}: must not be below 0")
+        if self.epsilon < 1e-4:  # gradients are float32: below this they never agree
+            raise ConfigError(f"ranker.epsilon = {self.epsilon}: at least 0.0001 is needed")
 
 
 def train_level(
@@ -69,9 +72,9 @@ def train_level(
 ) -> LevelWeights:
     """Weights of all nodes of level t.
 
-    Y_level (N, K_t): a nonzero says that the row belongs below the node. M (N, K_{t-1}): a nonzero makes
-    the row a candidate in the cluster; None at level 0, where every row is a candidate. A row with a true
-    node in a cluster is a candidate there whether M says so or not.
+    Y_level (N, K_t): a nonzero says that the row belongs below the node. M (N, K_{t-1}): a nonzero
+    makes the row a candidate in the cluster; None at level 0, where every row is a candidate. A
+    row with a true node in a cluster is a candidate there whether M says so or not.
     Raises DataError when the shapes do not fit together.
     """
     _check_shapes(X, Y_level, M, tree, t)
@@ -86,8 +89,8 @@ def train_level(
         if not hasattr(scratch, "column_map"):
             scratch.column_map = np.full(X.num_features, -1, np.int32)
         nodes = children[first:last]
-        rows = _cluster_rows(positives, candidates, nodes, children[slice(*child_ptr[cluster : cluster + 2])],
-                             cluster, X.num_rows)
+        siblings = children[child_ptr[cluster] : child_ptr[cluster + 1]]
+        rows = _cluster_rows(positives, candidates, siblings, cluster, X.num_rows)
         return SolvedBlock(cluster, first, *_solve_block(
             X.sparse.indptr, X.sparse.indices, X.sparse.data, X.dense, rows, nodes,
             positives.indptr, positives.indices, params.loss is Loss.logistic,
@@ -98,7 +101,9 @@ def train_level(
 
     if progress is not None:
         progress.start(f"rankers, level {t + 1} of {tree.depth}", len(children))
-    solved = run_blocks(solve, len(blocks), num_threads, progress, lambda i: blocks[i][2] - blocks[i][1])
+    solved = run_blocks(
+        solve, len(blocks), num_threads, progress, lambda i: blocks[i][2] - blocks[i][1]
+    )
     if progress is not None:
         progress.finish()
     return LevelWeights.from_blocks(solved, tree, t, X.num_features)
@@ -109,10 +114,14 @@ def _check_shapes(
 ) -> None:
     wanted = (X.num_rows, tree.num_nodes(t))
     if Y_level.shape != wanted:
-        raise DataError(f"targets of level {t} have shape {Y_level.shape}, rows and nodes are {wanted}")
+        raise DataError(
+            f"targets of level {t} have shape {Y_level.shape}, rows and nodes are {wanted}"
+        )
     if M is not None and M.shape != (X.num_rows, tree.num_nodes(t - 1)):
         above = (X.num_rows, tree.num_nodes(t - 1))
-        raise DataError(f"candidates of level {t} have shape {M.shape}, rows and clusters are {above}")
+        raise DataError(
+            f"candidates of level {t} have shape {M.shape}, rows and clusters are {above}"
+        )
 
 
 def _plan_blocks(
@@ -124,10 +133,10 @@ def _plan_blocks(
 ) -> list[tuple[int, int, int]]:
     """Blocks (cluster, first, last) of children to solve together, the dearest first.
 
-    A cluster with many rows is cut into several blocks, so that threads finish together; the cut depends
-    on the data only, never on the number of threads.
+    A cluster with many rows is cut into several blocks, so that threads finish together; the cut
+    depends on the data only, never on the number of threads.
     """
-    largest_block = 200_000  # rows times nodes; gathering the rows again is small beside solving these
+    largest_block = 200_000  # rows x nodes: gathering rows anew is small beside solving these
     costs, blocks = [], []
     for cluster in range(len(child_ptr) - 1):
         first, last = int(child_ptr[cluster]), int(child_ptr[cluster + 1])
@@ -146,7 +155,6 @@ def _plan_blocks(
 def _cluster_rows(
     positives: sp.csc_array,
     candidates: sp.csc_array | None,
-    nodes: np.ndarray,
     siblings: np.ndarray,
     cluster: int,
     num_rows: int,
@@ -155,13 +163,16 @@ def _cluster_rows(
     if candidates is None:
         return np.arange(num_rows, dtype=np.int32)
     rows = [candidates.indices[candidates.indptr[cluster] : candidates.indptr[cluster + 1]]]
-    rows += [positives.indices[positives.indptr[node] : positives.indptr[node + 1]] for node in siblings]
+    rows += [
+        positives.indices[positives.indptr[node] : positives.indptr[node + 1]] for node in siblings
+    ]
     return np.unique(np.concatenate(rows)).astype(np.int32)
 
 
 @njit(nogil=True, cache=True)
 def _gather(indptr, indices, data, rows, column_map):  # type: ignore[no-untyped-def]
-    """The rows in a space of their own: row pointers, local columns, values, and the columns, ascending.
+    """The rows in a space of their own: row pointers, local columns, values, and the columns,
+    ascending.
 
     `column_map` is scratch of size F, all -1 when called and when left.
     """
@@ -192,14 +203,15 @@ def _gather(indptr, indices, data, rows, column_map):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
-def _solve_block(
+def _solve_block(  # type: ignore[no-untyped-def]
     indptr, indices, data, dense_NH, rows, nodes, positive_ptr, positive_rows, logistic,
     cost_positive, cost_negative, epsilon, max_iterations, threshold, bias, seed, column_map,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Solve the nodes one after the other on the gathered rows.
 
-    Returns per-node pointers into (columns, values) of the kept sparse weights, then the dense weights
-    (nodes, H) and the biases (nodes,). A node without positive rows gets margin -1 everywhere.
+    Returns per-node pointers into (columns, values) of the kept sparse weights, then the dense
+    weights (nodes, H) and the biases (nodes,). A node without positive rows gets margin -1
+    everywhere.
     """
     local_ptr, columns, values, used = _gather(indptr, indices, data, rows, column_map)
     dense_nH = dense_NH[rows]

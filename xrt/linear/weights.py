@@ -1,13 +1,16 @@
-"""The weights of one level, laid out for search: a chunk for each cluster, its children side by side.
+"""The weights of one level, laid out for search: a chunk for each cluster, its children side by
+side.
 
-K nodes at the level, P clusters above, F sparse and H dense columns. Within a chunk each sparse column
-that any child uses is one row, holding (child, weight) pairs; a query touches only rows of its own
-nonzeros. Nodes stand in chunk order: the children of cluster 0, then of cluster 1, and so on.
+K nodes at the level, P clusters above, F sparse and H dense columns. Within a chunk each sparse
+column that any child uses is one row, holding (child, weight) pairs; a query touches only rows of
+its own nonzeros. Nodes stand in chunk order: the children of cluster 0, then of cluster 1, and so
+on.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +25,9 @@ ARRAYS = ("chunk_ptr", "row_columns", "row_ptr", "entry_children", "entry_values
 
 @dataclass(frozen=True)
 class SolvedBlock:
-    """Weights of some children of a cluster, node by node; `first` is their position in chunk order."""
+    """Weights of some children of a cluster, node by node; `first` is their position in chunk
+    order.
+    """
 
     cluster: int
     first: int
@@ -37,10 +42,11 @@ class SolvedBlock:
 class LevelWeights:
     """Chunked weights of a level.
 
-    child_ptr int64 (P + 1,) and children int32 (K,): the nodes of each cluster, as `LabelTree.children` says.
-    chunk_ptr int64 (P + 1,): rows of each chunk. row_columns int32 (R,): the sparse column of a row, ascending
-    in a chunk. row_ptr int64 (R + 1,): its entries. entry_children int32, entry_values float32: position of
-    the child within its chunk, and its weight. dense float32 (K, H) and bias float32 (K,) in chunk order.
+    child_ptr int64 (P + 1,) and children int32 (K,): the nodes of each cluster, as
+    `LabelTree.children` says. chunk_ptr int64 (P + 1,): rows of each chunk. row_columns int32
+    (R,): the sparse column of a row, ascending in a chunk. row_ptr int64 (R + 1,): its entries.
+    entry_children int32, entry_values float32: position of the child within its chunk, and its
+    weight. dense float32 (K, H) and bias float32 (K,) in chunk order.
     """
 
     num_features: int
@@ -97,7 +103,7 @@ class LevelWeights:
         values = np.concatenate([block.values for block in blocks])
         dense = np.concatenate([block.dense for block in blocks])
         biases = np.concatenate([block.biases for block in blocks])
-        chunks = _into_chunks(child_ptr, node_ptr, columns, values)
+        chunks: list[np.ndarray] = list(_into_chunks(child_ptr, node_ptr, columns, values))
         return cls(num_features, child_ptr, children, *chunks, dense, biases)
 
     def save(self, folder: Path) -> None:
@@ -109,13 +115,20 @@ class LevelWeights:
 
     @classmethod
     def load(cls, folder: Path, tree: LabelTree, t: int, mmap: bool = True) -> "LevelWeights":
-        """Read what `save` wrote for level t. Raises ArtifactError when parts do not fit together."""
+        """Read what `save` wrote for level t. Raises ArtifactError when parts do not fit
+        together.
+        """
         try:
             num_features = int(json.loads((folder / "weights.json").read_text())["num_features"])
-            mode = "r" if mmap else None
-            arrays = [np.load(folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in ARRAYS]
+            mode: Literal["r"] | None = "r" if mmap else None
+            arrays = [
+                np.load(folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
+                for name in ARRAYS
+            ]
         except (OSError, ValueError, KeyError) as err:
-            raise ArtifactError(f"{folder}: unreadable weights ({err}); restore or retrain") from err
+            raise ArtifactError(
+                f"{folder}: unreadable weights ({err}); restore or retrain"
+            ) from err
         child_ptr, children = tree.children(t)
         weights = cls(num_features, child_ptr, children, *(np.asarray(array) for array in arrays))
         fits = (
@@ -125,17 +138,24 @@ class LevelWeights:
             and weights.num_nodes == len(weights.dense) == tree.num_nodes(t)
         )
         if not fits:
-            raise ArtifactError(f"{folder}: weights do not fit level {t} of the tree; restore or retrain")
+            raise ArtifactError(
+                f"{folder}: weights do not fit level {t} of the tree; restore or retrain"
+            )
         return weights
 
 
 @njit(nogil=True, cache=True)
 def _into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untyped-def]
-    """Turn node-by-node weights (columns ascending in a node) into rows by column within each chunk."""
+    """Turn node-by-node weights (columns ascending in a node) into rows by column within each
+    chunk.
+    """
     num_chunks = len(child_ptr) - 1
     chunk_ptr = np.zeros(num_chunks + 1, np.int64)
     row_columns, row_sizes = np.empty(len(columns), np.int32), np.zeros(len(columns), np.int64)
-    entry_children, entry_values = np.empty(len(columns), np.int32), np.empty(len(columns), np.float32)
+    entry_children, entry_values = (
+        np.empty(len(columns), np.int32),
+        np.empty(len(columns), np.float32),
+    )
     num_rows = 0
     for chunk in range(num_chunks):
         first, last = child_ptr[chunk], child_ptr[chunk + 1]

@@ -1,1 +1,3 @@
-"""From features to suggestions: beam search down the tree, a FAISS shortlist to open it, fused scores."""
+"""From features to suggestions: beam search down the tree, a FAISS shortlist to open it, fused
+scores.
+"""

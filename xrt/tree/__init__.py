@@ -1,1 +1,3 @@
-"""The hierarchical label tree: how it is grown, who is a candidate at a level, how scores join along a path."""
+"""The hierarchical label tree: how it is grown, who is a candidate at a level, how scores join
+along a path.
+"""

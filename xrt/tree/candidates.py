@@ -1,8 +1,8 @@
 """Which nodes a row is trained or scored on: teacher-forced, matcher-aware, and their union.
 
-Everything here is a pattern: a `csr_array` of ones, rows are instances, columns the nodes of a level.
-Teacher-forced negatives (TFN) are the siblings of the true nodes; matcher-aware negatives (MAN) the
-children of the nodes that the matcher ranks high, be they right or wrong.
+Everything here is a pattern: a `csr_array` of ones, rows are instances, columns the nodes of a
+level. Teacher-forced negatives (TFN) are the siblings of the true nodes; matcher-aware negatives
+(MAN) the children of the nodes that the matcher ranks high, be they right or wrong.
 """
 
 import numpy as np
@@ -26,21 +26,27 @@ def matcher_aware(scores_level: sp.csr_array, top_k: int) -> sp.csr_array:
 def union_candidates(*patterns: sp.csr_array) -> sp.csr_array:
     """Nodes that stand in any of the patterns."""
     if len({pattern.shape for pattern in patterns}) != 1:
-        raise DataError(f"candidates of different shapes: {[pattern.shape for pattern in patterns]}")
+        raise DataError(
+            f"candidates of different shapes: {[pattern.shape for pattern in patterns]}"
+        )
     total = _with_ones(patterns[0])
     for pattern in patterns[1:]:
         total = sp.csr_array(total + _with_ones(pattern))
     return binarize(total)
 
 
-def expand(M_above: sp.csr_array | None, tree: LabelTree, t: int, num_rows: int = 0) -> sp.csr_array:
+def expand(
+    M_above: sp.csr_array | None, tree: LabelTree, t: int, num_rows: int = 0
+) -> sp.csr_array:
     """Children at level t of the candidate nodes above: (N, K_{t-1}) to (N, K_t).
 
     `None` stands for the root, above level 0: all nodes of the level, for `num_rows` rows.
     """
     if M_above is None:
         if tree.num_nodes(t - 1) != 1:
-            raise DataError(f"level {t} has {tree.num_nodes(t - 1)} nodes above; candidates are needed")
+            raise DataError(
+                f"level {t} has {tree.num_nodes(t - 1)} nodes above; candidates are needed"
+            )
         M_above = sp.csr_array(np.ones((num_rows, 1), np.float32))
     return binarize(sp.csr_array(M_above @ tree.cluster_matrix(t).T))
 

@@ -1,7 +1,8 @@
-"""Grows the label tree: balanced spherical 2-means, again and again, then merged to the wanted branching.
+"""Grows the label tree: balanced spherical 2-means, again and again, then merged to the wanted
+branching.
 
-L points with F sparse and H dense coordinates each. A node's members are split at the median of their
-nearness to one centroid rather than the other, so that sizes differ by at most one.
+L points with F sparse and H dense coordinates each. A node's members are split at the median of
+their nearness to one centroid rather than the other, so that sizes differ by at most one.
 """
 
 import threading
@@ -52,12 +53,16 @@ def build_tree(
     num_splits = int(np.ceil(np.log2(max(1.0, Z.num_rows / params.max_leaf_size))))
     if num_splits == 0:
         return LabelTree.flat(Z.num_rows)
-    leaf_of_label = split_balanced(Z, num_splits, params.kmeans_iterations, seed, num_threads, progress)
+    leaf_of_label = split_balanced(
+        Z, num_splits, params.kmeans_iterations, seed, num_threads, progress
+    )
     return LabelTree.from_clusters(leaf_of_label, _merge(2**num_splits, params))
 
 
 def _merge(num_leaves: int, params: TreeParams) -> list[np.ndarray]:
-    """Parents of each level above the labels, coarse to fine, `branching` nodes under one parent."""
+    """Parents of each level above the labels, coarse to fine, `branching` nodes under one
+    parent.
+    """
     levels: list[np.ndarray] = []
     while num_leaves > params.max_top_nodes:
         parents = np.arange(num_leaves, dtype=np.int32) // params.branching
@@ -75,7 +80,8 @@ def split_balanced(
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Split the points `num_splits` times in two: int32 (L,), a leaf 0 .. 2^num_splits - 1 for each.
+    """Split the points `num_splits` times in two: int32 (L,), a leaf 0 .. 2^num_splits - 1 for
+    each.
 
     Leaves that are near in number are near in the tree. Sizes differ by at most one per split.
     """
@@ -90,7 +96,9 @@ def split_balanced(
             if not hasattr(scratch, "sums"):
                 scratch.sums = np.zeros((Z.num_features, 2), np.float32)
             members = order[bounds[node] : bounds[node + 1]]
-            node_seed = np.uint64((seed * 1_000_003 + split * 2_654_435_761 + node * 97 + 1) % 2**64)
+            node_seed = np.uint64(
+                (seed * 1_000_003 + split * 2_654_435_761 + node * 97 + 1) % 2**64
+            )
             matrix = (Z.sparse.indptr, Z.sparse.indices, Z.sparse.data, Z.dense)
             members[:] = _two_means(*matrix, members, iterations, node_seed, scratch.sums)
 
@@ -110,7 +118,8 @@ def split_balanced(
 def _two_means(indptr, indices, data, dense, members, iterations, seed, sums):  # type: ignore[no-untyped-def]
     """Members reordered so that the first half (rounded up) is one cluster, the rest the other.
 
-    `sums` is scratch of shape (F, 2), the sparse part of both clusters' sums: zeros when called and left.
+    `sums` is scratch of shape (F, 2), the sparse part of both clusters' sums: zeros when called
+    and left.
     """
     n, half = len(members), (len(members) + 1) // 2
     if n < 2:
@@ -131,7 +140,9 @@ def _two_means(indptr, indices, data, dense, members, iterations, seed, sums):  
 
 @njit(nogil=True, cache=True)
 def _similarities(indptr, indices, data, dense, members, side, sums):  # type: ignore[no-untyped-def]
-    """How far each member is from the two clusters' unit-length centroids: (n, 2), lower is nearer."""
+    """How far each member is from the two clusters' unit-length centroids: (n, 2), lower is
+    nearer.
+    """
     H = dense.shape[1]
     dense_sums = np.zeros((2, H), np.float32)
     for m in range(len(members)):

@@ -33,7 +33,9 @@ class LabelTree:
                 raise DataError(f"level {t} of the tree: parents must be a row of int32")
             if len(parents) and (parents.min() < 0 or parents.max() >= num_above):
                 low, high = parents.min(), parents.max()
-                raise DataError(f"level {t} of the tree: parents {low}..{high}, but {num_above} nodes above")
+                raise DataError(
+                    f"level {t} of the tree: parents {low}..{high}, but {num_above} nodes above"
+                )
             num_above = len(parents)
 
     @property
@@ -60,7 +62,9 @@ class LabelTree:
         return tables
 
     def children(self, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Level-t children of each node above: `indices[indptr[p]:indptr[p + 1]]` for parent p, ascending."""
+        """Level-t children of each node above: `indices[indptr[p]:indptr[p + 1]]` for parent p,
+        ascending.
+        """
         return self._children[t]
 
     def cluster_matrix(self, t: int) -> sp.csr_array:
@@ -99,7 +103,9 @@ class LabelTree:
         return cls((np.zeros(num_labels, np.int32),))
 
     @classmethod
-    def from_clusters(cls, leaf_of_label: np.ndarray, parents_above: Sequence[np.ndarray]) -> "LabelTree":
+    def from_clusters(
+        cls, leaf_of_label: np.ndarray, parents_above: Sequence[np.ndarray]
+    ) -> "LabelTree":
         """Join the cluster of each label with the parents of those clusters, coarse to fine."""
         levels = [*parents_above, leaf_of_label]
         return cls(tuple(np.ascontiguousarray(level, np.int32) for level in levels))
@@ -108,8 +114,9 @@ class LabelTree:
     def from_paths(cls, paths: Sequence[Sequence[str]]) -> "LabelTree":
         """A tree the user gives: for each label the names of its ancestors, coarse to fine.
 
-        Labels may lie at different depths; a short path is continued by a chain of single nodes, so that
-        every label ends at the same level. A label without ancestors hangs under a node of its own.
+        Labels may lie at different depths; a short path is continued by a chain of single nodes,
+        so that every label ends at the same level. A label without ancestors hangs under a node of
+        its own.
         """
         depth = max((len(path) for path in paths), default=0)
         padded = [
@@ -130,14 +137,20 @@ class LabelTree:
         folder.mkdir(parents=True, exist_ok=True)
         for t, parents in enumerate(self.parents):
             save_array(folder / f"parents.{t}.npy", parents)
-        write_json(folder / "tree.json", {"depth": self.depth, "nodes": [len(p) for p in self.parents]})
+        write_json(
+            folder / "tree.json", {"depth": self.depth, "nodes": [len(p) for p in self.parents]}
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "LabelTree":
         """Read what `save` wrote. Raises ArtifactError when it is not a tree."""
         try:
             depth = int(json.loads((folder / "tree.json").read_text())["depth"])
-            levels = [np.load(folder / f"parents.{t}.npy", allow_pickle=False) for t in range(depth)]
+            levels = [
+                np.load(folder / f"parents.{t}.npy", allow_pickle=False) for t in range(depth)
+            ]
             return cls(tuple(levels))
         except (OSError, ValueError, KeyError) as err:
-            raise ArtifactError(f"{folder}: unreadable label tree ({err}); restore or retrain") from err
+            raise ArtifactError(
+                f"{folder}: unreadable label tree ({err}); restore or retrain"
+            ) from err

@@ -1,6 +1,7 @@
 """How a node's margin becomes a score, and how that joins the score of its parent.
 
-All scores live in the log domain, where joining is addition: score(child) = score(parent) + log f(margin).
+All scores live in the log domain, where joining is addition: score(child) = score(parent) + log
+f(margin).
 """
 
 from enum import Enum
@@ -12,7 +13,9 @@ from numba import njit
 class PathTransform(str, Enum):
     """f(margin): the chance-like score of a node, given that its parent is right."""
 
-    l3_hinge = "l3_hinge"  # exp(-max(0, 1 - margin)^3), the habit of PECOS for squared-hinge rankers
+    l3_hinge = (
+        "l3_hinge"  # exp(-max(0, 1 - margin)^3), the habit of PECOS for squared-hinge rankers
+    )
     l2_hinge = "l2_hinge"  # exp(-max(0, 1 - margin)^2)
     sigmoid = "sigmoid"  # 1 / (1 + exp(-margin)), for logistic rankers and matcher heads
 
@@ -22,7 +25,7 @@ TRANSFORM_CODES = {PathTransform.l3_hinge: 3, PathTransform.l2_hinge: 2, PathTra
 
 @njit(nogil=True, cache=True, inline="always")
 def log_score(margin, code):  # type: ignore[no-untyped-def]
-    """log f(margin) for a transform given by its code (see TRANSFORM_CODES)."""
+    """Log f(margin) for a transform given by its code (see TRANSFORM_CODES)."""
     if code == 0:
         if margin > 0:
             return -np.log1p(np.exp(-margin))
@@ -44,6 +47,6 @@ def _log_scores(margins, code):  # type: ignore[no-untyped-def]
 
 
 def log_scores(margins: np.ndarray, transform: PathTransform) -> np.ndarray:
-    """log f(margin) elementwise; float32 of the same shape, never above 0."""
+    """Log f(margin) elementwise; float32 of the same shape, never above 0."""
     flat = np.ascontiguousarray(margins, np.float32).ravel()
     return _log_scores(flat, TRANSFORM_CODES[transform]).reshape(np.shape(margins))

@@ -1,0 +1,47 @@
+"""Readable twins of the linear kernels; loops allowed."""
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+
+def exhaustive_scores(levels, tree, x):
+    """Log score of every label for one dense row: the sum of log f(margin) along its path, f =
+    l3-hinge."""
+    above = np.zeros(1)
+    for t, level in enumerate(levels):
+        margins = x @ np.vstack([level.to_csc().toarray(), level.dense_weights.T]) + level.node_bias
+        above = above[tree.parents[t]] - np.maximum(0, 1 - margins) ** 3
+    return above
+
+
+def one_vs_rest(X, y, cost_positive, cost_negative, loss):
+    """Weights and bias of one binary problem to full convergence, the bias regularised like a
+    weight."""
+    rows = np.hstack([X, np.ones((len(X), 1))])
+    weight = {1: cost_positive, -1: cost_negative}
+    if loss == "squared_hinge":
+        model = LinearSVC(C=1, class_weight=weight, fit_intercept=False, tol=1e-8, max_iter=100_000)
+    else:
+        model = LogisticRegression(
+            C=1, class_weight=weight, fit_intercept=False, tol=1e-10, max_iter=10_000
+        )
+    model.fit(rows, y)
+    return model.coef_[0, :-1], model.coef_[0, -1]
+
+
+def split_in_two(points, iterations, first, second):
+    """Balanced spherical 2-means from two starting members: True where a point lies in the second
+    half."""
+    half = (len(points) + 1) // 2
+    left, right = [first], [second]
+    previous = None
+    for _ in range(iterations):
+        centres = [points[side].sum(0) for side in (left, right)]
+        centres = [c / (np.linalg.norm(c) or 1) for c in centres]
+        order = np.argsort(points @ (centres[1] - centres[0]), kind="stable")
+        left, right = sorted(order[:half]), sorted(order[half:])
+        if left == previous:
+            break
+        previous = left
+    return np.isin(np.arange(len(points)), right)

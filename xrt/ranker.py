@@ -1,0 +1,102 @@
+"""The rankers: one-vs-rest models at every level of a label tree, on [TF-IDF ; embedding] rows.
+
+N rows, L labels. Level t is trained on the rows whose true nodes, or whose best-scored nodes, lie
+in the cluster above (teacher-forced and matcher-aware negatives).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import scipy.sparse as sp
+
+from xrt.errors import ConfigError
+from xrt.hybrid import HybridMatrix
+from xrt.linear.scoring import root_beam, step
+from xrt.linear.solver import SolverParams, train_level
+from xrt.linear.weights import LevelWeights
+from xrt.progress import Progress
+from xrt.tree.candidates import matcher_aware, teacher_forced, union_candidates
+from xrt.tree.label_tree import LabelTree
+from xrt.tree.path_scores import PathTransform
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerParams(SolverParams):
+    """How the rankers are trained: the solver's settings and where negatives come from."""
+
+    matcher_negatives: int = 0
+    """Best-scored clusters of each training row that join its true ones when labels are trained
+    (MAN)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.matcher_negatives < 0:
+            raise ConfigError(
+                f"ranker.matcher_negatives = {self.matcher_negatives}: must not be below 0"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class TreeRanker:
+    """A label tree and the weights of each of its levels, coarse to fine."""
+
+    tree: LabelTree
+    levels: tuple[LevelWeights, ...]
+
+    @property
+    def num_weights(self) -> int:
+        """Stored weights of all levels, sparse and dense."""
+        return sum(len(level.entry_values) + level.dense.size for level in self.levels)
+
+    def save(self, folder: Path) -> None:
+        """Write tree and weights into the folder."""
+        self.tree.save(folder / "tree")
+        for t, level in enumerate(self.levels):
+            level.save(folder / f"level.{t}")
+
+    @classmethod
+    def load(cls, folder: Path, mmap: bool = True) -> "TreeRanker":
+        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        tree = LabelTree.load(folder / "tree")
+        levels = (
+            LevelWeights.load(folder / f"level.{t}", tree, t, mmap) for t in range(tree.depth)
+        )
+        return cls(tree, tuple(levels))
+
+
+def train_ranker(
+    X: HybridMatrix,
+    Y: sp.csr_array,
+    tree: LabelTree,
+    params: RankerParams,
+    seed: int,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> TreeRanker:
+    """Train every level of the tree on rows X (N, F + H) with labels Y (N, L).
+
+    Raises DataError when rows or labels do not fit together.
+    """
+    targets = tree.level_targets(Y)
+    beam = root_beam(X.num_rows)
+    levels: list[LevelWeights] = []
+    for t in range(tree.depth):
+        candidates = None
+        if t > 0:
+            candidates = teacher_forced(targets[t - 1])
+            if params.matcher_negatives and t == tree.depth - 1:
+                found = matcher_aware(beam, params.matcher_negatives)
+                candidates = union_candidates(candidates, found)
+        levels.append(
+            train_level(X, targets[t], candidates, tree, t, params, seed, num_threads, progress)
+        )
+        if params.matcher_negatives and t < tree.depth - 1:
+            beam = step(
+                levels[t],
+                X,
+                beam,
+                max(10, params.matcher_negatives),
+                PathTransform.l3_hinge,
+                num_threads,
+            )
+    return TreeRanker(tree, tuple(levels))
