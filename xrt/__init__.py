@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from xrt.errors import XrtError as XrtError
     from xrt.estimators import XRLinear as XRLinear
     from xrt.estimators import XRTransformer as XRTransformer
-    from xrt.metrics.ranking import evaluate_ranking as evaluate_ranking
+    from xrt.metrics.report import evaluate_ranking as evaluate_ranking
     from xrt.predict import Predictor as Predictor
     from xrt.predict import Suggestion as Suggestion
 
@@ -58,7 +58,7 @@ _HOMES = {
     "XRLinear": "xrt.estimators",
     "XRTransformer": "xrt.estimators",
     "XrtError": "xrt.errors",
-    "evaluate_ranking": "xrt.metrics.ranking",
+    "evaluate_ranking": "xrt.metrics.report",
     "read_corpus": "xrt.data.formats",
     "write_corpus": "xrt.data.formats",
 }

@@ -11,6 +11,7 @@ import difflib
 import functools
 import re
 import types
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -153,6 +154,11 @@ def _twin_type(annotation: Any) -> Any:
     if dataclasses.is_dataclass(annotation):
         return schema_of(annotation)  # type: ignore[arg-type]
     if get_origin(annotation) in (Union, types.UnionType):
+        choices = [part for part in get_args(annotation) if part is not types.NoneType]
+        if len(choices) > 1 and any(get_origin(part) for part in choices):
+            return (
+                Any  # omegaconf knows no union with a list in it; the dataclass checks for itself
+            )
         return Union[tuple(_twin_type(part) for part in get_args(annotation))]  # noqa: UP007
     if get_origin(annotation) in (list, tuple, dict):
         parts = tuple(part if part is ... else _twin_type(part) for part in get_args(annotation))
@@ -182,9 +188,8 @@ def _build(annotation: Any, node: Any, where: str, faults: list[str]) -> Any:
         return None
     if params is None:
         value = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-        return (
-            tuple(value) if get_origin(annotation) is tuple and isinstance(value, list) else value
-        )
+        allows_tuple = tuple in map(get_origin, (annotation, *get_args(annotation)))
+        return tuple(value) if allows_tuple and isinstance(value, list) else value
     hints = get_type_hints(params)
     values, before = {}, len(faults)
     if where:
@@ -205,8 +210,15 @@ def _build(annotation: Any, node: Any, where: str, faults: list[str]) -> Any:
     try:
         return params(**values)
     except (ConfigError, ValueError) as err:
-        faults.append(str(err))
+        faults.append(_with_place(str(err), where, values))
         return None
+
+
+def _with_place(fault: str, where: str, fields: Iterable[str]) -> str:
+    """A fault that begins with the full name of the setting, or at least tells its part."""
+    if not where or fault.startswith(f"{where.rpartition('.')[2]}."):
+        return fault
+    return f"{where}.{fault}" if fault.split(maxsplit=1)[0] in fields else f"{where}: {fault}"
 
 
 def _dataclass_in(annotation: Any) -> Any:

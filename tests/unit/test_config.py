@@ -27,11 +27,13 @@ class Colour(str, Enum):
 class Inner:
     width: int = 3
     pair: tuple[float, float] = (0.5, 1.5)
+    limits: tuple[int, int] | None = None
+    columns: str | list[str] | None = None
     colour: Colour = Colour.red
 
     def __post_init__(self) -> None:
         if self.width < 1:
-            raise ConfigError(f"inner.width = {self.width}: at least 1 is needed")
+            raise ConfigError(f"width = {self.width}: at least 1 is needed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,14 @@ def settings(**values: object) -> object:
 
 def test_values_come_back_frozen_with_their_types():
     node = settings(
-        needed="x", inner={"pair": [1, 2], "colour": "blue"}, maybe={"width": 7}, names=["a"]
+        needed="x",
+        inner={"pair": [1, 2], "limits": [2, 5], "columns": ["a"], "colour": "blue"},
+        maybe={"width": 7},
+        names=["a"],
     )
     assert config.build(Outer, node) == Outer(
         needed="x",
-        inner=Inner(width=4, pair=(1.0, 2.0), colour=Colour.blue),
+        inner=Inner(width=4, pair=(1.0, 2.0), limits=(2, 5), columns=["a"], colour=Colour.blue),
         maybe=Inner(width=7),
         names=["a"],
     )
@@ -69,7 +74,7 @@ def test_faults_of_all_parts_are_told_together():
     with pytest.raises(ConfigError) as caught:
         config.build(Outer, node)
     assert str(caught.value) == (
-        "inner.width = 0: at least 1 is needed; inner.width = -1: at least 1 is needed; "
+        "inner.width = 0: at least 1 is needed; maybe.width = -1: at least 1 is needed; "
         "needed: not given, and it has no default"
     )
 

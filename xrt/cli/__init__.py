@@ -128,6 +128,12 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=_positive, default=256, metavar="N", help="texts at once (default 256)"
     )
     parser.add_argument(
+        "--text-columns",
+        nargs="+",
+        metavar="KEY",
+        help="keys of a JSONL record that make the text (default: text, or title and content)",
+    )
+    parser.add_argument(
         "--format",
         choices=("auto", "text", "jsonl"),
         default="auto",

@@ -20,7 +20,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from xrt.evaluate import evaluate_model
 
     report = evaluate_model(arguments.model, arguments.file, ks=tuple(arguments.k))
-    print(json.dumps(report.as_dict(), indent=2) if arguments.json else report.table())
+    print(json.dumps(report.to_dict(), indent=2) if arguments.json else report.to_text())
     return 0
 
 

@@ -1,20 +1,32 @@
 """`xrt predict`: lines in, JSON lines out, one for one and in order, as they come.
 
-A line of JSONL input is an object with `text`, or with `title` and `content`; of what else it holds
-only `id` is passed on. A line of plain text is the text itself, even when it is empty.
+A line of JSONL input is an object, read as training reads it: `text`, or `title` and `content`, or
+the columns named; of what else it holds only `id` is passed on. A line of plain text is the text
+itself, even when it is empty.
 """
 
 import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, NamedTuple, TextIO
 
+from xrt.data.jsonl import parse_json_line
+from xrt.data.options import BadLine, ReadOptions
+from xrt.data.records import RecordParser
+from xrt.data.sources import open_unpacked
 from xrt.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
+
+
+class Line(NamedTuple):
+    """One text to tag, and the id it came with (None where it had none)."""
+
+    text: str
+    id: str | None
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -22,91 +34,97 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.predict import Predictor
 
     predictor = Predictor.load(arguments.model)
-    with _opened(arguments.file) as stream, _target(arguments.out) as target:
-        for batch in read_batches(stream, arguments.file, arguments.batch_size, arguments.format):
-            rows = predictor.predict([text for text, _ in batch], k=arguments.k)
-            for (text, line_id), suggestions in zip(batch, rows, strict=True):
-                record: dict[str, Any] = (
-                    {"text": text} if line_id is None else {"id": line_id, "text": text}
-                )
-                record["suggestions"] = [
-                    {"label": s.label, "name": s.name, "score": round(float(s.score), 6)}
+    name = "standard input" if arguments.file == "-" else arguments.file
+    reader = LineReader(name, arguments.format, arguments.text_columns)
+    with _target(arguments.out) as target:
+        for batch in reader.batches(read_chunks(arguments.file), arguments.batch_size):
+            rows = predictor.predict([line.text for line in batch], k=arguments.k)
+            for line, suggestions in zip(batch, rows, strict=True):
+                found = [
+                    s
                     for s in suggestions
                     if arguments.min_score is None or s.score >= arguments.min_score
                 ]
-                target.write(json.dumps(record, ensure_ascii=False) + "\n")
+                target.write(json.dumps(_record(line, found), ensure_ascii=False) + "\n")
             target.flush()
     return 0
 
 
-def read_batches(
-    stream: BinaryIO, name: str, batch_size: int, format: str = "auto"
-) -> Iterator[list[tuple[str, Any]]]:
-    """Pairs (text, id or None) in lists of at most `batch_size`.
-
-    A pipe that pauses does not hold back the lines that came before the pause.
-    Raises DataError naming file and line for bad UTF-8, bad JSON and records without a text.
-    """
-    number = 0
-    for lines in _line_blocks(stream):
-        records = []
-        for line in lines:
-            number += 1
-            where = f"{'standard input' if name == '-' else name}, line {number}"
-            text = _decoded(line, where)
-            if format == "auto":
-                format = "jsonl" if text.lstrip().startswith("{") else "text"
-            if format == "text":
-                records.append((text, None))
-            elif text.strip():
-                records.append(_json_record(text, where))
-        for start in range(0, len(records), batch_size):
-            yield records[start : start + batch_size]
+def _record(line: Line, suggestions: Sequence[Any]) -> dict[str, Any]:
+    return {
+        **({} if line.id is None else {"id": line.id}),
+        "text": line.text,
+        "suggestions": [
+            {"label": s.label, "name": s.name, "score": round(float(s.score), 6)}
+            for s in suggestions
+        ],
+    }
 
 
-def _line_blocks(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """The complete lines among the bytes that are there, again and again until the end."""
-    read = getattr(stream, "read1", stream.read)
+def read_chunks(file: str) -> Iterator[bytes]:
+    """The bytes that are there, again and again until the end; gzip and xz files are unpacked."""
+    if file == "-":
+        while chunk := sys.stdin.buffer.read1(_CHUNK_BYTES):
+            yield chunk
+    elif Path(file).is_fifo():
+        with open(file, "rb") as pipe:
+            while chunk := pipe.read1(_CHUNK_BYTES):
+                yield chunk
+    else:
+        with open_unpacked(file) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                yield chunk
+
+
+class LineReader:
+    """Takes lines out of bytes; `format` is auto (by the first line), text or jsonl."""
+
+    def __init__(
+        self, name: str, format: str = "auto", text_columns: Sequence[str] | None = None
+    ) -> None:
+        self.name, self.format, self.number = name, format, 0
+        options = ReadOptions(text_columns=text_columns, require_labels=False)
+        self.parser = RecordParser(options, split_by_default=False)
+
+    def batches(self, chunks: Iterable[bytes], batch_size: int) -> Iterator[list[Line]]:
+        """Lists of at most `batch_size` lines.
+
+        A pipe that pauses does not hold back the lines that came before the pause.
+        Raises DataError naming file and line for bad UTF-8, bad JSON and records without a text.
+        """
+        for block in _complete_lines(chunks):
+            lines = [line for raw in block if (line := self._line(raw)) is not None]
+            for start in range(0, len(lines), batch_size):
+                yield lines[start : start + batch_size]
+
+    def _line(self, raw: bytes) -> Line | None:
+        self.number += 1
+        raw = raw.removesuffix(b"\r")
+        if self.number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if self.format == "auto":
+            self.format = "jsonl" if raw.lstrip().startswith(b"{") else "text"
+        try:
+            if self.format == "text":
+                return Line(raw.decode("utf-8"), None)
+            if not raw.strip():
+                return None
+            row = self.parser.parse(parse_json_line(raw).record)
+            return Line(row.text, row.id or None)
+        except UnicodeDecodeError as err:
+            fault = f"byte {err.start + 1} is not UTF-8; convert the input to UTF-8"
+        except BadLine as err:
+            fault = f"{err} (for plain text: --format text)"
+        raise DataError(f"{self.name}: line {self.number}: {fault}")
+
+
+def _complete_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
     rest = b""
-    while chunk := read(_CHUNK_BYTES):
+    for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         yield lines
     if rest:
         yield [rest]
-
-
-def _decoded(line: bytes, where: str) -> str:
-    try:
-        return line.decode("utf-8").removesuffix("\r").removeprefix("\ufeff")
-    except UnicodeDecodeError as err:
-        raise DataError(
-            f"{where}: not UTF-8 at byte {err.start + 1}; convert the file first"
-        ) from None
-
-
-def _json_record(line: str, where: str) -> tuple[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as err:
-        raise DataError(f"{where}: not JSON ({err}); for plain text say --format text") from None
-    if not isinstance(record, dict):
-        raise DataError(
-            f"{where}: {type(record).__name__} where an object with `text` or `title` is needed"
-        )
-    parts = [record["text"]] if "text" in record else [record.get("title"), record.get("content")]
-    parts = [part for part in parts if part is not None]
-    if not parts or not all(isinstance(part, str) for part in parts):
-        raise DataError(f"{where}: no string in `text`, nor in `title` and `content`")
-    return " ".join(map(str, parts)), record.get("id")
-
-
-@contextlib.contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    with open(file, "rb") as stream:
-        yield stream
 
 
 @contextlib.contextmanager
