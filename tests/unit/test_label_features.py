@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.reference.slow_pifa import pifa as slow_pifa
+from xrt.errors import ConfigError, DataError
+from xrt.features import label_features
+from xrt.features.label_features import label_text_features, pifa, pifa_dense, pifa_hybrid
+from xrt.features.tfidf import TfidfFeatures
+from xrt.features.tfidf_params import TfidfParams
+from xrt.hybrid import HybridMatrix
+from xrt.progress import SilentProgress
+
+
+def problem(seed: int, N: int = 30, F: int = 12, L: int = 9) -> tuple[np.ndarray, np.ndarray]:
+    """X with zeros and negative weights, Y with empty rows and a label without instances."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(N, F)) * (rng.random((N, F)) < 0.4)
+    Y = (rng.random((N, L)) < 0.2).astype(np.float32)
+    Y[:, 4], Y[3] = 0, 0
+    return X.astype(np.float32), Y
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), limit=st.sampled_from([None, 1, 3, 50]))
+def test_sparse_dense_and_definition_agree(seed, limit):
+    X, Y = problem(seed)
+    expected = slow_pifa(X, Y, limit)
+    Z = pifa(X, Y, max_features_per_label=limit)
+    np.testing.assert_allclose(Z.toarray(), expected, atol=1e-5)
+    if limit is None:
+        np.testing.assert_allclose(pifa_dense(X, Y), expected, atol=1e-5)
+    else:
+        assert np.diff(Z.indptr).max() <= limit
+
+
+def test_worked_by_hand():
+    # instance 0 shares itself between two labels: each gets 1/sqrt(2)
+    Z = pifa([[1, 0], [0, 1]], [[1, 1, 0], [0, 1, 0]])
+    first, both = 1 / np.sqrt(2), np.hypot(1 / np.sqrt(2), 1)
+    np.testing.assert_allclose(Z.toarray(), [[1, 0], [first / both, 1 / both], [0, 0]], rtol=1e-6)
+
+
+def test_a_label_without_instances_is_a_row_of_zeros():
+    X, Y = problem(0)
+    Z = pifa(X, Y)
+    assert Z.shape == (Y.shape[1], X.shape[1])
+    assert Z[[4]].nnz == 0
+    assert not pifa_dense(X, Y)[4].any()
+    lengths = np.linalg.norm(np.delete(Z.toarray(), 4, axis=0), axis=1)
+    np.testing.assert_allclose(lengths, 1, rtol=1e-6)
+
+
+def test_form_of_the_result():
+    Z = pifa(*problem(1))
+    assert isinstance(Z, sp.csr_array)
+    assert Z.dtype == np.float32
+    assert Z.has_canonical_format
+
+
+def test_hybrid_rows_have_joint_length_1_and_equal_pifa_of_the_joined_matrix():
+    X, Y = problem(2)
+    Z = pifa_hybrid(HybridMatrix.of(X[:, :7], X[:, 7:]), Y)
+    joined = np.hstack([Z.sparse.toarray(), Z.dense])
+    np.testing.assert_allclose(joined, slow_pifa(X, Y), atol=1e-5)
+
+
+@pytest.mark.parametrize("empty", ["sparse", "dense"])
+def test_hybrid_with_one_block_only(empty):
+    X, Y = problem(3)
+    blocks = {"sparse": X, "dense": X} | {empty: None}
+    Z = pifa_hybrid(HybridMatrix.of(**blocks), Y)
+    rows = Z.dense if empty == "sparse" else Z.sparse.toarray()
+    np.testing.assert_allclose(rows, slow_pifa(X, Y), atol=1e-5)
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("limit", [None, 3])
+def test_blocks_and_threads_change_nothing(monkeypatch, num_threads, limit):
+    X, Y = problem(4, N=200, F=40, L=50)
+    whole = pifa(X, Y, max_features_per_label=limit)
+    monkeypatch.setattr(label_features, "_BLOCK_PRODUCTS", 17)
+    progress = SilentProgress()
+    pieces = pifa(X, Y, max_features_per_label=limit, num_threads=num_threads, progress=progress)
+    assert np.array_equal(whole.toarray(), pieces.toarray())
+    assert progress.completed == 50
+
+
+def test_values_of_y_do_not_matter():
+    X, Y = problem(5)
+    assert np.array_equal(pifa(X, Y).toarray(), pifa(X, Y * 7).toarray())
+
+
+def test_label_text_features_share_the_columns_of_the_texts():
+    tfidf = TfidfFeatures(TfidfParams(min_df=1)).fit(["red shirt", "blue mug"])
+    Z = label_text_features(("shirt, red", "", "unknown"), tfidf)
+    assert Z.shape == (3, tfidf.num_features)
+    assert np.diff(Z.indptr).tolist() == [2, 0, 0]
+
+
+def test_wrong_input():
+    X, Y = problem(6)
+    with pytest.raises(DataError, match="X has 30 rows, Y has 29"):
+        pifa(X, Y[1:])
+    with pytest.raises(DataError, match="X has 30 rows, Y has 29"):
+        pifa_dense(X, Y[1:])
+    with pytest.raises(DataError, match="1 dimension"):
+        pifa_dense(X[0], Y)
+    with pytest.raises(ConfigError, match="max_features_per_label = 0"):
+        pifa(X, Y, max_features_per_label=0)

@@ -1,0 +1,75 @@
+"""The settings of TF-IDF."""
+
+import re
+from dataclasses import dataclass
+
+from xrt.errors import ConfigError
+
+WORDS_OF_TWO = r"(?u)\b\w\w+\b"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TfidfParams:
+    r"""Which terms count, and how much.
+
+    `word_ngram_max`: word n-grams of 1 to this many words; 0 for none. `char_ngrams`: (shortest,
+    longest) character n-grams within word boundaries, None for none. `min_df`: a term must occur in
+    at least this many texts. `max_df`: and in at most this share of them (1.0: no limit).
+    `max_features`: keep only so many terms of each block, the most frequent ones (None: all).
+    `sublinear_tf`: 1 + ln(count) instead of the count. `token_pattern`: what a word is;
+    scikit-learn's two or more letters or digits.
+
+    The defaults won on library records, by P@1 of a vote of the 50 nearest training rows on
+    held-out training rows: 43.8; single words 41.5, without `sublinear_tf` 41.4, with characters
+    41.7-42.3.
+    """
+
+    word_ngram_max: int = 2
+    char_ngrams: tuple[int, int] | None = None
+    min_df: int = 2
+    max_df: float = 1.0
+    max_features: int | None = None
+    sublinear_tf: bool = True
+    lowercase: bool = True
+    token_pattern: str = WORDS_OF_TWO
+
+    def __post_init__(self) -> None:
+        """Check the ranges; a list of two numbers is taken for `char_ngrams`."""
+        if self.char_ngrams is not None:
+            object.__setattr__(self, "char_ngrams", tuple(self.char_ngrams))
+        self._check_ngrams()
+        if self.min_df < 1:
+            raise ConfigError(f"min_df = {self.min_df}: a number of texts, at least 1, is needed")
+        if not 0.0 < self.max_df <= 1.0:
+            raise ConfigError(f"max_df = {self.max_df}: a share above 0 and up to 1 is needed")
+        if self.max_features is not None and self.max_features < 1:
+            raise ConfigError(f"max_features = {self.max_features}: at least 1 or none is needed")
+        try:
+            num_groups = re.compile(self.token_pattern).groups
+        except re.error as error:
+            raise ConfigError(
+                f"token_pattern = {self.token_pattern!r}: not a regular expression ({error})"
+            ) from error
+        if num_groups > 1:
+            raise ConfigError(
+                f"token_pattern = {self.token_pattern!r}: {num_groups} capturing groups, "
+                "at most 1 is allowed; write the others as (?:...)"
+            )
+
+    def _check_ngrams(self) -> None:
+        if self.word_ngram_max < 0:
+            raise ConfigError(f"word_ngram_max = {self.word_ngram_max}: 0 or more is needed")
+        if self.char_ngrams is not None:
+            if len(self.char_ngrams) != 2 or not 1 <= self.char_ngrams[0] <= self.char_ngrams[1]:
+                raise ConfigError(
+                    f"char_ngrams = {self.char_ngrams}: (shortest, longest) with "
+                    "1 <= shortest <= longest is needed"
+                )
+        elif self.word_ngram_max == 0:
+            raise ConfigError("word_ngram_max = 0 without char_ngrams leaves no features; set one")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The blocks there are, in column order: 'word', 'char' or both."""
+        words = ("word",) if self.word_ngram_max else ()
+        return words + (("char",) if self.char_ngrams is not None else ())
