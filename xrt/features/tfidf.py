@@ -266,8 +266,8 @@ def _load_block(folder: Path, kind: str) -> _Block:
     idf_F = load_array(folder / f"{kind}_idf.npy", np.float32, 1, mmap=False)
     if len(set(terms)) != len(terms) or not 0 < len(terms) == len(idf_F):
         raise ArtifactError(
-            f"{path}: {len(terms)} terms ({len(set(terms))} different) for {len(idf_F)} idf values; "
-            "restore the file or train again"
+            f"{path}: {len(terms)} terms ({len(set(terms))} different) for {len(idf_F)} idf "
+            "values; restore the file or train again"
         )
     if not (np.isfinite(idf_F).all() and idf_F.min() > 0):
         raise ArtifactError(f"{folder}: {kind} idf holds values not above 0; train again")
