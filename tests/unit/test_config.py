@@ -1,6 +1,8 @@
 """The schema made from parameter dataclasses, faults in one line, every file of conf/."""
 
 import importlib.util
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -87,8 +89,14 @@ def test_an_added_key_is_refused():
 
 
 @pytest.fixture
-def clean_hydra() -> None:
+def clean_hydra() -> Iterator[None]:
+    """Hydra as new, and the logging that it sets up undone."""
     GlobalHydra.instance().clear()
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    for handler in set(logging.root.handlers) - set(handlers):
+        handler.close()
+    logging.root.handlers, logging.root.level = handlers, level
 
 
 @needs_pipeline
@@ -121,6 +129,37 @@ def test_faults_stop_the_run_in_one_line(
     err = capsys.readouterr().err
     assert err.startswith(f"xrt: error: {message}")
     assert err.count("\n") == 1
+
+
+@needs_pipeline
+@pytest.mark.usefixtures("clean_hydra")
+def test_a_sweep_makes_one_folder_a_run_and_outlives_a_bad_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    begun = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "xrt.pipeline.train",
+        lambda params, folder, **_: begun.append((params.tree.branching, folder.name)),
+    )
+    assert main(["train", "-m", "tree.branching=1,8,16", "name=s"]) == 2
+    assert begun == [(8, "1"), (16, "2")]
+    assert sorted(p.name for p in (tmp_path / "runs" / "s-sweep").iterdir() if p.is_dir()) == [
+        "0",
+        "1",
+        "2",
+    ]
+    assert capsys.readouterr().err == "xrt: error: tree.branching = 1: at least 2 is needed\n"
+
+
+@needs_pipeline
+@pytest.mark.usefixtures("clean_hydra")
+def test_a_run_keeps_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folders = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xrt.pipeline.train", lambda params, folder, **_: folders.append(folder))
+    assert [main(["train", "name=again"]) for _ in range(2)] == [0, 0]
+    assert folders == [tmp_path / "runs" / "again"] * 2
 
 
 def files_of(group: str) -> list[str]:
