@@ -22,6 +22,8 @@ in pyproject.toml enforces it):
     search/       FAISS shortlist, beam search, neighbours, fusion, calibration
     artifact      the saved folder: manifest, hashes, no pickle
     stages        steps whose outputs are kept and skipped when nothing changed
+    model_card    what a saved model tells its reader
+    model         everything a trained model holds, and how it answers
     predict       `Predictor`: load a folder, tag texts
     pipeline      the stages of a training run, in order
     estimators    `XRLinear`, `XRTransformer` in scikit-learn's conventions
