@@ -110,3 +110,8 @@ def test_wrong_input():
         pifa_dense(X[0], Y)
     with pytest.raises(ConfigError, match="max_features_per_label = 0"):
         pifa(X, Y, max_features_per_label=0)
+
+
+def test_pruning_keeps_the_lower_column_among_equals():
+    Z = pifa([[1, 2, 1, -2, 1]], [[1]], max_features_per_label=4)
+    assert Z.indices.tolist() == [0, 1, 2, 3]

@@ -155,9 +155,20 @@ def _keep_heaviest(X_NF: sp.csr_array, max_entries: int) -> sp.csr_array:
 def _fill_heaviest(in_ptr, in_data, out_ptr, kept):  # type: ignore[no-untyped-def]
     """Positions of the entries to keep, in rising order within each row."""
     for row in range(len(in_ptr) - 1):
-        lo, num_kept = in_ptr[row], out_ptr[row + 1] - out_ptr[row]
-        order = np.argsort(-np.abs(in_data[lo : in_ptr[row + 1]]), kind="mergesort")
-        kept[out_ptr[row] : out_ptr[row + 1]] = lo + np.sort(order[:num_kept])
+        lo, hi, out = in_ptr[row], in_ptr[row + 1], out_ptr[row]
+        num_kept = out_ptr[row + 1] - out
+        if num_kept == hi - lo:
+            kept[out : out + num_kept] = np.arange(lo, hi)
+            continue
+        weights = np.abs(in_data[lo:hi])
+        bar = np.partition(weights, hi - lo - num_kept)[hi - lo - num_kept]
+        num_at_bar = num_kept - np.sum(weights > bar)
+        for j in range(hi - lo):
+            at_bar = weights[j] == bar
+            if weights[j] > bar or (at_bar and num_at_bar > 0):
+                num_at_bar -= at_bar
+                kept[out] = lo + j
+                out += 1
 
 
 def _sum_dense(E_NH: np.ndarray, shares_LN: sp.csr_array) -> np.ndarray:
