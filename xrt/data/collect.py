@@ -1,0 +1,186 @@
+"""Gathers rows into a corpus: label ids become columns, bad lines go aside, oddities are counted.
+
+Shapes: N rows, L labels.
+"""
+
+import json
+from array import array
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.atomic import write_bytes
+from xrt.data.corpus import Corpus, ReadReport
+from xrt.data.labels import LabelTable, clean_label
+from xrt.data.options import BadLine, ReadOptions
+from xrt.errors import DataError
+
+REPLACEMENT = "�"
+_SHOWN_BYTES = 1 << 20
+
+
+class BadLines:
+    """Lines that could not be used: the first is an error, or all are kept to be written aside."""
+
+    def __init__(self, path: str | Path, options: ReadOptions) -> None:
+        self.path, self.options = Path(path), options
+        self.rows: list[int] = []
+        self.first = ""
+        self._records: list[bytes] = []
+
+    def refuse(self, row: int, line: int, raw: bytes | str, fault: BadLine) -> None:
+        """Note row `row` (from 0), which stands on line `line` (from 1).
+
+        Raises:
+            DataError: bad lines are not to be skipped.
+        """
+        message = f"{self.path}: line {line}: {fault}"
+        if not self.options.skip_bad_lines:
+            raise DataError(f"{message} (or pass skip_bad_lines=True)")
+        self.first = self.first or message
+        self.rows.append(row)
+        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+        record = {"line": line, "cause": str(fault), "content": text[:_SHOWN_BYTES]}
+        self._records.append(json.dumps(record).encode())
+
+    def write(self) -> str:
+        """Write them to `<file name>.bad-lines.jsonl`; its path, or '' when there are none."""
+        if not self._records:
+            return ""
+        target = Path(self.options.bad_lines_folder) / f"{self.path.name}.bad-lines.jsonl"
+        write_bytes(target, b"\n".join(self._records) + b"\n")
+        return str(target)
+
+
+class RowCollector:
+    """Rows of text with label columns, in the order of the file."""
+
+    def __init__(self, path: str | Path, options: ReadOptions) -> None:
+        self.path, self.options = str(path), options
+        self.bad = BadLines(path, options)
+        self.texts: list[str] = []
+        self.ids: list[str] = []
+        self.num_seen = 0
+        self.num_surrogates = 0
+        self._columns, self._weights, self._ends = array("q"), array("f"), array("q", [0])
+        self._weighted = False
+        self._fingerprints: set[int] = set()
+        self._num_duplicates = 0
+        self._column_of: dict[Hashable, int] = {}
+        self._label_ids: dict[str, int] = {}
+
+    def add(
+        self, text: str, labels: Sequence[str | int], weights: Sequence[float] | None, id: str = ""
+    ) -> None:
+        """Add a row whose labels are ids; twice there counts once, at its top weight."""
+        columns = [self._column(label) for label in labels]
+        self.add_columns(text, columns, weights, id)
+
+    def add_columns(
+        self, text: str, columns: list[int], weights: Sequence[float] | None, id: str = ""
+    ) -> None:
+        """Add a row whose labels are columns; -1 stands for an empty label and is dropped."""
+        if weights is not None or -1 in columns or len(set(columns)) != len(columns):
+            best: dict[int, float] = {}
+            for column, weight in zip(columns, weights or [1.0] * len(columns), strict=True):
+                if column >= 0 and weight > 0:
+                    best[column] = max(weight, best.get(column, 0.0))
+            columns, weights = list(best), list(best.values())
+        self.num_seen += 1
+        self.texts.append(text)
+        self.ids.append(id)
+        self._columns.extend(columns)
+        self._weights.extend(weights if weights is not None else [1.0] * len(columns))
+        self._ends.append(len(self._columns))
+        fingerprint = hash((text, tuple(sorted(columns))))
+        if fingerprint in self._fingerprints:
+            self._num_duplicates += 1
+        self._fingerprints.add(fingerprint)
+
+    def refuse(self, line: int, raw: bytes | str, fault: BadLine) -> None:
+        """Count the row on `line` as bad; see `BadLines.refuse`."""
+        self.bad.refuse(self.num_seen, line, raw, fault)
+        self.num_seen += 1
+
+    def _column(self, label: str | int) -> int:
+        column = self._column_of.get(label)
+        if column is None:
+            id = clean_label(str(label))
+            if not id.isascii():
+                id = without_surrogates(id)
+            column = self._label_ids.setdefault(id, len(self._label_ids)) if id else -1
+            self._column_of[label] = column
+        return column
+
+    def finish(self, labels: LabelTable | None = None) -> Corpus:
+        """The corpus so far. Columns follow `labels`, or without it the sorted ids that were added.
+
+        Raises:
+            DataError: there is no row.
+        """
+        if not self.texts:
+            if self.bad.first:
+                raise DataError(f"{self.bad.first}; none of the {self.num_seen} rows is good")
+            raise DataError(f"{self.path}: no rows; a file with at least one is needed")
+        columns = np.frombuffer(self._columns, np.int64) if self._columns else np.zeros(0, np.int64)
+        if labels is None:
+            ids = sorted_ids(self._label_ids)
+            labels = LabelTable.from_ids(ids)
+            columns = labels_in_order(list(self._label_ids), labels)[columns]
+        Y = csr_from_parts(
+            np.frombuffer(self._weights, np.float32) if self._weights else np.zeros(0, np.float32),
+            columns,
+            np.frombuffer(self._ends, np.int64),
+            len(labels),
+        )
+        return Corpus(
+            texts=self.texts,
+            Y=Y,
+            labels=labels,
+            ids=self.ids if any(self.ids) else None,
+            report=ReadReport(
+                path=self.path,
+                num_rows=len(self.texts),
+                num_empty_texts=self.texts.count(""),
+                num_without_labels=int((np.diff(Y.indptr) == 0).sum()),
+                num_duplicate_rows=self._num_duplicates,
+                num_replaced_surrogates=self.num_surrogates,
+                num_skipped=len(self.bad.rows),
+                skipped_rows=tuple(self.bad.rows),
+                bad_lines_path=self.bad.write(),
+            ),
+        )
+
+
+def csr_from_parts(
+    data: np.ndarray, columns: np.ndarray, indptr: np.ndarray, num_columns: int
+) -> sp.csr_array:
+    """A float32 csr_array with sorted indices, int32 where they fit; the parts are copied."""
+    fits = len(columns) < 2**31 - 1 and num_columns < 2**31 - 1
+    dtype = np.int32 if fits else np.int64
+    matrix = sp.csr_array(
+        (data.astype(np.float32), columns.astype(dtype), indptr.astype(dtype)),
+        shape=(len(indptr) - 1, num_columns),
+    )
+    matrix.sort_indices()
+    return matrix
+
+
+def labels_in_order(ids: Sequence[str], table: LabelTable) -> np.ndarray:
+    """The column of each id in `table`: int64 (len(ids),); all ids must be there."""
+    return np.fromiter((table.index[id] for id in ids), np.int64, len(ids))
+
+
+def sorted_ids(ids: Iterable[str]) -> list[str]:
+    """Ids in an order that does not depend on the rows: by number where all are, else as text."""
+    ids = list(ids)
+    if all(id.isascii() and id.isdigit() for id in ids):
+        return sorted(ids, key=lambda id: (int(id) if len(id) < 4000 else 0, id))
+    return sorted(ids)
+
+
+def without_surrogates(text: str) -> str:
+    """The text with every lone surrogate replaced by U+FFFD, so that it can be written as UTF-8."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,92 @@
+r"""JSONL: one object a line, with `title`, `content`, `labels` or other keys.
+
+Labels may be a list of strings or integers, one string or integer, or an object label -> weight
+(weights above 0 are kept in Y, a weight of 0 means that the label does not apply). A key `uid` or
+`id` becomes the row's id.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xrt.data.collect import REPLACEMENT, RowCollector
+from xrt.data.corpus import Corpus
+from xrt.data.options import BadLine, ReadOptions
+from xrt.data.records import RecordParser
+from xrt.data.sources import numbered_lines
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class JsonLine(NamedTuple):
+    """A parsed line, and whether half a surrogate pair in it was replaced."""
+
+    record: dict[str, Any]
+    had_surrogate: bool
+
+
+def read_jsonl(path: str | Path, options: ReadOptions) -> Corpus:
+    """Read a JSONL file; blank lines do not count as rows."""
+    collector = RowCollector(path, options)
+    parser = RecordParser(options, split_by_default=False)
+    keys: list[str] = []
+    for number, raw in numbered_lines(path):
+        if not raw or raw.isspace():
+            continue
+        try:
+            line = parse_json_line(raw)
+            keys = keys or list(line.record)
+            row = parser.parse(line.record)
+            collector.add(*row)
+            collector.num_surrogates += line.had_surrogate
+        except BadLine as fault:
+            collector.refuse(number, raw, fault)
+    corpus = collector.finish()
+    parser.require_label_columns(path, keys, anyway=not options.require_labels)
+    return corpus
+
+
+def parse_json_line(raw: bytes) -> JsonLine:
+    """One JSON object from one line of UTF-8.
+
+    Raises:
+        BadLine: it is not UTF-8, not JSON, or not an object.
+    """
+    try:
+        text = raw.decode("utf-8")
+        record = json.loads(text)
+    except UnicodeDecodeError as err:
+        raise BadLine(f"byte {err.start + 1} is not UTF-8; convert the file to UTF-8") from err
+    except RecursionError as err:
+        raise BadLine("JSON nested too deep; keep only the keys that are needed") from err
+    except ValueError as err:
+        if text.lstrip().startswith("["):
+            raise BadLine("a JSON list; write one object a line, e.g. jq -c '.[]' FILE") from err
+        raise BadLine(f"broken JSON ({err}); correct it") from err
+    if not isinstance(record, dict):
+        kind = "list" if isinstance(record, list) else type(record).__name__
+        raise BadLine(f"a JSON {kind}, not an object; write one object a line")
+    if "\\u" in text and _ESCAPED_SURROGATE.search(text):
+        return _repaired(record)
+    return JsonLine(record, had_surrogate=False)
+
+
+def _repaired(record: dict[str, Any]) -> JsonLine:
+    found = 0
+
+    def repair(value: Any) -> Any:
+        nonlocal found
+        if isinstance(value, str):
+            value, count = _LONE_SURROGATE.subn(REPLACEMENT, value)
+            found += count
+            return value
+        if isinstance(value, list):
+            return [repair(v) for v in value]
+        if isinstance(value, dict):
+            return {repair(k): repair(v) for k, v in value.items()}
+        return value
+
+    fixed = repair(record)
+    return JsonLine(fixed, had_surrogate=found > 0)

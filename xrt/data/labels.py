@@ -1,0 +1,127 @@
+"""The label table: which column of Y is which label, and what people call it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from xrt.data.sources import numbered_lines, open_packed
+from xrt.errors import DataError
+
+LABEL_TABLE_NAME = "labels.tsv"
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels in the order of the columns of Y.
+
+    `ids` are distinct, not empty and without tab or line end; `names` are '' where unknown.
+    """
+
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.names):
+            raise DataError(
+                f"label table: {len(self.ids)} ids but {len(self.names)} names; give equally many"
+            )
+        if len(self.index) != len(self.ids):
+            twice = next(id for i, id in enumerate(self.ids) if self.index[id] != i)
+            raise DataError(f"label table: id {twice!r} stands there twice; remove one")
+        for kind, values in (("id", self.ids), ("name", self.names)):
+            for value in values:
+                if "\t" in value or "\n" in value or "\r" in value or (kind == "id" and not value):
+                    raise DataError(
+                        f"label table: {kind} {value!r} is empty or has a tab or line end"
+                    )
+
+    @classmethod
+    def from_ids(
+        cls, ids: Iterable[str], names: Mapping[str, str] | Sequence[str] = ()
+    ) -> "LabelTable":
+        """A table of these ids; `names` by id (unknown ones '') or in the same order."""
+        ids = tuple(ids)
+        if isinstance(names, Mapping):
+            return cls(ids, tuple(names.get(id, "") for id in ids))
+        return cls(ids, tuple(names) if len(names) else ("",) * len(ids))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Column of each label id."""
+        return {id: i for i, id in enumerate(self.ids)}
+
+    def name_of(self, column: int) -> str:
+        """The label's name, or its id where no name is known."""
+        return self.names[column] or self.ids[column]
+
+    @property
+    def num_named(self) -> int:
+        """How many labels have a name."""
+        return sum(1 for name in self.names if name)
+
+    def with_names(self, names: Mapping[str, str]) -> "LabelTable":
+        """The same labels, named where `names` knows the id; other names stay."""
+        return LabelTable(
+            self.ids,
+            tuple(names.get(id) or old for id, old in zip(self.ids, self.names, strict=True)),
+        )
+
+    def extended(self, other: "LabelTable") -> "LabelTable":
+        """This table with the labels of `other` that it lacks appended, in their order."""
+        new = [i for i, id in enumerate(other.ids) if id not in self.index]
+        if not new:
+            return self
+        return LabelTable(
+            self.ids + tuple(other.ids[i] for i in new),
+            self.names + tuple(other.names[i] for i in new),
+        )
+
+    def write(self, path: str | Path) -> None:
+        """Write lines `id TAB name`; packed when the name ends in `.gz` or `.xz`."""
+        with open_packed(path) as file:
+            for id, name in zip(self.ids, self.names, strict=True):
+                file.write(f"{id}\t{name}\n".encode())
+
+
+def read_label_table(path: str | Path) -> LabelTable:
+    """Read lines `id TAB name` (the name may be missing), plain, gzip or xz.
+
+    Further tabs belong to the name and become blanks.
+
+    Raises:
+        DataError: the file is missing or empty, a line is not UTF-8, has no id, or an id that was
+            there before.
+    """
+    ids: dict[str, int] = {}
+    names: list[str] = []
+    for number, raw in numbered_lines(path):
+        if not raw.strip():
+            continue
+        id, name = _parse_line(path, number, raw)
+        if id in ids:
+            raise DataError(
+                f"{path}: line {number}: label {id!r} is already on line {ids[id]}; remove one"
+            )
+        ids[id] = number
+        names.append(name)
+    return LabelTable(tuple(ids), tuple(names))
+
+
+def _parse_line(path: str | Path, number: int, raw: bytes) -> tuple[str, str]:
+    try:
+        id, _, name = raw.decode("utf-8").partition("\t")
+    except UnicodeDecodeError as err:
+        raise DataError(f"{path}: line {number}: not UTF-8; convert the file to UTF-8") from err
+    if not id.strip():
+        raise DataError(f"{path}: line {number}: no id before the tab; write 'id TAB name'")
+    return clean_label(id), clean_label(name)
+
+
+def clean_label(label: str) -> str:
+    """The label without outer blanks; inner tabs and line ends become one blank."""
+    label = label.strip()
+    return label if label.isprintable() else " ".join(label.split())

@@ -1,0 +1,166 @@
+"""PECOS-style pairs of sparse matrices: `X.trn.npz` with `Y.trn.npz`, texts and label names beside.
+
+`X.trn.txt` holds one text a line, `output-items.txt` one label name a line. Matrices are those of
+scipy.sparse.save_npz; they are read without pickle.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.data.collect import csr_from_parts
+from xrt.data.corpus import Corpus, ReadReport, check_matrix
+from xrt.data.labels import LabelTable, clean_label
+from xrt.data.options import ReadOptions
+from xrt.data.sources import COMPRESSED_SUFFIXES, numbered_lines, plain_name, require_file
+from xrt.errors import DataError
+
+ITEMS_FILE = "output-items.txt"
+_NAME = re.compile(r"[XY]\.(?P<split>.+)\.(npz|txt)")
+
+
+def pair_paths(path: str | Path) -> tuple[Path | None, Path | None, Path | None]:
+    """X, Y and text file that belong with any one of them; None where one is not there.
+
+    `X.trn.tfidf.npz` goes with `Y.trn.npz` and `X.trn.txt`.
+    """
+    path = Path(path)
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return (path, None, None)
+    splits = list(_shorter(match["split"]))
+    X = path if path.name.startswith("X") and path.suffix == ".npz" else None
+    X = X or _first(path.parent, [f"X.{split}.npz" for split in splits])
+    Y = _first(path.parent, [f"Y.{split}.npz" for split in splits])
+    packings = ("", *COMPRESSED_SUFFIXES)
+    texts = _first(path.parent, [f"X.{split}.txt{z}" for split in splits for z in packings])
+    return X, Y, texts
+
+
+def _shorter(split: str) -> Iterator[str]:
+    while split:
+        yield split
+        split = split.rpartition(".")[0]
+
+
+def _first(folder: Path, names: list[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def read_npz(path: str | Path, options: ReadOptions) -> Corpus:
+    """Read a pair from the path of its X, its Y or its text file. Label ids are columns as text.
+
+    Raises:
+        DataError: a part is missing or broken, or the parts do not have the same number of rows.
+    """
+    path = require_file(path)
+    X_path, Y_path, text_path = pair_paths(path)
+    if Y_path is None and options.require_labels:
+        raise DataError(
+            f"{path}: no labels file Y.*.npz beside it; name the pair X.trn.npz and Y.trn.npz "
+            "(or pass require_labels=False)"
+        )
+    X = load_matrix(X_path) if X_path is not None else None
+    texts = _read_texts(text_path) if text_path is not None else None
+    if X is None and texts is None:
+        raise DataError(f"{path}: neither X.*.npz nor X.*.txt beside it; add one of them")
+    num_rows = X.shape[0] if X is not None else len(texts or [])
+    Y = load_matrix(Y_path) if Y_path is not None else sp.csr_array((num_rows, 0), dtype=np.float32)
+    for other, size in ((Y_path, Y.shape[0]), (text_path, len(texts) if texts else num_rows)):
+        if size != num_rows:
+            raise DataError(f"{path}: {num_rows} rows but {size} in {other}; align them")
+    if not num_rows:
+        raise DataError(f"{path}: no rows; a file with at least one is needed")
+    if Y.nnz and Y.data.min() < 0:
+        raise DataError(f"{Y_path}: a label weight is {Y.data.min()}; weights must be above 0")
+    Y.eliminate_zeros()
+    return Corpus(
+        texts=texts,
+        X=X,
+        Y=Y,
+        labels=_label_table(path, Y.shape[1]),
+        report=ReadReport(
+            path=str(path),
+            num_rows=num_rows,
+            num_empty_texts=texts.count("") if texts else 0,
+            num_without_labels=int((np.diff(Y.indptr) == 0).sum()),
+            num_duplicate_rows=_num_duplicates(X, texts, Y),
+        ),
+    )
+
+
+def load_matrix(path: str | Path) -> sp.csr_array:
+    """Read a scipy.sparse npz file as float32 csr_array with sorted indices, checked in full.
+
+    Raises:
+        DataError: it is missing, no such file, needs pickle, or a value is not finite.
+    """
+    path = require_file(path)
+    try:
+        loaded = sp.load_npz(path)
+        if loaded.format in ("csr", "csc", "bsr"):
+            loaded.check_format(full_check=True)
+        matrix = sp.csr_array(loaded)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError,
+            NotImplementedError, zipfile.BadZipFile) as err:  # fmt: skip
+        raise DataError(
+            f"{path}: not a sparse matrix of scipy.sparse.save_npz ({err}); write it again"
+        ) from err
+    if matrix.dtype.kind not in "biuf" or matrix.ndim != 2:
+        raise DataError(
+            f"{path}: holds {matrix.dtype} in {matrix.ndim} dimensions, not numbers in 2"
+        )
+    matrix.sum_duplicates()
+    with np.errstate(over="ignore"):
+        matrix = csr_from_parts(matrix.data, matrix.indices, matrix.indptr, matrix.shape[1])
+    check_matrix(matrix, path)
+    return matrix
+
+
+def _read_texts(path: Path) -> list[str]:
+    texts = []
+    for number, raw in numbered_lines(path):
+        try:
+            texts.append(raw.decode("utf-8").strip())
+        except UnicodeDecodeError as err:
+            raise DataError(
+                f"{path}: line {number}: byte {err.start + 1} is not UTF-8; convert the file"
+            ) from err
+    return texts
+
+
+def _label_table(path: Path, num_labels: int) -> LabelTable:
+    ids = [str(i) for i in range(num_labels)]
+    items = path.parent / ITEMS_FILE
+    if not items.is_file() or not num_labels:
+        return LabelTable.from_ids(ids)
+    names = [clean_label(raw.decode("utf-8", "replace")) for _, raw in numbered_lines(items)]
+    if len(names) != num_labels:
+        raise DataError(
+            f"{items}: {len(names)} label names but Y has {num_labels} columns; remove the file or "
+            "give one line a label"
+        )
+    return LabelTable.from_ids(ids, names)
+
+
+def _num_duplicates(X: sp.csr_array | None, texts: list[str] | None, Y: sp.csr_array) -> int:
+    seen = set()
+    for row in range(Y.shape[0]):
+        labels = Y.indices[Y.indptr[row] : Y.indptr[row + 1]].tobytes()
+        content: tuple[str | bytes, ...] = (texts[row],) if texts is not None else ()
+        if X is not None:
+            part = slice(X.indptr[row], X.indptr[row + 1])
+            content += (X.indices[part].tobytes(), X.data[part].tobytes())
+        seen.add(hash((labels, content)))
+    return int(Y.shape[0]) - len(seen)
+
+
+def is_pair_name(path: str | Path) -> bool:
+    """True for names such as `X.trn.npz`, `Y.trn.npz`, and `X.trn.txt` with its Y beside."""
+    if plain_name(path).endswith(".npz"):
+        return True
+    return _NAME.fullmatch(Path(path).name) is not None and pair_paths(path)[1] is not None

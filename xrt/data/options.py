@@ -1,0 +1,58 @@
+"""How to read a file: the choices that every reader shares, and what a bad line is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xrt.errors import ConfigError
+
+DEFAULT_SEPARATOR = ";"
+
+
+class BadLine(Exception):
+    """One line that cannot be used; the message is the cause and, after a semicolon, what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """Settings of `read_corpus`.
+
+    text_columns: columns (keys) joined to the text; None takes `text`, else `title` and `content`.
+    label_column: one name (its values are labels), or several (labels are `column=value`).
+    label_separator: splits the value of a label column; None means ';' for a single column of
+    CSV, TSV or Parquet, and no splitting for JSONL and for several columns.
+    """
+
+    text_columns: str | Sequence[str] | None = None
+    label_column: str | Sequence[str] = "labels"
+    label_separator: str | None = None
+    skip_bad_lines: bool = False
+    bad_lines_folder: str | Path = "."
+    require_labels: bool = True
+
+    def __post_init__(self) -> None:
+        if self.text_columns is not None and not len(self.text_columns):
+            raise ConfigError("text_columns = []: name a column, or None for the default")
+        if not len(self.label_column):
+            raise ConfigError("label_column is empty; name at least one column")
+        if self.label_separator == "":
+            raise ConfigError("label_separator = '': give at least one character, or None")
+
+    @property
+    def text_names(self) -> tuple[str, ...] | None:
+        """The text columns as a tuple, or None for the default."""
+        if self.text_columns is None or isinstance(self.text_columns, str):
+            return None if self.text_columns is None else (self.text_columns,)
+        return tuple(self.text_columns)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The label columns as a tuple."""
+        if isinstance(self.label_column, str):
+            return (self.label_column,)
+        return tuple(self.label_column)
+
+    @property
+    def prefixed(self) -> bool:
+        """True when labels are written `column=value`."""
+        return not isinstance(self.label_column, str)

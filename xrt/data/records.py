@@ -1,0 +1,154 @@
+"""From one record (key -> value) to one row: text and labels, for JSONL, CSV, TSV and Parquet."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from xrt.data.options import DEFAULT_SEPARATOR, BadLine, ReadOptions
+from xrt.errors import DataError
+
+_ID_KEYS = ("uid", "id")
+_SHOWN_KEYS = 12
+
+
+class Row(NamedTuple):
+    """Text, label ids, their weights (None: all 1) and the row's own id ('' where it has none)."""
+
+    text: str
+    labels: list[str | int]
+    weights: list[float] | None
+    id: str
+
+
+class RecordParser:
+    """Takes text and labels out of records, all by the same options."""
+
+    def __init__(self, options: ReadOptions, split_by_default: bool) -> None:
+        self.text_names, self.label_names = options.text_names, options.label_names
+        self.prefixed = options.prefixed
+        self.separator = options.label_separator
+        if self.separator is None and split_by_default and not options.prefixed:
+            self.separator = DEFAULT_SEPARATOR
+        self.saw_labels = False
+
+    def parse(self, record: Mapping[str, Any]) -> Row:
+        """Raises BadLine when the record has no text column or a value of a wrong kind."""
+        text = self.text(record)
+        labels: list[str | int] = []
+        weights: list[float] | None = None
+        for name in self.label_names:
+            value = record.get(name)
+            if value is None:
+                self.saw_labels = self.saw_labels or name in record
+                continue
+            self.saw_labels = True
+            found, their_weights = self._labels(name, value)
+            if self.prefixed:
+                found = [f"{name}={v}" for v in found if not isinstance(v, str) or v.strip()]
+            if their_weights is not None:
+                weights = (weights or [1.0] * len(labels)) + their_weights
+            elif weights is not None:
+                weights += [1.0] * len(found)
+            labels += found
+        return Row(text, labels, weights, row_id(record))
+
+    def require_label_columns(self, path: object, columns: Iterable[str], anyway: bool) -> None:
+        """Raises DataError when no row had a label column, unless `anyway`."""
+        if not self.saw_labels and not anyway:
+            raise DataError(missing_labels(path, self.label_names, columns))
+
+    def text(self, record: Mapping[str, Any]) -> str:
+        """The text columns of a record, joined. Raises BadLine when it has none of them."""
+        names = self.text_names or default_text_columns(record)
+        parts = [text_of(record[name], name) for name in names if name in record]
+        if not parts:
+            wanted = ", ".join(self.text_names or ("text", "title", "content"))
+            keys = shown(record)
+            raise BadLine(f"no text under {wanted}; the keys are {keys}: name text_columns")
+        return join_text(parts)
+
+    def _labels(self, name: str, value: Any) -> tuple[list[str | int], list[float] | None]:
+        if isinstance(value, str):
+            return list(value.split(self.separator)) if self.separator else [value], None
+        if isinstance(value, Mapping):
+            weights = [_weight(name, label, weight) for label, weight in value.items()]
+            return list(value), weights
+        if isinstance(value, list):
+            return [v if type(v) is str else label_of(v, name) for v in value], None
+        return [label_of(value, name)], None
+
+
+def default_text_columns(columns: Iterable[str]) -> tuple[str, ...]:
+    """`text` where it is there, else those of `title` and `content` that are."""
+    if "text" in columns:
+        return ("text",)
+    return tuple(name for name in ("title", "content") if name in columns)
+
+
+def join_text(parts: Iterable[str]) -> str:
+    """Title and content become one text: the parts that are not blank, a line each.
+
+    A line end is blank space to every tokenizer and adds no character of its own.
+    """
+    return "\n".join(stripped for part in parts if (stripped := part.strip()))
+
+
+def text_of(value: Any, name: str) -> str:
+    """A value as text: null is empty, numbers are written out, a list of strings is joined."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return " ".join(value)
+    raise BadLine(f"{name!r} holds {_kind(value)} where text is needed; correct it")
+
+
+def label_of(value: Any, name: str) -> str | int:
+    """A label given as string or whole number. Raises BadLine for anything else."""
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, float):
+        raise BadLine(f"{name!r}: label {value} is not whole; use strings or integers")
+    raise BadLine(f"{name!r} holds {_kind(value)} as a label; use strings or integers")
+
+
+def missing_labels(path: object, names: Sequence[str], columns: Iterable[str]) -> str:
+    """The message for a file without any label column."""
+    return (
+        f"{path}: no label column {', '.join(names)}; the columns are {shown(columns)}: "
+        "name label_column (or pass require_labels=False)"
+    )
+
+
+def shown(columns: Iterable[str]) -> str:
+    """The first column names, for an error message."""
+    names = [str(name)[:40] for name in columns]
+    more = f", ... {len(names) - _SHOWN_KEYS} more" if len(names) > _SHOWN_KEYS else ""
+    return (", ".join(names[:_SHOWN_KEYS]) or "none") + more
+
+
+def _weight(name: str, label: str, weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise BadLine(f"{name!r}: weight of {label!r} is {_kind(weight)}; give a number above 0")
+    if not (0 <= weight <= 3e38) or math.isnan(weight):
+        raise BadLine(f"{name!r}: weight of {label!r} is {weight}; give a finite number above 0")
+    return float(weight)
+
+
+def row_id(record: Mapping[str, Any]) -> str:
+    """The value of `uid` or `id` where it is text or a whole number, else ''."""
+    for key in _ID_KEYS:
+        value = record.get(key)
+        if type(value) is str or type(value) is int:
+            return str(value)
+    return ""
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", bool: "true/false", type(None): "null"}
+    return kinds.get(type(value), f"a {type(value).__name__}")

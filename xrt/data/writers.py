@@ -1,0 +1,138 @@
+"""Writing a corpus as JSONL, CSV, bag of words, or a pair of npz matrices; files whole or absent.
+
+What a format cannot hold (weights in CSV, texts in bag of words) is refused or left out.
+"""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.atomic import atomic_file
+from xrt.data.collect import without_surrogates
+from xrt.data.corpus import Corpus
+from xrt.data.npz import ITEMS_FILE
+from xrt.data.options import DEFAULT_SEPARATOR
+from xrt.data.sources import open_packed
+from xrt.errors import DataError
+
+
+def write_jsonl(corpus: Corpus, path: str | Path) -> None:
+    """Write `uid` (where there are ids), `text` and `labels`: a list, or label -> weight."""
+    texts = _texts(corpus, path)
+    weighted = _is_weighted(corpus)
+    with open_packed(path) as file:
+        for row, text in enumerate(texts):
+            record: dict[str, object] = {} if corpus.ids is None else {"uid": corpus.ids[row]}
+            columns, weights = _row(corpus.Y, row)
+            ids = [corpus.labels.ids[column] for column in columns]
+            record["text"] = text
+            record["labels"] = (
+                {id: float(str(w)) for id, w in zip(ids, weights, strict=True)} if weighted else ids
+            )
+            line = json.dumps(record, ensure_ascii=False)
+            if not line.isascii():
+                line = without_surrogates(line)
+            file.write(line.encode() + b"\n")
+
+
+def write_csv(corpus: Corpus, path: str | Path) -> None:
+    """Write `uid` (where there are ids), `text` and `labels`, joined by ';'.
+
+    Raises:
+        DataError: there are weights, or a label has the separator in it.
+    """
+    texts = _texts(corpus, path)
+    _refuse_weights(corpus, path)
+    clash = next((id for id in corpus.labels.ids if DEFAULT_SEPARATOR in id), None)
+    if clash is not None:
+        raise DataError(
+            f"{path}: label {clash!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels in "
+            "CSV; write JSONL"
+        )
+    header = ["text", "labels"] if corpus.ids is None else ["uid", "text", "labels"]
+    with open_packed(path) as file:
+        lines = io.TextIOWrapper(file, "utf-8", errors="replace", newline="", write_through=True)
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(header)
+        for row, text in enumerate(texts):
+            columns, _ = _row(corpus.Y, row)
+            labels = DEFAULT_SEPARATOR.join(corpus.labels.ids[column] for column in columns)
+            writer.writerow([*([] if corpus.ids is None else [corpus.ids[row]]), text, labels])
+        lines.detach()
+
+
+def write_bow(corpus: Corpus, path: str | Path) -> None:
+    """Write `N D L` and lines `l1,l2 f:v f:v`; labels are column numbers.
+
+    Texts, ids and names are left out.
+
+    Raises:
+        DataError: the corpus has no X, or has weights.
+    """
+    X = _features(corpus, path)
+    _refuse_weights(corpus, path)
+    with open_packed(path) as file:
+        file.write(f"{X.shape[0]} {X.shape[1]} {corpus.num_labels}\n".encode())
+        for row in range(X.shape[0]):
+            labels = ",".join(map(str, _row(corpus.Y, row)[0].tolist()))
+            columns, values = _row(X, row)
+            pairs = [f"{c}:{v:.9g}" for c, v in zip(columns.tolist(), values.tolist(), strict=True)]
+            file.write(f"{labels} {' '.join(pairs)}\n".encode())
+
+
+def write_npz(corpus: Corpus, path: str | Path) -> None:
+    """Write `X.SPLIT.npz`, `Y.SPLIT.npz`, texts as `X.SPLIT.txt`, names as `output-items.txt`.
+
+    `path` is that of the X file. Line ends in texts become blanks; label ids are left out.
+    """
+    path = Path(path)
+    if not (path.name.startswith("X.") and path.name.endswith(".npz") and len(path.name) > 6):
+        raise DataError(f"{path}: name the X file of the pair X.SPLIT.npz, such as X.trn.npz")
+    split = path.name[2:-4]
+    if corpus.texts is None:
+        _features(corpus, path)
+    else:
+        with open_packed(path.parent / f"X.{split}.txt") as file:
+            for text in corpus.texts:
+                file.write(without_surrogates(" ".join(text.splitlines())).encode() + b"\n")
+    if corpus.X is not None:
+        _save_npz(path, corpus.X)
+    _save_npz(path.parent / f"Y.{split}.npz", corpus.Y)
+    with open_packed(path.parent / ITEMS_FILE) as file:
+        for column in range(corpus.num_labels):
+            file.write(corpus.labels.name_of(column).encode() + b"\n")
+
+
+def _save_npz(path: Path, matrix: sp.csr_array) -> None:
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
+        sp.save_npz(file, matrix)
+
+
+def _texts(corpus: Corpus, path: str | Path) -> list[str]:
+    if corpus.texts is None:
+        raise DataError(f"{path}: the corpus has no texts, only features; write bow or npz")
+    return corpus.texts
+
+
+def _features(corpus: Corpus, path: str | Path) -> sp.csr_array:
+    if corpus.X is None:
+        raise DataError(f"{path}: the corpus has no features, only texts; write jsonl or csv")
+    return corpus.X
+
+
+def _is_weighted(corpus: Corpus) -> bool:
+    return bool((corpus.Y.data != 1).any())
+
+
+def _refuse_weights(corpus: Corpus, path: str | Path) -> None:
+    if _is_weighted(corpus):
+        raise DataError(f"{path}: this format holds no label weights; write jsonl or npz")
+
+
+def _row(matrix: sp.csr_array, row: int) -> tuple[np.ndarray, np.ndarray]:
+    part = slice(matrix.indptr[row], matrix.indptr[row + 1])
+    return matrix.indices[part], matrix.data[part]
