@@ -23,12 +23,12 @@ in pyproject.toml enforces it):
     artifact      the saved folder: manifest, hashes, no pickle
     stages        steps whose outputs are kept and skipped when nothing changed
     model_card    what a saved model tells its reader
+    report        a run as one page
     model         everything a trained model holds, and how it answers
     predict       `Predictor`: load a folder, tag texts
-    pipeline      the stages of a training run, in order
+    evaluate      a model against a labelled file
+    pipeline/     the stages of a training run, in order
     estimators    `XRLinear`, `XRTransformer` in scikit-learn's conventions
-    evaluate      a saved model against a labelled file
-    report        the run as one page
     applications/ attributes, query intent, audit: the worked uses
     config, cli   hydra and the command line stop here
 

@@ -188,7 +188,7 @@ def _build(annotation: Any, node: Any, where: str, faults: list[str]) -> Any:
         return None
     if params is None:
         value = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-        allows_tuple = tuple in map(get_origin, (annotation, *get_args(annotation)))
+        allows_tuple = any(get_origin(a) is tuple for a in (annotation, *get_args(annotation)))
         return tuple(value) if allows_tuple and isinstance(value, list) else value
     hints = get_type_hints(params)
     values, before = {}, len(faults)

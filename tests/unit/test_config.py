@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -131,6 +132,9 @@ def test_faults_stop_the_run_in_one_line(
     assert err.count("\n") == 1
 
 
+DONE = SimpleNamespace(to_text=lambda: "trained")
+
+
 @needs_pipeline
 @pytest.mark.usefixtures("clean_hydra")
 def test_a_sweep_makes_one_folder_a_run_and_outlives_a_bad_one(
@@ -140,7 +144,7 @@ def test_a_sweep_makes_one_folder_a_run_and_outlives_a_bad_one(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "xrt.pipeline.train",
-        lambda params, folder, **_: begun.append((params.tree.branching, folder.name)),
+        lambda params, folder, **_: (begun.append((params.tree.branching, folder.name)), DONE)[1],
     )
     assert main(["train", "-m", "tree.branching=1,8,16", "name=s"]) == 2
     assert begun == [(8, "1"), (16, "2")]
@@ -157,7 +161,9 @@ def test_a_sweep_makes_one_folder_a_run_and_outlives_a_bad_one(
 def test_a_run_keeps_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folders = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("xrt.pipeline.train", lambda params, folder, **_: folders.append(folder))
+    monkeypatch.setattr(
+        "xrt.pipeline.train", lambda params, folder, **_: (folders.append(folder), DONE)[1]
+    )
     assert [main(["train", "name=again"]) for _ in range(2)] == [0, 0]
     assert folders == [tmp_path / "runs" / "again"] * 2
 

@@ -64,7 +64,7 @@ def _record(line: Line, suggestions: Sequence[Any]) -> dict[str, Any]:
 def read_chunks(file: str) -> Iterator[bytes]:
     """The bytes that are there, again and again until the end; gzip and xz files are unpacked."""
     if file == "-":
-        while chunk := sys.stdin.buffer.read1(_CHUNK_BYTES):
+        while chunk := sys.stdin.buffer.read1(_CHUNK_BYTES):  # type: ignore[union-attr]
             yield chunk
     elif Path(file).is_fifo():
         with open(file, "rb") as pipe:

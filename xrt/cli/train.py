@@ -68,4 +68,4 @@ def train_once(config: DictConfig) -> None:
     params = build(pipeline_params(), config)
     folder = Path(HydraConfig.get().runtime.output_dir)
     logger.info("run folder: %s", folder)
-    train(params, folder, progress=RichProgress())
+    print(train(params, folder, progress=RichProgress()).to_text())
