@@ -1,0 +1,135 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from xrt.encoder import resolve
+from xrt.encoder.backbone import EncoderParams, Pooling, TextEncoder
+from xrt.encoder.embed import encode
+from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.token_store import TokenStore
+from xrt.errors import ArtifactError, ConfigError
+
+TEXTS = ["a small red lamp", "chair", "", "a very long text about mugs and shirts " * 4]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    work = tmp_path_factory.mktemp("tiny")
+    return resolve_encoder("tiny-random", work_folder=work, texts=TEXTS, seed=1)
+
+
+@pytest.fixture
+def encoder(folder):
+    return TextEncoder.from_pretrained(folder, EncoderParams(name="tiny-random", max_length=32))
+
+
+def test_the_tiny_encoder_is_the_same_bytes_for_the_same_texts_and_seed(folder, tmp_path):
+    again = resolve_encoder("tiny-random", work_folder=tmp_path, texts=TEXTS, seed=1)
+    other = resolve_encoder("tiny-random", work_folder=tmp_path / "b", texts=TEXTS, seed=2)
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+    assert (other / "model.safetensors").read_bytes() != (folder / "model.safetensors").read_bytes()
+
+
+def test_making_the_tiny_encoder_leaves_the_random_state_alone(tmp_path):
+    before = torch.get_rng_state()
+    resolve_encoder("tiny-random", work_folder=tmp_path, texts=TEXTS, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+def test_padding_has_no_say(folder, pooling):
+    params = EncoderParams(name="tiny-random", pooling=pooling)
+    encoder = TextEncoder.from_pretrained(folder, params).eval()
+    ids = torch.tensor([[2, 9, 8, 3]])
+    padded = torch.tensor([[2, 9, 8, 3, 0, 0]])
+    alone = encoder(ids, torch.ones_like(ids))
+    beside = encoder(padded, (torch.arange(6) < 4).long()[None])
+    torch.testing.assert_close(alone, beside, atol=1e-5, rtol=1e-4)
+
+
+def test_mean_pooling_is_the_mean_of_the_token_vectors(encoder):
+    encoder.eval()
+    ids, mask = torch.tensor([[2, 9, 3, 0]]), torch.tensor([[1, 1, 1, 0]])
+    hidden = encoder.model(input_ids=ids, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(encoder(ids, mask), hidden[:, :3].mean(1))
+
+
+def test_saved_and_loaded_encoders_agree_to_the_bit(encoder, tmp_path):
+    encoder.save(tmp_path / "e")
+    again = TextEncoder.load(tmp_path / "e")
+    assert again.pooling is encoder.pooling
+    assert again.max_length == 32
+    tokens = TokenStore.of_texts(TEXTS, encoder.tokenizer, 32)
+    assert np.array_equal(encode(again, tokens), encode(encoder, tokens))
+    names = {path.name for path in (tmp_path / "e").iterdir()}
+    assert {"config.json", "model.safetensors", "pooling.json", "tokenizer.json"} <= names
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+@pytest.mark.parametrize("key", ["auto_map", "_attn_implementation_internal"])
+def test_a_config_that_names_code_is_refused(encoder, tmp_path, key):
+    encoder.save(tmp_path / "e")
+    config = json.loads((tmp_path / "e" / "config.json").read_text())
+    (tmp_path / "e" / "config.json").write_text(json.dumps({**config, key: "evil/kernels"}))
+    with pytest.raises(ArtifactError, match=key):
+        TextEncoder.load(tmp_path / "e")
+
+
+def test_a_truncated_weights_file_is_an_artifact_error(encoder, tmp_path):
+    encoder.save(tmp_path / "e")
+    weights = tmp_path / "e" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match="unreadable encoder"):
+        TextEncoder.load(tmp_path / "e")
+
+
+def test_max_length_beyond_the_positions_is_refused(folder):
+    with pytest.raises(ConfigError, match="at most 512"):
+        TextEncoder.from_pretrained(folder, EncoderParams(name="tiny-random", max_length=513))
+
+
+def test_a_folder_without_an_encoder_says_what_it_lacks(tmp_path):
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        resolve_encoder(str(tmp_path))
+
+
+def test_a_hub_name_offline_names_the_ways_out(monkeypatch):
+    asked = []
+
+    def unreachable(name, *, local_files_only, allow_patterns):
+        asked.append(local_files_only)
+        raise OSError("offline")
+
+    monkeypatch.setattr(resolve.huggingface_hub, "snapshot_download", unreachable)
+    with pytest.raises(ConfigError, match=r"no/such-encoder.*xrt-xmc\[minilm\]"):
+        resolve_encoder("no/such-encoder")
+    assert asked == [True, False]
+
+
+def test_minilm_without_its_package_names_the_extra(monkeypatch):
+    monkeypatch.setattr(resolve, "MINILM_PACKAGE", "xrt_no_such_package")
+    with pytest.raises(ConfigError, match=r"pip install xrt-xmc\[minilm\]"):
+        resolve_encoder("minilm")
+
+
+def test_minilm_with_other_bytes_is_refused(monkeypatch, tmp_path):
+    package = tmp_path / "fake_minilm_package"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "model" / "model.safetensors").write_bytes(b"other")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(resolve, "MINILM_PACKAGE", "fake_minilm_package")
+    with pytest.raises(ConfigError, match="SHA-256"):
+        resolve_encoder("minilm")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("max_length", 2), ("dropout", 1.0), ("dropout", -0.1), ("name", "")]
+)
+def test_bad_settings_name_the_field(field, value):
+    with pytest.raises(ConfigError, match=f"encoder.{field}"):
+        EncoderParams(**{field: value})

@@ -1,0 +1,1 @@
+"""The transformer: tokens, batches, heads, loss, and training level by level down the label tree."""

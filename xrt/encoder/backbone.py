@@ -1,0 +1,155 @@
+"""The encoder: any transformers `AutoModel`, pooled to one vector a text.
+
+Shapes: B rows of a batch, T tokens, H hidden width.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import logging as transformers_logging
+
+from xrt.atomic import atomic_folder, write_json
+from xrt.errors import ArtifactError, ConfigError
+
+POOLING_FILE = "pooling.json"
+
+
+class Pooling(str, Enum):
+    """How the token vectors of a text become one vector."""
+
+    mean = "mean"
+    cls = "cls"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderParams:
+    """Which encoder, and how it reads a text."""
+
+    name: str = "minilm"
+    """`minilm`, `tiny-random`, a folder, or a name on the Hugging Face hub."""
+    pooling: Pooling = Pooling.mean
+    """Mean over the tokens, or the vector of the first token."""
+    max_length: int = 128
+    """Tokens of a text that are read, special tokens included."""
+    dropout: float = 0.1
+    """Share of the pooled vector's entries dropped in training."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError("encoder.name is empty: give 'minilm', a folder, or a hub name")
+        if self.max_length < 3:
+            raise ConfigError(f"encoder.max_length = {self.max_length}: must be at least 3")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"encoder.dropout = {self.dropout}: must be in [0, 1)")
+
+
+class TextEncoder(nn.Module):
+    """A transformer with its tokenizer; `forward` gives one float32 vector a row."""
+
+    def __init__(self, model: Any, tokenizer: Any, pooling: Pooling, max_length: int) -> None:
+        super().__init__()
+        if getattr(model, "pooler", None) is not None:
+            model.pooler = None  # unused weights would stall DDP and swell every checkpoint
+        self.model = model
+        self.tokenizer = tokenizer
+        self.pooling = Pooling(pooling)
+        self.max_length = max_length
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the pooled vector, H."""
+        return int(self.model.config.hidden_size)
+
+    def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
+        """Pooled vectors (B, H), float32, not normalised; padding (mask 0) has no say in them."""
+        hidden_BTH = self.model(
+            input_ids=input_ids_BT, attention_mask=attention_mask_BT
+        ).last_hidden_state.float()
+        if self.pooling is Pooling.cls:
+            return hidden_BTH[:, 0]
+        weights_BT1 = attention_mask_BT.unsqueeze(-1).to(hidden_BTH.dtype)
+        return (hidden_BTH * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1.0)
+
+    def save(self, folder: Path) -> None:
+        """Write a transformers folder (safetensors, tokenizer) plus `pooling.json`, whole or not at all."""
+        with atomic_folder(folder) as temporary, quiet_transformers():
+            self.model.save_pretrained(temporary)
+            self.tokenizer.save_pretrained(temporary)
+            reading = {"pooling": self.pooling.value, "max_length": self.max_length}
+            write_json(temporary / POOLING_FILE, reading)
+
+    @classmethod
+    def load(cls, folder: Path) -> "TextEncoder":
+        """Read what `save` wrote. Raises ArtifactError when it is missing or would run foreign code."""
+        _refuse_foreign_code(folder)
+        try:
+            reading = json.loads((folder / POOLING_FILE).read_text())
+            pooling, max_length = Pooling(reading["pooling"]), int(reading["max_length"])
+            model, tokenizer = _load_transformers(folder)
+        except (OSError, ValueError, KeyError, SafetensorError) as err:
+            message = f"{folder}: unreadable encoder ({err}); restore or retrain"
+            raise ArtifactError(message) from err
+        return cls(model, tokenizer, pooling, max_length)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, params: EncoderParams) -> "TextEncoder":
+        """Start from a pretrained folder. Raises ConfigError when it does not hold a usable encoder."""
+        try:
+            model, tokenizer = _load_transformers(folder)
+        except (OSError, ValueError, KeyError, ImportError, SafetensorError) as err:
+            raise ConfigError(f"encoder.name = {params.name!r}: {folder} cannot be loaded ({err}); it needs "
+                              "config.json, tokenizer files and model.safetensors") from err  # fmt: skip
+        if model.config.is_encoder_decoder:
+            raise ConfigError(f"encoder.name = {params.name!r}: is an encoder-decoder; choose an encoder")
+        positions = getattr(model.config, "max_position_embeddings", None)
+        if positions is not None and params.max_length > positions:
+            raise ConfigError(
+                f"encoder.max_length = {params.max_length}: the encoder reads at most {positions} tokens"
+            )
+        return cls(model, tokenizer, params.pooling, params.max_length)
+
+
+def _load_transformers(folder: Path) -> tuple[Any, Any]:
+    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    with quiet_transformers():
+        config = AutoConfig.from_pretrained(folder, **safe)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+        model = AutoModel.from_pretrained(
+            folder, config=config, use_safetensors=True, dtype=torch.float32, **safe
+        )
+    return model, tokenizer
+
+
+def _refuse_foreign_code(folder: Path) -> None:
+    """A saved encoder never names code; a config that does was not written by `save`."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as err:
+        raise ArtifactError(f"{folder}: unreadable encoder ({err}); restore or retrain") from err
+    for key in config:
+        if key == "auto_map" or key.startswith("_attn_implementation"):
+            raise ArtifactError(f"{folder / 'config.json'}: {key!r} names code to run; refused")
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No bars and no load reports: the pooler's weights are dropped on purpose."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,186 @@
+"""Checkpoints that are whole, in time, and found again: saving, SIGTERM, and what is told on the way."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from xrt.atomic import atomic_file, sweep_stale
+from xrt.encoder.matcher import LevelBatches, LevelMatcher
+from xrt.errors import TrainingError
+from xrt.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a run that SIGTERM ended after a checkpoint: 143."""
+POSITION = "xrt_position"
+LIGHTNING_LOGGERS = ("lightning.pytorch", "lightning.fabric")
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes beside the target, flushes, renames: a killed writer or a full disk leaves the old file.
+
+    Leftovers of killed writers are swept when a run starts and at every save.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write the whole checkpoint or keep the old one. Raises CapacityError on a full disk."""
+        with atomic_file(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read tensors and plain values only, whatever is asked: nothing in the file is run."""
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete the file and the leftovers of killed writers."""
+        Path(path).unlink(missing_ok=True)
+        sweep_stale(path)
+
+
+def resumable(path: Path) -> bool:
+    """True when there is a checkpoint to go on from; sweeps leftovers beside it.
+
+    Raises TrainingError when the file cannot be read.
+    """
+    if not path.parent.is_dir():
+        return False
+    sweep_stale(path)
+    if not path.is_file():
+        return False
+    try:
+        torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    except Exception as err:  # zip, pickle and torch each have errors of their own
+        message = f"{path}: unreadable checkpoint ({err}); delete it to train the level anew"
+        raise TrainingError(message) from err
+    return True
+
+
+class Checkpointer(pl.Callback):
+    """Saves every n steps and, after SIGTERM to any process, at the end of the batch; then stops.
+
+    The handler only sets a flag: processes agree on it after each batch, so none waits for another.
+    """
+
+    def __init__(self, path: Path, every_steps: int, batches: LevelBatches) -> None:
+        self.path = path
+        self.every_steps = every_steps
+        self.batches = batches
+        self._asked_to_stop = False
+        self._previous: Any = None
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on with the batch after the last one trained."""
+        self.batches.stream.load_state_dict(checkpoint[POSITION])
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Position = steps done: batches fetched ahead do not count."""
+        checkpoint[POSITION] = {"position": trainer.global_step}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """A spawned process begins with loggers of its own: quiet them there too."""
+        for name in LIGHTNING_LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        if multiprocessing.parent_process() is not None:
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over SIGTERM (Lightning's handler talks to other processes from within the signal)."""
+        self.batches.rank, self.batches.world_size = trainer.global_rank, trainer.world_size
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Save when it is time, or when a process was asked to stop."""
+        stop = trainer.strategy.reduce_boolean_decision(self._asked_to_stop, all=False)
+        last = trainer.global_step >= trainer.max_steps
+        if not last and (stop or trainer.global_step % self.every_steps == 0):
+            trainer.save_checkpoint(self.path)
+        if stop and not last:
+            trainer.should_stop = True
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give SIGTERM back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+            self._previous = None
+
+    def _ask_to_stop(self, signum: int, frame: Any) -> None:
+        self._asked_to_stop = True
+
+
+class ForwardTermination:
+    """While open, SIGTERM to the parent of spawned processes is passed on to them."""
+
+    def __enter__(self) -> "ForwardTermination":
+        self._previous: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._forward)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    @staticmethod
+    def _forward(signum: int, frame: Any) -> None:
+        for child in multiprocessing.active_children():
+            if child.pid is not None:
+                os.kill(child.pid, signal.SIGTERM)
+
+
+class TellProgress(pl.Callback):
+    """Reports steps and the loss to a `Progress`; crosses to a spawned process as the class alone."""
+
+    def __init__(self, progress: Progress | None, description: str) -> None:
+        self.progress = progress
+        self.description = description
+
+    def __reduce__(self) -> Any:
+        kind = None if self.progress is None else type(self.progress)
+        return _tell_anew, (kind, self.description)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin at the step resumed from."""
+        if self.progress is not None and trainer.is_global_zero:
+            self.progress.start(self.description, int(trainer.max_steps))
+            if trainer.global_step:
+                self.progress.advance(trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """One step done; the loss is the mean of the last 20."""
+        if self.progress is not None and trainer.is_global_zero:
+            assert isinstance(pl_module, LevelMatcher)
+            done = trainer.global_step
+            recent = pl_module.losses_S[max(0, done - 20) : done]
+            self.progress.advance(1, loss=float(recent.mean()))
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """End the step, however training ended."""
+        if self.progress is not None:
+            self.progress.finish()
+
+
+def _tell_anew(kind: type | None, description: str) -> TellProgress:
+    return TellProgress(None if kind is None else kind(), description)

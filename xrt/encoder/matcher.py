@@ -1,0 +1,172 @@
+"""The matcher at one level of the tree, as Lightning trains it: encoder, head, losses, learning rates.
+
+Shapes: B rows, T tokens, K nodes of the level, S steps.
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
+from xrt.encoder.heads import LabelHead
+from xrt.encoder.levels import LevelProblem, LevelTargets
+from xrt.encoder.loss import row_losses_dense, row_losses_ragged
+from xrt.encoder.params import MatcherParams
+from xrt.encoder.token_store import TokenStore
+from xrt.errors import TrainingError
+
+
+class LevelBatch(NamedTuple):
+    """A process's share of a step: its rows, and the weight of each in the step's mean over all rows."""
+
+    input_ids_BT: Tensor
+    attention_mask_BT: Tensor
+    row_weights_B: Tensor
+    targets: LevelTargets
+
+
+class LevelBatches:
+    """Batches for Lightning, from `position` on and without end; the trainer stops at its last step."""
+
+    def __init__(self, tokens: TokenStore, problem: LevelProblem, plan: BatchPlan) -> None:
+        self.tokens = tokens
+        self.problem = problem
+        self.stream = BatchStream(plan)
+        self.rank, self.world_size = 0, 1
+
+    def __iter__(self) -> Iterator[LevelBatch]:
+        for rows in self.stream:
+            yield self._share(rows)
+
+    def _share(self, rows: np.ndarray) -> LevelBatch:
+        """Weights add up so that the mean over processes is the mean over all rows of the step."""
+        mine = rows_of_rank(rows, self.rank, self.world_size)
+        weight = self.world_size / len(rows)
+        if not len(mine):  # a step with fewer rows than processes: take part with no say
+            mine, weight = rows[:1], 0.0
+        weights_B = torch.full((len(mine),), weight)
+        return LevelBatch(*self.tokens.padded(mine), weights_B, self.problem.of_rows(mine))
+
+
+class LevelMatcher(pl.LightningModule):
+    """Encoder and head of one level; the loss of a step is the mean over the rows of all processes."""
+
+    losses_S: Tensor
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        head: LabelHead,
+        params: MatcherParams,
+        *,
+        num_steps: int,
+        level: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.params = params
+        self.num_steps = num_steps
+        self.level = level
+        self.dropout = nn.Dropout(dropout)
+        # In the state dict, so that a resumed run and the parent of spawned processes know them.
+        self.register_buffer("losses_S", torch.full((num_steps,), torch.nan))
+
+    def training_step(self, batch: LevelBatch, batch_idx: int) -> Tensor:
+        """Loss of this process's rows, weighted for the mean over all processes."""
+        pooled_BH = self.dropout(self.encoder(batch.input_ids_BT, batch.attention_mask_BT))
+        rows_E, nodes_E, values_E, dense = batch.targets
+        num_rows = len(pooled_BH)
+        if dense:
+            targets_BK = pooled_BH.new_zeros(num_rows, self.head.num_nodes)
+            targets_BK[rows_E, nodes_E] = values_E
+            losses_B = row_losses_dense(self.head(pooled_BH), targets_BK, self.params.loss)
+        else:
+            logits_E = self.head.at(pooled_BH, rows_E, nodes_E)
+            losses_B = row_losses_ragged(logits_E, values_E, rows_E, num_rows, self.params.loss)
+        loss = (losses_B * batch.row_weights_B).sum()
+        mean_loss = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")
+        self.losses_S[self.global_step] = mean_loss
+        return loss
+
+    def on_train_batch_start(self, batch: LevelBatch, batch_idx: int) -> None:
+        """Dropout of a step is f(seed, level, step, process): a resumed run draws what it would have."""
+        name = f"{self.params.seed}/{self.level}/{self.global_step}/{self.global_rank}"
+        torch.manual_seed(zlib.crc32(name.encode()))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW of the encoder and Adam of the head (AdamW without decay), in one fused optimiser."""
+        groups = parameter_groups(self.encoder, self.head, self.params)
+        fused = self.device.type in ("cpu", "cuda")
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=fused)
+        factor = LinearSchedule(self.num_steps, self.params.warmup_fraction)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip encoder and head apart; refuse a step that would not leave finite weights.
+
+        Runs after gradients are averaged and before weights change, so all processes agree and the last
+        good weights stay. Raises TrainingError.
+        """
+        limit = self.params.gradient_clip or float("inf")
+        norms = [
+            nn.utils.clip_grad_norm_(part.parameters(), limit) for part in (self.encoder, self.head)
+        ]
+        checked = torch.stack([self.losses_S[self.global_step], *norms])
+        if not torch.isfinite(checked).all():
+            loss, encoder_norm, head_norm = checked.tolist()
+            rates = [group["lr"] for group in optimizer.param_groups]
+            raise TrainingError(
+                f"level {self.level}, step {self.global_step + 1} of {self.num_steps}: loss {loss:.4g}, "
+                f"gradient norm {encoder_norm:.4g} (encoder), {head_norm:.4g} (head) at learning rates "
+                f"{rates[0]:.3g} and {rates[-1]:.3g}; the last checkpoint is kept: lower "
+                "encoder_learning_rate or head_learning_rate, or try precision=32"
+            )
+
+
+class LinearSchedule:
+    """Learning rate factor of a step: up over the warm-up, then down to 0 at the end."""
+
+    def __init__(self, num_steps: int, warmup_fraction: float) -> None:
+        self.num_steps = num_steps
+        self.num_warmup = round(num_steps * warmup_fraction)
+
+    def __call__(self, step: int) -> float:
+        """Factor in (0, 1] for steps 0 .. num_steps - 1; step 0 of a warm-up already moves."""
+        if step < self.num_warmup:
+            return (step + 1) / (self.num_warmup + 1)
+        return max(0.0, (self.num_steps - step) / max(1, self.num_steps - self.num_warmup))
+
+
+def parameter_groups(
+    encoder: nn.Module, head: LabelHead, params: MatcherParams
+) -> list[dict[str, Any]]:
+    """Encoder matrices with weight decay; encoder biases and norms, and the head, without."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for parameter in encoder.parameters():
+        if parameter.requires_grad:
+            (decayed if parameter.ndim >= 2 else plain).append(parameter)
+    encoder_rate, head_rate = params.encoder_learning_rate, params.head_learning_rate
+    groups = [
+        {"params": decayed, "lr": encoder_rate, "weight_decay": params.weight_decay},
+        {"params": plain, "lr": encoder_rate, "weight_decay": 0.0},
+        {"params": list(head.parameters()), "lr": head_rate, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,124 @@
+"""Settings of the matcher's training; free of torch and Lightning, so that reading them is quick."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from xrt.encoder.loss import LossParams
+from xrt.errors import ConfigError
+
+
+class Candidates(str, Enum):
+    """Which nodes of a level a row is trained on, where the level is too wide for all of them."""
+
+    tfn_man = "tfn+man"  # children of the true and of the matcher's best nodes of the level above
+    all = "all"
+
+
+class Bootstrap(str, Enum):
+    """Where the head of a level starts."""
+
+    inherit = "inherit"  # a node takes its parent's weights
+    linear = "linear"  # a linear solve on the embeddings, by `xrt.linear.solver`
+    none = "none"  # small random weights
+
+
+class Precision(str, Enum):
+    """Arithmetic of the encoder; weights and the head's loss are float32 always."""
+
+    auto = "auto"  # bf16 where the hardware has it
+    bf16 = "bf16"
+    fp32 = "32"
+
+
+class Strategy(str, Enum):
+    """How several processes share the work."""
+
+    auto = "auto"  # one process for one device, ddp_spawn for more
+    ddp_spawn = "ddp_spawn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerParams:
+    """Devices of the training."""
+
+    accelerator: str = "auto"
+    """`auto`, `cpu`, `cuda` or `mps`."""
+    devices: int = 0
+    """Processes, one a device; 0 takes every GPU, or one process where there is none."""
+    strategy: Strategy = Strategy.auto
+    precision: Precision = Precision.auto
+
+    def __post_init__(self) -> None:
+        if self.accelerator not in ("auto", "cpu", "cuda", "gpu", "mps"):
+            raise ConfigError(
+                f"trainer.accelerator = {self.accelerator!r}: choose auto, cpu, cuda or mps"
+            )
+        if self.devices < 0:
+            raise ConfigError(f"trainer.devices = {self.devices}: 0 for all, or a number of devices")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatcherParams:
+    """How the matcher is trained, level by level."""
+
+    max_match_clusters: int = 32768
+    """Levels with more nodes than this are left to the rankers."""
+    loss: LossParams = field(default_factory=LossParams)
+    encoder_learning_rate: float = 2e-4
+    head_learning_rate: float = 2e-2
+    num_epochs: float = 3.0
+    """Passes over the rows, all levels together; ignored where `steps` is given."""
+    steps: list[int] = field(default_factory=list)
+    """Steps of each level, coarse to fine; one number is for every level. Empty: from `num_epochs`."""
+    token_budget: int = 4096
+    """Tokens of a step, padding included, over all processes together."""
+    max_batch_rows: int = 64
+    """Rows of a step at the most, over all processes together."""
+    warmup_fraction: float = 0.1
+    """Share of a level's steps in which the learning rate rises; it falls linearly to 0 after."""
+    weight_decay: float = 0.01
+    """Of the encoder's matrices; biases, norms and the head have none."""
+    gradient_clip: float = 1.0
+    """Largest norm of the encoder's gradient, and of the head's; 0 for no limit."""
+    candidates: Candidates = Candidates.tfn_man
+    dense_level_limit: int = 32768
+    """Levels with at most so many nodes are trained on all of them, whatever `candidates` says."""
+    man_top_k: int = 20
+    """Nodes of the level above, ranked highest by the matcher, whose children become candidates."""
+    bootstrap: Bootstrap = Bootstrap.inherit
+    checkpoint_every_steps: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("max_match_clusters", "token_budget", "max_batch_rows", "man_top_k",
+                     "checkpoint_every_steps", "encoder_learning_rate", "head_learning_rate",
+                     "num_epochs"):  # fmt: skip
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must be above 0")
+        for name in ("weight_decay", "gradient_clip", "dense_level_limit", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must not be below 0")
+        if not 0 <= self.warmup_fraction <= 1:
+            raise ConfigError(f"matcher.warmup_fraction = {self.warmup_fraction}: must be in [0, 1]")
+        if any(steps < 1 for steps in self.steps):
+            raise ConfigError(f"matcher.steps = {list(self.steps)}: every level needs at least 1")
+
+    def is_dense(self, num_nodes: int) -> bool:
+        """True where a level of that many nodes is trained on all of them."""
+        return self.candidates is Candidates.all or num_nodes <= self.dense_level_limit
+
+    def steps_of_levels(self, num_levels: int, num_batches: int) -> list[int]:
+        """Steps of each level.
+
+        From `num_epochs`, a level gets twice the steps of the one above: finer levels have more to learn.
+        Raises ConfigError when `steps` has neither one number nor one for each level.
+        """
+        if len(self.steps) == 1:
+            return list(self.steps) * num_levels
+        if self.steps:
+            if len(self.steps) != num_levels:
+                raise ConfigError(f"matcher.steps has {len(self.steps)} numbers, the tree has {num_levels} "
+                                  "levels to train; give one for each, or one for all")  # fmt: skip
+            return list(self.steps)
+        total, shares = self.num_epochs * num_batches, 2**num_levels - 1
+        return [max(1, round(total * 2**t / shares)) for t in range(num_levels)]

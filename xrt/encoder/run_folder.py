@@ -1,0 +1,107 @@
+"""What a training run leaves in its folder: finished levels, embeddings, and a key for what they are of.
+
+    matcher.json          the key: a hash of texts' tokens, labels, tree, encoder and parameters
+    tokens/               the token store
+    level-<t>/            encoder/, head.weight.npy, head.bias.npy, losses.npy, done.json; whole or absent
+    level-<t>.npy         embeddings of the training rows under that level's encoder, where needed
+    level-<t>.ckpt        the checkpoint of the level in training
+"""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrt.atomic import atomic_folder, recover_folder, save_array, write_json
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.levels import Head
+from xrt.errors import ArtifactError
+
+logger = logging.getLogger(__name__)
+
+KEY_FILE = "matcher.json"
+
+
+class RunFolder:
+    """Paths and files of one training run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def claim(self, key: str) -> None:
+        """Keep what is there when it has this key; otherwise clear it, since it is of another run."""
+        path = self.folder / KEY_FILE
+        try:
+            found = json.loads(path.read_text()).get("key") if path.is_file() else None
+        except (ValueError, AttributeError):
+            found = None
+        if found == key:
+            return
+        stale = [path for path in self.folder.glob("level-*") if path.is_dir() or path.is_file()]
+        if stale:
+            logger.warning(
+                "%s: data or settings have changed, %d results are dropped", self.folder, len(stale)
+            )
+        for path in stale:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        write_json(self.folder / KEY_FILE, {"key": key})
+
+    def level(self, t: int) -> Path:
+        """Folder of a finished level."""
+        return self.folder / f"level-{t}"
+
+    def checkpoint(self, t: int) -> Path:
+        """Checkpoint of a level in training."""
+        return self.folder / f"level-{t}.ckpt"
+
+    def is_done(self, t: int) -> bool:
+        """True when the level was trained to its end."""
+        recover_folder(self.level(t))
+        return (self.level(t) / "done.json").is_file()
+
+    def save_level(
+        self, t: int, encoder: TextEncoder, head: Head, losses_S: np.ndarray, facts: dict[str, Any]
+    ) -> None:
+        """Write a finished level in one step and drop its checkpoint."""
+        with atomic_folder(self.level(t)) as temporary:
+            encoder.save(temporary / "encoder")
+            save_array(temporary / "head.weight.npy", head[0])
+            save_array(temporary / "head.bias.npy", head[1])
+            save_array(temporary / "losses.npy", losses_S)
+            write_json(temporary / "done.json", facts)
+        self.checkpoint(t).unlink(missing_ok=True)
+
+    def load_encoder(self, t: int) -> TextEncoder:
+        """The encoder as it was at the end of a level."""
+        return TextEncoder.load(self.level(t) / "encoder")
+
+    def load_head(self, t: int) -> Head:
+        """Weight (K, H) and bias (K,) at the end of a level."""
+        return self._array(self.level(t) / "head.weight.npy"), self._array(
+            self.level(t) / "head.bias.npy"
+        )
+
+    def load_losses(self, t: int) -> np.ndarray:
+        """Loss of each step of a level, as trained: float32 (S,)."""
+        return self._array(self.level(t) / "losses.npy")
+
+    def embeddings(self, t: int) -> np.ndarray | None:
+        """Embeddings under a level's encoder, when they were made; t = -1 is the encoder untrained."""
+        path = self.folder / f"level-{t}.npy"
+        return self._array(path) if path.is_file() else None
+
+    def save_embeddings(self, t: int, embeddings_NH: np.ndarray) -> None:
+        """Keep the embeddings of a level's encoder."""
+        save_array(self.folder / f"level-{t}.npy", embeddings_NH)
+
+    @staticmethod
+    def _array(path: Path) -> np.ndarray:
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as err:
+            message = f"{path}: unreadable ({err}); delete {path.parent} to train it anew"
+            raise ArtifactError(message) from err
