@@ -1,0 +1,286 @@
+"""Training rows vote for labels: the memory behind a k-nearest-neighbour source.
+
+N training rows, M queries, F sparse columns, H dense columns, L labels, W neighbours a query. Rows
+and queries are brought to length 1, similarity is their inner product, and only rows with a
+similarity above 0 are neighbours; among equal similarities the lower row wins.
+
+Sparse rows lie in an inverted index: for each column its postings, the rows that have it. A query
+walks the postings of its own columns and adds up similarities. Embeddings lie in a FAISS index.
+"""
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.atomic import save_array, write_json
+from xrt.errors import ArtifactError, ConfigError, DataError
+from xrt.reading import check_csr, load_array, read_json_bounded
+from xrt.search.nearest import nearest_by_postings, nearest_of_close
+from xrt.search.votes import Neighbours, block_bounds, vote_labels
+from xrt.sparse import as_csr, binarize, load_csr, normalize_rows, save_csr
+from xrt.threads import default_num_threads, run_blocks
+
+SPARE = 8
+"""Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourParams:
+    """Which training rows vote, and how much each of them counts."""
+
+    num_neighbours: int = 50
+    """Most similar training rows that vote."""
+    temperature: float = 0.05
+    """Weights are softmax(similarity / temperature): lower trusts the nearest rows more."""
+
+    def __post_init__(self) -> None:
+        if self.num_neighbours < 1:
+            raise ConfigError(
+                f"neighbours.num_neighbours = {self.num_neighbours}: at least 1 is needed"
+            )
+        if not 1e-4 <= self.temperature <= 1e4:
+            raise ConfigError(
+                f"neighbours.temperature = {self.temperature}: 0.0001 to 10000 is allowed"
+            )
+
+
+class NeighbourMemory(ABC):
+    """Rows in memory, their labels `Y_NL` and the parameters of the vote."""
+
+    Y_NL: sp.csr_array
+    params: NeighbourParams
+
+    @property
+    @abstractmethod
+    def num_rows(self) -> int:
+        """Number of training rows, N."""
+
+    @abstractmethod
+    def nearest(
+        self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
+    ) -> Neighbours:
+        """The training rows most similar to each query.
+
+        `leave_out` (M,) names a training row that is no neighbour of its query, -1 for none: what a
+        training row needs to be scored without itself. Raises DataError when the queries have other
+        columns than the rows in memory.
+        """
+
+    def vote(
+        self,
+        queries: Any,
+        k: int,
+        num_threads: int | None = None,
+        leave_out: np.ndarray | None = None,
+    ) -> sp.csr_array:
+        """The `k` labels that the neighbours of each query give the most weight: (M, L), in [0, 1].
+
+        A query without neighbours has an empty row; `leave_out` is that of `nearest`. Raises
+        DataError when k is below 1 or the columns are not those of the rows in memory.
+        """
+        if k < 1:
+            raise DataError(f"k = {k}: ask for at least 1 label")
+        found = self.nearest(queries, num_threads, leave_out)
+        return vote_labels(found, self.Y_NL, k, self.params.temperature, num_threads)
+
+    def save(self, folder: Path) -> None:
+        """Write rows, labels and parameters into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save_rows(folder)
+        save_csr(folder, "labels", self.Y_NL)
+        write_json(folder / "neighbours.json", asdict(self.params))
+
+    @classmethod
+    def load(cls, folder: Path, mmap: bool = True) -> Self:
+        """Read what `save` wrote; arrays are memory-mapped with `mmap`.
+
+        Raises ArtifactError when a part is damaged or the parts do not fit together.
+        """
+        memory = cls.__new__(cls)
+        path = folder / "neighbours.json"
+        try:
+            memory.params = NeighbourParams(**read_json_bounded(path))
+        except (TypeError, ConfigError) as err:
+            raise ArtifactError(f"{path}: unusable settings ({err}); train it anew") from err
+        memory.Y_NL = _load_checked(folder, "labels", mmap)
+        memory._load_rows(folder, mmap)
+        if memory.num_rows != memory.Y_NL.shape[0]:
+            raise ArtifactError(
+                f"{folder}: {memory.num_rows} rows, but labels of {memory.Y_NL.shape[0]}; "
+                "restore or train it anew"
+            )
+        return memory
+
+    @abstractmethod
+    def _save_rows(self, folder: Path) -> None: ...
+
+    @abstractmethod
+    def _load_rows(self, folder: Path, mmap: bool) -> None: ...
+
+
+class SparseNeighbours(NeighbourMemory):
+    """Memory of sparse rows (N, F), such as TF-IDF, as an inverted index (F, N)."""
+
+    def __init__(self, X_NF: Any, Y_NL: Any, params: NeighbourParams | None = None) -> None:
+        """Keep the rows and their labels: an entry of `Y_NL` other than 0 is a label.
+
+        Raises DataError when they differ in rows or there is no row.
+        """
+        X_NF = normalize_rows(as_csr(X_NF, "X"))
+        self.params = params or NeighbourParams()
+        self.Y_NL = _labels_of(X_NF.shape[0], Y_NL)
+        self.postings_FN = as_csr(X_NF.T, "X")
+
+    @property
+    def num_rows(self) -> int:
+        """Number of training rows, N."""
+        return int(self.postings_FN.shape[1])
+
+    def nearest(
+        self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
+    ) -> Neighbours:
+        """The training rows most similar to each query (M, F); see `NeighbourMemory.nearest`."""
+        queries_MF = normalize_rows(as_csr(queries, "queries"))
+        _check_columns(queries_MF.shape[1], self.postings_FN.shape[0])
+        num_queries = queries_MF.shape[0]
+        leave_out_M = _leave_out(leave_out, num_queries)
+        found = _nobody(num_queries, min(self.params.num_neighbours, self.num_rows))
+        bounds = block_bounds(num_queries)
+        scratch = threading.local()
+
+        def search_block(block: int) -> None:
+            if not hasattr(scratch, "similarity_N"):
+                scratch.similarity_N = np.zeros(self.num_rows, np.float32)
+            nearest_by_postings(
+                queries_MF.indptr, queries_MF.indices, queries_MF.data,
+                bounds[block], bounds[block + 1],
+                self.postings_FN.indptr, self.postings_FN.indices, self.postings_FN.data,
+                leave_out_M, scratch.similarity_N, found.rows_MW, found.similarities_MW,
+            )  # fmt: skip
+
+        run_blocks(search_block, len(bounds) - 1, num_threads)
+        return found
+
+    def _save_rows(self, folder: Path) -> None:
+        save_csr(folder, "postings", self.postings_FN)
+
+    def _load_rows(self, folder: Path, mmap: bool) -> None:
+        self.postings_FN = _load_checked(folder, "postings", mmap)
+
+
+class DenseNeighbours(NeighbourMemory):
+    """Memory of embeddings (N, H), which are kept as float16; the FAISS index is built from them
+    at the first query.
+    """
+
+    def __init__(
+        self, embeddings_NH: np.ndarray, Y_NL: Any, params: NeighbourParams | None = None
+    ) -> None:
+        """Keep the embeddings and their labels: an entry of `Y_NL` other than 0 is a label.
+
+        Raises DataError when they differ in rows or there is no row.
+        """
+        self.params = params or NeighbourParams()
+        self.Y_NL = _labels_of(len(embeddings_NH), Y_NL)
+        self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of training rows, N."""
+        return len(self.unit_NH)
+
+    @cached_property
+    def _index(self) -> Any:
+        import faiss
+
+        index = faiss.IndexFlatIP(self.unit_NH.shape[1])
+        for first in range(0, self.num_rows, 2**16):
+            index.add(self.unit_NH[first : first + 2**16].astype(np.float32))
+        return index
+
+    def nearest(
+        self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
+    ) -> Neighbours:
+        """The training rows most similar to each query (M, H); see `NeighbourMemory.nearest`.
+
+        FAISS names the candidates, SPARE more than needed; their similarities are computed anew,
+        since those of FAISS depend on the size of the batch. Where more than SPARE rows tie with
+        the last neighbour, FAISS chooses among them.
+        """
+        import faiss
+
+        queries_MH = _unit_rows(queries, "queries")
+        _check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
+        leave_out_M = _leave_out(leave_out, len(queries_MH))
+        found = _nobody(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
+        if not len(queries_MH):
+            return found
+        faiss.omp_set_num_threads(num_threads or default_num_threads())
+        num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
+        close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
+        bounds = block_bounds(len(queries_MH))
+
+        def score_block(block: int) -> None:
+            rows = slice(bounds[block], bounds[block + 1])
+            close_BCH = self.unit_NH[close_MC[rows]].astype(np.float32)
+            nearest_of_close(
+                queries_MH[rows], close_MC[rows], close_BCH, leave_out_M[rows],
+                found.rows_MW[rows], found.similarities_MW[rows],
+            )  # fmt: skip
+
+        run_blocks(score_block, len(bounds) - 1, num_threads)
+        return found
+
+    def _save_rows(self, folder: Path) -> None:
+        save_array(folder / "embeddings.npy", self.unit_NH)
+
+    def _load_rows(self, folder: Path, mmap: bool) -> None:
+        self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
+
+
+def _labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
+    Y_NL = binarize(as_csr(Y_NL, "Y"))
+    if Y_NL.shape[0] != num_rows:
+        raise DataError(f"{num_rows} rows of features, but {Y_NL.shape[0]} rows of labels")
+    if not num_rows:
+        raise DataError("no training rows: neighbours need at least 1")
+    return Y_NL
+
+
+def _unit_rows(embeddings: Any, what: str) -> np.ndarray:
+    """Float32 rows of length 1; rows of zeros stay."""
+    rows_NH = np.ascontiguousarray(embeddings, np.float32)
+    if rows_NH.ndim != 2 or not np.isfinite(rows_NH).all():
+        raise DataError(f"{what}: a matrix of finite numbers is needed (rows, columns)")
+    lengths_N = np.linalg.norm(rows_NH, axis=1, keepdims=True)
+    return np.asarray(rows_NH / np.where(lengths_N > 0, lengths_N, 1.0), np.float32)
+
+
+def _leave_out(leave_out: np.ndarray | None, num_queries: int) -> np.ndarray:
+    if leave_out is None:
+        return np.full(num_queries, -1, np.int64)
+    if len(leave_out) != num_queries:
+        raise DataError(f"leave_out names {len(leave_out)} rows for {num_queries} queries")
+    return np.asarray(leave_out, np.int64)
+
+
+def _nobody(num_queries: int, width: int) -> Neighbours:
+    rows_MW = np.full((num_queries, width), -1, np.int32)
+    return Neighbours(rows_MW, np.zeros((num_queries, width), np.float32))
+
+
+def _check_columns(found: int, wanted: int) -> None:
+    if found != wanted:
+        raise DataError(f"queries have {found} columns, the rows in memory {wanted}")
+
+
+def _load_checked(folder: Path, name: str, mmap: bool) -> sp.csr_array:
+    matrix = load_csr(folder, name, mmap)
+    check_csr(matrix.indptr, matrix.indices, matrix.data, matrix.shape, folder / name)
+    return matrix

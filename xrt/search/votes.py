@@ -1,0 +1,138 @@
+"""Neighbours vote for labels.
+
+M queries, W neighbours a query, N training rows, L labels. A neighbour's weight is the softmax of
+similarity / temperature over the neighbours found; the score of a label is the sum of the weights
+of the neighbours that have it, so scores lie in [0, 1] and are 1 where all neighbours agree.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numba import njit
+
+from xrt.errors import DataError
+from xrt.threads import run_blocks
+
+QUERIES_PER_BLOCK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The training rows most similar to each query, most similar first.
+
+    `rows_MW` int32, -1 where a query has fewer neighbours; `similarities_MW` float32, above 0, and
+    0 where there is no row.
+    """
+
+    rows_MW: np.ndarray
+    similarities_MW: np.ndarray
+
+
+def block_bounds(num_queries: int) -> np.ndarray:
+    """Where the blocks of queries that threads work on begin, and where the last one ends."""
+    return np.append(np.arange(0, num_queries, QUERIES_PER_BLOCK), num_queries)
+
+
+def vote_labels(
+    neighbours: Neighbours,
+    Y_NL: sp.csr_array,
+    k: int,
+    temperature: float,
+    num_threads: int | None = None,
+) -> sp.csr_array:
+    """The `k` labels with the highest scores for each query: (M, L), in [0, 1].
+
+    Every stored entry of `Y_NL` is a label of its row. Among equal scores the lower label wins; a
+    query without neighbours has an empty row. Raises DataError when k is below 1.
+    """
+    if k < 1:
+        raise DataError(f"k = {k}: ask for at least 1 label")
+    rows_MW, similarities_MW = neighbours.rows_MW, neighbours.similarities_MW
+    num_labels = int(Y_NL.shape[1])
+    bounds = block_bounds(len(rows_MW))
+    scratch = threading.local()
+
+    def vote(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if not hasattr(scratch, "votes_L"):
+            scratch.votes_L = np.zeros(num_labels, np.float64)
+        return _vote(
+            rows_MW, similarities_MW, bounds[block], bounds[block + 1], Y_NL.indptr, Y_NL.indices,
+            min(k, num_labels), 1.0 / temperature, scratch.votes_L,
+        )  # fmt: skip
+
+    parts = run_blocks(vote, len(bounds) - 1, num_threads)
+    scores = sp.csr_array((len(rows_MW), num_labels), dtype=np.float32)
+    if parts:
+        counts, labels, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        scores.indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        scores.indices, scores.data = labels, values
+    return scores
+
+
+@njit(nogil=True, cache=True)
+def _vote(rows_MW, similarities_MW, low, high, indptr, indices, k, sharpness, votes_L):  # type: ignore[no-untyped-def]
+    """Votes of queries low .. high - 1: counts a query, then labels (ascending) and scores.
+
+    `votes_L` is all zeros before and after.
+    """
+    width = rows_MW.shape[1]
+    counts = np.zeros(high - low, np.int64)
+    labels_out = np.empty((high - low) * k, np.int32)
+    scores_out = np.empty((high - low) * k, np.float32)
+    weights_W = np.empty(width, np.float64)
+    voted = np.empty(len(votes_L), np.int32)
+    position = 0
+    for query in range(low, high):
+        num_voted = 0
+        num_found = _softmax(rows_MW[query], similarities_MW[query], sharpness, weights_W)
+        for w in range(num_found):
+            row = rows_MW[query, w]
+            for p in range(indptr[row], indptr[row + 1]):
+                label = indices[p]
+                if votes_L[label] == 0.0:
+                    voted[num_voted] = label
+                    num_voted += 1
+                votes_L[label] += weights_W[w]
+        scores = np.empty(num_voted, np.float32)
+        for v in range(num_voted):
+            scores[v] = min(votes_L[voted[v]], 1.0)
+            votes_L[voted[v]] = 0.0
+        best = _best(voted[:num_voted], scores, k)
+        counts[query - low] = len(best)
+        for v in best:
+            labels_out[position], scores_out[position] = voted[v], scores[v]
+            position += 1
+    return counts, labels_out[:position].copy(), scores_out[:position].copy()
+
+
+@njit(nogil=True, cache=True)
+def _softmax(rows_W, similarities_W, sharpness, weights_W):  # type: ignore[no-untyped-def]
+    """Weights of the neighbours found, and how many have one: those that underflow to 0 have
+    none.
+    """
+    total = 0.0
+    num_found = 0
+    for w in range(len(rows_W)):
+        if rows_W[w] < 0:
+            break
+        weight = np.exp((np.float64(similarities_W[w]) - similarities_W[0]) * sharpness)
+        if weight == 0.0:
+            break
+        weights_W[w] = weight
+        total += weight
+        num_found += 1
+    for w in range(num_found):
+        weights_W[w] /= total
+    return num_found
+
+
+@njit(nogil=True, cache=True)
+def _best(labels, scores, k):  # type: ignore[no-untyped-def]
+    """Positions of the k highest scores, lower labels first among equals, by ascending label."""
+    order = np.argsort(labels)
+    if len(labels) <= k:
+        return order
+    ranked = order[np.argsort(-scores[order], kind="mergesort")[:k]]
+    return ranked[np.argsort(labels[ranked])]
