@@ -103,8 +103,20 @@ class LevelWeights:
         values = np.concatenate([block.values for block in blocks])
         dense = np.concatenate([block.dense for block in blocks])
         biases = np.concatenate([block.biases for block in blocks])
-        chunks: list[np.ndarray] = list(_into_chunks(child_ptr, node_ptr, columns, values))
-        return cls(num_features, child_ptr, children, *chunks, dense, biases)
+        rows = _into_chunks(child_ptr, node_ptr, columns, values)
+        chunk_ptr, row_columns, row_ptr, entry_children, entry_values = rows
+        return cls(
+            num_features,
+            child_ptr,
+            children,
+            chunk_ptr,
+            row_columns,
+            row_ptr,
+            entry_children,
+            entry_values,
+            dense,
+            biases,
+        )
 
     def save(self, folder: Path) -> None:
         """Write each array as npy into the folder, to be memory-mapped."""

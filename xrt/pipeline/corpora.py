@@ -1,0 +1,74 @@
+"""The corpora of a run: the training file, and the test file read with its label table."""
+
+import logging
+from pathlib import Path
+
+from xrt.data.corpus import Corpus
+from xrt.data.formats import read_corpus
+from xrt.errors import ConfigError
+from xrt.pipeline.params import DatasetParams
+
+logger = logging.getLogger(__name__)
+
+
+def load_corpora(
+    params: DatasetParams, run_folder: Path, seed: int
+) -> tuple[Corpus, Corpus | None]:
+    """The training corpus, and the test corpus where one is named.
+
+    Labels of the test file that training never saw stand at the end of its table.
+    Raises DataError when a file cannot be used, ConfigError when a test file stands alone.
+    """
+    if params.trn is None:
+        if params.tst is not None:
+            raise ConfigError(
+                "dataset.tst is given without dataset.trn; name the training file too"
+            )
+        params = _generated(params, run_folder, seed)
+    assert params.trn is not None
+    trn = read_corpus(params.trn, labels=None, **_reading(params))  # type: ignore[arg-type]
+    _tell(trn)
+    trn.require_trainable()
+    if params.tst is None:
+        return trn, None
+    tst = read_corpus(
+        params.tst,
+        labels=trn.labels,
+        filters=params.filters,
+        **_reading(params),  # type: ignore[arg-type]
+    )
+    _tell(tst)
+    return trn, tst
+
+
+def _reading(params: DatasetParams) -> dict[str, object]:
+    options: dict[str, object] = {
+        "format": params.format,
+        "label_names": params.labels,
+        "text_columns": params.text_columns,
+        "label_separator": params.label_separator,
+        "skip_bad_lines": params.skip_bad_lines,
+    }
+    if params.label_columns is not None:
+        one = len(params.label_columns) == 1
+        options["label_column"] = params.label_columns[0] if one else params.label_columns
+    return options
+
+
+def _generated(params: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
+    """Write the demo catalogue into the run folder, once, and name its files."""
+    from dataclasses import replace
+
+    from xrt.data.demo import write_demo
+
+    folder = run_folder / f"demo-{params.num_rows}-{seed}"
+    if not (folder / "labels.tsv").is_file():
+        write_demo(
+            folder, num_train=params.num_rows, num_test=max(1, params.num_rows // 6), seed=seed
+        )
+    return replace(params, trn=str(folder / "trn.jsonl"), tst=str(folder / "tst.jsonl"))
+
+
+def _tell(corpus: Corpus) -> None:
+    for message in corpus.report.messages():
+        logger.info("%s", message)

@@ -1,0 +1,222 @@
+"""The stages of training in order, from rows to the parts of a model.
+
+N training rows, of which V are held out to choose fusion weights; L labels, F TF-IDF columns, H hidden
+width. Each stage's outputs are files in the run folder; a stage whose version, settings and inputs are
+as they were is not run again.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.atomic import save_array, write_json
+from xrt.data.corpus import Corpus
+from xrt.features.label_features import pifa, pifa_dense
+from xrt.features.tfidf import TfidfFeatures
+from xrt.hashing import content_hash
+from xrt.hybrid import HybridMatrix
+from xrt.pipeline.params import PipelineParams
+from xrt.progress import Progress
+from xrt.ranker import TreeRanker, train_ranker
+from xrt.sparse import as_csr, load_csr, normalize_rows, save_csr
+from xrt.stages import StageResult, run_stage
+from xrt.tree.clustering import TreeParams, build_tree
+from xrt.tree.label_tree import LabelTree
+
+MAX_PIFA_FEATURES = 5_000
+"""Strongest TF-IDF columns of a label that the tree looks at; bounds memory for frequent labels."""
+
+
+@dataclass(frozen=True, eq=False)
+class StageRunner:
+    """What every stage needs: where it writes, with which settings, who watches."""
+
+    folder: Path
+    params: PipelineParams
+    progress: Progress | None
+
+    @property
+    def num_threads(self) -> int | None:
+        """Threads of the linear stages; None takes all."""
+        return self.params.num_threads or None
+
+    def run(
+        self,
+        name: str,
+        version: int,
+        parameters: object,
+        inputs: dict[str, str],
+        produce: Callable[..., None],
+        keeps_scratch: bool = False,
+    ) -> StageResult:
+        """Have the stage's outputs; tells when they were there already."""
+        return run_stage(
+            self.folder, name, version, parameters, inputs, produce, keeps_scratch=keeps_scratch
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Feature rows of the training corpus: X (N, F), its vectoriser, and what they hash to."""
+
+    X_NF: sp.csr_array
+    features: TfidfFeatures | None
+    key: str
+
+
+def make_rows(runner: StageRunner, corpus: Corpus) -> Rows:
+    """Stage 1: TF-IDF rows of the texts, or the corpus's own rows brought to length 1."""
+    if corpus.texts is None:
+        assert corpus.X is not None
+        X_NF = normalize_rows(as_csr(corpus.X, "X"))
+        return Rows(X_NF, None, content_hash(X_NF))
+    texts = corpus.texts
+
+    def produce(folder: Path) -> None:
+        features = TfidfFeatures(runner.params.features)
+        X_NF = features.fit_transform(texts, runner.progress)
+        features.save(folder / "features")
+        save_csr(folder, "X", X_NF)
+
+    inputs = {"texts": content_hash(texts)}
+    stage = runner.run("features", 1, asdict(runner.params.features), inputs, produce)
+    X_NF = load_csr(stage.folder, "X")
+    return Rows(X_NF, TfidfFeatures.load(stage.folder / "features"), stage.output_hash)
+
+
+def grow_tree(
+    runner: StageRunner,
+    name: str,
+    params: TreeParams,
+    X: HybridMatrix,
+    Y_NL: sp.csr_array,
+    inputs: dict[str, str],
+) -> tuple[LabelTree, str]:
+    """Stages 2 and 5: the label tree over PIFA of the rows, and its hash."""
+
+    def produce(folder: Path) -> None:
+        sparse_LF = pifa(X.sparse, Y_NL, max_features_per_label=MAX_PIFA_FEATURES)
+        dense_LH = pifa_dense(X.dense, Y_NL) if X.num_dense else None
+        Z = HybridMatrix.of(sparse_LF, dense_LH)
+        tree = build_tree(Z, params, runner.params.seed, runner.num_threads, runner.progress)
+        tree.save(folder / "tree")
+
+    settings = {"tree": asdict(params), "seed": runner.params.seed}
+    stage = runner.run(name, 1, settings, inputs, produce)
+    return LabelTree.load(stage.folder / "tree"), stage.output_hash
+
+
+def rank(
+    runner: StageRunner,
+    name: str,
+    X: HybridMatrix,
+    Y_NL: sp.csr_array,
+    tree: LabelTree,
+    inputs: dict[str, str],
+) -> TreeRanker:
+    """Stages 3 and 6: the rankers of every level of a tree."""
+
+    def produce(folder: Path) -> None:
+        ranker = train_ranker(
+            X, Y_NL, tree, runner.params.ranker, runner.params.seed,
+            runner.num_threads, runner.progress,
+        )  # fmt: skip
+        ranker.save(folder / "ranker")
+
+    settings = {"ranker": asdict(runner.params.ranker), "seed": runner.params.seed}
+    stage = runner.run(name, 1, settings, inputs, produce)
+    return TreeRanker.load(stage.folder / "ranker")
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """The fine-tuned encoder's folder, the embeddings of all training rows, the head over labels."""
+
+    encoder_folder: Path
+    embeddings_NH: np.ndarray
+    head: tuple[np.ndarray, np.ndarray] | None
+    losses: list[list[float]]
+    key: str
+
+
+def match(
+    runner: StageRunner,
+    corpus: Corpus,
+    tree: LabelTree,
+    fit_rows: np.ndarray,
+    validation_rows: np.ndarray,
+    inputs: dict[str, str],
+) -> Matched:
+    """Stage 4: fine-tune the encoder level by level on the fit rows, then encode all rows."""
+    params = runner.params
+    assert corpus.texts is not None
+    assert params.encoder is not None
+    texts = corpus.texts
+
+    def produce(folder: Path, scratch: Path) -> None:
+        from xrt.encoder.embed import encode
+        from xrt.encoder.token_store import TokenStore
+        from xrt.encoder.training import train_matcher
+
+        result = train_matcher(
+            [texts[row] for row in fit_rows],
+            as_csr(corpus.Y[fit_rows]),
+            tree,
+            run_folder=scratch,
+            encoder=params.encoder,
+            params=params.matcher,
+            trainer=params.trainer,
+            progress=runner.progress,
+        )
+        encoder = result.encoder
+        embeddings_NH = np.empty((len(texts), encoder.hidden_size), np.float32)
+        embeddings_NH[fit_rows] = result.train_embeddings
+        if len(validation_rows):
+            held_out = [texts[row] for row in validation_rows]
+            tokens = TokenStore.of_texts(held_out, encoder.tokenizer, encoder.max_length)
+            embeddings_NH[validation_rows] = encode(
+                encoder, tokens, bf16=uses_bf16(runner), progress=runner.progress
+            )
+        encoder.save(folder / "encoder")
+        save_array(folder / "embeddings.npy", embeddings_NH)
+        if result.levels[-1] == tree.depth - 1:
+            save_array(folder / "head.weight.npy", result.heads[-1][0])
+            save_array(folder / "head.bias.npy", result.heads[-1][1])
+        losses = [
+            np.load(scratch / f"level-{t}" / "losses.npy", allow_pickle=False).tolist()
+            for t in result.levels
+        ]
+        write_json(folder / "losses.json", losses)
+
+    settings = {
+        "encoder": asdict(params.encoder),
+        "matcher": asdict(params.matcher),
+        "precision": params.trainer.precision,
+    }
+    stage = runner.run("matcher", 1, settings, inputs, produce, keeps_scratch=True)
+    return read_matched(stage)
+
+
+def uses_bf16(runner: StageRunner) -> bool:
+    """Whether the encoder computes in bfloat16 on this machine's processor."""
+    from xrt.encoder.embed import supports_bf16
+    from xrt.encoder.params import Precision
+
+    wanted = runner.params.trainer.precision
+    return wanted is not Precision.fp32 and supports_bf16("cpu")
+
+
+def read_matched(stage: StageResult) -> Matched:
+    """The outputs of the matcher's stage."""
+    from xrt.reading import load_array, read_json_bounded
+
+    head = None
+    if (stage.folder / "head.weight.npy").is_file():
+        weight_LH = load_array(stage.folder / "head.weight.npy", np.float32, 2)
+        head = (weight_LH, load_array(stage.folder / "head.bias.npy", np.float32, 1))
+    embeddings_NH = load_array(stage.folder / "embeddings.npy", np.float32, 2)
+    losses = read_json_bounded(stage.folder / "losses.json")
+    return Matched(stage.folder / "encoder", embeddings_NH, head, losses, stage.output_hash)

@@ -1,0 +1,86 @@
+"""The settings of a training run: one dataclass that holds those of every floor below."""
+
+from dataclasses import dataclass, field
+
+from xrt.encoder.backbone import EncoderParams
+from xrt.encoder.params import MatcherParams, TrainerParams
+from xrt.errors import ConfigError
+from xrt.features.tfidf_params import TfidfParams
+from xrt.metrics.propensity import PropensityParams
+from xrt.ranker import RankerParams
+from xrt.search.beam import SearchParams
+from xrt.search.neighbours import NeighbourParams
+from xrt.search.shortlist import ShortlistParams
+from xrt.tree.clustering import TreeParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetParams:
+    """Where the corpus lies and how it is read; no `trn` means the generated demo catalogue."""
+
+    name: str = "corpus"
+    trn: str | None = None
+    """Training file."""
+    tst: str | None = None
+    """Test file: for reporting only, nothing is chosen on it."""
+    labels: str | None = None
+    """Label names: lines `id TAB name`."""
+    format: str | None = None
+    """Format of the files; told from name and content when not given."""
+    text_columns: list[str] | None = None
+    label_columns: list[str] | None = None
+    label_separator: str | None = None
+    filters: str | None = None
+    """Pairs (row, label) of the test file to strike from rankings."""
+    skip_bad_lines: bool = False
+    propensity_a: float = 0.55
+    propensity_b: float = 1.5
+    num_rows: int = 12_000
+    """Training rows of the demo catalogue; a sixth as many are its test rows."""
+
+    @property
+    def propensity(self) -> PropensityParams:
+        """The constants of PSP and PSnDCG."""
+        return PropensityParams(a=self.propensity_a, b=self.propensity_b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineParams:
+    """A training run. Without `encoder` the model is linear."""
+
+    dataset: DatasetParams = field(default_factory=DatasetParams)
+    features: TfidfParams = field(default_factory=TfidfParams)
+    tree: TreeParams = field(default_factory=TreeParams)
+    encoder: EncoderParams | None = None
+    matcher: MatcherParams = field(default_factory=MatcherParams)
+    matcher_tree: TreeParams = field(default_factory=lambda: TreeParams(max_top_nodes=1024))
+    """The tree whose levels the matcher is trained on; refined afterwards with `tree`'s shape."""
+    trainer: TrainerParams = field(default_factory=TrainerParams)
+    ranker: RankerParams = field(default_factory=RankerParams)
+    search: SearchParams = field(default_factory=SearchParams)
+    shortlist: ShortlistParams = field(default_factory=ShortlistParams)
+    neighbours: NeighbourParams = field(default_factory=NeighbourParams)
+    """How training rows with similar TF-IDF vote."""
+    embedding_neighbours: NeighbourParams = field(default_factory=NeighbourParams)
+    """How training rows with similar embeddings vote."""
+    embedding_weight: float = 1.0
+    """Length of the embedding beside TF-IDF rows of length 1."""
+    validation_rows: int = 2_000
+    """Rows held out of training to choose fusion weights; never more than a tenth."""
+    refit: bool = True
+    """Train rankers again on all rows once fusion is chosen."""
+    seed: int = 0
+    num_threads: int = 0
+    """Threads of everything but the encoder; 0 takes all processors."""
+
+    def __post_init__(self) -> None:
+        """Check what belongs to no part.
+
+        Raises ConfigError for a value out of range.
+        """
+        if self.embedding_weight <= 0:
+            raise ConfigError(f"embedding_weight = {self.embedding_weight}: must be above 0")
+        if self.validation_rows < 1:
+            raise ConfigError(f"validation_rows = {self.validation_rows}: at least 1 is needed")
+        if self.num_threads < 0 or self.seed < 0:
+            raise ConfigError("num_threads and seed must not be below 0")

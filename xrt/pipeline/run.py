@@ -1,0 +1,175 @@
+"""One training run: corpora in, a saved model and a report out."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrt.artifact import library_versions, write_artifact
+from xrt.atomic import save_array, write_text
+from xrt.data.corpus import Corpus
+from xrt.evaluate import KS, evaluate_scores, predict_corpus
+from xrt.hashing import plain
+from xrt.metrics.report import RankingReport, compare_table
+from xrt.model import XrtModel
+from xrt.model_card import ModelCard, render_model_card
+from xrt.pipeline.assemble import fit_deep, fit_linear
+from xrt.pipeline.corpora import load_corpora
+from xrt.pipeline.fit import StageRunner
+from xrt.pipeline.page import write_run_report
+from xrt.pipeline.params import PipelineParams
+from xrt.progress import Progress
+from xrt.stages import run_lock
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainOutcome:
+    """Where the model lies, and what it scored on the test file (empty without one)."""
+
+    model_folder: Path
+    report_path: Path
+    reports: Mapping[str, RankingReport]
+
+    def to_text(self) -> str:
+        """The models side by side, and the next step."""
+        lines = [compare_table(dict(self.reports))] if self.reports else []
+        lines.append(f"model:   {self.model_folder}")
+        lines.append(f"report:  {self.report_path}")
+        lines.append(f'try it:  echo "some text" | xrt predict {self.model_folder} - -k 5')
+        return "\n".join(lines)
+
+
+def train(
+    params: PipelineParams, run_folder: str | Path, progress: Progress | None = None
+) -> TrainOutcome:
+    """Train what the settings say and save it under `run_folder`/model.
+
+    Stages that are up to date are skipped; a run that was stopped goes on where it was.
+    Raises DataError, ConfigError or TrainingError; SystemExit(143) after SIGTERM.
+    """
+    folder = Path(run_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with run_lock(folder):
+        trn, tst = load_corpora(params.dataset, folder, params.seed)
+        runner = StageRunner(folder, params, progress)
+        linear, rows = fit_linear(runner, trn)
+        models = {"linear": linear}
+        if params.encoder is not None:
+            models["deep"] = fit_deep(runner, trn, linear, rows)
+        reports = {} if tst is None else _evaluate(models, trn, tst, params, progress)
+        best = models.get("deep", linear)
+        _save(best, folder / "model", trn, reports, params)
+        page = write_run_report(folder, params, reports)
+    return TrainOutcome(folder / "model", page, reports)
+
+
+def fit_model(
+    params: PipelineParams,
+    corpus: Corpus,
+    run_folder: str | Path,
+    progress: Progress | None = None,
+) -> XrtModel:
+    """Train on a corpus in memory; stages are kept in `run_folder`. Nothing is evaluated or saved."""
+    corpus.require_trainable()
+    folder = Path(run_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with run_lock(folder):
+        runner = StageRunner(folder, params, progress)
+        model, rows = fit_linear(runner, corpus)
+        return model if params.encoder is None else fit_deep(runner, corpus, model, rows)
+
+
+def _evaluate(
+    models: Mapping[str, XrtModel],
+    trn: Corpus,
+    tst: Corpus,
+    params: PipelineParams,
+    progress: Progress | None,
+) -> dict[str, RankingReport]:
+    """Every model on the test file, on the same rows with the same code."""
+    counts_L = label_counts(trn)
+    reports = {}
+    for name, model in models.items():
+        scores_NL = predict_corpus(
+            model, tst, max(KS), num_threads=params.num_threads or None, progress=progress
+        )
+        reports[name] = evaluate_scores(
+            scores_NL, tst, counts_L, trn.num_instances, params.dataset.propensity
+        )
+    return reports
+
+
+def label_counts(corpus: Corpus) -> np.ndarray:
+    """Rows of each label: int64 (L,)."""
+    return np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
+
+
+def _save(
+    model: XrtModel,
+    folder: Path,
+    trn: Corpus,
+    reports: Mapping[str, RankingReport],
+    params: PipelineParams,
+) -> None:
+    metrics = {name: report.to_dict()["metrics"] for name, report in reports.items()}
+    training = {
+        "num_rows": trn.num_instances,
+        "num_labels": trn.num_labels,
+    }
+
+    def write(target: Path) -> None:
+        model.save(target)
+        save_array(target / "label_counts.npy", label_counts(trn))
+        write_text(target / "README.md", render_model_card(_card(model, trn, metrics, params)))
+
+    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
+    manifest = {
+        "kind": model.kind,
+        "metrics": metrics,
+        "configuration": plain(_portable(params)),
+        "training": training,
+        "tree": tree.describe(),
+        "fusion": {} if model.deep is None else dict(model.deep.fusion),
+    }
+    write_artifact(folder, write, manifest)
+
+
+def _portable(params: PipelineParams) -> dict[str, Any]:
+    """The settings with file names instead of paths: a model should not tell where it was made."""
+    dataset = params.dataset
+    names = {
+        field: None if path is None else Path(path).name
+        for field, path in (
+            ("trn", dataset.trn), ("tst", dataset.tst), ("labels", dataset.labels),
+            ("filters", dataset.filters),
+        )
+    }  # fmt: skip
+    return asdict(replace(params, dataset=replace(dataset, **names)))  # type: ignore[arg-type]
+
+
+def _card(
+    model: XrtModel,
+    trn: Corpus,
+    metrics: Mapping[str, Mapping[str, float]],
+    params: PipelineParams,
+) -> ModelCard:
+    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
+    return ModelCard(
+        name=params.dataset.name,
+        kind=model.kind,
+        data=params.dataset.name,
+        num_instances=trn.num_instances,
+        num_labels=trn.num_labels,
+        num_features=model.num_features,
+        tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
+        metrics=metrics,
+        evaluated_on="the test file, on which nothing was chosen",
+        versions=library_versions(),
+        date="",
+        encoder=None if params.encoder is None else params.encoder.name,
+    )
