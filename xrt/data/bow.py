@@ -138,7 +138,7 @@ def _parse_block(lines: list[bytes], header: Header) -> Block | None:
     block = Block(
         np.fromiter((part.count(b":") for part in feature_parts), np.int64, len(lines)),
         pairs[0].astype(np.int64),
-        pairs[1].astype(np.float32),
+        _as_float32(pairs[1]),
         np.fromiter((part.count(b",") + 1 if part else 0 for part in label_parts), np.int64),
         labels,
     )
@@ -151,6 +151,11 @@ def _parse_block(lines: list[bytes], header: Header) -> Block | None:
         and not _has_repeats(block.label_counts, block.labels)
     )
     return block if sound else None
+
+
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what overflows becomes infinite and is named as such
+        return values.astype(np.float32)
 
 
 def _whole_numbers(text: bytes) -> np.ndarray | None:

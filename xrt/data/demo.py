@@ -9,7 +9,8 @@ often named only by a product line, sometimes not at all. Some true labels are m
 observed ones.
 
 Rows come in chunks of 16,384; chunk c is drawn from the seed (seed, c), so row i is the same
-whatever `num_rows`, and chunks may be made apart. Only numpy's Generator is used: same seed, same bytes.
+whatever `num_rows`, and chunks may be made apart. Only numpy's Generator is used: same seed, same
+bytes.
 """
 
 import json
@@ -28,7 +29,7 @@ from xrt.data.labels import LABEL_TABLE_NAME, LabelTable
 from xrt.errors import ConfigError
 
 CHUNK_ROWS = 16_384
-DEFAULT_NUM_BRANDS = 3_300
+DEFAULT_NUM_BRANDS = 3_500
 DEFAULT_TRAIN_ROWS = 12_000
 DEFAULT_TEST_ROWS = 2_000
 _WORLD_STREAM, _ROW_STREAM = 0, 1
@@ -44,7 +45,7 @@ class DemoParams:
 
     num_brands: int = DEFAULT_NUM_BRANDS
     brand_exponent: float = 0.75
-    type_exponent: float = 0.7
+    type_exponent: float = 0.9
     missing_brand: float = 0.04
     missing_color: float = 0.2
     missing_size: float = 0.15

@@ -51,6 +51,8 @@ class TitleWriter:
         line = brand.lines[int(u[0] * len(brand.lines))]
         maker, range_name = _maker_words(brand, line, u[1], u[2], u[3])
         noun = _skewed(product.nouns, u[4])
+        if u[22] < 0.06:
+            noun = f"for {product.uses[int(u[4] * len(product.uses))]}"
         feature = product.features[int(u[5] * len(product.features))] if u[6] < 0.7 else ""
         color_word = _skewed(self.color_words[color], u[7]) if color and u[8] < 0.9 else ""
         size_word = _skewed(self._size_forms[size], u[9]) if size and u[10] < 0.9 else ""
@@ -69,7 +71,7 @@ class TitleWriter:
         if u[15] < 0.15:
             title = self._shorten(title)
         title = _cased(title, u[16])
-        if u[17] < 0.12:
+        if u[17] < 0.18:
             title = with_typo(title, u[18], u[19])
         if u[20] >= 0.38:
             return title, ""

@@ -1,8 +1,9 @@
 """LF-* sets of the Extreme Classification Repository: texts of rows and of labels, filter files.
 
 `trn.json` and `tst.json` hold one object a line with `uid`, `title`, `content`, `target_ind` (label
-columns from 0) and `target_rel` (their weights); line i of `lbl.json` is label i, with `uid`
-and `title`. Filter files are two integer columns, row and label: pairs to strike from the ranking of that row.
+columns from 0) and `target_rel` (their weights); line i of `lbl.json` is label i, with `uid` and
+`title`. Filter files are two integer columns, row and label: pairs to strike from the ranking of
+that row.
 """
 
 import math

@@ -101,7 +101,8 @@ def load_matrix(path: str | Path) -> sp.csr_array:
     """
     path = require_file(path)
     try:
-        loaded = sp.load_npz(path)
+        with open(path, "rb") as file:
+            loaded = sp.load_npz(file)
         if loaded.format in ("csr", "csc", "bsr"):
             loaded.check_format(full_check=True)
         matrix = sp.csr_array(loaded)

@@ -116,7 +116,7 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
         for number, line in enumerate(file, 1):
             if number == 1:
                 line = _without_mark(path, line)
-            yield number, line.rstrip(b"\r\n")
+            yield number, line.removesuffix(b"\n").removesuffix(b"\r")
         if number == 0:
             raise DataError(f"{path}: the unpacked file is empty; write or fetch it again")
 

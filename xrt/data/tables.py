@@ -116,7 +116,7 @@ def _csv_rows(path: str | Path) -> Iterator[Line]:
                     f"{path}: line {number}: a double quote is opened here and never closed; "
                     "close it, or write it twice inside a quoted cell"
                 ) from err
-            yield Line(number, [], f"{err}; a double quote inside a quoted cell is written twice")
+            yield Line(number, [], f"{err}; quote the cell, double any quote in it")
             continue
         if cells is None:
             return

@@ -56,7 +56,7 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
     header = ["text", "labels"] if corpus.ids is None else ["uid", "text", "labels"]
     with open_packed(path) as file:
         lines = io.TextIOWrapper(file, "utf-8", errors="replace", newline="", write_through=True)
-        writer = csv.writer(lines, lineterminator="\n")
+        writer = csv.writer(lines)  # CRLF as RFC 4180 has it; with "\n" a lone "\r" is not quoted
         writer.writerow(header)
         for row, text in enumerate(texts):
             columns, _ = _row(corpus.Y, row)
