@@ -29,7 +29,7 @@ def labels_of(corpus, row):
 def test_title_and_content_make_the_text(write):
     path = write(
         {"uid": 7, "title": "Fish ", "content": " and chips", "labels": ["b", "a"]},
-        {"title": "Only title", "content": None, "labels": ["a", " a "]},
+        {"title": "Only title", "content": float("nan"), "labels": ["a", " a "]},
         {"text": "text wins", "title": "ignored", "labels": []},
     )
     corpus = read_corpus(path)

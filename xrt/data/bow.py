@@ -59,8 +59,7 @@ class Block(NamedTuple):
 def read_bow(path: str | Path, options: ReadOptions) -> Corpus:
     """Read a bag-of-words file: X (N, D) and Y (N, L); texts are None, label ids are '0'..'L-1'.
 
-    Raises:
-        DataError: the header is not three counts, or does not fit the rows.
+    Raises DataError: the header is not three counts, or does not fit the rows.
     """
     bad = BadLines(path, options)
     lines = numbered_lines(path)
@@ -215,8 +214,7 @@ def _parse_slowly(lines: list[NumberedLine], header: Header, bad: BadLines, num_
 def parse_line(raw: bytes, header: Header) -> tuple[dict[int, float], list[int]]:
     """Features (column -> value) and label columns of one line.
 
-    Raises:
-        BadLine: a part is not a number, out of range, not finite, or a feature is there twice.
+    Raises BadLine: a part is not a number, out of range, not finite, or a feature is there twice.
     """
     text = raw.decode("utf-8", "replace").rstrip()
     tokens = text.split()

@@ -33,8 +33,7 @@ class BadLines:
     def refuse(self, row: int, line: int, raw: bytes | str, fault: BadLine) -> None:
         """Note row `row` (from 0), which stands on line `line` (from 1).
 
-        Raises:
-            DataError: bad lines are not to be skipped.
+        Raises DataError: bad lines are not to be skipped.
         """
         message = f"{self.path}: line {line}: {fault}"
         if not self.options.skip_bad_lines:
@@ -117,8 +116,7 @@ class RowCollector:
     def finish(self, labels: LabelTable | None = None) -> Corpus:
         """The corpus so far. Columns follow `labels`, or without it the sorted ids that were added.
 
-        Raises:
-            DataError: there is no row.
+        Raises DataError: there is no row.
         """
         if not self.texts:
             if self.bad.first:

@@ -133,8 +133,7 @@ class Corpus:
     def validate(self) -> None:
         """Check every stored value and index.
 
-        Raises:
-            DataError: a value is not finite, a weight not above 0, or an index out of range.
+        Raises DataError: a value is not finite, a weight not above 0, or an index out of range.
         """
         for what, matrix in (("Y", self.Y), ("X", self.X)):
             if matrix is not None:
@@ -147,8 +146,7 @@ class Corpus:
     def require_trainable(self) -> None:
         """Make sure that there is something to learn.
 
-        Raises:
-            DataError: there are no rows, no labels, or all rows carry the same one label.
+        Raises DataError: there are no rows, no labels, or all rows carry the same one label.
         """
         where = self.report.path or "corpus"
         if not self.num_instances:
@@ -167,8 +165,7 @@ class Corpus:
 def check_matrix(matrix: sp.csr_array, what: str | Path) -> None:
     """Check that a CSR matrix may be walked blindly: pointers rise, columns fit, values are finite.
 
-    Raises:
-        DataError: one of these does not hold; the first bad value is named with its row and column.
+    Raises DataError: one of these does not hold; the first bad value is named.
     """
     try:
         matrix.check_format(full_check=True)
@@ -184,8 +181,7 @@ def check_matrix(matrix: sp.csr_array, what: str | Path) -> None:
 def check_filters(filters: np.ndarray, shape: tuple[int, ...], what: str | Path) -> None:
     """Check that (row, label) pairs lie within a matrix of this shape.
 
-    Raises:
-        DataError: one does not; the first is named with its line, counted from 1.
+    Raises DataError: one does not; the first is named with its line, counted from 1.
     """
     for column, kind in ((0, "row"), (1, "label")):
         wrong = np.flatnonzero((filters[:, column] < 0) | (filters[:, column] >= shape[column]))

@@ -95,8 +95,7 @@ def demo_chunks(
 ) -> Iterator[DemoCatalogue]:
     """The same rows in chunks of at most `CHUNK_ROWS`, made one after the other.
 
-    Raises:
-        ConfigError: num_rows or seed is negative.
+    Raises ConfigError: num_rows or seed is negative.
     """
     if num_rows < 0 or seed < 0:
         raise ConfigError(f"num_rows = {num_rows}, seed = {seed}: neither may be negative")

@@ -112,6 +112,9 @@ def read_corpus(
         filters: Pairs to strike from rankings; None takes the standard file beside an LF set.
         features: An npz matrix of this file's rows, to be `Corpus.X`.
 
+    Returns:
+        The corpus; `report` says what was odd about the file.
+
     Raises:
         DataError: the file cannot be used; the message names file, line, cause and what to do.
     """
@@ -148,8 +151,7 @@ def write_corpus(
     Without `format` it is told from the name (`*.txt` is bow). A format that cannot hold what the
     corpus has (weights in csv, bow) is refused; what each leaves out stands in `xrt.data.writers`.
 
-    Raises:
-        DataError: the corpus lacks what the format needs, or has what it cannot hold.
+    Raises DataError: the corpus lacks what the format needs, or has what it cannot hold.
     """
     path = Path(path)
     if format is None:
@@ -168,8 +170,7 @@ def write_corpus(
 def detect_format(path: str | Path) -> CorpusFormat:
     """Tell the format of a file from its name and its first line.
 
-    Raises:
-        DataError: neither says enough.
+    Raises DataError: neither says enough.
     """
     path = require_file(path)
     by_name = _SUFFIXES.get(Path(plain_name(path)).suffix)

@@ -51,8 +51,7 @@ def read_jsonl(path: str | Path, options: ReadOptions) -> Corpus:
 def parse_json_line(raw: bytes) -> JsonLine:
     """One JSON object from one line of UTF-8.
 
-    Raises:
-        BadLine: it is not UTF-8, not JSON, or not an object.
+    Raises BadLine: it is not UTF-8, not JSON, or not an object.
     """
     try:
         text = raw.decode("utf-8")

@@ -92,9 +92,8 @@ def read_label_table(path: str | Path) -> LabelTable:
 
     Further tabs belong to the name and become blanks.
 
-    Raises:
-        DataError: the file is missing or empty, a line is not UTF-8, has no id, or an id that was
-            there before.
+    Raises DataError: the file is missing or empty, a line is not UTF-8, has no id, or one that
+    was there before.
     """
     ids: dict[str, int] = {}
     names: list[str] = []

@@ -110,8 +110,7 @@ def filter_note(path: str | Path) -> str:
 def read_filters(path: str | Path) -> np.ndarray:
     """Read a filter file: (M, 2) int64, row and label column.
 
-    Raises:
-        DataError: a line is not two whole numbers.
+    Raises DataError: a line is not two whole numbers.
     """
     pairs: list[tuple[int, int]] = []
     for number, raw in numbered_lines(path):

@@ -54,8 +54,7 @@ def _first(folder: Path, names: list[str]) -> Path | None:
 def read_npz(path: str | Path, options: ReadOptions) -> Corpus:
     """Read a pair from the path of its X, its Y or its text file. Label ids are columns as text.
 
-    Raises:
-        DataError: a part is missing or broken, or the parts do not have the same number of rows.
+    Raises DataError: a part is missing or broken, or the parts do not have the same number of rows.
     """
     path = require_file(path)
     X_path, Y_path, text_path = pair_paths(path)
@@ -96,8 +95,7 @@ def read_npz(path: str | Path, options: ReadOptions) -> Corpus:
 def load_matrix(path: str | Path) -> sp.csr_array:
     """Read a scipy.sparse npz file as float32 csr_array with sorted indices, checked in full.
 
-    Raises:
-        DataError: it is missing, no such file, needs pickle, or a value is not finite.
+    Raises DataError: it is missing, no such file, needs pickle, or a value is not finite.
     """
     path = require_file(path)
     try:

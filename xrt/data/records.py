@@ -94,10 +94,10 @@ def join_text(parts: Iterable[str]) -> str:
 
 
 def text_of(value: Any, name: str) -> str:
-    """A value as text: null is empty, numbers are written out, a list of strings is joined."""
+    """A value as text: null and NaN are empty, numbers are written out, a list of strings is joined."""
     if isinstance(value, str):
         return value
-    if value is None:
+    if value is None or value != value:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)

@@ -32,8 +32,7 @@ _BUFFER_BYTES = 1 << 20
 def require_file(path: str | Path) -> Path:
     """The path of a file that exists and is not empty.
 
-    Raises:
-        DataError: it is missing (near names in its folder are suggested), a folder, or empty.
+    Raises DataError: it is missing (near names in its folder are suggested), a folder, or empty.
     """
     path = Path(path)
     if path.is_dir():
@@ -79,8 +78,7 @@ def beside(path: str | Path, *names: str) -> Path | None:
 def open_unpacked(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file for reading bytes, gzip and xz unpacked on the way.
 
-    Raises:
-        DataError: missing, empty, not readable, of another packing, or damaged while it is read.
+    Raises DataError: missing, empty, not readable, of another packing, or damaged while it is read.
     """
     path = require_file(path)
     try:
@@ -108,8 +106,7 @@ def _unpacked(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     r"""Lines as (number from 1, bytes without line end); a BOM is removed, `\r\n` equals `\n`.
 
-    Raises:
-        DataError: as `open_unpacked`; the text is UTF-16; or the unpacked content is empty.
+    Raises DataError: as `open_unpacked`; the text is UTF-16; or the unpacked content is empty.
     """
     with open_unpacked(path) as file:
         number = 0

@@ -41,6 +41,9 @@ def validation_split(
         size: How many rows to hold out, instead of `fraction`.
         seed: Which random order.
 
+    Returns:
+        The rows to train on and the rows held out.
+
     Raises:
         ConfigError: fraction or size is out of range, or both are given.
         DataError: not a single row can be spared.

@@ -42,8 +42,7 @@ def write_jsonl(corpus: Corpus, path: str | Path) -> None:
 def write_csv(corpus: Corpus, path: str | Path) -> None:
     """Write `uid` (where there are ids), `text` and `labels`, joined by ';'.
 
-    Raises:
-        DataError: there are weights, or a label has the separator in it.
+    Raises DataError: there are weights, or a label has the separator in it.
     """
     texts = _texts(corpus, path)
     _refuse_weights(corpus, path)
@@ -70,8 +69,7 @@ def write_bow(corpus: Corpus, path: str | Path) -> None:
 
     Texts, ids and names are left out.
 
-    Raises:
-        DataError: the corpus has no X, or has weights.
+    Raises DataError: the corpus has no X, or has weights.
     """
     X = _features(corpus, path)
     _refuse_weights(corpus, path)
