@@ -94,7 +94,7 @@ def join_text(parts: Iterable[str]) -> str:
 
 
 def text_of(value: Any, name: str) -> str:
-    """A value as text: null and NaN are empty, numbers are written out, a list of strings is joined."""
+    """A value as text: null and NaN are empty, numbers written out, lists of strings joined."""
     if isinstance(value, str):
         return value
     if value is None or value != value:
