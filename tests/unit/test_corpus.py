@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xrt.data.corpus import Corpus, LabelTable, ReadReport, move_filters, read_label_table
-from xrt.data.sources import require_file
+from xrt.data.sources import open_unpacked, require_file
 from xrt.errors import DataError
 
 
@@ -137,3 +137,10 @@ def test_report_says_what_was_found_and_nothing_else():
     report = ReadReport(path="f", num_unseen_labels=2, num_unseen_pairs=5, notes=("WARNING: x",))
     assert report.messages()[0] == "f: WARNING: x"
     assert "2 labels were never seen in training; their 5" in report.messages()[-1]
+
+
+def test_a_fault_of_the_caller_is_not_blamed_on_the_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("x")
+    with pytest.raises(BrokenPipeError), open_unpacked(path):
+        raise BrokenPipeError

@@ -82,14 +82,16 @@ def open_unpacked(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = require_file(path)
     try:
-        with open(path, "rb") as file:
-            head = file.read(6)
-            file.seek(0)
-            yield _unpacked(path, file, head)
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as err:
-        raise DataError(f"{path}: damaged or cut off ({err}); fetch or pack it again") from err
+        file = open(path, "rb")
     except OSError as err:
-        raise DataError(f"{path}: cannot be read ({err.strerror or err}); check the file") from err
+        raise DataError(f"{path}: cannot be read ({err.strerror}); check its permissions") from err
+    with file:
+        head = file.read(6)
+        file.seek(0)
+        try:
+            yield _unpacked(path, file, head)
+        except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as err:
+            raise DataError(f"{path}: damaged or cut off ({err}); fetch or pack it again") from err
 
 
 def _unpacked(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
