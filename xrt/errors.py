@@ -1,4 +1,4 @@
-"""What can go wrong, in six kinds. Every message is one line: what, where, both numbers, next action."""
+"""What can go wrong, in six kinds. A message is one line: what, where, both numbers, what to do."""
 
 
 class XrtError(Exception):

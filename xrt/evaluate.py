@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -101,9 +102,9 @@ def evaluate_model(
     return evaluate_scores(scores_NL, corpus, counts_L, training["num_rows"], propensity, ks)
 
 
-def _reading(dataset: dict[str, object]) -> dict[str, object]:
+def _reading(dataset: dict[str, Any]) -> dict[str, Any]:
     """How the training file's columns were named."""
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     if dataset.get("text_columns"):
         options["text_columns"] = dataset["text_columns"]
     columns = dataset.get("label_columns")

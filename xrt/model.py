@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,10 +28,12 @@ from xrt.ranker import TreeRanker
 from xrt.reading import load_array
 from xrt.search.beam import SearchParams, beam_search
 from xrt.search.fusion import fuse
-from xrt.search.neighbours import DenseNeighbours, NeighbourParams, SparseNeighbours
+from xrt.search.neighbours import DenseNeighbours, NeighbourMemory, SparseNeighbours
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, entry_beam
 from xrt.sparse import as_csr, normalize_rows
 from xrt.tree.path_scores import PathTransform, log_scores
+
+Memory = TypeVar("Memory", bound=NeighbourMemory)
 
 CANDIDATES = 50
 """Labels that each source names for a row before they are fused."""
@@ -132,7 +134,8 @@ class XrtModel:
     ) -> dict[str, sp.csr_array]:
         """Scores of each source whose weight is not 0, at most CANDIDATES labels a row: (N, L).
 
-        `embeddings_NH` spares the encoding where embeddings (as the encoder gives them) are at hand.
+        `embeddings_NH` spares the encoding where embeddings (as the encoder gives them) are at
+        hand.
         """
         rows_NF, deep = self.rows_of(inputs), self.deep
         asked = {"linear"} if deep is None else {name for name, w in deep.fusion.items() if w > 0}
@@ -189,7 +192,8 @@ class XrtModel:
     ) -> sp.csr_array:
         """The `k` best labels of each text or row: (N, L), scores in [0, 1], higher is better.
 
-        `k` above the number of labels gives all that were found. Raises DataError when k is below 1.
+        `k` above the number of labels gives all that were found. Raises DataError when k is below
+        1.
         """
         if k < 1:
             raise DataError(f"k = {k}: ask for at least 1 label")
@@ -256,7 +260,6 @@ def _save_deep(deep: DeepPart, folder: Path) -> dict[str, Any]:
         memory = getattr(deep, name)
         if memory is not None:
             memory.save(folder / name)
-            settings[name] = asdict(memory.params)
     return settings
 
 
@@ -264,11 +267,6 @@ def _load_deep(settings: Mapping[str, Any], folder: Path, mmap: bool) -> DeepPar
     try:
         fusion = {str(name): float(weight) for name, weight in settings["fusion"].items()}
         embedding_weight, has_head = float(settings["embedding_weight"]), settings["has_head"]
-        votes = {
-            name: NeighbourParams(**settings[name])
-            for name in ("neighbours", "embedding_neighbours")
-            if name in settings
-        }
         entry = settings.get("shortlist")
         shortlist = None
         if entry is not None:
@@ -294,15 +292,13 @@ def _load_deep(settings: Mapping[str, Any], folder: Path, mmap: bool) -> DeepPar
         fusion=fusion,
         embedding_weight=embedding_weight,
         shortlist=shortlist,
-        neighbours=SparseNeighbours.load(folder / "neighbours", votes["neighbours"], mmap)
-        if "neighbours" in votes
-        else None,
-        embedding_neighbours=DenseNeighbours.load(
-            folder / "embedding_neighbours", votes["embedding_neighbours"], mmap
-        )
-        if "embedding_neighbours" in votes
-        else None,
+        neighbours=_load_memory(SparseNeighbours, folder / "neighbours", mmap),
+        embedding_neighbours=_load_memory(DenseNeighbours, folder / "embedding_neighbours", mmap),
     )
+
+
+def _load_memory(kind: type[Memory], folder: Path, mmap: bool) -> Memory | None:
+    return kind.load(folder, mmap) if folder.is_dir() else None
 
 
 def is_texts(inputs: Any) -> bool:
@@ -312,7 +308,7 @@ def is_texts(inputs: Any) -> bool:
     """
     if isinstance(inputs, str):
         raise DataError("one string where a list of texts is needed; write [text]")
-    if sp.issparse(inputs) or isinstance(inputs, np.ndarray) and inputs.dtype.kind in "fiub":
+    if sp.issparse(inputs) or (isinstance(inputs, np.ndarray) and inputs.dtype.kind in "fiub"):
         return False
     return all(isinstance(text, str) for text in inputs)
 

@@ -144,7 +144,7 @@ def _plan_blocks(
             rows = num_rows
         else:
             rows = int(candidates.indptr[cluster + 1] - candidates.indptr[cluster])
-        size = max(8, largest_block // max(1, rows))
+        size = max(2, largest_block // max(1, rows))
         for start in range(first, last, size):
             end = min(start + size, last)
             blocks.append((cluster, start, end))

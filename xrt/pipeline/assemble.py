@@ -32,7 +32,9 @@ def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
     rows = make_rows(runner, corpus)
     inputs = {"rows": rows.key, "labels": content_hash(corpus.Y)}
     X = HybridMatrix.of(rows.X_NF)
-    tree, tree_key = grow_tree(runner, "tree", runner.params.tree, X, corpus.Y, inputs)
+    tree, tree_key = grow_tree(
+        runner, "tree", runner.params.tree, X, corpus.Y, corpus.labels, inputs
+    )
     linear = rank(runner, "linear", X, corpus.Y, tree, {**inputs, "tree": tree_key})
     return XrtModel(corpus.labels, rows.features, linear, search=runner.params.search), rows
 
@@ -58,7 +60,13 @@ def fit_deep(runner: StageRunner, corpus: Corpus, model: XrtModel, rows: Rows) -
     }
     X_fit, Y_fit = as_csr(rows.X_NF[fit_rows]), as_csr(corpus.Y[fit_rows])
     tree, tree_key = grow_tree(
-        runner, "matcher-tree", params.matcher_tree, HybridMatrix.of(X_fit), Y_fit, inputs
+        runner,
+        "matcher-tree",
+        params.matcher_tree,
+        HybridMatrix.of(X_fit),
+        Y_fit,
+        corpus.labels,
+        inputs,
     )
     matched = match(runner, corpus, tree, fit_rows, held_out, {**inputs, "tree": tree_key})
     inputs["matcher"] = matched.key
@@ -86,11 +94,15 @@ def _deep_model(
     X_NF, unit_NH = as_csr(rows.X_NF[used]), unit_rows(matched.embeddings_NH[used])
     X = HybridMatrix.of(X_NF, unit_NH * np.float32(params.embedding_weight))
     inputs = {**inputs, "weight": str(params.embedding_weight)}
-    tree, tree_key = grow_tree(runner, f"{prefix}ranker-tree", params.tree, X, Y, inputs)
+    tree, tree_key = grow_tree(
+        runner, f"{prefix}ranker-tree", params.tree, X, Y, corpus.labels, inputs
+    )
     ranker = rank(runner, f"{prefix}ranker", X, Y, tree, {**inputs, "tree": tree_key})
     if prefix:  # the linear model of all rows must not judge rows it was trained on
         X_linear = HybridMatrix.of(X_NF)
-        tree, tree_key = grow_tree(runner, f"{prefix}tree", params.tree, X_linear, Y, inputs)
+        tree, tree_key = grow_tree(
+            runner, f"{prefix}tree", params.tree, X_linear, Y, corpus.labels, inputs
+        )
         linear = rank(runner, f"{prefix}linear", X_linear, Y, tree, {**inputs, "tree": tree_key})
         model = replace(model, linear=linear)
     deep = DeepPart(

@@ -1,8 +1,8 @@
 """The stages of training in order, from rows to the parts of a model.
 
-N training rows, of which V are held out to choose fusion weights; L labels, F TF-IDF columns, H hidden
-width. Each stage's outputs are files in the run folder; a stage whose version, settings and inputs are
-as they were is not run again.
+N training rows, some of them held out to choose fusion weights; L labels, F TF-IDF columns, H
+hidden width. Each stage's outputs are files in the run folder; a stage whose version, settings and
+inputs are as they were is not run again.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ import scipy.sparse as sp
 
 from xrt.atomic import save_array, write_json
 from xrt.data.corpus import Corpus
+from xrt.data.label_paths import read_label_paths
+from xrt.data.labels import LabelTable
 from xrt.features.label_features import pifa, pifa_dense
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hashing import content_hash
@@ -93,11 +95,18 @@ def grow_tree(
     params: TreeParams,
     X: HybridMatrix,
     Y_NL: sp.csr_array,
+    labels: LabelTable,
     inputs: dict[str, str],
 ) -> tuple[LabelTree, str]:
-    """Stages 2 and 5: the label tree over PIFA of the rows, and its hash."""
+    """Stages 2 and 5: the label tree over PIFA of the rows, or the given taxonomy; and its hash."""
+    paths = None if params.paths is None else read_label_paths(params.paths, labels)
+    if paths is not None:
+        inputs = {**inputs, "paths": content_hash(["\t".join(path) for path in paths])}
 
     def produce(folder: Path) -> None:
+        if paths is not None:
+            LabelTree.from_paths(paths).save(folder / "tree")
+            return
         sparse_LF = pifa(X.sparse, Y_NL, max_features_per_label=MAX_PIFA_FEATURES)
         dense_LH = pifa_dense(X.dense, Y_NL) if X.num_dense else None
         Z = HybridMatrix.of(sparse_LF, dense_LH)
@@ -133,7 +142,9 @@ def rank(
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The fine-tuned encoder's folder, the embeddings of all training rows, the head over labels."""
+    """The fine-tuned encoder's folder, the embeddings of all training rows, the head over
+    labels.
+    """
 
     encoder_folder: Path
     embeddings_NH: np.ndarray

@@ -74,7 +74,9 @@ def fit_model(
     run_folder: str | Path,
     progress: Progress | None = None,
 ) -> XrtModel:
-    """Train on a corpus in memory; stages are kept in `run_folder`. Nothing is evaluated or saved."""
+    """Train on a corpus in memory; stages are kept in `run_folder`. Nothing is evaluated or
+    saved.
+    """
     corpus.require_trainable()
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,8 @@ class TreeParams:
     """Labels under a node of the last inner level; at least as many as labels gives a flat tree."""
     max_top_nodes: int = 64
     """Merging stops once a level has at most so many nodes; they hang under the root."""
+    paths: str | None = None
+    """A taxonomy to use instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     kmeans_iterations: int = 20
     """Rounds of 2-means in a node, fewer when nothing moves any more."""
 
