@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from xrt.encoder import resolve
-from xrt.encoder.backbone import EncoderParams, Pooling, TextEncoder
+from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import encode
+from xrt.encoder.params import EncoderParams, Pooling
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ArtifactError, ConfigError

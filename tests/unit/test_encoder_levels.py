@@ -3,16 +3,13 @@ import pytest
 import scipy.sparse as sp
 
 from xrt.encoder.levels import LevelProblem, bootstrap_head, level_candidates, top_nodes
-from xrt.encoder.loss import LossParams, MatcherLoss
-from xrt.encoder.params import Bootstrap, Candidates, MatcherParams
+from xrt.encoder.params import Bootstrap, Candidates, LossParams, MatcherLoss, MatcherParams
 from xrt.errors import ConfigError
 from xrt.tree.label_tree import LabelTree
 
 # labels 0 3 | 1 4 | 2 5 below three clusters
 TREE = LabelTree.from_clusters(np.array([0, 1, 2, 0, 1, 2], np.int32), [np.zeros(3, np.int32)])
-Y = sp.csr_array(
-    np.array([[1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]], np.float32)
-)
+Y = sp.csr_array(np.array([[1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]], np.float32))
 
 
 def entries(targets) -> dict[tuple[int, int], float]:

@@ -3,14 +3,8 @@ import pytest
 import torch
 
 from tests.reference.matcher_loss import row_loss
-from xrt.encoder.loss import (
-    LossParams,
-    MatcherLoss,
-    PositiveWeight,
-    RowReduction,
-    row_losses_dense,
-    row_losses_ragged,
-)
+from xrt.encoder.loss import row_losses_dense, row_losses_ragged
+from xrt.encoder.params import LossParams, MatcherLoss, PositiveWeight, RowReduction
 from xrt.errors import ConfigError
 
 CASES = [

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from xrt.encoder.backbone import EncoderParams, TextEncoder
+from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import encode
+from xrt.encoder.params import EncoderParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.token_store import CHUNK_TEXTS, TokenStore
 from xrt.errors import ArtifactError

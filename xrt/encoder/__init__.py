@@ -1,1 +1,3 @@
-"""The transformer: tokens, batches, heads, loss, and training level by level down the label tree."""
+"""The transformer: tokens, batches, heads, loss, and training level by level down the label
+tree.
+"""

@@ -6,8 +6,6 @@ Shapes: B rows of a batch, T tokens, H hidden width.
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +16,10 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers import logging as transformers_logging
 
 from xrt.atomic import atomic_folder, write_json
+from xrt.encoder.params import EncoderParams, Pooling
 from xrt.errors import ArtifactError, ConfigError
 
 POOLING_FILE = "pooling.json"
-
-
-class Pooling(str, Enum):
-    """How the token vectors of a text become one vector."""
-
-    mean = "mean"
-    cls = "cls"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderParams:
-    """Which encoder, and how it reads a text."""
-
-    name: str = "minilm"
-    """`minilm`, `tiny-random`, a folder, or a name on the Hugging Face hub."""
-    pooling: Pooling = Pooling.mean
-    """Mean over the tokens, or the vector of the first token."""
-    max_length: int = 128
-    """Tokens of a text that are read, special tokens included."""
-    dropout: float = 0.1
-    """Share of the pooled vector's entries dropped in training."""
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise ConfigError("encoder.name is empty: give 'minilm', a folder, or a hub name")
-        if self.max_length < 3:
-            raise ConfigError(f"encoder.max_length = {self.max_length}: must be at least 3")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"encoder.dropout = {self.dropout}: must be in [0, 1)")
 
 
 class TextEncoder(nn.Module):
@@ -80,7 +50,9 @@ class TextEncoder(nn.Module):
         return (hidden_BTH * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1.0)
 
     def save(self, folder: Path) -> None:
-        """Write a transformers folder (safetensors, tokenizer) plus `pooling.json`, whole or not at all."""
+        """Write a transformers folder (safetensors, tokenizer) plus `pooling.json`, whole or not
+        at all.
+        """
         with atomic_folder(folder) as temporary, quiet_transformers():
             self.model.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
@@ -89,7 +61,9 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> "TextEncoder":
-        """Read what `save` wrote. Raises ArtifactError when it is missing or would run foreign code."""
+        """Read what `save` wrote. Raises ArtifactError when it is missing or would run foreign
+        code.
+        """
         _refuse_foreign_code(folder)
         try:
             reading = json.loads((folder / POOLING_FILE).read_text())
@@ -102,18 +76,25 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: Path, params: EncoderParams) -> "TextEncoder":
-        """Start from a pretrained folder. Raises ConfigError when it does not hold a usable encoder."""
+        """Start from a pretrained folder. Raises ConfigError when it does not hold a usable
+        encoder.
+        """
         try:
             model, tokenizer = _load_transformers(folder)
         except (OSError, ValueError, KeyError, ImportError, SafetensorError) as err:
-            raise ConfigError(f"encoder.name = {params.name!r}: {folder} cannot be loaded ({err}); it needs "
-                              "config.json, tokenizer files and model.safetensors") from err  # fmt: skip
+            raise ConfigError(
+                f"encoder.name = {params.name!r}: {folder} cannot be loaded ({err}); it needs "
+                "config.json, tokenizer files and model.safetensors"
+            ) from err
         if model.config.is_encoder_decoder:
-            raise ConfigError(f"encoder.name = {params.name!r}: is an encoder-decoder; choose an encoder")
+            raise ConfigError(
+                f"encoder.name = {params.name!r}: is an encoder-decoder; choose an encoder"
+            )
         positions = getattr(model.config, "max_position_embeddings", None)
         if positions is not None and params.max_length > positions:
             raise ConfigError(
-                f"encoder.max_length = {params.max_length}: the encoder reads at most {positions} tokens"
+                f"encoder.max_length = {params.max_length}: "
+                f"the encoder reads at most {positions} tokens"
             )
         return cls(model, tokenizer, params.pooling, params.max_length)
 

@@ -1,8 +1,10 @@
-"""Batches of rows of like length, under a budget of tokens; their order is f(seed, epoch) and no more.
+"""Batches of rows of like length, under a budget of tokens; their order is f(seed, epoch) and no
+more.
 
-A batch is what all processes together see in one step. Each process takes every world-size-th row of it
-(`rows_of_rank`), so all take equally many steps, their rows are alike in length, and the sequence of
-batches, the number of steps and the averaged gradient do not depend on the number of processes.
+A batch is what all processes together see in one step. Each process takes every world-size-th row
+of it (`rows_of_rank`), so all take equally many steps, their rows are alike in length, and the
+sequence of batches, the number of steps and the averaged gradient do not depend on the number of
+processes.
 """
 
 from collections.abc import Iterator
@@ -15,13 +17,16 @@ from xrt.errors import ConfigError
 class BatchPlan:
     """Cuts rows, sorted by length, into batches; every epoch has the same number of them.
 
-    `token_budget` bounds rows times longest row, padding included; a row longer than that goes alone.
+    `token_budget` bounds rows times longest row, padding included; a row longer than that goes
+    alone.
     `max_rows` bounds the rows of a batch.
     """
 
     def __init__(self, lengths: np.ndarray, token_budget: int, max_rows: int, seed: int) -> None:
         if token_budget < 1 or max_rows < 1:
-            raise ConfigError(f"token_budget = {token_budget}, max_rows = {max_rows}: must be above 0")
+            raise ConfigError(
+                f"token_budget = {token_budget}, max_rows = {max_rows}: must be above 0"
+            )
         if not len(lengths):
             raise ConfigError("no rows to make batches of; check the corpus")
         self.lengths = np.asarray(lengths, np.int64)
@@ -66,7 +71,9 @@ class BatchStream:
 
 
 def cut_sorted(lengths: np.ndarray, token_budget: int, max_rows: int) -> np.ndarray:
-    """Boundaries of greedy batches over ascending lengths: int64, from 0 to N; only 0 for no rows."""
+    """Boundaries of greedy batches over ascending lengths: int64, from 0 to N; only 0 for no
+    rows.
+    """
     if not len(lengths):
         return np.zeros(1, np.int64)
     cuts = [0]

@@ -1,4 +1,6 @@
-"""Checkpoints that are whole, in time, and found again: saving, SIGTERM, and what is told on the way."""
+"""Checkpoints that are whole, in time, and found again: saving, SIGTERM, and what is told on the
+way.
+"""
 
 import logging
 import multiprocessing
@@ -27,7 +29,8 @@ LIGHTNING_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes beside the target, flushes, renames: a killed writer or a full disk leaves the old file.
+    """Writes beside the target, flushes, renames: a killed writer or a full disk leaves the old
+    file.
 
     Leftovers of killed writers are swept when a run starts and at every save.
     """
@@ -79,7 +82,7 @@ class Checkpointer(pl.Callback):
         self.path = path
         self.every_steps = every_steps
         self.batches = batches
-        self._asked_to_stop = False
+        self.asked_to_stop = False
         self._previous: Any = None
 
     def on_load_checkpoint(
@@ -102,8 +105,14 @@ class Checkpointer(pl.Callback):
             warnings.filterwarnings("ignore", module=r"lightning\..*")
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over SIGTERM (Lightning's handler talks to other processes from within the signal)."""
+        """Tell the batches which share of them is wanted here."""
         self.batches.rank, self.batches.world_size = trainer.global_rank, trainer.world_size
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over SIGTERM from Lightning, which has put up its own handler after `on_fit_start`.
+
+        That one talks to the other processes from within the signal: they hang or abort.
+        """
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
 
@@ -111,7 +120,7 @@ class Checkpointer(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Save when it is time, or when a process was asked to stop."""
-        stop = trainer.strategy.reduce_boolean_decision(self._asked_to_stop, all=False)
+        stop = trainer.strategy.reduce_boolean_decision(self.asked_to_stop, all=False)
         last = trainer.global_step >= trainer.max_steps
         if not last and (stop or trainer.global_step % self.every_steps == 0):
             trainer.save_checkpoint(self.path)
@@ -125,11 +134,14 @@ class Checkpointer(pl.Callback):
             self._previous = None
 
     def _ask_to_stop(self, signum: int, frame: Any) -> None:
-        self._asked_to_stop = True
+        self.asked_to_stop = True
 
 
 class ForwardTermination:
     """While open, SIGTERM to the parent of spawned processes is passed on to them."""
+
+    def __init__(self) -> None:
+        self.asked_to_stop = False
 
     def __enter__(self) -> "ForwardTermination":
         self._previous: Any = None
@@ -141,15 +153,17 @@ class ForwardTermination:
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
 
-    @staticmethod
-    def _forward(signum: int, frame: Any) -> None:
+    def _forward(self, signum: int, frame: Any) -> None:
+        self.asked_to_stop = True
         for child in multiprocessing.active_children():
             if child.pid is not None:
                 os.kill(child.pid, signal.SIGTERM)
 
 
 class TellProgress(pl.Callback):
-    """Reports steps and the loss to a `Progress`; crosses to a spawned process as the class alone."""
+    """Reports steps and the loss to a `Progress`; crosses to a spawned process as the class
+    alone.
+    """
 
     def __init__(self, progress: Progress | None, description: str) -> None:
         self.progress = progress

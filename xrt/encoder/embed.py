@@ -27,8 +27,9 @@ def encode(
 ) -> np.ndarray:
     """Pooled vectors of all rows, in their order: float32 (N, H), not normalised.
 
-    Rows are batched with others of like length, so little is spent on padding; which rows share a batch
-    moves a vector by rounding only. `bf16` halves the time where the processor has it, at three digits.
+    Rows are batched with others of like length, so little is spent on padding; which rows share a
+    batch moves a vector by rounding only. `bf16` halves the time where the processor has it, at
+    three digits.
     """
     order = np.argsort(tokens.lengths, kind="stable")
     cuts = cut_sorted(tokens.lengths[order], token_budget, MAX_ROWS)
@@ -38,7 +39,10 @@ def encode(
     if progress is not None:
         progress.start("encode", tokens.num_rows)
     try:
-        with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, bf16):
+        with (
+            torch.inference_mode(),
+            torch.autocast(torch.device(device).type, torch.bfloat16, bf16),
+        ):
             for first, last in itertools.pairwise(cuts):
                 rows = order[first:last]
                 input_ids_BT, attention_mask_BT = tokens.padded(rows)

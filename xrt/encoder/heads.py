@@ -28,8 +28,8 @@ class LabelHead(nn.Module):
     def at(self, pooled_BH: Tensor, rows_E: Tensor, nodes_E: Tensor) -> Tensor:
         """Logits of candidate entries only: (E,); entry e is node `nodes_E[e]` for row `rows_E[e]`.
 
-        One product over the union of the batch's candidates, then a gather; neither a (B, C, H) tensor nor a
-        padded slot exists. Rows of a batch share most of their candidates.
+        One product over the union of the batch's candidates, then a gather; neither a (B, C, H)
+        tensor nor a padded slot exists. Rows of a batch share most of their candidates.
         """
         union_U, position_E = torch.unique(nodes_E, return_inverse=True)
         weight_UH = nn.functional.embedding(union_U, self.weight)
@@ -54,7 +54,9 @@ class LabelHead(nn.Module):
 
 
 def prior_log_odds(counts_K: np.ndarray, num_rows: int) -> np.ndarray:
-    """Log-odds of each node among the rows, smoothed by half a row: where a BCE head's bias begins."""
+    """Log-odds of each node among the rows, smoothed by half a row: where a BCE head's bias
+    begins.
+    """
     counts = np.asarray(counts_K, np.float64)
     return np.log((counts + 0.5) / (num_rows - counts + 0.5)).astype(np.float32)
 

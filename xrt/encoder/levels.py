@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from xrt.encoder.heads import prior_log_odds, random_weights
-from xrt.encoder.loss import MatcherLoss
-from xrt.encoder.params import Bootstrap, MatcherParams
+from xrt.encoder.params import Bootstrap, MatcherLoss, MatcherParams
 from xrt.hybrid import HybridMatrix
 from xrt.linear.solver import Loss, SolverParams, train_level
 from xrt.progress import Progress
@@ -72,7 +71,9 @@ def level_candidates(
 
 
 def top_nodes(embeddings_NH: np.ndarray, head: Head, top_k: int) -> np.ndarray:
-    """The `top_k` best-scored nodes of each row under a level's own head, over all its nodes: (N, k)."""
+    """The `top_k` best-scored nodes of each row under a level's own head, over all its nodes: (N,
+    k).
+    """
     weight_KH, bias_K = (torch.from_numpy(np.asarray(part)) for part in head)
     top_k = min(top_k, len(bias_K))
     best_NK = np.empty((len(embeddings_NH), top_k), np.int64)
@@ -98,9 +99,9 @@ def bootstrap_head(
 ) -> Head:
     """Weights with which the head of level t begins.
 
-    `linear` solves each node against its siblings on the embeddings; `inherit` copies the parent's weights,
-    for BCE with the log-odds of a child given its parent added; `none`, and `inherit` at level 0, take small
-    random weights, for BCE with the log-odds of the node as bias.
+    `linear` solves each node against its siblings on the embeddings; `inherit` copies the parent's
+    weights, for BCE with the log-odds of a child given its parent added; `none`, and `inherit` at
+    level 0, take small random weights, for BCE with the log-odds of the node as bias.
     """
     logistic = params.loss.kind is MatcherLoss.bce
     if params.bootstrap is Bootstrap.linear and embeddings_NH is not None:

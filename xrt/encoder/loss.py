@@ -1,53 +1,15 @@
 """The loss of a level: one binary problem for each candidate node of each row.
 
-Shapes: B rows, K nodes, E ragged entries. Targets are how much label weight lies below a node (0 = none):
-above 0 the node is right. Only candidates count: no padded slot adds to the sum or to a denominator.
+Shapes: B rows, K nodes, E ragged entries. Targets are how much label weight lies below a node
+(0 = none): above 0 the node is right. Only candidates count: no padded slot adds to the sum or to
+a denominator.
 """
-
-from dataclasses import dataclass
-from enum import Enum
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xrt.errors import ConfigError
-
-
-class MatcherLoss(str, Enum):
-    """Loss of one node for one row, at logit z and y = +1 (right) or -1 (wrong)."""
-
-    bce = "bce"  # log(1 + exp(-y z))
-    squared_hinge = "squared_hinge"  # max(0, 1 - y z)^2
-
-
-class RowReduction(str, Enum):
-    """How the losses of a row's candidates become the row's loss."""
-
-    sum = "sum"
-    mean = "mean"  # over the row's own candidates, however many others have
-
-
-class PositiveWeight(str, Enum):
-    """Weight of a right node."""
-
-    one = "one"
-    num_labels = "num_labels"  # its target: how many of the row's labels lie below it
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossParams:
-    """Loss of the matcher: per candidate, summed over a row's candidates, averaged over rows."""
-
-    kind: MatcherLoss = MatcherLoss.bce
-    row_reduction: RowReduction = RowReduction.sum
-    positive_weight: PositiveWeight = PositiveWeight.one
-    negative_weight: float = 1.0
-    """Weight of a wrong node."""
-
-    def __post_init__(self) -> None:
-        if self.negative_weight <= 0:
-            raise ConfigError(f"loss.negative_weight = {self.negative_weight}: must be above 0")
+from xrt.encoder.params import LossParams, MatcherLoss, PositiveWeight, RowReduction
 
 
 def entry_losses(logits: Tensor, targets: Tensor, params: LossParams) -> Tensor:

@@ -1,4 +1,5 @@
-"""The matcher at one level of the tree, as Lightning trains it: encoder, head, losses, learning rates.
+"""The matcher at one level of the tree, as Lightning trains it: encoder, head, losses, learning
+rates.
 
 Shapes: B rows, T tokens, K nodes of the level, S steps.
 """
@@ -23,7 +24,9 @@ from xrt.errors import TrainingError
 
 
 class LevelBatch(NamedTuple):
-    """A process's share of a step: its rows, and the weight of each in the step's mean over all rows."""
+    """A process's share of a step: its rows, and the weight of each in the step's mean over all
+    rows.
+    """
 
     input_ids_BT: Tensor
     attention_mask_BT: Tensor
@@ -32,7 +35,9 @@ class LevelBatch(NamedTuple):
 
 
 class LevelBatches:
-    """Batches for Lightning, from `position` on and without end; the trainer stops at its last step."""
+    """Batches for Lightning, from `position` on and without end; the trainer stops at its last
+    step.
+    """
 
     def __init__(self, tokens: TokenStore, problem: LevelProblem, plan: BatchPlan) -> None:
         self.tokens = tokens
@@ -55,7 +60,9 @@ class LevelBatches:
 
 
 class LevelMatcher(pl.LightningModule):
-    """Encoder and head of one level; the loss of a step is the mean over the rows of all processes."""
+    """Encoder and head of one level; the loss of a step is the mean over the rows of all
+    processes.
+    """
 
     losses_S: Tensor
 
@@ -97,12 +104,16 @@ class LevelMatcher(pl.LightningModule):
         return loss
 
     def on_train_batch_start(self, batch: LevelBatch, batch_idx: int) -> None:
-        """Dropout of a step is f(seed, level, step, process): a resumed run draws what it would have."""
+        """Dropout of a step is f(seed, level, step, process): a resumed run draws what it would
+        have.
+        """
         name = f"{self.params.seed}/{self.level}/{self.global_step}/{self.global_rank}"
         torch.manual_seed(zlib.crc32(name.encode()))
 
     def configure_optimizers(self) -> Any:
-        """AdamW of the encoder and Adam of the head (AdamW without decay), in one fused optimiser."""
+        """AdamW of the encoder and Adam of the head (AdamW without decay), in one fused
+        optimiser.
+        """
         groups = parameter_groups(self.encoder, self.head, self.params)
         fused = self.device.type in ("cpu", "cuda")
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=fused)
@@ -121,8 +132,8 @@ class LevelMatcher(pl.LightningModule):
     ) -> None:
         """Clip encoder and head apart; refuse a step that would not leave finite weights.
 
-        Runs after gradients are averaged and before weights change, so all processes agree and the last
-        good weights stay. Raises TrainingError.
+        Runs after gradients are averaged and before weights change, so all processes agree and the
+        last good weights stay. Raises TrainingError.
         """
         limit = self.params.gradient_clip or float("inf")
         norms = [
@@ -133,10 +144,10 @@ class LevelMatcher(pl.LightningModule):
             loss, encoder_norm, head_norm = checked.tolist()
             rates = [group["lr"] for group in optimizer.param_groups]
             raise TrainingError(
-                f"level {self.level}, step {self.global_step + 1} of {self.num_steps}: loss {loss:.4g}, "
-                f"gradient norm {encoder_norm:.4g} (encoder), {head_norm:.4g} (head) at learning rates "
-                f"{rates[0]:.3g} and {rates[-1]:.3g}; the last checkpoint is kept: lower "
-                "encoder_learning_rate or head_learning_rate, or try precision=32"
+                f"level {self.level}, step {self.global_step + 1} of {self.num_steps}: "
+                f"loss {loss:.4g}, gradient norm {encoder_norm:.4g} (encoder), {head_norm:.4g} "
+                f"(head) at learning rates {rates[0]:.3g} and {rates[-1]:.3g}; the last checkpoint "
+                "is kept: lower encoder_learning_rate or head_learning_rate, or try precision=32"
             )
 
 

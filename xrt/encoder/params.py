@@ -1,10 +1,74 @@
-"""Settings of the matcher's training; free of torch and Lightning, so that reading them is quick."""
+"""Settings of the encoder and of the matcher's training; free of torch and Lightning."""
 
 from dataclasses import dataclass, field
 from enum import Enum
 
-from xrt.encoder.loss import LossParams
 from xrt.errors import ConfigError
+
+
+class Pooling(str, Enum):
+    """How the token vectors of a text become one vector."""
+
+    mean = "mean"
+    cls = "cls"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderParams:
+    """Which encoder, and how it reads a text."""
+
+    name: str = "minilm"
+    """`minilm`, `tiny-random`, a folder, or a name on the Hugging Face hub."""
+    pooling: Pooling = Pooling.mean
+    """Mean over the tokens, or the vector of the first token."""
+    max_length: int = 128
+    """Tokens of a text that are read, special tokens included."""
+    dropout: float = 0.1
+    """Share of the pooled vector's entries dropped in training."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError("encoder.name is empty: give 'minilm', a folder, or a hub name")
+        if self.max_length < 3:
+            raise ConfigError(f"encoder.max_length = {self.max_length}: must be at least 3")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"encoder.dropout = {self.dropout}: must be in [0, 1)")
+
+
+class MatcherLoss(str, Enum):
+    """Loss of one node for one row, at logit z and y = +1 (right) or -1 (wrong)."""
+
+    bce = "bce"  # log(1 + exp(-y z))
+    squared_hinge = "squared_hinge"  # max(0, 1 - y z)^2
+
+
+class RowReduction(str, Enum):
+    """How the losses of a row's candidates become the row's loss."""
+
+    sum = "sum"
+    mean = "mean"  # over the row's own candidates, however many others have
+
+
+class PositiveWeight(str, Enum):
+    """Weight of a right node."""
+
+    one = "one"
+    num_labels = "num_labels"  # its target: how many of the row's labels lie below it
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossParams:
+    """Loss of the matcher: per candidate, summed over a row's candidates, averaged over rows."""
+
+    kind: MatcherLoss = MatcherLoss.bce
+    row_reduction: RowReduction = RowReduction.sum
+    positive_weight: PositiveWeight = PositiveWeight.one
+    negative_weight: float = 1.0
+    """Weight of a wrong node."""
+
+    def __post_init__(self) -> None:
+        if self.negative_weight <= 0:
+            raise ConfigError(f"loss.negative_weight = {self.negative_weight}: must be above 0")
 
 
 class Candidates(str, Enum):
@@ -54,7 +118,9 @@ class TrainerParams:
                 f"trainer.accelerator = {self.accelerator!r}: choose auto, cpu, cuda or mps"
             )
         if self.devices < 0:
-            raise ConfigError(f"trainer.devices = {self.devices}: 0 for all, or a number of devices")
+            raise ConfigError(
+                f"trainer.devices = {self.devices}: 0 for all, or a number of devices"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +135,9 @@ class MatcherParams:
     num_epochs: float = 3.0
     """Passes over the rows, all levels together; ignored where `steps` is given."""
     steps: list[int] = field(default_factory=list)
-    """Steps of each level, coarse to fine; one number is for every level. Empty: from `num_epochs`."""
+    """Steps of each level, coarse to fine; one number is for every level. Empty: from
+    `num_epochs`.
+    """
     token_budget: int = 4096
     """Tokens of a step, padding included, over all processes together."""
     max_batch_rows: int = 64
@@ -99,7 +167,9 @@ class MatcherParams:
             if getattr(self, name) < 0:
                 raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must not be below 0")
         if not 0 <= self.warmup_fraction <= 1:
-            raise ConfigError(f"matcher.warmup_fraction = {self.warmup_fraction}: must be in [0, 1]")
+            raise ConfigError(
+                f"matcher.warmup_fraction = {self.warmup_fraction}: must be in [0, 1]"
+            )
         if any(steps < 1 for steps in self.steps):
             raise ConfigError(f"matcher.steps = {list(self.steps)}: every level needs at least 1")
 
@@ -110,15 +180,17 @@ class MatcherParams:
     def steps_of_levels(self, num_levels: int, num_batches: int) -> list[int]:
         """Steps of each level.
 
-        From `num_epochs`, a level gets twice the steps of the one above: finer levels have more to learn.
+        From `num_epochs`, a level gets twice the steps of the one above: it has more to learn.
         Raises ConfigError when `steps` has neither one number nor one for each level.
         """
         if len(self.steps) == 1:
             return list(self.steps) * num_levels
         if self.steps:
             if len(self.steps) != num_levels:
-                raise ConfigError(f"matcher.steps has {len(self.steps)} numbers, the tree has {num_levels} "
-                                  "levels to train; give one for each, or one for all")  # fmt: skip
+                raise ConfigError(
+                    f"matcher.steps has {len(self.steps)} numbers, the tree has {num_levels} "
+                    "levels to train; give one for each, or one for all"
+                )
             return list(self.steps)
         total, shares = self.num_epochs * num_batches, 2**num_levels - 1
         return [max(1, round(total * 2**t / shares)) for t in range(num_levels)]

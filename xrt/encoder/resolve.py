@@ -1,7 +1,7 @@
 """Where an encoder's files are: from a name to a folder.
 
-`minilm` is all-MiniLM-L6-v2 from a package on disk, `tiny-random` is made on the spot, anything else is
-a folder or a name on the Hugging Face hub.
+`minilm` is all-MiniLM-L6-v2 from a package on disk, `tiny-random` is made on the spot, anything
+else is a folder or a name on the Hugging Face hub.
 """
 
 import importlib.util
@@ -27,7 +27,8 @@ def resolve_encoder(
 ) -> Path:
     """The folder that holds the encoder called `name`.
 
-    `work_folder`, `texts` and `seed` are used by `tiny-random` alone, which is written below the folder.
+    `work_folder`, `texts` and `seed` are used by `tiny-random` alone, which is written below the
+    folder.
     Raises ConfigError when the encoder cannot be had, saying which folder or package is missing.
     """
     if name == MINILM:
@@ -41,8 +42,10 @@ def resolve_encoder(
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ConfigError(f"encoder.name = {name!r}: the folder has no config.json; pass a folder "
-                              "that transformers' save_pretrained wrote")  # fmt: skip
+            raise ConfigError(
+                f"encoder.name = {name!r}: the folder has no config.json; pass a folder "
+                "that transformers' save_pretrained wrote"
+            )
         return folder
     return _from_hub(name)
 
@@ -71,11 +74,10 @@ def _from_hub(name: str) -> Path:
                     name, local_files_only=local_only, allow_patterns=HUB_FILES
                 )
             )
-        except (OSError, ValueError, RuntimeError) as err:  # hub errors derive from these
-            failure = err
         except Exception as err:  # the HTTP client's own errors share no base with the hub's
             failure = err
     raise ConfigError(
-        f"encoder.name = {name!r}: no folder of that name here, no local copy of it, and the hub did not "
-        f"give it ({type(failure).__name__}); pass a folder, or 'minilm' with `pip install xrt-xmc[minilm]`"
+        f"encoder.name = {name!r}: no folder of that name here, no local copy of it, and the hub "
+        f"did not give it ({type(failure).__name__}); pass a folder, or 'minilm' with "
+        "`pip install xrt-xmc[minilm]`"
     ) from failure

@@ -1,10 +1,11 @@
-"""What a training run leaves in its folder: finished levels, embeddings, and a key for what they are of.
+"""What a training run leaves in its folder: finished levels, embeddings, and a key for what they
+are of.
 
-    matcher.json          the key: a hash of texts' tokens, labels, tree, encoder and parameters
-    tokens/               the token store
-    level-<t>/            encoder/, head.weight.npy, head.bias.npy, losses.npy, done.json; whole or absent
-    level-<t>.npy         embeddings of the training rows under that level's encoder, where needed
-    level-<t>.ckpt        the checkpoint of the level in training
+matcher.json          the key: a hash of texts' tokens, labels, tree, encoder and parameters
+tokens/               the token store
+level-<t>/            encoder/, head.weight.npy, head.bias.npy, losses.npy, done.json; whole or
+absent level-<t>.npy         embeddings of the training rows under that level's encoder, where
+needed level-<t>.ckpt        the checkpoint of the level in training
 """
 
 import json
@@ -33,7 +34,9 @@ class RunFolder:
         folder.mkdir(parents=True, exist_ok=True)
 
     def claim(self, key: str) -> None:
-        """Keep what is there when it has this key; otherwise clear it, since it is of another run."""
+        """Keep what is there when it has this key; otherwise clear it, since it is of another
+        run.
+        """
         path = self.folder / KEY_FILE
         try:
             found = json.loads(path.read_text()).get("key") if path.is_file() else None
@@ -90,7 +93,9 @@ class RunFolder:
         return self._array(self.level(t) / "losses.npy")
 
     def embeddings(self, t: int) -> np.ndarray | None:
-        """Embeddings under a level's encoder, when they were made; t = -1 is the encoder untrained."""
+        """Embeddings under a level's encoder, when they were made; t = -1 is the encoder
+        untrained.
+        """
         path = self.folder / f"level-{t}.npy"
         return self._array(path) if path.is_file() else None
 

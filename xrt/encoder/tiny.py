@@ -1,7 +1,7 @@
 """A very small random encoder, made on the spot from the given texts: for tests and dry runs.
 
-Everything follows from (texts, seed): the vocabulary is counted, ties are broken by the alphabet, the
-weights come from a generator of their own.
+Everything follows from (texts, seed): the vocabulary is counted, ties are broken by the alphabet,
+the weights come from a generator of their own.
 """
 
 import re

@@ -86,7 +86,11 @@ class TokenStore:
             indptr = _pointers(lengths)
             _wrap_as_npy(raw, temporary / "ids.npy", int(indptr[-1]))
             save_array(temporary / "indptr.npy", indptr)
-            facts = {"pad_id": _pad_id(tokenizer), "max_length": max_length, "num_truncated": truncated}
+            facts = {
+                "pad_id": _pad_id(tokenizer),
+                "max_length": max_length,
+                "num_truncated": truncated,
+            }
             write_json(temporary / "tokens.json", facts)
         return cls.load(folder)
 
@@ -101,7 +105,12 @@ class TokenStore:
             num_truncated = int(facts["num_truncated"])
         except (OSError, ValueError, KeyError) as err:
             raise ArtifactError(f"{folder}: unreadable tokens ({err}); delete the folder") from err
-        if not len(indptr) or indptr[0] != 0 or indptr[-1] != len(ids) or (np.diff(indptr) < 0).any():
+        if (
+            not len(indptr)
+            or indptr[0] != 0
+            or indptr[-1] != len(ids)
+            or (np.diff(indptr) < 0).any()
+        ):
             raise ArtifactError(f"{folder}: row pointers do not fit the tokens; delete the folder")
         return cls(ids, indptr, pad_id, max_length, num_truncated, folder)
 
@@ -129,7 +138,8 @@ def _tokenise(
         progress.start("tokenise", len(texts))
     for start in range(0, len(texts), CHUNK_TEXTS):
         chunk = list(texts[start : start + CHUNK_TEXTS])
-        coded = tokenizer(chunk, truncation=True, max_length=max_length, return_token_type_ids=False,
+        coded = tokenizer(chunk, truncation=True, max_length=max_length,
+        return_token_type_ids=False,
                           return_attention_mask=False)  # fmt: skip
         rows = coded["input_ids"]
         if coded.encodings is not None:

@@ -4,6 +4,7 @@ Shapes: N rows, L labels, K_t nodes of level t, H hidden width.
 """
 
 import contextlib
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 
 from xrt.atomic import sha256_of
-from xrt.encoder.backbone import EncoderParams, TextEncoder
+from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.checkpoints import (
     LIGHTNING_LOGGERS,
@@ -33,7 +34,13 @@ from xrt.encoder.embed import encode, supports_bf16
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import Head, LevelProblem, bootstrap_head, level_candidates
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.encoder.params import Bootstrap, MatcherParams, Precision, TrainerParams
+from xrt.encoder.params import (
+    Bootstrap,
+    EncoderParams,
+    MatcherParams,
+    Precision,
+    TrainerParams,
+)
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.token_store import TokenStore
@@ -48,10 +55,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class MatcherResult:
-    """A trained matcher: the encoder, and for each trained level its head as it was at that level's end.
+    """A trained matcher: the encoder, and for each trained level its head as it was at that
+    level's end.
 
-    Only the last head belongs to the encoder as it is now; earlier ones were left behind by its training.
-    train_embeddings (N, H) are the training rows under the final encoder, not normalised.
+    Only the last head belongs to the encoder as it is now; earlier ones were left behind by its
+    training. train_embeddings (N, H) are the training rows under the final encoder, not normalised.
     """
 
     encoder: TextEncoder
@@ -87,17 +95,20 @@ def train_matcher(
 ) -> MatcherResult:
     """Fine-tune an encoder on the levels of the tree and return it with the heads.
 
-    Each level is kept in `run_folder` when it is done and skipped when the call is repeated; a level cut short
-    goes on from its checkpoint, to the bytes an unbroken run gives (same machine, same number of threads).
-    Raises ConfigError, DataError, TrainingError; SystemExit(143) after SIGTERM, the checkpoint written.
+    Each level is kept in `run_folder` when it is done and skipped when the call is repeated; a
+    level cut short goes on from its checkpoint, to the bytes an unbroken run gives (same machine,
+    same number of threads).
+    Raises ConfigError, DataError, TrainingError; SystemExit(143) after SIGTERM, the checkpoint
+    written.
     """
     encoder, params = encoder or EncoderParams(), params or MatcherParams()
     trainer = trainer or TrainerParams()
-    levels = [t for t in range(tree.depth) if tree.num_nodes(t) <= params.max_match_clusters]
+    narrow = (tree.num_nodes(t) <= params.max_match_clusters for t in range(tree.depth))
+    levels = [t for t, _ in enumerate(itertools.takewhile(bool, narrow))]
     if not levels:
         raise ConfigError(
-            f"matcher.max_match_clusters = {params.max_match_clusters}: level 0 of the tree has "
-            f"{tree.num_nodes(0)} nodes already; raise it, or grow the tree with a smaller branching"
+            f"matcher.max_match_clusters = {params.max_match_clusters}: level 0 of the tree "
+            f"has {tree.num_nodes(0)} nodes already; raise it, or grow a tree with less branching"
         )
     folder = RunFolder(run_folder)
     backbone, tokens = _read_texts(texts, encoder, params, run_folder, progress)
@@ -118,11 +129,11 @@ def _read_texts(
     run_folder: Path,
     progress: Progress | None,
 ) -> tuple[Path, TokenStore]:
-    """The encoder's folder, and the texts as its tokens; tokens of an earlier call are not used again."""
+    """The encoder's folder, and the texts as its tokens; tokens of an earlier call are not used
+    again.
+    """
     raw = [] if isinstance(texts, TokenStore) else list(texts)
-    backbone = resolve_encoder(
-        encoder.name, work_folder=run_folder, texts=raw, seed=params.seed
-    )
+    backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=params.seed)
     if isinstance(texts, TokenStore):
         return backbone, texts
     tokenizer = TextEncoder.from_pretrained(backbone, encoder).tokenizer
@@ -171,13 +182,16 @@ def _train_level(run: _Run, encoder: TextEncoder, plan: BatchPlan, t: int, num_s
                                encoder.hidden_size, run.params, run.progress)  # fmt: skip
     matcher = LevelMatcher(encoder, LabelHead.of_arrays(*start), run.params, num_steps=num_steps,
                            level=t, dropout=run.encoder_params.dropout)  # fmt: skip
-    fit_level(matcher, LevelBatches(run.tokens, problem, plan), run.folder.checkpoint(t), resume,
-              run.trainer, run.progress)  # fmt: skip
+    asked_to_stop = fit_level(matcher, LevelBatches(run.tokens, problem, plan),
+                              run.folder.checkpoint(t), resume, run.trainer,
+                              run.progress)  # fmt: skip
     losses_S = matcher.losses_S.cpu().numpy()
     facts = {"level": t, "nodes": problem.num_nodes, "steps": num_steps,
              "candidates": "all" if M_above is None else "tfn+man",
              "last_loss": float(losses_S[-20:].mean())}  # fmt: skip
     run.folder.save_level(t, encoder, matcher.head.arrays(), losses_S, facts)
+    if asked_to_stop:
+        raise SystemExit(TERMINATED)
 
 
 def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
@@ -200,12 +214,13 @@ def fit_level(
     resume: bool,
     params: TrainerParams,
     progress: Progress | None = None,
-) -> None:
+) -> bool:
     """Train a level to its last step, in place; everything Lightning does is in here.
 
-    Raises TrainingError when the loss is not finite, SystemExit(143) when SIGTERM came.
+    True when SIGTERM came during the last step. Raises SystemExit(143) when it came before, the
+    checkpoint written, and TrainingError when the loss is not finite or a process died.
     """
-    every = matcher.params.checkpoint_every_steps
+    checkpointer = Checkpointer(checkpoint, matcher.params.checkpoint_every_steps, batches)
     description = f"matcher, level {matcher.level + 1} ({matcher.head.num_nodes} nodes)"
     devices = _num_devices(params)
     trainer = pl.Trainer(
@@ -215,10 +230,7 @@ def fit_level(
         precision=_precision(params),
         max_steps=matcher.num_steps,
         max_epochs=-1,
-        callbacks=[
-            Checkpointer(checkpoint, every, batches),
-            TellProgress(progress, description),
-        ],
+        callbacks=[checkpointer, TellProgress(progress, description)],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=checkpoint.parent,
         use_distributed_sampler=False,
@@ -230,17 +242,22 @@ def fit_level(
     )
     matcher.train()
     ckpt_path = str(checkpoint) if resume else None
-    with ForwardTermination() if devices > 1 else contextlib.nullcontext():
+    with ForwardTermination() if devices > 1 else contextlib.nullcontext(checkpointer) as listener:
         try:
             trainer.fit(matcher, train_dataloaders=batches, ckpt_path=ckpt_path)
         except torch.multiprocessing.ProcessRaisedException as err:
             raise TrainingError(str(err).strip().splitlines()[-1]) from err
+        except torch.multiprocessing.ProcessExitedException as err:
+            if err.signal_name == "SIGTERM":  # before its first step, when there is nothing to save
+                raise SystemExit(TERMINATED) from err
+            raise TrainingError(f"{err}; out of memory? The last checkpoint is kept") from err
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
     if steps_done < matcher.num_steps:
         logger.warning("stopped by SIGTERM after step %d of %d; run again to go on",
                        steps_done, matcher.num_steps)  # fmt: skip
         raise SystemExit(TERMINATED)
+    return listener.asked_to_stop
 
 
 def _device(params: TrainerParams) -> str:

@@ -1,0 +1,124 @@
+"""Trains a matcher on 96 made-up texts; run by test_matcher_resume in processes of their own.
+
+python matcher_run.py RUN_FOLDER [--devices N] [--pause SECONDS]
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.batches import BatchPlan
+from xrt.encoder.heads import LabelHead, random_weights
+from xrt.encoder.levels import LevelProblem
+from xrt.encoder.matcher import LevelBatches, LevelMatcher
+from xrt.encoder.params import EncoderParams, MatcherParams, Precision, TrainerParams
+from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.token_store import TokenStore
+from xrt.encoder.training import MatcherResult, fit_level, train_matcher
+from xrt.tree.label_tree import LabelTree
+
+WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu") for b in ("re", "so", "ti")]
+STEPS = [20, 40]
+
+
+class Pace:
+    """A `Progress` that slows each step, so that a signal meets a level half done."""
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self.pause = pause
+
+    def start(self, description: str, total: int | None) -> None:
+        pass
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        time.sleep(self.pause)
+
+    def finish(self) -> None:
+        pass
+
+
+class SlowPace(Pace):
+    """As it arrives in a spawned process, where only the class does."""
+
+    def __init__(self, pause: float = 0.1) -> None:
+        super().__init__(pause)
+
+
+class RecordingMatcher(LevelMatcher):
+    """Keeps the gradients of its first step, in a buffer that comes back from processes."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        size = sum(parameter.numel() for parameter in self.parameters())
+        self.register_buffer("gradients_P", torch.zeros(size))
+
+    def on_after_backward(self) -> None:
+        if self.global_step == 0:
+            self.gradients_P[:] = torch.cat([p.grad.flatten() for p in self.parameters()])
+
+
+def fit_first_steps(folder: Path, devices: int, steps: int = 4) -> RecordingMatcher:
+    """Steps of one level without dropout, 5 rows a batch: two processes get 3 and 2."""
+    texts, Y_NL, tree = corpus()
+    backbone = resolve_encoder("tiny-random", work_folder=folder, texts=texts)
+    encoder = TextEncoder.from_pretrained(backbone, EncoderParams(name="tiny-random"))
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    tokens = TokenStore.of_texts(texts, encoder.tokenizer, 32)
+    head = LabelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
+    params = MatcherParams(gradient_clip=0.0)
+    matcher = RecordingMatcher(encoder, head, params, num_steps=steps, level=1)
+    M = tree.level_targets(Y_NL)[0]
+    plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=5, seed=0)
+    batches = LevelBatches(tokens, LevelProblem(Y_NL, M, tree, 1), plan)
+    trainer = TrainerParams(accelerator="cpu", devices=devices, precision=Precision.fp32)
+    fit_level(matcher, batches, folder / "fit.ckpt", False, trainer)
+    return matcher
+
+
+def corpus() -> tuple[list[str], sp.csr_array, LabelTree]:
+    """96 texts of two made-up words each; the words are the labels, three to a cluster."""
+    rng = np.random.default_rng(0)
+    chosen = [rng.choice(12, size=2, replace=False) for _ in range(96)]
+    texts = [" ".join(WORDS[i] for i in row) + " and" * int(n % 9) for n, row in enumerate(chosen)]
+    Y_NL = np.zeros((96, 12), np.float32)
+    for row, labels in enumerate(chosen):
+        Y_NL[row, labels] = 1.0
+    tree = LabelTree.from_clusters(np.arange(12, dtype=np.int32) // 3, [np.zeros(4, np.int32)])
+    return texts, sp.csr_array(Y_NL), tree
+
+
+def train(
+    run_folder: Path, devices: int = 1, progress: Pace | None = None, **params
+) -> MatcherResult:
+    """Train both levels; `params` replace the settings of the tests."""
+    texts, Y_NL, tree = corpus()
+    settings = {"steps": STEPS, "max_batch_rows": 8, "dense_level_limit": 4, "man_top_k": 1,
+                "checkpoint_every_steps": 7, "encoder_learning_rate": 5e-3, **params}  # fmt: skip
+    return train_matcher(
+        texts,
+        Y_NL,
+        tree,
+        run_folder=run_folder,
+        encoder=EncoderParams(name="tiny-random"),
+        params=MatcherParams(**settings),
+        trainer=TrainerParams(accelerator="cpu", devices=devices, precision=Precision.fp32),
+        progress=progress,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=0.0)
+    args = parser.parse_args()
+    train(args.folder, args.devices, Pace(args.pause) if args.devices == 1 else SlowPace())
+    sys.exit(0)

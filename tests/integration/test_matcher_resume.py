@@ -1,0 +1,199 @@
+"""A run cut short anywhere resumes to the bytes of an unbroken one."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # spawned processes import the program by its name
+
+import matcher_run
+from matcher_run import STEPS, fit_first_steps, train
+
+from xrt.encoder import training
+from xrt.encoder.checkpoints import AtomicCheckpointIO, resumable
+from xrt.encoder.matcher import LevelMatcher
+from xrt.errors import CapacityError, TrainingError
+
+PROGRAM = matcher_run.__file__
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of the finished levels and of the embeddings."""
+    files = [p for p in sorted(folder.glob("level-*/**/*")) if p.is_file()]
+    files += sorted(folder.glob("level-*.npy"))
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@contextlib.contextmanager
+def started(folder: Path, *options: str) -> Iterator[subprocess.Popen]:
+    """The program in a process group of its own, which ends with the test whatever happens."""
+    env = {**os.environ, "XRT_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    folder.mkdir(exist_ok=True)
+    with open(folder / "stderr.txt", "wb") as stderr:
+        process = subprocess.Popen([sys.executable, PROGRAM, str(folder), *options], env=env,
+                                   stderr=stderr, start_new_session=True)  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 250.0) -> None:
+    """Until the file is there; a busy machine needs long to import torch."""
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            told = (path.parent / "stderr.txt").read_text()
+            raise AssertionError(f"{path} did not come: {told}")
+        time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("XRT_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken")
+    before = os.environ.get("XRT_NUM_THREADS")
+    os.environ["XRT_NUM_THREADS"] = "1"
+    train(folder)
+    if before is None:
+        del os.environ["XRT_NUM_THREADS"]
+    return folder
+
+
+def test_the_matcher_learns_and_leaves_whole_levels_only(unbroken):
+    for t, steps in enumerate(STEPS):
+        losses = np.load(unbroken / f"level-{t}" / "losses.npy")
+        assert losses.shape == (steps,)
+        assert losses[-5:].mean() < 0.9 * losses[:5].mean()
+    names = {path.name for path in unbroken.iterdir()}
+    assert names == {"level-0", "level-1", "level-0.npy", "level-1.npy", "matcher.json", "tokens",
+                     "tiny-random"}  # fmt: skip
+
+
+def test_a_second_call_trains_nothing(unbroken, monkeypatch):
+    before = fingerprint(unbroken)
+    monkeypatch.setattr(training, "fit_level", None)
+    result = train(unbroken)
+    assert fingerprint(unbroken) == before
+    assert result.levels == [0, 1]
+    assert [head[0].shape for head in result.heads] == [(4, 32), (12, 32)]
+
+
+def test_other_settings_train_anew(unbroken, tmp_path, caplog):
+    train(tmp_path, steps=[2, 2])
+    first = fingerprint(tmp_path)
+    train(tmp_path, steps=[2, 2], seed=1)
+    assert fingerprint(tmp_path) != first
+    assert "have changed" in caplog.text
+
+
+def test_killed_in_mid_level_it_resumes_to_the_same_bytes(unbroken, tmp_path):
+    with started(tmp_path, "--pause", "0.05") as process:
+        wait_for(tmp_path / "level-1.ckpt", process)  # step 7 of 40
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "level-1").exists()
+    train(tmp_path)
+    assert fingerprint(tmp_path) == fingerprint(unbroken)
+
+
+def test_sigterm_saves_exits_143_and_resumes_to_the_same_bytes(unbroken, tmp_path):
+    with started(tmp_path, "--pause", "0.05") as process:
+        wait_for(tmp_path / "level-0.ckpt", process)
+        time.sleep(0.06)  # past step 7
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    state = torch.load(tmp_path / "level-0.ckpt", weights_only=True)
+    assert state["global_step"] > 7
+    assert state["xrt_position"] == {"position": state["global_step"]}
+    train(tmp_path)
+    assert fingerprint(tmp_path) == fingerprint(unbroken)
+
+
+def test_an_exploding_loss_says_where_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    step = LevelMatcher.training_step
+
+    def explode_at_ten(self, batch, batch_idx):
+        loss = step(self, batch, batch_idx)
+        return loss * float("nan") if self.global_step == 9 else loss
+
+    monkeypatch.setattr(LevelMatcher, "training_step", explode_at_ten)
+    with pytest.raises(TrainingError, match=r"level 0, step 10 of 20: .*learning rate.*lower"):
+        train(tmp_path)
+    assert resumable(tmp_path / "level-0.ckpt")
+    state = torch.load(tmp_path / "level-0.ckpt", weights_only=True)
+    assert state["global_step"] == 7
+    assert all(w.isfinite().all() for k, w in state["state_dict"].items() if k != "losses_S")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path, io = tmp_path / "a.ckpt", AtomicCheckpointIO()
+    io.save_checkpoint({"step": 1}, path)
+
+    def full_disk(state, file):
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(CapacityError, match="disk full"):
+        io.save_checkpoint({"step": 2}, path)
+    assert io.load_checkpoint(path) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_a_broken_checkpoint_is_named(tmp_path):
+    (tmp_path / "level-0.ckpt").write_bytes(b"not a checkpoint")
+    with pytest.raises(TrainingError, match=r"level-0\.ckpt: unreadable"):
+        resumable(tmp_path / "level-0.ckpt")
+
+
+def ranks_of(pid: int) -> list[int]:
+    """Process ids of the spawned children of a process, first to last."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and b"spawn_main" in (entry / "cmdline").read_bytes():
+                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                found += [int(entry.name)] * (int(parent) == pid)
+        except OSError:  # ended meanwhile
+            continue
+    return sorted(found)
+
+
+@pytest.mark.ddp
+def test_two_processes_take_the_first_steps_of_one(tmp_path):
+    one, two = (fit_first_steps(tmp_path / str(n), n) for n in (1, 2))
+    assert one.gradients_P.abs().max() > 0
+    torch.testing.assert_close(two.gradients_P, one.gradients_P, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(two.losses_S[:1], one.losses_S[:1])
+    torch.testing.assert_close(two.losses_S, one.losses_S, rtol=1e-2, atol=0)
+
+
+@pytest.mark.ddp
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("target", ["parent", "last rank"])
+def test_sigterm_to_any_process_stops_all_with_143(tmp_path, target):
+    with started(tmp_path, "--devices", "2") as process:
+        wait_for(tmp_path / "level-0.ckpt", process)
+        ranks = ranks_of(process.pid)
+        assert len(ranks) == 2
+        os.kill(process.pid if target == "parent" else ranks[-1], signal.SIGTERM)
+        assert process.wait(60) == 143
+        assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+        assert resumable(tmp_path / "level-0.ckpt")
