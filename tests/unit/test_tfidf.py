@@ -12,7 +12,7 @@ from xrt.features.tfidf_params import TfidfParams
 from xrt.progress import SilentProgress
 
 TEXTS = ["red shirt", "blue shirt", "red mug, red lamp", "groß 𝐀𝐁 機械学習"]
-BOTH = TfidfParams(char_ngrams=(2, 3), min_df=1)
+BOTH = TfidfParams(word_ngram_max=2, char_ngrams=(2, 3), min_df=1)
 
 
 def same(a: sp.csr_array, b: sp.csr_array) -> bool:

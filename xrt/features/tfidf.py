@@ -50,7 +50,7 @@ class TfidfFeatures:
 
     >>> tfidf = TfidfFeatures(TfidfParams(min_df=1)).fit(["red shirt", "blue shirt"])
     >>> tfidf.feature_names()
-    ['blue', 'blue shirt', 'red', 'red shirt', 'shirt']
+    ['blue', 'red', 'shirt']
     """
 
     def __init__(self, params: TfidfParams | None = None) -> None:
