@@ -1,27 +1,30 @@
 """`XRLinear` and `XRTransformer`: the pipeline with scikit-learn's manners.
 
-N rows, L labels, F features. `fit` takes a corpus, texts with Y, or a matrix of rows with Y; scores come
-back as `csr_array` (N, L) in [0, 1]. Settings are plain arguments; what is not here stands in the
-parameter dataclasses, which `xrt train` sets in full.
+N rows, L labels, F features. `fit` takes a corpus, texts with Y, or a matrix of rows with Y; scores
+come back as `csr_array` (N, L) in [0, 1]. Settings are plain arguments; what is not here stands in
+the parameter dataclasses, which `xrt train` sets in full.
 """
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
-from xrt.artifact import open_artifact, write_artifact
-from xrt.atomic import write_text
+from xrt.artifact import library_versions, open_artifact, write_artifact
+from xrt.atomic import save_array, write_text
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
-from xrt.errors import ArtifactError, DataError, NotFittedError
+from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
+from xrt.hashing import plain
 from xrt.model import XrtModel, is_texts
+from xrt.model_card import ModelCard, render_model_card
 from xrt.progress import Progress
 from xrt.ranker import RankerParams
+from xrt.reading import load_array
 from xrt.search.beam import SearchParams
 from xrt.sparse import as_csr
 from xrt.tree.clustering import TreeParams
@@ -31,45 +34,97 @@ class _XrtEstimator(BaseEstimator):
     """What both estimators share: predict, save, load."""
 
     model_: XrtModel
+    labels_: LabelTable
+    label_counts_: np.ndarray
+    """Training rows of each label: int64 (L,)."""
+    num_rows_: int
+    """Training rows, N."""
+    n_features_in_: int
+    """Sparse columns of a row, F."""
     _kind = ""
 
     def fit(self, X: Any, Y: Any = None) -> Self:
         """Train on a Corpus; or on texts, or rows (N, F), with labels Y (N, L).
 
-        Raises DataError when rows do not fit together, or there is nothing to learn.
+        Raises DataError when rows do not fit together, or there is nothing to learn; ConfigError
+        for a setting out of range.
         """
+        if self.get_params()["seed"] < 0:
+            raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
         corpus = corpus_of(X, Y)
         corpus.require_trainable()
-        self.model_ = self._train(corpus)
-        self.labels_ = self.model_.labels
-        self.n_features_in_ = self.model_.num_features
+        counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
+        self._keep(self._train(corpus), counts_L, corpus.num_instances)
         return self
+
+    def _keep(self, model: XrtModel, label_counts_L: np.ndarray, num_rows: int) -> None:
+        self.model_ = model
+        self.labels_ = model.labels
+        self.label_counts_ = label_counts_L
+        self.num_rows_ = num_rows
+        self.n_features_in_ = model.num_features
 
     def _train(self, corpus: Corpus) -> XrtModel:
         raise NotImplementedError
 
     def predict(self, X: Any, k: int = 10) -> sp.csr_array:
         """Scores of the `k` best labels of each text or row: csr_array (N, L), in [0, 1]."""
-        return self._fitted().predict(X, k, num_threads=getattr(self, "num_threads", None))
+        model = self._fitted()
+        return model.predict(as_inputs(X), k, num_threads=self.get_params()["num_threads"])
 
     def save(self, folder: str | Path) -> Path:
         """Write the model as a folder that `Predictor.load` and `xrt predict` open."""
         model = self._fitted()
-        settings = {name: str(value) for name, value in self.get_params().items()}
 
         def write(target: Path) -> None:
             model.save(target)
-            write_text(target / "README.md", _card(model, type(self).__name__))
+            save_array(target / "label_counts.npy", self.label_counts_)
+            write_text(target / "README.md", self._card())
 
         tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
-        manifest = {"kind": model.kind, "configuration": settings, "tree": tree.describe()}
+        manifest = {
+            "kind": model.kind,
+            "configuration": {"estimator": self._settings()},
+            "training": {"num_rows": self.num_rows_, "num_labels": len(model.labels)},
+            "tree": tree.describe(),
+            "fusion": {} if model.deep is None else dict(model.deep.fusion),
+        }
         write_artifact(folder, write, manifest)
         return Path(folder)
 
+    def _settings(self) -> dict[str, Any]:
+        """The constructor's arguments that JSON can hold and that tell nothing of this machine."""
+        return {
+            name: plain(value, name)
+            for name, value in self.get_params().items()
+            if name not in ("progress", "run_folder")
+        }
+
+    def _card(self) -> str:
+        model = self.model_
+        tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
+        return render_model_card(
+            ModelCard(
+                name=type(self).__name__,
+                kind=model.kind,
+                data="data given to fit",
+                num_instances=self.num_rows_,
+                num_labels=len(model.labels),
+                num_features=model.num_features,
+                tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
+                metrics={},
+                evaluated_on="nothing yet",
+                versions=library_versions(),
+                date="",
+                encoder=self.get_params().get("encoder") if model.deep is not None else None,
+            )
+        )
+
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Open a saved model of this kind; its settings are the class's defaults.
+        """Open a saved model of this kind, with the settings it was saved with.
 
+        A model that `xrt train` wrote has others; then the settings are the class's defaults.
         Raises ArtifactError when it is damaged, or of the other kind.
         """
         artifact = open_artifact(folder)
@@ -78,10 +133,10 @@ class _XrtEstimator(BaseEstimator):
                 f"{folder}: a {artifact.kind} model, {cls.__name__} opens {cls._kind} ones; "
                 "use Predictor.load, which opens both"
             )
-        estimator = cls()
-        estimator.model_ = XrtModel.load(artifact.folder)
-        estimator.labels_ = estimator.model_.labels
-        estimator.n_features_in_ = estimator.model_.num_features
+        estimator = cls(**_restored(artifact.manifest["configuration"].get("estimator", {}), cls))
+        counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
+        num_rows = int(artifact.manifest["training"]["num_rows"])
+        estimator._keep(XrtModel.load(artifact.folder), counts_L, num_rows)
         return estimator
 
     def _fitted(self) -> XrtModel:
@@ -163,7 +218,7 @@ class XRTransformer(_XrtEstimator):
         num_threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """`run_folder` keeps the stages, so that a fit that was stopped goes on when called again."""
+        """`run_folder` keeps the stages: a fit that was stopped goes on when it is called again."""
         self.encoder = encoder
         self.max_length = max_length
         self.num_epochs = num_epochs
@@ -206,8 +261,12 @@ def corpus_of(X: Any, Y: Any = None) -> Corpus:
     if Y is None:
         raise DataError("Y is missing; pass labels (N, L), or a Corpus")
     labels_NL = as_csr(Y, "Y")
+    if not labels_NL.data.all():
+        labels_NL = labels_NL.copy()  # what the caller gave stays as it is
+        labels_NL.eliminate_zeros()
+    X = as_inputs(X)
     table = LabelTable.from_ids([str(label) for label in range(labels_NL.shape[1])])
-    texts: Sequence[str] | None = None
+    texts: list[str] | None = None
     rows_NF = None
     if is_texts(X):
         texts = list(X)
@@ -216,29 +275,22 @@ def corpus_of(X: Any, Y: Any = None) -> Corpus:
     num_rows = len(texts) if texts is not None else rows_NF.shape[0]  # type: ignore[union-attr]
     if num_rows != labels_NL.shape[0]:
         raise DataError(f"X has {num_rows} rows, Y {labels_NL.shape[0]}; they must be the same")
-    return Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF)  # type: ignore[arg-type]
+    corpus = Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF)
+    corpus.validate()
+    return corpus
 
 
-def _card(model: XrtModel, name: str) -> str:
-    from xrt.artifact import library_versions
-    from xrt.model_card import ModelCard, render_model_card
+def as_inputs(X: Any) -> Any:
+    """Texts or rows that can be gone through twice: what an iterator gives is put in a list."""
+    return X if isinstance(X, str) or hasattr(X, "__len__") or sp.issparse(X) else list(X)
 
-    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
-    return render_model_card(
-        ModelCard(
-            name=name,
-            kind=model.kind,
-            data="data given to fit",
-            num_instances=0,
-            num_labels=len(model.labels),
-            num_features=model.num_features,
-            tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
-            metrics={},
-            evaluated_on="nothing yet",
-            versions=library_versions(),
-            date="",
-        )
-    )
+
+def _restored(settings: dict[str, Any], cls: type[_XrtEstimator]) -> dict[str, Any]:
+    """Constructor's arguments as `_settings` wrote them."""
+    known = {name: settings[name] for name in cls._get_param_names() if name in settings}
+    if isinstance(known.get("features"), dict):
+        known["features"] = TfidfParams(**known["features"])
+    return known
 
 
 __all__ = ["XRLinear", "XRTransformer", "corpus_of"]

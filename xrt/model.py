@@ -81,6 +81,8 @@ class DeepPart:
     shortlist: Shortlist | None = None
     neighbours: SparseNeighbours | None = None
     embedding_neighbours: DenseNeighbours | None = None
+    bf16: bool = True
+    """Whether texts are encoded in bfloat16, as in training, where the processor has it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +120,18 @@ class XrtModel:
         return self.features.transform(list(inputs))
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
-        """Embeddings of length 1: float32 (N, H). Raises DataError without an encoder."""
+        """Embeddings as the encoder gives them: float32 (N, H), not of length 1.
+
+        Raises DataError without an encoder, or for rows of features instead of texts.
+        """
         if self.deep is None:
             raise DataError("this model is linear and has no encoder")
+        if not is_texts(texts):
+            raise DataError("this model reads texts, not rows of features; pass a list of texts")
         encoder = self.deep.encoder
         tokens = TokenStore.of_texts(list(texts), encoder.tokenizer, encoder.max_length)
-        return encode(encoder, tokens, bf16=supports_bf16("cpu"), progress=progress)
+        bf16 = self.deep.bf16 and supports_bf16("cpu")
+        return encode(encoder, tokens, bf16=bf16, progress=progress)
 
     def sources(
         self,
@@ -252,6 +260,7 @@ def _save_deep(deep: DeepPart, folder: Path) -> dict[str, Any]:
         "fusion": dict(deep.fusion),
         "embedding_weight": deep.embedding_weight,
         "has_head": deep.head is not None,
+        "bf16": deep.bf16,
     }
     if deep.shortlist is not None:
         save_array(folder / "shortlist" / "vectors.npy", deep.shortlist.vectors_KH)
@@ -267,6 +276,7 @@ def _load_deep(settings: Mapping[str, Any], folder: Path, mmap: bool) -> DeepPar
     try:
         fusion = {str(name): float(weight) for name, weight in settings["fusion"].items()}
         embedding_weight, has_head = float(settings["embedding_weight"]), settings["has_head"]
+        bf16 = bool(settings.get("bf16", True))
         entry = settings.get("shortlist")
         shortlist = None
         if entry is not None:
@@ -294,6 +304,7 @@ def _load_deep(settings: Mapping[str, Any], folder: Path, mmap: bool) -> DeepPar
         shortlist=shortlist,
         neighbours=_load_memory(SparseNeighbours, folder / "neighbours", mmap),
         embedding_neighbours=_load_memory(DenseNeighbours, folder / "embedding_neighbours", mmap),
+        bf16=bf16,
     )
 
 

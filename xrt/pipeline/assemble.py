@@ -10,11 +10,13 @@ from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.data.splits import validation_split
 from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.params import Precision
 from xrt.errors import ConfigError
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.model import CANDIDATES, DeepPart, LabelHead, XrtModel, unit_rows
 from xrt.pipeline.fit import Matched, Rows, StageRunner, grow_tree, make_rows, match, rank
+from xrt.pipeline.params import PipelineParams
 from xrt.ranker import TreeRanker
 from xrt.reading import read_json_bounded
 from xrt.search.fusion import fit_weights
@@ -39,17 +41,24 @@ def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
     return XrtModel(corpus.labels, rows.features, linear, search=runner.params.search), rows
 
 
+def require_texts(params: PipelineParams, corpus: Corpus) -> None:
+    """Raise ConfigError when an encoder is set and the corpus has rows of features, no texts."""
+    if params.encoder is not None and corpus.texts is None:
+        where = corpus.report.path or "the corpus"
+        raise ConfigError(
+            f"encoder is set, but {where} has rows of features instead of texts; "
+            "say encoder=none, or give a file with texts"
+        )
+
+
 def fit_deep(runner: StageRunner, corpus: Corpus, model: XrtModel, rows: Rows) -> XrtModel:
     """The linear model joined by matcher, hybrid rankers and neighbours, fused on validation rows.
 
     Raises ConfigError when the corpus has rows of features instead of texts.
     """
     params = runner.params
-    if corpus.texts is None:
-        raise ConfigError(
-            "encoder is set, but the corpus has rows of features instead of texts; "
-            "say encoder=none, or give a file with texts"
-        )
+    require_texts(params, corpus)
+    assert corpus.texts is not None
     size = max(1, min(params.validation_rows, corpus.num_instances // 10))
     fit_rows, held_out = validation_split(corpus.Y, size=size, seed=params.seed)
     inputs = {
@@ -114,6 +123,7 @@ def _deep_model(
         shortlist=_shortlist(runner, ranker, unit_NH, Y),
         neighbours=SparseNeighbours(X_NF, Y, params.neighbours),
         embedding_neighbours=DenseNeighbours(unit_NH, Y, params.embedding_neighbours),
+        bf16=params.trainer.precision is not Precision.fp32,
     )
     return replace(model, deep=deep)
 

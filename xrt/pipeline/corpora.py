@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
-from xrt.errors import ConfigError
+from xrt.errors import ConfigError, DataError
 from xrt.pipeline.params import DatasetParams
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,26 @@ def load_corpora(
         **_reading(params),  # type: ignore[arg-type]
     )
     _tell(tst)
+    require_same_inputs(trn, tst)
     return trn, tst
+
+
+def require_same_inputs(trn: Corpus, tst: Corpus) -> None:
+    """Raise DataError when a model of `trn` could not read `tst`: before hours of training."""
+    kinds = ["texts" if corpus.texts is not None else "rows of features" for corpus in (trn, tst)]
+    if kinds[0] != kinds[1]:
+        raise DataError(
+            f"{tst.report.path}: has {kinds[1]}, the training file {kinds[0]}; give both alike"
+        )
+    if trn.texts is not None:
+        return
+    assert trn.X is not None
+    assert tst.X is not None
+    if tst.X.shape[1] != trn.X.shape[1]:
+        raise DataError(
+            f"{tst.report.path}: {tst.X.shape[1]} features, the training file has "
+            f"{trn.X.shape[1]}; give files of the same set"
+        )
 
 
 def _reading(params: DatasetParams) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xrt.artifact import library_versions, write_artifact
+from xrt.artifact import library_versions, refuse_to_overwrite, write_artifact
 from xrt.atomic import save_array, write_text
 from xrt.data.corpus import Corpus
 from xrt.evaluate import KS, evaluate_scores, predict_corpus
@@ -16,7 +16,7 @@ from xrt.hashing import plain
 from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
-from xrt.pipeline.assemble import fit_deep, fit_linear
+from xrt.pipeline.assemble import fit_deep, fit_linear, require_texts
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.page import write_run_report
@@ -55,7 +55,9 @@ def train(
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
+        refuse_to_overwrite(folder / "model")
         trn, tst = load_corpora(params.dataset, folder, params.seed)
+        require_texts(params, trn)
         runner = StageRunner(folder, params, progress)
         linear, rows = fit_linear(runner, trn)
         models = {"linear": linear}
@@ -78,6 +80,7 @@ def fit_model(
     saved.
     """
     corpus.require_trainable()
+    require_texts(params, corpus)
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):

@@ -1,0 +1,351 @@
+"""Text in, model folder out: what a training run promises, on 24 labels and a random encoder."""
+
+import contextlib
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tests.small_corpora import make_rows, model_bytes, small_params, write_rows
+from xrt.data.formats import read_corpus
+from xrt.errors import ArtifactError, ConfigError, DataError
+from xrt.model import XrtModel, unit_rows
+from xrt.pipeline import PipelineParams, TrainOutcome, fit, train
+from xrt.pipeline.assemble import SOURCES
+from xrt.pipeline.run import fit_model
+from xrt.predict import Predictor
+from xrt.ranker import RankerParams
+from xrt.reading import read_json_bounded
+from xrt.search.beam import SearchParams
+from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams
+
+REPORTING = ("README.md", "manifest.json")  # the two files of a model that tell of the test file
+TEXTS = [row["title"] for row in make_rows(40, seed=9)]
+LABELS = 24
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for name, num_rows, seed in (("trn", 140, 0), ("tst", 30, 1), ("other", 50, 2)):
+        write_rows(folder / f"{name}.jsonl", make_rows(num_rows, seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def params(data: Path) -> PipelineParams:
+    return small_params(data / "trn.jsonl", data / "tst.jsonl")
+
+
+@pytest.fixture(scope="module")
+def run_folder(params: PipelineParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; tests that change something work on a copy."""
+    folder = tmp_path_factory.mktemp("run") / "small"
+    train(params, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(params: PipelineParams, run_folder: Path, data: Path) -> XrtModel:
+    """The model of the run as its stages hold it, never saved as a model."""
+    return fit_model(params, read_corpus(data / "trn.jsonl"), run_folder)
+
+
+@pytest.fixture
+def copied(run_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run_folder, tmp_path / "copy"))
+
+
+def stages_that_run(params: PipelineParams, folder: Path, caplog: Any) -> set[str]:
+    """Train, and tell which stages were not taken from what was there."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "xrt.stages"):
+        train(params, folder)
+    told = [record.getMessage() for record in caplog.records if record.name == "xrt.stages"]
+    return {text.split(":")[0] for text in told if ": runs (" in text}
+
+
+def dense(scores_NL: sp.csr_array) -> np.ndarray:
+    return scores_NL.toarray()
+
+
+def test_saved_and_loaded_it_scores_as_before(model: XrtModel, run_folder: Path):
+    predictor = Predictor.load(run_folder / "model")
+    assert predictor.model.kind == "transformer"
+    assert predictor.model.labels == model.labels
+    expected_NL = dense(model.predict(TEXTS, LABELS))
+    assert expected_NL.any(axis=1).all()
+    np.testing.assert_array_equal(dense(predictor.scores(TEXTS, LABELS)), expected_NL)
+
+
+def test_the_linear_part_does_not_know_its_neighbours_in_a_batch(model: XrtModel):
+    linear = replace(model, deep=None)
+    whole_NL = dense(linear.predict(TEXTS, 5))
+    alone_NL = np.vstack([dense(linear.predict([text], 5)) for text in TEXTS])
+    np.testing.assert_array_equal(alone_NL, whole_NL)
+
+
+def test_batches_and_order_move_scores_by_rounding_only(run_folder: Path):
+    predictor = Predictor.load(run_folder / "model")
+    whole_NL = dense(predictor.scores(TEXTS, LABELS))
+    alone_NL = np.vstack([dense(predictor.scores([text], LABELS)) for text in TEXTS])
+    np.testing.assert_allclose(alone_NL, whole_NL, atol=1e-5)
+    order = np.random.default_rng(0).permutation(len(TEXTS))
+    shuffled_NL = dense(predictor.scores([TEXTS[i] for i in order], LABELS))
+    np.testing.assert_allclose(shuffled_NL, whole_NL[order], atol=1e-5)
+
+
+def test_a_stream_is_answered_as_a_batch_is(run_folder: Path):
+    predictor = Predictor.load(run_folder / "model")
+    texts = [*TEXTS, "", "\U0001f600 данные \u202e"]
+    whole = predictor.predict(texts, k=3)
+    streamed = list(predictor.stream(iter(texts), k=3, batch_size=7))
+    assert len(streamed) == len(whole)
+    for one, other in zip(streamed, whole, strict=True):
+        assert [s.score for s in one] == pytest.approx([s.score for s in other], abs=1e-5)
+    assert list(predictor.stream(iter([]))) == []
+
+
+def test_a_second_run_runs_nothing_and_writes_the_same_bytes(
+    params: PipelineParams, copied: Path, caplog: Any
+):
+    before = model_bytes(copied / "model")
+    assert stages_that_run(params, copied, caplog) == set()
+    assert model_bytes(copied / "model") == before
+
+
+def test_a_changed_ranker_leaves_features_trees_and_matcher_alone(
+    params: PipelineParams, copied: Path, caplog: Any
+):
+    before = model_bytes(copied / "model")
+    changed = replace(params, ranker=RankerParams(cost_positive=2.0))
+    rankers = {"linear", "fit-linear", "fit-ranker", "ranker"}
+    assert stages_that_run(changed, copied, caplog) == {*rankers, "fusion"}
+    after = model_bytes(copied / "model")
+    assert after["linear/level.1/entry_values.npy"] != before["linear/level.1/entry_values.npy"]
+    assert after["encoder/model.safetensors"] == before["encoder/model.safetensors"]
+
+
+def test_a_changed_search_only_weighs_the_sources_anew(
+    params: PipelineParams, copied: Path, caplog: Any
+):
+    changed = replace(params, search=SearchParams(beam_size=3))
+    assert stages_that_run(changed, copied, caplog) == {"fusion"}
+    assert Predictor.load(copied / "model").model.search.beam_size == 3
+
+
+def test_neither_the_test_file_nor_an_interruption_changes_a_byte_of_the_model(
+    params: PipelineParams, run_folder: Path, data: Path, tmp_path: Path, monkeypatch: Any
+):
+    """The same training file elsewhere, with another test file, stopped before two stages."""
+    other = replace(params, dataset=replace(params.dataset, tst=str(data / "other.jsonl")))
+    begin = fit.run_stage
+    for stage in ("tree", "ranker"):
+
+        def stop(run: Path, name: str, *rest: Any, stage: str = stage, **named: Any) -> Any:
+            if name == stage:
+                raise KeyboardInterrupt
+            return begin(run, name, *rest, **named)
+
+        monkeypatch.setattr(fit, "run_stage", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(other, tmp_path / "elsewhere")
+        assert not (tmp_path / "elsewhere" / "model").exists()
+    monkeypatch.setattr(fit, "run_stage", begin)
+    train(other, tmp_path / "elsewhere")
+    elsewhere = tmp_path / "elsewhere" / "model"
+    assert model_bytes(elsewhere, *REPORTING) == model_bytes(run_folder / "model", *REPORTING)
+    told = [read_json_bounded(folder / "manifest.json")["metrics"]
+            for folder in (elsewhere, run_folder / "model")]  # fmt: skip
+    assert told[0] != told[1]
+
+
+def test_fusion_is_not_below_the_linear_model_on_its_validation_rows(run_folder: Path):
+    chosen = read_json_bounded(run_folder / "stages" / "fusion" / "fusion.json")
+    alone = chosen["alone"]
+    assert set(alone) == set(SOURCES)
+    value = {name: sum(figures.values()) for name, figures in alone.items()}
+    assert sum(chosen["figures"].values()) >= max(value.values()) >= value["linear"]
+    assert sum(chosen["weights"].values()) == pytest.approx(1.0)
+
+
+def test_report_and_manifest_tell_of_both_models(run_folder: Path):
+    page = (run_folder / "report.html").read_text()
+    assert ">linear<" in page
+    assert ">deep<" in page
+    manifest = read_json_bounded(run_folder / "model" / "manifest.json")
+    assert set(manifest["metrics"]) == {"linear", "deep"}
+    assert manifest["training"] == {"num_rows": 140, "num_labels": LABELS}
+    assert str(run_folder.parent) not in (run_folder / "model" / "manifest.json").read_text()
+
+
+def test_outcome_is_the_models_side_by_side(params: PipelineParams, copied: Path):
+    outcome = train(params, copied)
+    assert isinstance(outcome, TrainOutcome)
+    assert set(outcome.reports) == {"linear", "deep"}
+    assert outcome.reports["linear"].value("P@1") > 0.4
+    lines = outcome.to_text().splitlines()
+    assert lines[0].split() == ["linear", "deep"]
+    assert any(line.startswith("P@1 ") for line in lines)
+
+
+def test_without_an_encoder_it_is_the_linear_model(
+    params: PipelineParams, copied: Path, model: XrtModel, caplog: Any
+):
+    assert stages_that_run(replace(params, encoder=None), copied, caplog) == set()
+    predictor = Predictor.load(copied / "model")
+    assert predictor.model.kind == "linear"
+    assert not (copied / "model" / "encoder").exists()
+    expected_NL = dense(replace(model, deep=None).predict(TEXTS, 5))
+    np.testing.assert_array_equal(dense(predictor.scores(TEXTS, 5)), expected_NL)
+
+
+def test_without_a_test_file_it_tells_no_figures(params: PipelineParams, copied: Path):
+    alone = replace(params, encoder=None, dataset=replace(params.dataset, tst=None))
+    outcome = train(alone, copied)
+    assert outcome.reports == {}
+    assert outcome.to_text().startswith("model:")
+    assert (copied / "report.html").is_file()
+
+
+def test_a_shortlist_of_all_nodes_searches_as_an_endless_beam_does(model: XrtModel):
+    assert model.deep is not None
+    ranker = model.deep.ranker
+    num_nodes = ranker.tree.num_nodes(0)
+    params = ShortlistParams(index=IndexKind.flat, width=num_nodes)
+    sides = np.random.default_rng(0).normal(size=(num_nodes, 32))
+    every = Shortlist(unit_rows(sides), params, level=0)
+    search = SearchParams(beam_size=num_nodes)
+    deep = replace(model.deep, fusion={"ranker": 1.0})
+    root = replace(model, deep=replace(deep, shortlist=None), search=search)
+    short = replace(model, deep=replace(deep, shortlist=every), search=search)
+    assert num_nodes >= 4
+    np.testing.assert_allclose(
+        dense(short.predict(TEXTS, LABELS)), dense(root.predict(TEXTS, LABELS)), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("index", [IndexKind.flat, IndexKind.hnsw])
+def test_a_shortlist_is_saved_with_the_model(
+    params: PipelineParams, copied: Path, caplog: Any, index: IndexKind, data: Path
+):
+    shortlist = ShortlistParams(index=index, width=4, hnsw_neighbors=4)
+    changed = replace(params, shortlist=shortlist)
+    assert stages_that_run(changed, copied, caplog) == {"fusion"}
+    loaded = Predictor.load(copied / "model").model
+    kept = fit_model(changed, read_corpus(data / "trn.jsonl"), copied)
+    for one in (loaded, kept):
+        assert one.deep is not None
+        assert one.deep.shortlist is not None
+        assert one.deep.shortlist.params == shortlist
+    ranked = [
+        replace(one, deep=replace(one.deep, fusion={"ranker": 1.0})).predict(TEXTS, 5)  # type: ignore[type-var]
+        for one in (loaded, kept)
+    ]
+    assert np.diff(ranked[0].indptr).min() == 5
+    np.testing.assert_array_equal(dense(ranked[0]), dense(ranked[1]))
+
+
+def bow(path: Path, num_features: int, seed: int = 0) -> Path:
+    """20 rows of 4 labels: row n has feature and label n mod 4, and one feature by chance."""
+    extra = np.random.default_rng(seed).integers(4, num_features, 20)
+    lines = [f"{n % 4} {n % 4}:1 {extra[n]}:0.5" for n in range(20)]
+    path.write_text("\n".join([f"20 {num_features} 4", *lines]) + "\n")
+    return path
+
+
+def test_rows_of_features_make_a_linear_model(tmp_path: Path):
+    trn, tst = bow(tmp_path / "train.txt", 8), bow(tmp_path / "test.txt", 8, seed=1)
+    params = small_params(trn, tst, encoder=None)
+    outcome = train(params, tmp_path / "run")
+    assert outcome.reports["linear"].value("P@1") == 1.0
+    predictor = Predictor.load(outcome.model_folder)
+    with pytest.raises(DataError, match="rows of 8 features, not on texts"):
+        predictor.predict(["a text"])
+
+
+def test_rows_of_features_with_an_encoder_are_refused_before_any_work(tmp_path: Path):
+    trn = bow(tmp_path / "train.txt", 8)
+    with pytest.raises(ConfigError, match=r"train\.txt has rows of features.*encoder=none"):
+        train(small_params(trn), tmp_path / "run")
+    with pytest.raises(ConfigError, match="encoder=none"):
+        fit_model(small_params(trn), read_corpus(trn), tmp_path / "run")
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_a_test_file_of_another_kind_is_refused_before_any_work(data: Path, tmp_path: Path):
+    trn, wider = bow(tmp_path / "train.txt", 8), bow(tmp_path / "wider.txt", 9)
+    for train_file, test_file, message in (
+        (trn, data / "tst.jsonl", r"tst\.jsonl: has texts, the training file rows of features"),
+        (data / "trn.jsonl", trn, r"train\.txt: has rows of features, the training file texts"),
+        (trn, wider, r"wider\.txt: 9 features, the training file has 8"),
+    ):
+        with pytest.raises(DataError, match=message):
+            train(small_params(train_file, test_file, encoder=None), tmp_path / "run")
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_what_is_no_model_is_not_overwritten(params: PipelineParams, tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ArtifactError, match="is not a saved model"):
+        train(params, tmp_path)
+    assert not (tmp_path / "stages").exists()
+    assert (tmp_path / "model" / "thesis.txt").read_text() == "years of work"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.small_corpora import small_params
+from xrt.pipeline import train
+train(small_params(Path(sys.argv[1]), Path(sys.argv[2])), sys.argv[3])
+"""
+
+
+@contextlib.contextmanager
+def training_process(data: Path, folder: Path) -> Iterator[subprocess.Popen]:
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": str(root), "XRT_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    argv = [sys.executable, "-c", KILLED, data / "trn.jsonl", data / "tst.jsonl", folder]
+    process = subprocess.Popen([str(arg) for arg in argv], env=env, stderr=subprocess.DEVNULL,
+                               start_new_session=True)  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(
+    params: PipelineParams, run_folder: Path, data: Path, tmp_path: Path
+):
+    rng = random.Random(0)
+    folder = tmp_path / "killed"
+    num_kills = 0
+    for sign in ("stages/features", "scratch/*/level-0.npy", "stages/fit-ranker", "model"):
+        with training_process(data, folder) as process:
+            while not list(folder.glob(sign)) and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(rng.random() * 0.3)
+            num_kills += process.poll() is None
+    assert num_kills >= 3
+    train(params, folder)
+    assert model_bytes(folder / "model") == model_bytes(run_folder / "model")
+    assert not list(folder.glob(".tmp-*"))
+    assert not list((folder / "stages").glob(".tmp-*"))
