@@ -1,0 +1,316 @@
+"""XRLinear and XRTransformer: scikit-learn's manners, and one answer however they are fed."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from xrt.artifact import open_artifact
+from xrt.data.corpus import Corpus, LabelTable
+from xrt.data.formats import write_corpus
+from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError, XrtError
+from xrt.estimators import XRLinear, XRTransformer
+from xrt.evaluate import evaluate_model
+from xrt.features.tfidf_params import TfidfParams
+from xrt.predict import Predictor
+from xrt.progress import SilentProgress
+
+FEW = 3  # labels under a node at most, so that ten labels have a tree
+
+Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
+Board = tuple[sp.csr_array, sp.csr_array]
+
+
+def linear(**settings: Any) -> XRLinear:
+    return XRLinear(**{"max_leaf_size": FEW, "num_threads": 1, **settings})
+
+
+def dense(scores_NL: sp.csr_array) -> np.ndarray:
+    return scores_NL.toarray()
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_corpus: Tiny) -> XRLinear:
+    texts, Y_NL, _ = tiny_corpus
+    return linear().fit(texts, Y_NL)
+
+
+@pytest.mark.parametrize("kind", [XRLinear, XRTransformer])
+def test_settings_are_plain_arguments(kind: type[XRLinear]):
+    names = [name for name in inspect.signature(kind).parameters]
+    estimator = kind(beam_size=7)
+    assert sorted(estimator.get_params()) == sorted(names)
+    assert estimator.set_params(beam_size=3, seed=5) is estimator
+    assert (estimator.beam_size, estimator.seed) == (3, 5)
+    assert clone(estimator).get_params() == estimator.get_params()
+    assert repr(estimator) == f"{kind.__name__}(beam_size=3, seed=5)"
+    with pytest.raises(ValueError, match="beam_sise"):
+        estimator.set_params(beam_sise=3)
+    with pytest.raises(TypeError):
+        kind(3)  # type: ignore[misc]
+
+
+def test_fit_changes_no_setting_and_what_it_learns_ends_in_an_underscore(tiny_corpus: Tiny):
+    texts, Y_NL, _ = tiny_corpus
+    estimator = linear()
+    before = dict(vars(estimator))
+    assert estimator.fit(texts, Y_NL) is estimator
+    learned = set(vars(estimator)) - set(before)
+    assert {name: vars(estimator)[name] for name in before} == before
+    assert learned
+    assert all(name.endswith("_") for name in learned)
+    check_is_fitted(estimator)
+    assert not hasattr(clone(estimator), "model_")
+
+
+@pytest.mark.parametrize("kind", [XRLinear, XRTransformer])
+def test_unfitted_it_says_so(kind: type[XRLinear], tmp_path: Path):
+    for ask in (lambda e: e.predict(["a"]), lambda e: e.save(tmp_path / "m")):
+        with pytest.raises(NotFittedError, match=f"this {kind.__name__} is not trained; call fit"):
+            ask(kind())
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_finds_the_labels(fitted: XRLinear, tiny_corpus: Tiny):
+    texts, Y_NL, names = tiny_corpus
+    scores_NL = dense(fitted.predict(texts, k=3))
+    np.testing.assert_array_equal(scores_NL > 0.5, Y_NL.toarray() > 0)
+    assert fitted.num_rows_ == len(texts)
+    assert fitted.label_counts_.tolist() == Y_NL.sum(0).tolist()
+    assert len(fitted.labels_) == len(names)
+
+
+def test_a_corpus_is_learned_as_texts_with_labels_are(fitted: XRLinear, tiny_corpus: Tiny):
+    texts, Y_NL, names = tiny_corpus
+    corpus = Corpus(texts=texts, Y=sp.csr_array(Y_NL), labels=LabelTable.from_ids(names))
+    from_corpus = linear().fit(corpus)
+    np.testing.assert_array_equal(dense(from_corpus.predict(texts)), dense(fitted.predict(texts)))
+    assert from_corpus.labels_.ids == names
+    assert fitted.labels_.ids == tuple(str(label) for label in range(len(names)))
+
+
+def forms_of(Y_NL: sp.csr_array) -> Iterator[Any]:
+    yield Y_NL.toarray()
+    yield Y_NL.toarray().astype(bool)
+    yield sp.csc_matrix(Y_NL)
+    yield sp.coo_array(Y_NL, dtype=np.int64)
+    long = sp.csr_array(Y_NL)
+    long.indices, long.indptr = long.indices.astype(np.int64), long.indptr.astype(np.int64)
+    yield long
+    with_zeros = sp.csr_array(np.ones(Y_NL.shape, np.float32))
+    with_zeros.data = Y_NL.toarray().ravel().copy()  # stored zeros are no labels
+    yield with_zeros
+
+
+def test_y_may_have_any_form(fitted: XRLinear, tiny_corpus: Tiny):
+    texts, Y_NL, _ = tiny_corpus
+    expected_NL = dense(fitted.predict(texts))
+    for Y in forms_of(Y_NL):
+        before = Y.copy()
+        other = linear().fit(texts, Y)
+        np.testing.assert_array_equal(dense(other.predict(texts)), expected_NL)
+        np.testing.assert_array_equal(other.label_counts_, fitted.label_counts_)
+        if sp.issparse(Y):
+            np.testing.assert_array_equal(Y.data, before.data)
+
+
+def test_rows_may_have_any_form(checkerboard: Board):
+    X_NF, Y_NL = checkerboard
+    estimator = linear().fit(X_NF, Y_NL)
+    assert estimator.n_features_in_ == 16
+    expected_NL = dense(estimator.predict(X_NF, 8))
+    assert expected_NL.argmax(1).tolist() == [n % 8 for n in range(64)]
+    for X in forms_of(X_NF):
+        if X.dtype.kind in "bi":
+            continue  # 0.7 is no whole number
+        np.testing.assert_array_equal(dense(estimator.predict(X, 8)), expected_NL)
+        np.testing.assert_array_equal(dense(linear().fit(X, Y_NL).predict(X_NF, 8)), expected_NL)
+    np.testing.assert_array_equal(dense(estimator.predict(X_NF * 7.0, 8)), expected_NL)
+
+
+def test_texts_may_come_from_an_array_or_an_iterator(fitted: XRLinear, tiny_corpus: Tiny):
+    texts, Y_NL, _ = tiny_corpus
+    expected_NL = dense(fitted.predict(texts))
+    for given in (tuple(texts), np.array(texts), np.array(texts, object), iter(texts)):
+        np.testing.assert_array_equal(dense(fitted.predict(given)), expected_NL)
+    other = linear().fit((text for text in texts), Y_NL)
+    np.testing.assert_array_equal(dense(other.predict(texts)), expected_NL)
+
+
+def test_odd_columns_are_learned_around(checkerboard: Board):
+    """Features and labels that nobody has, a label that all have, rows without any feature."""
+    X_NF, Y_NL = (matrix.toarray() for matrix in checkerboard)
+    X_NF = np.hstack([np.zeros((64, 3)), X_NF, np.zeros((64, 2))])
+    X_NF[::16] = 0.0
+    Y_NL = np.hstack([np.ones((64, 1)), Y_NL, np.zeros((64, 4))])
+    scores_NL = dense(linear().fit(X_NF, Y_NL).predict(X_NF, 13))
+    usual = np.flatnonzero(X_NF.any(1))
+    assert (scores_NL[usual, 0] > 0.5).all()
+    assert (scores_NL[usual, 1:9].argmax(1) == usual % 8).all()
+    assert (scores_NL[:, 9:] < 0.5).all()
+    assert np.isfinite(scores_NL).all()
+    without = np.flatnonzero(~X_NF.any(1))
+    assert (scores_NL[without] == scores_NL[without[0]]).all()
+    assert scores_NL[without[0]].argmax() == 0
+
+
+def test_texts_without_a_known_word_get_the_same_answer(fitted: XRLinear):
+    scores_NL = dense(fitted.predict(["", "   ", "\U0001f600", "quux" * 50_000]))
+    assert (scores_NL == scores_NL[0]).all()
+
+
+def test_k_above_the_labels_gives_what_there_is(fitted: XRLinear, tiny_corpus: Tiny):
+    texts, _, names = tiny_corpus
+    whole = fitted.predict(texts[:4], k=10_000)
+    assert whole.shape == (4, len(names))
+    assert np.diff(whole.indptr).max() <= len(names)
+    np.testing.assert_array_equal(dense(whole), dense(fitted.predict(texts[:4], k=len(names))))
+
+
+def test_no_rows_give_no_answers(fitted: XRLinear, tiny_corpus: Tiny):
+    assert fitted.predict([]).shape == (0, len(tiny_corpus[2]))
+
+
+@pytest.mark.parametrize(
+    ("X", "k", "message"),
+    [
+        (["a mug"], 0, r"k = 0: ask for at least 1 label"),
+        (["a mug"], -1, r"k = -1"),
+        ("a mug", 5, r"one string where a list of texts is needed; write \[text\]"),
+        (np.ones((2, 3)), 5, r"rows have 3 sparse and 0 dense features.*trained on"),
+        (np.full((1, 3), np.nan), 5, r"X: value nan at row 0, column 0"),
+        (["a mug", None], 5, r"X: "),
+        (7.0 * np.ones(3), 5, r"X: 1 dimension"),
+    ],
+)
+def test_questions_that_cannot_be_answered(fitted: XRLinear, X: Any, k: int, message: str):
+    with pytest.raises(DataError, match=message):
+        fitted.predict(X, k)
+
+
+@pytest.mark.parametrize(
+    ("X", "Y", "message"),
+    [
+        (["a", "b"], None, "Y is missing"),
+        (["a", "b"], np.eye(3), "X has 2 rows, Y 3"),
+        ("ab", np.eye(2), "one string where a list"),
+        (["a", "b"], np.zeros((2, 3)), "no row has a label"),
+        (["a", "b"], np.ones((2, 1)), r"only one distinct label \('0'\)"),
+        ([], np.zeros((0, 3)), "no rows"),
+        (["a", "b"], -np.eye(2), "label weights must be above 0"),
+        (["a", "b"], np.array([[1, np.nan], [0, 1]]), "Y: value nan at row 0, column 1"),
+        (np.array([[1.0, np.inf], [0, 1]]), np.eye(2), "X: value inf at row 0, column 1"),
+        (["a", "b"], [["x"], ["y"]], "Y: not a numeric matrix"),
+    ],
+)
+def test_what_cannot_be_learned(X: Any, Y: Any, message: str):
+    estimator = linear()
+    with pytest.raises(DataError, match=message):
+        estimator.fit(X, Y)
+    assert not hasattr(estimator, "model_")
+
+
+def test_a_corpus_holds_its_labels(tiny_corpus: Tiny):
+    texts, Y_NL, names = tiny_corpus
+    with pytest.raises(DataError, match="leave Y out"):
+        linear().fit(Corpus(texts=texts, Y=Y_NL, labels=LabelTable.from_ids(names)), Y_NL)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"beam_size": 0}, {"branching": 1}, {"max_leaf_size": 0}, {"cost_positive": 0.0},
+     {"threshold": -1.0}, {"matcher_negatives": -1}, {"seed": -1}],
+)  # fmt: skip
+def test_settings_are_checked_by_fit(wrong: dict[str, Any], tiny_corpus: Tiny):
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"{name} = "):
+        linear(**wrong).fit(tiny_corpus[0], tiny_corpus[1])
+
+
+def test_rows_and_texts_are_not_mixed_up(fitted: XRLinear, checkerboard: Board, tiny_corpus: Tiny):
+    of_rows = linear().fit(*checkerboard)
+    with pytest.raises(DataError, match="trained on rows of 16 features, not on texts"):
+        of_rows.predict(["a mug"])
+    texts = tiny_corpus[0]
+    X_NF = fitted.model_.rows_of(texts)
+    np.testing.assert_array_equal(dense(fitted.predict(X_NF)), dense(fitted.predict(texts)))
+
+
+def test_threads_change_nothing_and_neither_does_a_second_fit(fitted: XRLinear, tiny_corpus: Tiny):
+    texts, Y_NL, _ = tiny_corpus
+    expected_NL = dense(fitted.predict(texts))
+    for num_threads in (1, 3, None):
+        again = linear(num_threads=num_threads).fit(texts, Y_NL)
+        np.testing.assert_array_equal(dense(again.predict(texts)), expected_NL)
+
+
+def test_what_was_saved_is_loaded_with_its_settings(tiny_corpus: Tiny, tmp_path: Path):
+    texts, Y_NL, _ = tiny_corpus
+    features = TfidfParams(char_ngrams=(2, 3), min_df=1)
+    estimator = linear(seed=3, beam_size=2, features=features, progress=SilentProgress())
+    estimator.fit(texts, Y_NL)
+    assert estimator.save(tmp_path / "m") == tmp_path / "m"
+    loaded = XRLinear.load(tmp_path / "m")
+    assert loaded.get_params() == {**estimator.get_params(), "progress": None}
+    expected_NL = dense(estimator.predict(texts))
+    np.testing.assert_array_equal(dense(loaded.predict(texts)), expected_NL)
+    np.testing.assert_array_equal(dense(loaded.fit(texts, Y_NL).predict(texts)), expected_NL)
+    np.testing.assert_array_equal(loaded.label_counts_, estimator.label_counts_)
+    card = (tmp_path / "m" / "README.md").read_text()
+    assert "| Training instances | 32 |" in card
+    assert estimator.save(tmp_path / "m") == XRLinear.load(tmp_path / "m").save(tmp_path / "m")
+    assert open_artifact(tmp_path / "m").manifest["training"]["num_rows"] == 32
+
+
+def test_a_saved_estimator_is_a_model_like_any_other(
+    fitted: XRLinear, tiny_corpus: Tiny, tmp_path: Path
+):
+    texts, Y_NL, _ = tiny_corpus
+    fitted.save(tmp_path / "m")
+    predictor = Predictor.load(tmp_path / "m")
+    np.testing.assert_array_equal(
+        dense(predictor.scores(texts, 5)), dense(fitted.predict(texts, 5))
+    )
+    labels = LabelTable.from_ids(str(label) for label in range(Y_NL.shape[1]))
+    write_corpus(Corpus(texts=texts, Y=Y_NL, labels=labels), tmp_path / "tst.jsonl")
+    assert evaluate_model(tmp_path / "m", tmp_path / "tst.jsonl").value("P@1") == 1.0
+
+
+def test_the_wrong_kind_and_no_model_are_refused(fitted: XRLinear, tmp_path: Path):
+    fitted.save(tmp_path / "m")
+    with pytest.raises(ArtifactError, match="a linear model, XRTransformer opens transformer ones"):
+        XRTransformer.load(tmp_path / "m")
+    with pytest.raises(ArtifactError, match="does not exist"):
+        XRLinear.load(tmp_path / "nowhere")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("a")
+    with pytest.raises(XrtError, match="not a saved model"):
+        fitted.save(tmp_path / "notes")
+
+
+def test_a_transformer_goes_round(tiny_corpus: Tiny, tmp_path: Path):
+    texts, Y_NL, _ = tiny_corpus
+    settings: dict[str, Any] = {"encoder": "tiny-random", "max_length": 8, "num_epochs": 0.5}
+    first = XRTransformer(**settings, num_threads=1).fit(texts, Y_NL)
+    scores_NL = dense(first.predict(texts, 3))
+    assert first.model_.kind == "transformer"
+    assert scores_NL.shape == Y_NL.shape
+    kept = XRTransformer(**settings, num_threads=2, run_folder=str(tmp_path / "run"))
+    np.testing.assert_array_equal(dense(kept.fit(texts, Y_NL).predict(texts, 3)), scores_NL)
+    kept.save(tmp_path / "m")
+    assert str(tmp_path) not in (tmp_path / "m" / "manifest.json").read_text()
+    loaded = XRTransformer.load(tmp_path / "m")
+    assert loaded.get_params() == {**kept.get_params(), "run_folder": None}
+    np.testing.assert_array_equal(dense(loaded.predict(texts, 3)), scores_NL)
+    every = replace(loaded.model_.deep, fusion={"ranker": 1.0})  # type: ignore[type-var]
+    with pytest.raises(DataError, match="reads texts, not rows of features"):
+        replace(loaded.model_, deep=every).predict(loaded.model_.rows_of(texts))
+    with pytest.raises(DataError, match=r"k = 0"):
+        loaded.predict(texts, 0)
