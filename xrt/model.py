@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from xrt.atomic import save_array, write_json
 from xrt.data.labels import LabelTable, read_label_table
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.embed import encode, supports_bf16
+from xrt.encoder.embed import best_device, encode, supports_bf16
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
@@ -130,7 +130,7 @@ class XrtModel:
             raise DataError("this model reads texts, not rows of features; pass a list of texts")
         encoder = self.deep.encoder
         tokens = TokenStore.of_texts(list(texts), encoder.tokenizer, encoder.max_length)
-        bf16 = self.deep.bf16 and supports_bf16("cpu")
+        bf16 = self.deep.bf16 and supports_bf16(next(encoder.parameters()).device)
         return encode(encoder, tokens, bf16=bf16, progress=progress)
 
     def sources(
@@ -296,7 +296,7 @@ def _load_deep(settings: Mapping[str, Any], folder: Path, mmap: bool) -> DeepPar
             load_array(folder / "matcher" / "bias.npy", np.float32, 1, mmap),
         )
     return DeepPart(
-        encoder=TextEncoder.load(folder / "encoder"),
+        encoder=TextEncoder.load(folder / "encoder").to(best_device()),
         ranker=TreeRanker.load(folder / "ranker", mmap),
         head=head,
         fusion=fusion,

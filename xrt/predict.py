@@ -48,9 +48,7 @@ class Predictor:
         artifact = open_artifact(folder, verify=verify)
         return cls(XrtModel.load(artifact.folder), artifact, num_threads)
 
-    def predict(
-        self, texts: Sequence[str] | str, k: int = 5, min_score: float = 0.0
-    ) -> list[Any]:
+    def predict(self, texts: Sequence[str] | str, k: int = 5, min_score: float = 0.0) -> list[Any]:
         """The `k` best labels of each text, best first: a list of Suggestions for each text.
 
         One string gives one list of Suggestions. Labels scoring below `min_score` are left out.

@@ -30,7 +30,7 @@ from xrt.encoder.checkpoints import (
     TellProgress,
     resumable,
 )
-from xrt.encoder.embed import encode, supports_bf16
+from xrt.encoder.embed import best_device, encode, supports_bf16
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import Head, LevelProblem, bootstrap_head, level_candidates
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
@@ -262,10 +262,7 @@ def fit_level(
 
 def _device(params: TrainerParams) -> str:
     """The device for work of one process."""
-    wanted = "cuda" if params.accelerator == "gpu" else params.accelerator
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return best_device(params.accelerator)
 
 
 def _num_devices(params: TrainerParams) -> int:

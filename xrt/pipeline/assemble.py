@@ -10,6 +10,7 @@ from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.data.splits import validation_split
 from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.embed import best_device
 from xrt.encoder.params import Precision
 from xrt.errors import ConfigError
 from xrt.hashing import content_hash
@@ -115,7 +116,9 @@ def _deep_model(
         linear = rank(runner, f"{prefix}linear", X_linear, Y, tree, {**inputs, "tree": tree_key})
         model = replace(model, linear=linear)
     deep = DeepPart(
-        encoder=TextEncoder.load(matched.encoder_folder),
+        encoder=TextEncoder.load(matched.encoder_folder).to(
+            best_device(params.trainer.accelerator)
+        ),
         ranker=ranker,
         head=None if matched.head is None else LabelHead(*matched.head),
         fusion=dict.fromkeys(SOURCES, 1.0),

@@ -168,7 +168,7 @@ def match(
     texts = corpus.texts
 
     def produce(folder: Path, scratch: Path) -> None:
-        from xrt.encoder.embed import encode
+        from xrt.encoder.embed import best_device, encode
         from xrt.encoder.token_store import TokenStore
         from xrt.encoder.training import train_matcher
 
@@ -189,7 +189,11 @@ def match(
             held_out = [texts[row] for row in validation_rows]
             tokens = TokenStore.of_texts(held_out, encoder.tokenizer, encoder.max_length)
             embeddings_NH[validation_rows] = encode(
-                encoder, tokens, bf16=uses_bf16(runner), progress=runner.progress
+                encoder,
+                tokens,
+                bf16=uses_bf16(runner),
+                device=best_device(params.trainer.accelerator),
+                progress=runner.progress,
             )
         encoder.save(folder / "encoder")
         save_array(folder / "embeddings.npy", embeddings_NH)
@@ -212,12 +216,13 @@ def match(
 
 
 def uses_bf16(runner: StageRunner) -> bool:
-    """Whether the encoder computes in bfloat16 on this machine's processor."""
-    from xrt.encoder.embed import supports_bf16
+    """Whether the encoder computes in bfloat16 on this machine's device."""
+    from xrt.encoder.embed import best_device, supports_bf16
     from xrt.encoder.params import Precision
 
     wanted = runner.params.trainer.precision
-    return wanted is not Precision.fp32 and supports_bf16("cpu")
+    device = best_device(runner.params.trainer.accelerator)
+    return wanted is not Precision.fp32 and supports_bf16(device)
 
 
 def read_matched(stage: StageResult) -> Matched:
