@@ -15,12 +15,13 @@ from xrt.encoder.params import Precision
 from xrt.errors import ConfigError
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
-from xrt.model import CANDIDATES, DeepPart, LabelHead, XrtModel, unit_rows
+from xrt.model import CANDIDATES, DeepPart, XrtModel, unit_rows
 from xrt.pipeline.fit import Matched, Rows, StageRunner, grow_tree, make_rows, match, rank
 from xrt.pipeline.params import PipelineParams
 from xrt.ranker import TreeRanker
 from xrt.reading import read_json_bounded
 from xrt.search.fusion import fit_weights
+from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, SparseNeighbours
 from xrt.search.shortlist import IndexKind, Shortlist, centroids
 from xrt.sparse import as_csr
