@@ -1,6 +1,6 @@
 """Documents a second of matcher training: one JSON line a setting.
 
-python scripts/bench_matcher.py trn.jsonl.xz --steps 60 --token-budget 4096 --threads 1
+python scripts/benchmarks/matcher.py trn.jsonl.xz --steps 60 --token-budget 4096 --threads 1
 """
 
 import argparse
