@@ -236,3 +236,14 @@ def test_conf_inside_the_package_comes_first(tmp_path: Path, monkeypatch: pytest
     assert config.conf_folder() == tmp_path / "conf"
     (package / "conf" / "train.yaml").touch()
     assert config.conf_folder() == package / "conf"
+
+
+@needs_pipeline
+@pytest.mark.parametrize(
+    "preset", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+)
+def test_a_preset_without_encoder_is_linear(preset):
+    params = config.build(
+        config.pipeline_params(), config.compose([f"experiment={preset}", "encoder=none"])
+    )
+    assert params.encoder is None
