@@ -359,3 +359,20 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     assert model_bytes(folder / "model") == model_bytes(run_folder / "model")
     assert not list(folder.glob(".tmp-*"))
     assert not list((folder / "stages").glob(".tmp-*"))
+
+
+def test_a_model_does_not_tell_where_it_was_made(tmp_path):
+    from xrt.encoder.params import EncoderParams
+    from xrt.pipeline.params import DatasetParams
+    from xrt.pipeline.run import _encoder_name, _portable
+    from xrt.tree.clustering import TreeParams
+
+    folder = tmp_path / "my-encoder"
+    folder.mkdir()
+    params = PipelineParams(
+        dataset=DatasetParams(trn=str(tmp_path / "trn.jsonl"), labels=str(tmp_path / "labels.tsv")),
+        tree=TreeParams(paths=str(tmp_path / "paths.tsv")),
+        encoder=EncoderParams(name=str(folder)),
+    )
+    assert str(tmp_path) not in str(_portable(params))
+    assert _encoder_name(EncoderParams(name="minilm")) == "minilm"

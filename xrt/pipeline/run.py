@@ -11,6 +11,7 @@ import numpy as np
 from xrt.artifact import library_versions, refuse_to_overwrite, write_artifact
 from xrt.atomic import save_array, write_text
 from xrt.data.corpus import Corpus
+from xrt.encoder.params import EncoderParams
 from xrt.evaluate import KS, evaluate_scores, predict_corpus
 from xrt.hashing import plain
 from xrt.metrics.report import RankingReport, compare_table
@@ -154,7 +155,17 @@ def _portable(params: PipelineParams) -> dict[str, Any]:
             ("filters", dataset.filters),
         )
     }  # fmt: skip
-    return asdict(replace(params, dataset=replace(dataset, **names)))  # type: ignore[arg-type]
+    settings = asdict(replace(params, dataset=replace(dataset, **names)))  # type: ignore[arg-type]
+    for tree in (settings["tree"], settings["matcher_tree"]):
+        tree["paths"] = None if tree["paths"] is None else Path(tree["paths"]).name
+    if params.encoder is not None:
+        settings["encoder"]["name"] = _encoder_name(params.encoder)
+    return settings
+
+
+def _encoder_name(encoder: EncoderParams) -> str:
+    """The encoder's name; of a local folder its last part only."""
+    return Path(encoder.name).name if Path(encoder.name).is_dir() else encoder.name
 
 
 def _card(
@@ -176,5 +187,5 @@ def _card(
         evaluated_on="the test file, on which nothing was chosen",
         versions=library_versions(),
         date="",
-        encoder=None if params.encoder is None else params.encoder.name,
+        encoder=None if params.encoder is None else _encoder_name(params.encoder),
     )
