@@ -73,9 +73,11 @@ def resumable(path: Path) -> bool:
 
 
 class Checkpointer(pl.Callback):
-    """Saves every n steps and, after SIGTERM to any process, at the end of the batch; then stops.
+    """Saves every n steps and, after SIGTERM or Ctrl-C to any process, at the end of the batch;
+    then stops.
 
     The handler only sets a flag: processes agree on it after each batch, so none waits for another.
+    A second Ctrl-C stops at once.
     """
 
     def __init__(self, path: Path, every_steps: int, batches: LevelBatches) -> None:
@@ -83,7 +85,8 @@ class Checkpointer(pl.Callback):
         self.every_steps = every_steps
         self.batches = batches
         self.asked_to_stop = False
-        self._previous: Any = None
+        self.interrupted = False
+        self._previous: dict[int, Any] = {}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -114,7 +117,8 @@ class Checkpointer(pl.Callback):
         That one talks to the other processes from within the signal: they hang or abort.
         """
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._ask_to_stop)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
@@ -128,13 +132,15 @@ class Checkpointer(pl.Callback):
             trainer.should_stop = True
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give SIGTERM back."""
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-            self._previous = None
+        """Give the signals back."""
+        for number in list(self._previous):
+            signal.signal(number, self._previous.pop(number))
 
     def _ask_to_stop(self, signum: int, frame: Any) -> None:
         self.asked_to_stop = True
+        if signum == signal.SIGINT:
+            self.interrupted = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class ForwardTermination:

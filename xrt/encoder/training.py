@@ -6,6 +6,7 @@ Shapes: N rows, L labels, K_t nodes of level t, H hidden width.
 import contextlib
 import itertools
 import logging
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerStatus
 
 from xrt.atomic import sha256_of
 from xrt.encoder.backbone import TextEncoder
@@ -217,8 +219,9 @@ def fit_level(
 ) -> bool:
     """Train a level to its last step, in place; everything Lightning does is in here.
 
-    True when SIGTERM came during the last step. Raises SystemExit(143) when it came before, the
-    checkpoint written, and TrainingError when the loss is not finite or a process died.
+    True when SIGTERM came during the last step. Raises SystemExit(143) when it came before, and
+    KeyboardInterrupt after Ctrl-C, the checkpoint written; TrainingError when the loss is not
+    finite or a process died.
     """
     checkpointer = Checkpointer(checkpoint, matcher.params.checkpoint_every_steps, batches)
     description = f"matcher, level {matcher.level + 1} ({matcher.head.num_nodes} nodes)"
@@ -251,12 +254,19 @@ def fit_level(
             if err.signal_name == "SIGTERM":  # before its first step, when there is nothing to save
                 raise SystemExit(TERMINATED) from err
             raise TrainingError(f"{err}; out of memory? The last checkpoint is kept") from err
+        except SystemExit as err:
+            if trainer.state.status != TrainerStatus.INTERRUPTED:
+                raise
+            # Lightning answers Ctrl-C with exit code 1 and leaves later ones unheard
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from err
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
     if steps_done < matcher.num_steps:
-        logger.warning("stopped by SIGTERM after step %d of %d; run again to go on",
-                       steps_done, matcher.num_steps)  # fmt: skip
-        raise SystemExit(TERMINATED)
+        cause = "Ctrl-C" if checkpointer.interrupted else "SIGTERM"
+        logger.warning("stopped by %s after step %d of %d; run again to go on",
+                       cause, steps_done, matcher.num_steps)  # fmt: skip
+        raise KeyboardInterrupt if checkpointer.interrupted else SystemExit(TERMINATED)
     return listener.asked_to_stop
 
 
