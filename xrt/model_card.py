@@ -17,7 +17,7 @@ _KIND_SENTENCES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """The facts a card tells; everything comes from the caller, the date included.
+    """The facts a card tells; everything comes from the caller, the date (may be empty) included.
 
     `tree_shape` counts the nodes of each level, the labels last. `metrics` holds one column per
     model compared: {"this model": {"P@1": 0.71}, "linear baseline": {"P@1": 0.69}}; `evaluated_on`
@@ -129,7 +129,7 @@ Loading checks every file against `manifest.json` and runs no code from this fol
 
 def _versions(card: ModelCard) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in card.versions.items())
-    return f"{_inline(listed)}; {_inline(card.date)}."
+    return f"{_inline(listed)}; {_inline(card.date)}." if card.date else f"{_inline(listed)}."
 
 
 def _inline(text: str) -> str:

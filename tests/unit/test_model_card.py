@@ -68,3 +68,9 @@ def test_odd_texts_break_neither_table_nor_code_nor_front_matter() -> None:
     assert """echo 'it'\\''s "quoted" ```' |""" in text
     assert r'predict(["it\'s' not in text
     assert r'predict(["it' in text
+
+
+def test_a_card_without_date_ends_with_the_versions():
+    text = render_model_card(replace(CARD, date=""))
+    assert text.rstrip().endswith(".")
+    assert "; ." not in text
