@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import root_beam, step
-from xrt.linear.solver import SolverParams, train_level
+from xrt.linear.solver import LevelProblem, SolverParams, train_levels
 from xrt.linear.weights import LevelWeights
 from xrt.progress import Progress
 from xrt.tree.candidates import matcher_aware, teacher_forced, union_candidates
@@ -78,25 +78,19 @@ def train_ranker(
     Raises DataError when rows or labels do not fit together.
     """
     targets = tree.level_targets(Y)
+    above = [None, *(teacher_forced(targets[t - 1]) for t in range(1, tree.depth))]
+    problems = [LevelProblem.of(X, targets[t], above[t], tree, t) for t in range(tree.depth)]
+    if not params.matcher_negatives or tree.depth == 1:
+        levels = train_levels(X, problems, tree, params, seed, num_threads, progress)
+        return TreeRanker(tree, tuple(levels))
+    levels = train_levels(X, problems[:-1], tree, params, seed, num_threads, progress)
     beam = root_beam(X.num_rows)
-    levels: list[LevelWeights] = []
-    for t in range(tree.depth):
-        candidates = None
-        if t > 0:
-            candidates = teacher_forced(targets[t - 1])
-            if params.matcher_negatives and t == tree.depth - 1:
-                found = matcher_aware(beam, params.matcher_negatives)
-                candidates = union_candidates(candidates, found)
-        levels.append(
-            train_level(X, targets[t], candidates, tree, t, params, seed, num_threads, progress)
-        )
-        if params.matcher_negatives and t < tree.depth - 1:
-            beam = step(
-                levels[t],
-                X,
-                beam,
-                max(10, params.matcher_negatives),
-                PathTransform.l3_hinge,
-                num_threads,
-            )
+    for level in levels:
+        keep = max(10, params.matcher_negatives)
+        beam = step(level, X, beam, keep, PathTransform.l3_hinge, num_threads)
+    found = matcher_aware(beam, params.matcher_negatives)
+    last = LevelProblem.of(
+        X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1
+    )
+    levels += train_levels(X, [last], tree, params, seed, num_threads, progress)
     return TreeRanker(tree, tuple(levels))

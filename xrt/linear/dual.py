@@ -1,16 +1,17 @@
-"""Dual coordinate descent for one binary problem on the rows of a cluster.
+"""Dual coordinate descent for logistic regression of one label on the rows of a cluster.
 
 n rows with f cluster-local sparse columns, H dense columns and one bias column; y is +1 or -1, C_i
-the cost of row i. With w = sum_i alpha_i y_i x_i the solvers minimise over alpha
+the cost of row i. With w = sum_i alpha_i y_i x_i the solver minimises over 0 < alpha_i < C_i
 
-    squared hinge:  |w|^2 / 2 + sum_i alpha_i^2 / (4 C_i) - sum_i alpha_i,       alpha_i >= 0
-    logistic:       |w|^2 / 2 + sum_i alpha_i log alpha_i + (C_i - alpha_i) log(C_i - alpha_i)
+    |w|^2 / 2 + sum_i alpha_i log alpha_i + (C_i - alpha_i) log(C_i - alpha_i)
 
-(Hsieh et al. 2008, algorithm 3, with shrinking; Yu, Huang and Lin 2011, algorithm 5).
+(Yu, Huang and Lin 2011, algorithm 5).
 """
 
 import numpy as np
 from numba import njit
+
+from xrt.linear.shuffle import new_state, shuffle
 
 # What lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning.
 SIMD = {"reassoc", "contract", "arcp", "nsz"}
@@ -49,92 +50,6 @@ def _step(indptr, columns, values, dense_nH, i, bias, scale, w_f, w_H, b):  # ty
 
 
 @njit(nogil=True, cache=True)
-def squared_norms(indptr, values, dense_nH, bias):  # type: ignore[no-untyped-def]
-    """|x_i|^2 of each row, the bias column included: float32 (n,)."""
-    norms = np.empty(len(indptr) - 1, np.float32)
-    for i in range(len(norms)):
-        norms[i] = bias * bias + _dense_dot(dense_nH[i], dense_nH[i])
-        for j in range(indptr[i], indptr[i + 1]):
-            norms[i] += values[j] * values[j]
-    return norms
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _next_random(state):  # type: ignore[no-untyped-def]
-    """xorshift64*: the next state; its upper bits are the draw."""
-    state ^= state >> np.uint64(12)
-    state ^= state << np.uint64(25)
-    state ^= state >> np.uint64(27)
-    return state
-
-
-@njit(nogil=True, cache=True)
-def solve_squared_hinge(  # type: ignore[no-untyped-def]
-    indptr,
-    columns,
-    values,
-    dense_nH,
-    norms,
-    bias,
-    y,
-    cost,
-    epsilon,
-    max_iterations,
-    seed,
-    w_f,
-    w_H,
-    b,
-):
-    """Fill w_f, w_H and b (zeros when called) with the solution; returns the number of sweeps.
-
-    Stops when the projected gradients of a sweep over all rows lie within `epsilon` of each other.
-    """
-    n = len(norms)
-    alpha = np.zeros(n, np.float32)
-    active = np.arange(n)
-    num_active = n
-    largest_before = np.inf
-    state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
-    for sweep in range(max_iterations):
-        largest, smallest = -np.inf, np.inf
-        for s in range(num_active):
-            state = _next_random(state)
-            other = s + np.int64((state >> np.uint64(33)) % np.uint64(num_active - s))
-            active[s], active[other] = active[other], active[s]
-        s = 0
-        while s < num_active:
-            i = active[s]
-            diagonal = np.float32(0.5) / cost[i]
-            gradient = (
-                y[i] * _margin(indptr, columns, values, dense_nH, i, bias, w_f, w_H, b)
-                - np.float32(1)
-                + alpha[i] * diagonal
-            )
-            projected = gradient
-            if alpha[i] == 0:
-                if gradient > largest_before:
-                    num_active -= 1
-                    active[s], active[num_active] = active[num_active], active[s]
-                    continue
-                projected = min(gradient, np.float32(0))
-            largest, smallest = max(largest, projected), min(smallest, projected)
-            if abs(projected) > 1e-12:
-                before = alpha[i]
-                alpha[i] = max(before - gradient / (norms[i] + diagonal), np.float32(0))
-                scale = (alpha[i] - before) * y[i]
-                _step(indptr, columns, values, dense_nH, i, bias, scale, w_f, w_H, b)
-            s += 1
-        if largest - smallest <= epsilon:
-            if num_active == n:
-                return sweep + 1
-            num_active = n  # look at the shrunk rows once more
-            largest_before = np.inf
-            continue
-        largest_before = largest if largest > 0 else np.inf
-    return max_iterations
-
-
-@njit(nogil=True, cache=True)
 def solve_logistic(  # type: ignore[no-untyped-def]
     indptr,
     columns,
@@ -160,13 +75,10 @@ def solve_logistic(  # type: ignore[no-untyped-def]
     for i in range(n):
         alpha[i] = min(0.001 * cost[i], 1e-8)
         _step(indptr, columns, values, dense_nH, i, bias, np.float32(alpha[i] * y[i]), w_f, w_H, b)
-    order = np.arange(n)
-    state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
+    order = np.arange(n).astype(np.int32)
+    state = new_state(seed)
     for sweep in range(max_iterations):
-        for s in range(n):
-            state = _next_random(state)
-            other = s + np.int64((state >> np.uint64(33)) % np.uint64(n - s))
-            order[s], order[other] = order[other], order[s]
+        state = shuffle(order, state)
         largest = 0.0
         for i in order:
             slope = y[i] * _margin(indptr, columns, values, dense_nH, i, bias, w_f, w_H, b)

@@ -1,22 +1,24 @@
-"""Trains one level of the tree: a binary problem for each node, on the rows that are its
-candidates.
+"""Trains levels of the tree: a binary problem for each node, on the rows that are its candidates.
 
-N rows, F sparse and H dense columns, K_t nodes at the level, K_{t-1} clusters above. The rows of a
-cluster are gathered once into a space with only the columns they use, so cost does not depend on F;
-blocks of nodes are solved there, the dearest first.
+N rows, F sparse and H dense columns, K_t nodes at level t, K_{t-1} clusters above. The rows of a
+cluster are gathered once into a space with only the columns they use, so cost does not depend on F.
+Levels whose candidates are known beforehand are trained together: one queue of blocks, the dearest
+first, feeds all threads.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.dual import solve_logistic, solve_squared_hinge, squared_norms
+from xrt.linear.cluster import solve_logistic_nodes, solve_squared_hinge
+from xrt.linear.gather import gather, squared_norms
+from xrt.linear.lanes import WIDTH
 from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.progress import Progress
 from xrt.threads import run_blocks
@@ -59,6 +61,107 @@ class SolverParams:
             raise ConfigError(f"ranker.epsilon = {self.epsilon}: at least 0.0001 is needed")
 
 
+@dataclass(frozen=True, eq=False)
+class LevelProblem:
+    """What level t is trained on.
+
+    `positives` csc (N, K_t): a nonzero says that the row belongs below the node. `candidates` csc
+    (N, K_{t-1}): a nonzero makes the row a candidate in the cluster; None where every row is one.
+    """
+
+    t: int
+    positives: sp.csc_array
+    candidates: sp.csc_array | None
+
+    @classmethod
+    def of(
+        cls, X: HybridMatrix, Y_level: sp.csr_array, M: sp.csr_array | None, tree: LabelTree, t: int
+    ) -> "LevelProblem":
+        """Check that targets and candidates fit rows and tree; DataError says what does not."""
+        wanted, above = (X.num_rows, tree.num_nodes(t)), (X.num_rows, tree.num_nodes(t - 1))
+        if Y_level.shape != wanted:
+            raise DataError(
+                f"targets of level {t} have shape {Y_level.shape}, rows and nodes are {wanted}"
+            )
+        if M is not None and M.shape != above:
+            raise DataError(
+                f"candidates of level {t} have shape {M.shape}, rows and clusters are {above}"
+            )
+        return cls(t, sp.csc_array(Y_level), None if M is None else sp.csc_array(M))
+
+    def rows_of(self, cluster: int, siblings: np.ndarray) -> np.ndarray:
+        """Rows on which the nodes of a cluster are trained, ascending: candidates and true rows."""
+        candidates, positives = self.candidates, self.positives
+        assert candidates is not None
+        rows = [candidates.indices[candidates.indptr[cluster] : candidates.indptr[cluster + 1]]]
+        rows += [
+            positives.indices[positives.indptr[node] : positives.indptr[node + 1]]
+            for node in siblings
+        ]
+        return np.unique(np.concatenate(rows)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Children first .. last - 1, in chunk order, of a cluster; solved together."""
+
+    problem: LevelProblem
+    cluster: int
+    first: int
+    last: int
+
+
+def train_levels(
+    X: HybridMatrix,
+    problems: Sequence[LevelProblem],
+    tree: LabelTree,
+    params: SolverParams,
+    seed: int,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[LevelWeights]:
+    """Weights of all nodes of the problems' levels.
+
+    A row with a true node in a cluster is a candidate there whether its candidates say so or not.
+    """
+    tables = {problem.t: tree.children(problem.t) for problem in problems}
+    blocks = _plan_blocks(problems, tables, X.num_rows)
+    rows_of_X = _Rows(X, params)
+    scratch = threading.local()
+    solved: dict[int, list[SolvedBlock]] = {problem.t: [] for problem in problems}
+
+    def solve(index: int) -> None:
+        block = blocks[index]
+        t = block.problem.t
+        child_ptr, children = tables[t]
+        siblings = children[child_ptr[block.cluster] : child_ptr[block.cluster + 1]]
+        nodes, positives = children[block.first : block.last], block.problem.positives
+        local = rows_of_X.local(block.problem, block.cluster, siblings, scratch)
+        kernel = solve_logistic_nodes if params.loss is Loss.logistic else solve_squared_hinge
+        found = kernel(
+            *local, nodes, positives.indptr, positives.indices,
+            np.float32(params.cost_positive), np.float32(params.cost_negative),
+            np.float32(params.epsilon), params.max_iterations, np.float32(params.threshold),
+            np.uint64(seed * 31 + t + 1), rows_of_X.stop,
+        )  # fmt: skip
+        solved[t].append(SolvedBlock(block.cluster, block.first, *found))
+
+    if progress is not None:
+        names = ", ".join(str(problem.t + 1) for problem in problems)
+        progress.start(
+            f"rankers, level {names} of {tree.depth}", sum(len(b[1]) for b in tables.values())
+        )
+    run_blocks(
+        solve, len(blocks), num_threads, progress, lambda i: blocks[i].last - blocks[i].first
+    )
+    if progress is not None:
+        progress.finish()
+    return [
+        LevelWeights.from_blocks(solved[problem.t], tree, problem.t, X.num_features)
+        for problem in problems
+    ]
+
+
 def train_level(
     X: HybridMatrix,
     Y_level: sp.csr_array,
@@ -73,182 +176,80 @@ def train_level(
     """Weights of all nodes of level t.
 
     Y_level (N, K_t): a nonzero says that the row belongs below the node. M (N, K_{t-1}): a nonzero
-    makes the row a candidate in the cluster; None at level 0, where every row is a candidate. A
-    row with a true node in a cluster is a candidate there whether M says so or not.
+    makes the row a candidate in the cluster; None at level 0, where every row is a candidate.
     Raises DataError when the shapes do not fit together.
     """
-    _check_shapes(X, Y_level, M, tree, t)
-    positives = sp.csc_array(Y_level)
-    candidates = None if M is None else sp.csc_array(M)
-    child_ptr, children = tree.children(t)
-    blocks = _plan_blocks(positives, candidates, child_ptr, children, X.num_rows)
-    scratch = threading.local()
+    problem = LevelProblem.of(X, Y_level, M, tree, t)
+    return train_levels(X, [problem], tree, params, seed, num_threads, progress)[0]
 
-    def solve(index: int) -> SolvedBlock:
-        cluster, first, last = blocks[index]
+
+class _Rows:
+    """Feature rows as the kernels want them: all, or those of a cluster."""
+
+    def __init__(self, X: HybridMatrix, params: SolverParams) -> None:
+        self.X, self.bias, self.stop = X, np.float32(params.bias), np.zeros(1, np.uint8)
+        self.indptr = X.sparse.indptr.astype(np.int64)
+        self.indices = X.sparse.indices.astype(np.int32, copy=False)  # F is below 2^31
+        self._all: tuple[np.ndarray, ...] | None = None
+        self._lock = threading.Lock()
+
+    def local(
+        self,
+        problem: LevelProblem,
+        cluster: int,
+        siblings: np.ndarray,
+        scratch: threading.local,
+    ) -> tuple[np.ndarray, ...]:
+        """The first arguments of a kernel, up to and with the numbers of rows and columns."""
+        if problem.candidates is None:
+            return self._every_row()
         if not hasattr(scratch, "column_map"):
-            scratch.column_map = np.full(X.num_features, -1, np.int32)
-        nodes = children[first:last]
-        siblings = children[child_ptr[cluster] : child_ptr[cluster + 1]]
-        rows = _cluster_rows(positives, candidates, siblings, cluster, X.num_rows)
-        return SolvedBlock(cluster, first, *_solve_block(
-            X.sparse.indptr, X.sparse.indices, X.sparse.data, X.dense, rows, nodes,
-            positives.indptr, positives.indices, params.loss is Loss.logistic,
-            np.float32(params.cost_positive), np.float32(params.cost_negative), params.epsilon,
-            params.max_iterations, np.float32(params.threshold), np.float32(params.bias),
-            np.uint64(seed * 31 + t + 1), scratch.column_map,
-        ))  # fmt: skip
-
-    if progress is not None:
-        progress.start(f"rankers, level {t + 1} of {tree.depth}", len(children))
-    solved = run_blocks(
-        solve, len(blocks), num_threads, progress, lambda i: blocks[i][2] - blocks[i][1]
-    )
-    if progress is not None:
-        progress.finish()
-    return LevelWeights.from_blocks(solved, tree, t, X.num_features)
-
-
-def _check_shapes(
-    X: HybridMatrix, Y_level: sp.csr_array, M: sp.csr_array | None, tree: LabelTree, t: int
-) -> None:
-    wanted = (X.num_rows, tree.num_nodes(t))
-    if Y_level.shape != wanted:
-        raise DataError(
-            f"targets of level {t} have shape {Y_level.shape}, rows and nodes are {wanted}"
+            scratch.column_map = np.full(self.X.num_features, -1, np.int32)
+        rows = problem.rows_of(cluster, siblings)
+        indptr, columns, values, used = gather(
+            self.indptr, self.indices, self.X.sparse.data, rows, scratch.column_map
         )
-    if M is not None and M.shape != (X.num_rows, tree.num_nodes(t - 1)):
-        above = (X.num_rows, tree.num_nodes(t - 1))
-        raise DataError(
-            f"candidates of level {t} have shape {M.shape}, rows and clusters are {above}"
-        )
+        dense_nH = self.X.dense[rows]
+        norms = squared_norms(indptr, values, dense_nH, self.bias)
+        return indptr, columns, values, dense_nH, norms, self.bias, rows, used
+
+    def _every_row(self) -> tuple[np.ndarray, ...]:
+        with self._lock:
+            if self._all is None:
+                values, dense_NH = self.X.sparse.data, self.X.dense
+                norms = squared_norms(self.indptr, values, dense_NH, self.bias)
+                rows = np.arange(self.X.num_rows, dtype=np.int32)
+                columns = np.arange(self.X.num_features, dtype=np.int32)
+                self._all = (
+                    self.indptr, self.indices, values, dense_NH, norms, self.bias, rows, columns,
+                )  # fmt: skip
+            return self._all
 
 
 def _plan_blocks(
-    positives: sp.csc_array,
-    candidates: sp.csc_array | None,
-    child_ptr: np.ndarray,
-    children: np.ndarray,
+    problems: Sequence[LevelProblem],
+    tables: dict[int, tuple[np.ndarray, np.ndarray]],
     num_rows: int,
-) -> list[tuple[int, int, int]]:
-    """Blocks (cluster, first, last) of children to solve together, the dearest first.
+) -> list[_Block]:
+    """All clusters of all levels, the dearest first.
 
-    A cluster with many rows is cut into several blocks, so that threads finish together; the cut
-    depends on the data only, never on the number of threads.
+    A cluster that is more than a small part of the whole is cut, between groups of nodes solved
+    together, so that threads finish together; cuts depend on the data, not on the number of threads.
     """
-    largest_block = 200_000  # rows x nodes: gathering rows anew is small beside solving these
-    costs, blocks = [], []
-    for cluster in range(len(child_ptr) - 1):
-        first, last = int(child_ptr[cluster]), int(child_ptr[cluster + 1])
-        if candidates is None:
-            rows = num_rows
-        else:
-            rows = int(candidates.indptr[cluster + 1] - candidates.indptr[cluster])
-        size = max(2, largest_block // max(1, rows))
-        for start in range(first, last, size):
-            end = min(start + size, last)
-            blocks.append((cluster, start, end))
-            costs.append((rows + 1) * (end - start))
-    return [blocks[i] for i in np.argsort(-np.array(costs), kind="stable")]
-
-
-def _cluster_rows(
-    positives: sp.csc_array,
-    candidates: sp.csc_array | None,
-    siblings: np.ndarray,
-    cluster: int,
-    num_rows: int,
-) -> np.ndarray:
-    """Rows on which the nodes of a cluster are trained, ascending: candidates and all true rows."""
-    if candidates is None:
-        return np.arange(num_rows, dtype=np.int32)
-    rows = [candidates.indices[candidates.indptr[cluster] : candidates.indptr[cluster + 1]]]
-    rows += [
-        positives.indices[positives.indptr[node] : positives.indptr[node + 1]] for node in siblings
+    sizes = [
+        np.full(1, num_rows) if problem.candidates is None else np.diff(problem.candidates.indptr)
+        for problem in problems
     ]
-    return np.unique(np.concatenate(rows)).astype(np.int32)
-
-
-@njit(nogil=True, cache=True)
-def _gather(indptr, indices, data, rows, column_map):  # type: ignore[no-untyped-def]
-    """The rows in a space of their own: row pointers, local columns, values, and the columns,
-    ascending.
-
-    `column_map` is scratch of size F, all -1 when called and when left.
-    """
-    n = len(rows)
-    local_ptr = np.zeros(n + 1, np.int64)
-    for r in range(n):
-        local_ptr[r + 1] = local_ptr[r] + indptr[rows[r] + 1] - indptr[rows[r]]
-    used = np.empty(min(local_ptr[n], len(column_map)), np.int32)
-    num_used = 0
-    for r in range(n):
-        for j in range(indptr[rows[r]], indptr[rows[r] + 1]):
-            if column_map[indices[j]] < 0:
-                column_map[indices[j]] = 0
-                used[num_used] = indices[j]
-                num_used += 1
-    used = np.sort(used[:num_used])
-    for c in range(num_used):
-        column_map[used[c]] = c
-    columns, values = np.empty(local_ptr[n], np.int32), np.empty(local_ptr[n], np.float32)
-    for r in range(n):
-        start = indptr[rows[r]]
-        for j in range(local_ptr[r + 1] - local_ptr[r]):
-            columns[local_ptr[r] + j] = column_map[indices[start + j]]
-            values[local_ptr[r] + j] = data[start + j]
-    for c in range(num_used):
-        column_map[used[c]] = -1
-    return local_ptr, columns, values, used
-
-
-@njit(nogil=True, cache=True)
-def _solve_block(  # type: ignore[no-untyped-def]
-    indptr, indices, data, dense_NH, rows, nodes, positive_ptr, positive_rows, logistic,
-    cost_positive, cost_negative, epsilon, max_iterations, threshold, bias, seed, column_map,
-):  # fmt: skip
-    """Solve the nodes one after the other on the gathered rows.
-
-    Returns per-node pointers into (columns, values) of the kept sparse weights, then the dense
-    weights (nodes, H) and the biases (nodes,). A node without positive rows gets margin -1
-    everywhere.
-    """
-    local_ptr, columns, values, used = _gather(indptr, indices, data, rows, column_map)
-    dense_nH = dense_NH[rows]
-    norms = squared_norms(local_ptr, values, dense_nH, bias)
-    n, f, H, num_nodes = len(rows), len(used), dense_NH.shape[1], len(nodes)
-    kept_ptr = np.zeros(num_nodes + 1, np.int64)
-    capacity = 1024
-    kept_columns, kept_values = np.empty(capacity, np.int32), np.empty(capacity, np.float32)
-    dense_weights, biases = np.zeros((num_nodes, H), np.float32), np.zeros(num_nodes, np.float32)
-    y, cost = np.empty(n, np.float32), np.empty(n, np.float32)
-    w_f, b = np.empty(f, np.float32), np.zeros(1, np.float32)
-    for k in range(num_nodes):
-        node = nodes[k]
-        kept_ptr[k + 1] = kept_ptr[k]
-        true_rows = positive_rows[positive_ptr[node] : positive_ptr[node + 1]]
-        if len(true_rows) == 0:
-            biases[k] = -1.0
-            continue
-        y[:], cost[:] = -1.0, cost_negative
-        for i in np.searchsorted(rows, true_rows):
-            y[i], cost[i] = 1.0, cost_positive
-        w_f[:], b[:] = 0.0, 0.0
-        node_seed = seed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(node)
-        if logistic:
-            solve_logistic(local_ptr, columns, values, dense_nH, norms, bias, y, cost, epsilon,
-                           max_iterations, node_seed, w_f, dense_weights[k], b)  # fmt: skip
-        else:
-            solve_squared_hinge(local_ptr, columns, values, dense_nH, norms, bias, y, cost, epsilon,
-                                max_iterations, node_seed, w_f, dense_weights[k], b)  # fmt: skip
-        biases[k] = b[0] * bias
-        for c in range(f):
-            if abs(w_f[c]) > threshold:
-                if kept_ptr[k + 1] == capacity:
-                    capacity *= 2
-                    kept_columns = np.concatenate((kept_columns, np.empty_like(kept_columns)))
-                    kept_values = np.concatenate((kept_values, np.empty_like(kept_values)))
-                kept_columns[kept_ptr[k + 1]], kept_values[kept_ptr[k + 1]] = used[c], w_f[c]
-                kept_ptr[k + 1] += 1
-    total = kept_ptr[num_nodes]
-    return kept_ptr, kept_columns[:total].copy(), kept_values[:total].copy(), dense_weights, biases
+    groups = [-(-np.diff(tables[problem.t][0]) // WIDTH) for problem in problems]
+    total = sum(int(((rows + 1) * count).sum()) for rows, count in zip(sizes, groups, strict=True))
+    largest = total / 200
+    costs, blocks = [], []
+    for problem, rows_K in zip(problems, sizes, strict=True):
+        child_ptr = tables[problem.t][0]
+        for cluster, rows in enumerate(rows_K):
+            size = WIDTH * max(1, int(largest / (rows + 1)))
+            for first in range(int(child_ptr[cluster]), int(child_ptr[cluster + 1]), size):
+                last = min(first + size, int(child_ptr[cluster + 1]))
+                blocks.append(_Block(problem, cluster, first, last))
+                costs.append((rows + 1) * -(-(last - first) // WIDTH))
+    return [blocks[i] for i in np.argsort(-np.array(costs), kind="stable")]
