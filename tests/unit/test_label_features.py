@@ -88,6 +88,25 @@ def test_blocks_and_threads_change_nothing(monkeypatch, num_threads, limit):
     assert progress.completed == 50
 
 
+def test_wide_rows_use_every_word_of_the_scratch():
+    """Columns far apart, next to each other, and at both ends of a 64-bit word."""
+    rng = np.random.default_rng(7)
+    F = 64 * 64 * 3 + 5
+    columns = np.unique(np.concatenate([[0, 63, 64, 4095, 4096, F - 1], rng.integers(0, F, 500)]))
+    X = np.zeros((40, F), np.float32)
+    X[:, columns] = rng.normal(size=(40, len(columns))) * (rng.random((40, len(columns))) < 0.3)
+    _, Y = problem(7, N=40)
+    for limit in (None, 20):
+        Z = pifa(X, Y, max_features_per_label=limit)
+        assert Z.has_canonical_format
+        np.testing.assert_allclose(Z.toarray(), slow_pifa(X, Y, limit), atol=1e-5)
+
+
+def test_weights_that_cancel_leave_nothing_for_the_next_label():
+    Z = pifa([[1, 2], [-1, -2], [3, 0]], [[1, 0], [1, 0], [0, 1]])
+    assert Z.toarray().tolist() == [[0, 0], [1, 0]]
+
+
 def test_values_of_y_do_not_matter():
     X, Y = problem(5)
     assert np.array_equal(pifa(X, Y).toarray(), pifa(X, Y * 7).toarray())
