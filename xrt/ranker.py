@@ -89,8 +89,6 @@ def train_ranker(
         keep = max(10, params.matcher_negatives)
         beam = step(level, X, beam, keep, PathTransform.l3_hinge, num_threads)
     found = matcher_aware(beam, params.matcher_negatives)
-    last = LevelProblem.of(
-        X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1
-    )
+    last = LevelProblem.of(X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1)
     levels += train_levels(X, [last], tree, params, seed, num_threads, progress)
     return TreeRanker(tree, tuple(levels))

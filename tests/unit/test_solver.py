@@ -76,6 +76,34 @@ def test_the_same_for_any_number_of_threads():
         np.testing.assert_array_equal(getattr(levels[0], name), getattr(levels[1], name))
 
 
+@pytest.mark.parametrize("loss", list(Loss))
+def test_many_labels_in_clusters_equal_sklearn(loss):
+    """More labels than are solved at once, clusters of different sizes, sizes not in order."""
+    X, Y = problem(seed=6, rows=90, labels=45)
+    parents = np.random.default_rng(1).choice(3, 45, p=[0.1, 0.2, 0.7]).astype(np.int32)
+    tree = LabelTree.from_clusters(parents, [np.zeros(3, np.int32)])
+    level = train_level(
+        X, Y, as_csr(np.ones((90, 3))), tree, 1, SolverParams(loss=loss, **EXACT), 0
+    )
+    rows = np.hstack([X.sparse.toarray(), X.dense])
+    for label in range(0, 45, 4):
+        y = np.where(Y.toarray()[:, label] > 0, 1, -1)
+        weights, bias = one_vs_rest(rows, y, 1.0, 1.0, loss.value)
+        np.testing.assert_allclose(dense_weights(level)[:, label], weights, atol=2e-3)
+        np.testing.assert_allclose(level.node_bias[label], bias, atol=2e-3)
+
+
+def test_index_arrays_of_64_bits_are_taken():
+    X, Y = problem()
+    wide = sp.csr_array(X.sparse)
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    levels = [
+        train_level(HybridMatrix(rows, X.dense), Y, None, LabelTree.flat(6), 0, SolverParams(), 0)
+        for rows in (X.sparse, wide)
+    ]
+    np.testing.assert_array_equal(dense_weights(levels[0]), dense_weights(levels[1]))
+
+
 def test_small_weights_are_dropped():
     X, Y = problem()
     tree = LabelTree.flat(6)

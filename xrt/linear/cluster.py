@@ -48,9 +48,11 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
         for lane in range(num_lanes):
             node = nodes[by_size[first + lane]]
             _mark(rows, positive_rows[positive_ptr[node] : positive_ptr[node + 1]], lane, members)
-        solve_lanes(indptr, columns, values, dense_nH, norms, bias, members, num_lanes,
-                    cost_positive, cost_negative, epsilon, max_iterations,
-                    seed + np.uint64(nodes[by_size[first]]), stop, w_fl, w_Hl, b_1l, alpha_nl)  # fmt: skip
+        solve_lanes(
+            indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
+            cost_negative, epsilon, max_iterations, seed + np.uint64(nodes[by_size[first]]), stop,
+            w_fl, w_Hl, b_1l, alpha_nl,
+        )  # fmt: skip
         for lane in range(num_lanes):
             k = by_size[first + lane]
             biases[k] = b_1l[0, lane] * bias
@@ -150,8 +152,10 @@ def solve_logistic_nodes(  # type: ignore[no-untyped-def]
             y[i] = np.float32(1) if members[i] else np.float32(-1)
             cost[i] = cost_positive if members[i] else cost_negative
         w_f[:], b[:] = 0.0, 0.0
-        solve_logistic(indptr, columns, values, dense_nH, norms, bias, y, cost, epsilon,
-                       max_iterations, seed + np.uint64(node), w_f, dense_weights[k], b)  # fmt: skip
+        solve_logistic(
+            indptr, columns, values, dense_nH, norms, bias, y, cost, epsilon, max_iterations,
+            seed + np.uint64(node), w_f, dense_weights[k], b,
+        )  # fmt: skip
         biases[k] = b[0] * bias
         above = np.flatnonzero(np.abs(w_f) > threshold)
         kept_ptr[k + 1] += len(above)

@@ -158,3 +158,20 @@ def any_less(typing: Any, a: Any, b: Any) -> Generated:
         return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(WIDTH), 0))
 
     return types.boolean(a, b), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing: Any, array: Any, position: Any) -> Generated:
+    """Ask for the memory of element `position` of the array's data, which need not exist."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        place = context.cast(builder, args[1], sig.args[1], types.intp)
+        byte, number = ir.IntType(8), ir.IntType(32)
+        address = builder.bitcast(builder.gep(data, [place]), byte.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte.as_pointer()], kind)
+        builder.call(function, [address, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, position), generate

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -137,7 +138,7 @@ def train_levels(
         siblings = children[child_ptr[block.cluster] : child_ptr[block.cluster + 1]]
         nodes, positives = children[block.first : block.last], block.problem.positives
         local = rows_of_X.local(block.problem, block.cluster, siblings, scratch)
-        kernel = solve_logistic_nodes if params.loss is Loss.logistic else solve_squared_hinge
+        kernel: Any = solve_logistic_nodes if params.loss is Loss.logistic else solve_squared_hinge
         found = kernel(
             *local, nodes, positives.indptr, positives.indices,
             np.float32(params.cost_positive), np.float32(params.cost_negative),
@@ -187,10 +188,13 @@ class _Rows:
     """Feature rows as the kernels want them: all, or those of a cluster."""
 
     def __init__(self, X: HybridMatrix, params: SolverParams) -> None:
+        if not X.sparse.data.all():
+            X = HybridMatrix(X.sparse.copy(), X.dense)
+            X.sparse.eliminate_zeros()
         self.X, self.bias, self.stop = X, np.float32(params.bias), np.zeros(1, np.uint8)
         self.indptr = X.sparse.indptr.astype(np.int64)
         self.indices = X.sparse.indices.astype(np.int32, copy=False)  # F is below 2^31
-        self._all: tuple[np.ndarray, ...] | None = None
+        self._all: tuple[Any, ...] | None = None
         self._lock = threading.Lock()
 
     def local(
@@ -199,7 +203,7 @@ class _Rows:
         cluster: int,
         siblings: np.ndarray,
         scratch: threading.local,
-    ) -> tuple[np.ndarray, ...]:
+    ) -> tuple[Any, ...]:
         """The first arguments of a kernel, up to and with the numbers of rows and columns."""
         if problem.candidates is None:
             return self._every_row()
@@ -213,7 +217,7 @@ class _Rows:
         norms = squared_norms(indptr, values, dense_nH, self.bias)
         return indptr, columns, values, dense_nH, norms, self.bias, rows, used
 
-    def _every_row(self) -> tuple[np.ndarray, ...]:
+    def _every_row(self) -> tuple[Any, ...]:
         with self._lock:
             if self._all is None:
                 values, dense_NH = self.X.sparse.data, self.X.dense
@@ -234,7 +238,8 @@ def _plan_blocks(
     """All clusters of all levels, the dearest first.
 
     A cluster that is more than a small part of the whole is cut, between groups of nodes solved
-    together, so that threads finish together; cuts depend on the data, not on the number of threads.
+    together, so that threads finish together; cuts depend on the data, not on how many threads
+    there are.
     """
     sizes = [
         np.full(1, num_rows) if problem.candidates is None else np.diff(problem.candidates.indptr)
