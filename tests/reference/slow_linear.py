@@ -5,13 +5,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 
-def exhaustive_scores(levels, tree, x):
+def exhaustive_scores(levels, tree, x, path_weight=1.0):
     """Log score of every label for one dense row: the sum of log f(margin) along its path, f =
-    l3-hinge."""
+    l3-hinge; what stands above the label counts `path_weight` times."""
     above = np.zeros(1)
     for t, level in enumerate(levels):
         margins = x @ np.vstack([level.to_csc().toarray(), level.dense_weights.T]) + level.node_bias
-        above = above[tree.parents[t]] - np.maximum(0, 1 - margins) ** 3
+        beta = path_weight if t == len(levels) - 1 else 1.0
+        above = beta * above[tree.parents[t]] - np.maximum(0, 1 - margins) ** 3
     return above
 
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from tests.reference.slow_linear import exhaustive_scores
-from xrt.errors import DataError
+from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.solver import SolverParams
 from xrt.ranker import RankerParams, TreeRanker, train_ranker
@@ -44,6 +44,41 @@ def test_full_beam_equals_exhaustive_search(trained):
     expected = [exhaustive_scores(ranker.levels, ranker.tree, row) for row in rows]
     np.testing.assert_allclose(found.toarray(), expected, rtol=1e-3, atol=1e-4)
     assert np.diff(found.indptr).min() == 50
+
+
+@pytest.mark.parametrize("path_weight", [0.0, 0.35, 2.0])
+def test_the_path_above_a_label_counts_by_its_weight(trained, path_weight):
+    X, _, ranker = trained
+    params = SearchParams(beam_size=50, path_weight=path_weight)
+    found = beam_search(ranker.levels, X, 50, params)
+    rows = np.hstack([X.sparse.toarray(), X.dense])
+    expected = [exhaustive_scores(ranker.levels, ranker.tree, row, path_weight) for row in rows]
+    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_inner_levels_are_pruned_by_the_plain_path_score(trained):
+    X, _, ranker = trained
+    clusters = [
+        ranker.tree.parents[-1][
+            beam_search(
+                ranker.levels, X, 50, SearchParams(beam_size=2, path_weight=path_weight)
+            ).indices
+        ]
+        for path_weight in (1.0, 0.1)
+    ]
+    np.testing.assert_array_equal(np.sort(clusters[0]), np.sort(clusters[1]))
+
+
+@pytest.mark.parametrize("path_weight", [-0.1, float("nan"), float("inf")])
+def test_a_path_weight_out_of_range_is_refused(path_weight):
+    with pytest.raises(ConfigError, match=r"search\.path_weight"):
+        SearchParams(path_weight=path_weight)
+
+
+def test_a_path_weight_still_to_be_chosen_cannot_search(trained):
+    X, _, ranker = trained
+    with pytest.raises(ConfigError, match="not chosen"):
+        beam_search(ranker.levels, X, 5, SearchParams(path_weight=None))
 
 
 def test_batch_equals_one_by_one_in_any_order(trained):

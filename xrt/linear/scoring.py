@@ -48,11 +48,13 @@ def step(
     keep: int,
     transform: PathTransform,
     num_threads: int | None = None,
+    path_weight: float = 1.0,
 ) -> sp.csr_array:
     """Score the children of every node in the beam and keep the `keep` best of each row: (N, K_t).
 
-    Entries are log scores, at most 0; an entry of 0 is stored, absence means "not in the beam".
-    Among equal scores the lower node wins.
+    A child's score is log f(margin) + `path_weight` * (the node's score). Entries are log scores,
+    at most 0; an entry of 0 is stored, absence means "not in the beam". Among equal scores the
+    lower node wins.
     """
     check_columns(weights, X)
     bounds = np.append(np.arange(0, X.num_rows, ROWS_PER_BLOCK), X.num_rows)
@@ -67,7 +69,7 @@ def step(
             beam.indptr, beam.indices, beam.data, weights.child_ptr, weights.children,
             weights.chunk_ptr, weights.row_columns, weights.row_ptr, weights.entry_children,
             weights.entry_values, weights.dense, weights.bias,
-            TRANSFORM_CODES[transform], keep, scratch.lookup,
+            TRANSFORM_CODES[transform], np.float32(path_weight), keep, scratch.lookup,
         )  # fmt: skip
 
     parts = run_blocks(search_rows, len(bounds) - 1, num_threads)
@@ -83,7 +85,7 @@ def step(
 def _step(  # type: ignore[no-untyped-def]
     indptr, indices, data, dense_NH, low, high, beam_ptr, beam_nodes, beam_scores, child_ptr,
     children, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K,
-    code, keep, lookup,
+    code, path_weight, keep, lookup,
 ):  # fmt: skip
     """One level for rows low .. high - 1: counts a row, then nodes (ascending) and scores of what
     is kept.
@@ -124,7 +126,7 @@ def _step(  # type: ignore[no-untyped-def]
                     for e in range(row_ptr[r], row_ptr[r + 1]):
                         margins[entry_children[e]] += data[j] * entry_values[e]
             _add_dense(dense_NH[row], dense_KH[child_lo:child_hi], margins)
-            above = beam_scores[first_pair + pair]
+            above = path_weight * beam_scores[first_pair + pair]
             for c in range(child_hi - child_lo):
                 margins[c] = above + log_score(margins[c], code)
         if grouped:

@@ -1,5 +1,6 @@
 """Beam search down the label tree."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,10 +21,16 @@ class SearchParams:
     """Nodes kept at each inner level."""
     transform: PathTransform = PathTransform.l3_hinge
     """f in score = product of f(margin) along the path."""
+    path_weight: float | None = 1.0
+    """Exponent of the path's score in that of a label; inner nodes are always ranked by the plain
+    product. None: to be chosen on held-out rows when the model is trained."""
 
     def __post_init__(self) -> None:
         if self.beam_size < 1:
             raise ConfigError(f"search.beam_size = {self.beam_size}: at least 1 is needed")
+        weight = self.path_weight
+        if weight is not None and not (math.isfinite(weight) and weight >= 0):
+            raise ConfigError(f"search.path_weight = {weight}: a finite number, not below 0")
 
 
 def beam_search(
@@ -40,12 +47,15 @@ def beam_search(
     `start` holds log scores of the nodes from which `levels[0]` is entered, (N, nodes above that
     level); None is the root. An entry of 0 is stored: absence means "not found". Among equal
     scores the lower node wins. Raises DataError when k is below 1 or the rows have other columns
-    than the weights.
+    than the weights; ConfigError when the path weight is still to be chosen.
     """
+    if params.path_weight is None:
+        raise ConfigError("search.path_weight is not chosen yet; give a number, such as 1.0")
     if k < 1:
         raise DataError(f"k = {k}: ask for at least 1 label")
     beam = root_beam(X.num_rows) if start is None else start
     for t, weights in enumerate(levels):
-        keep = k if t == len(levels) - 1 else params.beam_size
-        beam = step(weights, X, beam, keep, params.transform, num_threads)
+        last = t == len(levels) - 1
+        keep, path_weight = (k, params.path_weight) if last else (params.beam_size, 1.0)
+        beam = step(weights, X, beam, keep, params.transform, num_threads, path_weight)
     return beam
