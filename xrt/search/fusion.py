@@ -80,7 +80,12 @@ def fit_weights(sources: Mapping[str, sp.csr_array], Y_true: sp.csr_array) -> Fu
 def _figures(
     weights: Mapping[str, float], sources: Mapping[str, sp.csr_array], Y_true: sp.csr_array
 ) -> dict[str, float]:
-    judged = judge(Y_true, fuse(sources, weights, 10), 10)
+    return quality(Y_true, fuse(sources, weights, 10))
+
+
+def quality(Y_true: sp.csr_array, scores_NL: sp.csr_array) -> dict[str, float]:
+    """P@1 and nDCG@10 of a ranking: what weights are chosen by."""
+    judged = judge(Y_true, scores_NL, 10)
     precision_K, ndcg_K = precision_at(judged), ndcg_at(judged)
     return {"P@1": float(precision_K[0]), "nDCG@10": float(ndcg_K[9])}
 
