@@ -1,9 +1,9 @@
 """A trained model: its parts, how they score together, and how they lie in a folder.
 
 N rows, L labels, F TF-IDF columns, H hidden width. Sources of scores, each in [0, 1]: `linear`, the
-tree on TF-IDF alone; `ranker`, the tree on [TF-IDF ; embedding]; `matcher`, the encoder's own head,
-where it was trained down to the labels; `neighbours` and `embedding_neighbours`, the votes of the
-training rows with the nearest TF-IDF rows and embeddings.
+trees on TF-IDF alone (one or more); `ranker`, the tree on [TF-IDF ; embedding]; `matcher`, the
+encoder's own head, where it was trained down to the labels; `neighbours` and
+`embedding_neighbours`, the votes of the training rows with the nearest TF-IDF rows and embeddings.
 """
 
 import json
@@ -27,6 +27,7 @@ from xrt.progress import Progress
 from xrt.ranker import TreeRanker
 from xrt.reading import load_array
 from xrt.search.beam import SearchParams, beam_search
+from xrt.search.ensemble import TreeEnsemble, exp_scores
 from xrt.search.fusion import fuse
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, NeighbourMemory, SparseNeighbours
@@ -64,7 +65,7 @@ class XrtModel:
 
     labels: LabelTable
     features: TfidfFeatures | None
-    linear: TreeRanker
+    linear: TreeEnsemble
     deep: DeepPart | None = None
     search: SearchParams = field(default_factory=SearchParams)
 
@@ -76,7 +77,15 @@ class XrtModel:
     @property
     def num_features(self) -> int:
         """Sparse columns that rows must have, F."""
-        return self.linear.levels[0].num_features
+        return self.linear.num_features
+
+    def hybrid_rows_of(self, inputs: Any) -> HybridMatrix:
+        """Rows as the linear trees take them: those of `rows_of`, or a HybridMatrix whose sparse
+        block is brought to length 1 and whose dense block stays as it is.
+        """
+        if not isinstance(inputs, HybridMatrix):
+            return HybridMatrix.of(self.rows_of(inputs))
+        return HybridMatrix(normalize_rows(inputs.sparse), inputs.dense)
 
     def rows_of(self, inputs: Any) -> sp.csr_array:
         """TF-IDF rows of texts, or given rows brought to length 1: (N, F).
@@ -118,14 +127,11 @@ class XrtModel:
         `embeddings_NH` spares the encoding where embeddings (as the encoder gives them) are at
         hand.
         """
-        rows_NF, deep = self.rows_of(inputs), self.deep
+        X, deep = self.hybrid_rows_of(inputs), self.deep
         asked = {"linear"} if deep is None else {name for name, w in deep.fusion.items() if w > 0}
-        found = {}
+        found, rows_NF = {}, X.sparse
         if "linear" in asked:
-            X = HybridMatrix.of(rows_NF)
-            found["linear"] = exp_scores(
-                beam_search(self.linear.levels, X, CANDIDATES, self.search, num_threads=num_threads)
-            )
+            found["linear"] = self.linear.search(X, CANDIDATES, self.search, num_threads)
         if deep is None:
             return found
         if "neighbours" in asked and deep.neighbours is not None:
@@ -179,10 +185,7 @@ class XrtModel:
         if k < 1:
             raise DataError(f"k = {k}: ask for at least 1 label")
         if self.deep is None:
-            X = HybridMatrix.of(self.rows_of(inputs))
-            return exp_scores(
-                beam_search(self.linear.levels, X, k, self.search, num_threads=num_threads)
-            )
+            return self.linear.search(self.hybrid_rows_of(inputs), k, self.search, num_threads)
         found = self.sources(inputs, embeddings_NH, num_threads, progress)
         return fuse(found, self.deep.fusion, k)
 
@@ -209,6 +212,7 @@ class XrtModel:
             search = SearchParams(
                 beam_size=int(settings["search"]["beam_size"]),
                 transform=PathTransform(settings["search"]["transform"]),
+                path_weight=float(settings["search"].get("path_weight", 1.0)),
             )
             deep = settings.get("deep")
         except (OSError, ValueError, KeyError, TypeError) as err:
@@ -217,7 +221,7 @@ class XrtModel:
         return cls(
             labels=read_label_table(folder / "labels.tsv"),
             features=TfidfFeatures.load(folder / "features") if has_features else None,
-            linear=TreeRanker.load(folder / "linear", mmap),
+            linear=TreeEnsemble.load(folder / "linear", mmap),
             deep=None if deep is None else _load_deep(deep, folder, mmap),
             search=search,
         )
@@ -292,17 +296,11 @@ def is_texts(inputs: Any) -> bool:
     """
     if isinstance(inputs, str):
         raise DataError("one string where a list of texts is needed; write [text]")
-    if sp.issparse(inputs) or (isinstance(inputs, np.ndarray) and inputs.dtype.kind in "fiub"):
+    if sp.issparse(inputs) or isinstance(inputs, HybridMatrix):
+        return False
+    if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "fiub":
         return False
     return all(isinstance(text, str) for text in inputs)
-
-
-def exp_scores(log_scores_NL: sp.csr_array) -> sp.csr_array:
-    """Log scores as scores in [0, 1]; the pattern stays."""
-    scores = sp.csr_array(log_scores_NL.shape, dtype=np.float32)
-    scores.data = np.exp(log_scores_NL.data)
-    scores.indices, scores.indptr = log_scores_NL.indices, log_scores_NL.indptr
-    return scores
 
 
 def unit_rows(embeddings_NH: np.ndarray) -> np.ndarray:

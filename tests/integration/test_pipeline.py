@@ -24,9 +24,10 @@ from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.model import XrtModel, unit_rows
 from xrt.pipeline import PipelineParams, TrainOutcome, fit, train
 from xrt.pipeline.assemble import SOURCES
+from xrt.pipeline.linear import train_linear
 from xrt.pipeline.run import fit_model
 from xrt.predict import Predictor
-from xrt.ranker import RankerParams
+from xrt.ranker import RankerParams, TreeRanker
 from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams
@@ -178,6 +179,46 @@ def test_neither_the_test_file_nor_an_interruption_changes_a_byte_of_the_model(
     told = [read_json_bounded(folder / "manifest.json")["metrics"]
             for folder in (elsewhere, run_folder / "model")]  # fmt: skip
     assert told[0] != told[1]
+
+
+def test_several_trees_and_a_chosen_path_weight_are_part_of_every_model(
+    params: PipelineParams, copied: Path, data: Path, caplog: Any
+):
+    search = SearchParams(path_weight=None)
+    changed = replace(params, num_trees=2, search=search)
+    added = {"trial-tree", "trial-linear", "path-weight", "tree-2", "linear-2", "fit-tree-2"}
+    assert stages_that_run(changed, copied, caplog) == {*added, "fit-linear-2", "fusion"}
+    assert stages_that_run(changed, copied, caplog) == set()
+    saved = Predictor.load(copied / "model").model
+    assert len(saved.linear.trees) == 2
+    chosen = read_json_bounded(copied / "stages" / "path-weight" / "path_weight.json")
+    assert saved.search == replace(search, path_weight=chosen["path_weight"])
+    kept = fit_model(changed, read_corpus(data / "trn.jsonl"), copied)
+    np.testing.assert_array_equal(
+        dense(saved.predict(TEXTS, LABELS)), dense(kept.predict(TEXTS, LABELS))
+    )
+    first = TreeRanker.load(copied / "stages" / "linear" / "ranker")
+    assert first.num_weights == saved.linear.trees[0].num_weights
+    alone = replace(changed, encoder=None, num_trees=3)
+    assert stages_that_run(alone, copied, caplog) == {"tree-3", "linear-3"}
+    assert (copied / "model" / "linear" / "2" / "level.1").is_dir()
+
+
+def test_files_and_memory_make_the_same_linear_model(
+    params: PipelineParams, data: Path, tmp_path: Path
+):
+    settings = replace(params, encoder=None, num_trees=2, search=SearchParams(path_weight=None))
+    corpus = read_corpus(data / "trn.jsonl")
+    staged = fit_model(settings, corpus, tmp_path)
+    in_memory = train_linear(
+        corpus, features=settings.features, tree=settings.tree, ranker=settings.ranker,
+        search=settings.search, seed=settings.seed, num_trees=2, num_threads=1,
+        validation_rows=settings.validation_rows,
+    )  # fmt: skip
+    assert in_memory.search == staged.search
+    np.testing.assert_array_equal(
+        dense(in_memory.predict(TEXTS, LABELS)), dense(staged.predict(TEXTS, LABELS))
+    )
 
 
 def test_fusion_is_not_below_the_linear_model_on_its_validation_rows(run_folder: Path):

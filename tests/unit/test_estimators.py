@@ -19,8 +19,12 @@ from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError, Xr
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.evaluate import evaluate_model
 from xrt.features.tfidf_params import TfidfParams
+from xrt.hybrid import HybridMatrix
 from xrt.predict import Predictor
 from xrt.progress import SilentProgress
+from xrt.search.path_weight import PATH_WEIGHTS
+from xrt.tree.label_tree import LabelTree
+from xrt.tree.path_scores import PathTransform
 
 FEW = 3  # labels under a node at most, so that ten labels have a tree
 
@@ -223,9 +227,130 @@ def test_a_corpus_holds_its_labels(tiny_corpus: Tiny):
         linear().fit(Corpus(texts=texts, Y=Y_NL, labels=LabelTable.from_ids(names)), Y_NL)
 
 
+def test_a_label_of_one_row_and_a_label_of_all_are_learned(checkerboard: Board):
+    """And a column that one row has, beside columns that nobody has."""
+    X_NF, Y_NL = (matrix.toarray() for matrix in checkerboard)
+    X_NF = np.hstack([X_NF, np.zeros((64, 5)), np.eye(64)[:, [7]]])
+    Y_NL = np.hstack([np.eye(64)[:, [7]], Y_NL, np.ones((64, 1))])
+    for num_trees in (1, 3):
+        estimator = linear(num_trees=num_trees, beam_size=20).fit(X_NF, Y_NL)
+        scores_NL = dense(estimator.predict(X_NF, 10))
+        assert scores_NL[:, 0].argmax() == 7
+        assert scores_NL[7, 0] > 2 * np.delete(scores_NL[:, 0], 7).max()
+        assert (scores_NL[:, 9] > 0.5).all()
+        assert (scores_NL[:, 1:9].argmax(1) == np.arange(64) % 8).all()
+
+
+def test_rows_without_any_feature_are_learned_from_the_bias_alone(checkerboard: Board):
+    Y_NL = checkerboard[1]
+    estimator = linear(num_trees=2).fit(sp.csr_array((64, 16)), sp.hstack([Y_NL, np.ones((64, 1))]))
+    scores_NL = dense(estimator.predict(sp.csr_array((3, 16)), 9))
+    assert (scores_NL == scores_NL[0]).all()
+    assert scores_NL[0].argmax() == 8
+    assert np.isfinite(scores_NL).all()
+
+
+def test_each_label_in_one_row_only_leaves_none_to_choose_on(caplog: Any):
+    X_NF = np.eye(8, dtype=np.float32)
+    estimator = linear(path_weight=None).fit(X_NF, X_NF)
+    assert "no validation row can be spared" in caplog.text
+    assert estimator.model_.search.path_weight == 1.0
+    assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
+
+
+def test_a_path_weight_is_chosen_on_rows_held_out(tiny_corpus: Tiny, tmp_path: Path):
+    texts, Y_NL, _ = tiny_corpus
+    estimator = linear(path_weight=None, validation_rows=3).fit(texts, Y_NL)
+    assert estimator.path_weight is None
+    assert estimator.model_.search.path_weight in PATH_WEIGHTS
+    estimator.save(tmp_path / "m")
+    loaded = XRLinear.load(tmp_path / "m")
+    assert loaded.path_weight is None
+    assert loaded.model_.search == estimator.model_.search
+    np.testing.assert_array_equal(dense(loaded.predict(texts)), dense(estimator.predict(texts)))
+
+
+def test_several_trees_share_rows_and_are_saved_together(tiny_corpus: Tiny, tmp_path: Path):
+    texts, Y_NL, _ = tiny_corpus
+    estimator = linear(num_trees=3).fit(texts, Y_NL)
+    trees = estimator.model_.linear.trees
+    assert len(trees) == 3
+    alone = linear().fit(texts, Y_NL).model_.linear.trees
+    np.testing.assert_array_equal(trees[0].tree.parents[-1], alone[0].tree.parents[-1])
+    np.testing.assert_array_equal(
+        trees[0].levels[-1].entry_values, alone[0].levels[-1].entry_values
+    )
+    assert any((tree.tree.parents[-1] != alone[0].tree.parents[-1]).any() for tree in trees[1:])
+    estimator.save(tmp_path / "m")
+    loaded = XRLinear.load(tmp_path / "m")
+    np.testing.assert_array_equal(dense(loaded.predict(texts)), dense(estimator.predict(texts)))
+    whole_NL = dense(estimator.predict(texts, 10))
+    assert whole_NL.max() <= 1
+    alone_NL = np.vstack([dense(estimator.predict([text], 10)) for text in texts])
+    np.testing.assert_array_equal(alone_NL, whole_NL)
+
+
+def test_a_tree_without_clusters_is_only_one(tiny_corpus: Tiny):
+    texts, Y_NL, _ = tiny_corpus
+    estimator = linear(num_trees=3, max_leaf_size=1000).fit(texts, Y_NL)
+    assert len(estimator.model_.linear.trees) == 1
+
+
+def test_a_given_tree_is_used_instead_of_clusters(tiny_corpus: Tiny, tmp_path: Path):
+    texts, Y_NL, names = tiny_corpus
+    tree = LabelTree.from_paths([["colour"]] * 4 + [["thing"]] * 4 + [["size"]] * 2)
+    estimator = linear(tree=tree, num_trees=3).fit(texts, Y_NL)
+    assert [ranker.tree for ranker in estimator.model_.linear.trees] == [tree]
+    scores_NL = dense(estimator.predict(texts, k=3))
+    np.testing.assert_array_equal(scores_NL > 0.5, Y_NL.toarray() > 0)
+    kinds = ["colour"] * 4 + ["thing"] * 4 + ["size"] * 2
+    lines = [f"{name}\t{kind}\n" for name, kind in zip(names, kinds, strict=True)]
+    (tmp_path / "paths.tsv").write_text("".join(lines))
+    corpus = Corpus(texts=texts, Y=sp.csr_array(Y_NL), labels=LabelTable.from_ids(names))
+    of_file = linear(paths=str(tmp_path / "paths.tsv")).fit(corpus)
+    np.testing.assert_array_equal(dense(of_file.predict(texts, k=3)), scores_NL)
+    of_file.save(tmp_path / "m")
+    assert str(tmp_path) not in (tmp_path / "m" / "manifest.json").read_text()
+    assert XRLinear.load(tmp_path / "m").paths is None
+    with pytest.raises(DataError, match="Y has 9 labels, the tree 10"):
+        linear(tree=tree).fit(texts, Y_NL[:, :9])
+
+
+def test_the_loss_brings_its_transform(tiny_corpus: Tiny):
+    texts, Y_NL, _ = tiny_corpus
+    estimator = linear(loss="logistic", cost_positive=100.0).fit(texts, Y_NL)
+    assert estimator.model_.search.transform is PathTransform.sigmoid
+    assert (dense(estimator.predict(texts, k=3)) > 0).sum() == 3 * len(texts)
+    other = linear(loss="logistic", transform="l3_hinge").search_params()
+    assert other.transform is PathTransform.l3_hinge
+
+
+def test_hybrid_rows_are_learned_with_their_dense_part(checkerboard: Board, tmp_path: Path):
+    """The sparse block tells labels 0-3 from 4-7 only; the dense one tells the rest."""
+    _, Y_NL = checkerboard
+    labels_N = np.arange(64) % 8
+    sparse = sp.csr_array(np.eye(2)[labels_N // 4])
+    X = HybridMatrix.of(sparse, np.eye(4, dtype=np.float32)[labels_N % 4] * 2)
+    estimator = linear(num_trees=2).fit(X, Y_NL)
+    assert estimator.n_features_in_ == 2
+    scores_NL = dense(estimator.predict(X, 8))
+    assert scores_NL.argmax(1).tolist() == labels_N.tolist()
+    scaled = HybridMatrix.of(sparse * 5.0, X.dense)
+    np.testing.assert_array_equal(dense(estimator.predict(scaled, 8)), scores_NL)
+    estimator.save(tmp_path / "m")
+    loaded = XRLinear.load(tmp_path / "m")
+    np.testing.assert_array_equal(dense(loaded.predict(X, 8)), scores_NL)
+    with pytest.raises(DataError, match=r"2 sparse and 0 dense features.*trained on 2 and 4"):
+        estimator.predict(sparse)
+    with pytest.raises(DataError, match="reads texts"):
+        XRTransformer().fit(X, Y_NL)
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"beam_size": 0}, {"branching": 1}, {"max_leaf_size": 0}, {"cost_positive": 0.0},
+    [{"num_trees": 0}, {"validation_rows": 0}, {"path_weight": -1.0}, {"loss": "cubic"},
+     {"transform": "cubed"}, {"max_top_nodes": 0}, {"beam_size": 0}, {"branching": 1},
+     {"max_leaf_size": 0}, {"cost_positive": 0.0},
      {"threshold": -1.0}, {"matcher_negatives": -1}, {"seed": -1}],
 )  # fmt: skip
 def test_settings_are_checked_by_fit(wrong: dict[str, Any], tiny_corpus: Tiny):

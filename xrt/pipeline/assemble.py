@@ -16,13 +16,25 @@ from xrt.errors import ConfigError
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.model import CANDIDATES, DeepPart, XrtModel, unit_rows
-from xrt.pipeline.fit import Matched, Rows, StageRunner, grow_tree, make_rows, match, rank
+from xrt.pipeline.fit import (
+    Matched,
+    Rows,
+    StageRunner,
+    grow_tree,
+    make_rows,
+    match,
+    rank,
+    rank_trees,
+)
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trees import TreeGrower, hold_out
 from xrt.ranker import TreeRanker
 from xrt.reading import read_json_bounded
+from xrt.search.beam import SearchParams
 from xrt.search.fusion import fit_weights
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, SparseNeighbours
+from xrt.search.path_weight import choose_path_weight
 from xrt.search.shortlist import IndexKind, Shortlist, centroids
 from xrt.sparse import as_csr
 
@@ -32,15 +44,42 @@ SOURCES = ("linear", "ranker", "matcher", "neighbours", "embedding_neighbours")
 
 
 def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
-    """The linear model on all rows: features, tree, rankers."""
-    rows = make_rows(runner, corpus)
+    """The linear model on all rows: features, trees, rankers, and how they are searched."""
+    rows, params = make_rows(runner, corpus), runner.params
     inputs = {"rows": rows.key, "labels": content_hash(corpus.Y)}
     X = HybridMatrix.of(rows.X_NF)
-    tree, tree_key = grow_tree(
-        runner, "tree", runner.params.tree, X, corpus.Y, corpus.labels, inputs
-    )
-    linear = rank(runner, "linear", X, corpus.Y, tree, {**inputs, "tree": tree_key})
-    return XrtModel(corpus.labels, rows.features, linear, search=runner.params.search), rows
+    search = params.search
+    if search.path_weight is None:
+        search = _choose_path_weight(runner, corpus, X, inputs)
+    linear = rank_trees(runner, "", X, corpus.Y, corpus.labels, inputs, params.num_trees)
+    return XrtModel(corpus.labels, rows.features, linear, search=search), rows
+
+
+def _choose_path_weight(
+    runner: StageRunner, corpus: Corpus, X: HybridMatrix, inputs: dict[str, str]
+) -> SearchParams:
+    """The search with the path weight that is best for one tree on rows it was not trained on."""
+    params = runner.params
+    held = hold_out(corpus.Y, params.validation_rows, params.seed)
+    if held is None:
+        return replace(params.search, path_weight=1.0)
+    inputs = {**inputs, "held out": content_hash(held.validation)}
+    X_fit, Y_fit = X.take(held.train), as_csr(corpus.Y[held.train])
+    trial = rank_trees(runner, "trial-", X_fit, Y_fit, corpus.labels, inputs, 1)
+
+    def produce(folder: Path) -> None:
+        rows, Y_true = X.take(held.validation), as_csr(corpus.Y[held.validation])
+        chosen = choose_path_weight(trial, rows, Y_true, params.search, runner.num_threads)
+        figures = {str(weight): found for weight, found in chosen.figures.items()}
+        write_json(
+            folder / "path_weight.json", {"path_weight": chosen.path_weight, "figures": figures}
+        )
+
+    settings = {name: asdict(getattr(params, name)) for name in ("search", "ranker", "tree")}
+    stage = runner.run("path-weight", 1, settings, inputs, produce)
+    chosen = read_json_bounded(stage.folder / "path_weight.json")
+    logger.info("path weight on %d held-out rows: %s", len(held.validation), chosen)
+    return replace(params.search, path_weight=float(chosen["path_weight"]))
 
 
 def require_texts(params: PipelineParams, corpus: Corpus) -> None:
@@ -70,15 +109,11 @@ def fit_deep(runner: StageRunner, corpus: Corpus, model: XrtModel, rows: Rows) -
         "held out": content_hash(held_out),
     }
     X_fit, Y_fit = as_csr(rows.X_NF[fit_rows]), as_csr(corpus.Y[fit_rows])
+    grower = TreeGrower(HybridMatrix.of(X_fit), Y_fit, runner.num_threads, runner.progress)
     tree, tree_key = grow_tree(
-        runner,
-        "matcher-tree",
-        params.matcher_tree,
-        HybridMatrix.of(X_fit),
-        Y_fit,
-        corpus.labels,
-        inputs,
+        runner, "matcher-tree", params.matcher_tree, grower, corpus.labels, inputs
     )
+    del grower
     matched = match(runner, corpus, tree, fit_rows, held_out, {**inputs, "tree": tree_key})
     inputs["matcher"] = matched.key
     trial = _deep_model(runner, corpus, model, rows, matched, fit_rows, inputs, "fit-")
@@ -105,16 +140,16 @@ def _deep_model(
     X_NF, unit_NH = as_csr(rows.X_NF[used]), unit_rows(matched.embeddings_NH[used])
     X = HybridMatrix.of(X_NF, unit_NH * np.float32(params.embedding_weight))
     inputs = {**inputs, "weight": str(params.embedding_weight)}
+    grower = TreeGrower(X, Y, runner.num_threads, runner.progress)
     tree, tree_key = grow_tree(
-        runner, f"{prefix}ranker-tree", params.tree, X, Y, corpus.labels, inputs
+        runner, f"{prefix}ranker-tree", params.tree, grower, corpus.labels, inputs
     )
+    del grower
     ranker = rank(runner, f"{prefix}ranker", X, Y, tree, {**inputs, "tree": tree_key})
     if prefix:  # the linear model of all rows must not judge rows it was trained on
-        X_linear = HybridMatrix.of(X_NF)
-        tree, tree_key = grow_tree(
-            runner, f"{prefix}tree", params.tree, X_linear, Y, corpus.labels, inputs
+        linear = rank_trees(
+            runner, prefix, HybridMatrix.of(X_NF), Y, corpus.labels, inputs, params.num_trees
         )
-        linear = rank(runner, f"{prefix}linear", X_linear, Y, tree, {**inputs, "tree": tree_key})
         model = replace(model, linear=linear)
     deep = DeepPart(
         encoder=TextEncoder.load(matched.encoder_folder).to(
@@ -168,7 +203,8 @@ def _choose_fusion(
         write_json(folder / "fusion.json", asdict(fit_weights(sources, as_csr(corpus.Y[held_out]))))
 
     settings = {
-        "search": asdict(runner.params.search),
+        "search": asdict(trial.search),
+        "num_trees": runner.params.num_trees,
         "shortlist": asdict(runner.params.shortlist),
         "neighbours": asdict(runner.params.neighbours),
         "embedding_neighbours": asdict(runner.params.embedding_neighbours),
@@ -176,7 +212,7 @@ def _choose_fusion(
         "tree": asdict(runner.params.tree),
         "candidates": CANDIDATES,
     }
-    stage = runner.run("fusion", 2, settings, inputs, produce)
+    stage = runner.run("fusion", 3, settings, inputs, produce)
     chosen = read_json_bounded(stage.folder / "fusion.json")
     logger.info("fusion weights on %d validation rows: %s", len(held_out), chosen)
     return {str(name): float(weight) for name, weight in chosen["weights"].items()}

@@ -14,22 +14,19 @@ import scipy.sparse as sp
 
 from xrt.atomic import save_array, write_json
 from xrt.data.corpus import Corpus
-from xrt.data.label_paths import read_label_paths
 from xrt.data.labels import LabelTable
-from xrt.features.label_features import pifa, pifa_dense
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trees import TreeGrower, given_tree, tree_seeds
 from xrt.progress import Progress
 from xrt.ranker import TreeRanker, train_ranker
+from xrt.search.ensemble import TreeEnsemble
 from xrt.sparse import as_csr, load_csr, normalize_rows, save_csr
 from xrt.stages import StageResult, run_stage
-from xrt.tree.clustering import TreeParams, build_tree
+from xrt.tree.clustering import TreeParams
 from xrt.tree.label_tree import LabelTree
-
-MAX_PIFA_FEATURES = 5_000
-"""Strongest TF-IDF columns of a label that the tree looks at; bounds memory for frequent labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,28 +90,25 @@ def grow_tree(
     runner: StageRunner,
     name: str,
     params: TreeParams,
-    X: HybridMatrix,
-    Y_NL: sp.csr_array,
+    grower: TreeGrower,
     labels: LabelTable,
     inputs: dict[str, str],
+    seed: int | None = None,
 ) -> tuple[LabelTree, str]:
-    """Stages 2 and 5: the label tree over PIFA of the rows, or the given taxonomy; and its hash."""
-    paths = None if params.paths is None else read_label_paths(params.paths, labels)
-    if paths is not None:
-        inputs = {**inputs, "paths": content_hash(["\t".join(path) for path in paths])}
+    """Stages 2 and 5: the label tree over PIFA of the rows, or the given taxonomy; and its hash.
+
+    `seed` is the run's own where it is not given.
+    """
+    given = given_tree(params, labels)
+    if given is not None:
+        inputs = {**inputs, "paths": content_hash(list(given.parents))}
+    seed = runner.params.seed if seed is None else seed
 
     def produce(folder: Path) -> None:
-        if paths is not None:
-            LabelTree.from_paths(paths).save(folder / "tree")
-            return
-        sparse_LF = pifa(X.sparse, Y_NL, max_features_per_label=MAX_PIFA_FEATURES)
-        dense_LH = pifa_dense(X.dense, Y_NL) if X.num_dense else None
-        Z = HybridMatrix.of(sparse_LF, dense_LH)
-        tree = build_tree(Z, params, runner.params.seed, runner.num_threads, runner.progress)
+        tree = grower.grow(params, seed) if given is None else given
         tree.save(folder / "tree")
 
-    settings = {"tree": asdict(params), "seed": runner.params.seed}
-    stage = runner.run(name, 1, settings, inputs, produce)
+    stage = runner.run(name, 2, {"tree": asdict(params), "seed": seed}, inputs, produce)
     return LabelTree.load(stage.folder / "tree"), stage.output_hash
 
 
@@ -125,19 +119,48 @@ def rank(
     Y_NL: sp.csr_array,
     tree: LabelTree,
     inputs: dict[str, str],
+    seed: int | None = None,
 ) -> TreeRanker:
-    """Stages 3 and 6: the rankers of every level of a tree."""
+    """Stages 3 and 6: the rankers of every level of a tree.
+
+    `seed` is the run's own where it is not given.
+    """
+    params = runner.params.ranker
+    seed = runner.params.seed if seed is None else seed
 
     def produce(folder: Path) -> None:
-        ranker = train_ranker(
-            X, Y_NL, tree, runner.params.ranker, runner.params.seed,
-            runner.num_threads, runner.progress,
-        )  # fmt: skip
+        ranker = train_ranker(X, Y_NL, tree, params, seed, runner.num_threads, runner.progress)
         ranker.save(folder / "ranker")
 
-    settings = {"ranker": asdict(runner.params.ranker), "seed": runner.params.seed}
-    stage = runner.run(name, 1, settings, inputs, produce)
+    stage = runner.run(name, 2, {"ranker": asdict(params), "seed": seed}, inputs, produce)
     return TreeRanker.load(stage.folder / "ranker")
+
+
+def rank_trees(
+    runner: StageRunner,
+    prefix: str,
+    X: HybridMatrix,
+    Y_NL: sp.csr_array,
+    labels: LabelTable,
+    inputs: dict[str, str],
+    num_trees: int,
+) -> TreeEnsemble:
+    """Stages 2 and 3 for each tree of a linear model: label features are made once, rankers are
+    trained one tree after the other.
+    """
+    params, grower = runner.params, TreeGrower(X, Y_NL, runner.num_threads, runner.progress)
+    seeds = tree_seeds(params.tree, num_trees, params.seed, len(labels))
+    suffixes = ["" if i == 0 else f"-{i + 1}" for i in range(len(seeds))]
+    grown = [
+        grow_tree(runner, f"{prefix}tree{suffix}", params.tree, grower, labels, inputs, seed)
+        for suffix, seed in zip(suffixes, seeds, strict=True)
+    ]
+    del grower  # label features are not needed any more
+    rankers = [
+        rank(runner, f"{prefix}linear{suffix}", X, Y_NL, tree, {**inputs, "tree": key}, seed)
+        for suffix, seed, (tree, key) in zip(suffixes, seeds, grown, strict=True)
+    ]
+    return TreeEnsemble(tuple(rankers))
 
 
 @dataclass(frozen=True, eq=False)

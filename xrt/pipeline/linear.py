@@ -1,17 +1,25 @@
-"""The linear model in memory: features, tree, rankers, without files in between."""
+"""The linear model in memory: features, trees, rankers, without files in between."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
-from xrt.features.label_features import pifa
+from xrt.data.labels import LabelTable
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
-from xrt.pipeline.fit import MAX_PIFA_FEATURES
+from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, tree_seeds
 from xrt.progress import Progress
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
+from xrt.search.ensemble import TreeEnsemble
+from xrt.search.path_weight import choose_path_weight
 from xrt.sparse import as_csr, normalize_rows
-from xrt.tree.clustering import TreeParams, build_tree
+from xrt.tree.clustering import TreeParams
+from xrt.tree.label_tree import LabelTree
 
 
 def train_linear(
@@ -22,10 +30,19 @@ def train_linear(
     ranker: RankerParams,
     search: SearchParams,
     seed: int,
+    num_trees: int = 1,
+    label_tree: LabelTree | None = None,
+    dense_NH: np.ndarray | None = None,
+    validation_rows: int = 2_000,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> XrtModel:
-    """Train the linear model on the corpus's texts, or on its rows where it has no texts."""
+    """Train the linear model on the corpus's texts, or on its rows where it has no texts.
+
+    `dense_NH` are dense features of the rows, taken as they are; `label_tree` is a tree to use
+    instead of clustering. Without a path weight in `search` it is chosen on `validation_rows` rows.
+    Raises DataError when parts do not fit together.
+    """
     vectoriser = None
     if corpus.texts is not None:
         vectoriser = TfidfFeatures(features)
@@ -33,9 +50,52 @@ def train_linear(
     else:
         assert corpus.X is not None
         X_NF = normalize_rows(as_csr(corpus.X, "X"))
-    Z_LF = pifa(X_NF, corpus.Y, max_features_per_label=MAX_PIFA_FEATURES, num_threads=num_threads)
-    label_tree = build_tree(HybridMatrix.of(Z_LF), tree, seed, num_threads, progress)
-    rankers = train_ranker(
-        HybridMatrix.of(X_NF), corpus.Y, label_tree, ranker, seed, num_threads, progress
-    )
-    return XrtModel(corpus.labels, vectoriser, rankers, search=search)
+    X = HybridMatrix.of(X_NF, dense_NH)
+    train = _Trainer(
+        corpus.labels, tree, given_tree(tree, corpus.labels) if label_tree is None else label_tree,
+        ranker, seed, num_threads, progress,
+    )  # fmt: skip
+    if search.path_weight is None:
+        search = train.with_path_weight(search, X, corpus.Y, validation_rows)
+    return XrtModel(corpus.labels, vectoriser, train.trees(X, corpus.Y, num_trees), search=search)
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Grows and trains trees on any rows with the same settings."""
+
+    labels: LabelTable
+    shape: TreeParams
+    given: LabelTree | None
+    ranker: RankerParams
+    seed: int
+    num_threads: int | None
+    progress: Progress | None
+
+    def trees(self, X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int) -> TreeEnsemble:
+        """All trees first, as their label features are then let go; then one after the other."""
+        if self.given is not None:
+            grown = [(self.given, self.seed)]
+        else:
+            grower = TreeGrower(X, Y_NL, self.num_threads, self.progress)
+            seeds = tree_seeds(self.shape, num_trees, self.seed, len(self.labels))
+            grown = [(grower.grow(self.shape, seed), seed) for seed in seeds]
+            del grower
+        return TreeEnsemble(
+            tuple(
+                train_ranker(X, Y_NL, tree, self.ranker, seed, self.num_threads, self.progress)
+                for tree, seed in grown
+            )
+        )
+
+    def with_path_weight(
+        self, search: SearchParams, X: HybridMatrix, Y_NL: sp.csr_array, size: int
+    ) -> SearchParams:
+        """The path weight that is best for one tree on rows it was not trained on."""
+        held = hold_out(Y_NL, size, self.seed)
+        if held is None:
+            return replace(search, path_weight=1.0)
+        trial = self.trees(X.take(held.train), as_csr(Y_NL[held.train]), 1)
+        rows, Y_true = X.take(held.validation), as_csr(Y_NL[held.validation])
+        chosen = choose_path_weight(trial, rows, Y_true, search, self.num_threads)
+        return replace(search, path_weight=chosen.path_weight)

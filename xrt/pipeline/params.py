@@ -57,6 +57,9 @@ class PipelineParams:
     """The tree whose levels the matcher is trained on; refined afterwards with `tree`'s shape."""
     trainer: TrainerParams = field(default_factory=TrainerParams)
     ranker: RankerParams = field(default_factory=RankerParams)
+    num_trees: int = 1
+    """Trees of the linear model, from different seeds; their scores are averaged. A taxonomy and a
+    flat tree are always one."""
     search: SearchParams = field(default_factory=SearchParams)
     shortlist: ShortlistParams = field(default_factory=ShortlistParams)
     neighbours: NeighbourParams = field(default_factory=NeighbourParams)
@@ -66,7 +69,8 @@ class PipelineParams:
     embedding_weight: float = 1.0
     """Length of the embedding beside TF-IDF rows of length 1."""
     validation_rows: int = 2_000
-    """Rows held out of training to choose fusion weights; never more than a tenth."""
+    """Rows held out of training to choose fusion weights, and the path weight where it is null;
+    never more than a tenth."""
     refit: bool = True
     """Train rankers again on all rows once fusion is chosen."""
     seed: int = 0
@@ -80,6 +84,8 @@ class PipelineParams:
         """
         if self.embedding_weight <= 0:
             raise ConfigError(f"embedding_weight = {self.embedding_weight}: must be above 0")
+        if self.num_trees < 1:
+            raise ConfigError(f"num_trees = {self.num_trees}: at least 1 is needed")
         if self.validation_rows < 1:
             raise ConfigError(f"validation_rows = {self.validation_rows}: at least 1 is needed")
         if self.num_threads < 0 or self.seed < 0:

@@ -1,11 +1,8 @@
-"""`XRLinear` and `XRTransformer`: the pipeline with scikit-learn's manners.
+"""What both estimators share: fit, predict, save and load, in scikit-learn's manners.
 
-N rows, L labels, F features. `fit` takes a corpus, texts with Y, or a matrix of rows with Y; scores
-come back as `csr_array` (N, L) in [0, 1]. Settings are plain arguments; what is not here stands in
-the parameter dataclasses, which `xrt train` sets in full.
+N rows, L labels, F features.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,17 +17,17 @@ from xrt.data.labels import LabelTable
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
+from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel, is_texts
 from xrt.model_card import ModelCard, render_model_card
-from xrt.progress import Progress
-from xrt.ranker import RankerParams
 from xrt.reading import load_array
-from xrt.search.beam import SearchParams
 from xrt.sparse import as_csr
-from xrt.tree.clustering import TreeParams
+
+NOT_SAVED = ("progress", "run_folder", "paths", "tree")
+"""Arguments that JSON cannot hold, or that tell of the machine."""
 
 
-class _XrtEstimator(BaseEstimator):
+class XrtEstimator(BaseEstimator):
     """What both estimators share: predict, save, load."""
 
     model_: XrtModel
@@ -46,15 +43,18 @@ class _XrtEstimator(BaseEstimator):
     def fit(self, X: Any, Y: Any = None) -> Self:
         """Train on a Corpus; or on texts, or rows (N, F), with labels Y (N, L).
 
+        Rows are brought to length 1. A HybridMatrix is taken by XRLinear only: its sparse block is
+        brought to length 1, and the lengths of its dense rows say how much they count beside it.
         Raises DataError when rows do not fit together, or there is nothing to learn; ConfigError
         for a setting out of range.
         """
         if self.get_params()["seed"] < 0:
             raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
-        corpus = corpus_of(X, Y)
+        dense_NH = X.dense if isinstance(X, HybridMatrix) else None
+        corpus = corpus_of(X.sparse if isinstance(X, HybridMatrix) else X, Y)
         corpus.require_trainable()
         counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
-        self._keep(self._train(corpus), counts_L, corpus.num_instances)
+        self._keep(self._train(corpus, dense_NH), counts_L, corpus.num_instances)
         return self
 
     def _keep(self, model: XrtModel, label_counts_L: np.ndarray, num_rows: int) -> None:
@@ -64,7 +64,7 @@ class _XrtEstimator(BaseEstimator):
         self.num_rows_ = num_rows
         self.n_features_in_ = model.num_features
 
-    def _train(self, corpus: Corpus) -> XrtModel:
+    def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
         raise NotImplementedError
 
     def predict(self, X: Any, k: int = 10) -> sp.csr_array:
@@ -97,7 +97,7 @@ class _XrtEstimator(BaseEstimator):
         return {
             name: plain(value, name)
             for name, value in self.get_params().items()
-            if name not in ("progress", "run_folder")
+            if name not in NOT_SAVED
         }
 
     def _card(self) -> str:
@@ -146,112 +146,6 @@ class _XrtEstimator(BaseEstimator):
         return self.model_
 
 
-class XRLinear(_XrtEstimator):
-    """The linear model: TF-IDF, label tree, one-vs-rest rankers, beam search."""
-
-    _kind = "linear"
-
-    def __init__(
-        self,
-        *,
-        beam_size: int = 10,
-        branching: int = 16,
-        max_leaf_size: int = 100,
-        cost_positive: float = 1.0,
-        cost_negative: float = 1.0,
-        threshold: float = 0.1,
-        matcher_negatives: int = 0,
-        features: TfidfParams | None = None,
-        seed: int = 0,
-        num_threads: int | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """Settings as in SearchParams, TreeParams and RankerParams; checked by `fit`."""
-        self.beam_size = beam_size
-        self.branching = branching
-        self.max_leaf_size = max_leaf_size
-        self.cost_positive = cost_positive
-        self.cost_negative = cost_negative
-        self.threshold = threshold
-        self.matcher_negatives = matcher_negatives
-        self.features = features
-        self.seed = seed
-        self.num_threads = num_threads
-        self.progress = progress
-
-    def _train(self, corpus: Corpus) -> XrtModel:
-        from xrt.pipeline.linear import train_linear
-
-        return train_linear(
-            corpus,
-            features=self.features or TfidfParams(),
-            tree=TreeParams(branching=self.branching, max_leaf_size=self.max_leaf_size),
-            ranker=RankerParams(
-                cost_positive=self.cost_positive,
-                cost_negative=self.cost_negative,
-                threshold=self.threshold,
-                matcher_negatives=self.matcher_negatives,
-            ),
-            search=SearchParams(beam_size=self.beam_size),
-            seed=self.seed,
-            num_threads=self.num_threads,
-            progress=self.progress,
-        )
-
-
-class XRTransformer(_XrtEstimator):
-    """The XR-Transformer: the linear model, and an encoder fine-tuned on the label tree."""
-
-    _kind = "transformer"
-
-    def __init__(
-        self,
-        *,
-        encoder: str = "minilm",
-        max_length: int = 128,
-        num_epochs: float = 3.0,
-        token_budget: int = 4096,
-        beam_size: int = 10,
-        validation_rows: int = 2_000,
-        run_folder: str | None = None,
-        seed: int = 0,
-        num_threads: int | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """`run_folder` keeps the stages: a fit that was stopped goes on when it is called again."""
-        self.encoder = encoder
-        self.max_length = max_length
-        self.num_epochs = num_epochs
-        self.token_budget = token_budget
-        self.beam_size = beam_size
-        self.validation_rows = validation_rows
-        self.run_folder = run_folder
-        self.seed = seed
-        self.num_threads = num_threads
-        self.progress = progress
-
-    def _train(self, corpus: Corpus) -> XrtModel:
-        from xrt.encoder.backbone import EncoderParams
-        from xrt.encoder.params import MatcherParams
-        from xrt.pipeline import PipelineParams
-        from xrt.pipeline.run import fit_model
-
-        params = PipelineParams(
-            encoder=EncoderParams(name=self.encoder, max_length=self.max_length),
-            matcher=MatcherParams(
-                num_epochs=self.num_epochs, token_budget=self.token_budget, seed=self.seed
-            ),
-            search=SearchParams(beam_size=self.beam_size),
-            validation_rows=self.validation_rows,
-            seed=self.seed,
-            num_threads=self.num_threads or 0,
-        )
-        if self.run_folder is not None:
-            return fit_model(params, corpus, self.run_folder, self.progress)
-        with tempfile.TemporaryDirectory(prefix="xrt-") as folder:
-            return fit_model(params, corpus, folder, self.progress)
-
-
 def corpus_of(X: Any, Y: Any = None) -> Corpus:
     """A corpus of what `fit` was given. Raises DataError when it cannot be one."""
     if isinstance(X, Corpus):
@@ -282,15 +176,14 @@ def corpus_of(X: Any, Y: Any = None) -> Corpus:
 
 def as_inputs(X: Any) -> Any:
     """Texts or rows that can be gone through twice: what an iterator gives is put in a list."""
-    return X if isinstance(X, str) or hasattr(X, "__len__") or sp.issparse(X) else list(X)
+    if isinstance(X, str | HybridMatrix) or hasattr(X, "__len__") or sp.issparse(X):
+        return X
+    return list(X)
 
 
-def _restored(settings: dict[str, Any], cls: type[_XrtEstimator]) -> dict[str, Any]:
+def _restored(settings: dict[str, Any], cls: type[XrtEstimator]) -> dict[str, Any]:
     """Constructor's arguments as `_settings` wrote them."""
     known = {name: settings[name] for name in cls._get_param_names() if name in settings}
     if isinstance(known.get("features"), dict):
         known["features"] = TfidfParams(**known["features"])
     return known
-
-
-__all__ = ["XRLinear", "XRTransformer", "corpus_of"]

@@ -1,0 +1,150 @@
+"""`XRLinear`: the linear model as an estimator."""
+
+from enum import Enum
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from xrt.data.corpus import Corpus
+from xrt.errors import ConfigError
+from xrt.estimators.base import XrtEstimator
+from xrt.estimators.presets import PRESETS
+from xrt.features.tfidf_params import TfidfParams
+from xrt.linear.solver import Loss
+from xrt.model import XrtModel
+from xrt.progress import Progress
+from xrt.ranker import RankerParams
+from xrt.search.beam import SearchParams
+from xrt.tree.clustering import TreeParams
+from xrt.tree.label_tree import LabelTree
+from xrt.tree.path_scores import PathTransform
+
+
+class XRLinear(XrtEstimator):
+    """The linear model: TF-IDF, label trees, one-vs-rest rankers, beam search.
+
+    `XRLinear.preset("quality")` has settings found on held-out rows; PRESETS holds their names.
+    """
+
+    _kind = "linear"
+
+    def __init__(
+        self,
+        *,
+        num_trees: int = 1,
+        beam_size: int = 10,
+        transform: PathTransform | str | None = None,
+        path_weight: float | None = 1.0,
+        branching: int = 16,
+        max_leaf_size: int = 100,
+        max_top_nodes: int = 64,
+        paths: str | None = None,
+        tree: LabelTree | None = None,
+        loss: Loss | str = Loss.squared_hinge,
+        cost_positive: float = 1.0,
+        cost_negative: float = 1.0,
+        threshold: float = 0.1,
+        matcher_negatives: int = 0,
+        features: TfidfParams | None = None,
+        validation_rows: int = 2_000,
+        seed: int = 0,
+        num_threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Settings as in SearchParams, TreeParams and RankerParams; checked by `fit`.
+
+        `path_weight=None` chooses it on `validation_rows` rows, for which one more tree is trained.
+        `paths` is a file with a taxonomy, `tree` a LabelTree; with either there is no clustering
+        and one tree. `transform` is that of the loss when not given.
+        """
+        self.num_trees = num_trees
+        self.beam_size = beam_size
+        self.transform = transform
+        self.path_weight = path_weight
+        self.branching = branching
+        self.max_leaf_size = max_leaf_size
+        self.max_top_nodes = max_top_nodes
+        self.paths = paths
+        self.tree = tree
+        self.loss = loss
+        self.cost_positive = cost_positive
+        self.cost_negative = cost_negative
+        self.threshold = threshold
+        self.matcher_negatives = matcher_negatives
+        self.features = features
+        self.validation_rows = validation_rows
+        self.seed = seed
+        self.num_threads = num_threads
+        self.progress = progress
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> Self:
+        """An estimator with the settings of PRESETS[name], and others given on top.
+
+        Raises ConfigError when there is no such preset.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
+        return cls(**{**PRESETS[name], **overrides})
+
+    def tree_params(self) -> TreeParams:
+        """Shape of the label trees. Raises ConfigError for a setting out of range."""
+        return TreeParams(
+            branching=self.branching,
+            max_leaf_size=self.max_leaf_size,
+            max_top_nodes=self.max_top_nodes,
+            paths=self.paths,
+        )
+
+    def ranker_params(self) -> RankerParams:
+        """How rankers are trained. Raises ConfigError for a setting out of range."""
+        return RankerParams(
+            loss=_choice(Loss, self.loss, "loss"),
+            cost_positive=self.cost_positive,
+            cost_negative=self.cost_negative,
+            threshold=self.threshold,
+            matcher_negatives=self.matcher_negatives,
+        )
+
+    def search_params(self) -> SearchParams:
+        """How trees are searched. Raises ConfigError for a setting out of range."""
+        logistic = _choice(Loss, self.loss, "loss") is Loss.logistic
+        transform = PathTransform.sigmoid if logistic else PathTransform.l3_hinge
+        if self.transform is not None:
+            transform = _choice(PathTransform, self.transform, "transform")
+        return SearchParams(
+            beam_size=self.beam_size, transform=transform, path_weight=self.path_weight
+        )
+
+    def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
+        from xrt.pipeline.linear import train_linear
+
+        for name in ("num_trees", "validation_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
+        return train_linear(
+            corpus,
+            features=self.features or TfidfParams(),
+            tree=self.tree_params(),
+            ranker=self.ranker_params(),
+            search=self.search_params(),
+            seed=self.seed,
+            num_trees=self.num_trees,
+            label_tree=self.tree,
+            dense_NH=dense_NH,
+            validation_rows=self.validation_rows,
+            num_threads=self.num_threads,
+            progress=self.progress,
+        )
+
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+def _choice(kind: type[Choice], value: Any, name: str) -> Choice:
+    """A member of an enum, given as such or by its value."""
+    try:
+        return kind(value)
+    except ValueError:
+        values = ", ".join(str(member.value) for member in kind)
+        raise ConfigError(f"{name} = {value!r}: choose one of {values}") from None

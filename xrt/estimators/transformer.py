@@ -1,0 +1,67 @@
+"""`XRTransformer`: the whole pipeline as an estimator."""
+
+import tempfile
+
+import numpy as np
+
+from xrt.data.corpus import Corpus
+from xrt.errors import DataError
+from xrt.estimators.base import XrtEstimator
+from xrt.model import XrtModel
+from xrt.progress import Progress
+from xrt.search.beam import SearchParams
+
+
+class XRTransformer(XrtEstimator):
+    """The XR-Transformer: the linear model, and an encoder fine-tuned on the label tree."""
+
+    _kind = "transformer"
+
+    def __init__(
+        self,
+        *,
+        encoder: str = "minilm",
+        max_length: int = 128,
+        num_epochs: float = 3.0,
+        token_budget: int = 4096,
+        beam_size: int = 10,
+        validation_rows: int = 2_000,
+        run_folder: str | None = None,
+        seed: int = 0,
+        num_threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """`run_folder` keeps the stages: a fit that was stopped goes on when it is called again."""
+        self.encoder = encoder
+        self.max_length = max_length
+        self.num_epochs = num_epochs
+        self.token_budget = token_budget
+        self.beam_size = beam_size
+        self.validation_rows = validation_rows
+        self.run_folder = run_folder
+        self.seed = seed
+        self.num_threads = num_threads
+        self.progress = progress
+
+    def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
+        if dense_NH is not None:
+            raise DataError("XRTransformer reads texts, not rows of features; pass a list of texts")
+        from xrt.encoder.backbone import EncoderParams
+        from xrt.encoder.params import MatcherParams
+        from xrt.pipeline import PipelineParams
+        from xrt.pipeline.run import fit_model
+
+        params = PipelineParams(
+            encoder=EncoderParams(name=self.encoder, max_length=self.max_length),
+            matcher=MatcherParams(
+                num_epochs=self.num_epochs, token_budget=self.token_budget, seed=self.seed
+            ),
+            search=SearchParams(beam_size=self.beam_size),
+            validation_rows=self.validation_rows,
+            seed=self.seed,
+            num_threads=self.num_threads or 0,
+        )
+        if self.run_folder is not None:
+            return fit_model(params, corpus, self.run_folder, self.progress)
+        with tempfile.TemporaryDirectory(prefix="xrt-") as folder:
+            return fit_model(params, corpus, folder, self.progress)
