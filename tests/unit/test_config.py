@@ -175,6 +175,7 @@ def files_of(group: str) -> list[str]:
 GROUPS = (
     "dataset",
     "features",
+    "linear",
     "tree",
     "encoder",
     "training",
