@@ -7,20 +7,31 @@ its own nonzeros. Nodes stand in chunk order: the children of cluster 0, then of
 on.
 """
 
-import json
-from dataclasses import dataclass
+import os
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
 
-from xrt.atomic import save_array, write_json
-from xrt.errors import ArtifactError
+from xrt.atomic import atomic_file, save_array, write_json
+from xrt.errors import ArtifactError, DataError
+from xrt.reading import load_array, read_json_bounded
 from xrt.tree.label_tree import LabelTree
 
-ARRAYS = ("chunk_ptr", "row_columns", "row_ptr", "entry_children", "entry_values", "dense", "bias")
+ARRAYS = {
+    "chunk_ptr": np.int64,
+    "row_columns": np.int32,
+    "row_ptr": np.int64,
+    "entry_children": np.int32,
+    "entry_values": None,  # float32 or float16: weights.json says which
+    "dense": None,
+    "bias": np.float32,
+}
+SETTINGS = "weights.json"
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,9 @@ class LevelWeights:
     child_ptr int64 (P + 1,) and children int32 (K,): the nodes of each cluster, as
     `LabelTree.children` says. chunk_ptr int64 (P + 1,): rows of each chunk. row_columns int32
     (R,): the sparse column of a row, ascending in a chunk. row_ptr int64 (R + 1,): its entries.
-    entry_children int32, entry_values float32: position of the child within its chunk, and its
-    weight. dense float32 (K, H) and bias float32 (K,) in chunk order.
+    entry_children int32, entry_values: position of the child within its chunk, and its weight.
+    dense (K, H) and bias float32 (K,) in chunk order. entry_values and dense are both float32, or
+    both float16 to save space; margins are summed in float32 either way.
     """
 
     num_features: int
@@ -59,6 +71,8 @@ class LevelWeights:
     entry_values: np.ndarray
     dense: np.ndarray
     bias: np.ndarray
+    folder: Path | None = None
+    """Where these very arrays lie on disk, if they do."""
 
     @property
     def num_nodes(self) -> int:
@@ -71,9 +85,19 @@ class LevelWeights:
         return int(self.dense.shape[1])
 
     @property
+    def dtype(self) -> np.dtype:
+        """In what weights are kept: float32 or float16."""
+        return self.entry_values.dtype
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all arrays on disk or in memory."""
+        return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
+
+    @property
     def dense_weights(self) -> np.ndarray:
         """Dense weights in node order: float32 (K, H)."""
-        return self.dense[np.argsort(self.children, kind="stable")]
+        return self.dense[np.argsort(self.children, kind="stable")].astype(np.float32, copy=False)
 
     @property
     def node_bias(self) -> np.ndarray:
@@ -88,7 +112,18 @@ class LevelWeights:
         nodes = self.children[first + self.entry_children]
         features = np.repeat(self.row_columns, per_row)
         shape = (self.num_features, self.num_nodes)
-        return sp.csc_array(sp.coo_array((self.entry_values, (features, nodes)), shape=shape))
+        values = self.entry_values.astype(np.float32, copy=False)
+        return sp.csc_array(sp.coo_array((values, (features, nodes)), shape=shape))
+
+    def astype(self, dtype: Any) -> "LevelWeights":
+        """The same weights kept as float16 or float32; the bias stays float32.
+
+        Raises DataError when a weight is too large for float16.
+        """
+        if self.dtype == np.dtype(dtype):
+            return self
+        values, dense = (narrowed(part, dtype) for part in (self.entry_values, self.dense))
+        return replace(self, entry_values=values, dense=dense, folder=None)
 
     @classmethod
     def from_blocks(
@@ -103,7 +138,7 @@ class LevelWeights:
         values = np.concatenate([block.values for block in blocks])
         dense = np.concatenate([block.dense for block in blocks])
         biases = np.concatenate([block.biases for block in blocks])
-        rows = _into_chunks(child_ptr, node_ptr, columns, values)
+        rows = into_chunks(child_ptr, node_ptr, columns, values)
         chunk_ptr, row_columns, row_ptr, entry_children, entry_values = rows
         return cls(
             num_features,
@@ -119,32 +154,49 @@ class LevelWeights:
         )
 
     def save(self, folder: Path) -> None:
-        """Write each array as npy into the folder, to be memory-mapped."""
+        """Write each array as npy into the folder, to be memory-mapped.
+
+        Weights that lie on disk already are linked there, or copied to another file system; in
+        their own folder they stay as they are.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ARRAYS:
-            save_array(folder / f"{name}.npy", getattr(self, name))
-        write_json(folder / "weights.json", {"num_features": self.num_features})
+        if self.folder is None:
+            for name in ARRAYS:
+                save_array(folder / f"{name}.npy", getattr(self, name))
+            write_settings(folder, self.num_features, self.dtype)
+        elif not os.path.samefile(self.folder, folder):
+            for name in (*(f"{name}.npy" for name in ARRAYS), SETTINGS):
+                _link_or_copy(self.folder / name, folder / name)
 
     @classmethod
     def load(cls, folder: Path, tree: LabelTree, t: int, mmap: bool = True) -> "LevelWeights":
         """Read what `save` wrote for level t. Raises ArtifactError when parts do not fit
         together.
         """
+        settings = read_json_bounded(folder / SETTINGS)
         try:
-            num_features = int(json.loads((folder / "weights.json").read_text())["num_features"])
-            mode: Literal["r"] | None = "r" if mmap else None
-            arrays = [
-                np.load(folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
-                for name in ARRAYS
-            ]
-        except (OSError, ValueError, KeyError) as err:
+            num_features = int(settings["num_features"])
+            kept_as = np.dtype(settings.get("dtype", "float32"))
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ArtifactError(
-                f"{folder}: unreadable weights ({err}); restore or retrain"
+                f"{folder}: unreadable weights ({err!r}); restore or retrain"
             ) from err
+        if kept_as not in (np.float32, np.float16):
+            raise ArtifactError(
+                f"{folder}: weights kept as {kept_as}, where float32 or float16 is needed; "
+                "restore or retrain"
+            )
+        arrays: dict[str, Any] = {
+            name: load_array(
+                folder / f"{name}.npy", dtype or kept_as, 2 if name == "dense" else 1, mmap
+            )
+            for name, dtype in ARRAYS.items()
+        }
         child_ptr, children = tree.children(t)
-        weights = cls(num_features, child_ptr, children, *(np.asarray(array) for array in arrays))
+        weights = cls(num_features, child_ptr, children, **arrays, folder=folder)
         fits = (
             len(weights.chunk_ptr) == len(child_ptr)
+            and len(weights.row_ptr) > 0
             and weights.chunk_ptr[-1] == len(weights.row_columns) == len(weights.row_ptr) - 1
             and weights.row_ptr[-1] == len(weights.entry_children) == len(weights.entry_values)
             and weights.num_nodes == len(weights.dense) == tree.num_nodes(t)
@@ -156,8 +208,33 @@ class LevelWeights:
         return weights
 
 
+def write_settings(folder: Path, num_features: int, dtype: np.dtype) -> None:
+    """Write what `load` must know beside the arrays."""
+    write_json(folder / SETTINGS, {"num_features": num_features, "dtype": np.dtype(dtype).name})
+
+
+def narrowed(weights: np.ndarray, dtype: Any) -> np.ndarray:
+    """Weights as float16 or float32. Raises DataError when one is too large for float16."""
+    if np.dtype(dtype) not in (np.float32, np.float16):
+        raise DataError(f"weights are kept as float32 or float16, not as {np.dtype(dtype)}")
+    if np.dtype(dtype) == np.float16 and weights.size:
+        largest = float(max(-weights.min(), weights.max()))
+        if largest > np.finfo(np.float16).max:
+            raise DataError(f"a weight of {largest:g} does not fit in float16; keep float32")
+    return weights.astype(dtype, copy=False)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """The same bytes under another name; files of weights are only ever replaced, not changed."""
+    with atomic_file(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, temporary)
+
+
 @njit(nogil=True, cache=True)
-def _into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untyped-def]
+def into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untyped-def]
     """Turn node-by-node weights (columns ascending in a node) into rows by column within each
     chunk.
     """
