@@ -24,6 +24,7 @@ in pyproject.toml enforces it):
     stages        steps whose outputs are kept and skipped when nothing changed
     model_card    what a saved model tells its reader
     report        a run as one page
+    deep          what an encoder adds to a model; the only part that loads torch
     model         everything a trained model holds, and how it answers
     predict       `Predictor`: load a folder, tag texts
     evaluate      a model against a labelled file

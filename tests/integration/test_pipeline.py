@@ -20,8 +20,9 @@ import scipy.sparse as sp
 
 from tests.small_corpora import make_rows, model_bytes, small_params, write_rows
 from xrt.data.formats import read_corpus
+from xrt.deep import unit_rows
 from xrt.errors import ArtifactError, ConfigError, DataError
-from xrt.model import XrtModel, unit_rows
+from xrt.model import XrtModel
 from xrt.pipeline import PipelineParams, TrainOutcome, fit, train
 from xrt.pipeline.assemble import SOURCES
 from xrt.pipeline.linear import train_linear

@@ -9,17 +9,19 @@ import pytest
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus, LabelTable
+from xrt.deep import DeepPart, LabelHead, unit_rows
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
-from xrt.model import DeepPart, LabelHead, XrtModel, exp_scores, is_texts, unit_rows
+from xrt.model import XrtModel, is_texts
 from xrt.pipeline.assemble import SOURCES
 from xrt.pipeline.linear import train_linear
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
+from xrt.search.ensemble import exp_scores
 from xrt.search.neighbours import DenseNeighbours, NeighbourParams, SparseNeighbours
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
 from xrt.tree.clustering import TreeParams

@@ -50,6 +50,18 @@ def test_prediction_needs_neither_trainer_nor_hydra():
     assert not modules_after("import xrt.predict") & {"lightning", "hydra", "omegaconf"}
 
 
+def test_a_linear_model_trains_saves_loads_and_predicts_without_torch(tmp_path):
+    code = f"""
+import numpy as np
+import xrt
+X, Y = np.tile(np.eye(8), (5, 1)), np.tile(np.eye(8), (5, 1))
+xrt.XRLinear(num_threads=1).fit(X, Y).save({str(tmp_path / "model")!r})
+assert xrt.XRLinear.load({str(tmp_path / "model")!r}).predict(X, k=1).shape == (40, 8)
+xrt.Predictor.load({str(tmp_path / "model")!r})
+"""
+    assert not modules_after(code) & {"torch", "transformers", "faiss", "lightning", "hydra"}
+
+
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Predictr'"):
         _ = xrt.Predictr

@@ -9,13 +9,14 @@ import numpy as np
 from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.data.splits import validation_split
+from xrt.deep import DeepPart, unit_rows
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.params import Precision
 from xrt.errors import ConfigError
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
-from xrt.model import CANDIDATES, DeepPart, XrtModel, unit_rows
+from xrt.model import XrtModel
 from xrt.pipeline.fit import (
     Matched,
     Rows,
@@ -31,6 +32,7 @@ from xrt.pipeline.trees import TreeGrower, hold_out
 from xrt.ranker import TreeRanker
 from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
+from xrt.search.ensemble import CANDIDATES
 from xrt.search.fusion import fit_weights
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, SparseNeighbours

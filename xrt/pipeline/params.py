@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from xrt.encoder.backbone import EncoderParams
-from xrt.encoder.params import MatcherParams, TrainerParams
+from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.errors import ConfigError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.metrics.propensity import PropensityParams

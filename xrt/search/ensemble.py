@@ -20,6 +20,9 @@ from xrt.search.beam import SearchParams, beam_search
 from xrt.sparse import top_k_rows
 from xrt.tree.label_tree import LabelTree
 
+CANDIDATES = 50
+"""Labels that each source of scores names for a row before they are fused."""
+
 FOUND_IN_EACH = 20
 """Labels that each tree names for a row, at least, before scores are averaged."""
 
