@@ -38,6 +38,7 @@ class XrtEstimator(BaseEstimator):
     """Training rows, N."""
     n_features_in_: int
     """Sparse columns of a row, F."""
+    num_threads: int | None
     _kind = ""
 
     def fit(self, X: Any, Y: Any = None) -> Self:
@@ -70,7 +71,7 @@ class XrtEstimator(BaseEstimator):
     def predict(self, X: Any, k: int = 10) -> sp.csr_array:
         """Scores of the `k` best labels of each text or row: csr_array (N, L), in [0, 1]."""
         model = self._fitted()
-        return model.predict(as_inputs(X), k, num_threads=self.get_params()["num_threads"])
+        return model.predict(as_inputs(X), k, num_threads=self.num_threads)
 
     def save(self, folder: str | Path) -> Path:
         """Write the model as a folder that `Predictor.load` and `xrt predict` open."""
