@@ -1,137 +1,185 @@
-"""Trains one linear tree system and predicts with it; started by compare_linear.py.
+"""Trains one system on one row set and predicts with it; started by linear.py.
 
-    python linear_systems.py SYSTEM ROWS_FOLDER PREDICTED.npz NUM_THREADS
+    python linear_systems.py SYSTEM ROWS_FOLDER OUT_FOLDER NUM_THREADS
 
-Runs in the interpreter that has the system, so nothing but numpy, scipy and the system itself is
-imported. The last line on stdout is a JSON object with versions, seconds and peak memory.
+Runs in the interpreter that has the system (Python 3.10 or later), so nothing but numpy, scipy and
+the system itself is imported. OUT_FOLDER gets predicted.npz, figures.json and, while this runs,
+the model. Memory is this process's own, as Linux tells it in /proc/self.
 """
 
+import ctypes
+import gc
 import json
-import os
-import resource
 import sys
-import tempfile
 import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
-BEAM_SIZE = 10
 TOP_K = 10
+NUM_SINGLE_ROWS = 200
+NUM_WARM_ROWS = 20
 
 
-def main():
-    """Load the rows, run the system, save its predictions, tell its figures."""
-    system, rows, predicted, num_threads = sys.argv[1:5]
-    # Until all is done, what a system prints goes to stderr, also from compiled code.
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    X_trn, Y_trn, X_tst = (
-        load(os.path.join(rows, f"{n}.npz")) for n in ("X_trn", "Y_trn", "X_tst")
-    )
-    labelled = np.flatnonzero(np.diff(Y_trn.indptr))
-    run = {"xrt": run_xrt, "pecos": run_pecos, "omikuji": run_omikuji}[system]
-    figures, scores = run(X_trn[labelled], Y_trn[labelled], X_tst, int(num_threads))
-    sp.save_npz(predicted, sp.csr_matrix(scores))
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    figures.update(peak_memory_mb=round(peak_kib / 1024), num_labels=Y_trn.shape[1])
-    with os.fdopen(stdout, "w") as file:
-        file.write("\n" + json.dumps(figures) + "\n")
+@dataclass(frozen=True)
+class Rows:
+    """A row set: sparse rows (N, F), labels (N, L), dense columns (N, H) or None."""
+
+    folder: Path
+    X_trn: sp.csr_matrix
+    Y_trn: sp.csr_matrix
+    X_tst: sp.csr_matrix
+    E_trn: np.ndarray | None
+    E_tst: np.ndarray | None
+
+    @classmethod
+    def load(cls, folder: Path) -> "Rows":
+        """Read a row set; training rows without a label are left out."""
+        X_trn, Y_trn, X_tst = (load_csr(folder / f"{n}.npz") for n in ("X_trn", "Y_trn", "X_tst"))
+        dense = [
+            np.load(path) if (path := folder / f"{n}.npy").is_file() else None
+            for n in ("E_trn", "E_tst")
+        ]
+        labelled = np.flatnonzero(np.diff(Y_trn.indptr))
+        E_trn = None if dense[0] is None else dense[0][labelled]
+        return cls(folder, X_trn[labelled], Y_trn[labelled], X_tst, E_trn, dense[1])
 
 
-def load(path):
+class System(Protocol):
+    """What a system must be able to do. It is made with the rows, the threads and a folder."""
+
+    version: str
+    settings: str
+
+    def prepare(self) -> None:
+        """All that is off the clock: imports, compiling, rows in a form of its own."""
+
+    def train(self) -> dict[str, float]:
+        """Train; tell seconds of parts, `index_seconds` and others.
+
+        Seconds of `reading_seconds` (a text file, say) are taken off the training time.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write the model."""
+
+    def load(self, folder: Path) -> None:
+        """Let go of the trained model and open the saved one, in the form that is best to predict
+        with.
+        """
+
+    def predict(self) -> tuple[sp.csr_matrix, float]:
+        """Scores of the TOP_K best labels of all test rows (N, L), and seconds."""
+
+    def single_rows(self, rows: np.ndarray) -> list[Any]:
+        """These test rows, each by itself, as `predict_one` wants it."""
+
+    def predict_one(self, row: Any) -> Any:
+        """The TOP_K best labels of one row."""
+
+
+def main() -> None:
+    """Load the rows, run the system, leave predictions and figures in the folder."""
+    name, rows_folder, out, num_threads = sys.argv[1:5]
+    system = make_system(name, Rows.load(Path(rows_folder)), int(num_threads), Path(out))
+    figures, scores = measure(system, Path(out) / "model")
+    sp.save_npz(Path(out) / "predicted.npz", sp.csr_matrix(scores))
+    (Path(out) / "figures.json").write_text(json.dumps(figures))
+
+
+def make_system(name: str, rows: Rows, num_threads: int, scratch: Path) -> System:
+    """The system of that name; its module is imported only here."""
+    if name.startswith("xrt-"):
+        from linear_xrt import Xrt
+
+        return Xrt(name.removeprefix("xrt-"), rows, num_threads)
+    if name in ("parabel", "bonsai"):
+        from linear_omikuji import Bonsai, Parabel
+
+        return (Parabel if name == "parabel" else Bonsai)(rows, num_threads, scratch)
+    from linear_peers import NapkinXC, Pecos
+
+    return (Pecos if name == "pecos" else NapkinXC)(rows, num_threads, scratch)
+
+
+def measure(system: System, folder: Path) -> tuple[dict[str, Any], sp.csr_matrix]:
+    """Figures of training, saving, loading and predicting, and the scores (N, L)."""
+    system.prepare()
+    rss_before = reset_peak_memory()
+    started, started_cpu = time.perf_counter(), time.process_time()
+    parts = system.train()
+    train_seconds = time.perf_counter() - started - parts.get("reading_seconds", 0.0)
+    figures: dict[str, Any] = {
+        "version": system.version,
+        "settings": system.settings,
+        "train_seconds": train_seconds,
+        **parts,
+        "train_cpu_seconds": time.process_time() - started_cpu,
+        "peak_memory_mb": peak_memory(),
+    }
+    figures["memory_rise_mb"] = figures["peak_memory_mb"] - rss_before
+    system.save(folder)
+    figures["model_mb"] = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
+    started = time.perf_counter()
+    system.load(folder)
+    figures["load_ms"] = (time.perf_counter() - started) * 1e3
+    reset_peak_memory()
+    scores, seconds = system.predict()
+    figures["predict_seconds"] = seconds
+    figures["predict_rows_per_second"] = scores.shape[0] / seconds
+    figures.update(single_row_latency(system, scores.shape[0]))
+    figures["predict_peak_memory_mb"] = peak_memory()
+    return {key: rounded(value) for key, value in figures.items()}, scores
+
+
+def single_row_latency(system: System, num_test: int) -> dict[str, float]:
+    """Median and 99th percentile of milliseconds for one row, over rows spread evenly."""
+    chosen = np.unique(np.linspace(0, num_test - 1, NUM_SINGLE_ROWS).astype(int))
+    singles = system.single_rows(chosen)
+    for row in singles[:NUM_WARM_ROWS]:
+        system.predict_one(row)
+    milliseconds = []
+    for row in singles:
+        started = time.perf_counter()
+        system.predict_one(row)
+        milliseconds.append((time.perf_counter() - started) * 1e3)
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    return {"single_row_p50_ms": float(p50), "single_row_p99_ms": float(p99)}
+
+
+def reset_peak_memory() -> float:
+    """Give back what is free, forget the peak so far; resident memory now, MiB."""
+    gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory_line("VmRSS")
+
+
+def peak_memory() -> float:
+    """The most resident memory since `reset_peak_memory`, MiB."""
+    return memory_line("VmHWM")
+
+
+def memory_line(key: str) -> float:
+    """A line of /proc/self/status, MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+def load_csr(path: Path) -> sp.csr_matrix:
     """A CSR matrix of float32 with sorted indices."""
     matrix = sp.csr_matrix(sp.load_npz(path), dtype=np.float32)
     matrix.sort_indices()
     return matrix
 
 
-def timed(version, train, predict):
-    """Seconds of `train()` -> model and `predict(model)` -> scores."""
-    started = time.perf_counter()
-    model = train()
-    trained = time.perf_counter()
-    scores = predict(model)
-    seconds = {
-        "train_seconds": round(trained - started, 3),
-        "predict_seconds": round(time.perf_counter() - trained, 3),
-    }
-    return {"version": version, **seconds}, scores
-
-
-def run_xrt(X, Y, X_tst, num_threads):
-    """XRLinear with its defaults; kernels are compiled, or read from the cache, off the clock."""
-    import xrt
-
-    few = slice(0, 200)
-    xrt.XRLinear(beam_size=BEAM_SIZE).fit(X[few], Y[few]).predict(X_tst[few], k=TOP_K)
-    return timed(
-        xrt.__version__,
-        lambda: xrt.XRLinear(beam_size=BEAM_SIZE).fit(X, Y),
-        lambda model: model.predict(X_tst, k=TOP_K),
-    )
-
-
-def run_pecos(X, Y, X_tst, num_threads):
-    """XR-Linear with its defaults on PIFA and hierarchical k-means; training includes both."""
-    from importlib.metadata import version
-
-    from pecos.xmc import Indexer, LabelEmbeddingFactory
-    from pecos.xmc.xlinear.model import XLinearModel
-
-    def train():
-        Z = LabelEmbeddingFactory.create(Y.tocsc(), X, method="pifa", threads=num_threads)
-        chain = Indexer.gen(Z, indexer_type="hierarchicalkmeans", threads=num_threads)
-        return XLinearModel.train(X, Y.tocsc(), C=chain, threads=num_threads)
-
-    def predict(model):
-        return model.predict(X_tst, beam_size=BEAM_SIZE, only_topk=TOP_K, threads=num_threads)
-
-    return timed(version("libpecos"), train, predict)
-
-
-def run_omikuji(X, Y, X_tst, num_threads):
-    """Omikuji with its defaults (three Parabel trees).
-
-    Training includes reading the rows back from the text file it asks for, prediction its Python
-    binding, which takes one row at a time.
-    """
-    import omikuji
-
-    with tempfile.TemporaryDirectory(prefix="omikuji-") as scratch:
-        path = os.path.join(scratch, "train.txt")
-        write_text_rows(path, X, Y)
-        return timed(
-            omikuji.__version__,
-            lambda: omikuji.Model.train_on_data(path, n_threads=num_threads),
-            lambda model: predict_rows(model, X_tst, Y.shape[1], num_threads),
-        )
-
-
-def write_text_rows(path, X, Y):
-    """The text form of the Extreme Classification Repository: `N F L`, then `l,l f:v f:v`."""
-    with open(path, "w") as file:
-        file.write(f"{X.shape[0]} {X.shape[1]} {Y.shape[1]}\n")
-        for row in range(X.shape[0]):
-            labels = Y.indices[Y.indptr[row] : Y.indptr[row + 1]]
-            entries = slice(X.indptr[row], X.indptr[row + 1])
-            pairs = zip(X.indices[entries], X.data[entries])  # noqa: B905
-            features = " ".join(f"{feature}:{value:.9g}" for feature, value in pairs)
-            file.write(",".join(map(str, labels)) + f" {features}\n")
-
-
-def predict_rows(model, X, num_labels, num_threads):
-    """Scores of every row as CSR (N, L)."""
-    model.init_prediction_thread_pool(num_threads)
-    indptr, indices, data = [0], [], []
-    for row in range(X.shape[0]):
-        entries = slice(X.indptr[row], X.indptr[row + 1])
-        pairs = list(zip(X.indices[entries].tolist(), X.data[entries].tolist()))  # noqa: B905
-        for label, score in model.predict(pairs, beam_size=BEAM_SIZE, top_k=TOP_K):
-            indices.append(label)
-            data.append(score)
-        indptr.append(len(indices))
-    return sp.csr_matrix((data, indices, indptr), shape=(X.shape[0], num_labels), dtype=np.float32)
+def rounded(value: Any) -> Any:
+    """Four digits are enough."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
