@@ -4,6 +4,7 @@ N rows, L labels. Level t is trained on the rows whose true nodes, or whose best
 in the cluster above (teacher-forced and matcher-aware negatives).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import root_beam, step
+from xrt.linear.sink import FolderSink, LevelSink, MemorySink
 from xrt.linear.solver import LevelProblem, SolverParams, train_levels
 from xrt.linear.weights import LevelWeights
 from xrt.progress import Progress
@@ -27,6 +29,8 @@ class RankerParams(SolverParams):
     matcher_negatives: int = 0
     """Best-scored clusters of each training row that join its true ones when labels are trained
     (MAN)."""
+    half: bool = False
+    """Keep weights as float16: half the memory and disk, margins right to about 3 digits."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,23 +76,37 @@ def train_ranker(
     seed: int,
     num_threads: int | None = None,
     progress: Progress | None = None,
+    folder: Path | None = None,
 ) -> TreeRanker:
     """Train every level of the tree on rows X (N, F + H) with labels Y (N, L).
 
-    Raises DataError when rows or labels do not fit together.
+    With a `folder`, weights are streamed to where `TreeRanker.save(folder)` would put them and come
+    back memory-mapped. Raises DataError when rows or labels do not fit together, CapacityError when
+    the disk is full.
     """
     targets = tree.level_targets(Y)
     above = [None, *(teacher_forced(targets[t - 1]) for t in range(1, tree.depth))]
     problems = [LevelProblem.of(X, targets[t], above[t], tree, t) for t in range(tree.depth)]
+
+    def solve(problems: Sequence[LevelProblem]) -> list[LevelWeights]:
+        sinks = [_sink(tree, problem.t, X.num_features, params, folder) for problem in problems]
+        return train_levels(X, problems, tree, params, seed, num_threads, progress, sinks)
+
     if not params.matcher_negatives or tree.depth == 1:
-        levels = train_levels(X, problems, tree, params, seed, num_threads, progress)
-        return TreeRanker(tree, tuple(levels))
-    levels = train_levels(X, problems[:-1], tree, params, seed, num_threads, progress)
+        return TreeRanker(tree, tuple(solve(problems)))
+    levels = solve(problems[:-1])
     beam = root_beam(X.num_rows)
     for level in levels:
         keep = max(10, params.matcher_negatives)
         beam = step(level, X, beam, keep, PathTransform.l3_hinge, num_threads)
     found = matcher_aware(beam, params.matcher_negatives)
     last = LevelProblem.of(X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1)
-    levels += train_levels(X, [last], tree, params, seed, num_threads, progress)
-    return TreeRanker(tree, tuple(levels))
+    return TreeRanker(tree, (*levels, *solve([last])))
+
+
+def _sink(
+    tree: LabelTree, t: int, num_features: int, params: RankerParams, folder: Path | None
+) -> LevelSink:
+    if folder is None:
+        return MemorySink(tree, t, num_features, half=params.half)
+    return FolderSink(folder / f"level.{t}", tree, t, num_features, half=params.half)

@@ -33,12 +33,14 @@ def run_blocks(
     num_threads: int | None = None,
     progress: Progress | None = None,
     advance: Callable[[int], int] = lambda block: 1,
+    on_stop: Callable[[], None] | None = None,
 ) -> list[T]:
     """Call `task(block)` for block 0..num_blocks-1, started in that order; results in the same
     order.
 
     `advance(block)` says how many units of `progress` a finished block is worth. An exception in a
-    block cancels those that have not begun and is raised here.
+    block, and Ctrl-C, cancel those that have not begun and are raised here once those that have are
+    over; `on_stop()` is called before that wait, to tell long ones to give up.
     """
     num_threads = num_threads or default_num_threads()
     if num_threads == 1 or num_blocks <= 1:
@@ -58,6 +60,8 @@ def run_blocks(
                 if progress is not None:
                     progress.advance(advance(futures[future]))
         except BaseException:
+            if on_stop is not None:
+                on_stop()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
         return [future.result() for future in futures]

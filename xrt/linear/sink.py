@@ -50,9 +50,10 @@ class LevelSink(Protocol):
 class MemorySink:
     """Keeps blocks in memory."""
 
-    def __init__(self, tree: LabelTree, t: int, num_features: int) -> None:
-        """For level t of the tree."""
+    def __init__(self, tree: LabelTree, t: int, num_features: int, *, half: bool = False) -> None:
+        """For level t of the tree; `half` keeps weights as float16."""
         self._tree, self._t, self._num_features = tree, t, num_features
+        self._dtype = np.dtype(np.float16 if half else np.float32)
         self._blocks: list[SolvedBlock] = []
 
     def add(self, block: SolvedBlock) -> None:
@@ -64,7 +65,8 @@ class MemorySink:
         blocks, self._blocks = sorted(self._blocks, key=lambda block: block.first), []
         parts = [(block.first, len(block.biases)) for block in blocks]
         _check_complete(parts, self._tree.num_nodes(self._t), self._t)
-        return LevelWeights.from_blocks(blocks, self._tree, self._t, self._num_features)
+        weights = LevelWeights.from_blocks(blocks, self._tree, self._t, self._num_features)
+        return weights.astype(self._dtype)
 
     def discard(self) -> None:
         """Forget the blocks."""

@@ -20,6 +20,7 @@ from xrt.hybrid import HybridMatrix
 from xrt.linear.cluster import solve_logistic_nodes, solve_squared_hinge
 from xrt.linear.gather import gather, squared_norms
 from xrt.linear.lanes import WIDTH
+from xrt.linear.sink import LevelSink, MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.progress import Progress
 from xrt.threads import run_blocks
@@ -120,16 +121,21 @@ def train_levels(
     seed: int,
     num_threads: int | None = None,
     progress: Progress | None = None,
+    sinks: Sequence[LevelSink] | None = None,
 ) -> list[LevelWeights]:
     """Weights of all nodes of the problems' levels.
 
     A row with a true node in a cluster is a candidate there whether its candidates say so or not.
+    `sinks` take the weights of each problem as they are solved; None keeps them in memory. Raises
+    CapacityError when a sink's disk is full; sinks are discarded on any error, and on Ctrl-C.
     """
+    if sinks is None:
+        sinks = [MemorySink(tree, problem.t, X.num_features) for problem in problems]
     tables = {problem.t: tree.children(problem.t) for problem in problems}
     blocks = _plan_blocks(problems, tables, X.num_rows)
     rows_of_X = _Rows(X, params)
     scratch = threading.local()
-    solved: dict[int, list[SolvedBlock]] = {problem.t: [] for problem in problems}
+    sink_of = {problem.t: sink for problem, sink in zip(problems, sinks, strict=True)}
 
     def solve(index: int) -> None:
         block = blocks[index]
@@ -145,22 +151,29 @@ def train_levels(
             np.float32(params.epsilon), params.max_iterations, np.float32(params.threshold),
             np.uint64(seed * 31 + t + 1), rows_of_X.stop,
         )  # fmt: skip
-        solved[t].append(SolvedBlock(block.cluster, block.first, *found))
+        sink_of[t].add(SolvedBlock(block.cluster, block.first, *found))
 
     if progress is not None:
         names = ", ".join(str(problem.t + 1) for problem in problems)
         progress.start(
             f"rankers, level {names} of {tree.depth}", sum(len(b[1]) for b in tables.values())
         )
-    run_blocks(
-        solve, len(blocks), num_threads, progress, lambda i: blocks[i].last - blocks[i].first
-    )
-    if progress is not None:
-        progress.finish()
-    return [
-        LevelWeights.from_blocks(solved[problem.t], tree, problem.t, X.num_features)
-        for problem in problems
-    ]
+    try:
+        run_blocks(
+            solve,
+            len(blocks),
+            num_threads,
+            progress,
+            lambda index: blocks[index].last - blocks[index].first,
+            rows_of_X.stop_all,
+        )
+        if progress is not None:
+            progress.finish()
+        return [sink.finish() for sink in sinks]
+    except BaseException:
+        for sink in sinks:
+            sink.discard()
+        raise
 
 
 def train_level(
@@ -196,6 +209,10 @@ class _Rows:
         self.indices = X.sparse.indices.astype(np.int32, copy=False)  # F is below 2^31
         self._all: tuple[Any, ...] | None = None
         self._lock = threading.Lock()
+
+    def stop_all(self) -> None:
+        """Tell kernels at work to return after their sweep; what they return is of no use."""
+        self.stop[0] = 1
 
     def local(
         self,

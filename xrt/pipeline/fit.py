@@ -129,7 +129,9 @@ def rank(
     seed = runner.params.seed if seed is None else seed
 
     def produce(folder: Path) -> None:
-        ranker = train_ranker(X, Y_NL, tree, params, seed, runner.num_threads, runner.progress)
+        ranker = train_ranker(
+            X, Y_NL, tree, params, seed, runner.num_threads, runner.progress, folder / "ranker"
+        )
         ranker.save(folder / "ranker")
 
     stage = runner.run(name, 2, {"ranker": asdict(params), "seed": seed}, inputs, produce)
