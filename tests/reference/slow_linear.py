@@ -46,3 +46,21 @@ def split_in_two(points, iterations, first, second):
             break
         previous = left
     return np.isin(np.arange(len(points)), right)
+
+
+def expanded(weights, tree, t, X, beam, keep, path_weight):
+    """For each row its `keep` best nodes of level t, {node: log score}, f = l3-hinge; the lower
+    node wins ties."""
+    w_MK = np.vstack([weights.to_csc().toarray(), weights.dense_weights.T]).astype(np.float64)
+    x_NM = np.hstack([X.sparse.toarray(), X.dense]).astype(np.float64)
+    rows = []
+    for row in range(X.num_rows):
+        scores = {}
+        for at in range(beam.indptr[row], beam.indptr[row + 1]):
+            for node in np.flatnonzero(tree.parents[t] == beam.indices[at]):
+                margin = x_NM[row] @ w_MK[:, node] + weights.node_bias[node]
+                slack = np.float64(max(0.0, 1 - np.float32(margin)))
+                scores[int(node)] = np.float32(path_weight * beam.data[at] - slack**3)
+        best = sorted(scores, key=lambda node, scores=scores: (-scores[node], node))[:keep]
+        rows.append({node: scores[node] for node in best})
+    return rows

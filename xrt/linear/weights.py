@@ -10,6 +10,7 @@ on.
 import os
 import shutil
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ class LevelWeights:
     def num_bytes(self) -> int:
         """Bytes of all arrays on disk or in memory."""
         return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
+
+    @cached_property
+    def kernel_arrays(self) -> tuple[np.ndarray, ...]:
+        """All arrays as compiled code takes them: read-only views, float16 as its bits."""
+        half = self.dtype == np.float16
+        arrays = (
+            self.child_ptr, self.children, self.chunk_ptr, self.row_columns, self.row_ptr,
+            self.entry_children, self.entry_values.view(np.uint16) if half else self.entry_values,
+            self.dense.view(np.uint16) if half else self.dense, self.bias,
+        )  # fmt: skip
+        return tuple(read_only(array) for array in arrays)
 
     @property
     def dense_weights(self) -> np.ndarray:
@@ -206,6 +218,13 @@ class LevelWeights:
                 f"{folder}: weights do not fit level {t} of the tree; restore or retrain"
             )
         return weights
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written through: compiled code then sees one type of array."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def write_settings(folder: Path, num_features: int, dtype: np.dtype) -> None:

@@ -8,8 +8,9 @@ import scipy.sparse as sp
 
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.scoring import root_beam, step
+from xrt.linear.scoring import root_beam
 from xrt.linear.weights import LevelWeights
+from xrt.search.session import SearchSession
 from xrt.tree.path_scores import PathTransform
 
 
@@ -53,9 +54,7 @@ def beam_search(
         raise ConfigError("search.path_weight is not chosen yet; give a number, such as 1.0")
     if k < 1:
         raise DataError(f"k = {k}: ask for at least 1 label")
-    beam = root_beam(X.num_rows) if start is None else start
-    for t, weights in enumerate(levels):
-        last = t == len(levels) - 1
-        keep, path_weight = (k, params.path_weight) if last else (params.beam_size, 1.0)
-        beam = step(weights, X, beam, keep, params.transform, num_threads, path_weight)
-    return beam
+    if not levels:
+        return root_beam(X.num_rows) if start is None else start
+    session = SearchSession(levels, params.beam_size, params.transform, params.path_weight)
+    return session.search(X, k, start, num_threads)
