@@ -19,7 +19,8 @@ _KIND_SENTENCES = {
 class ModelCard:
     """The facts a card tells; everything comes from the caller, the date (may be empty) included.
 
-    `tree_shape` counts the nodes of each level, the labels last. `metrics` holds one column per
+    `tree_shape` counts the nodes of each level, the labels last; `num_trees` trees have a shape
+    like it. `metrics` holds one column per
     model compared: {"this model": {"P@1": 0.71}, "linear baseline": {"P@1": 0.69}}; `evaluated_on`
     says which rows they were measured on.
     """
@@ -31,6 +32,7 @@ class ModelCard:
     num_labels: int
     num_features: int
     tree_shape: tuple[int, ...]
+    num_trees: int = 1
     metrics: Mapping[str, Mapping[str, float]]
     evaluated_on: str
     versions: Mapping[str, str]
@@ -85,7 +87,8 @@ def _facts(card: ModelCard) -> str:
         "Labels": f"{card.num_labels:,}",
         "TF-IDF features": f"{card.num_features:,}",
         "Label tree": " → ".join(f"{count:,}" for count in card.tree_shape)
-        + f" ({len(card.tree_shape)} level{'s' if len(card.tree_shape) > 1 else ''})",
+        + f" ({len(card.tree_shape)} level{'s' if len(card.tree_shape) > 1 else ''})"
+        + (f", the first of {card.num_trees} trees" if card.num_trees > 1 else ""),
         "Encoder": f"`{_inline(card.encoder)}`" if card.encoder else "none (linear model)",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts.items())])

@@ -282,12 +282,27 @@ def test_several_trees_share_rows_and_are_saved_together(tiny_corpus: Tiny, tmp_
     )
     assert any((tree.tree.parents[-1] != alone[0].tree.parents[-1]).any() for tree in trees[1:])
     estimator.save(tmp_path / "m")
+    assert "first of 3 trees" in (tmp_path / "m" / "README.md").read_text()
+    assert open_artifact(tmp_path / "m").manifest["tree"] == "4-10, 4-10, 4-10"
     loaded = XRLinear.load(tmp_path / "m")
     np.testing.assert_array_equal(dense(loaded.predict(texts)), dense(estimator.predict(texts)))
     whole_NL = dense(estimator.predict(texts, 10))
     assert whole_NL.max() <= 1
     alone_NL = np.vstack([dense(estimator.predict([text], 10)) for text in texts])
     np.testing.assert_array_equal(alone_NL, whole_NL)
+
+
+def test_half_precision_halves_the_weights_and_ranks_alike(tiny_corpus: Tiny, tmp_path: Path):
+    texts, Y_NL, _ = tiny_corpus
+    whole, half = (linear(num_trees=2, half=half).fit(texts, Y_NL) for half in (False, True))
+    kept = [level.entry_values for tree in half.model_.linear.trees for level in tree.levels]
+    assert {values.dtype for values in kept} == {np.dtype(np.float16)}
+    scores_NL = dense(half.predict(texts, 3))
+    np.testing.assert_allclose(scores_NL, dense(whole.predict(texts, 3)), atol=5e-3)
+    half.save(tmp_path / "m")
+    loaded = XRLinear.load(tmp_path / "m")
+    assert loaded.half
+    np.testing.assert_array_equal(dense(loaded.predict(texts, 3)), scores_NL)
 
 
 def test_a_tree_without_clusters_is_only_one(tiny_corpus: Tiny):

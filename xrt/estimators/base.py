@@ -87,7 +87,7 @@ class XrtEstimator(BaseEstimator):
             "kind": model.kind,
             "configuration": {"estimator": self._settings()},
             "training": {"num_rows": self.num_rows_, "num_labels": len(model.labels)},
-            "tree": tree.describe(),
+            "tree": model.linear.describe() if model.deep is None else tree.describe(),
             "fusion": {} if model.deep is None else dict(model.deep.fusion),
         }
         write_artifact(folder, write, manifest)
@@ -113,6 +113,7 @@ class XrtEstimator(BaseEstimator):
                 num_labels=len(model.labels),
                 num_features=model.num_features,
                 tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
+                num_trees=len(model.linear.trees) if model.deep is None else 1,
                 metrics={},
                 evaluated_on="nothing yet",
                 versions=library_versions(),

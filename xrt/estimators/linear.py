@@ -45,6 +45,7 @@ class XRLinear(XrtEstimator):
         cost_negative: float = 1.0,
         threshold: float = 0.1,
         matcher_negatives: int = 0,
+        half: bool = False,
         features: TfidfParams | None = None,
         validation_rows: int = 2_000,
         seed: int = 0,
@@ -71,6 +72,7 @@ class XRLinear(XrtEstimator):
         self.cost_negative = cost_negative
         self.threshold = threshold
         self.matcher_negatives = matcher_negatives
+        self.half = half
         self.features = features
         self.validation_rows = validation_rows
         self.seed = seed
@@ -104,6 +106,7 @@ class XRLinear(XrtEstimator):
             cost_negative=self.cost_negative,
             threshold=self.threshold,
             matcher_negatives=self.matcher_negatives,
+            half=self.half,
         )
 
     def search_params(self) -> SearchParams:

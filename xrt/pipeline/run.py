@@ -139,7 +139,7 @@ def _save(
         "metrics": metrics,
         "configuration": plain(_portable(params)),
         "training": training,
-        "tree": tree.describe(),
+        "tree": model.linear.describe() if model.deep is None else tree.describe(),
         "fusion": {} if model.deep is None else dict(model.deep.fusion),
     }
     write_artifact(folder, write, manifest)
@@ -183,6 +183,7 @@ def _card(
         num_labels=trn.num_labels,
         num_features=model.num_features,
         tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
+        num_trees=len(model.linear.trees) if model.deep is None else 1,
         metrics=metrics,
         evaluated_on="the test file, on which nothing was chosen",
         versions=library_versions(),
