@@ -238,7 +238,7 @@ def narrowed(weights: np.ndarray, dtype: Any) -> np.ndarray:
         raise DataError(f"weights are kept as float32 or float16, not as {np.dtype(dtype)}")
     if np.dtype(dtype) == np.float16 and weights.size:
         largest = float(max(-weights.min(), weights.max()))
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             raise DataError(f"a weight of {largest:g} does not fit in float16; keep float32")
     return weights.astype(dtype, copy=False)
 
