@@ -57,6 +57,39 @@ def test_saved_equals_loaded_and_damage_is_told(tmp_path):
         LabelTree.load(tmp_path)
 
 
+def test_children_are_read_from_disk_not_sorted_anew(tmp_path, monkeypatch):
+    small_tree().save(tmp_path)
+    expected = [small_tree().children(t) for t in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "argsort", lambda *args, **kwargs: pytest.fail("sorted"))
+        loaded = LabelTree.load(tmp_path)
+        found = [loaded.children(t) for t in range(3)]
+    for (ptr_a, nodes_a), (ptr_b, nodes_b) in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(ptr_a, ptr_b)
+        np.testing.assert_array_equal(nodes_a, nodes_b)
+    for path in tmp_path.glob("child*"):
+        path.unlink()  # a model from before tables were stored
+    np.testing.assert_array_equal(LabelTree.load(tmp_path).children(2)[1], expected[2][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("children", [1, 4, 2, 0, 5]),
+        ("children", [1, 4, 2, 0, -1]),
+        ("children", [1, 4, 2, 0]),
+        ("child_ptr", [0, 4, 3, 5]),
+        ("child_ptr", [0, 2, 3, 6]),
+    ],
+)
+def test_children_out_of_bounds_are_refused(tmp_path, name, values):
+    small_tree().save(tmp_path)
+    dtype = np.int32 if name == "children" else np.int64
+    np.save(tmp_path / f"{name}.2.npy", np.array(values, dtype))
+    with pytest.raises(ArtifactError, match="children of level 2"):
+        LabelTree.load(tmp_path)
+
+
 def test_parents_outside_the_level_above_are_refused():
     with pytest.raises(DataError, match="2 nodes above"):
         LabelTree((np.zeros(2, np.int32), np.array([0, 2], np.int32)))

@@ -4,7 +4,6 @@ K_t nodes at level t, counted from 0 below the root; the nodes of the last level
 `parents[t][node]` is the node's parent at level t - 1; at level 0 it is 0, the root.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import scipy.sparse as sp
 
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, DataError
+from xrt.reading import load_array, read_json_bounded
 from xrt.sparse import as_csr
 
 
@@ -23,6 +23,8 @@ class LabelTree:
     """A tree whose leaves, all at the same depth, are the labels in label order."""
 
     parents: tuple[np.ndarray, ...]
+    tables: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
+    """What `children` gives for each level, where it is known already."""
 
     def __post_init__(self) -> None:
         if not self.parents or not len(self.parents[-1]):
@@ -53,7 +55,9 @@ class LabelTree:
         return 1 if t == -1 else len(self.parents[t])
 
     @cached_property
-    def _children(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _children(self) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+        if self.tables is not None:
+            return self.tables
         tables = []
         for t, parents in enumerate(self.parents):
             order = np.argsort(parents, kind="stable").astype(np.int32)
@@ -133,24 +137,55 @@ class LabelTree:
         return cls.from_clusters(np.array([above[path] for path in padded], np.int32), parents)
 
     def save(self, folder: Path) -> None:
-        """Write the tree into a folder: one npy array a level."""
+        """Write the tree into a folder, to be memory-mapped: parents of each level, and the
+        children of each node so that nobody has to sort when the tree is opened.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for t, parents in enumerate(self.parents):
+            child_ptr, children = self.children(t)
             save_array(folder / f"parents.{t}.npy", parents)
+            save_array(folder / f"child_ptr.{t}.npy", child_ptr)
+            save_array(folder / f"children.{t}.npy", children)
         write_json(
             folder / "tree.json", {"depth": self.depth, "nodes": [len(p) for p in self.parents]}
         )
 
     @classmethod
     def load(cls, folder: Path) -> "LabelTree":
-        """Read what `save` wrote. Raises ArtifactError when it is not a tree."""
+        """Read what `save` wrote. Raises ArtifactError when it is not a tree.
+
+        Every number is within bounds afterwards; that the children are those of `parents` is left
+        to the manifest's hashes.
+        """
+        settings = read_json_bounded(folder / "tree.json")
         try:
-            depth = int(json.loads((folder / "tree.json").read_text())["depth"])
-            levels = [
-                np.load(folder / f"parents.{t}.npy", allow_pickle=False) for t in range(depth)
-            ]
-            return cls(tuple(levels))
-        except (OSError, ValueError, KeyError) as err:
+            depth = int(settings["depth"])
+            parents = tuple(
+                load_array(folder / f"parents.{t}.npy", np.int32, 1) for t in range(depth)
+            )
+            tree = cls(parents)
+        except (ValueError, KeyError, TypeError) as err:
             raise ArtifactError(
                 f"{folder}: unreadable label tree ({err}); restore or retrain"
             ) from err
+        if not (folder / "children.0.npy").exists():  # written before tables were stored
+            return tree
+        return cls(parents, tuple(_load_table(folder, tree, t) for t in range(depth)))
+
+
+def _load_table(folder: Path, tree: LabelTree, t: int) -> tuple[np.ndarray, np.ndarray]:
+    child_ptr = load_array(folder / f"child_ptr.{t}.npy", np.int64, 1)
+    children = load_array(folder / f"children.{t}.npy", np.int32, 1)
+    num_nodes = tree.num_nodes(t)
+    fits = (
+        (len(child_ptr), len(children)) == (tree.num_nodes(t - 1) + 1, num_nodes)
+        and (child_ptr[0], child_ptr[-1]) == (0, num_nodes)
+        and not (child_ptr[1:] < child_ptr[:-1]).any()
+        and 0 <= children.min()
+        and children.max() < num_nodes
+    )
+    if not fits:
+        raise ArtifactError(
+            f"{folder}: children of level {t} do not fit its parents; restore or retrain"
+        )
+    return child_ptr, children
