@@ -5,27 +5,36 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from xrt.atomic import save_array
+from xrt.data.packed_strings import PackedStrings
 from xrt.data.sources import numbered_lines, open_packed
-from xrt.errors import DataError
+from xrt.errors import ArtifactError, DataError
+from xrt.reading import load_array
 
 LABEL_TABLE_NAME = "labels.tsv"
+OFFSETS_NAME = "labels.offsets.npy"
 
 
 @dataclass(frozen=True)
 class LabelTable:
     """Labels in the order of the columns of Y.
 
-    `ids` are distinct, not empty and without tab or line end; `names` are '' where unknown.
+    `ids` are distinct, not empty and without tab or line end; `names` are '' where unknown. Both
+    are tuples, or, in a model that was opened, PackedStrings.
     """
 
-    ids: tuple[str, ...]
-    names: tuple[str, ...]
+    ids: tuple[str, ...] | PackedStrings
+    names: tuple[str, ...] | PackedStrings
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.names):
             raise DataError(
                 f"label table: {len(self.ids)} ids but {len(self.names)} names; give equally many"
             )
+        if isinstance(self.ids, PackedStrings):  # a table that was written was checked before
+            return
         if len(self.index) != len(self.ids):
             twice = next(id for i, id in enumerate(self.ids) if self.index[id] != i)
             raise DataError(f"label table: id {twice!r} stands there twice; remove one")
@@ -76,8 +85,8 @@ class LabelTable:
         if not new:
             return self
         return LabelTable(
-            self.ids + tuple(other.ids[i] for i in new),
-            self.names + tuple(other.names[i] for i in new),
+            (*self.ids, *(other.ids[i] for i in new)),
+            (*self.names, *(other.names[i] for i in new)),
         )
 
     def write(self, path: str | Path) -> None:
@@ -85,6 +94,39 @@ class LabelTable:
         with open_packed(path) as file:
             for id, name in zip(self.ids, self.names, strict=True):
                 file.write(f"{id}\t{name}\n".encode())
+
+    def save(self, folder: Path) -> None:
+        """Write `labels.tsv` into a folder, and where each id and name begins in it."""
+        path = folder / LABEL_TABLE_NAME
+        self.write(path)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        ends = np.flatnonzero((data == ord("\t")) | (data == ord("\n")))
+        save_array(folder / OFFSETS_NAME, np.concatenate([[0], ends + 1]).astype(np.int64))
+
+    @classmethod
+    def load(cls, folder: Path) -> "LabelTable":
+        """Open what `save` wrote, at once however many labels there are; or read `labels.tsv` where
+        it stands alone.
+
+        Raises ArtifactError when the two files do not fit together, DataError as
+        `read_label_table` does.
+        """
+        path = folder / LABEL_TABLE_NAME
+        if not (folder / OFFSETS_NAME).exists():
+            return read_label_table(path)
+        offsets = load_array(folder / OFFSETS_NAME, np.int64, 1)
+        num_bytes = path.stat().st_size if path.is_file() else -1
+        expected = int(offsets[-1]) if len(offsets) % 2 and offsets[0] == 0 else -1
+        if expected != num_bytes or num_bytes < 0:
+            raise ArtifactError(
+                f"{path}: does not fit {OFFSETS_NAME} ({num_bytes} bytes where {expected} "
+                "belong); copy the model again from where it came, or train it anew"
+            )
+        if num_bytes == 0:
+            return cls((), ())
+        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        ids = PackedStrings(data, offsets[:-1:2], offsets[1::2] - 1)
+        return cls(ids, PackedStrings(data, offsets[1::2], offsets[2::2] - 1))
 
 
 def read_label_table(path: str | Path) -> LabelTable:
