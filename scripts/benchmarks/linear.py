@@ -56,7 +56,7 @@ def main() -> int:
             print(f"rows of {name} ...", file=sys.stderr, flush=True)
             make_rows(
                 name, home, args.data, max_train_rows=args.max_train_rows,
-                embeddings=args.embeddings, seed=args.seed,
+                max_test_rows=args.max_test_rows, embeddings=args.embeddings, seed=args.seed,
             )  # fmt: skip
         for name, home in homes.items():
             run_rounds(name, home, args, lines)
@@ -84,6 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--embeddings", type=Path, help="npy (rows of trn, then of tst) for hybrid")
     parser.add_argument("--keep-rows", type=Path, help="folder that keeps row sets for other runs")
     parser.add_argument("--max-train-rows", type=int, help="only the first rows, for a trial")
+    parser.add_argument("--max-test-rows", type=int, help="only so many, spread over all")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of synthetic rows and projections")

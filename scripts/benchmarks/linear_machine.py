@@ -56,7 +56,7 @@ def shown_command(args: argparse.Namespace) -> str:
     words += ["--data", "DATA"] if needs_data(args.rows) else []
     words += ["--embeddings", args.embeddings.name] if args.embeddings else []
     words += ["--rows", *args.rows, "--systems", *args.systems]
-    for name in ("repeats", "threads", "seed", "max_train_rows"):
+    for name in ("repeats", "threads", "seed", "max_train_rows", "max_test_rows"):
         value = getattr(args, name)
         words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)

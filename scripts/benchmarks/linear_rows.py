@@ -39,16 +39,19 @@ def make_rows(
     data: Path | None,
     *,
     max_train_rows: int | None = None,
+    max_test_rows: int | None = None,
     embeddings: Path | None = None,
     seed: int = 0,
 ) -> None:
     """Write the row set into the folder, unless the very same lies there already.
 
+    `max_train_rows` keeps the first rows of trn, `max_test_rows` rows spread evenly over tst.
     `embeddings` (for `hybrid`) is a npy file (N_trn + N_tst, H) with the rows of trn first, in the
     order of the files; without it dense columns are seeded random projections of the TF-IDF rows.
     """
     settings: dict[str, Any] = {
-        "name": name, "seed": seed, "max_train_rows": max_train_rows,
+        "name": name, "seed": seed,
+        "max_train_rows": max_train_rows, "max_test_rows": max_test_rows,
         "embeddings": None if embeddings is None or name != "hybrid" else embeddings.name,
     }  # fmt: skip
     told = folder / "settings.json"
@@ -63,11 +66,16 @@ def make_rows(
         splits: Splits = synthetic_corpus(SyntheticSize.of(num_labels), seed)
     else:
         splits = text_rows(find_data(data) / DATA_SETS[name])
-    if name == "hybrid":
-        write_dense(folder, splits, embeddings, max_train_rows, seed)
     X_trn, Y_trn, X_tst, Y_tst = splits
-    kept = slice(max_train_rows)
-    for key, matrix in zip(NAMES, (X_trn[kept], Y_trn[kept], X_tst, Y_tst), strict=True):
+    trn = np.arange(X_trn.shape[0])[:max_train_rows]
+    num_test = min(X_tst.shape[0], max_test_rows or X_tst.shape[0])
+    tst = np.linspace(0, X_tst.shape[0] - 1, num_test).astype(int)
+    if name == "hybrid":
+        E_trn, E_tst = dense_columns(X_trn, X_tst, embeddings, seed)
+        np.save(folder / "E_trn.npy", unit_rows(E_trn[trn]))
+        np.save(folder / "E_tst.npy", unit_rows(E_tst[tst]))
+    kept = (X_trn[trn], Y_trn[trn], X_tst[tst], Y_tst[tst])
+    for key, matrix in zip(NAMES, kept, strict=True):
         sp.save_npz(folder / f"{key}.npz", sp.csr_matrix(matrix), compressed=False)
     told.write_text(json.dumps(settings))
 
@@ -99,23 +107,19 @@ def split_file(dataset: Path, split: str) -> Path:
     raise SystemExit(f"{dataset}: no {split}.jsonl (.gz, .xz) there; give another --data or --rows")
 
 
-def write_dense(
-    folder: Path, splits: Splits, embeddings: Path | None, max_train_rows: int | None, seed: int
-) -> None:
-    """Write the dense columns of both splits: rows of length 1."""
-    X_trn, X_tst = splits[0], splits[2]
+def dense_columns(
+    X_trn: sp.csr_matrix, X_tst: sp.csr_matrix, embeddings: Path | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The dense columns of both splits: given embeddings, or projections (N, H)."""
     if embeddings is None:
-        E_trn, E_tst = (projected(X, NUM_DENSE, seed) for X in (X_trn, X_tst))
-    else:
-        both = np.load(embeddings, allow_pickle=False)
-        if both.ndim != 2 or len(both) != X_trn.shape[0] + X_tst.shape[0]:
-            raise SystemExit(
-                f"{embeddings}: shape {both.shape}, but {X_trn.shape[0]} + {X_tst.shape[0]} rows "
-                "are needed, those of trn first"
-            )
-        E_trn, E_tst = both[: X_trn.shape[0]], both[X_trn.shape[0] :]
-    np.save(folder / "E_trn.npy", unit_rows(E_trn[:max_train_rows]))
-    np.save(folder / "E_tst.npy", unit_rows(E_tst))
+        return projected(X_trn, NUM_DENSE, seed), projected(X_tst, NUM_DENSE, seed)
+    both = np.load(embeddings, allow_pickle=False)
+    if both.ndim != 2 or len(both) != X_trn.shape[0] + X_tst.shape[0]:
+        raise SystemExit(
+            f"{embeddings}: shape {both.shape}, but {X_trn.shape[0]} + {X_tst.shape[0]} rows "
+            "are needed, those of trn first"
+        )
+    return both[: X_trn.shape[0]], both[X_trn.shape[0] :]
 
 
 def projected(X_NF: sp.csr_matrix, num_dense: int, seed: int) -> np.ndarray:

@@ -38,8 +38,9 @@ def test_row_sets_are_kept_and_made_anew_when_settings_change(scripts, tmp_path:
     (tmp_path / "train.txt").write_text("of these rows")
     rows.make_rows("synthetic-1k", tmp_path, None, max_train_rows=50)
     assert (tmp_path / "X_trn.npz").stat().st_mtime_ns == first
-    rows.make_rows("synthetic-1k", tmp_path, None, max_train_rows=60)
+    rows.make_rows("synthetic-1k", tmp_path, None, max_train_rows=60, max_test_rows=30)
     assert sp.load_npz(tmp_path / "X_trn.npz").shape[0] == 60
+    assert sp.load_npz(tmp_path / "Y_tst.npz").shape[0] == 30
     assert not (tmp_path / "train.txt").exists()
 
 
