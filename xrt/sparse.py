@@ -4,6 +4,7 @@ N rows, M columns. A matrix is a `csr_array` of float32 with sorted int32 (or, w
 int64) indices and no duplicates; an absent entry means 0.
 """
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
     Raises DataError when it is not two-dimensional, not numeric, or holds NaN or an infinity.
     """
     try:
-        csr = sp.csr_array(matrix)
+        # a shallow copy: what a caller does to the matrix must not reach the one that was given
+        csr = copy.copy(matrix) if type(matrix) is sp.csr_array else sp.csr_array(matrix)
         if csr.dtype != np.float32:
             csr = csr.astype(np.float32)
     except (TypeError, ValueError) as err:
@@ -60,13 +62,28 @@ def normalize_rows(X_NM: sp.csr_array, norm: str = "l2") -> sp.csr_array:
     """
     if norm not in ("l1", "l2"):
         raise DataError(f"norm {norm!r} is unknown; choose 'l1' or 'l2'")
-    rows = np.repeat(np.arange(X_NM.shape[0]), np.diff(X_NM.indptr))
-    weights = X_NM.data.astype(np.float64)
-    sums = np.bincount(rows, np.abs(weights) if norm == "l1" else weights**2, X_NM.shape[0])
-    lengths = sums if norm == "l1" else np.sqrt(sums)
-    lengths[lengths == 0] = 1.0
-    data = (weights / lengths[rows]).astype(np.float32)
-    return sp.csr_array((data, X_NM.indices, X_NM.indptr), shape=X_NM.shape)
+    values = X_NM.data.view()
+    values.flags.writeable = False  # one kernel, whether the matrix is mapped or not
+    scaled = copy.copy(X_NM)
+    scaled.data = _scaled(X_NM.indptr.astype(np.int64), values, norm == "l1")
+    return scaled
+
+
+@njit(nogil=True, cache=True)
+def _scaled(indptr, data, by_sum):  # type: ignore[no-untyped-def]
+    scaled = np.empty(len(data), np.float32)
+    for row in range(len(indptr) - 1):
+        length = 0.0
+        for j in range(indptr[row], indptr[row + 1]):
+            value = np.float64(data[j])
+            length += abs(value) if by_sum else value * value
+        if not by_sum:
+            length = np.sqrt(length)
+        if length == 0.0:
+            length = 1.0
+        for j in range(indptr[row], indptr[row + 1]):
+            scaled[j] = np.float64(data[j]) / length
+    return scaled
 
 
 def binarize(X_NM: sp.csr_array) -> sp.csr_array:

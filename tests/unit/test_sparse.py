@@ -46,6 +46,26 @@ def test_rows_have_length_one(norm):
     assert normalize_rows(as_csr(np.zeros((2, 3)))).nnz == 0
 
 
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_lengths_are_those_of_a_plain_loop_and_the_given_rows_stay(norm):
+    rows = as_csr(np.random.default_rng(0).normal(size=(20, 9)) * 1e3)
+    given_data = rows.data.copy()
+    scaled = normalize_rows(rows, norm)
+    for row, values in enumerate(rows.toarray().astype(np.float64)):
+        length = sum(abs(v) for v in values) if norm == "l1" else sum(v * v for v in values) ** 0.5
+        np.testing.assert_allclose(scaled.toarray()[row], values / length, rtol=1e-6)
+    np.testing.assert_array_equal(rows.data, given_data)
+
+
+def test_what_is_done_to_the_result_does_not_reach_the_given_matrix():
+    mine = sp.csr_array(np.array([[0.0, 2.0], [1.0, 0.0]], np.float32))
+    ours = as_csr(mine)
+    ours.data = np.zeros(2, np.float32)
+    ours.eliminate_zeros()
+    assert mine.nnz == 2
+    np.testing.assert_array_equal(mine.toarray(), [[0, 2], [1, 0]])
+
+
 def test_canonical_form():
     messy = sp.csr_array(
         (np.array([1.0, 2.0, 3.0]), np.array([2, 0, 2], np.int64), np.array([0, 3, 3], np.int64)),

@@ -13,6 +13,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from xrt.linear.dual import SIMD
+from xrt.linear.lanes import prefetch
 
 HALF_SCALE = np.float32(2.0**112)
 
@@ -69,9 +70,13 @@ def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, found
 
 @njit(nogil=True, cache=True)
 def find_by_bisection(  # type: ignore[no-untyped-def]
-    chunk_columns, columns, values, chunk_row_ptr, starts, ends, found
-):
-    """The same for a chunk whose columns ascend, one at least, without a table."""
+    chunk_columns, columns, values, chunk_row_ptr, entry_children, entry_values, starts, ends,
+    found,
+):  # fmt: skip
+    """The same for a chunk whose columns ascend, one at least, without a table.
+
+    A lone row meets cold memory: what will be read next is asked for as soon as it is known.
+    """
     num_columns, length = np.uint64(len(columns)), np.uint64(len(chunk_columns))
     starts[: len(columns)] = 0
     while length > np.uint64(1):
@@ -85,10 +90,16 @@ def find_by_bisection(  # type: ignore[no-untyped-def]
     for j in range(num_columns):
         place = np.uint64(starts[j])
         place += np.uint64(chunk_columns[place] < columns[j] and place < last)
-        starts[num_found] = chunk_row_ptr[place]
-        ends[num_found] = chunk_row_ptr[place + np.uint64(1)]
+        starts[num_found] = place
         found[num_found] = values[j]
+        prefetch(chunk_row_ptr, place)
         num_found += np.uint64(chunk_columns[place] == columns[j])
+    for i in range(num_found):
+        place = np.uint64(starts[i])
+        starts[i] = chunk_row_ptr[place]
+        ends[i] = chunk_row_ptr[place + np.uint64(1)]
+        prefetch(entry_children, starts[i])
+        prefetch(entry_values, starts[i])
     return num_found
 
 

@@ -123,7 +123,7 @@ def _score_pairs(  # type: ignore[no-untyped-def]
             else:
                 num_found = find_by_bisection(
                     row_columns[chunk_lo:chunk_hi], own_columns, own_values, chunk_row_ptr,
-                    starts, ends, found,
+                    entry_children, entry_values, starts, ends, found,
                 )  # fmt: skip
             add_sparse(num_found, starts, ends, found, entry_children, entry_values, margins_C)
         if table:
