@@ -39,7 +39,7 @@ def trained():
 
 def test_full_beam_equals_exhaustive_search(trained):
     X, _, ranker = trained
-    found = beam_search(ranker.levels, X, 50, SearchParams(beam_size=50))
+    found = beam_search(ranker.levels, X, 50, SearchParams(beam_size=50, path_weight=1.0))
     rows = np.hstack([X.sparse.toarray(), X.dense])
     expected = [exhaustive_scores(ranker.levels, ranker.tree, row) for row in rows]
     np.testing.assert_allclose(found.toarray(), expected, rtol=1e-3, atol=1e-4)

@@ -20,7 +20,7 @@ def composed(*overrides: str) -> PipelineParams:
 
 def test_there_are_as_many_files_as_presets():
     names = {path.stem for path in (CONF / "linear").glob("*.yaml")}
-    assert names == {*PRESETS, "default"}
+    assert names == set(PRESETS)
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -44,12 +44,12 @@ def test_without_a_preset_both_have_the_defaults_of_the_parameter_classes():
 def test_other_choices_are_laid_over_a_preset():
     params = composed("linear=quality", "tree=flat", "num_trees=2", "ranker=logistic")
     assert params.num_trees == 2
-    assert params.tree == composed("tree=flat", "linear=default").tree
+    assert params.tree == composed("tree=flat").tree
     assert params.ranker.loss.value == "logistic"
     assert params.search.transform.value == "sigmoid"
     estimator = XRLinear.preset("quality", num_trees=2, seed=4)
     assert (estimator.num_trees, estimator.seed) == (2, 4)
-    assert estimator.path_weight == PRESETS["quality"]["path_weight"]
+    assert estimator.path_weight == XRLinear().path_weight
 
 
 def test_an_unknown_preset_names_those_there_are():

@@ -22,7 +22,7 @@ class SearchParams:
     """Nodes kept at each inner level."""
     transform: PathTransform = PathTransform.l3_hinge
     """f in score = product of f(margin) along the path."""
-    path_weight: float | None = 1.0
+    path_weight: float | None = 0.5
     """Exponent of the path's score in that of a label; inner nodes are always ranked by the plain
     product. None: to be chosen on held-out rows when the model is trained."""
 
