@@ -9,7 +9,9 @@ from tests.reference.slow_linear import split_in_two
 from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.sparse import normalize_rows
-from xrt.tree.clustering import TreeParams, _two_means, _two_of, build_tree, split_balanced
+from xrt.tree import clustering
+from xrt.tree.clustering import TreeParams, _Splitter, build_tree, split_balanced
+from xrt.tree.two_means import halve, halve_at_median, two_means, two_of
 
 
 def points(seed, n, features=20, dense=3):
@@ -20,54 +22,90 @@ def points(seed, n, features=20, dense=3):
     return HybridMatrix(normalize_rows(matrix.sparse), matrix.dense)
 
 
+def rows_of(Z):
+    return Z.sparse.indptr, Z.sparse.indices, Z.sparse.data, Z.dense
+
+
+@pytest.mark.parametrize("dense", [0, 3])
 @pytest.mark.parametrize("seed", range(8))
-def test_two_means_equals_the_slow_twin(seed):
-    Z = points(seed, 31)
-    members = np.arange(31, dtype=np.int32)
-    scratch = np.zeros((20, 2), np.float32)
-    ours = _two_means(
-        Z.sparse.indptr,
-        Z.sparse.indices,
-        Z.sparse.data,
-        Z.dense,
-        members,
-        20,
-        np.uint64(seed),
-        scratch,
-    )
-    slow = split_in_two(np.hstack([Z.sparse.toarray(), Z.dense]), 20, *_two_of(31, np.uint64(seed)))
-    assert set(ours[:16]) == set(np.flatnonzero(~slow))
-    assert not scratch.any()
+def test_two_means_equals_the_slow_twin(seed, dense):
+    Z = points(seed, 31, dense=dense)
+    ours = np.arange(31, dtype=np.int32)
+    column_map = np.full(20, -1, np.int32)
+    seeds = np.array([seed], np.uint64)
+    halve(*rows_of(Z), ours, np.array([0, 31]), 20, 0.0, seeds, column_map)
+    slow = split_in_two(np.hstack([Z.sparse.toarray(), Z.dense]), 20, *two_of(31, seeds[0]))
+    assert ours[:16].tolist() == np.flatnonzero(~slow).tolist()
+    assert ours[16:].tolist() == np.flatnonzero(slow).tolist()
+    assert (column_map == -1).all()
+
+
+def test_a_round_moves_less_than_the_tolerance_and_ends():
+    """With half of the members as tolerance the first round is the last."""
+    Z = points(0, 200)
+    members, column_map = np.arange(200, dtype=np.int32), np.full(20, -1, np.int32)
+    values = {
+        rule: two_means(*rows_of(Z), members, *rule, np.uint64(1), column_map)[0].tolist()
+        for rule in [(20, 1.0), (1, 0.0), (20, 0.0)]
+    }
+    assert values[20, 1.0] == values[1, 0.0] != values[20, 0.0]
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=40))
+def test_the_lower_half_and_among_equals_the_first(values):
+    side = np.full(len(values), -1, np.int8)
+    halve_at_median(np.array(values, np.float32), side)
+    ranked = np.argsort(values, kind="stable")
+    assert sorted(ranked[: (len(values) + 1) // 2]) == np.flatnonzero(side == 0).tolist()
+
+
+def test_a_sample_of_all_members_cuts_as_the_members_do():
+    Z = points(3, 300)
+    by_sample, whole = np.arange(300, dtype=np.int32), np.arange(300, dtype=np.int32)
+    bounds, seeds = np.array([0, 150, 300]), np.array([5, 6], np.uint64)
+    splitter = _Splitter(Z, TreeParams(), 1)
+    splitter.halve_by_samples(by_sample, bounds, seeds)
+    splitter.halve(whole, bounds, seeds)
+    assert by_sample.tolist() == whole.tolist()
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 80), st.integers(0, 6), st.integers(0, 2**40), st.booleans())
-def test_sizes_differ_by_at_most_one(n, num_splits, seed, all_equal):
+@given(
+    st.integers(1, 80),
+    st.integers(0, 6),
+    st.integers(0, 2**40),
+    st.sampled_from(["", "all equal", "all zero"]),
+    st.sampled_from([2, 7, 100]),
+)
+def test_sizes_differ_by_at_most_one(n, num_splits, seed, kind, max_sample):
+    params = TreeParams(kmeans_iterations=5, max_sample=max_sample)
     Z = points(seed % 1000, n)
-    if all_equal:
-        Z = HybridMatrix.of(np.ones((n, 4)))
-    sizes = np.bincount(split_balanced(Z, num_splits, 5, seed), minlength=2**num_splits)
+    if kind:
+        Z = HybridMatrix.of(np.full((n, 4), float(kind == "all equal")))
+    sizes = np.bincount(split_balanced(Z, num_splits, params, seed), minlength=2**num_splits)
     assert sizes.sum() == n
     assert sizes.max() - sizes.min() <= 1
 
 
-def test_same_seed_same_tree_whatever_the_threads():
+@pytest.mark.parametrize("max_sample", [50, 1000])
+def test_same_seed_same_tree_whatever_the_threads(monkeypatch, max_sample):
+    monkeypatch.setattr(clustering, "_BLOCK_MEMBERS", 40)
+    monkeypatch.setattr(clustering, "_PIECE_MEMBERS", 30)
     Z = points(0, 500)
-    trees = [build_tree(Z, TreeParams(max_leaf_size=10), 4, num_threads=n) for n in (1, 2)]
-    other = build_tree(Z, TreeParams(max_leaf_size=10), 5)
-    assert all(
-        np.array_equal(a, b) for a, b in zip(trees[0].parents, trees[1].parents, strict=True)
-    )
-    assert any(
-        not np.array_equal(a, b) for a, b in zip(trees[0].parents, other.parents, strict=True)
-    )
+    params = TreeParams(max_leaf_size=10, max_sample=max_sample)
+    trees = [build_tree(Z, params, 4, num_threads=n) for n in (1, 2, 5)]
+    other = build_tree(Z, params, 5)
+    for tree in trees[1:]:
+        assert all(map(np.array_equal, trees[0].parents, tree.parents))
+    assert not all(map(np.array_equal, trees[0].parents, other.parents))
 
 
-def test_clear_groups_come_apart():
+@pytest.mark.parametrize("params", [TreeParams(), TreeParams(max_sample=12)])
+def test_clear_groups_come_apart(params):
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(4), 8)
     Z = HybridMatrix.of(np.eye(4)[group] + 0.05 * rng.random((32, 4)))
-    leaf = split_balanced(Z, 2, 20, seed=1)
+    leaf = split_balanced(Z, 2, params, seed=1)
     # each of the two halves is free of mixed groups only when every leaf holds one group
     purity = [len(set(group[leaf == c])) for c in range(4)]
     assert purity == [1, 1, 1, 1]
@@ -88,3 +126,7 @@ def test_labels_without_rows_and_fewer_labels_than_branching():
     assert tree.num_labels == 5
     with pytest.raises(ConfigError, match="branching = 1"):
         TreeParams(branching=1)
+    with pytest.raises(ConfigError, match=r"kmeans_tolerance = 1.5"):
+        TreeParams(kmeans_tolerance=1.5)
+    with pytest.raises(ConfigError, match="max_sample = 1"):
+        TreeParams(max_sample=1)

@@ -9,13 +9,16 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
+from xrt.tree.two_means import halve, halve_at_median, reorder, two_means, values_of
+
+_BLOCK_MEMBERS = 1024  # nodes of so many members together are one block of work
+_PIECE_MEMBERS = 8192  # members of a large node whose side is decided in one block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +27,18 @@ class TreeParams:
 
     branching: int = 16
     """Children of an inner node."""
-    max_leaf_size: int = 100
+    max_leaf_size: int = 200
     """Labels under a node of the last inner level; at least as many as labels gives a flat tree."""
     max_top_nodes: int = 64
     """Merging stops once a level has at most so many nodes; they hang under the root."""
     paths: str | None = None
     """A taxonomy to use instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     kmeans_iterations: int = 20
-    """Rounds of 2-means in a node, fewer when nothing moves any more."""
+    """Rounds of 2-means in a node, at most."""
+    kmeans_tolerance: float = 0.0
+    """Rounds end when no more than this share of a node's labels changes sides in one."""
+    max_sample: int = 100_000
+    """Labels of a node that find where to cut it; all of them are then cut there."""
 
     def __post_init__(self) -> None:
         for name, low in (
@@ -39,9 +46,14 @@ class TreeParams:
             ("max_leaf_size", 1),
             ("max_top_nodes", 1),
             ("kmeans_iterations", 1),
+            ("max_sample", 2),
         ):
             if getattr(self, name) < low:
                 raise ConfigError(f"tree.{name} = {getattr(self, name)}: at least {low} is needed")
+        if not 0 <= self.kmeans_tolerance < 1:
+            raise ConfigError(
+                f"tree.kmeans_tolerance = {self.kmeans_tolerance}: must lie in 0..1, below 1"
+            )
 
 
 def build_tree(
@@ -55,9 +67,7 @@ def build_tree(
     num_splits = int(np.ceil(np.log2(max(1.0, Z.num_rows / params.max_leaf_size))))
     if num_splits == 0:
         return LabelTree.flat(Z.num_rows)
-    leaf_of_label = split_balanced(
-        Z, num_splits, params.kmeans_iterations, seed, num_threads, progress
-    )
+    leaf_of_label = split_balanced(Z, num_splits, params, seed, num_threads, progress)
     return LabelTree.from_clusters(leaf_of_label, _merge(2**num_splits, params))
 
 
@@ -77,7 +87,7 @@ def _merge(num_leaves: int, params: TreeParams) -> list[np.ndarray]:
 def split_balanced(
     Z: HybridMatrix,
     num_splits: int,
-    iterations: int,
+    params: TreeParams,
     seed: int,
     num_threads: int | None = None,
     progress: Progress | None = None,
@@ -89,22 +99,15 @@ def split_balanced(
     """
     order = np.arange(Z.num_rows, dtype=np.int32)
     bounds = np.array([0, Z.num_rows], np.int64)
-    scratch = threading.local()
+    splitter = _Splitter(Z, params, num_threads)
     if progress is not None:
         progress.start("cluster labels", num_splits)
     for split in range(num_splits):
-
-        def halve(node: int, split: int = split, bounds: np.ndarray = bounds) -> None:
-            if not hasattr(scratch, "sums"):
-                scratch.sums = np.zeros((Z.num_features, 2), np.float32)
-            members = order[bounds[node] : bounds[node + 1]]
-            node_seed = np.uint64(
-                (seed * 1_000_003 + split * 2_654_435_761 + node * 97 + 1) % 2**64
-            )
-            matrix = (Z.sparse.indptr, Z.sparse.indices, Z.sparse.data, Z.dense)
-            members[:] = _two_means(*matrix, members, iterations, node_seed, scratch.sums)
-
-        run_blocks(halve, len(bounds) - 1, num_threads)
+        seeds = _node_seeds(seed, split, len(bounds) - 1)
+        if np.diff(bounds).max() > params.max_sample:
+            splitter.halve_by_samples(order, bounds, seeds)
+        else:
+            splitter.halve(order, bounds, seeds)
         middles = (bounds[:-1] + bounds[1:] + 1) // 2
         bounds = np.sort(np.concatenate([bounds, middles]))
         if progress is not None:
@@ -116,80 +119,78 @@ def split_balanced(
     return leaf_of_label
 
 
-@njit(nogil=True, cache=True)
-def _two_means(indptr, indices, data, dense, members, iterations, seed, sums):  # type: ignore[no-untyped-def]
-    """Members reordered so that the first half (rounded up) is one cluster, the rest the other.
-
-    `sums` is scratch of shape (F, 2), the sparse part of both clusters' sums: zeros when called
-    and left.
-    """
-    n, half = len(members), (len(members) + 1) // 2
-    if n < 2:
-        return members.copy()
-    side = np.full(n, -1, np.int8)
-    first, second = _two_of(n, seed)
-    side[first], side[second] = 0, 1
-    for _ in range(iterations):
-        similarity = _similarities(indptr, indices, data, dense, members, side, sums)
-        order = np.argsort(similarity[:, 0] - similarity[:, 1], kind="mergesort")
-        new_side = np.zeros(n, np.int8)
-        new_side[order[half:]] = 1
-        if np.array_equal(side, new_side):
-            break
-        side = new_side
-    return np.concatenate((members[side == 0], members[side == 1]))
+def _node_seeds(seed: int, split: int, num_nodes: int) -> np.ndarray:
+    """A number for each node of a split: uint64, different from node to node and split to split."""
+    base = (seed * 1_000_003 + split * 2_654_435_761 + 1) % 2**64
+    seeds: np.ndarray = np.uint64(base) + np.uint64(97) * np.arange(num_nodes, dtype=np.uint64)
+    return seeds
 
 
-@njit(nogil=True, cache=True)
-def _similarities(indptr, indices, data, dense, members, side, sums):  # type: ignore[no-untyped-def]
-    """How far each member is from the two clusters' unit-length centroids: (n, 2), lower is
-    nearer.
-    """
-    H = dense.shape[1]
-    dense_sums = np.zeros((2, H), np.float32)
-    for m in range(len(members)):
-        if side[m] >= 0:
-            i = members[m]
-            for j in range(indptr[i], indptr[i + 1]):
-                sums[indices[j], side[m]] += data[j]
-            for h in range(H):
-                dense_sums[side[m], h] += dense[i, h]
-    dots = np.zeros((len(members), 2), np.float32)
-    squared = np.zeros(2, np.float64)  # |sum|^2 is the sum of its members' products with it
-    for m in range(len(members)):
-        i = members[m]
-        left, right = np.float32(0), np.float32(0)
-        for j in range(indptr[i], indptr[i + 1]):
-            left += data[j] * sums[indices[j], 0]
-            right += data[j] * sums[indices[j], 1]
-        for h in range(H):
-            left += dense[i, h] * dense_sums[0, h]
-            right += dense[i, h] * dense_sums[1, h]
-        dots[m, 0], dots[m, 1] = left, right
-        if side[m] >= 0:
-            squared[side[m]] += dots[m, side[m]]
-    for m in range(len(members)):
-        if side[m] >= 0:
-            i = members[m]
-            for j in range(indptr[i], indptr[i + 1]):
-                sums[indices[j], side[m]] = 0.0
-    for c in range(2):
-        if squared[c] > 0:
-            dots[:, c] /= np.float32(-np.sqrt(squared[c]))
-    return dots
+class _Splitter:
+    """Halves all nodes of a split, in blocks over threads that each keep their scratch."""
 
+    def __init__(self, Z: HybridMatrix, params: TreeParams, num_threads: int | None) -> None:
+        self.rows = (Z.sparse.indptr, Z.sparse.indices, Z.sparse.data, Z.dense)
+        self.num_features = Z.num_features
+        self.params = params
+        self.rounds = (params.kmeans_iterations, params.kmeans_tolerance)
+        self.num_threads = num_threads
+        self.scratch = threading.local()
 
-@njit(nogil=True, cache=True)
-def _two_of(n, seed):  # type: ignore[no-untyped-def]
-    """Two different positions below n from a seed (splitmix64)."""
-    draws = np.empty(2, np.uint64)
-    state = np.uint64(seed)
-    for draw in range(2):
-        state = state + np.uint64(0x9E3779B97F4A7C15)
-        bits = state
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        draws[draw] = bits ^ (bits >> np.uint64(31))
-    first = np.int64(draws[0] % np.uint64(n))
-    second = (first + 1 + np.int64(draws[1] % np.uint64(n - 1))) % n
-    return first, second
+    def halve(self, order: np.ndarray, bounds: np.ndarray, seeds: np.ndarray) -> None:
+        """Reorder the members of each node: its cluster 0, then 1."""
+        per_block = max(1, _BLOCK_MEMBERS * len(seeds) // max(1, len(order)))
+
+        def halve_block(block: int) -> None:
+            lo, hi = block * per_block, min((block + 1) * per_block, len(seeds))
+            halve(
+                *(*self.rows, order, bounds[lo : hi + 1], *self.rounds),
+                *(seeds[lo:hi], self._column_map()),
+            )
+
+        run_blocks(halve_block, -(-len(seeds) // per_block), self.num_threads)
+
+    def halve_by_samples(self, order: np.ndarray, bounds: np.ndarray, seeds: np.ndarray) -> None:
+        """The same for nodes so large that a sample tells where to cut: cluster it, cut all."""
+        values = np.empty(len(order), np.float32)
+        pieces = [
+            (node, lo, min(lo + _PIECE_MEMBERS, bounds[node + 1]))
+            for node in range(len(seeds))
+            for lo in range(bounds[node], bounds[node + 1], _PIECE_MEMBERS)
+        ]
+
+        def cluster_sample(node: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            members = order[bounds[node] : bounds[node + 1]]
+            num_sampled = min(len(members), self.params.max_sample)
+            sample = members[np.arange(num_sampled) * len(members) // num_sampled]
+            found = two_means(*self.rows, sample, *self.rounds, seeds[node], self._column_map())
+            used, w_f, w_H = found[1:]
+            return used, w_f, w_H
+
+        def value_piece(piece: int) -> None:
+            node, lo, hi = pieces[piece]
+            used, w_f, w_H = cuts[node]
+            members, values_of_piece = order[lo:hi], values[lo:hi]
+            values_of(*self.rows, members, used, w_f, w_H, self._weights(), values_of_piece)
+
+        def cut(node: int) -> None:
+            lo, hi = bounds[node], bounds[node + 1]
+            side = np.empty(hi - lo, np.int8)
+            halve_at_median(values[lo:hi], side)
+            reorder(order[lo:hi], side)
+
+        cuts = run_blocks(cluster_sample, len(seeds), self.num_threads)
+        run_blocks(value_piece, len(pieces), self.num_threads)
+        run_blocks(cut, len(seeds), self.num_threads)
+
+    def _column_map(self) -> np.ndarray:
+        if not hasattr(self.scratch, "column_map"):
+            self.scratch.column_map = np.full(self.num_features, -1, np.int32)
+        column_map: np.ndarray = self.scratch.column_map
+        return column_map
+
+    def _weights(self) -> np.ndarray:
+        if not hasattr(self.scratch, "weights"):
+            self.scratch.weights = np.zeros(self.num_features, np.float32)
+        weights: np.ndarray = self.scratch.weights
+        return weights
