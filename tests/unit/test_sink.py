@@ -6,9 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xrt.errors import CapacityError, TrainingError
 from xrt.linear import npy_stream, sink
+from xrt.linear.chunk_rows import sorted_order
 from xrt.linear.sink import FolderSink, MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.tree.label_tree import LabelTree
@@ -71,6 +74,15 @@ def test_folder_and_memory_give_the_same_bytes_in_any_order(
         assert not weights.entry_values.flags.owndata  # mapped, not read
     if not half:
         np.testing.assert_array_equal(weights.to_csc().toarray(), in_memory.to_csc().toarray())
+
+
+@settings(deadline=None)  # the first example compiles
+@given(st.lists(st.one_of(st.integers(0, 3), st.integers(0, 2**31 - 1)), max_size=40))
+def test_columns_are_sorted_and_equal_ones_keep_their_order(columns):
+    columns = np.array(columns, np.int32)
+    spares = np.empty(len(columns) + 2, np.int64), np.empty(len(columns) + 2, np.int64)
+    order = sorted_order(columns, *spares)[: len(columns)]
+    np.testing.assert_array_equal(order, np.argsort(columns, kind="stable"))
 
 
 def test_blocks_may_come_from_several_threads(tmp_path):

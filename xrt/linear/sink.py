@@ -18,12 +18,12 @@ from typing import IO, Protocol
 import numpy as np
 
 from xrt.errors import CapacityError, TrainingError
+from xrt.linear.chunk_rows import into_chunks
 from xrt.linear.npy_stream import npy_stream
 from xrt.linear.weights import (
     ARRAYS,
     LevelWeights,
     SolvedBlock,
-    into_chunks,
     narrowed,
     write_settings,
 )

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.atomic import atomic_file, save_array, write_json
 from xrt.errors import ArtifactError, DataError
+from xrt.linear.chunk_rows import into_chunks
 from xrt.reading import load_array, read_json_bounded
 from xrt.tree.label_tree import LabelTree
 
@@ -250,38 +250,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:  # another file system, or one without links
             shutil.copyfile(source, temporary)
-
-
-@njit(nogil=True, cache=True)
-def into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untyped-def]
-    """Turn node-by-node weights (columns ascending in a node) into rows by column within each
-    chunk.
-    """
-    num_chunks = len(child_ptr) - 1
-    chunk_ptr = np.zeros(num_chunks + 1, np.int64)
-    row_columns, row_sizes = np.empty(len(columns), np.int32), np.zeros(len(columns), np.int64)
-    entry_children, entry_values = (
-        np.empty(len(columns), np.int32),
-        np.empty(len(columns), np.float32),
-    )
-    num_rows = 0
-    for chunk in range(num_chunks):
-        first, last = child_ptr[chunk], child_ptr[chunk + 1]
-        start, end = node_ptr[first], node_ptr[last]
-        child_of_entry = np.empty(end - start, np.int32)
-        for node in range(first, last):
-            child_of_entry[node_ptr[node] - start : node_ptr[node + 1] - start] = node - first
-        order = np.argsort(columns[start:end], kind="mergesort")
-        for position in range(end - start):
-            entry = start + order[position]
-            new_row = position == 0 or columns[entry] != row_columns[num_rows - 1]
-            if new_row:
-                row_columns[num_rows] = columns[entry]
-                num_rows += 1
-            row_sizes[num_rows - 1] += 1
-            entry_children[start + position] = child_of_entry[order[position]]
-            entry_values[start + position] = values[entry]
-        chunk_ptr[chunk + 1] = num_rows
-    row_ptr = np.zeros(num_rows + 1, np.int64)
-    row_ptr[1:] = np.cumsum(row_sizes[:num_rows])
-    return chunk_ptr, row_columns[:num_rows].copy(), row_ptr, entry_children, entry_values
