@@ -52,7 +52,11 @@ def test_all_nodes_in_the_shortlist_equal_exhaustive_search_from_there(trained, 
     assert found.nnz == X.num_rows * ranker.tree.num_nodes(level)
     start = entry_beam(ranker.levels[level], ranker.tree, level, found, X, PathTransform.l3_hinge)
     scores = beam_search(
-        ranker.levels[level + 1 :], X, NUM_LABELS, SearchParams(beam_size=NUM_LABELS), start=start
+        ranker.levels[level + 1 :],
+        X,
+        NUM_LABELS,
+        SearchParams(beam_size=NUM_LABELS, path_weight=1.0),
+        start=start,
     )
     parents = ranker.tree.parents
     below = LabelTree((np.zeros_like(parents[level]), *parents[level + 1 :]))
