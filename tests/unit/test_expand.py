@@ -15,7 +15,7 @@ from xrt.linear import scoring
 from xrt.linear.chunk_margins import as_float
 from xrt.linear.scoring import RowBlock, index_type, root_beam, step
 from xrt.linear.sink import MemorySink
-from xrt.linear.weights import LevelWeights, SolvedBlock
+from xrt.linear.weights import LevelWeights, SolvedBlock, child_type_of
 from xrt.sparse import as_csr
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.path_scores import PathTransform
@@ -149,6 +149,32 @@ def test_float16_is_half_as_large_on_disk_and_said_there(two_levels, tmp_path):
     assert json.loads((tmp_path / "weights.json").read_text())["dtype"] == "float16"
     np.testing.assert_array_equal(loaded.to_csc().toarray(), bottom.to_csc().toarray())
     np.testing.assert_array_equal(loaded.dense_weights, bottom.dense_weights)
-    (tmp_path / "weights.json").write_text(json.dumps({"num_features": 60, "dtype": "int8"}))
-    with pytest.raises(ArtifactError, match="int8"):
-        LevelWeights.load(tmp_path, tree, 1)
+    for wrong in ({"dtype": "int8"}, {"dtype": "float16", "children": "float32"}, {"dtype": "O"}):
+        (tmp_path / "weights.json").write_text(json.dumps({"num_features": 60, **wrong}))
+        with pytest.raises(ArtifactError, match=r"kept as (int8|float16|object)"):
+            LevelWeights.load(tmp_path, tree, 1)
+
+
+@pytest.mark.parametrize(
+    ("largest", "kind"), [(1, "uint8"), (256, "uint8"), (257, "uint16"), (65_537, "int32")]
+)
+def test_children_are_kept_in_the_narrowest_type(largest, kind):
+    assert child_type_of(np.array([0, 0, largest, largest + 1])) == np.dtype(kind)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_search_does_not_depend_on_the_type_of_children(two_levels, kind, tmp_path):
+    tree, top, bottom = two_levels
+    X = random_rows(30)
+    beam = step(top, X, root_beam(30), 6, PathTransform.l3_hinge)
+    assert bottom.entry_children.dtype == np.uint8
+    replace(bottom, entry_children=bottom.entry_children.astype(kind)).save(tmp_path)
+    if kind is np.int32:  # as weights were kept before
+        (tmp_path / "weights.json").write_text(json.dumps({"num_features": FEATURES}))
+    wide = LevelWeights.load(tmp_path, tree, 1)
+    assert wide.entry_children.dtype == kind
+    np.testing.assert_array_equal(wide.to_csc().toarray(), bottom.to_csc().toarray())
+    a = step(bottom, X, beam, 9, PathTransform.l3_hinge)
+    b = step(wide, X, beam, 9, PathTransform.l3_hinge)
+    np.testing.assert_array_equal(a.indices, b.indices)
+    np.testing.assert_array_equal(a.data, b.data)

@@ -21,9 +21,10 @@ from xrt.errors import CapacityError, TrainingError
 from xrt.linear.chunk_rows import into_chunks
 from xrt.linear.npy_stream import npy_stream
 from xrt.linear.weights import (
-    ARRAYS,
     LevelWeights,
     SolvedBlock,
+    child_type_of,
+    forms,
     narrowed,
     write_settings,
 )
@@ -106,6 +107,7 @@ class FolderSink:
         """For level t of the tree; `half` keeps weights as float16."""
         self.folder, self._tree, self._t = folder, tree, t
         self._num_features, self._dtype = num_features, np.dtype(np.float16 if half else np.float32)
+        self._child_type = child_type_of(tree.children(t)[0])
         self._made_folder = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         self._scratch: IO[bytes] | None = tempfile.TemporaryFile(dir=folder, buffering=0)
@@ -144,7 +146,7 @@ class FolderSink:
             parts = [(block.first, block.num_nodes) for block in blocks]
             _check_complete(parts, self._tree.num_nodes(self._t), self._t)
             self._write_arrays(blocks, done)
-            write_settings(self.folder, self._num_features, self._dtype)
+            write_settings(self.folder, self._num_features, self._dtype, self._child_type)
         self._close()
         return LevelWeights.load(self.folder, self._tree, self._t)
 
@@ -160,9 +162,9 @@ class FolderSink:
         num_dense = blocks[0].num_dense
         with contextlib.ExitStack() as stack:
             streams = {}
-            for name, dtype in ARRAYS.items():
+            for name, dtype in forms(self._dtype, self._child_type).items():
                 path, shape = self.folder / f"{name}.npy", (num_dense,) if name == "dense" else ()
-                file = npy_stream(path, dtype or self._dtype, shape, done)
+                file = npy_stream(path, dtype, shape, done)
                 streams[name] = stack.enter_context(file)
 
             def append(name: str, items: np.ndarray) -> None:
@@ -180,7 +182,7 @@ class FolderSink:
                 append("chunk_ptr", chunk_ptr[1:] + num_rows)
                 append("row_columns", row_columns)
                 append("row_ptr", row_ptr[1:] + num_entries)
-                append("entry_children", entry_children)
+                append("entry_children", entry_children.astype(self._child_type, copy=False))
                 append("entry_values", narrowed(entry_values, self._dtype))
                 append("dense", narrowed(dense.reshape(len(biases), num_dense), self._dtype))
                 append("bias", biases)
@@ -195,10 +197,11 @@ class FolderSink:
 
     def _bytes_needed(self, blocks: Sequence[_Spilled]) -> int:
         """Bytes of scratch and arrays when no two weights of a chunk share a column."""
-        num_weights, item = sum(b.num_weights for b in blocks), self._dtype.itemsize
+        item = self._dtype.itemsize
+        by_weight = sum(b.num_weights for b in blocks) * (12 + self._child_type.itemsize + item)
         by_node = sum(b.num_nodes * (4 + b.num_dense * item) for b in blocks)
         by_cluster = 8 * self._tree.num_nodes(self._t - 1)
-        return self._end + num_weights * (16 + item) + by_node + by_cluster
+        return self._end + by_weight + by_node + by_cluster
 
     @contextlib.contextmanager
     def _discarding_errors(self, needed: int, done: Sequence[Path] = ()) -> Iterator[None]:

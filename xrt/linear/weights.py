@@ -23,15 +23,16 @@ from xrt.linear.chunk_rows import into_chunks
 from xrt.reading import load_array, read_json_bounded
 from xrt.tree.label_tree import LabelTree
 
-ARRAYS = {
+ARRAYS: dict[str, Any] = {
     "chunk_ptr": np.int64,
     "row_columns": np.int32,
     "row_ptr": np.int64,
-    "entry_children": np.int32,
+    "entry_children": None,  # the narrowest type that holds them: weights.json says which
     "entry_values": None,  # float32 or float16: weights.json says which
     "dense": None,
     "bias": np.float32,
 }
+CHILD_TYPES = (np.uint8, np.uint16, np.int32)
 SETTINGS = "weights.json"
 
 
@@ -57,9 +58,10 @@ class LevelWeights:
     child_ptr int64 (P + 1,) and children int32 (K,): the nodes of each cluster, as
     `LabelTree.children` says. chunk_ptr int64 (P + 1,): rows of each chunk. row_columns int32
     (R,): the sparse column of a row, ascending in a chunk. row_ptr int64 (R + 1,): its entries.
-    entry_children int32, entry_values: position of the child within its chunk, and its weight.
-    dense (K, H) and bias float32 (K,) in chunk order. entry_values and dense are both float32, or
-    both float16 to save space; margins are summed in float32 either way.
+    entry_children, entry_values: position of the child within its chunk (uint8 where no cluster
+    has more than 256 children, else uint16 or int32), and its weight. dense (K, H) and bias
+    float32 (K,) in chunk order. entry_values and dense are both float32, or both float16 to save
+    space; margins are summed in float32 either way.
     """
 
     num_features: int
@@ -144,6 +146,7 @@ class LevelWeights:
         """Put solved blocks, given in any order, into chunks."""
         blocks = sorted(blocks, key=lambda block: block.first)
         child_ptr, children = tree.children(t)
+        child_type = child_type_of(child_ptr)
         counts = np.concatenate([np.diff(block.node_ptr) for block in blocks])
         node_ptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         columns = np.concatenate([block.columns for block in blocks])
@@ -159,7 +162,7 @@ class LevelWeights:
             chunk_ptr,
             row_columns,
             row_ptr,
-            entry_children,
+            entry_children.astype(child_type, copy=False),
             entry_values,
             dense,
             biases,
@@ -175,7 +178,7 @@ class LevelWeights:
         if self.folder is None:
             for name in ARRAYS:
                 save_array(folder / f"{name}.npy", getattr(self, name))
-            write_settings(folder, self.num_features, self.dtype)
+            write_settings(folder, self.num_features, self.dtype, self.entry_children.dtype)
         elif not os.path.samefile(self.folder, folder):
             for name in (*(f"{name}.npy" for name in ARRAYS), SETTINGS):
                 _link_or_copy(self.folder / name, folder / name)
@@ -189,20 +192,20 @@ class LevelWeights:
         try:
             num_features = int(settings["num_features"])
             kept_as = np.dtype(settings.get("dtype", "float32"))
+            child_type = np.dtype(settings.get("children", "int32"))
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ArtifactError(
                 f"{folder}: unreadable weights ({err!r}); restore or retrain"
             ) from err
-        if kept_as not in (np.float32, np.float16):
+        if kept_as not in (np.float32, np.float16) or child_type not in CHILD_TYPES:
             raise ArtifactError(
-                f"{folder}: weights kept as {kept_as}, where float32 or float16 is needed; "
-                "restore or retrain"
+                f"{folder}: weights kept as {kept_as}, children as {child_type}, where float32 or "
+                "float16 and uint8, uint16 or int32 are needed; restore or retrain"
             )
+        types = forms(kept_as, child_type)
         arrays: dict[str, Any] = {
-            name: load_array(
-                folder / f"{name}.npy", dtype or kept_as, 2 if name == "dense" else 1, mmap
-            )
-            for name, dtype in ARRAYS.items()
+            name: load_array(folder / f"{name}.npy", types[name], 2 if name == "dense" else 1, mmap)
+            for name in ARRAYS
         }
         child_ptr, children = tree.children(t)
         weights = cls(num_features, child_ptr, children, **arrays, folder=folder)
@@ -227,9 +230,22 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def write_settings(folder: Path, num_features: int, dtype: np.dtype) -> None:
+def forms(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:
+    """The type of each array, given those of weights and children."""
+    kept = {**ARRAYS, "entry_children": child_type, "entry_values": dtype, "dense": dtype}
+    return {name: np.dtype(kept[name]) for name in ARRAYS}
+
+
+def child_type_of(child_ptr: np.ndarray) -> np.dtype:
+    """The narrowest type that holds the positions of the children of the largest cluster."""
+    largest = int(np.diff(child_ptr).max(initial=1)) - 1
+    return next(np.dtype(kind) for kind in CHILD_TYPES if largest <= np.iinfo(kind).max)
+
+
+def write_settings(folder: Path, num_features: int, dtype: np.dtype, child_type: np.dtype) -> None:
     """Write what `load` must know beside the arrays."""
-    write_json(folder / SETTINGS, {"num_features": num_features, "dtype": np.dtype(dtype).name})
+    types = {"dtype": np.dtype(dtype).name, "children": np.dtype(child_type).name}
+    write_json(folder / SETTINGS, {"num_features": num_features, **types})
 
 
 def narrowed(weights: np.ndarray, dtype: Any) -> np.ndarray:
