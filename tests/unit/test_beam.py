@@ -131,6 +131,8 @@ def test_no_rows_no_features_and_wrong_columns(trained):
     assert beam_search(ranker.levels, X.take(np.arange(0)), 3, SearchParams()).shape == (0, 50)
     empty = HybridMatrix.of(sp.csr_array((2, 40), dtype=np.float32), np.zeros((2, 6)))
     assert beam_search(ranker.levels, empty, 3, SearchParams()).nnz == 6
+    everything = beam_search(ranker.levels, X, 10**6, SearchParams(beam_size=10**6))
+    assert everything.nnz == X.num_rows * 50  # k above the number of labels
     with pytest.raises(DataError, match=r"39 sparse and 6 dense.*40 and 6"):
         beam_search(
             ranker.levels, HybridMatrix.of(np.ones((1, 39)), np.ones((1, 6))), 3, SearchParams()
