@@ -3,8 +3,18 @@
 import numpy as np
 
 
-def pifa(X, Y, max_features_per_label=None):
-    Z = np.zeros((Y.shape[1], X.shape[1]))
+def weigh_columns(X, rarity):
+    """Rows of X with rare columns made heavier, each as long as before."""
+    rows = np.zeros(X.shape)
+    for n, x in enumerate(X):
+        weighted = x * (1 + np.log(len(X) / np.maximum(1, (X != 0).sum(axis=0)))) ** rarity
+        if x.any():
+            rows[n] = weighted * np.linalg.norm(x) / np.linalg.norm(weighted)
+    return rows
+
+
+def pifa(X, Y, max_features_per_label=None, rarity=0):
+    X, Z = weigh_columns(X, rarity), np.zeros((Y.shape[1], X.shape[1]))
     for label in range(Y.shape[1]):
         for row in np.flatnonzero(Y[:, label]):
             Z[label] += X[row] / np.sqrt((Y[row] != 0).sum())

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reference.slow_pifa import pifa as slow_pifa
+from tests.reference.slow_pifa import weigh_columns as slow_weighted_rows
 from xrt.errors import ConfigError, DataError
 from xrt.features import label_features
 from xrt.features.label_features import label_text_features, pifa, pifa_dense, pifa_hybrid
@@ -24,21 +25,25 @@ def problem(seed: int, N: int = 30, F: int = 12, L: int = 9) -> tuple[np.ndarray
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 1000), limit=st.sampled_from([None, 1, 3, 50]))
-def test_sparse_dense_and_definition_agree(seed, limit):
+@given(
+    seed=st.integers(0, 1000),
+    limit=st.sampled_from([None, 1, 3, 50]),
+    rarity=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_sparse_dense_and_definition_agree(seed, limit, rarity):
     X, Y = problem(seed)
-    expected = slow_pifa(X, Y, limit)
-    Z = pifa(X, Y, max_features_per_label=limit)
+    expected = slow_pifa(X, Y, limit, rarity)
+    Z = pifa(X, Y, max_features_per_label=limit, rarity=rarity)
     np.testing.assert_allclose(Z.toarray(), expected, atol=1e-5)
-    if limit is None:
+    if limit is None and rarity == 0:
         np.testing.assert_allclose(pifa_dense(X, Y), expected, atol=1e-5)
-    else:
+    if limit is not None:
         assert np.diff(Z.indptr).max() <= limit
 
 
 def test_worked_by_hand():
     # instance 0 shares itself between two labels: each gets 1/sqrt(2)
-    Z = pifa([[1, 0], [0, 1]], [[1, 1, 0], [0, 1, 0]])
+    Z = pifa([[1, 0], [0, 1]], [[1, 1, 0], [0, 1, 0]], rarity=0)
     first, both = 1 / np.sqrt(2), np.hypot(1 / np.sqrt(2), 1)
     np.testing.assert_allclose(Z.toarray(), [[1, 0], [first / both, 1 / both], [0, 0]], rtol=1e-6)
 
@@ -62,16 +67,27 @@ def test_form_of_the_result():
 
 def test_hybrid_rows_have_joint_length_1_and_equal_pifa_of_the_joined_matrix():
     X, Y = problem(2)
-    Z = pifa_hybrid(HybridMatrix.of(X[:, :7], X[:, 7:]), Y)
+    Z = pifa_hybrid(HybridMatrix.of(X[:, :7], X[:, 7:]), Y, rarity=0)
     joined = np.hstack([Z.sparse.toarray(), Z.dense])
     np.testing.assert_allclose(joined, slow_pifa(X, Y), atol=1e-5)
+
+
+def test_rarity_moves_weight_inside_the_sparse_block_only():
+    X, Y = problem(8)
+    Z = pifa_hybrid(HybridMatrix.of(X[:, :7], X[:, 7:]), Y, rarity=1)
+    sparse = slow_weighted_rows(X[:, :7], 1)
+    joined = np.hstack([Z.sparse.toarray(), Z.dense])
+    np.testing.assert_allclose(joined, slow_pifa(np.hstack([sparse, X[:, 7:]]), Y), atol=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.norm(sparse, axis=1), np.linalg.norm(X[:, :7], axis=1), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("empty", ["sparse", "dense"])
 def test_hybrid_with_one_block_only(empty):
     X, Y = problem(3)
     blocks = {"sparse": X, "dense": X} | {empty: None}
-    Z = pifa_hybrid(HybridMatrix.of(**blocks), Y)
+    Z = pifa_hybrid(HybridMatrix.of(**blocks), Y, rarity=0)
     rows = Z.dense if empty == "sparse" else Z.sparse.toarray()
     np.testing.assert_allclose(rows, slow_pifa(X, Y), atol=1e-5)
 
@@ -97,7 +113,7 @@ def test_wide_rows_use_every_word_of_the_scratch():
     X[:, columns] = rng.normal(size=(40, len(columns))) * (rng.random((40, len(columns))) < 0.3)
     _, Y = problem(7, N=40)
     for limit in (None, 20):
-        Z = pifa(X, Y, max_features_per_label=limit)
+        Z = pifa(X, Y, max_features_per_label=limit, rarity=0)
         assert Z.has_canonical_format
         np.testing.assert_allclose(Z.toarray(), slow_pifa(X, Y, limit), atol=1e-5)
 
@@ -129,6 +145,8 @@ def test_wrong_input():
         pifa_dense(X[0], Y)
     with pytest.raises(ConfigError, match="max_features_per_label = 0"):
         pifa(X, Y, max_features_per_label=0)
+    with pytest.raises(ConfigError, match=r"rarity = -1\.0"):
+        pifa(X, Y, rarity=-1.0)
 
 
 def test_pruning_keeps_the_lower_column_among_equals():

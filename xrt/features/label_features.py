@@ -7,6 +7,11 @@ PIFA (positive instance feature aggregation): a label is the direction of the su
 where each instance shares one unit of length among its labels, so that instances with many labels
 say less about each. A label without instances has a row of zeros; the tree places it anywhere.
 
+Here a sparse column of X is first weighted by its rarity, (1 + log(N / rows that have it))^r, and
+each row then brought back to its length. TF-IDF has weighted columns so once already; twice groups
+labels by what they speak of rather than by words that all texts share, and trees over that rank
+better on held-out rows. `rarity` = 0 is PIFA as published.
+
 Shapes: N instances, L labels, F sparse features, H dense features.
 """
 
@@ -18,7 +23,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ConfigError, DataError
-from xrt.features.label_sums import LabelScratch, count_columns, sum_labels
+from xrt.features.label_sums import (
+    LabelScratch,
+    count_columns,
+    count_rows,
+    keep_lengths,
+    sum_labels,
+)
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
@@ -27,6 +38,7 @@ from xrt.threads import run_blocks
 
 # multiply-adds of a block of labels: about a millisecond of work
 _BLOCK_PRODUCTS = 1 << 20
+_BLOCK_ROWS = 1 << 14
 
 
 def pifa(
@@ -34,6 +46,7 @@ def pifa(
     Y: Any,
     *,
     max_features_per_label: int | None = None,
+    rarity: float = 1.0,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> sp.csr_array:
@@ -41,13 +54,17 @@ def pifa(
 
     An entry of Y other than 0 makes its row an instance of the label. `max_features_per_label`
     keeps only the entries of largest absolute weight in each row (before it is scaled), which
-    bounds the memory of labels with many instances; None keeps all.
+    bounds the memory of labels with many instances; None keeps all. `rarity` is the exponent r
+    above; 0 leaves X as it is.
 
-    Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1.
+    Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1 or the
+    rarity below 0.
     """
     X_NF = as_csr(X, "X")
     no_dense = np.zeros((X_NF.shape[0], 0), np.float32)
-    return _aggregate(X_NF, no_dense, Y, max_features_per_label, num_threads, progress).sparse
+    return _aggregate(
+        X_NF, no_dense, Y, max_features_per_label, rarity, num_threads, progress
+    ).sparse
 
 
 def pifa_dense(E_NH: np.ndarray, Y: Any, *, num_threads: int | None = None) -> np.ndarray:
@@ -59,7 +76,7 @@ def pifa_dense(E_NH: np.ndarray, Y: Any, *, num_threads: int | None = None) -> n
     if E_NH.ndim != 2:
         raise DataError(f"dense features: {E_NH.ndim} dimension(s) where 2 are needed")
     no_sparse = sp.csr_array((len(E_NH), 0), dtype=np.float32)
-    return _aggregate(no_sparse, E_NH, Y, None, num_threads, None).dense
+    return _aggregate(no_sparse, E_NH, Y, None, 0.0, num_threads, None).dense
 
 
 def pifa_hybrid(
@@ -67,17 +84,19 @@ def pifa_hybrid(
     Y: Any,
     *,
     max_features_per_label: int | None = None,
+    rarity: float = 1.0,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> HybridMatrix:
     """PIFA of [sparse | dense] rows: both blocks of a label (L, F) and (L, H) have joint length 1.
 
-    How much each block counts is set by the lengths of the rows of X. Pruning concerns the sparse
-    block.
+    How much each block counts is set by the lengths of the rows of X. Pruning and rarity concern
+    the sparse block.
 
-    Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1.
+    Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1 or the
+    rarity below 0.
     """
-    return _aggregate(X.sparse, X.dense, Y, max_features_per_label, num_threads, progress)
+    return _aggregate(X.sparse, X.dense, Y, max_features_per_label, rarity, num_threads, progress)
 
 
 def label_text_features(names: Sequence[str], tfidf: TfidfFeatures) -> sp.csr_array:
@@ -110,22 +129,21 @@ def _aggregate(
     E_NH: np.ndarray,
     Y: Any,
     limit: int | None,
+    rarity: float,
     num_threads: int | None,
     progress: Progress | None,
 ) -> HybridMatrix:
     """Both blocks of Z, in blocks of labels: columns are counted first, then rows are written."""
     instances = _Instances.of(Y)
-    if X_NF.shape[0] != len(instances.shares_N):
-        raise DataError(
-            f"X has {X_NF.shape[0]} rows, Y has {len(instances.shares_N)}; "
-            "pass both for the same instances"
-        )
-    if limit is not None and limit < 1:
-        raise ConfigError(f"max_features_per_label = {limit}: at least 1 or none is needed")
+    _check(X_NF.shape[0], len(instances.shares_N), limit, rarity)
     L, F = instances.num_labels, X_NF.shape[1]
     bounds = _label_blocks(X_NF, E_NH.shape[1], instances)
-    scratch = threading.local()
+    num_blocks = len(bounds) - 1
+    weights_F, scales_N = _weigh_columns(X_NF, rarity, num_threads)
+    shares = (weights_F, instances.shares_N * scales_N, instances.shares_N)
+    label_ptr, label_rows = instances.indptr, instances.rows
     counts_L = np.empty(L, np.int64)
+    scratch = threading.local()
 
     def of_thread() -> LabelScratch:
         if not hasattr(scratch, "value"):
@@ -134,30 +152,55 @@ def _aggregate(
         return value
 
     def count(block: int) -> None:
-        lo, hi, words = bounds[block], bounds[block + 1], of_thread().words
-        rows_of_labels = (instances.indptr, instances.rows)
-        at_most = F if limit is None else limit
-        count_columns(X_NF.indptr, X_NF.indices, *rows_of_labels, lo, hi, at_most, words, counts_L)
+        words, at_most = of_thread().words, F if limit is None else limit
+        block_of_labels = (label_ptr, label_rows, bounds[block], bounds[block + 1])
+        count_columns(X_NF.indptr, X_NF.indices, *block_of_labels, at_most, words, counts_L)
 
     def fill(block: int) -> None:
-        mine = of_thread()
-        sum_labels(
-            *(X_NF.indptr, X_NF.indices, X_NF.data, E_NH, instances.shares_N),
-            *(instances.indptr, instances.rows, bounds[block], bounds[block + 1]),
-            (mine.sums_F, mine.columns_F, mine.words, mine.words_of_words),
-            *(Z_LF.indptr, Z_LF.indices, Z_LF.data, Z_LH),
-        )
+        block_of_labels = (label_ptr, label_rows, bounds[block], bounds[block + 1])
+        rows = (X_NF.indptr, X_NF.indices, X_NF.data, E_NH)
+        out = (Z_LF.indptr, Z_LF.indices, Z_LF.data, Z_LH)
+        sum_labels(*rows, *shares, *block_of_labels, of_thread().arrays, *out)
 
-    num_blocks = len(bounds) - 1
     if progress is not None:
         progress.start("label features", L)
     run_blocks(count, num_blocks, num_threads)
-    Z_LF = _empty_csr(counts_L, F)
-    Z_LH = np.zeros((L, E_NH.shape[1]), np.float32)
+    Z_LF, Z_LH = _empty_csr(counts_L, F), np.zeros((L, E_NH.shape[1]), np.float32)
     run_blocks(fill, num_blocks, num_threads, progress, lambda b: int(bounds[b + 1] - bounds[b]))
     if progress is not None:
         progress.finish()
     return HybridMatrix(Z_LF, Z_LH)
+
+
+def _check(num_rows: int, num_rows_of_y: int, limit: int | None, rarity: float) -> None:
+    if num_rows != num_rows_of_y:
+        raise DataError(
+            f"X has {num_rows} rows, Y has {num_rows_of_y}; pass both for the same instances"
+        )
+    if limit is not None and limit < 1:
+        raise ConfigError(f"max_features_per_label = {limit}: at least 1 or none is needed")
+    if not rarity >= 0:
+        raise ConfigError(f"rarity = {rarity}: must not be below 0")
+
+
+def _weigh_columns(
+    X_NF: sp.csr_array, rarity: float, num_threads: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each column's weight, and what keeps each row's length under it: float32 (F,) and (N,)."""
+    N, F = X_NF.shape
+    scales_N = np.ones(N, np.float32)
+    if rarity == 0:
+        return np.ones(F, np.float32), scales_N
+    counts_F = np.zeros(F, np.int64)
+    count_rows(X_NF.indices, counts_F)
+    weights_F = ((1 + np.log(N / np.maximum(1, counts_F))) ** rarity).astype(np.float32)
+
+    def scale(block: int) -> None:
+        lo, hi = block * _BLOCK_ROWS, min((block + 1) * _BLOCK_ROWS, N)
+        keep_lengths(X_NF.indptr, X_NF.indices, X_NF.data, weights_F, lo, hi, scales_N)
+
+    run_blocks(scale, -(-N // _BLOCK_ROWS), num_threads)
+    return weights_F, scales_N
 
 
 def _label_blocks(X_NF: sp.csr_array, num_dense: int, instances: _Instances) -> np.ndarray:

@@ -23,10 +23,29 @@ class LabelScratch:
 
     def __init__(self, num_features: int) -> None:
         num_words = num_features // 64 + 1
-        self.sums_F = np.zeros(num_features, np.float32)
-        self.columns_F = np.empty(num_features, np.int32)
         self.words = np.zeros(num_words, np.uint64)
-        self.words_of_words = np.zeros(num_words // 64 + 1, np.uint64)
+        words_of_words = np.zeros(num_words // 64 + 1, np.uint64)
+        sums_F, columns_F = np.zeros(num_features, np.float32), np.empty(num_features, np.int32)
+        self.arrays = (sums_F, columns_F, self.words, words_of_words)
+
+
+@njit(nogil=True, cache=True)
+def count_rows(indices, counts_F):  # type: ignore[no-untyped-def]
+    """Add to each column how many entries it has."""
+    for column in indices:
+        counts_F[column] += 1
+
+
+@njit(nogil=True, cache=True, fastmath=_SIMD)
+def keep_lengths(indptr, indices, data, weights_F, lo, hi, scales_N):  # type: ignore[no-untyped-def]
+    """What brings each row lo .. hi-1 back to its length when its columns have been weighted."""
+    for row in range(lo, hi):
+        before, after = 0.0, 0.0
+        for j in range(indptr[row], indptr[row + 1]):
+            weighted = data[j] * weights_F[indices[j]]
+            before += np.float64(data[j]) * np.float64(data[j])
+            after += np.float64(weighted) * np.float64(weighted)
+        scales_N[row] = np.sqrt(before / after) if after > 0 else 1.0
 
 
 @njit(nogil=True, cache=True)
@@ -55,6 +74,8 @@ def sum_labels(  # type: ignore[no-untyped-def]
     indices,
     data,
     dense_NH,
+    weights_F,
+    sparse_shares_N,
     shares_N,
     label_ptr,
     label_rows,
@@ -68,14 +89,15 @@ def sum_labels(  # type: ignore[no-untyped-def]
 ):
     """Rows lo .. hi-1 of the labels' features, each of length 1 over both blocks.
 
-    `scratch` is what `LabelScratch` holds; `out_ptr` is made from `count_columns`.
+    Rows add what they share, then columns are multiplied by `weights_F`, then the heaviest stay.
+    `scratch` is the arrays of a `LabelScratch`; `out_ptr` is made from `count_columns`.
     """
     sums_F, columns_F, words, words_of_words = scratch
     for label in range(lo, hi):
         sums_H = out_LH[label]
         for r in range(label_ptr[label], label_ptr[label + 1]):
             row = label_rows[r]
-            share = shares_N[row]
+            share = sparse_shares_N[row]
             for j in range(indptr[row], indptr[row + 1]):
                 column = np.uint64(indices[j])
                 word = column >> np.uint64(6)
@@ -83,10 +105,12 @@ def sum_labels(  # type: ignore[no-untyped-def]
                 words[word] |= np.uint64(1) << (column & np.uint64(63))
                 words_of_words[word >> np.uint64(6)] |= np.uint64(1) << (word & np.uint64(63))
             for h in range(dense_NH.shape[1]):
-                sums_H[h] += share * dense_NH[row, h]
-        num_used = _used_columns(words, words_of_words, columns_F)
+                sums_H[h] += shares_N[row] * dense_NH[row, h]
+        used = columns_F[: _used_columns(words, words_of_words, columns_F)]
+        for column in used:
+            sums_F[column] *= weights_F[column]
         out, end = out_ptr[label], out_ptr[label + 1]
-        _keep_heaviest(sums_F, columns_F[:num_used], out_indices[out:end], out_data[out:end])
+        _keep_heaviest(sums_F, used, out_indices[out:end], out_data[out:end])
         _scale_together(out_data[out:end], sums_H)
 
 
