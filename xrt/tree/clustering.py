@@ -35,9 +35,9 @@ class TreeParams:
     """A taxonomy to use instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     kmeans_iterations: int = 20
     """Rounds of 2-means in a node, at most."""
-    kmeans_tolerance: float = 0.0
+    kmeans_tolerance: float = 0.005
     """Rounds end when no more than this share of a node's labels changes sides in one."""
-    max_sample: int = 100_000
+    max_sample: int = 10_000
     """Labels of a node that find where to cut it; all of them are then cut there."""
 
     def __post_init__(self) -> None:
