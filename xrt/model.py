@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.atomic import write_json
-from xrt.data.labels import LabelTable, read_label_table
+from xrt.data.labels import LabelTable
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
@@ -132,7 +132,7 @@ class XrtModel:
     def save(self, folder: Path) -> None:
         """Write the parts into a folder; `xrt.artifact` adds the manifest."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.labels.write(folder / "labels.tsv")
+        self.labels.save(folder)
         settings: dict[str, Any] = {"search": asdict(self.search)}
         if self.features is not None:
             self.features.save(folder / "features")
@@ -159,7 +159,7 @@ class XrtModel:
             raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
         has_features = (folder / "features").is_dir()
         return cls(
-            labels=read_label_table(folder / "labels.tsv"),
+            labels=LabelTable.load(folder),
             features=TfidfFeatures.load(folder / "features") if has_features else None,
             linear=TreeEnsemble.load(folder / "linear", mmap),
             deep=None if deep is None else _load_deep(deep, folder, mmap),

@@ -123,13 +123,14 @@ class XrtEstimator(BaseEstimator):
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, verify: bool | str = True) -> Self:
         """Open a saved model of this kind, with the settings it was saved with.
 
         A model that `xrt train` wrote has others; then the settings are the class's defaults.
+        `verify="sizes"` skips hashing its files, for large models you trust.
         Raises ArtifactError when it is damaged, or of the other kind.
         """
-        artifact = open_artifact(folder)
+        artifact = open_artifact(folder, verify=verify)
         if artifact.kind != cls._kind:
             raise ArtifactError(
                 f"{folder}: a {artifact.kind} model, {cls.__name__} opens {cls._kind} ones; "

@@ -10,5 +10,5 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "quality": MappingProxyType({"num_trees": 3}),
     }
 )
-"""Arguments of XRLinear by name of the preset, beside its defaults: `fast` is one tree, the defaults
-themselves; `quality` the mean of three."""
+"""Arguments of XRLinear by name of the preset, beside its defaults: `fast` is one tree, nothing but
+the defaults; `quality` is the mean of three."""

@@ -4,6 +4,7 @@ N rows, L labels, T trees. A tree that did not find a label counts 0 for it. Wha
 clusters get wrong the others mostly do not; they share features, label features and settings.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +107,8 @@ def tree_seed(seed: int, index: int) -> int:
 
 def exp_scores(log_scores_NL: sp.csr_array) -> sp.csr_array:
     """Log scores as scores in [0, 1]; the pattern stays."""
-    scores = sp.csr_array(log_scores_NL.shape, dtype=np.float32)
+    scores = copy.copy(log_scores_NL)
     scores.data = np.exp(log_scores_NL.data)
-    scores.indices, scores.indptr = log_scores_NL.indices, log_scores_NL.indptr
     return scores
 
 
