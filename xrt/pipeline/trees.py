@@ -21,7 +21,7 @@ from xrt.tree.label_tree import LabelTree
 
 logger = logging.getLogger(__name__)
 
-MAX_PIFA_FEATURES = 5_000
+MAX_PIFA_FEATURES = 1_000
 """Strongest TF-IDF columns of a label that the tree looks at; bounds memory for frequent labels."""
 
 
