@@ -78,7 +78,9 @@ def test_save_and_load_give_the_same_bits(fitted, tmp_path):
     assert loaded.params == fitted.params
     assert loaded.feature_names() == fitted.feature_names()
     assert same(loaded.transform([*TEXTS, "RED groß"]), fitted.transform([*TEXTS, "RED groß"]))
-    assert not [path.name for path in tmp_path.iterdir() if path.suffix not in (".json", ".npy")]
+    assert not [
+        path.name for path in tmp_path.iterdir() if path.suffix not in (".json", ".npy", ".txt")
+    ]
 
 
 @settings(max_examples=25, deadline=None)
@@ -161,15 +163,27 @@ def _edit(name, change):
     return damage
 
 
+def _edit_terms(change):
+    def damage(folder):
+        path = folder / "word_terms.txt"
+        path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+
+    return damage
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda folder: (folder / "tfidf.json").unlink(),
-        lambda folder: (folder / "word_terms.json").unlink(),
+        lambda folder: (folder / "word_terms.txt").unlink(),
         lambda folder: np.save(folder / "word_idf.npy", np.ones(3, np.float32)),
         lambda folder: np.save(folder / "char_idf.npy", np.array([{}], object)),
-        lambda folder: (folder / "word_terms.json").write_text("[1, 2]"),
-        _edit("word_terms.json", lambda terms: [terms[0], *terms[:-1]]),
+        lambda folder: (folder / "word_terms.txt").write_bytes(b"red\n\xff\n"),
+        _edit_terms(lambda lines: [lines[0], *lines[:-1]]),
+        _edit_terms(lambda lines: lines[1:]),
+        _edit_terms(lambda lines: [*lines[:-1], lines[-1].removesuffix(b"\n")]),
+        _edit_terms(lambda lines: [*lines[:-1], b"a\\b\n"]),
+        _edit_terms(lambda lines: []),
         _edit("tfidf.json", lambda head: head | {"format_version": 99}),
         _edit("tfidf.json", lambda head: head | {"params": {"unknown": 1}}),
         _edit("tfidf.json", lambda head: head | {"params": {"min_df": "two"}}),

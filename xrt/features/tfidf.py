@@ -9,40 +9,37 @@ same.
 N texts, F features (word n-grams first, then character n-grams).
 """
 
-import json
-import logging
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import CountVectorizer
 
-from xrt.atomic import save_array, write_json, write_text
+from xrt.atomic import save_array, write_bytes, write_json
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
+from xrt.features.ngram_counter import NgramCounter
+from xrt.features.row_weights import idf_of, weigh
+from xrt.features.sklearn_counter import SklearnCounter
+from xrt.features.terms import Terms
 from xrt.features.tfidf_params import TfidfParams as TfidfParams
 from xrt.progress import Progress
-from xrt.reading import load_array, read_json_bounded
+from xrt.reading import load_array, read_bytes_bounded, read_json_bounded
 from xrt.sparse import normalize_rows
 
-logger = logging.getLogger(__name__)
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MAX_VOCABULARY_BYTES = 4 << 30
-_PROGRESS_STEP = 500
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One kind of n-grams: its terms in column order and their idf, float32."""
+    """One kind of n-grams: its terms in column order, their idf (float32), and who counts them."""
 
     kind: str
-    terms: list[str]
+    terms: Terms
     idf_F: np.ndarray
+    counter: NgramCounter | SklearnCounter
 
 
 class TfidfFeatures:
@@ -56,7 +53,6 @@ class TfidfFeatures:
     def __init__(self, params: TfidfParams | None = None) -> None:
         self.params = params or TfidfParams()
         self._blocks: list[_Block] | None = None
-        self._counters: list[CountVectorizer] = []
 
     @property
     def num_features(self) -> int:
@@ -69,7 +65,7 @@ class TfidfFeatures:
         return [
             f"char:{term}" if block.kind == "char" and len(blocks) > 1 else term
             for block in blocks
-            for term in block.terms
+            for term in block.terms.strings()
         ]
 
     def fit(self, texts: Sequence[str], progress: Progress | None = None) -> "TfidfFeatures":
@@ -84,21 +80,21 @@ class TfidfFeatures:
         passes the frequency limits.
         """
         _check_texts(texts)
-        blocks, counters, counts = [], [], []
+        blocks, counts = [], []
         for kind in self.params.kinds:
             counter = _make_counter(self.params, kind)
-            try:
-                counts_NF = counter.fit_transform(_watched(texts, f"TF-IDF, {kind}s", progress))
-            except ValueError as error:
-                logger.info("no %s n-grams: %s", kind, error)
-                continue
-            terms = counter.get_feature_names_out().tolist()
-            blocks.append(_Block(kind, terms, _idf(counts_NF)))
-            counters.append(_make_counter(self.params, kind, terms))
-            counts.append(counts_NF)
+            if progress is not None:
+                progress.start(f"TF-IDF, {kind}s", len(texts))
+            learned = counter.learn(texts, progress)
+            if progress is not None:
+                progress.finish()
+            if learned is not None:
+                terms, counts_NF = learned
+                blocks.append(_Block(kind, terms, idf_of(counts_NF), counter))
+                counts.append(counts_NF)
         if not blocks:
             raise DataError(_nothing_left(self.params, len(texts)))
-        self._blocks, self._counters = blocks, counters
+        self._blocks = blocks
         return self._weigh(counts)
 
     def transform(self, texts: Sequence[str], progress: Progress | None = None) -> sp.csr_array:
@@ -109,20 +105,21 @@ class TfidfFeatures:
         """
         blocks = self._fitted()
         _check_texts(texts)
-        return self._weigh(
-            [
-                counter.transform(_watched(texts, f"TF-IDF, {block.kind}s", progress))
-                for block, counter in zip(blocks, self._counters, strict=True)
-            ]
-        )
+        counts = []
+        for block in blocks:
+            if progress is not None:
+                progress.start(f"TF-IDF, {block.kind}s", len(texts))
+            counts.append(block.counter.count(texts, block.terms, progress))
+            if progress is not None:
+                progress.finish()
+        return self._weigh(counts)
 
     def save(self, folder: str | Path) -> None:
-        """Write parameters and terms (JSON) and the idf (npy) to `folder`."""
+        """Write parameters (JSON), terms (text, one a line) and the idf (npy) to `folder`."""
         blocks = self._fitted()
         folder = Path(folder)
         for block in blocks:
-            terms = json.dumps(block.terms, ensure_ascii=False, indent=0)
-            write_text(folder / f"{block.kind}_terms.json", terms + "\n")
+            write_bytes(folder / f"{block.kind}_terms.txt", block.terms.to_text())
             save_array(folder / f"{block.kind}_idf.npy", block.idf_F)
         head = {
             "format_version": FORMAT_VERSION,
@@ -153,10 +150,7 @@ class TfidfFeatures:
             raise ArtifactError(f"{path}: unusable settings ({error}); train again") from error
         if not kinds:
             raise ArtifactError(f"{path}: names no block of terms; restore the file or train again")
-        loaded._blocks = [_load_block(folder, kind) for kind in kinds]
-        loaded._counters = [
-            _make_counter(loaded.params, block.kind, block.terms) for block in loaded._blocks
-        ]
+        loaded._blocks = [_load_block(folder, kind, loaded.params) for kind in kinds]
         return loaded
 
     def _fitted(self) -> list[_Block]:
@@ -164,88 +158,33 @@ class TfidfFeatures:
             raise NotFittedError("TfidfFeatures has no vocabulary yet; call fit or load first")
         return self._blocks
 
-    def _weigh(self, counts: list[sp.csr_matrix]) -> sp.csr_array:
-        """Counts of each block to rows of length 1, blocks side by side."""
-        rows = [
-            normalize_rows(_tfidf(counts_NF, block.idf_F, self.params.sublinear_tf))
-            for counts_NF, block in zip(counts, self._fitted(), strict=True)
-        ]
-        if len(rows) == 1:
-            return rows[0]
-        return normalize_rows(sp.csr_array(sp.hstack(rows, format="csr")))
+    def _weigh(self, counts: list[sp.csr_array]) -> sp.csr_array:
+        """Counts of each block, overwritten, to rows of length 1, blocks side by side."""
+        for counts_NF, block in zip(counts, self._fitted(), strict=True):
+            weigh(counts_NF, block.idf_F, self.params.sublinear_tf)
+        if len(counts) == 1:
+            return counts[0]
+        return normalize_rows(sp.csr_array(sp.hstack(counts, format="csr")))
 
 
-def _make_counter(
-    params: TfidfParams, kind: str, vocabulary: list[str] | None = None
-) -> CountVectorizer:
-    """scikit-learn's counter of one block; with a `vocabulary` it is ready to transform."""
-    if kind == "word":
-        settings: dict[str, Any] = {
-            "ngram_range": (1, params.word_ngram_max),
-            "token_pattern": params.token_pattern,
-        }
-    else:
-        settings = {"analyzer": "char_wb", "ngram_range": params.char_ngrams, "token_pattern": None}
-    if vocabulary is None:
-        settings |= {
-            "min_df": params.min_df,
-            "max_df": params.max_df,
-            "max_features": params.max_features,
-        }
-    return CountVectorizer(
-        lowercase=params.lowercase, vocabulary=vocabulary, dtype=np.float32, **settings
-    )
-
-
-def _idf(counts_NF: sp.csr_matrix) -> np.ndarray:
-    """ln((1 + n) / (1 + df)) + 1 of every column, float32."""
-    df_F = np.bincount(counts_NF.indices, minlength=counts_NF.shape[1])
-    idf_F: np.ndarray = np.log((1.0 + counts_NF.shape[0]) / (1.0 + df_F)) + 1.0
-    return idf_F.astype(np.float32)
-
-
-def _tfidf(counts_NF: sp.csr_matrix, idf_F: np.ndarray, sublinear_tf: bool) -> sp.csr_array:
-    """Counts times idf, rows not yet scaled, indices sorted."""
-    counts_NF.sort_indices()
-    tf = 1.0 + np.log(counts_NF.data) if sublinear_tf else counts_NF.data
-    data = (tf * idf_F[counts_NF.indices]).astype(np.float32, copy=False)
-    index_dtype = np.int32 if counts_NF.nnz < 2**31 - 1 else np.int64
-    indices = counts_NF.indices.astype(index_dtype, copy=False)
-    indptr = counts_NF.indptr.astype(index_dtype, copy=False)
-    return sp.csr_array((data, indices, indptr), shape=counts_NF.shape)
+def _make_counter(params: TfidfParams, kind: str) -> NgramCounter | SklearnCounter:
+    """The fast counter, or scikit-learn's for words that only a regular expression can find."""
+    if NgramCounter.can_count(params, kind):
+        return NgramCounter(params, kind)
+    return SklearnCounter(params, kind)
 
 
 def _check_texts(texts: Any) -> None:
     """A list of strings, with at least nothing else in it."""
     if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
         raise DataError(f"texts is a {type(texts).__name__}; pass a list of strings")
+    if set(map(type, texts)) <= {str}:
+        return
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(
                 f"text {row} is a {type(text).__name__}, not a string; use '' for a missing text"
             )
-
-
-def _watched(texts: Sequence[str], step: str, progress: Progress | None) -> Iterator[str]:
-    """The texts one by one, reported every few hundred."""
-    if progress is not None:
-        progress.start(step, len(texts))
-    for row, text in enumerate(texts, start=1):
-        yield _whole(text)
-        if progress is not None and row % _PROGRESS_STEP == 0:
-            progress.advance(_PROGRESS_STEP)
-    if progress is not None:
-        progress.advance(len(texts) % _PROGRESS_STEP)
-        progress.finish()
-
-
-def _whole(text: str) -> str:
-    """The text with U+FFFD for each lone surrogate, which no UTF-8 file could hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", text)
-    return text
 
 
 def _nothing_left(params: TfidfParams, num_texts: int) -> str:
@@ -257,18 +196,22 @@ def _nothing_left(params: TfidfParams, num_texts: int) -> str:
     )
 
 
-def _load_block(folder: Path, kind: str) -> _Block:
+def _load_block(folder: Path, kind: str, params: TfidfParams) -> _Block:
     """Terms and idf of one block, checked against each other."""
-    path = folder / f"{kind}_terms.json"
-    terms = read_json_bounded(path, _MAX_VOCABULARY_BYTES)
-    if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
-        raise ArtifactError(f"{path}: not a list of terms; restore the file or train again")
+    path = folder / f"{kind}_terms.txt"
+    text = read_bytes_bounded(path, _MAX_VOCABULARY_BYTES)
     idf_F = load_array(folder / f"{kind}_idf.npy", np.float32, 1, mmap=False)
-    if len(set(terms)) != len(terms) or not 0 < len(terms) == len(idf_F):
+    try:
+        terms = Terms.from_text(text)
+    except ValueError as error:
         raise ArtifactError(
-            f"{path}: {len(terms)} terms ({len(set(terms))} different) for {len(idf_F)} idf "
-            "values; restore the file or train again"
+            f"{path}: not a list of different terms ({error}); restore the file or train again"
+        ) from error
+    if len(terms) != len(idf_F):
+        raise ArtifactError(
+            f"{path}: {len(terms)} terms for {len(idf_F)} idf values; restore the file or train "
+            "again"
         )
     if not (np.isfinite(idf_F).all() and idf_F.min() > 0):
         raise ArtifactError(f"{folder}: {kind} idf holds values not above 0; train again")
-    return _Block(kind, terms, idf_F)
+    return _Block(kind, terms, idf_F, _make_counter(params, kind))
