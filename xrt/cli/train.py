@@ -62,10 +62,13 @@ def run(settings: Sequence[str]) -> int:
 
 def train_once(config: DictConfig) -> None:
     """One run: the settings become the pipeline's parameters, and the pipeline does the rest."""
-    from xrt.pipeline import train
+    from xrt.pipeline import estimate_run, train
     from xrt.progress import RichProgress
 
     params = build(pipeline_params(), config)
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if params.estimate:
+        print(estimate_run(params, folder))
+        return
     logger.info("run folder: %s", folder)
     print(train(params, folder, progress=RichProgress()).to_text())

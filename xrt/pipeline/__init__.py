@@ -7,14 +7,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xrt.pipeline.estimate import Estimate as Estimate
     from xrt.pipeline.params import DatasetParams as DatasetParams
     from xrt.pipeline.params import PipelineParams as PipelineParams
     from xrt.pipeline.run import TrainOutcome as TrainOutcome
+    from xrt.pipeline.run import estimate_run as estimate_run
     from xrt.pipeline.run import train as train
 
 _HOMES = {
     "DatasetParams": "xrt.pipeline.params",
     "PipelineParams": "xrt.pipeline.params",
+    "Estimate": "xrt.pipeline.estimate",
+    "estimate_run": "xrt.pipeline.run",
     "TrainOutcome": "xrt.pipeline.run",
     "train": "xrt.pipeline.run",
 }

@@ -75,6 +75,10 @@ class PipelineParams:
     seed: int = 0
     num_threads: int = 0
     """Threads of everything but the encoder; 0 takes all processors."""
+    estimate: bool = False
+    """Only tell what the run would take: seconds, memory, disk."""
+    force: bool = False
+    """Run even where memory or disk look far too small."""
 
     def __post_init__(self) -> None:
         """Check what belongs to no part.

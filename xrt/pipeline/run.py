@@ -1,6 +1,7 @@
 """One training run: corpora in, a saved model and a report out."""
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xrt.artifact import library_versions, refuse_to_overwrite, write_artifact
-from xrt.atomic import save_array, write_text
+from xrt.atomic import save_array, write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.encoder.params import EncoderParams
 from xrt.evaluate import KS, evaluate_scores, predict_corpus
@@ -19,7 +20,9 @@ from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.pipeline.assemble import fit_deep, fit_linear, require_texts
 from xrt.pipeline.corpora import load_corpora
+from xrt.pipeline.estimate import estimate, refuse_if_too_small
 from xrt.pipeline.fit import StageRunner
+from xrt.pipeline.machine import Machine
 from xrt.pipeline.page import write_run_report
 from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
@@ -59,6 +62,7 @@ def train(
         refuse_to_overwrite(folder / "model")
         trn, tst = load_corpora(params.dataset, folder, params.seed)
         require_texts(params, trn)
+        _check_capacity(params, trn, folder)
         runner = StageRunner(folder, params, progress)
         linear, rows = fit_linear(runner, trn)
         models = {"linear": linear}
@@ -69,6 +73,31 @@ def train(
         _save(best, folder / "model", trn, reports, params)
         page = write_run_report(folder, params, reports)
     return TrainOutcome(folder / "model", page, reports)
+
+
+def estimate_run(params: PipelineParams, run_folder: str | Path) -> str:
+    """What the run would take, as a table, with a line for each limit it comes near.
+
+    Nothing is kept: the demo catalogue is generated elsewhere. Raises DataError for an unusable
+    file.
+    """
+    with tempfile.TemporaryDirectory(prefix="xrt-estimate-") as scratch:
+        trn, _ = load_corpora(params.dataset, Path(scratch), params.seed)
+    require_texts(params, trn)
+    told = estimate(params, trn)
+    limits = refuse_if_too_small(told, Machine.here(Path(run_folder)), force=True)
+    return "\n".join([told.to_text(), *(f"warning: {limit}" for limit in limits)])
+
+
+def _check_capacity(params: PipelineParams, corpus: Corpus, folder: Path) -> None:
+    """Memory and disk that will be needed, beside what there is, before anything is done.
+
+    Raises CapacityError when the machine is far too small and `force` is not set.
+    """
+    needed = estimate(params, corpus, probe=False)
+    write_json(folder / "estimate.json", needed.to_dict())
+    for warning in refuse_if_too_small(needed, Machine.here(folder), params.force):
+        logger.warning("%s", warning)
 
 
 def fit_model(

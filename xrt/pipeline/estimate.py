@@ -1,0 +1,317 @@
+"""What a run will take, told before it begins: seconds, memory, disk.
+
+N rows, L labels, F TF-IDF columns, H hidden width, G groups of sixteen nodes. Memory and disk
+follow from the corpus's shape and the settings. Seconds are measured: a model is trained on a small
+sample on this machine, and what it took is scaled by the work that the formulas below count.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from xrt.data.corpus import Corpus
+from xrt.errors import CapacityError
+from xrt.features.tfidf import TfidfFeatures
+from xrt.pipeline.linear import train_linear
+from xrt.pipeline.machine import Machine
+from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trees import MAX_PIFA_FEATURES
+from xrt.sparse import as_csr
+from xrt.threads import default_num_threads
+from xrt.tree.clustering import TreeParams
+
+SAMPLE_ROWS = 3_000
+"""Rows that are looked at, and trained on for the seconds."""
+UNCERTAINTY = 2.0
+"""Estimates are right within about this factor."""
+LIBRARIES = 400 << 20
+"""Bytes of the interpreter and its libraries; with an encoder torch's too."""
+_WIDTH = 16  # nodes solved together
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """One stage; seconds are None where nothing was measured."""
+
+    name: str
+    seconds: float | None
+    memory: int
+    """Bytes at its height, the corpus and libraries not counted."""
+    disk: int
+    """Bytes it leaves in the run folder."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The stages of a run, and what all of them need."""
+
+    stages: tuple[StageCost, ...]
+    held: int
+    """Bytes held all the time: libraries, texts, rows, labels."""
+
+    @property
+    def seconds(self) -> float | None:
+        """All stages together; None where one was not measured."""
+        times = [stage.seconds for stage in self.stages]
+        return None if None in times else float(sum(t for t in times if t is not None))
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the height of the run: stages come one after the other."""
+        return self.held + max(stage.memory for stage in self.stages)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of the run folder, with a copy of the model where disks cannot link files."""
+        return sum(stage.disk for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        totals = {"seconds": self.seconds, "memory": self.memory, "disk": self.disk}
+        return {"stages": [asdict(stage) for stage in self.stages], **totals}
+
+    def to_text(self) -> str:
+        """A table, and how far to trust it."""
+        lines = [f"{'stage':<28}{'time':>10}{'memory':>10}{'disk':>10}"]
+        for stage in self.stages:
+            row = (show_seconds(stage.seconds), show_bytes(stage.memory), show_bytes(stage.disk))
+            lines.append(f"{stage.name:<28}{row[0]:>10}{row[1]:>10}{row[2]:>10}")
+        row = (show_seconds(self.seconds), show_bytes(self.memory), show_bytes(self.disk))
+        lines.append(f"{'all':<28}{row[0]:>10}{row[1]:>10}{row[2]:>10}")
+        lines.append(
+            f"Right within a factor of about {UNCERTAINTY:g}. Memory of all counts texts, rows and "
+            "libraries too."
+        )
+        return "\n".join(lines)
+
+
+def estimate(params: PipelineParams, corpus: Corpus, probe: bool = True) -> Estimate:
+    """What training on the corpus will take.
+
+    Without `probe` nothing is trained and seconds are None: then it takes a fraction of a second.
+    """
+    shape = _shape(params, corpus)
+    seconds = _probe(params, corpus, shape) if probe else {}
+    threads = params.num_threads or default_num_threads()
+    depth_groups, trees = _groups(params.tree, shape.num_labels), params.num_trees
+    root_groups = depth_groups[0] if depth_groups else 1
+    rows = 12 * shape.nonzeros + 8 * shape.num_rows
+    label_features = 8 * shape.num_labels * min(MAX_PIFA_FEATURES, int(20 * shape.per_row))
+    label_features = min(label_features, 8 * int(shape.nonzeros * shape.labels_per_row))
+    solver = threads * (68 * shape.num_features + 132 * min(shape.num_rows, 2**31))
+    if root_groups == 1:  # one block at the root: other threads are in small clusters
+        solver = 68 * threads * shape.num_features + 132 * shape.num_rows
+    weights = int(5.5 * shape.weights)
+    solver += 16 * int(shape.num_rows * shape.labels_per_row) * 3
+    stages = [
+        StageCost(
+            name="TF-IDF", seconds=seconds.get("features"),
+            memory=rows if corpus.texts is not None else 0,
+            disk=rows if corpus.texts is not None else 0,
+        ),
+        StageCost(
+            name="label tree", seconds=_times(seconds.get("tree"), trees),
+            memory=2 * label_features, disk=trees * 12 * shape.num_labels,
+        ),
+        StageCost(
+            name=f"linear rankers, {trees} tree(s)", seconds=_times(seconds.get("rankers"), trees),
+            memory=solver, disk=2 * trees * weights,
+        ),
+    ]  # fmt: skip
+    if params.encoder is not None:
+        stages += _deep_stages(params, shape, solver, weights)
+    libraries = LIBRARIES * (3 if params.encoder is not None else 1)
+    return Estimate(tuple(stages), libraries + rows + shape.text_bytes)
+
+
+def refuse_if_too_small(needed: Estimate, machine: Machine, force: bool = False) -> list[str]:
+    """Warnings for what comes near the machine's limits: 80 % of them.
+
+    Raises CapacityError when more than UNCERTAINTY times what there is would be needed, unless
+    `force`.
+    """
+    warnings = []
+    advice = {
+        "memory": "lower features.max_features, raise features.min_df, or take a larger machine",
+        "disk": "raise ranker.threshold, say ranker.half=true, or set paths.runs to another disk",
+    }
+    have = {"memory": machine.memory, "disk": machine.disk}
+    for kind, need in (("memory", needed.memory), ("disk", needed.disk)):
+        there = have[kind]
+        if there is None or need <= 0.8 * there:
+            continue
+        told = f"{show_bytes(need)} of {kind} will be needed, {show_bytes(there)} are free"
+        if need > UNCERTAINTY * there and not force:
+            raise CapacityError(f"{told}; {advice[kind]}, or try all the same with force=true")
+        warnings.append(f"{told}; {advice[kind]}")
+    return warnings
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    num_rows: int
+    num_labels: int
+    num_features: int
+    per_row: float
+    labels_per_row: float
+    weights: int
+    text_bytes: int
+    sample: np.ndarray
+
+    @property
+    def nonzeros(self) -> int:
+        return int(self.num_rows * self.per_row)
+
+
+def _shape(params: PipelineParams, corpus: Corpus) -> _Shape:
+    """Sizes of the problem; those of TF-IDF from a sample of the texts."""
+    rng = np.random.default_rng(params.seed)
+    N = corpus.num_instances
+    sample = np.sort(rng.choice(N, min(N, SAMPLE_ROWS), replace=False))
+    text_bytes = 0
+    if corpus.texts is None:
+        assert corpus.X is not None
+        per_row, num_features = corpus.X.nnz / N, int(corpus.X.shape[1])
+    else:
+        texts = [corpus.texts[row] for row in sample]
+        X = TfidfFeatures(params.features).fit_transform(texts)
+        half = TfidfFeatures(params.features).fit_transform(texts[: max(2, len(texts) // 2)])
+        # Heaps's law: how the vocabulary grew over the second half of the sample
+        growth = np.log2(max(1.05, X.shape[1] / max(1, half.shape[1])))
+        num_features = int(X.shape[1] * (N / len(texts)) ** min(growth, 0.9))
+        per_row = X.nnz / len(texts) * 1.1
+        if params.features.max_features is not None:
+            num_features = min(num_features, 2 * params.features.max_features)
+        text_bytes = int(sum(len(text) for text in texts) / len(texts) * N * 1.3)
+    labels_per_row = corpus.Y.nnz / N
+    # kept weights of a label and row: fewer the more rows share a label's columns
+    kept = 0.45 * per_row if params.ranker.threshold >= 0.05 else per_row
+    weights = int(corpus.Y.nnz * min(kept, 60.0 if params.ranker.threshold >= 0.05 else per_row))
+    return _Shape(
+        num_rows=N, num_labels=len(corpus.labels), num_features=num_features, per_row=per_row,
+        labels_per_row=labels_per_row, weights=weights, text_bytes=text_bytes, sample=sample,
+    )  # fmt: skip
+
+
+def _groups(tree: TreeParams, num_labels: int) -> list[int]:
+    """Groups of sixteen nodes under one node, level by level below the root."""
+    if tree.paths is not None or num_labels <= tree.max_leaf_size:
+        return [-(-num_labels // _WIDTH)]
+    clusters = 2 ** int(np.ceil(np.log2(num_labels / tree.max_leaf_size)))
+    groups = [-(-max(1, num_labels // clusters) // _WIDTH)]
+    while clusters > tree.max_top_nodes:
+        groups.insert(0, -(-tree.branching // _WIDTH))
+        clusters = -(-clusters // tree.branching)
+    return [-(-clusters // _WIDTH), *groups]
+
+
+def _work(tree: TreeParams, num_rows: int, num_labels: int, per_row: float, labels: float) -> float:
+    """Nonzeros visited in a sweep of all problems, sixteen nodes counted once.
+
+    A row is in one cluster at the root, and at each level below in up to as many as it has labels.
+    """
+    groups = _groups(tree, num_labels)
+    levels = [1.0] + [min(labels, 1 + 0.7 * (labels - 1))] * (len(groups) - 1)
+    visits = sum(count * share for count, share in zip(groups, levels, strict=True))
+    return num_rows * visits * (per_row + 30)  # 30: what a visit costs besides
+
+
+def _probe(params: PipelineParams, corpus: Corpus, shape: _Shape) -> dict[str, float]:
+    """Seconds of each linear stage, scaled from a sample trained here and now."""
+    sample = corpus.subset(shape.sample)
+    Y = as_csr(sample.Y)
+    used = np.unique(Y.indices)
+    small = Corpus(
+        texts=sample.texts, Y=as_csr(Y[:, used]), X=sample.X,
+        labels=type(corpus.labels).from_ids([str(label) for label in used]),
+    )  # fmt: skip
+    clock = _Clock()
+    for _ in range(2):  # the first time kernels are compiled, or read from the disk
+        clock.seconds.clear()
+        started = time.perf_counter()
+        train_linear(
+            small, features=params.features, tree=params.tree, ranker=params.ranker,
+            search=params.search, seed=params.seed,
+            num_threads=params.num_threads or None, progress=clock,
+        )  # fmt: skip
+        total = time.perf_counter() - started
+    tree = clock.of("label features", "cluster labels")
+    rankers = clock.of("rankers")
+    features = max(0.0, total - tree - rankers) if corpus.texts is not None else 0.0
+    scale = shape.num_rows / len(shape.sample)
+    sizes = (
+        (shape.num_rows, shape.num_labels), (len(shape.sample), len(used)),
+    )  # fmt: skip
+    whole, part = (
+        _work(params.tree, rows, labels, shape.per_row, shape.labels_per_row)
+        for rows, labels in sizes
+    )
+    splits = np.log2(2 + shape.num_labels / params.tree.max_leaf_size)
+    splits /= np.log2(2 + len(used) / params.tree.max_leaf_size)
+    return {
+        "features": features * scale,
+        "tree": tree * scale * splits,
+        "rankers": rankers * whole / part * 1.3,  # larger clusters take more sweeps
+    }
+
+
+def _deep_stages(
+    params: PipelineParams, shape: _Shape, solver: int, weights: int
+) -> Sequence[StageCost]:
+    """Matcher, encoding and hybrid rankers; their seconds depend on the encoder: not measured."""
+    assert params.encoder is not None
+    hidden, parameters = 768, 110_000_000
+    if "minilm" in params.encoder.name.lower() or "tiny" in params.encoder.name:
+        hidden, parameters = 384, 23_000_000
+    tokens = 4 * shape.num_rows * min(params.encoder.max_length, int(2 * shape.per_row) + 8)
+    embeddings = 4 * hidden * shape.num_rows
+    activations = 40 * params.matcher.token_budget * hidden * 12
+    dense = 4 * hidden * shape.num_labels
+    return (
+        StageCost(name="matcher", seconds=None, memory=16 * parameters + activations + embeddings,
+                  disk=tokens + embeddings + 4 * parameters * 3),
+        StageCost(name="hybrid rankers", seconds=None, memory=solver + 3 * embeddings + 2 * dense,
+                  disk=4 * (weights + dense)),
+    )  # fmt: skip
+
+
+def _times(seconds: float | None, factor: int) -> float | None:
+    return None if seconds is None else seconds * factor
+
+
+class _Clock:
+    """A `Progress` that adds up what each step took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._step, self._started = "", 0.0
+
+    def start(self, description: str, total: int | None) -> None:
+        self._step, self._started = description, time.perf_counter()
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        pass
+
+    def finish(self) -> None:
+        took = time.perf_counter() - self._started
+        self.seconds[self._step] = self.seconds.get(self._step, 0.0) + took
+
+    def of(self, *steps: str) -> float:
+        return sum(took for name, took in self.seconds.items() if name.startswith(steps))
+
+
+def show_bytes(count: int) -> str:
+    """A size for people: 1.5 GB, 20 MB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+
+
+def show_seconds(seconds: float | None) -> str:
+    """A duration for people: 8 s, 12 min, 1.5 h."""
+    if seconds is None:
+        return "?"
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "<1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
