@@ -117,6 +117,11 @@ def test_only_lists_of_strings(texts, message):
         TfidfFeatures().fit(texts)
 
 
+@pytest.mark.parametrize("kind", [tuple, np.array, lambda texts: dict.fromkeys(texts).keys()])
+def test_other_collections_of_strings_are_taken(fitted, kind):
+    assert same(fitted.transform(kind(TEXTS)), fitted.transform(TEXTS))
+
+
 def test_unfitted():
     with pytest.raises(NotFittedError, match="fit or load"):
         TfidfFeatures().transform(["a"])

@@ -15,7 +15,7 @@ class TextBlocks:
     """Texts cut into blocks of about `block_chars` characters, with at least one text each."""
 
     def __init__(self, texts: Sequence[str], block_chars: int = BLOCK_CHARS) -> None:
-        self.texts = texts
+        self.texts = texts if isinstance(texts, list) else list(texts)
         self.lengths_N = np.fromiter(map(len, texts), np.int64, len(texts))
         self.bounds: list[tuple[int, int]] = []
         ends_N = np.cumsum(self.lengths_N)
