@@ -5,13 +5,16 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.small_corpora import make_rows, model_bytes, small_params, write_rows
 from xrt.errors import CapacityError
 from xrt.hybrid import HybridMatrix
+from xrt.pipeline import train
 from xrt.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.sparse import as_csr
 from xrt.tree.label_tree import LabelTree
@@ -59,6 +62,24 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(CapacityError, match=r"No space left.*free some space"):
         train_ranker(X, Y, tree, RankerParams(), 0, num_threads=2, folder=tmp_path / "ranker")
     assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_a_full_disk_leaves_the_earlier_model_as_it_was(tmp_path, monkeypatch):
+    trn = write_rows(tmp_path / "trn.jsonl", make_rows(300, 0))
+    params = replace(small_params(trn), encoder=None)
+    model = train(params, tmp_path / "run").model_folder
+    before = model_bytes(model)
+
+    def no_space(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", no_space)
+    with pytest.raises(CapacityError, match="No space left"):
+        train(replace(params, seed=1), tmp_path / "run")
+    assert model_bytes(model) == before
+    monkeypatch.undo()
+    train(replace(params, seed=1), tmp_path / "run")
+    assert model_bytes(model) != before
 
 
 def test_ctrl_c_stops_kernels_that_are_at_work(tmp_path):
