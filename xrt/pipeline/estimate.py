@@ -124,7 +124,8 @@ def estimate(params: PipelineParams, corpus: Corpus, probe: bool = True) -> Esti
     if params.encoder is not None:
         stages += _deep_stages(params, shape, solver, weights)
     libraries = LIBRARIES * (3 if params.encoder is not None else 1)
-    return Estimate(tuple(stages), libraries + rows + shape.text_bytes)
+    held = rows + shape.text_bytes + 120 * shape.num_rows + 48 * int(corpus.Y.nnz)
+    return Estimate(tuple(stages), libraries + held)
 
 
 def refuse_if_too_small(needed: Estimate, machine: Machine, force: bool = False) -> list[str]:
@@ -190,6 +191,7 @@ def _shape(params: PipelineParams, corpus: Corpus) -> _Shape:
     # kept weights of a label and row: fewer the more rows share a label's columns
     kept = 0.45 * per_row if params.ranker.threshold >= 0.05 else per_row
     weights = int(corpus.Y.nnz * min(kept, 60.0 if params.ranker.threshold >= 0.05 else per_row))
+    weights = min(weights, len(corpus.labels) * num_features)
     return _Shape(
         num_rows=N, num_labels=len(corpus.labels), num_features=num_features, per_row=per_row,
         labels_per_row=labels_per_row, weights=weights, text_bytes=text_bytes, sample=sample,
