@@ -66,6 +66,8 @@ def run_blocks(
             if progress is not None:
                 progress.advance(advance(futures[future]))
     except BaseException:
+        if on_stop is not None:
+            on_stop()
         for future in futures:
             future.cancel()
         wait(futures)
