@@ -14,13 +14,14 @@ import torch
 
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
+from xrt.encoder.fit import fit_level
 from xrt.encoder.heads import LabelHead, random_weights
 from xrt.encoder.levels import LevelProblem
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import EncoderParams, MatcherParams, Precision, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.token_store import TokenStore
-from xrt.encoder.training import MatcherResult, fit_level, train_matcher
+from xrt.encoder.training import MatcherResult, train_matcher
 from xrt.tree.label_tree import LabelTree
 
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu") for b in ("re", "so", "ti")]

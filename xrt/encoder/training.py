@@ -3,36 +3,27 @@
 Shapes: N rows, L labels, K_t nodes of level t, H hidden width.
 """
 
-import contextlib
 import itertools
 import logging
-import signal
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import scipy.sparse as sp
-import torch
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.trainer.states import TrainerStatus
 
 from xrt.atomic import sha256_of
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.checkpoints import (
-    LIGHTNING_LOGGERS,
-    TERMINATED,
-    AtomicCheckpointIO,
-    Checkpointer,
-    ForwardTermination,
-    TellProgress,
-    resumable,
+from xrt.encoder.checkpoints import TERMINATED, resumable
+from xrt.encoder.embed import encode
+from xrt.encoder.fit import (
+    device_of,
+    fit_level,
+    lightning_precision,
+    quiet_lightning,
+    torch_threads,
 )
-from xrt.encoder.embed import best_device, encode, supports_bf16
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import Head, LevelProblem, bootstrap_head, level_candidates
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
@@ -40,16 +31,14 @@ from xrt.encoder.params import (
     Bootstrap,
     EncoderParams,
     MatcherParams,
-    Precision,
     TrainerParams,
 )
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.token_store import TokenStore
-from xrt.errors import ConfigError, DataError, TrainingError
+from xrt.errors import ConfigError, DataError
 from xrt.hashing import content_hash
 from xrt.progress import Progress
-from xrt.threads import default_num_threads
 from xrt.tree.label_tree import LabelTree
 
 logger = logging.getLogger(__name__)
@@ -120,7 +109,7 @@ def train_matcher(
     parts = [encoder, params, trainer.precision, weights_hash, list(tree.parents), Y_NL]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
     run = _Run(folder, tokens, tree, tree.level_targets(Y_NL), encoder, params, trainer, progress)
-    with _torch_threads(), _quiet_lightning():
+    with torch_threads(), quiet_lightning():
         return _train_levels(run, backbone, levels)
 
 
@@ -201,116 +190,9 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
     kept = run.folder.embeddings(t)
     if kept is not None:
         return kept
-    device = _device(run.trainer)
-    bf16 = _precision(run.trainer) == "bf16-mixed"
+    device = device_of(run.trainer)
+    bf16 = lightning_precision(run.trainer) == "bf16-mixed"
     embeddings_NH = encode(encoder, run.tokens, token_budget=max(4096, run.params.token_budget),
                            bf16=bf16, device=device, progress=run.progress)  # fmt: skip
     run.folder.save_embeddings(t, embeddings_NH)
     return embeddings_NH
-
-
-def fit_level(
-    matcher: LevelMatcher,
-    batches: LevelBatches,
-    checkpoint: Path,
-    resume: bool,
-    params: TrainerParams,
-    progress: Progress | None = None,
-) -> bool:
-    """Train a level to its last step, in place; everything Lightning does is in here.
-
-    True when SIGTERM came during the last step. Raises SystemExit(143) when it came before, and
-    KeyboardInterrupt after Ctrl-C, the checkpoint written; TrainingError when the loss is not
-    finite or a process died.
-    """
-    checkpointer = Checkpointer(checkpoint, matcher.params.checkpoint_every_steps, batches)
-    description = f"matcher, level {matcher.level + 1} ({matcher.head.num_nodes} nodes)"
-    devices = _num_devices(params)
-    trainer = pl.Trainer(
-        accelerator=params.accelerator,
-        devices=devices,
-        strategy=DDPStrategy(start_method="spawn") if devices > 1 else "auto",
-        precision=_precision(params),
-        max_steps=matcher.num_steps,
-        max_epochs=-1,
-        callbacks=[checkpointer, TellProgress(progress, description)],
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=checkpoint.parent,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    matcher.train()
-    ckpt_path = str(checkpoint) if resume else None
-    with ForwardTermination() if devices > 1 else contextlib.nullcontext(checkpointer) as listener:
-        try:
-            trainer.fit(matcher, train_dataloaders=batches, ckpt_path=ckpt_path)
-        except torch.multiprocessing.ProcessRaisedException as err:
-            raise TrainingError(str(err).strip().splitlines()[-1]) from err
-        except torch.multiprocessing.ProcessExitedException as err:
-            if err.signal_name == "SIGTERM":  # before its first step, when there is nothing to save
-                raise SystemExit(TERMINATED) from err
-            raise TrainingError(f"{err}; out of memory? The last checkpoint is kept") from err
-        except SystemExit as err:
-            if trainer.state.status != TrainerStatus.INTERRUPTED:
-                raise
-            # Lightning answers Ctrl-C with exit code 1 and leaves later ones unheard
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            raise KeyboardInterrupt from err
-    matcher.to("cpu")
-    steps_done = int(torch.isfinite(matcher.losses_S).sum())
-    if steps_done < matcher.num_steps:
-        cause = "Ctrl-C" if checkpointer.interrupted else "SIGTERM"
-        logger.warning("stopped by %s after step %d of %d; run again to go on",
-                       cause, steps_done, matcher.num_steps)  # fmt: skip
-        raise KeyboardInterrupt if checkpointer.interrupted else SystemExit(TERMINATED)
-    return listener.asked_to_stop
-
-
-def _device(params: TrainerParams) -> str:
-    """The device for work of one process."""
-    return best_device(params.accelerator)
-
-
-def _num_devices(params: TrainerParams) -> int:
-    if params.devices:
-        return params.devices
-    return torch.cuda.device_count() if _device(params) == "cuda" else 1
-
-
-def _precision(params: TrainerParams) -> Any:
-    """Lightning's word for the arithmetic."""
-    auto = params.precision is Precision.auto
-    if params.precision is Precision.bf16 or (auto and supports_bf16(_device(params))):
-        return "bf16-mixed"
-    return "32-true"
-
-
-@contextlib.contextmanager
-def _torch_threads() -> Iterator[None]:
-    """As many threads as this process may use, not as the machine has; XRT_NUM_THREADS is heard."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(default_num_threads())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Errors only: progress is told by our own callback."""
-    loggers = [logging.getLogger(name) for name in LIGHTNING_LOGGERS]
-    before = [log.level for log in loggers]
-    for log in loggers:
-        log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
-            yield
-    finally:
-        for log, level in zip(loggers, before, strict=True):
-            log.setLevel(level)
