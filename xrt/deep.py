@@ -19,7 +19,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device, encode, supports_bf16
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ArtifactError
-from xrt.hybrid import HybridMatrix
+from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.progress import Progress
 from xrt.ranker import TreeRanker
 from xrt.reading import load_array
@@ -78,7 +78,7 @@ class DeepPart:
         if "ranker" in asked:
             found["ranker"] = self._ranked(rows_NF, embeddings_NH, search, num_threads)
         if "matcher" in asked and self.head is not None:
-            found["matcher"] = self.head.top(embeddings_NH, CANDIDATES)
+            found["matcher"] = self.head.top(unit_rows(embeddings_NH), CANDIDATES)
         if "embedding_neighbours" in asked and self.embedding_neighbours is not None:
             unit_NH = unit_rows(embeddings_NH)
             found["embedding_neighbours"] = self.embedding_neighbours.vote(unit_NH, CANDIDATES)
@@ -171,9 +171,3 @@ class DeepPart:
 
 def _load_memory(kind: type[Memory], folder: Path, mmap: bool) -> Memory | None:
     return kind.load(folder, mmap) if folder.is_dir() else None
-
-
-def unit_rows(embeddings_NH: np.ndarray) -> np.ndarray:
-    """Each row brought to length 1; rows of zeros stay."""
-    lengths_N = np.linalg.norm(embeddings_NH, axis=1, keepdims=True)
-    return np.asarray(embeddings_NH / np.where(lengths_N > 0, lengths_N, 1.0), np.float32)

@@ -14,6 +14,12 @@ from xrt.errors import DataError
 from xrt.sparse import as_csr
 
 
+def unit_rows(embeddings_NH: np.ndarray) -> np.ndarray:
+    """Each row brought to length 1, float32; rows of zeros stay."""
+    lengths_N1 = np.linalg.norm(embeddings_NH, axis=1, keepdims=True)
+    return np.asarray(embeddings_NH / np.where(lengths_N1 > 0, lengths_N1, 1.0), np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class HybridMatrix:
     """Rows whose features are `sparse` (N, F) and `dense` (N, H); either may have no columns."""

@@ -18,7 +18,14 @@ from xrt.encoder.fit import fit_level
 from xrt.encoder.heads import LabelHead, random_weights
 from xrt.encoder.levels import LevelProblem
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.encoder.params import EncoderParams, MatcherParams, Precision, TrainerParams
+from xrt.encoder.params import (
+    Bootstrap,
+    EncoderParams,
+    MatcherParams,
+    Precision,
+    Schedule,
+    TrainerParams,
+)
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.token_store import TokenStore
 from xrt.encoder.training import MatcherResult, train_matcher
@@ -75,10 +82,10 @@ def fit_first_steps(folder: Path, devices: int, steps: int = 4) -> RecordingMatc
     tokens = TokenStore.of_texts(texts, encoder.tokenizer, 32)
     head = LabelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
     params = MatcherParams(gradient_clip=0.0)
-    matcher = RecordingMatcher(encoder, head, params, num_steps=steps, level=1)
+    matcher = RecordingMatcher(encoder, [head], params, num_steps=steps, level=1)
     M = tree.level_targets(Y_NL)[0]
     plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=5, seed=0)
-    batches = LevelBatches(tokens, LevelProblem(Y_NL, M, tree, 1), plan)
+    batches = LevelBatches(tokens, [LevelProblem(Y_NL, M, tree, 1)], plan)
     trainer = TrainerParams(accelerator="cpu", devices=devices, precision=Precision.fp32)
     fit_level(matcher, batches, folder / "fit.ckpt", False, trainer)
     return matcher
@@ -101,8 +108,17 @@ def train(
 ) -> MatcherResult:
     """Train both levels; `params` replace the settings of the tests."""
     texts, Y_NL, tree = corpus()
-    settings = {"steps": STEPS, "max_batch_rows": 8, "dense_level_limit": 4, "man_top_k": 1,
-                "checkpoint_every_steps": 7, "encoder_learning_rate": 5e-3, **params}  # fmt: skip
+    settings = {
+        "schedule": Schedule.coarse_to_fine,
+        "bootstrap": Bootstrap.inherit,
+        "steps": STEPS,
+        "max_batch_rows": 8,
+        "dense_level_limit": 4,
+        "man_top_k": 1,
+        "checkpoint_every_steps": 7,
+        "encoder_learning_rate": 5e-3,
+        **params,
+    }
     return train_matcher(
         texts,
         Y_NL,

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
-from xrt.encoder.levels import LevelProblem, bootstrap_head, level_candidates, top_nodes
-from xrt.encoder.params import Bootstrap, Candidates, LossParams, MatcherLoss, MatcherParams
+from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes, level_candidates, top_nodes
+from xrt.encoder.params import Candidates, MatcherParams
 from xrt.errors import ConfigError
 from xrt.tree.label_tree import LabelTree
 
@@ -37,8 +38,36 @@ def test_tfn_and_man_join():
     Y_above = TREE.level_targets(Y)[0]
     embeddings = np.eye(3, dtype=np.float32)
     head = (np.array([[0, 0, 5], [0, 5, 0], [5, 0, 0]], np.float32), np.zeros(3, np.float32))
-    M = level_candidates(Y_above, head, embeddings, MatcherParams(man_top_k=1))
+    M = level_candidates(Y_above, head, embeddings, man_top_k=1)
     assert M.toarray().tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 0]]
+
+
+def test_a_live_level_adds_the_children_of_what_the_head_above_likes_now():
+    above = TREE.level_targets(Y)[0]
+    problem = LevelProblem(Y, above, TREE, 1, live=True)
+    best = sp.csr_array(np.array([[0, 0, 1], [0, 0, 0]], np.float32))
+    found = entries(problem.of_rows(np.array([0, 2]), best))
+    assert found == {(0, 0): 1.0, (0, 3): 1.0, (0, 2): 0.0, (0, 5): 0.0}
+    assert entries(problem.of_rows(np.array([0]))) == {(0, 0): 1.0, (0, 3): 1.0}
+
+
+def test_the_best_candidates_are_the_best_of_all_where_all_are_candidates():
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(4, 6)).astype(np.float32))
+    dense = LevelProblem(sp.csr_array((4, 6), dtype=np.float32), None, TREE, 1).of_rows(
+        np.arange(4)
+    )
+    rows, nodes = np.divmod(rng.permutation(24), 6)
+    ragged = LevelTargets(
+        torch.from_numpy(rows), torch.from_numpy(nodes), torch.zeros(24), dense=False
+    )
+    wanted = best_nodes(logits, dense, 4, 6, 2).toarray()
+    assert wanted.sum(1).tolist() == [2, 2, 2, 2]
+    found = best_nodes(logits[rows, nodes], ragged, 4, 6, 2).toarray()
+    assert np.array_equal(found, wanted)
+    kept = logits[rows, nodes] == logits.max(1).values[rows]  # a row's best node alone
+    few = LevelTargets(*(part[kept] for part in ragged[:3]), dense=False)
+    assert best_nodes(logits[rows, nodes][kept], few, 4, 6, 2).sum() == 4
 
 
 def test_top_nodes_in_blocks_are_those_of_the_whole_product():
@@ -50,41 +79,13 @@ def test_top_nodes_in_blocks_are_those_of_the_whole_product():
     assert top_nodes(E, (W, b), 100).shape == (40, 9)
 
 
-def test_an_inheriting_child_scores_its_parent_times_its_share():
-    targets = TREE.level_targets(Y)
-    above = (np.arange(6, dtype=np.float32).reshape(3, 2), np.array([0.1, 0.2, 0.3], np.float32))
-    hinge = MatcherParams(loss=LossParams(kind=MatcherLoss.squared_hinge))
-    W, b = bootstrap_head(None, targets[1], targets[0], above, TREE, 1, 2, hinge)
-    assert W.tolist() == above[0][[0, 1, 2, 0, 1, 2]].tolist()
-    np.testing.assert_allclose(b, above[1][[0, 1, 2, 0, 1, 2]])
-    _, b_bce = bootstrap_head(None, targets[1], targets[0], above, TREE, 1, 2, MatcherParams())
-    assert b_bce[1] == pytest.approx(0.2)  # cluster 1 is label 1 alone here
-    assert b_bce[4] < b_bce[1]  # a label nobody has
-
-
-def test_a_linear_start_ranks_separable_nodes_rightly():
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 6
-    E = (np.eye(6)[labels] + 0.1 * rng.normal(size=(60, 6))).astype(np.float32)
-    Y_NL = sp.csr_array(np.eye(6, dtype=np.float32)[labels])
-    targets = TREE.level_targets(Y_NL)
-    params = MatcherParams(bootstrap=Bootstrap.linear)
-    W, b = bootstrap_head(E, targets[0], None, None, TREE, 0, 6, params)
-    clusters = TREE.parents[1][labels]
-    assert ((E @ W.T + b).argmax(1) == clusters).all()
-    W, b = bootstrap_head(E, targets[1], targets[0], None, TREE, 1, 6, params)
-    logits = E @ W.T + b
-    siblings = TREE.parents[1][None, :] == clusters[:, None]
-    assert (np.where(siblings, logits, -np.inf).argmax(1) == labels).all()
-
-
 def test_steps_are_one_number_a_list_or_epochs_shared_out():
-    assert MatcherParams(steps=[7]).steps_of_levels(3, 100) == [7, 7, 7]
-    assert MatcherParams(steps=[1, 2]).steps_of_levels(2, 100) == [1, 2]
-    assert MatcherParams(num_epochs=7.0).steps_of_levels(3, 100) == [100, 200, 400]
-    assert MatcherParams(num_epochs=0.01).steps_of_levels(3, 10) == [1, 1, 1]
-    with pytest.raises(ConfigError, match="2 numbers, the tree has 3"):
-        MatcherParams(steps=[1, 2]).steps_of_levels(3, 100)
+    assert MatcherParams(steps=[7]).steps_of_stages(3, 100) == [7, 7, 7]
+    assert MatcherParams(steps=[1, 2]).steps_of_stages(2, 100) == [1, 2]
+    assert MatcherParams(num_epochs=7.0).steps_of_stages(3, 100) == [100, 200, 400]
+    assert MatcherParams(num_epochs=0.01).steps_of_stages(3, 10) == [1, 1, 1]
+    with pytest.raises(ConfigError, match="2 numbers, but 3 stages"):
+        MatcherParams(steps=[1, 2]).steps_of_stages(3, 100)
 
 
 def test_wide_levels_use_candidates_unless_all_are_wanted():

@@ -5,7 +5,7 @@ Shapes: B rows of a batch, T tokens, H hidden width.
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,35 @@ class TextEncoder(nn.Module):
         """Width of the pooled vector, H."""
         return int(self.model.config.hidden_size)
 
+    @property
+    def num_layers(self) -> int:
+        """Transformer layers, the embedding layer not counted."""
+        return int(self.model.config.num_hidden_layers)
+
     def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
         """Pooled vectors (B, H), float32, not normalised; padding (mask 0) has no say in them."""
         hidden_BTH = self.model(
             input_ids=input_ids_BT, attention_mask=attention_mask_BT
-        ).last_hidden_state.float()
+        ).last_hidden_state
+        return self._pool(hidden_BTH, attention_mask_BT)
+
+    def forward_layers(
+        self, input_ids_BT: Tensor, attention_mask_BT: Tensor, layers: Sequence[int]
+    ) -> list[Tensor]:
+        """Pooled vectors (B, H) after each of the given transformer layers, from 1; the last is
+        `forward`'s.
+        """
+        output = self.model(
+            input_ids=input_ids_BT, attention_mask=attention_mask_BT, output_hidden_states=True
+        )
+        last = self.num_layers  # some encoders normalise after it
+        hidden = {layer: output.hidden_states[layer] for layer in layers if layer != last}
+        hidden[last] = output.last_hidden_state
+        pooled = {layer: self._pool(hidden[layer], attention_mask_BT) for layer in set(layers)}
+        return [pooled[layer] for layer in layers]
+
+    def _pool(self, hidden_BTH: Tensor, attention_mask_BT: Tensor) -> Tensor:
+        hidden_BTH = hidden_BTH.float()
         if self.pooling is Pooling.cls:
             return hidden_BTH[:, 0]
         weights_BT1 = attention_mask_BT.unsqueeze(-1).to(hidden_BTH.dtype)

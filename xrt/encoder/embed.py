@@ -24,12 +24,14 @@ def encode(
     bf16: bool = False,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
+    layer: int | None = None,
 ) -> np.ndarray:
     """Pooled vectors of all rows, in their order: float32 (N, H), not normalised.
 
     Rows are batched with others of like length, so little is spent on padding; which rows share a
     batch moves a vector by rounding only. `bf16` halves the time where the processor has it, at
-    three digits. `device` None is where the encoder lies.
+    three digits. `device` None is where the encoder lies. `layer`, from 1, is the transformer
+    layer that is read; None is the last.
     """
     order = np.argsort(tokens.lengths, kind="stable")
     cuts = cut_sorted(tokens.lengths[order], token_budget, MAX_ROWS)
@@ -47,7 +49,11 @@ def encode(
             for first, last in itertools.pairwise(cuts):
                 rows = order[first:last]
                 input_ids_BT, attention_mask_BT = tokens.padded(rows)
-                pooled_BH = encoder(input_ids_BT.to(device), attention_mask_BT.to(device))
+                batch = input_ids_BT.to(device), attention_mask_BT.to(device)
+                if layer in (None, encoder.num_layers):
+                    pooled_BH = encoder(*batch)
+                else:
+                    pooled_BH = encoder.forward_layers(*batch, [layer])[0]
                 embeddings_NH[rows] = pooled_BH.float().cpu().numpy()
                 if progress is not None:
                     progress.advance(len(rows))

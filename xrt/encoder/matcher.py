@@ -1,11 +1,11 @@
-"""The matcher at one level of the tree, as Lightning trains it: encoder, head, losses, learning
-rates.
+"""The matcher at one stage of training, as Lightning runs it: encoder, a head for each level of the
+stage, losses, learning rates.
 
-Shapes: B rows, T tokens, K nodes of the level, S steps.
+Shapes: B rows, T tokens, H hidden width, K nodes of a level, S steps.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
 from xrt.encoder.heads import LabelHead
-from xrt.encoder.levels import LevelProblem, LevelTargets
+from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes
 from xrt.encoder.loss import row_losses_dense, row_losses_ragged
 from xrt.encoder.params import MatcherParams
 from xrt.encoder.token_store import TokenStore
@@ -24,14 +24,15 @@ from xrt.errors import TrainingError
 
 
 class LevelBatch(NamedTuple):
-    """A process's share of a step: its rows, and the weight of each in the step's mean over all
-    rows.
+    """A process's share of a step: its rows, the weight of each in the step's mean over all rows,
+    and what each level wants of them; None for a level whose candidates depend on the step.
     """
 
     input_ids_BT: Tensor
     attention_mask_BT: Tensor
     row_weights_B: Tensor
-    targets: LevelTargets
+    targets: tuple[LevelTargets | None, ...]
+    rows: np.ndarray
 
 
 class LevelBatches:
@@ -39,9 +40,11 @@ class LevelBatches:
     step.
     """
 
-    def __init__(self, tokens: TokenStore, problem: LevelProblem, plan: BatchPlan) -> None:
+    def __init__(
+        self, tokens: TokenStore, problems: Sequence[LevelProblem], plan: BatchPlan
+    ) -> None:
         self.tokens = tokens
-        self.problem = problem
+        self.problems = tuple(problems)
         self.stream = BatchStream(plan)
         self.rank, self.world_size = 0, 1
 
@@ -56,12 +59,14 @@ class LevelBatches:
         if not len(mine):  # a step with fewer rows than processes: take part with no say
             mine, weight = rows[:1], 0.0
         weights_B = torch.full((len(mine),), weight)
-        return LevelBatch(*self.tokens.padded(mine), weights_B, self.problem.of_rows(mine))
+        targets = tuple(None if level.live else level.of_rows(mine) for level in self.problems)
+        return LevelBatch(*self.tokens.padded(mine), weights_B, targets, mine)
 
 
 class LevelMatcher(pl.LightningModule):
-    """Encoder and head of one level; the loss of a step is the mean over the rows of all
-    processes.
+    """Encoder and heads of the levels of one stage, coarse to fine.
+
+    The loss of a step is the sum over levels of the mean over the rows of all processes.
     """
 
     losses_S: Tensor
@@ -69,39 +74,81 @@ class LevelMatcher(pl.LightningModule):
     def __init__(
         self,
         encoder: TextEncoder,
-        head: LabelHead,
+        heads: Sequence[LabelHead],
         params: MatcherParams,
         *,
         num_steps: int,
         level: int,
         dropout: float = 0.0,
+        layers: Sequence[int] = (),
+        problems: Sequence[LevelProblem] = (),
     ) -> None:
+        """`level` is that of the last head; `layers` are what each head reads, the last layer where
+        none are given; `problems` are needed for levels whose candidates depend on the step.
+        """
         super().__init__()
         self.encoder = encoder
-        self.head = head
+        self.heads = nn.ModuleList(heads)
         self.params = params
         self.num_steps = num_steps
         self.level = level
         self.dropout = nn.Dropout(dropout)
+        self.layers = list(layers)
+        self.problems = tuple(problems)
         # In the state dict, so that a resumed run and the parent of spawned processes know them.
         self.register_buffer("losses_S", torch.full((num_steps,), torch.nan))
 
+    @property
+    def head(self) -> LabelHead:
+        """The head of the finest level."""
+        head = self.heads[-1]
+        assert isinstance(head, LabelHead)
+        return head
+
+    def pooled(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> list[Tensor]:
+        """What each head reads: (B, H) of length `head_scale`."""
+        if len(set(self.layers)) > 1:
+            vectors = self.encoder.forward_layers(input_ids_BT, attention_mask_BT, self.layers)
+        else:
+            vectors = [self.encoder(input_ids_BT, attention_mask_BT)] * len(self.heads)
+        scale = self.params.head_scale
+        return [scale * nn.functional.normalize(vector_BH, dim=1) for vector_BH in vectors]
+
     def training_step(self, batch: LevelBatch, batch_idx: int) -> Tensor:
         """Loss of this process's rows, weighted for the mean over all processes."""
-        pooled_BH = self.dropout(self.encoder(batch.input_ids_BT, batch.attention_mask_BT))
-        rows_E, nodes_E, values_E, dense = batch.targets
-        num_rows = len(pooled_BH)
-        if dense:
-            targets_BK = pooled_BH.new_zeros(num_rows, self.head.num_nodes)
-            targets_BK[rows_E, nodes_E] = values_E
-            losses_B = row_losses_dense(self.head(pooled_BH), targets_BK, self.params.loss)
-        else:
-            logits_E = self.head.at(pooled_BH, rows_E, nodes_E)
-            losses_B = row_losses_ragged(logits_E, values_E, rows_E, num_rows, self.params.loss)
-        loss = (losses_B * batch.row_weights_B).sum()
+        pooled = self.pooled(batch.input_ids_BT, batch.attention_mask_BT)
+        best_above, losses = None, []
+        for i, head in enumerate(self.heads):
+            targets = batch.targets[i]
+            if targets is None:
+                found = self.problems[i].of_rows(batch.rows, best_above)
+                targets = found.to(self.device)
+            assert isinstance(head, LabelHead)
+            logits, losses_B = self._level(head, self.dropout(pooled[i]), targets)
+            losses.append((losses_B * batch.row_weights_B).sum())
+            if i + 1 < len(self.heads) and batch.targets[i + 1] is None:
+                num_rows, top_k = len(batch.rows), self.params.man_top_k
+                best_above = best_nodes(logits.detach(), targets, num_rows, head.num_nodes, top_k)
+        loss = torch.stack(losses).sum()
         mean_loss = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")
         self.losses_S[self.global_step] = mean_loss
         return loss
+
+    def _level(
+        self, head: LabelHead, pooled_BH: Tensor, targets: LevelTargets
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of a level, (B, K) or (E,), and the loss of each row."""
+        rows_E, nodes_E, values_E, dense = targets
+        num_rows = len(pooled_BH)
+        if not dense:
+            logits_E = head.at(pooled_BH, rows_E, nodes_E)
+            return logits_E, row_losses_ragged(
+                logits_E, values_E, rows_E, num_rows, self.params.loss
+            )
+        targets_BK = pooled_BH.new_zeros(num_rows, head.num_nodes)
+        targets_BK[rows_E, nodes_E] = values_E
+        logits_BK = head(pooled_BH)
+        return logits_BK, row_losses_dense(logits_BK, targets_BK, self.params.loss)
 
     def on_train_batch_start(self, batch: LevelBatch, batch_idx: int) -> None:
         """Dropout of a step is f(seed, level, step, process): a resumed run draws what it would
@@ -114,7 +161,7 @@ class LevelMatcher(pl.LightningModule):
         """AdamW of the encoder and Adam of the head (AdamW without decay), in one fused
         optimiser.
         """
-        groups = parameter_groups(self.encoder, self.head, self.params)
+        groups = parameter_groups(self.encoder, self.heads, self.params)
         fused = self.device.type in ("cpu", "cuda")
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=fused)
         factor = LinearSchedule(self.num_steps, self.params.warmup_fraction)
@@ -137,7 +184,8 @@ class LevelMatcher(pl.LightningModule):
         """
         limit = self.params.gradient_clip or float("inf")
         norms = [
-            nn.utils.clip_grad_norm_(part.parameters(), limit) for part in (self.encoder, self.head)
+            nn.utils.clip_grad_norm_(part.parameters(), limit)
+            for part in (self.encoder, self.heads)
         ]
         checked = torch.stack([self.losses_S[self.global_step], *norms])
         if not torch.isfinite(checked).all():
@@ -166,9 +214,9 @@ class LinearSchedule:
 
 
 def parameter_groups(
-    encoder: nn.Module, head: LabelHead, params: MatcherParams
+    encoder: nn.Module, heads: nn.Module, params: MatcherParams
 ) -> list[dict[str, Any]]:
-    """Encoder matrices with weight decay; encoder biases and norms, and the head, without."""
+    """Encoder matrices with weight decay; encoder biases and norms, and the heads, without."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for parameter in encoder.parameters():
@@ -178,6 +226,6 @@ def parameter_groups(
     groups = [
         {"params": decayed, "lr": encoder_rate, "weight_decay": params.weight_decay},
         {"params": plain, "lr": encoder_rate, "weight_decay": 0.0},
-        {"params": list(head.parameters()), "lr": head_rate, "weight_decay": 0.0},
+        {"params": list(heads.parameters()), "lr": head_rate, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]

@@ -78,9 +78,17 @@ class Candidates(str, Enum):
     all = "all"
 
 
+class Schedule(str, Enum):
+    """In which order the levels of the tree are trained."""
+
+    coarse_to_fine = "coarse_to_fine"  # one level after the other, each with steps of its own
+    single_pass = "single_pass"  # all levels at every step; the loss is the sum of theirs
+
+
 class Bootstrap(str, Enum):
     """Where the head of a level starts."""
 
+    centroid = "centroid"  # a node points to the mean embedding of its rows
     inherit = "inherit"  # a node takes its parent's weights
     linear = "linear"  # a linear solve on the embeddings, by `xrt.linear.solver`
     none = "none"  # small random weights
@@ -127,8 +135,12 @@ class TrainerParams:
 class MatcherParams:
     """How the matcher is trained, level by level."""
 
+    schedule: Schedule = Schedule.single_pass
     max_match_clusters: int = 32768
     """Levels with more nodes than this are left to the rankers."""
+    layers: list[int] = field(default_factory=list)
+    """Transformer layer that each trained level reads, coarse to fine, from 1; for `single_pass`.
+    Empty: every level reads the last one. The finest level always does."""
     loss: LossParams = field(default_factory=LossParams)
     encoder_learning_rate: float = 2e-4
     head_learning_rate: float = 2e-2
@@ -153,14 +165,19 @@ class MatcherParams:
     """Levels with at most so many nodes are trained on all of them, whatever `candidates` says."""
     man_top_k: int = 20
     """Nodes of the level above, ranked highest by the matcher, whose children become candidates."""
-    bootstrap: Bootstrap = Bootstrap.inherit
+    bootstrap: Bootstrap = Bootstrap.centroid
+    bootstrap_rows_per_label: int = 4
+    """Rows of each label whose embeddings `centroid` and `linear` look at; each label has as many
+    as it has rows, at the most."""
+    head_scale: float = 10.0
+    """Length of the pooled vector that heads read in training: their logits move faster."""
     checkpoint_every_steps: int = 500
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("max_match_clusters", "token_budget", "max_batch_rows", "man_top_k",
                      "checkpoint_every_steps", "encoder_learning_rate", "head_learning_rate",
-                     "num_epochs"):  # fmt: skip
+                     "num_epochs", "bootstrap_rows_per_label", "head_scale"):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must be above 0")
         for name in ("weight_decay", "gradient_clip", "dense_level_limit", "seed"):
@@ -177,20 +194,42 @@ class MatcherParams:
         """True where a level of that many nodes is trained on all of them."""
         return self.candidates is Candidates.all or num_nodes <= self.dense_level_limit
 
-    def steps_of_levels(self, num_levels: int, num_batches: int) -> list[int]:
-        """Steps of each level.
+    def stages(self, levels: list[int]) -> list[list[int]]:
+        """The levels that are trained together, in the order of training."""
+        return [levels] if self.schedule is Schedule.single_pass else [[t] for t in levels]
 
-        From `num_epochs`, a level gets twice the steps of the one above: it has more to learn.
-        Raises ConfigError when `steps` has neither one number nor one for each level.
+    def layers_of(self, stage: list[int], num_layers: int) -> list[int]:
+        """The transformer layer that each level of a stage reads, from 1.
+
+        Raises ConfigError when `layers` does not fit the levels or the encoder.
+        """
+        if not self.layers:
+            return [num_layers] * len(stage)
+        told = f"matcher.layers = {list(self.layers)}"
+        if self.schedule is not Schedule.single_pass:
+            raise ConfigError(f"{told}: only for matcher.schedule=single_pass")
+        if len(self.layers) != len(stage):
+            raise ConfigError(f"{told}: {len(stage)} levels are trained; give one layer for each")
+        if not all(1 <= layer <= num_layers for layer in self.layers):
+            raise ConfigError(f"{told}: the encoder has layers 1 to {num_layers}")
+        if self.layers[-1] != num_layers:
+            raise ConfigError(f"{told}: the finest level reads the last layer, {num_layers}")
+        return list(self.layers)
+
+    def steps_of_stages(self, num_stages: int, num_batches: int) -> list[int]:
+        """Steps of each stage of training, `num_stages` in number.
+
+        From `num_epochs`, a stage gets twice the steps of the one above: it has more to learn.
+        Raises ConfigError when `steps` has neither one number nor one for each stage.
         """
         if len(self.steps) == 1:
-            return list(self.steps) * num_levels
+            return list(self.steps) * num_stages
         if self.steps:
-            if len(self.steps) != num_levels:
+            if len(self.steps) != num_stages:
                 raise ConfigError(
-                    f"matcher.steps has {len(self.steps)} numbers, the tree has {num_levels} "
-                    "levels to train; give one for each, or one for all"
+                    f"matcher.steps has {len(self.steps)} numbers, but {num_stages} stages are "
+                    "trained; give one for each, or one for all"
                 )
             return list(self.steps)
-        total, shares = self.num_epochs * num_batches, 2**num_levels - 1
-        return [max(1, round(total * 2**t / shares)) for t in range(num_levels)]
+        total, shares = self.num_epochs * num_batches, 2**num_stages - 1
+        return [max(1, round(total * 2**t / shares)) for t in range(num_stages)]

@@ -1,16 +1,18 @@
-"""What a training run leaves in its folder: finished levels, embeddings, and a key for what they
-are of.
+"""What a training run leaves in its folder: finished stages, embeddings, and a key for what they
+are of. A stage is named by its finest level, t.
 
-matcher.json          the key: a hash of texts' tokens, labels, tree, encoder and parameters
-tokens/               the token store
-level-<t>/            encoder/, head.weight.npy, head.bias.npy, losses.npy, done.json; whole or
-absent level-<t>.npy         embeddings of the training rows under that level's encoder, where
-needed level-<t>.ckpt        the checkpoint of the level in training
+- matcher.json: the key, a hash of texts' tokens, labels, tree, encoder and parameters
+- tokens/: the token store
+- level-<t>/: encoder/, head-<s>.weight.npy and head-<s>.bias.npy for each level s of the stage,
+  losses.npy, done.json; whole or absent
+- level-<t>.npy: embeddings of the training rows under that stage's encoder, where needed
+- level-<t>.ckpt: the checkpoint of the stage in training
 """
 
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,42 +56,48 @@ class RunFolder:
         write_json(self.folder / KEY_FILE, {"key": key})
 
     def level(self, t: int) -> Path:
-        """Folder of a finished level."""
+        """Folder of a finished stage."""
         return self.folder / f"level-{t}"
 
     def checkpoint(self, t: int) -> Path:
-        """Checkpoint of a level in training."""
+        """Checkpoint of a stage in training."""
         return self.folder / f"level-{t}.ckpt"
 
     def is_done(self, t: int) -> bool:
-        """True when the level was trained to its end."""
+        """True when the stage was trained to its end."""
         recover_folder(self.level(t))
         return (self.level(t) / "done.json").is_file()
 
     def save_level(
-        self, t: int, encoder: TextEncoder, head: Head, losses_S: np.ndarray, facts: dict[str, Any]
+        self,
+        t: int,
+        encoder: TextEncoder,
+        heads: Mapping[int, Head],
+        losses_S: np.ndarray,
+        facts: dict[str, Any],
     ) -> None:
-        """Write a finished level in one step and drop its checkpoint."""
+        """Write a finished stage in one step and drop its checkpoint; `heads` by level."""
         with atomic_folder(self.level(t)) as temporary:
             encoder.save(temporary / "encoder")
-            save_array(temporary / "head.weight.npy", head[0])
-            save_array(temporary / "head.bias.npy", head[1])
+            for level, (weight_KH, bias_K) in heads.items():
+                save_array(temporary / f"head-{level}.weight.npy", weight_KH)
+                save_array(temporary / f"head-{level}.bias.npy", bias_K)
             save_array(temporary / "losses.npy", losses_S)
             write_json(temporary / "done.json", facts)
         self.checkpoint(t).unlink(missing_ok=True)
 
     def load_encoder(self, t: int) -> TextEncoder:
-        """The encoder as it was at the end of a level."""
+        """The encoder as it was at the end of a stage."""
         return TextEncoder.load(self.level(t) / "encoder")
 
-    def load_head(self, t: int) -> Head:
-        """Weight (K, H) and bias (K,) at the end of a level."""
-        return self._array(self.level(t) / "head.weight.npy"), self._array(
-            self.level(t) / "head.bias.npy"
-        )
+    def load_head(self, t: int, level: int) -> Head:
+        """Weight (K, H) and bias (K,) of a level at the end of the stage of level t."""
+        folder = self.level(t)
+        weight_KH = self._array(folder / f"head-{level}.weight.npy")
+        return weight_KH, self._array(folder / f"head-{level}.bias.npy")
 
     def load_losses(self, t: int) -> np.ndarray:
-        """Loss of each step of a level, as trained: float32 (S,)."""
+        """Loss of each step of a stage, as trained: float32 (S,)."""
         return self._array(self.level(t) / "losses.npy")
 
     def embeddings(self, t: int) -> np.ndarray | None:

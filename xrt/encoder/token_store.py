@@ -54,6 +54,13 @@ class TokenStore:
         ids_BT[mask_BT] = self.ids[np.repeat(starts, lengths) + within]
         return torch.from_numpy(ids_BT), torch.from_numpy(mask_BT.astype(np.int64))
 
+    def subset(self, rows: np.ndarray) -> "TokenStore":
+        """The tokens of some rows, in memory; whether a row was cut is not known any more."""
+        starts, lengths = self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        ids = np.asarray(self.ids[np.repeat(starts, lengths) + within])
+        return TokenStore(ids, _pointers([lengths]), self.pad_id, self.max_length, 0)
+
     @classmethod
     def of_texts(
         cls, texts: Sequence[str], tokenizer: Any, max_length: int, progress: Progress | None = None

@@ -1,4 +1,4 @@
-"""Training of the matcher: down the tree, coarse to fine, one level after the other.
+"""Training of the matcher: down the tree, one level after the other or all in a single pass.
 
 Shapes: N rows, L labels, K_t nodes of level t, H hidden width.
 """
@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from xrt.atomic import sha256_of
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
+from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
 from xrt.encoder.embed import encode
 from xrt.encoder.fit import (
@@ -25,7 +26,7 @@ from xrt.encoder.fit import (
     torch_threads,
 )
 from xrt.encoder.heads import LabelHead
-from xrt.encoder.levels import Head, LevelProblem, bootstrap_head, level_candidates
+from xrt.encoder.levels import Head, LevelProblem, level_candidates
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import (
     Bootstrap,
@@ -38,7 +39,9 @@ from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ConfigError, DataError
 from xrt.hashing import content_hash
+from xrt.hybrid import unit_rows
 from xrt.progress import Progress
+from xrt.tree.candidates import teacher_forced
 from xrt.tree.label_tree import LabelTree
 
 logger = logging.getLogger(__name__)
@@ -46,17 +49,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class MatcherResult:
-    """A trained matcher: the encoder, and for each trained level its head as it was at that
-    level's end.
+    """A trained matcher: the encoder, and for each trained level its head as it was at the end of
+    that level's stage.
 
-    Only the last head belongs to the encoder as it is now; earlier ones were left behind by its
-    training. train_embeddings (N, H) are the training rows under the final encoder, not normalised.
+    Heads read pooled vectors of length 1. Only those of the last stage belong to the encoder as it
+    is now; earlier ones were left behind by its training. train_embeddings (N, H) are the training
+    rows under the final encoder, not normalised. losses holds the loss of each step of each stage.
     """
 
     encoder: TextEncoder
     heads: list[Head]
     train_embeddings: np.ndarray
     levels: list[int]
+    losses: list[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,7 @@ def train_matcher(
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
     run = _Run(folder, tokens, tree, tree.level_targets(Y_NL), encoder, params, trainer, progress)
     with torch_threads(), quiet_lightning():
-        return _train_levels(run, backbone, levels)
+        return _train_stages(run, backbone, levels)
 
 
 def _read_texts(
@@ -135,54 +140,106 @@ def _read_texts(
     return backbone, tokens
 
 
-def _train_levels(run: _Run, backbone: Path, levels: list[int]) -> MatcherResult:
-    plan = BatchPlan(
-        run.tokens.lengths, run.params.token_budget, run.params.max_batch_rows, run.params.seed
-    )
-    steps = run.params.steps_of_levels(len(levels), plan.num_batches)
+def _train_stages(run: _Run, backbone: Path, levels: list[int]) -> MatcherResult:
+    params = run.params
+    plan = BatchPlan(run.tokens.lengths, params.token_budget, params.max_batch_rows, params.seed)
+    stages = params.stages(levels)
+    steps = params.steps_of_stages(len(stages), plan.num_batches)
     done = 0
-    while done < len(levels) and run.folder.is_done(levels[done]):
+    while done < len(stages) and run.folder.is_done(stages[done][-1]):
         done += 1
     if done:
-        encoder = run.folder.load_encoder(levels[done - 1])
+        encoder = run.folder.load_encoder(stages[done - 1][-1])
     else:
         encoder = TextEncoder.from_pretrained(backbone, run.encoder_params)
-    for t in levels[done:]:
-        _train_level(run, encoder, plan, t, steps[t])
-    heads = [run.folder.load_head(t) for t in levels]
-    return MatcherResult(encoder, heads, _embeddings(run, encoder, levels[-1]), levels)
+    for stage, num_steps in list(zip(stages, steps, strict=True))[done:]:
+        _train_stage(run, encoder, plan, stage, num_steps)
+    heads = [run.folder.load_head(stage[-1], t) for stage in stages for t in stage]
+    losses = [run.folder.load_losses(stage[-1]) for stage in stages]
+    return MatcherResult(encoder, heads, _embeddings(run, encoder, levels[-1]), levels, losses)
 
 
-def _train_level(run: _Run, encoder: TextEncoder, plan: BatchPlan, t: int, num_steps: int) -> None:
-    """One level: candidates, head, fit, and the result into the run folder."""
-    Y_above = run.targets[t - 1] if t else None
-    above = run.folder.load_head(t - 1) if t else None
-    M_above = embeddings_NH = None
-    if not run.params.is_dense(run.tree.num_nodes(t)) and above is not None and Y_above is not None:
-        embeddings_NH = _embeddings(run, encoder, t - 1)
-        M_above = level_candidates(Y_above, above, embeddings_NH, run.params)
-    if run.params.bootstrap is Bootstrap.linear and embeddings_NH is None:
-        embeddings_NH = _embeddings(run, encoder, t - 1)
-    problem = LevelProblem(run.targets[t], M_above, run.tree, t)
-    resume = resumable(run.folder.checkpoint(t))
-    if resume:
-        start = (np.zeros((problem.num_nodes, encoder.hidden_size), np.float32),
-                 np.zeros(problem.num_nodes, np.float32))  # fmt: skip
+def _train_stage(
+    run: _Run, encoder: TextEncoder, plan: BatchPlan, stage: list[int], num_steps: int
+) -> None:
+    """The levels of one stage: candidates, heads, fit, and the result into the run folder."""
+    finest, params = stage[-1], run.params
+    layers = params.layers_of(stage, encoder.num_layers)
+    problems = _problems(run, encoder, stage)
+    checkpoint = run.folder.checkpoint(finest)
+    resume = resumable(checkpoint)
+    if resume:  # the heads' weights are in the checkpoint
+        heads = [LabelHead(problem.num_nodes, encoder.hidden_size) for problem in problems]
     else:
-        start = bootstrap_head(embeddings_NH, run.targets[t], Y_above, above, run.tree, t,
-                               encoder.hidden_size, run.params, run.progress)  # fmt: skip
-    matcher = LevelMatcher(encoder, LabelHead.of_arrays(*start), run.params, num_steps=num_steps,
-                           level=t, dropout=run.encoder_params.dropout)  # fmt: skip
-    asked_to_stop = fit_level(matcher, LevelBatches(run.tokens, problem, plan),
-                              run.folder.checkpoint(t), resume, run.trainer,
-                              run.progress)  # fmt: skip
+        starts = _start_heads(run, encoder, stage, layers)
+        heads = [LabelHead.of_arrays(W / params.head_scale, b) for W, b in starts]
+    matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps, level=finest,
+                           dropout=run.encoder_params.dropout, layers=layers,
+                           problems=problems)  # fmt: skip
+    asked_to_stop = fit_level(matcher, LevelBatches(run.tokens, problems, plan), checkpoint, resume,
+                              run.trainer, run.progress)  # fmt: skip
     losses_S = matcher.losses_S.cpu().numpy()
-    facts = {"level": t, "nodes": problem.num_nodes, "steps": num_steps,
-             "candidates": "all" if M_above is None else "tfn+man",
+    facts = {"levels": stage, "nodes": [problem.num_nodes for problem in problems],
+             "layers": layers, "steps": num_steps,
+             "candidates": ["all" if problem.M_above is None else "tfn+man"
+                            for problem in problems],
              "last_loss": float(losses_S[-20:].mean())}  # fmt: skip
-    run.folder.save_level(t, encoder, matcher.head.arrays(), losses_S, facts)
+    trained = {
+        t: (params.head_scale * head.arrays()[0], head.arrays()[1])
+        for t, head in zip(stage, heads, strict=True)
+    }
+    run.folder.save_level(finest, encoder, trained, losses_S, facts)
     if asked_to_stop:
         raise SystemExit(TERMINATED)
+
+
+def _problems(run: _Run, encoder: TextEncoder, stage: list[int]) -> list[LevelProblem]:
+    """Targets and candidates of the levels of a stage.
+
+    A wide level's candidates are the children of the true nodes above and of those that the matcher
+    ranks highest: as the level above left it, or, in a single pass, as it is at each step.
+    """
+    problems = []
+    for t in stage:
+        M_above = None
+        live = t > stage[0]
+        if t and not run.params.is_dense(run.tree.num_nodes(t)):
+            if live:
+                M_above = teacher_forced(run.targets[t - 1])
+            else:
+                unit_NH = unit_rows(_embeddings(run, encoder, t - 1))
+                head = run.folder.load_head(t - 1, t - 1)
+                M_above = level_candidates(run.targets[t - 1], head, unit_NH, run.params.man_top_k)
+        live = live and M_above is not None
+        problems.append(LevelProblem(run.targets[t], M_above, run.tree, t, live))
+    return problems
+
+
+def _start_heads(
+    run: _Run, encoder: TextEncoder, stage: list[int], layers: list[int]
+) -> list[Head]:
+    """Where the heads of a stage start; heads that read the same layer share a sample."""
+    samples: dict[int, Sample] = {}
+    if run.params.bootstrap in (Bootstrap.centroid, Bootstrap.linear):
+        rows_n = sample_rows(run.targets[-1], run.params.bootstrap_rows_per_label, run.params.seed)
+        samples = {layer: _sample(run, encoder, rows_n, layer) for layer in dict.fromkeys(layers)}
+    heads: list[Head] = []
+    for t, layer in zip(stage, layers, strict=True):
+        above = None
+        if t:
+            inside = t > stage[0]
+            head = heads[-1] if inside else run.folder.load_head(t - 1, t - 1)
+            above = Above(run.targets[t - 1], head)
+        heads.append(start_head(run.targets[t], above, samples.get(layer), run.tree, t,
+                                encoder.hidden_size, run.params, run.progress))  # fmt: skip
+    return heads
+
+
+def _sample(run: _Run, encoder: TextEncoder, rows_n: np.ndarray, layer: int) -> Sample:
+    pooled_nH = encode(encoder, run.tokens.subset(rows_n), bf16=_in_bf16(run),
+                       device=device_of(run.trainer), progress=run.progress,
+                       layer=layer)  # fmt: skip
+    return Sample(rows_n, unit_rows(pooled_nH))
 
 
 def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
@@ -190,9 +247,12 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
     kept = run.folder.embeddings(t)
     if kept is not None:
         return kept
-    device = device_of(run.trainer)
-    bf16 = lightning_precision(run.trainer) == "bf16-mixed"
     embeddings_NH = encode(encoder, run.tokens, token_budget=max(4096, run.params.token_budget),
-                           bf16=bf16, device=device, progress=run.progress)  # fmt: skip
+                           bf16=_in_bf16(run), device=device_of(run.trainer),
+                           progress=run.progress)  # fmt: skip
     run.folder.save_embeddings(t, embeddings_NH)
     return embeddings_NH
+
+
+def _in_bf16(run: _Run) -> bool:
+    return lightning_precision(run.trainer) == "bf16-mixed"

@@ -9,13 +9,13 @@ import numpy as np
 from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.data.splits import validation_split
-from xrt.deep import DeepPart, unit_rows
+from xrt.deep import DeepPart
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.params import Precision
 from xrt.errors import ConfigError
 from xrt.hashing import content_hash
-from xrt.hybrid import HybridMatrix
+from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.model import XrtModel
 from xrt.pipeline.fit import (
     Matched,

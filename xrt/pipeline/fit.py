@@ -225,18 +225,14 @@ def match(
         if result.levels[-1] == tree.depth - 1:
             save_array(folder / "head.weight.npy", result.heads[-1][0])
             save_array(folder / "head.bias.npy", result.heads[-1][1])
-        losses = [
-            np.load(scratch / f"level-{t}" / "losses.npy", allow_pickle=False).tolist()
-            for t in result.levels
-        ]
-        write_json(folder / "losses.json", losses)
+        write_json(folder / "losses.json", [losses_S.tolist() for losses_S in result.losses])
 
     settings = {
         "encoder": asdict(params.encoder),
         "matcher": asdict(params.matcher),
         "precision": params.trainer.precision,
     }
-    stage = runner.run("matcher", 1, settings, inputs, produce, keeps_scratch=True)
+    stage = runner.run("matcher", 2, settings, inputs, produce, keeps_scratch=True)
     return read_matched(stage)
 
 

@@ -1,0 +1,71 @@
+"""Levels trained together: candidates that follow the matcher, levels that read other layers."""
+
+import numpy as np
+import pytest
+from matcher_run import Pace, corpus, train
+from test_matcher_resume import fingerprint
+
+from xrt.encoder.params import Bootstrap, Schedule
+from xrt.errors import ConfigError
+
+SINGLE_PASS = {
+    "schedule": Schedule.single_pass,
+    "bootstrap": Bootstrap.centroid,
+    "steps": [40],
+    "head_learning_rate": 5e-3,
+}
+
+
+class Accident(Exception):
+    """Ends a run in its middle."""
+
+
+class PaceWithAccident(Pace):
+    """A run that breaks off at its 17th step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def start(self, description, total):
+        self.counting = description.startswith("matcher")
+
+    def advance(self, n=1, **figures):
+        self.steps += self.counting
+        if self.steps > 16:
+            raise Accident
+
+
+@pytest.mark.parametrize("layers", [[], [1, 2]])
+def test_all_levels_are_learnt_in_one_pass_and_a_broken_run_resumes_to_the_same_bytes(
+    tmp_path, monkeypatch, layers
+):
+    monkeypatch.setenv("XRT_NUM_THREADS", "1")
+    result = train(tmp_path / "whole", layers=layers, **SINGLE_PASS)
+    assert result.levels == [0, 1]
+    assert [head[0].shape for head in result.heads] == [(4, 32), (12, 32)]
+    (losses_S,) = result.losses
+    assert losses_S[-5:].mean() < 0.9 * losses_S[:5].mean()
+    with pytest.raises(Accident):
+        train(tmp_path / "broken", progress=PaceWithAccident(), layers=layers, **SINGLE_PASS)
+    assert (tmp_path / "broken" / "level-1.ckpt").is_file()
+    train(tmp_path / "broken", layers=layers, **SINGLE_PASS)
+    assert fingerprint(tmp_path / "broken") == fingerprint(tmp_path / "whole")
+
+
+def test_the_finest_head_belongs_to_the_embeddings(tmp_path):
+    """Logits at unit embeddings rank a row's own labels first: the head was learnt for them."""
+    result = train(tmp_path, dense_level_limit=100, **{**SINGLE_PASS, "steps": [150]})
+    unit_NH = result.train_embeddings / np.linalg.norm(
+        result.train_embeddings, axis=1, keepdims=True
+    )
+    W, b = result.heads[-1]
+    best_N = (unit_NH @ W.T + b).argmax(1)
+    _, Y_NL, _ = corpus()
+    assert Y_NL.toarray()[np.arange(96), best_N].mean() > 0.6  # by chance one in six
+
+
+@pytest.mark.parametrize("layers", [[1], [1, 3], [2, 1]])
+def test_layers_that_do_not_fit_are_named(tmp_path, layers):
+    with pytest.raises(ConfigError, match=r"matcher\.layers"):
+        train(tmp_path, layers=layers, **SINGLE_PASS)
