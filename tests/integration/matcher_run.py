@@ -117,6 +117,7 @@ def train(
         "man_top_k": 1,
         "checkpoint_every_steps": 7,
         "encoder_learning_rate": 5e-3,
+        "head_learning_rate": 2e-2,
         **params,
     }
     return train_matcher(

@@ -134,3 +134,42 @@ def test_minilm_with_other_bytes_is_refused(monkeypatch, tmp_path):
 def test_bad_settings_name_the_field(field, value):
     with pytest.raises(ConfigError, match=f"encoder.{field}"):
         EncoderParams(**{field: value})
+
+
+def test_layers_are_read_as_if_the_encoder_ended_there(encoder):
+    encoder.eval()
+    ids, mask = torch.tensor([[2, 9, 3, 0]]), torch.tensor([[1, 1, 1, 0]])
+    assert encoder.num_layers == 2
+    first, last, again = encoder.forward_layers(ids, mask, [1, 2, 1])
+    torch.testing.assert_close(last, encoder(ids, mask))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, last)
+    encoder.model.encoder.layer = encoder.model.encoder.layer[:1]
+    torch.testing.assert_close(first, encoder(ids, mask))
+
+
+@pytest.mark.parametrize(("setting", "found"), [(0.0, 0.0), (0.3, 0.3), (None, 0.1)])
+def test_dropout_within_the_encoder_is_what_is_asked(folder, setting, found):
+    params = EncoderParams(name="tiny-random", inner_dropout=setting)
+    encoder = TextEncoder.from_pretrained(folder, params)
+    shares = {m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)}
+    assert shares == {found}
+
+
+def test_plain_attention_gives_the_same_vectors_and_is_put_back(encoder):
+    encoder.eval()
+    ids, mask = torch.tensor([[2, 9, 3, 0]]), torch.tensor([[1, 1, 1, 0]])
+    fused = encoder(ids, mask)
+    with encoder.plain_attention():
+        assert encoder.model.config._attn_implementation == "eager"
+        torch.testing.assert_close(encoder(ids, mask), fused)
+    assert encoder.model.config._attn_implementation == "sdpa"
+
+
+def test_a_subset_of_tokens_is_those_rows(encoder):
+    tokens = TokenStore.of_texts(TEXTS, encoder.tokenizer, 32)
+    rows = np.array([3, 0, 2])
+    for found, wanted in zip(
+        tokens.subset(rows).padded(np.arange(3)), tokens.padded(rows), strict=True
+    ):
+        assert torch.equal(found, wanted)

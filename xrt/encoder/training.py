@@ -3,6 +3,7 @@
 Shapes: N rows, L labels, K_t nodes of level t, H hidden width.
 """
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Sequence
@@ -45,6 +46,9 @@ from xrt.tree.candidates import teacher_forced
 from xrt.tree.label_tree import LabelTree
 
 logger = logging.getLogger(__name__)
+
+MAX_PLAIN_ATTENTION = 256
+"""Tokens of a text up to which a CPU computes attention step by step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +180,9 @@ def _train_stage(
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps, level=finest,
                            dropout=run.encoder_params.dropout, layers=layers,
                            problems=problems)  # fmt: skip
-    asked_to_stop = fit_level(matcher, LevelBatches(run.tokens, problems, plan), checkpoint, resume,
-                              run.trainer, run.progress)  # fmt: skip
+    with _attention(run, encoder):
+        asked_to_stop = fit_level(matcher, LevelBatches(run.tokens, problems, plan), checkpoint,
+                                  resume, run.trainer, run.progress)  # fmt: skip
     losses_S = matcher.losses_S.cpu().numpy()
     facts = {"levels": stage, "nodes": [problem.num_nodes for problem in problems],
              "layers": layers, "steps": num_steps,
@@ -252,6 +257,15 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
                            progress=run.progress)  # fmt: skip
     run.folder.save_embeddings(t, embeddings_NH)
     return embeddings_NH
+
+
+def _attention(run: _Run, encoder: TextEncoder) -> contextlib.AbstractContextManager[None]:
+    """How attention is computed in training: plainly on a CPU, where texts are short enough for the
+    (B, heads, T, T) weights.
+    """
+    if device_of(run.trainer) == "cpu" and run.tokens.max_length <= MAX_PLAIN_ATTENTION:
+        return encoder.plain_attention()
+    return contextlib.nullcontext()
 
 
 def _in_bf16(run: _Run) -> bool:
