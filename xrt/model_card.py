@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from xrt.metrics.comparison import SHOWN, Comparison
+
 _KIND_SENTENCES = {
     "linear": "A tree of sparse linear rankers on TF-IDF features",
     "transformer": "A transformer encoder fine-tuned along a label tree, with linear rankers on "
@@ -22,7 +24,8 @@ class ModelCard:
     `tree_shape` counts the nodes of each level, the labels last; `num_trees` trees have a shape
     like it. `metrics` holds one column per
     model compared: {"this model": {"P@1": 0.71}, "linear baseline": {"P@1": 0.69}}; `evaluated_on`
-    says which rows they were measured on.
+    says which rows they were measured on. `verdict` says in a sentence why this kind of model was
+    saved, `added` holds both kinds side by side by the rows they were measured on.
     """
 
     name: str
@@ -42,6 +45,8 @@ class ModelCard:
     license: str | None = None
     example: str = "wireless noise-cancelling headphones"
     notes: tuple[str, ...] = field(default=())
+    verdict: str = ""
+    added: Mapping[str, Comparison] = field(default_factory=dict)
 
 
 def render_model_card(card: ModelCard) -> str:
@@ -52,6 +57,7 @@ def render_model_card(card: ModelCard) -> str:
         _summary(card),
         "## Data and shape\n\n" + _facts(card),
         f"## Metrics\n\nMeasured on {_inline(card.evaluated_on)}.\n\n" + _metrics_table(card),
+        *([f"## What the encoder added\n\n{_added(card)}"] if card.verdict else []),
         "## Use\n\n" + _usage(card),
         "## Made with\n\n" + _versions(card),
     ]
@@ -106,6 +112,24 @@ def _metrics_table(card: ModelCard) -> str:
         )
         lines.append(f"| {_inline(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _added(card: ModelCard) -> str:
+    """The verdict, then a table by training frequency for each set of rows."""
+    parts = [f"{_inline(card.verdict)}."]
+    for rows, added in card.added.items():
+        lines = [
+            f"{SHOWN} on {_inline(rows)}, by how many training rows a label has:\n",
+            "| seen in training | labels | pairs | linear | deep | difference |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        lines += [
+            f"| {name} | {num_labels:,} | {num_pairs:,} | {linear:.4f} | {deep:.4f} "
+            f"| {difference:+.4f} |"
+            for name, num_labels, num_pairs, linear, deep, difference in added.rows()
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def _usage(card: ModelCard) -> str:

@@ -142,7 +142,7 @@ def test_a_changed_ranker_leaves_features_trees_and_matcher_alone(
     before = model_bytes(copied / "model")
     changed = replace(params, ranker=RankerParams(cost_positive=2.0))
     rankers = {"linear", "fit-linear", "fit-ranker", "ranker"}
-    assert stages_that_run(changed, copied, caplog) == {*rankers, "fusion"}
+    assert stages_that_run(changed, copied, caplog) == {*rankers, "fusion", "verdict"}
     after = model_bytes(copied / "model")
     assert after["linear/level.1/entry_values.npy"] != before["linear/level.1/entry_values.npy"]
     assert after["encoder/model.safetensors"] == before["encoder/model.safetensors"]
@@ -152,7 +152,7 @@ def test_a_changed_search_only_weighs_the_sources_anew(
     params: PipelineParams, copied: Path, caplog: Any
 ):
     changed = replace(params, search=SearchParams(beam_size=3))
-    assert stages_that_run(changed, copied, caplog) == {"fusion"}
+    assert stages_that_run(changed, copied, caplog) == {"fusion", "verdict"}
     assert Predictor.load(copied / "model").model.search.beam_size == 3
 
 
@@ -188,7 +188,8 @@ def test_several_trees_and_a_chosen_path_weight_are_part_of_every_model(
     search = SearchParams(path_weight=None)
     changed = replace(params, num_trees=2, search=search)
     added = {"trial-tree", "trial-linear", "path-weight", "tree-2", "linear-2", "fit-tree-2"}
-    assert stages_that_run(changed, copied, caplog) == {*added, "fit-linear-2", "fusion"}
+    added |= {"fit-linear-2", "fusion", "verdict"}
+    assert stages_that_run(changed, copied, caplog) == added
     assert stages_that_run(changed, copied, caplog) == set()
     saved = Predictor.load(copied / "model").model
     assert len(saved.linear.trees) == 2
@@ -293,7 +294,7 @@ def test_a_shortlist_is_saved_with_the_model(
 ):
     shortlist = ShortlistParams(index=index, width=4, hnsw_neighbors=4)
     changed = replace(params, shortlist=shortlist)
-    assert stages_that_run(changed, copied, caplog) == {"fusion"}
+    assert stages_that_run(changed, copied, caplog) == {"fusion", "verdict"}
     loaded = Predictor.load(copied / "model").model
     kept = fit_model(changed, read_corpus(data / "trn.jsonl"), copied)
     for one in (loaded, kept):

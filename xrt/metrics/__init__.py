@@ -1,5 +1,6 @@
 """How good a ranking of labels is.
 
 Reading order: `ranking` (P, R, nDCG, coverage at k), `propensity` (PSP, PSnDCG), `classification`
-(F1 of label sets), `frequency_bins` (head and tail apart), `report` (all of it in one table).
+(F1 of label sets), `frequency_bins` (head and tail apart), `report` (all of it in one table),
+`comparison` (two models side by side).
 """

@@ -51,7 +51,7 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
     if not 1 <= k <= judged.depth:
         raise DataError(f"k = {k}: ranks 1..{judged.depth} were judged; judge to depth {k}")
 
-    bin_L = np.searchsorted(LOWEST_COUNTS, counts_L, side="right") - 1
+    bin_L = bin_of_labels(counts_L)
     labels_Nk, hits_Nk = judged.labels_NK[:, :k], judged.hits_NK[:, :k]
     rank_L = first_hit_rank(judged)
     occurring = np.unique(judged.truth_NL.indices)
@@ -77,12 +77,17 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
             recall=float(hits[i] / max(pairs[i], 1)),
             coverage=float(found_bins[i] / max(occurring_bins[i], 1)),
         )
-        for i, name in enumerate(_bin_names())
+        for i, name in enumerate(bin_names())
     ]
 
 
-def _bin_names() -> list[str]:
-    """'0', '1', '2-4', ..., '200+'."""
+def bin_of_labels(train_label_counts_L: np.ndarray) -> np.ndarray:
+    """The bin of each label, a position in `bin_names()`: int64 (L,)."""
+    return np.searchsorted(LOWEST_COUNTS, train_label_counts_L, side="right") - 1
+
+
+def bin_names() -> list[str]:
+    """Ranges of training frequency: '0', '1', '2-4', ..., '200+'."""
     names = []
     for lowest, following in zip(LOWEST_COUNTS, (*LOWEST_COUNTS[1:], None), strict=True):
         if following is None:

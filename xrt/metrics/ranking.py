@@ -144,9 +144,16 @@ def r_precision_at(judged: JudgedRanking) -> np.ndarray:
 
 def ndcg_at(judged: JudgedRanking) -> np.ndarray:
     """nDCG@k with log2 discounts and binary gains, mean over instances."""
+    ndcg_K: np.ndarray = ndcg_of_rows(judged).mean(axis=0)
+    return ndcg_K
+
+
+def ndcg_of_rows(judged: JudgedRanking) -> np.ndarray:
+    """nDCG@k of each instance: float64 (N, K)."""
     dcg_NK = (judged.hits_NK * discounts(judged.depth)).cumsum(axis=1)
     ideal_NK = ideal_dcg(judged)
-    return np.divide(dcg_NK, ideal_NK, out=np.zeros_like(dcg_NK), where=ideal_NK > 0).mean(axis=0)
+    ndcg_NK: np.ndarray = np.divide(dcg_NK, ideal_NK, out=np.zeros_like(dcg_NK), where=ideal_NK > 0)
+    return ndcg_NK
 
 
 def coverage_at(judged: JudgedRanking) -> np.ndarray:

@@ -29,6 +29,7 @@ from xrt.pipeline.fit import (
 )
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import TreeGrower, hold_out
+from xrt.pipeline.verdict import Verdict, reach_verdict
 from xrt.ranker import TreeRanker
 from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
@@ -38,7 +39,7 @@ from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, SparseNeighbours
 from xrt.search.path_weight import choose_path_weight
 from xrt.search.shortlist import IndexKind, Shortlist, centroids
-from xrt.sparse import as_csr
+from xrt.sparse import as_csr, save_csr
 
 logger = logging.getLogger(__name__)
 
@@ -94,16 +95,21 @@ def require_texts(params: PipelineParams, corpus: Corpus) -> None:
         )
 
 
-def fit_deep(runner: StageRunner, corpus: Corpus, model: XrtModel, rows: Rows) -> XrtModel:
-    """The linear model joined by matcher, hybrid rankers and neighbours, fused on validation rows.
+def fit_deep(
+    runner: StageRunner, corpus: Corpus, model: XrtModel, rows: Rows, compared: bool = True
+) -> tuple[XrtModel | None, Verdict]:
+    """The linear model joined by matcher, hybrid rankers and neighbours, fused on validation rows;
+    and whether it is better than the linear model there.
 
+    Where it does not ship and is not `compared` on other rows, it is not finished, and None.
     Raises ConfigError when the corpus has rows of features instead of texts.
     """
     params = runner.params
     require_texts(params, corpus)
     assert corpus.texts is not None
     size = max(1, min(params.validation_rows, corpus.num_instances // 10))
-    fit_rows, held_out = validation_split(corpus.Y, size=size, seed=params.seed)
+    split = validation_split(corpus.Y, size=size, seed=params.seed)
+    fit_rows, held_out = split
     inputs = {
         "rows": rows.key,
         "labels": content_hash(corpus.Y),
@@ -120,10 +126,13 @@ def fit_deep(runner: StageRunner, corpus: Corpus, model: XrtModel, rows: Rows) -
     inputs["matcher"] = matched.key
     trial = _deep_model(runner, corpus, model, rows, matched, fit_rows, inputs, "fit-")
     fusion = _choose_fusion(runner, corpus, trial, rows, matched, held_out, inputs)
+    verdict = reach_verdict(runner, corpus, split, fusion, inputs)
+    if not (compared or verdict.ships_deep):
+        return None, verdict
     every_row = np.arange(corpus.num_instances)
     if params.refit:
         trial = _deep_model(runner, corpus, model, rows, matched, every_row, inputs, "")
-    return _with_fusion(trial, fusion)
+    return _with_fusion(trial, fusion), verdict
 
 
 def _deep_model(
@@ -203,6 +212,8 @@ def _choose_fusion(
             num_threads=runner.num_threads,
         )
         write_json(folder / "fusion.json", asdict(fit_weights(sources, as_csr(corpus.Y[held_out]))))
+        for name, scores_NL in sources.items():
+            save_csr(folder / "sources", name, scores_NL)
 
     settings = {
         "search": asdict(trial.search),
@@ -214,7 +225,7 @@ def _choose_fusion(
         "tree": asdict(runner.params.tree),
         "candidates": CANDIDATES,
     }
-    stage = runner.run("fusion", 3, settings, inputs, produce)
+    stage = runner.run("fusion", 4, settings, inputs, produce)
     chosen = read_json_bounded(stage.folder / "fusion.json")
     logger.info("fusion weights on %d validation rows: %s", len(held_out), chosen)
     return {str(name): float(weight) for name, weight in chosen["weights"].items()}

@@ -1,4 +1,7 @@
-"""The report page of a run: models side by side, frequency bins, training losses, settings."""
+"""The report of a run: models side by side, what the encoder added, training losses, settings.
+
+As a page for people, `report.html`, and for programs, `report.json`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from xrt.atomic import write_json
 from xrt.hashing import plain
+from xrt.metrics.comparison import SHOWN, Comparison
 from xrt.metrics.report import RankingReport
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.verdict import Verdict
 from xrt.reading import read_json_bounded
 from xrt.report import Table, bar_chart, line_chart, metrics_table, write_report
 
@@ -16,21 +22,62 @@ LOSS_POINTS = 100
 
 
 def write_run_report(
-    folder: Path, params: PipelineParams, reports: Mapping[str, RankingReport]
+    folder: Path,
+    params: PipelineParams,
+    reports: Mapping[str, RankingReport],
+    verdict: Verdict | None = None,
+    tested: Comparison | None = None,
 ) -> Path:
-    """Write `report.html` into the run folder and return its path."""
+    """Write `report.html` and `report.json` into the run folder; return the path of the page."""
+    content = {
+        "models": {name: report.to_dict() for name, report in reports.items()},
+        "verdict": None if verdict is None else verdict.to_dict(),
+        "tested": None if tested is None else tested.to_dict(),
+    }
+    write_json(folder / "report.json", plain(content))
     tables: list[Table] = []
     plots: list[str] = []
     if reports:
         flat = {name: report.to_dict()["metrics"] for name, report in reports.items()}
         tables.append(metrics_table(flat))
         plots += _bins(reports)
+    if verdict is not None:
+        tables += _added(verdict, tested)
     losses_path = folder / "stages" / "matcher" / "losses.json"
     if params.encoder is not None and losses_path.is_file():
         plots.append(_losses(read_json_bounded(losses_path)))
     page = folder / "report.html"
     write_report(page, params.dataset.name, tables, plots, plain(asdict(params)))
     return page
+
+
+def added_on(verdict: Verdict, tested: Comparison | None) -> dict[str, Comparison]:
+    """What the encoder added, by the rows it was measured on."""
+    found = {f"{verdict.held_out.num_rows:,} held-out training rows": verdict.held_out}
+    return found if tested is None else found | {f"{tested.num_rows:,} test rows": tested}
+
+
+def _added(verdict: Verdict, tested: Comparison | None) -> list[Table]:
+    """For each set of rows a table and a chart of SHOWN by how often a label was seen in training;
+    the first with the verdict and all figures of all labels above it.
+    """
+    held_out = verdict.held_out
+    figures = [
+        [name, linear, held_out.deep[name], held_out.deep[name] - linear]
+        for name, linear in held_out.linear.items()
+    ]
+    columns = ["metric", "linear", "deep", "difference"]
+    title, note = "What the encoder added", f"{verdict.message}."
+    tables = [Table(title=title, columns=columns, rows=figures, note=note)]
+    columns = ["seen in training", "labels", "pairs", *columns[1:]]
+    for where, added in added_on(verdict, tested).items():
+        title = f"{SHOWN} on {where}, by training frequency of the label"
+        rows = added.rows()
+        bars = {"linear": [row[3] for row in rows], "deep": [row[4] for row in rows]}
+        names = [row[0] for row in rows]
+        chart = bar_chart(title, names, bars, x_label="rows in training", y_label=SHOWN)
+        tables.append(Table(title=title, columns=columns, rows=rows, chart=chart))
+    return tables
 
 
 def _bins(reports: Mapping[str, RankingReport]) -> list[str]:

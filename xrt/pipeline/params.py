@@ -72,6 +72,8 @@ class PipelineParams:
     never more than a tenth."""
     refit: bool = True
     """Train rankers again on all rows once fusion is chosen."""
+    always_deep: bool = False
+    """Save the deep model even where it is not better than the linear one on held-out rows."""
     seed: int = 0
     num_threads: int = 0
     """Threads of everything but the encoder; 0 takes all processors."""

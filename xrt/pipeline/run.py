@@ -13,8 +13,9 @@ from xrt.artifact import library_versions, refuse_to_overwrite, write_artifact
 from xrt.atomic import save_array, write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.encoder.params import EncoderParams
-from xrt.evaluate import KS, evaluate_scores, predict_corpus
+from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike
 from xrt.hashing import plain
+from xrt.metrics.comparison import SHOWN, Comparison, compare
 from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
@@ -23,8 +24,9 @@ from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate import estimate, refuse_if_too_small
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.machine import Machine
-from xrt.pipeline.page import write_run_report
+from xrt.pipeline.page import added_on, write_run_report
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
 from xrt.stages import run_lock
 
@@ -33,15 +35,28 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TrainOutcome:
-    """Where the model lies, and what it scored on the test file (empty without one)."""
+    """Where the model lies, and what it scored on the test file (empty without one).
+
+    `verdict` says whether the deep model is better than the linear one, `tested` compares both on
+    the test file; None without an encoder, or a test file.
+    """
 
     model_folder: Path
     report_path: Path
     reports: Mapping[str, RankingReport]
+    verdict: Verdict | None = None
+    tested: Comparison | None = None
 
     def to_text(self) -> str:
-        """The models side by side, and the next step."""
+        """The models side by side, what the encoder added, and the next step."""
         lines = [compare_table(dict(self.reports))] if self.reports else []
+        if self.verdict is not None:
+            for rows, added in added_on(self.verdict, self.tested).items():
+                lines += ["", f"{SHOWN} on {rows}, by training frequency of the label"]
+                lines.append(added.to_text())
+            lines += ["", f"verdict: {self.verdict.message}"]
+            if not self.verdict.ships_deep:
+                lines.append(f"next:    {NEXT_STEPS}")
         lines.append(f"model:   {self.model_folder}")
         lines.append(f"report:  {self.report_path}")
         lines.append(f'try it:  echo "some text" | xrt predict {self.model_folder} - -k 5')
@@ -62,17 +77,20 @@ def train(
         refuse_to_overwrite(folder / "model")
         trn, tst = load_corpora(params.dataset, folder, params.seed)
         require_texts(params, trn)
+        require_held_out(params, trn)
         _check_capacity(params, trn, folder)
         runner = StageRunner(folder, params, progress)
         linear, rows = fit_linear(runner, trn)
-        models = {"linear": linear}
+        best, models, verdict = linear, {"linear": linear}, None
         if params.encoder is not None:
-            models["deep"] = fit_deep(runner, trn, linear, rows)
-        reports = {} if tst is None else _evaluate(models, trn, tst, params, progress)
-        best = models.get("deep", linear)
-        _save(best, folder / "model", trn, reports, params)
-        page = write_run_report(folder, params, reports)
-    return TrainOutcome(folder / "model", page, reports)
+            deep, verdict = fit_deep(runner, trn, linear, rows, compared=tst is not None)
+            if deep is not None:
+                models["deep"] = deep
+                best = deep if verdict.ships_deep else linear
+        reports, tested = _evaluate(models, trn, tst, params, progress)
+        _save(best, folder / "model", trn, reports, params, verdict, tested)
+        page = write_run_report(folder, params, reports, verdict, tested)
+    return TrainOutcome(folder / "model", page, reports, verdict, tested)
 
 
 def estimate_run(params: PipelineParams, run_folder: str | Path) -> str:
@@ -106,37 +124,57 @@ def fit_model(
     run_folder: str | Path,
     progress: Progress | None = None,
 ) -> XrtModel:
-    """Train on a corpus in memory; stages are kept in `run_folder`. Nothing is evaluated or
-    saved.
+    """Train on a corpus in memory and give the model that would ship; stages are kept in
+    `run_folder`. Nothing is evaluated or saved.
+    """
+    return fit_judged(params, corpus, run_folder, progress)[0]
+
+
+def fit_judged(
+    params: PipelineParams,
+    corpus: Corpus,
+    run_folder: str | Path,
+    progress: Progress | None = None,
+) -> tuple[XrtModel, Verdict | None]:
+    """`fit_model`, and the verdict on the deep model; None without an encoder.
+
+    Raises DataError, ConfigError or TrainingError.
     """
     corpus.require_trainable()
     require_texts(params, corpus)
+    require_held_out(params, corpus)
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
         runner = StageRunner(folder, params, progress)
         model, rows = fit_linear(runner, corpus)
-        return model if params.encoder is None else fit_deep(runner, corpus, model, rows)
+        if params.encoder is None:
+            return model, None
+        deep, verdict = fit_deep(runner, corpus, model, rows, compared=False)
+        return model if deep is None else deep, verdict
 
 
 def _evaluate(
     models: Mapping[str, XrtModel],
     trn: Corpus,
-    tst: Corpus,
+    tst: Corpus | None,
     params: PipelineParams,
     progress: Progress | None,
-) -> dict[str, RankingReport]:
-    """Every model on the test file, on the same rows with the same code."""
-    counts_L = label_counts(trn)
-    reports = {}
+) -> tuple[dict[str, RankingReport], Comparison | None]:
+    """Every model on the test file, on the same rows with the same code; and, where there are two,
+    both side by side.
+    """
+    if tst is None:
+        return {}, None
+    training = label_counts(trn), trn.num_instances, params.dataset.propensity
+    reports, kept = {}, []
     for name, model in models.items():
         scores_NL = predict_corpus(
             model, tst, max(KS), num_threads=params.num_threads or None, progress=progress
         )
-        reports[name] = evaluate_scores(
-            scores_NL, tst, counts_L, trn.num_instances, params.dataset.propensity
-        )
-    return reports
+        reports[name] = evaluate_scores(scores_NL, tst, *training)
+        kept.append(strike(scores_NL, tst.filters))
+    return reports, compare(tst.Y, kept[0], kept[1], *training) if len(kept) > 1 else None
 
 
 def label_counts(corpus: Corpus) -> np.ndarray:
@@ -150,6 +188,8 @@ def _save(
     trn: Corpus,
     reports: Mapping[str, RankingReport],
     params: PipelineParams,
+    verdict: Verdict | None,
+    tested: Comparison | None,
 ) -> None:
     metrics = {name: report.to_dict()["metrics"] for name, report in reports.items()}
     training = {
@@ -157,10 +197,14 @@ def _save(
         "num_labels": trn.num_labels,
     }
 
+    card = _card(model, trn, metrics, params)
+    if verdict is not None:
+        card = replace(card, verdict=verdict.message, added=added_on(verdict, tested))
+
     def write(target: Path) -> None:
         model.save(target)
         save_array(target / "label_counts.npy", label_counts(trn))
-        write_text(target / "README.md", render_model_card(_card(model, trn, metrics, params)))
+        write_text(target / "README.md", render_model_card(card))
 
     tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
     manifest = {
@@ -170,6 +214,7 @@ def _save(
         "training": training,
         "tree": model.linear.describe() if model.deep is None else tree.describe(),
         "fusion": {} if model.deep is None else dict(model.deep.fusion),
+        **({} if verdict is None else {"verdict": verdict.summary()}),
     }
     write_artifact(folder, write, manifest)
 
@@ -217,5 +262,7 @@ def _card(
         evaluated_on="the test file, on which nothing was chosen",
         versions=library_versions(),
         date="",
-        encoder=None if params.encoder is None else _encoder_name(params.encoder),
+        encoder=(
+            None if params.encoder is None or model.deep is None else _encoder_name(params.encoder)
+        ),
     )

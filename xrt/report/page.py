@@ -47,12 +47,16 @@ svg {{ max-width: 100%; height: auto; }}
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of the page. Numbers are right-aligned: floats with four decimals, None is empty."""
+    """A table of the page. Numbers are right-aligned: floats with four decimals, None is empty.
+
+    `chart`, an SVG of `bar_chart` or `line_chart`, stands below it.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     note: str = ""
+    chart: str = ""
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -85,12 +89,13 @@ def write_report(
         page = _render(title, tables, plots, settings or {}, row_limit)
         if len(page.encode("utf-8", "replace")) <= MAX_BYTES:
             break
-    kept = len(plots)
-    while len(page.encode("utf-8", "replace")) > MAX_BYTES and kept > 0:
-        kept -= 1
-        page = _render(title, tables, plots[:kept], settings or {}, row_limit, len(plots) - kept)
-    if kept < len(plots):
-        logger.warning("%s: %d chart(s) left out to stay small", path, len(plots) - kept)
+    total = len(plots) + sum(bool(table.chart) for table in tables)
+    left_out = 0
+    while len(page.encode("utf-8", "replace")) > MAX_BYTES and left_out < total:
+        left_out += 1
+        page = _render(title, tables, plots, settings or {}, row_limit, left_out)
+    if left_out:
+        logger.warning("%s: %d chart(s) left out to stay small", path, left_out)
     write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
     return Path(path)
 
@@ -103,9 +108,15 @@ def _render(
     row_limit: int,
     num_left_out: int = 0,
 ) -> str:
+    """The page without its last `num_left_out` charts; those below tables come before plots."""
+    num_kept = sum(bool(table.chart) for table in tables) + len(plots) - num_left_out
     parts = [_HEAD.format(title=_escape(title)), f"<h1>{_escape(title)}</h1>"]
-    parts += [_table(table, row_limit) for table in tables]
-    parts += [f"<figure>{plot}</figure>" for plot in plots]
+    for table in tables:
+        parts.append(_table(table, row_limit))
+        if table.chart and num_kept > 0:
+            parts.append(f"<figure>{table.chart}</figure>")
+            num_kept -= 1
+    parts += [f"<figure>{plot}</figure>" for plot in plots[: max(0, num_kept)]]
     if num_left_out:
         parts.append(
             f'<p class="note">{num_left_out} chart(s) left out to keep the page small.</p>'
