@@ -9,14 +9,8 @@ from tests.small_corpora import make_rows, small_params, write_rows
 from xrt.cli import main
 from xrt.data.formats import read_corpus
 from xrt.errors import CapacityError
-from xrt.pipeline.estimate import (
-    Estimate,
-    StageCost,
-    estimate,
-    refuse_if_too_small,
-    show_bytes,
-    show_seconds,
-)
+from xrt.pipeline.costs import Estimate, StageCost, show_bytes, show_seconds
+from xrt.pipeline.estimate import estimate, refuse_if_too_small
 from xrt.pipeline.machine import Machine, available_memory
 
 
@@ -83,6 +77,21 @@ def test_seconds_are_measured_on_a_sample(small):
     assert 0 < told.seconds < 60
     assert "linear rankers" in told.to_text()
     assert told.to_dict()["seconds"] == told.seconds
+
+
+def test_seconds_of_the_encoder_grow_with_its_passes(small):
+    params, corpus = small
+    one, many = (
+        estimate(
+            replace(params, matcher=replace(params.matcher, steps=[], num_epochs=epochs)), corpus
+        )
+        for epochs in (1.0, 400.0)
+    )
+    seconds = [{stage.name: stage.seconds for stage in told.stages} for told in (one, many)]
+    assert 0 < seconds[0]["matcher"] < seconds[1]["matcher"] < 1e5
+    assert seconds[1]["matcher"] > 10 * seconds[0]["matcher"]
+    assert one.seconds is not None
+    assert "?" not in one.to_text()
 
 
 def test_the_command_tells_and_trains_nothing(tmp_path, capsys, monkeypatch):

@@ -6,15 +6,15 @@ sample on this machine, and what it took is scaled by the work that the formulas
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from xrt.data.corpus import Corpus
 from xrt.errors import CapacityError
 from xrt.features.tfidf import TfidfFeatures
+from xrt.pipeline.costs import UNCERTAINTY, Estimate, StageCost, show_bytes
 from xrt.pipeline.linear import train_linear
 from xrt.pipeline.machine import Machine
 from xrt.pipeline.params import PipelineParams
@@ -25,67 +25,11 @@ from xrt.tree.clustering import TreeParams
 
 SAMPLE_ROWS = 3_000
 """Rows that are looked at, and trained on for the seconds."""
-UNCERTAINTY = 2.0
-"""Estimates are right within about this factor."""
+HYBRID_RANKERS = 7
+"""Times as long as the linear rankers: twice with an embedding, and once more without."""
 LIBRARIES = 400 << 20
 """Bytes of the interpreter and its libraries; with an encoder torch's too."""
 _WIDTH = 16  # nodes solved together
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageCost:
-    """One stage; seconds are None where nothing was measured."""
-
-    name: str
-    seconds: float | None
-    memory: int
-    """Bytes at its height, the corpus and libraries not counted."""
-    disk: int
-    """Bytes it leaves in the run folder."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The stages of a run, and what all of them need."""
-
-    stages: tuple[StageCost, ...]
-    held: int
-    """Bytes held all the time: libraries, texts, rows, labels."""
-
-    @property
-    def seconds(self) -> float | None:
-        """All stages together; None where one was not measured."""
-        times = [stage.seconds for stage in self.stages]
-        return None if None in times else float(sum(t for t in times if t is not None))
-
-    @property
-    def memory(self) -> int:
-        """Bytes at the height of the run: stages come one after the other."""
-        return self.held + max(stage.memory for stage in self.stages)
-
-    @property
-    def disk(self) -> int:
-        """Bytes of the run folder, with a copy of the model where disks cannot link files."""
-        return sum(stage.disk for stage in self.stages)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        totals = {"seconds": self.seconds, "memory": self.memory, "disk": self.disk}
-        return {"stages": [asdict(stage) for stage in self.stages], **totals}
-
-    def to_text(self) -> str:
-        """A table, and how far to trust it."""
-        lines = [f"{'stage':<28}{'time':>10}{'memory':>10}{'disk':>10}"]
-        for stage in self.stages:
-            row = (show_seconds(stage.seconds), show_bytes(stage.memory), show_bytes(stage.disk))
-            lines.append(f"{stage.name:<28}{row[0]:>10}{row[1]:>10}{row[2]:>10}")
-        row = (show_seconds(self.seconds), show_bytes(self.memory), show_bytes(self.disk))
-        lines.append(f"{'all':<28}{row[0]:>10}{row[1]:>10}{row[2]:>10}")
-        lines.append(
-            f"Right within a factor of about {UNCERTAINTY:g}. Memory of all counts texts, rows and "
-            "libraries too."
-        )
-        return "\n".join(lines)
 
 
 def estimate(params: PipelineParams, corpus: Corpus, probe: bool = True) -> Estimate:
@@ -122,7 +66,7 @@ def estimate(params: PipelineParams, corpus: Corpus, probe: bool = True) -> Esti
         ),
     ]  # fmt: skip
     if params.encoder is not None:
-        stages += _deep_stages(params, shape, solver, weights)
+        stages += _deep_stages(params, shape, solver, weights, seconds)
     libraries = LIBRARIES * (3 if params.encoder is not None else 1)
     held = rows + shape.text_bytes + 120 * shape.num_rows + 48 * int(corpus.Y.nnz)
     return Estimate(tuple(stages), libraries + held)
@@ -253,17 +197,28 @@ def _probe(params: PipelineParams, corpus: Corpus, shape: _Shape) -> dict[str, f
     )
     splits = np.log2(2 + shape.num_labels / params.tree.max_leaf_size)
     splits /= np.log2(2 + len(used) / params.tree.max_leaf_size)
-    return {
+    found = {
         "features": features * scale,
         "tree": tree * scale * splits,
         "rankers": rankers * whole / part * 1.3,  # larger clusters take more sweeps
     }
+    if params.encoder is not None:
+        from xrt.pipeline.estimate_encoder import encoder_seconds
+
+        found["matcher"] = encoder_seconds(params, corpus, shape.sample)
+    return found
 
 
 def _deep_stages(
-    params: PipelineParams, shape: _Shape, solver: int, weights: int
+    params: PipelineParams,
+    shape: _Shape,
+    solver: int,
+    weights: int,
+    seconds: Mapping[str, float],
 ) -> Sequence[StageCost]:
-    """Matcher, encoding and hybrid rankers; their seconds depend on the encoder: not measured."""
+    """Matcher with its encoding, and hybrid rankers, trained once without the held-out rows and
+    once with them.
+    """
     assert params.encoder is not None
     hidden, parameters = 768, 110_000_000
     if "minilm" in params.encoder.name.lower() or "tiny" in params.encoder.name:
@@ -272,12 +227,19 @@ def _deep_stages(
     embeddings = 4 * hidden * shape.num_rows
     activations = 40 * params.matcher.token_budget * hidden * 12
     dense = 4 * hidden * shape.num_labels
-    return (
-        StageCost(name="matcher", seconds=None, memory=16 * parameters + activations + embeddings,
-                  disk=tokens + embeddings + 4 * parameters * 3),
-        StageCost(name="hybrid rankers", seconds=None, memory=solver + 3 * embeddings + 2 * dense,
-                  disk=4 * (weights + dense)),
-    )  # fmt: skip
+    matcher = StageCost(
+        name="matcher",
+        seconds=seconds.get("matcher"),
+        memory=16 * parameters + activations + embeddings,
+        disk=tokens + embeddings + 4 * parameters * 3,
+    )
+    rankers = StageCost(
+        name="hybrid rankers",
+        seconds=_times(seconds.get("rankers"), HYBRID_RANKERS),
+        memory=solver + 3 * embeddings + 2 * dense,
+        disk=4 * (weights + dense),
+    )
+    return matcher, rankers
 
 
 def _times(seconds: float | None, factor: int) -> float | None:
@@ -303,17 +265,3 @@ class _Clock:
 
     def of(self, *steps: str) -> float:
         return sum(took for name, took in self.seconds.items() if name.startswith(steps))
-
-
-def show_bytes(count: int) -> str:
-    """A size for people: 1.5 GB, 20 MB."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
-
-
-def show_seconds(seconds: float | None) -> str:
-    """A duration for people: 8 s, 12 min, 1.5 h."""
-    if seconds is None:
-        return "?"
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 1 else "<1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
