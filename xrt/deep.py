@@ -1,9 +1,10 @@
 """What the encoder adds to a linear model: its sources of scores, and how they lie in a folder.
 
-N rows, L labels, F TF-IDF columns, H hidden width. Sources of scores, each in [0, 1]: `ranker`, the
-tree on [TF-IDF ; embedding]; `matcher`, the encoder's own head, where it was trained down to the
-labels; `neighbours` and `embedding_neighbours`, the votes of the training rows with the nearest
-TF-IDF rows and embeddings. Only models that have an encoder import this: torch loads slowly.
+N rows, L labels, F TF-IDF columns, H hidden width of the fine-tuned encoder, G of the frozen one
+where there is one, M = H + G. Sources of scores, each in [0, 1]: `ranker`, the trees on [TF-IDF ;
+embedding]; `matcher`, the encoder's own head, where it was trained down to the labels; `neighbours`
+and `embedding_neighbours`, the votes of the training rows with the nearest TF-IDF rows and
+embeddings. Only models that have an encoder import this: torch loads slowly.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,13 +19,12 @@ from xrt.atomic import save_array
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device, encode, supports_bf16
 from xrt.encoder.token_store import TokenStore
-from xrt.errors import ArtifactError
+from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.progress import Progress
-from xrt.ranker import TreeRanker
 from xrt.reading import load_array
 from xrt.search.beam import SearchParams, beam_search
-from xrt.search.ensemble import CANDIDATES, exp_scores
+from xrt.search.ensemble import CANDIDATES, TreeEnsemble, exp_scores, mean_scores, tree_folders
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, NeighbourMemory, SparseNeighbours
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, entry_beam
@@ -37,21 +37,33 @@ class DeepPart:
     """What the encoder adds to a linear model."""
 
     encoder: TextEncoder
-    ranker: TreeRanker
+    ranker: TreeEnsemble
     head: LabelHead | None
     fusion: Mapping[str, float]
     """Weight of each source in the final score."""
     embedding_weight: float = 1.0
     """Length of the embedding in [TF-IDF ; embedding], where TF-IDF rows have length 1."""
-    shortlist: Shortlist | None = None
+    frozen: TextEncoder | None = None
+    """The encoder as it was before it was fine-tuned, if the rankers see its embedding too."""
+    frozen_weight: float = 0.0
+    """Length of the frozen encoder's embedding beside the others."""
+    shortlists: tuple[Shortlist, ...] = ()
+    """One for each tree of the ranker, or none."""
     neighbours: SparseNeighbours | None = None
     embedding_neighbours: DenseNeighbours | None = None
     bf16: bool = True
     """Whether texts are encoded in bfloat16, as in training, where the processor has it."""
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
-        """Embeddings as the encoder gives them: float32 (N, H), not of length 1."""
-        encoder = self.encoder
+        """Embeddings as the encoders give them, not of length 1: float32 (N, M), first those of the
+        fine-tuned encoder, then those of the frozen one where there is one.
+        """
+        encoders = [self.encoder] if self.frozen is None else [self.encoder, self.frozen]
+        return np.hstack([self._encode(encoder, texts, progress) for encoder in encoders])
+
+    def _encode(
+        self, encoder: TextEncoder, texts: Sequence[str], progress: Progress | None
+    ) -> np.ndarray:
         tokens = TokenStore.of_texts(list(texts), encoder.tokenizer, encoder.max_length)
         bf16 = self.bf16 and supports_bf16(next(encoder.parameters()).device)
         return encode(encoder, tokens, bf16=bf16, progress=progress)
@@ -66,17 +78,20 @@ class DeepPart:
     ) -> dict[str, sp.csr_array]:
         """Scores of each source that is asked, at most CANDIDATES labels a row: (N, L).
 
-        `embeddings()` gives the rows' embeddings as the encoder does; it is called only where a
-        source needs them.
+        `embeddings()` gives the rows' embeddings as `embed` does; it is called only where a source
+        needs them. Raises DataError when they have another width.
         """
         found = {}
         if "neighbours" in asked and self.neighbours is not None:
             found["neighbours"] = self.neighbours.vote(rows_NF, CANDIDATES, num_threads)
         if not {"ranker", "matcher", "embedding_neighbours"} & set(asked):
             return found
-        embeddings_NH = embeddings()
+        embeddings_NH, frozen_NG = self._split(embeddings())
         if "ranker" in asked:
-            found["ranker"] = self._ranked(rows_NF, embeddings_NH, search, num_threads)
+            unit_NH = unit_rows(embeddings_NH)
+            dense_NM = join_blocks(unit_NH, frozen_NG, self.embedding_weight, self.frozen_weight)
+            X = HybridMatrix.of(rows_NF, dense_NM)
+            found["ranker"] = self._ranked(X, unit_NH, search, num_threads)
         if "matcher" in asked and self.head is not None:
             found["matcher"] = self.head.top(unit_rows(embeddings_NH), CANDIDATES)
         if "embedding_neighbours" in asked and self.embedding_neighbours is not None:
@@ -84,32 +99,45 @@ class DeepPart:
             found["embedding_neighbours"] = self.embedding_neighbours.vote(unit_NH, CANDIDATES)
         return found
 
+    def _split(self, embeddings_NM: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """What `embed` gives, as the fine-tuned encoder's part (N, H) and the frozen one's."""
+        H, G = self.encoder.hidden_size, 0 if self.frozen is None else self.frozen.hidden_size
+        if embeddings_NM.shape[1] != H + G:
+            raise DataError(
+                f"embeddings have {embeddings_NM.shape[1]} columns, this model's have {H + G}; "
+                "take them from the model's own `embed`"
+            )
+        return embeddings_NM[:, :H], embeddings_NM[:, H:] if G else None
+
     def _ranked(
         self,
-        rows_NF: sp.csr_array,
-        embeddings_NH: np.ndarray,
+        X: HybridMatrix,
+        unit_NH: np.ndarray,
         search: SearchParams,
         num_threads: int | None,
     ) -> sp.csr_array:
-        """Beam search with the hybrid rankers, opened by the shortlist where there is one."""
-        ranker, shortlist = self.ranker, self.shortlist
-        unit_NH = unit_rows(embeddings_NH)
-        X = HybridMatrix.of(rows_NF, unit_NH * np.float32(self.embedding_weight))
-        levels, start = ranker.levels, None
-        if shortlist is not None:
+        """Beam search with the hybrid rankers, opened by the shortlists where there are any."""
+        if not self.shortlists:
+            return self.ranker.search(X, CANDIDATES, search, num_threads)
+        found = []
+        for ranker, shortlist in zip(self.ranker.trees, self.shortlists, strict=True):
             entry = shortlist.level
             start = entry_beam(
-                levels[entry], ranker.tree, entry, shortlist.find(unit_NH), X,
+                ranker.levels[entry], ranker.tree, entry, shortlist.find(unit_NH), X,
                 search.transform, num_threads,
             )  # fmt: skip
-            levels = levels[entry + 1 :]
-        return exp_scores(
-            beam_search(levels, X, CANDIDATES, search, start=start, num_threads=num_threads)
-        )
+            below = ranker.levels[entry + 1 :]
+            scores_NL = beam_search(
+                below, X, CANDIDATES, search, start=start, num_threads=num_threads
+            )
+            found.append(exp_scores(scores_NL))
+        return mean_scores(found, CANDIDATES)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the parts into the folder; gives the settings that `load` asks for."""
         self.encoder.save(folder / "encoder")
+        if self.frozen is not None:
+            self.frozen.save(folder / "frozen-encoder")
         self.ranker.save(folder / "ranker")
         if self.head is not None:
             save_array(folder / "matcher" / "weight.npy", self.head.weight_LH)
@@ -117,12 +145,16 @@ class DeepPart:
         settings: dict[str, Any] = {
             "fusion": dict(self.fusion),
             "embedding_weight": self.embedding_weight,
+            "frozen_weight": self.frozen_weight,
             "has_head": self.head is not None,
             "bf16": self.bf16,
         }
-        if self.shortlist is not None:
-            save_array(folder / "shortlist" / "vectors.npy", self.shortlist.vectors_KH)
-            settings["shortlist"] = {"level": self.shortlist.level, **asdict(self.shortlist.params)}
+        if self.shortlists:
+            first = self.shortlists[0]
+            settings["shortlist"] = {"level": first.level, **asdict(first.params)}
+            homes = tree_folders(folder / "shortlist", len(self.shortlists))
+            for home, shortlist in zip(homes, self.shortlists, strict=True):
+                save_array(home / "vectors.npy", shortlist.vectors_KH)
         for name in ("neighbours", "embedding_neighbours"):
             memory = getattr(self, name)
             if memory is not None:
@@ -136,16 +168,11 @@ class DeepPart:
             fusion = {str(name): float(weight) for name, weight in settings["fusion"].items()}
             embedding_weight, has_head = float(settings["embedding_weight"]), settings["has_head"]
             bf16 = bool(settings.get("bf16", True))
-            entry = settings.get("shortlist")
-            shortlist = None
-            if entry is not None:
-                params = ShortlistParams(
-                    index=IndexKind(entry["index"]),
-                    width=int(entry["width"]),
-                    hnsw_neighbors=int(entry["hnsw_neighbors"]),
-                )
-                vectors_KH = load_array(folder / "shortlist" / "vectors.npy", np.float32, 2, mmap)
-                shortlist = Shortlist(vectors_KH, params, int(entry["level"]))
+            frozen_weight = float(settings.get("frozen_weight", 0.0))
+            ranker = TreeEnsemble.load(folder / "ranker", mmap)
+            shortlists = _load_shortlists(
+                settings.get("shortlist"), folder / "shortlist", len(ranker.trees), mmap
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
         head = None
@@ -156,17 +183,55 @@ class DeepPart:
             )
         return cls(
             encoder=TextEncoder.load(folder / "encoder").to(best_device()),
-            ranker=TreeRanker.load(folder / "ranker", mmap),
+            ranker=ranker,
             head=head,
             fusion=fusion,
             embedding_weight=embedding_weight,
-            shortlist=shortlist,
+            frozen=_load_frozen(folder / "frozen-encoder") if frozen_weight else None,
+            frozen_weight=frozen_weight,
+            shortlists=shortlists,
             neighbours=_load_memory(SparseNeighbours, folder / "neighbours", mmap),
             embedding_neighbours=_load_memory(
                 DenseNeighbours, folder / "embedding_neighbours", mmap
             ),
             bf16=bf16,
         )
+
+
+def _load_frozen(folder: Path) -> TextEncoder:
+    return TextEncoder.load(folder).to(best_device())
+
+
+def _load_shortlists(
+    settings: Mapping[str, Any] | None, folder: Path, num_trees: int, mmap: bool
+) -> tuple[Shortlist, ...]:
+    if settings is None:
+        return ()
+    params = ShortlistParams(
+        index=IndexKind(settings["index"]),
+        width=int(settings["width"]),
+        hnsw_neighbors=int(settings["hnsw_neighbors"]),
+    )
+    level = int(settings["level"])
+    vectors = (
+        load_array(home / "vectors.npy", np.float32, 2, mmap)
+        for home in tree_folders(folder, num_trees)
+    )
+    return tuple(Shortlist(vectors_KH, params, level) for vectors_KH in vectors)
+
+
+def join_blocks(
+    unit_NH: np.ndarray, frozen_NG: np.ndarray | None, weight: float, frozen_weight: float
+) -> np.ndarray:
+    """The dense features of rows, [weight * tuned ; frozen_weight * frozen]: float32 (N, M).
+
+    `unit_NH` are of length 1 already, `frozen_NG` as the encoder gives them. A block of weight 0 is
+    left out.
+    """
+    tuned_NH = unit_NH * np.float32(weight)
+    if frozen_NG is None or not frozen_weight:
+        return tuned_NH
+    return np.hstack([tuned_NH, unit_rows(frozen_NG) * np.float32(frozen_weight)])
 
 
 def _load_memory(kind: type[Memory], folder: Path, mmap: bool) -> Memory | None:

@@ -280,8 +280,8 @@ def test_a_shortlist_of_all_nodes_searches_as_an_endless_beam_does(model: XrtMod
     every = Shortlist(unit_rows(sides), params, level=0)
     search = SearchParams(beam_size=num_nodes)
     deep = replace(model.deep, fusion={"ranker": 1.0})
-    root = replace(model, deep=replace(deep, shortlist=None), search=search)
-    short = replace(model, deep=replace(deep, shortlist=every), search=search)
+    root = replace(model, deep=replace(deep, shortlists=()), search=search)
+    short = replace(model, deep=replace(deep, shortlists=(every,)), search=search)
     assert num_nodes >= 4
     np.testing.assert_allclose(
         dense(short.predict(TEXTS, LABELS)), dense(root.predict(TEXTS, LABELS)), atol=1e-6
@@ -299,8 +299,7 @@ def test_a_shortlist_is_saved_with_the_model(
     kept = fit_model(changed, read_corpus(data / "trn.jsonl"), copied)
     for one in (loaded, kept):
         assert one.deep is not None
-        assert one.deep.shortlist is not None
-        assert one.deep.shortlist.params == shortlist
+        assert [index.params for index in one.deep.shortlists] == [shortlist]
     ranked = [
         replace(one, deep=replace(one.deep, fusion={"ranker": 1.0})).predict(TEXTS, 5)  # type: ignore[type-var]
         for one in (loaded, kept)

@@ -21,7 +21,7 @@ from xrt.pipeline.assemble import SOURCES
 from xrt.pipeline.linear import train_linear
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
-from xrt.search.ensemble import exp_scores
+from xrt.search.ensemble import TreeEnsemble, exp_scores
 from xrt.search.neighbours import DenseNeighbours, NeighbourParams, SparseNeighbours
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
 from xrt.tree.clustering import TreeParams
@@ -61,16 +61,18 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
     rng = np.random.default_rng(0)
     part = replace(
         bare,
-        ranker=ranker,
+        ranker=TreeEnsemble((ranker,)),
         head=LabelHead(
             rng.normal(size=(Y_NL.shape[1], 32)).astype(np.float32),
             rng.normal(size=Y_NL.shape[1]).astype(np.float32),
         ),
         fusion=dict.fromkeys(SOURCES, 0.2),
-        shortlist=Shortlist(
-            centroids(unit_NH, tree.level_targets(Y_NL)[0]),
-            ShortlistParams(index=IndexKind.flat, width=2),
-            level=0,
+        shortlists=(
+            Shortlist(
+                centroids(unit_NH, tree.level_targets(Y_NL)[0]),
+                ShortlistParams(index=IndexKind.flat, width=2),
+                level=0,
+            ),
         ),
         neighbours=SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4)),
         embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, NeighbourParams(temperature=0.1)),

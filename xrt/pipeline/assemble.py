@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
 from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
@@ -17,6 +18,7 @@ from xrt.errors import ConfigError
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.model import XrtModel
+from xrt.pipeline.blocks import Blocks, make_blocks
 from xrt.pipeline.fit import (
     Matched,
     Rows,
@@ -24,16 +26,15 @@ from xrt.pipeline.fit import (
     grow_tree,
     make_rows,
     match,
-    rank,
     rank_trees,
 )
+from xrt.pipeline.label_rows import LabelRows, embed_names, label_rows
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import TreeGrower, hold_out
 from xrt.pipeline.verdict import Verdict, reach_verdict
-from xrt.ranker import TreeRanker
 from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
-from xrt.search.ensemble import CANDIDATES
+from xrt.search.ensemble import CANDIDATES, TreeEnsemble
 from xrt.search.fusion import fit_weights
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, SparseNeighbours
@@ -51,15 +52,37 @@ def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
     rows, params = make_rows(runner, corpus), runner.params
     inputs = {"rows": rows.key, "labels": content_hash(corpus.Y)}
     X = HybridMatrix.of(rows.X_NF)
+    names = label_rows(rows.features, corpus.labels, params.label_text_weight)
     search = params.search
     if search.path_weight is None:
-        search = _choose_path_weight(runner, corpus, X, inputs)
-    linear = rank_trees(runner, "", X, corpus.Y, corpus.labels, inputs, params.num_trees)
+        search = _choose_path_weight(runner, corpus, X, names, inputs)
+    linear = _rank_linear(runner, "", corpus, X, corpus.Y, names, inputs, params.num_trees)
     return XrtModel(corpus.labels, rows.features, linear, search=search), rows
 
 
+def _rank_linear(
+    runner: StageRunner,
+    prefix: str,
+    corpus: Corpus,
+    X: HybridMatrix,
+    Y_NL: sp.csr_array,
+    names: LabelRows | None,
+    inputs: dict[str, str],
+    num_trees: int,
+) -> TreeEnsemble:
+    """Linear trees on rows X (N, F) with labels Y (N, L), and on the names of the labels."""
+    if names is not None:
+        X, Y_NL = names.join(X, Y_NL)
+        inputs = {**inputs, **names.inputs}
+    return rank_trees(runner, prefix, X, Y_NL, corpus.labels, inputs, num_trees)
+
+
 def _choose_path_weight(
-    runner: StageRunner, corpus: Corpus, X: HybridMatrix, inputs: dict[str, str]
+    runner: StageRunner,
+    corpus: Corpus,
+    X: HybridMatrix,
+    names: LabelRows | None,
+    inputs: dict[str, str],
 ) -> SearchParams:
     """The search with the path weight that is best for one tree on rows it was not trained on."""
     params = runner.params
@@ -68,7 +91,8 @@ def _choose_path_weight(
         return replace(params.search, path_weight=1.0)
     inputs = {**inputs, "held out": content_hash(held.validation)}
     X_fit, Y_fit = X.take(held.train), as_csr(corpus.Y[held.train])
-    trial = rank_trees(runner, "trial-", X_fit, Y_fit, corpus.labels, inputs, 1)
+    trial = _rank_linear(runner, "trial-", corpus, X_fit, Y_fit, names, inputs, 1)
+    inputs = inputs if names is None else {**inputs, **names.inputs}
 
     def produce(folder: Path) -> None:
         rows, Y_true = X.take(held.validation), as_csr(corpus.Y[held.validation])
@@ -124,14 +148,15 @@ def fit_deep(
     del grower
     matched = match(runner, corpus, tree, fit_rows, held_out, {**inputs, "tree": tree_key})
     inputs["matcher"] = matched.key
-    trial = _deep_model(runner, corpus, model, rows, matched, fit_rows, inputs, "fit-")
-    fusion = _choose_fusion(runner, corpus, trial, rows, matched, held_out, inputs)
+    blocks = make_blocks(runner, corpus, rows.X_NF, matched, split, model.search, inputs)
+    trial = _deep_model(runner, corpus, model, rows, matched, blocks, fit_rows, inputs, "fit-")
+    fusion = _choose_fusion(runner, corpus, trial, rows, blocks, held_out, inputs)
     verdict = reach_verdict(runner, corpus, split, fusion, inputs)
     if not (compared or verdict.ships_deep):
         return None, verdict
     every_row = np.arange(corpus.num_instances)
     if params.refit:
-        trial = _deep_model(runner, corpus, model, rows, matched, every_row, inputs, "")
+        trial = _deep_model(runner, corpus, model, rows, matched, blocks, every_row, inputs, "")
     return _with_fusion(trial, fusion), verdict
 
 
@@ -141,36 +166,32 @@ def _deep_model(
     model: XrtModel,
     rows: Rows,
     matched: Matched,
+    blocks: Blocks,
     used: np.ndarray,
     inputs: dict[str, str],
     prefix: str,
 ) -> XrtModel:
     """All sources trained on the `used` rows; every source has weight 1 until fusion is chosen."""
     params = runner.params
-    Y = as_csr(corpus.Y[used])
-    X_NF, unit_NH = as_csr(rows.X_NF[used]), unit_rows(matched.embeddings_NH[used])
-    X = HybridMatrix.of(X_NF, unit_NH * np.float32(params.embedding_weight))
-    inputs = {**inputs, "weight": str(params.embedding_weight)}
-    grower = TreeGrower(X, Y, runner.num_threads, runner.progress)
-    tree, tree_key = grow_tree(
-        runner, f"{prefix}ranker-tree", params.tree, grower, corpus.labels, inputs
-    )
-    del grower
-    ranker = rank(runner, f"{prefix}ranker", X, Y, tree, {**inputs, "tree": tree_key})
+    X_NF, Y = as_csr(rows.X_NF[used]), as_csr(corpus.Y[used])
+    unit_NH = unit_rows(matched.embeddings_NH[used])
+    names = label_rows(rows.features, corpus.labels, params.label_text_weight)
+    ranker = _rank_hybrid(runner, prefix, corpus, X_NF, Y, used, blocks, names, inputs)
     if prefix:  # the linear model of all rows must not judge rows it was trained on
-        linear = rank_trees(
-            runner, prefix, HybridMatrix.of(X_NF), Y, corpus.labels, inputs, params.num_trees
-        )
+        X = HybridMatrix.of(X_NF)
+        linear = _rank_linear(runner, prefix, corpus, X, Y, names, inputs, params.num_trees)
         model = replace(model, linear=linear)
+    device = best_device(params.trainer.accelerator)
+    frozen = blocks.frozen_folder
     deep = DeepPart(
-        encoder=TextEncoder.load(matched.encoder_folder).to(
-            best_device(params.trainer.accelerator)
-        ),
+        encoder=TextEncoder.load(matched.encoder_folder).to(device),
         ranker=ranker,
         head=None if matched.head is None else LabelHead(*matched.head),
         fusion=dict.fromkeys(SOURCES, 1.0),
-        embedding_weight=params.embedding_weight,
-        shortlist=_shortlist(runner, ranker, unit_NH, Y),
+        embedding_weight=blocks.weight,
+        frozen=None if frozen is None else TextEncoder.load(frozen).to(device),
+        frozen_weight=blocks.frozen_weight,
+        shortlists=_shortlists(runner, ranker, unit_NH, Y),
         neighbours=SparseNeighbours(X_NF, Y, params.neighbours),
         embedding_neighbours=DenseNeighbours(unit_NH, Y, params.embedding_neighbours),
         bf16=params.trainer.precision is not Precision.fp32,
@@ -178,20 +199,43 @@ def _deep_model(
     return replace(model, deep=deep)
 
 
-def _shortlist(
-    runner: StageRunner, ranker: TreeRanker, unit_NH: np.ndarray, Y: object
-) -> Shortlist | None:
-    """An index over the clusters just above the labels; a flat tree has none."""
-    params, depth = runner.params.shortlist, ranker.tree.depth
-    if params.index is IndexKind.none or depth < 2:
-        return None
-    level = depth - 2
-    vectors_KH = centroids(unit_NH, ranker.tree.level_targets(as_csr(Y))[level])
-    shortlist = Shortlist(vectors_KH, params, level)
+def _rank_hybrid(
+    runner: StageRunner,
+    prefix: str,
+    corpus: Corpus,
+    X_NF: sp.csr_array,
+    Y_NL: sp.csr_array,
+    used: np.ndarray,
+    blocks: Blocks,
+    names: LabelRows | None,
+    inputs: dict[str, str],
+) -> TreeEnsemble:
+    """Trees on [TF-IDF ; embeddings] of the `used` rows, and of the names of the labels."""
+    X = blocks.join(X_NF, blocks.embeddings(used))
+    inputs = {**inputs, **blocks.settings}
+    if names is not None:
+        X, Y_NL = names.join(X, Y_NL, embed_names(runner, names, blocks))
+        inputs |= names.inputs
+    num_trees, stages = runner.params.num_deep_trees, ("ranker-tree", "ranker")
+    return rank_trees(runner, prefix, X, Y_NL, corpus.labels, inputs, num_trees, stages)
+
+
+def _shortlists(
+    runner: StageRunner, ranker: TreeEnsemble, unit_NH: np.ndarray, Y_NL: sp.csr_array
+) -> tuple[Shortlist, ...]:
+    """An index over the clusters just above the labels of each tree; flat trees have none."""
+    params, level = runner.params.shortlist, ranker.tree.depth - 2
+    if params.index is IndexKind.none or level < 0:
+        return ()
     sample_NH = unit_NH[:: max(1, len(unit_NH) // 500)]
-    recall = shortlist.recall(sample_NH, min(10, params.width))
-    logger.info("shortlist of %d clusters: recall@10 %.3f", shortlist.num_nodes, recall)
-    return shortlist
+    shortlists = []
+    for tree in ranker.trees:
+        vectors_KH = centroids(unit_NH, tree.tree.level_targets(Y_NL)[level])
+        shortlist = Shortlist(vectors_KH, params, level)
+        recall = shortlist.recall(sample_NH, min(10, params.width))
+        logger.info("shortlist of %d clusters: recall@10 %.3f", shortlist.num_nodes, recall)
+        shortlists.append(shortlist)
+    return tuple(shortlists)
 
 
 def _choose_fusion(
@@ -199,7 +243,7 @@ def _choose_fusion(
     corpus: Corpus,
     trial: XrtModel,
     rows: Rows,
-    matched: Matched,
+    blocks: Blocks,
     held_out: np.ndarray,
     inputs: dict[str, str],
 ) -> dict[str, float]:
@@ -208,7 +252,7 @@ def _choose_fusion(
     def produce(folder: Path) -> None:
         sources = trial.sources(
             as_csr(rows.X_NF[held_out]),
-            np.asarray(matched.embeddings_NH[held_out]),
+            blocks.embeddings(held_out),
             num_threads=runner.num_threads,
         )
         write_json(folder / "fusion.json", asdict(fit_weights(sources, as_csr(corpus.Y[held_out]))))
@@ -218,6 +262,8 @@ def _choose_fusion(
     settings = {
         "search": asdict(trial.search),
         "num_trees": runner.params.num_trees,
+        "num_deep_trees": runner.params.num_deep_trees,
+        "label_text_weight": runner.params.label_text_weight,
         "shortlist": asdict(runner.params.shortlist),
         "neighbours": asdict(runner.params.neighbours),
         "embedding_neighbours": asdict(runner.params.embedding_neighbours),
@@ -225,7 +271,7 @@ def _choose_fusion(
         "tree": asdict(runner.params.tree),
         "candidates": CANDIDATES,
     }
-    stage = runner.run("fusion", 4, settings, inputs, produce)
+    stage = runner.run("fusion", 5, settings, {**inputs, **blocks.settings}, produce)
     chosen = read_json_bounded(stage.folder / "fusion.json")
     logger.info("fusion weights on %d validation rows: %s", len(held_out), chosen)
     return {str(name): float(weight) for name, weight in chosen["weights"].items()}

@@ -146,20 +146,21 @@ def rank_trees(
     labels: LabelTable,
     inputs: dict[str, str],
     num_trees: int,
+    names: tuple[str, str] = ("tree", "linear"),
 ) -> TreeEnsemble:
-    """Stages 2 and 3 for each tree of a linear model: label features are made once, rankers are
-    trained one tree after the other.
+    """Stages 2 and 3 for each tree of a model, `names` of which follow the prefix: label features
+    are made once, rankers are trained one tree after the other.
     """
     params, grower = runner.params, TreeGrower(X, Y_NL, runner.num_threads, runner.progress)
     seeds = tree_seeds(params.tree, num_trees, params.seed, len(labels))
     suffixes = ["" if i == 0 else f"-{i + 1}" for i in range(len(seeds))]
     grown = [
-        grow_tree(runner, f"{prefix}tree{suffix}", params.tree, grower, labels, inputs, seed)
+        grow_tree(runner, f"{prefix}{names[0]}{suffix}", params.tree, grower, labels, inputs, seed)
         for suffix, seed in zip(suffixes, seeds, strict=True)
     ]
     del grower  # label features are not needed any more
     rankers = [
-        rank(runner, f"{prefix}linear{suffix}", X, Y_NL, tree, {**inputs, "tree": key}, seed)
+        rank(runner, f"{prefix}{names[1]}{suffix}", X, Y_NL, tree, {**inputs, "tree": key}, seed)
         for suffix, seed, (tree, key) in zip(suffixes, seeds, grown, strict=True)
     ]
     return TreeEnsemble(tuple(rankers))

@@ -65,8 +65,16 @@ class PipelineParams:
     """How training rows with similar TF-IDF vote."""
     embedding_neighbours: NeighbourParams = field(default_factory=NeighbourParams)
     """How training rows with similar embeddings vote."""
-    embedding_weight: float = 1.0
-    """Length of the embedding beside TF-IDF rows of length 1."""
+    embedding_weight: float | None = 1.0
+    """Length of the embedding beside TF-IDF rows of length 1; null chooses it on held-out rows."""
+    frozen_weight: float = 0.0
+    """Length of the embedding by the encoder as it was before it was fine-tuned; 0 leaves it out.
+    Where `embedding_weight` is null, 0 is tried too."""
+    num_deep_trees: int = 1
+    """Trees of the hybrid rankers, as `num_trees` of the linear model; there is one encoder."""
+    label_text_weight: float = 0.0
+    """Length of a label's name as one more training row of linear and hybrid rankers; 0 for none.
+    Labels without a name have no such row."""
     validation_rows: int = 2_000
     """Rows held out of training to choose fusion weights, and the path weight where it is null;
     never more than a tenth."""
@@ -87,11 +95,15 @@ class PipelineParams:
 
         Raises ConfigError for a value out of range.
         """
-        if self.embedding_weight <= 0:
-            raise ConfigError(f"embedding_weight = {self.embedding_weight}: must be above 0")
-        if self.num_trees < 1:
-            raise ConfigError(f"num_trees = {self.num_trees}: at least 1 is needed")
-        if self.validation_rows < 1:
-            raise ConfigError(f"validation_rows = {self.validation_rows}: at least 1 is needed")
+        if self.embedding_weight is not None and self.embedding_weight <= 0:
+            raise ConfigError(
+                f"embedding_weight = {self.embedding_weight}: must be above 0, or null"
+            )
+        for name in ("frozen_weight", "label_text_weight"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} = {getattr(self, name)}: must not be below 0")
+        for name in ("num_trees", "num_deep_trees", "validation_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
         if self.num_threads < 0 or self.seed < 0:
             raise ConfigError("num_threads and seed must not be below 0")

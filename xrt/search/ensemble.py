@@ -83,7 +83,7 @@ class TreeEnsemble:
 
     def save(self, folder: Path) -> None:
         """Write one tree into the folder, several into its folders `0`, `1`, ..."""
-        for tree, home in zip(self.trees, _homes(folder, len(self.trees)), strict=True):
+        for tree, home in zip(self.trees, tree_folders(folder, len(self.trees)), strict=True):
             tree.save(home)
 
     @classmethod
@@ -92,11 +92,12 @@ class TreeEnsemble:
         numbers = sorted(path.name for path in folder.glob("[0-9]*") if path.is_dir())
         if numbers and set(numbers) != {str(i) for i in range(len(numbers))}:
             raise ArtifactError(f"{folder}: trees {', '.join(numbers)} are not 0, 1, ...; retrain")
-        homes = _homes(folder, max(1, len(numbers)))
+        homes = tree_folders(folder, max(1, len(numbers)))
         return cls(tuple(TreeRanker.load(home, mmap) for home in homes))
 
 
-def _homes(folder: Path, num_trees: int) -> list[Path]:
+def tree_folders(folder: Path, num_trees: int) -> list[Path]:
+    """Where what belongs to each tree lies: the folder itself for one, else its `0`, `1`, ..."""
     return [folder] if num_trees == 1 else [folder / str(i) for i in range(num_trees)]
 
 

@@ -1,0 +1,98 @@
+"""The names of the labels as further training rows: a name is a text whose one label is known.
+
+Most labels of a long tail have one or two rows; a name says the word that their texts would say. It
+helps only training: names are in no memory of neighbours, no count of labels and no rows that are
+held out, and prediction knows nothing of them.
+
+R labels that have a name, N rows, L labels, F TF-IDF columns, M columns of embeddings.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.atomic import save_array
+from xrt.data.labels import LabelTable
+from xrt.features.label_features import label_text_features
+from xrt.features.tfidf import TfidfFeatures
+from xrt.hashing import content_hash
+from xrt.hybrid import HybridMatrix
+from xrt.pipeline.blocks import Blocks, embed_texts
+from xrt.pipeline.fit import StageRunner
+from xrt.reading import load_array
+from xrt.sparse import as_csr
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRows:
+    """A row for each label that has a name, `weight` as long as a text's row."""
+
+    names: tuple[str, ...]
+    columns_R: np.ndarray
+    """Which label each row is of."""
+    num_labels: int
+    X_RF: sp.csr_array
+    weight: float
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What rankers trained on these rows depend on, as a stage's inputs."""
+        told = [list(self.names), self.columns_R.tolist(), self.weight]
+        return {"label names": content_hash(told)}
+
+    def join(
+        self, X: HybridMatrix, Y_NL: sp.csr_array, dense_RM: np.ndarray | None = None
+    ) -> tuple[HybridMatrix, sp.csr_array]:
+        """Rows X (N, F + M) and labels Y (N, L) with the rows of the names below them.
+
+        `dense_RM` are the embeddings as they would stand in X. Without them a name of no known word
+        is left out, since its row would be empty.
+        """
+        kept = np.arange(len(self.names))
+        if dense_RM is None:
+            kept = np.flatnonzero(np.diff(self.X_RF.indptr))
+            dense_RM = np.zeros((len(self.names), X.num_dense), np.float32)
+        scale = np.float32(self.weight)
+        below = HybridMatrix(as_csr(self.X_RF[kept] * scale), dense_RM[kept] * scale)
+        ones = np.ones(len(kept), np.float32)
+        Y_RL = sp.csr_array(
+            (ones, self.columns_R[kept], np.arange(len(kept) + 1)),
+            shape=(len(kept), self.num_labels),
+        )
+        rows = HybridMatrix(
+            as_csr(sp.vstack([X.sparse, below.sparse], format="csr")),
+            np.vstack([X.dense, below.dense]),
+        )
+        return rows, as_csr(sp.vstack([Y_NL, Y_RL], format="csr"))
+
+
+def label_rows(
+    features: TfidfFeatures | None, labels: LabelTable, weight: float
+) -> LabelRows | None:
+    """The rows of the labels' names; None where no label has one, where there is no vectoriser, or
+    where the weight is 0.
+    """
+    columns_R = np.flatnonzero([bool(name) for name in labels.names])
+    if features is None or weight == 0 or not len(columns_R):
+        return None
+    names = tuple(labels.names[column] for column in columns_R)
+    return LabelRows(names, columns_R, len(labels), label_text_features(names, features), weight)
+
+
+def embed_names(runner: StageRunner, names: LabelRows, blocks: Blocks) -> np.ndarray:
+    """The stage of the names' embeddings, as they stand in the rankers' rows: float32 (R, M)."""
+    folders = [blocks.tuned_folder]
+    if blocks.frozen_folder is not None:
+        folders.append(blocks.frozen_folder)
+
+    def produce(folder: Path) -> None:
+        parts = [embed_texts(runner, home, list(names.names)) for home in folders]
+        save_array(folder / "embeddings.npy", np.hstack(parts))
+
+    settings = {"precision": runner.params.trainer.precision}
+    inputs = {"blocks": blocks.key, "names": content_hash(list(names.names))}
+    stage = runner.run("label-names", 1, settings, inputs, produce)
+    embeddings_RM = load_array(stage.folder / "embeddings.npy", np.float32, 2)
+    return blocks.join(names.X_RF, embeddings_RM).dense
