@@ -12,6 +12,7 @@ from tests.unit.test_benchmark_synthetic import load_script
 from xrt.encoder.resolve import resolve_encoder
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks"
+sys.path.insert(0, str(SCRIPTS))  # it has siblings of its own
 benchmark = load_script("encoder")
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.reference.matcher_loss import row_loss
-from xrt.encoder.loss import row_losses_dense, row_losses_ragged
+from tests.reference.matcher_loss import asymmetric_loss, row_loss
+from xrt.encoder.loss import entry_losses, row_losses_dense, row_losses_ragged
 from xrt.encoder.params import LossParams, MatcherLoss, PositiveWeight, RowReduction
 from xrt.errors import ConfigError
 
@@ -65,3 +65,43 @@ def test_a_wide_neighbour_leaves_the_gradient_of_a_narrow_row_as_it_is():
 def test_a_weight_of_zero_is_refused():
     with pytest.raises(ConfigError, match="negative_weight"):
         LossParams(negative_weight=0.0)
+
+
+ASYMMETRIC = {"kind": MatcherLoss.asymmetric}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("gamma_positive", -1.0), ("gamma_negative", 0.5), ("margin", 1.0)]
+)
+def test_bad_settings_of_the_asymmetric_loss_are_named(field, value):
+    with pytest.raises(ConfigError, match=f"loss.{field}"):
+        LossParams(**{field: value})
+
+
+@pytest.mark.parametrize("settings", [(0.0, 4.0, 0.05), (1.0, 0.0, 0.2), (2.0, 3.0, 0.0)])
+def test_the_asymmetric_loss_is_the_papers(settings):
+    names = ("gamma_positive", "gamma_negative", "margin")
+    params = LossParams(**ASYMMETRIC, **dict(zip(names, settings, strict=True)))
+    logits = torch.linspace(-6, 6, 13)
+    for right in (0.0, 1.0):
+        found = entry_losses(logits, torch.full((13,), right), params)
+        wanted = [asymmetric_loss(z, right > 0, *settings) for z in logits.tolist()]
+        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=1e-6)
+
+
+def test_without_focus_and_margin_it_is_bce():
+    params = LossParams(**ASYMMETRIC, gamma_positive=0.0, gamma_negative=0.0, margin=0.0)
+    logits, targets = torch.linspace(-60, 60, 25), torch.arange(25.0) % 2
+    bce = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    torch.testing.assert_close(entry_losses(logits, targets, params), bce)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05])
+def test_gradients_of_the_asymmetric_loss_are_finite_however_sure_the_matcher_is(margin):
+    params = LossParams(**ASYMMETRIC, gamma_positive=1.0, gamma_negative=4.0, margin=margin)
+    logits = torch.tensor([-200.0, -30.0, 0.0, 30.0, 200.0]).repeat(2).requires_grad_()
+    targets = torch.tensor([0.0] * 5 + [1.0] * 5)
+    entry_losses(logits, targets, params).sum().backward()
+    assert torch.isfinite(logits.grad).all()
+    assert (logits.grad[:5] >= 0).all()
+    assert (logits.grad[5:] <= 0).all()

@@ -19,6 +19,10 @@ def entry_losses(logits: Tensor, targets: Tensor, params: LossParams) -> Tensor:
         losses = functional.binary_cross_entropy_with_logits(
             logits, positive.to(logits.dtype), reduction="none"
         )
+    elif params.kind is MatcherLoss.asymmetric:
+        losses = torch.where(
+            positive, _focused(logits, params.gamma_positive), _shifted(logits, params)
+        )
     else:
         losses = torch.where(positive, 1.0 - logits, 1.0 + logits).clamp(min=0).square()
     if params.positive_weight is PositiveWeight.num_labels:
@@ -26,6 +30,25 @@ def entry_losses(logits: Tensor, targets: Tensor, params: LossParams) -> Tensor:
     if params.negative_weight != 1.0:
         losses = torch.where(positive, losses, params.negative_weight * losses)
     return losses
+
+
+def _focused(logits: Tensor, gamma: float) -> Tensor:
+    """-(1 - p)^gamma log p, p the sigmoid of the logits."""
+    losses = functional.softplus(-logits)
+    return losses * torch.sigmoid(-logits).pow(gamma) if gamma else losses
+
+
+def _shifted(logits: Tensor, params: LossParams) -> Tensor:
+    """-q^gamma log(1 - q), q = max(0, p - margin): the asymmetric loss of a wrong node, whose
+    gradient is 0 below the margin. Ridnik et al., Asymmetric Loss for Multi-Label Classification,
+    2021, equations 4 to 6.
+    """
+    if not params.margin:
+        losses, shifted = functional.softplus(logits), torch.sigmoid(logits)
+    else:
+        shifted = (torch.sigmoid(logits) - params.margin).clamp(min=0)
+        losses = -torch.log1p(-shifted)
+    return losses * shifted.pow(params.gamma_negative) if params.gamma_negative else losses
 
 
 def row_losses_dense(logits_BK: Tensor, targets_BK: Tensor, params: LossParams) -> Tensor:
