@@ -1,12 +1,14 @@
 """Trains a matcher on 96 made-up texts; run by test_matcher_resume in processes of their own.
 
-python matcher_run.py RUN_FOLDER [--devices N] [--pause SECONDS]
+python matcher_run.py RUN_FOLDER [--devices N] [--pause SECONDS] [--strategy S] [--single-pass]
+    [--held-out]
 """
 
 import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,15 +26,18 @@ from xrt.encoder.params import (
     MatcherParams,
     Precision,
     Schedule,
+    Strategy,
     TrainerParams,
 )
 from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.sharding import whole
 from xrt.encoder.token_store import TokenStore
 from xrt.encoder.training import MatcherResult, train_matcher
 from xrt.tree.label_tree import LabelTree
 
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu") for b in ("re", "so", "ti")]
 STEPS = [20, 40]
+SINGLE_PASS: dict[str, Any] = {"schedule": Schedule.single_pass, "steps": [40]}
 
 
 class Pace:
@@ -68,10 +73,14 @@ class RecordingMatcher(LevelMatcher):
 
     def on_after_backward(self) -> None:
         if self.global_step == 0:
-            self.gradients_P[:] = torch.cat([p.grad.flatten() for p in self.parameters()])
+            self.gradients_P[:] = torch.cat(
+                [whole(parameter.grad).flatten() for parameter in self.parameters()]
+            )
 
 
-def fit_first_steps(folder: Path, devices: int, steps: int = 4) -> RecordingMatcher:
+def fit_first_steps(
+    folder: Path, devices: int, steps: int = 4, strategy: Strategy = Strategy.auto
+) -> RecordingMatcher:
     """Steps of one level without dropout, 5 rows a batch: two processes get 3 and 2."""
     texts, Y_NL, tree = corpus()
     backbone = resolve_encoder("tiny-random", work_folder=folder, texts=texts)
@@ -86,14 +95,14 @@ def fit_first_steps(folder: Path, devices: int, steps: int = 4) -> RecordingMatc
     M = tree.level_targets(Y_NL)[0]
     plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=5, seed=0)
     batches = LevelBatches(tokens, [LevelProblem(Y_NL, M, tree, 1)], plan)
-    trainer = TrainerParams(accelerator="cpu", devices=devices, precision=Precision.fp32)
+    trainer = trainer_params(devices, strategy)
     fit_level(matcher, batches, folder / "fit.ckpt", False, trainer)
     return matcher
 
 
-def corpus() -> tuple[list[str], sp.csr_array, LabelTree]:
+def corpus(seed: int = 0) -> tuple[list[str], sp.csr_array, LabelTree]:
     """96 texts of two made-up words each; the words are the labels, three to a cluster."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     chosen = [rng.choice(12, size=2, replace=False) for _ in range(96)]
     texts = [" ".join(WORDS[i] for i in row) + " and" * int(n % 9) for n, row in enumerate(chosen)]
     Y_NL = np.zeros((96, 12), np.float32)
@@ -103,10 +112,24 @@ def corpus() -> tuple[list[str], sp.csr_array, LabelTree]:
     return texts, sp.csr_array(Y_NL), tree
 
 
+def trainer_params(devices: int, strategy: Strategy = Strategy.auto) -> TrainerParams:
+    """Processes on the CPU."""
+    return TrainerParams(
+        accelerator="cpu", devices=devices, precision=Precision.fp32, strategy=strategy
+    )
+
+
 def train(
-    run_folder: Path, devices: int = 1, progress: Pace | None = None, **params
+    run_folder: Path,
+    devices: int = 1,
+    progress: Pace | None = None,
+    strategy: Strategy = Strategy.auto,
+    held_out: bool = False,
+    **params,
 ) -> MatcherResult:
-    """Train both levels; `params` replace the settings of the tests."""
+    """Train both levels, where asked with validation on texts of another draw; `params` replace the
+    settings of the tests.
+    """
     texts, Y_NL, tree = corpus()
     settings = {
         "schedule": Schedule.coarse_to_fine,
@@ -127,8 +150,9 @@ def train(
         run_folder=run_folder,
         encoder=EncoderParams(name="tiny-random"),
         params=MatcherParams(**settings),
-        trainer=TrainerParams(accelerator="cpu", devices=devices, precision=Precision.fp32),
+        trainer=trainer_params(devices, strategy),
         progress=progress,
+        validation=corpus(seed=1)[:2] if held_out else None,
     )
 
 
@@ -137,6 +161,11 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--strategy", type=Strategy, default=Strategy.auto)
+    parser.add_argument("--single-pass", action="store_true")
+    parser.add_argument("--held-out", action="store_true")
     args = parser.parse_args()
-    train(args.folder, args.devices, Pace(args.pause) if args.devices == 1 else SlowPace())
+    pace = Pace(args.pause) if args.devices == 1 else SlowPace()
+    settings = SINGLE_PASS if args.single_pass else {}
+    train(args.folder, args.devices, pace, args.strategy, args.held_out, **settings)
     sys.exit(0)

@@ -125,11 +125,17 @@ class Checkpointer(pl.Callback):
     ) -> None:
         """Save when it is time, or when a process was asked to stop."""
         stop = trainer.strategy.reduce_boolean_decision(self.asked_to_stop, all=False)
-        last = trainer.global_step >= trainer.max_steps
+        last = trainer.global_step >= trainer.max_steps or trainer.should_stop
         if not last and (stop or trainer.global_step % self.every_steps == 0):
             trainer.save_checkpoint(self.path)
         if stop and not last:
             trainer.should_stop = True
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Lightning tears nothing down after an error."""
+        self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the signals back."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,13 @@ from xrt.encoder.checkpoints import (
     ForwardTermination,
     TellProgress,
 )
+from xrt.encoder.compiled import CompileLayers
 from xrt.encoder.embed import best_device, supports_bf16
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.encoder.params import Precision, TrainerParams
-from xrt.errors import TrainingError
+from xrt.encoder.params import Precision, Strategy, TrainerParams
+from xrt.encoder.sharding import FullyShardedStrategy
+from xrt.encoder.validation import Validation
+from xrt.errors import ConfigError, TrainingError
 from xrt.progress import Progress
 from xrt.threads import default_num_threads
 
@@ -41,8 +44,11 @@ def fit_level(
     resume: bool,
     params: TrainerParams,
     progress: Progress | None = None,
+    validation: Validation | None = None,
+    further: Sequence[pl.Callback] = (),
 ) -> bool:
-    """Train a level to its last step, in place; everything Lightning does is in here.
+    """Train a level to its last step, or to where validation stops it, in place; everything
+    Lightning does is in here. `further` callbacks come last.
 
     True when SIGTERM came during the last step. Raises SystemExit(143) when it came before, and
     KeyboardInterrupt after Ctrl-C, the checkpoint written; TrainingError when the loss is not
@@ -50,35 +56,25 @@ def fit_level(
     """
     checkpointer = Checkpointer(checkpoint, matcher.params.checkpoint_every_steps, batches)
     description = f"matcher, level {matcher.level + 1} ({matcher.head.num_nodes} nodes)"
-    devices = num_devices(params)
+    callbacks: list[pl.Callback] = [checkpointer, TellProgress(progress, description), *further]
+    if validation is not None:  # first, so that a checkpoint of the same step knows its figures
+        callbacks.insert(0, validation)
+    if params.compile:
+        callbacks.append(CompileLayers())
     trainer = pl.Trainer(
-        accelerator=params.accelerator,
-        devices=devices,
-        strategy=DDPStrategy(start_method="spawn") if devices > 1 else "auto",
-        precision=lightning_precision(params),
+        **device_settings(params),
         max_steps=matcher.num_steps,
         max_epochs=-1,
-        callbacks=[checkpointer, TellProgress(progress, description)],
+        callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         default_root_dir=checkpoint.parent,
-        use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
     matcher.train()
     ckpt_path = str(checkpoint) if resume else None
-    with ForwardTermination() if devices > 1 else contextlib.nullcontext(checkpointer) as listener:
+    with one_or_many(num_devices(params)) as forwarded:
         try:
-            trainer.fit(matcher, train_dataloaders=batches, ckpt_path=ckpt_path)
-        except torch.multiprocessing.ProcessRaisedException as err:
-            raise TrainingError(str(err).strip().splitlines()[-1]) from err
-        except torch.multiprocessing.ProcessExitedException as err:
-            if err.signal_name == "SIGTERM":  # before its first step, when there is nothing to save
-                raise SystemExit(TERMINATED) from err
-            raise TrainingError(f"{err}; out of memory? The last checkpoint is kept") from err
+            trainer.fit(matcher, batches, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as err:
             if trainer.state.status != TrainerStatus.INTERRUPTED:
                 raise
@@ -87,12 +83,64 @@ def fit_level(
             raise KeyboardInterrupt from err
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
-    if steps_done < matcher.num_steps:
+    stopped_early = validation is not None and validation.stops(matcher)
+    if steps_done < matcher.num_steps and not stopped_early:
         cause = "Ctrl-C" if checkpointer.interrupted else "SIGTERM"
         logger.warning("stopped by %s after step %d of %d; run again to go on",
                        cause, steps_done, matcher.num_steps)  # fmt: skip
         raise KeyboardInterrupt if checkpointer.interrupted else SystemExit(TERMINATED)
-    return listener.asked_to_stop
+    return (forwarded or checkpointer).asked_to_stop
+
+
+@contextlib.contextmanager
+def one_or_many(num_processes: int) -> Iterator[ForwardTermination | None]:
+    """Around what Lightning does in one process or in several: SIGTERM is passed on to them, and
+    how one of them ended is told in one line.
+
+    Raises SystemExit(143) when one was terminated with nothing to save; TrainingError when it
+    failed or was killed.
+    """
+    with ForwardTermination() if num_processes > 1 else contextlib.nullcontext() as forwarded:
+        try:
+            yield forwarded
+        except torch.multiprocessing.ProcessRaisedException as err:
+            raise TrainingError(str(err).strip().splitlines()[-1]) from err
+        except torch.multiprocessing.ProcessExitedException as err:
+            if err.signal_name == "SIGTERM":  # before its first step, when there is nothing to save
+                raise SystemExit(TERMINATED) from err
+            raise TrainingError(f"{err}; out of memory? The last checkpoint is kept") from err
+
+
+def device_settings(params: TrainerParams) -> dict[str, Any]:
+    """What Lightning's trainer needs to know of devices, and to keep quiet.
+
+    Raises ConfigError where the devices cannot do what is asked.
+    """
+    if params.compile and device_of(params) != "cuda":
+        raise ConfigError(f"trainer.compile = true: only on cuda, here is {device_of(params)}")
+    return {
+        "accelerator": params.accelerator,
+        "devices": num_devices(params),
+        "strategy": lightning_strategy(params),
+        "precision": lightning_precision(params),
+        "use_distributed_sampler": False,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+
+
+def lightning_strategy(params: TrainerParams) -> Any:
+    """Lightning's engine for as many processes as there are devices; others than the first are
+    spawned, since to repeat the command line would open their own run folders in a sweep.
+    """
+    num_processes = num_devices(params)
+    if num_processes == 1:
+        return "auto"
+    if params.strategy is Strategy.fsdp:
+        return FullyShardedStrategy(num_processes)
+    return DDPStrategy(start_method="spawn")
 
 
 def device_of(params: TrainerParams) -> str:

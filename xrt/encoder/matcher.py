@@ -18,7 +18,9 @@ from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes
 from xrt.encoder.loss import row_losses_dense, row_losses_ragged
+from xrt.encoder.memory import in_parts
 from xrt.encoder.params import MatcherParams
+from xrt.encoder.sharding import FullyShardedStrategy, shard_weights, whole
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import TrainingError
 
@@ -95,6 +97,7 @@ class LevelMatcher(pl.LightningModule):
         self.dropout = nn.Dropout(dropout)
         self.layers = list(layers)
         self.problems = tuple(problems)
+        self.num_parts = 1  # in which the encoder works on a batch
         # In the state dict, so that a resumed run and the parent of spawned processes know them.
         self.register_buffer("losses_S", torch.full((num_steps,), torch.nan))
 
@@ -107,12 +110,19 @@ class LevelMatcher(pl.LightningModule):
 
     def pooled(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> list[Tensor]:
         """What each head reads: (B, H) of length `head_scale`."""
-        if len(set(self.layers)) > 1:
-            vectors = self.encoder.forward_layers(input_ids_BT, attention_mask_BT, self.layers)
-        else:
-            vectors = [self.encoder(input_ids_BT, attention_mask_BT)] * len(self.heads)
+        vectors = in_parts(self._vectors, input_ids_BT, attention_mask_BT, self.num_parts)
         scale = self.params.head_scale
         return [scale * nn.functional.normalize(vector_BH, dim=1) for vector_BH in vectors]
+
+    def _vectors(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> list[Tensor]:
+        if len(set(self.layers)) > 1:
+            return self.encoder.forward_layers(input_ids_BT, attention_mask_BT, self.layers)
+        return [self.encoder(input_ids_BT, attention_mask_BT)] * len(self.heads)
+
+    def scores(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
+        """Logits of all nodes of the finest level: (B, K)."""
+        logits_BK: Tensor = self.head(self.pooled(input_ids_BT, attention_mask_BT)[-1])
+        return logits_BK
 
     def training_step(self, batch: LevelBatch, batch_idx: int) -> Tensor:
         """Loss of this process's rows, weighted for the mean over all processes."""
@@ -150,6 +160,11 @@ class LevelMatcher(pl.LightningModule):
         logits_BK = head(pooled_BH)
         return logits_BK, row_losses_dense(logits_BK, targets_BK, self.params.loss)
 
+    def configure_model(self) -> None:
+        """Spread the weights over the processes where the strategy is to."""
+        if isinstance(self.trainer.strategy, FullyShardedStrategy):
+            shard_weights(self, self.encoder)
+
     def on_train_batch_start(self, batch: LevelBatch, batch_idx: int) -> None:
         """Dropout of a step is f(seed, level, step, process): a resumed run draws what it would
         have.
@@ -184,7 +199,7 @@ class LevelMatcher(pl.LightningModule):
         """
         limit = self.params.gradient_clip or float("inf")
         norms = [
-            nn.utils.clip_grad_norm_(part.parameters(), limit)
+            whole(nn.utils.clip_grad_norm_(part.parameters(), limit))
             for part in (self.encoder, self.heads)
         ]
         checked = torch.stack([self.losses_S[self.global_step], *norms])
@@ -194,8 +209,9 @@ class LevelMatcher(pl.LightningModule):
             raise TrainingError(
                 f"level {self.level}, step {self.global_step + 1} of {self.num_steps}: "
                 f"loss {loss:.4g}, gradient norm {encoder_norm:.4g} (encoder), {head_norm:.4g} "
-                f"(head) at learning rates {rates[0]:.3g} and {rates[-1]:.3g}; the last checkpoint "
-                "is kept: lower encoder_learning_rate or head_learning_rate, or try precision=32"
+                f"(head) at learning rates {rates[0]:.3g} and {rates[-1]:.3g}: lower "
+                "encoder_learning_rate or head_learning_rate, or try precision=32; that trains "
+                "anew, until then the last checkpoint is kept"
             )
 
 

@@ -47,6 +47,7 @@ class MatcherLoss(str, Enum):
 
     bce = "bce"  # log(1 + exp(-y z))
     squared_hinge = "squared_hinge"  # max(0, 1 - y z)^2
+    asymmetric = "asymmetric"  # BCE that easy nodes have less say in; Ridnik et al. 2021
 
 
 class RowReduction(str, Enum):
@@ -72,10 +73,22 @@ class LossParams:
     positive_weight: PositiveWeight = PositiveWeight.one
     negative_weight: float = 1.0
     """Weight of a wrong node."""
+    gamma_positive: float = 0.0
+    """`asymmetric`: a right node's BCE is weighted by (1 - p)^gamma, p its probability."""
+    gamma_negative: float = 2.0
+    """`asymmetric`: a wrong node's BCE is weighted by p^gamma, p its probability less `margin`."""
+    margin: float = 0.05
+    """`asymmetric`: wrong nodes below this probability have no loss."""
 
     def __post_init__(self) -> None:
         if self.negative_weight <= 0:
             raise ConfigError(f"loss.negative_weight = {self.negative_weight}: must be above 0")
+        for name in ("gamma_positive", "gamma_negative"):
+            value = getattr(self, name)
+            if value != 0 and value < 1:  # between them the gradient has no bound
+                raise ConfigError(f"loss.{name} = {value}: must be 0, or 1 or more")
+        if not 0 <= self.margin < 1:
+            raise ConfigError(f"loss.margin = {self.margin}: must be in [0, 1)")
 
 
 class Candidates(str, Enum):
@@ -183,6 +196,13 @@ class MatcherParams:
     head_scale: float = 10.0
     """Length of the pooled vector that heads read in training: their logits move faster."""
     checkpoint_every_steps: int = 500
+    validate_every_steps: int = 0
+    """Steps between two validations on held-out rows, where there are any; 0 for four validations a
+    stage."""
+    validation_sample: int = 512
+    """Held-out rows that a validation looks at; 0 for no validation."""
+    patience: int = 0
+    """Validations without a gain in nDCG@5 after which a stage ends; 0 for never."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -191,7 +211,8 @@ class MatcherParams:
                      "num_epochs", "bootstrap_rows_per_label", "head_scale"):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must be above 0")
-        for name in ("weight_decay", "gradient_clip", "dense_level_limit", "seed"):
+        for name in ("weight_decay", "gradient_clip", "dense_level_limit", "validate_every_steps",
+                     "validation_sample", "patience", "seed"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must not be below 0")
         if not 0 <= self.warmup_fraction <= 1:

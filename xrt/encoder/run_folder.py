@@ -7,6 +7,7 @@ are of. A stage is named by its finest level, t.
   losses.npy, done.json; whole or absent
 - level-<t>.npy: embeddings of the training rows under that stage's encoder, where needed
 - level-<t>.ckpt: the checkpoint of the stage in training
+- level-<t>.best-<step>.pt: the best weights of the stage in training
 """
 
 import json
@@ -76,7 +77,9 @@ class RunFolder:
         losses_S: np.ndarray,
         facts: dict[str, Any],
     ) -> None:
-        """Write a finished stage in one step and drop its checkpoint; `heads` by level."""
+        """Write a finished stage in one step and drop what was needed to go on with it; `heads` by
+        level.
+        """
         with atomic_folder(self.level(t)) as temporary:
             encoder.save(temporary / "encoder")
             for level, (weight_KH, bias_K) in heads.items():
@@ -84,7 +87,8 @@ class RunFolder:
                 save_array(temporary / f"head-{level}.bias.npy", bias_K)
             save_array(temporary / "losses.npy", losses_S)
             write_json(temporary / "done.json", facts)
-        self.checkpoint(t).unlink(missing_ok=True)
+        for path in [self.checkpoint(t), *self.folder.glob(f"level-{t}.best-*.pt")]:
+            path.unlink(missing_ok=True)
 
     def load_encoder(self, t: int) -> TextEncoder:
         """The encoder as it was at the end of a stage."""
@@ -99,6 +103,11 @@ class RunFolder:
     def load_losses(self, t: int) -> np.ndarray:
         """Loss of each step of a stage, as trained: float32 (S,)."""
         return self._array(self.level(t) / "losses.npy")
+
+    def load_facts(self, t: int) -> dict[str, Any]:
+        """What is known of a finished stage: done.json."""
+        facts: dict[str, Any] = json.loads((self.level(t) / "done.json").read_text())
+        return facts
 
     def embeddings(self, t: int) -> np.ndarray | None:
         """Embeddings under a level's encoder, when they were made; t = -1 is the encoder

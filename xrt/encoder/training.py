@@ -21,12 +21,13 @@ from xrt.encoder.checkpoints import TERMINATED, resumable
 from xrt.encoder.embed import encode
 from xrt.encoder.fit import (
     device_of,
-    fit_level,
     lightning_precision,
     quiet_lightning,
     torch_threads,
 )
+from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import LabelHead
+from xrt.encoder.held_out import ValidationRows, sample_held_out
 from xrt.encoder.levels import Head, LevelProblem, level_candidates
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import (
@@ -38,6 +39,7 @@ from xrt.encoder.params import (
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.token_store import TokenStore
+from xrt.encoder.validation import Validation
 from xrt.errors import ConfigError, DataError
 from xrt.hashing import content_hash
 from xrt.hybrid import unit_rows
@@ -58,7 +60,8 @@ class MatcherResult:
 
     Heads read pooled vectors of length 1. Only those of the last stage belong to the encoder as it
     is now; earlier ones were left behind by its training. train_embeddings (N, H) are the training
-    rows under the final encoder, not normalised. losses holds the loss of each step of each stage.
+    rows under the final encoder, not normalised. losses holds the loss of each step of each stage,
+    validations the figures of each validation of each stage.
     """
 
     encoder: TextEncoder
@@ -66,6 +69,7 @@ class MatcherResult:
     train_embeddings: np.ndarray
     levels: list[int]
     losses: list[np.ndarray]
+    validations: list[list[dict[str, float]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,7 @@ class _Run:
     params: MatcherParams
     trainer: TrainerParams
     progress: Progress | None
+    held_out: ValidationRows | None
 
 
 def train_matcher(
@@ -92,12 +97,14 @@ def train_matcher(
     params: MatcherParams | None = None,
     trainer: TrainerParams | None = None,
     progress: Progress | None = None,
+    validation: tuple[Sequence[str] | TokenStore, sp.csr_array] | None = None,
 ) -> MatcherResult:
     """Fine-tune an encoder on the levels of the tree and return it with the heads.
 
     Each level is kept in `run_folder` when it is done and skipped when the call is repeated; a
     level cut short goes on from its checkpoint, to the bytes an unbroken run gives (same machine,
-    same number of threads).
+    same number of threads). `validation` are held-out rows with their labels (n, L): a sample of
+    them chooses the best weights of each stage.
     Raises ConfigError, DataError, TrainingError; SystemExit(143) after SIGTERM, the checkpoint
     written.
     """
@@ -116,8 +123,14 @@ def train_matcher(
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
     weights_hash = sha256_of(backbone / "model.safetensors")
     parts = [encoder, params, trainer.precision, weights_hash, list(tree.parents), Y_NL]
+    held_out = None
+    if validation is not None:
+        held_out = sample_held_out(*validation, backbone, encoder, params)
+    if held_out is not None:
+        parts += [held_out.tokens.ids, held_out.tokens.indptr, held_out.Y_nK]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
-    run = _Run(folder, tokens, tree, tree.level_targets(Y_NL), encoder, params, trainer, progress)
+    run = _Run(folder, tokens, tree, tree.level_targets(Y_NL), encoder, params, trainer, progress,
+               held_out)  # fmt: skip
     with torch_threads(), quiet_lightning():
         return _train_stages(run, backbone, levels)
 
@@ -160,7 +173,9 @@ def _train_stages(run: _Run, backbone: Path, levels: list[int]) -> MatcherResult
         _train_stage(run, encoder, plan, stage, num_steps)
     heads = [run.folder.load_head(stage[-1], t) for stage in stages for t in stage]
     losses = [run.folder.load_losses(stage[-1]) for stage in stages]
-    return MatcherResult(encoder, heads, _embeddings(run, encoder, levels[-1]), levels, losses)
+    validations = [run.folder.load_facts(stage[-1]).get("validation", []) for stage in stages]
+    embeddings_NH = _embeddings(run, encoder, levels[-1])
+    return MatcherResult(encoder, heads, embeddings_NH, levels, losses, validations)
 
 
 def _train_stage(
@@ -180,15 +195,20 @@ def _train_stage(
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps, level=finest,
                            dropout=run.encoder_params.dropout, layers=layers,
                            problems=problems)  # fmt: skip
+    validation = None
+    if run.held_out is not None:
+        validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
     with _attention(run, encoder):
-        asked_to_stop = fit_level(matcher, LevelBatches(run.tokens, problems, plan), checkpoint,
-                                  resume, run.trainer, run.progress)  # fmt: skip
+        asked_to_stop = fit_in_memory(matcher, LevelBatches(run.tokens, problems, plan), checkpoint,
+                                      resume, run.trainer, run.progress, validation)  # fmt: skip
+    validated = {} if validation is None else validation.finish(matcher)
     losses_S = matcher.losses_S.cpu().numpy()
+    losses_S = losses_S[np.isfinite(losses_S)]  # fewer than planned where it stopped early
     facts = {"levels": stage, "nodes": [problem.num_nodes for problem in problems],
-             "layers": layers, "steps": num_steps,
+             "layers": layers, "steps": len(losses_S),
              "candidates": ["all" if problem.M_above is None else "tfn+man"
                             for problem in problems],
-             "last_loss": float(losses_S[-20:].mean())}  # fmt: skip
+             "last_loss": float(losses_S[-20:].mean()), **validated}  # fmt: skip
     trained = {
         t: (params.head_scale * head.arrays()[0], head.arrays()[1])
         for t, head in zip(stage, heads, strict=True)

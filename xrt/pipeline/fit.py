@@ -176,6 +176,7 @@ class Matched:
     embeddings_NH: np.ndarray
     head: tuple[np.ndarray, np.ndarray] | None
     losses: list[list[float]]
+    validations: list[list[dict[str, float]]]
     key: str
 
 
@@ -207,6 +208,12 @@ def match(
             params=params.matcher,
             trainer=params.trainer,
             progress=runner.progress,
+            validation=(
+                [texts[row] for row in validation_rows],
+                as_csr(corpus.Y[validation_rows]),
+            )
+            if len(validation_rows)
+            else None,
         )
         encoder = result.encoder
         embeddings_NH = np.empty((len(texts), encoder.hidden_size), np.float32)
@@ -227,13 +234,14 @@ def match(
             save_array(folder / "head.weight.npy", result.heads[-1][0])
             save_array(folder / "head.bias.npy", result.heads[-1][1])
         write_json(folder / "losses.json", [losses_S.tolist() for losses_S in result.losses])
+        write_json(folder / "validations.json", result.validations)
 
     settings = {
         "encoder": asdict(params.encoder),
         "matcher": asdict(params.matcher),
         "precision": params.trainer.precision,
     }
-    stage = runner.run("matcher", 2, settings, inputs, produce, keeps_scratch=True)
+    stage = runner.run("matcher", 3, settings, inputs, produce, keeps_scratch=True)
     return read_matched(stage)
 
 
@@ -257,4 +265,7 @@ def read_matched(stage: StageResult) -> Matched:
         head = (weight_LH, load_array(stage.folder / "head.bias.npy", np.float32, 1))
     embeddings_NH = load_array(stage.folder / "embeddings.npy", np.float32, 2)
     losses = read_json_bounded(stage.folder / "losses.json")
-    return Matched(stage.folder / "encoder", embeddings_NH, head, losses, stage.output_hash)
+    validations = read_json_bounded(stage.folder / "validations.json")
+    return Matched(
+        stage.folder / "encoder", embeddings_NH, head, losses, validations, stage.output_hash
+    )

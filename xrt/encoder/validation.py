@@ -1,0 +1,197 @@
+"""Validation while the matcher trains: figures of a few held-out rows, the best weights kept, an
+early end where one is asked for.
+
+The best weights come back at the end where the last ones rank the same rows worse by more than one
+standard error: a sample is small, and the last weights are those the learning rate has come down
+with.
+
+The record of all validations is a buffer of the matcher: it lies in every checkpoint, and comes
+back from spawned processes. What is best, and when to stop, follow from it alone. Every process
+scores the same sample, since weights may be spread over all of them; the figures of the first count
+for all.
+
+Shapes: n sampled rows, V validations of a stage.
+"""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+
+from xrt.atomic import atomic_file
+from xrt.encoder.held_out import ValidationRows, score
+from xrt.encoder.matcher import LevelMatcher
+from xrt.errors import ArtifactError
+
+logger = logging.getLogger(__name__)
+
+FIGURES = ("step", "ndcg@5", "p@1", "loss")
+RECORD = "validations_V4"
+ROWS_RECORD = "validation_ndcg_Vn"
+SECONDS = "validation_seconds"
+
+
+class Validation(pl.Callback):
+    """Validates a stage's finest level every few steps and at its last, and keeps the best weights
+    beside the checkpoint.
+    """
+
+    def __init__(self, rows: ValidationRows, checkpoint: Path, matcher: LevelMatcher) -> None:
+        """Gives the matcher its record; weights go to `<checkpoint's stem>.best-<step>.pt`."""
+        params, num_steps = matcher.params, matcher.num_steps
+        every = params.validate_every_steps or -(-num_steps // 4)
+        self.rows = rows
+        self.folder, self.stem = checkpoint.parent, checkpoint.stem
+        self.steps = [*range(every, num_steps, every), num_steps]
+        self.patience = params.patience
+        self._best_in_checkpoint = 0
+        self._mark = 0.0
+        V, n = len(self.steps), rows.tokens.num_rows
+        matcher.register_buffer(RECORD, torch.full((V, len(FIGURES)), torch.nan))
+        matcher.register_buffer(ROWS_RECORD, torch.full((V, n), torch.nan))
+        matcher.register_buffer(SECONDS, torch.zeros(2))  # of validation, of all training
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Spread weights are gathered for `scores` as they are for a step."""
+        if isinstance(pl_module, FSDPModule):
+            register_fsdp_forward_method(pl_module, "scores")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on from the record; make up for a validation that was cut off.
+
+        Raises ArtifactError when the best weights so far are gone.
+        """
+        assert isinstance(pl_module, LevelMatcher)
+        self._mark = time.perf_counter()
+        best = self._best_in_checkpoint = best_step(pl_module)
+        if best and best < pl_module.num_steps and not self.path(best).is_file():
+            raise ArtifactError(
+                f"{self.path(best)} is missing, the best weights of a stage that goes on; delete "
+                f"{self.folder / self.stem}.ckpt to train the stage anew"
+            )
+        self._validate_where_due(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Validate when it is time; stop when `patience` validations brought no gain."""
+        assert isinstance(pl_module, LevelMatcher)
+        self._validate_where_due(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """The weights that this checkpoint's record names stay until the next one."""
+        assert isinstance(pl_module, LevelMatcher)
+        self._best_in_checkpoint = best_step(pl_module)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Say where the best weights so far lie."""
+        assert isinstance(pl_module, LevelMatcher)
+        best = best_step(pl_module)
+        if trainer.is_global_zero and best and isinstance(exception, Exception):
+            logger.warning("the best weights so far, of step %d, are kept in %s",
+                           best, self.path(best))  # fmt: skip
+
+    def path(self, step: int) -> Path:
+        """Where the weights of a step are kept."""
+        return self.folder / f"{self.stem}.best-{step}.pt"
+
+    def stops(self, matcher: LevelMatcher) -> bool:
+        """True when `patience` validations in a row brought no gain."""
+        done = record_of(matcher)
+        if not self.patience or not len(done):
+            return False
+        return len(done) - 1 - int(done[:, 1].argmax()) >= self.patience
+
+    def finish(self, matcher: LevelMatcher) -> dict[str, Any]:
+        """After the last step: bring the best weights back where the last ones are worse, tell, and
+        give the figures for the stage's facts.
+        """
+        done, chosen = record_of(matcher), step_to_keep(matcher)
+        last = int(done[-1, 0])
+        if chosen != last:
+            weights = torch.load(self.path(chosen), map_location="cpu", weights_only=True)
+            matcher.load_state_dict({**matcher.state_dict(), **weights})
+        validating, training = matcher.get_buffer(SECONDS).tolist()
+        logger.info(
+            "%d validations on %d rows took %.1f s, %.1f %% of the training; the weights are "
+            "those of step %d (nDCG@5 %.4f; last step %d: %.4f)",
+            len(done), self.rows.tokens.num_rows, validating,
+            100 * validating / max(training, 1e-9), chosen, done[done[:, 0] == chosen, 1][0],
+            last, done[-1, 1],
+        )  # fmt: skip
+        figures = [dict(zip(FIGURES, row, strict=True)) for row in done.tolist()]
+        return {
+            "validation": [{**row, "step": int(row["step"])} for row in figures],
+            "validation_rows": self.rows.tokens.num_rows,
+            "weights_of_step": chosen,
+            "stopped_early": last < matcher.num_steps,
+        }
+
+    def _validate_where_due(self, trainer: pl.Trainer, matcher: LevelMatcher) -> None:
+        step, started = trainer.global_step, time.perf_counter()
+        seconds_2 = matcher.get_buffer(SECONDS)
+        due = step in self.steps
+        position = self.steps.index(step) if due else 0
+        record_V4 = matcher.get_buffer(RECORD)
+        if due and not bool(record_V4[position, 0].isfinite()):
+            before = best_step(matcher)
+            ndcg_n, *others = trainer.strategy.broadcast(score(matcher, trainer, self.rows))
+            figures = [float(ndcg_n.mean()), *others]
+            record_V4[position] = torch.tensor([step, *figures])
+            matcher.get_buffer(ROWS_RECORD)[position] = torch.from_numpy(ndcg_n)
+            if best_step(matcher) != before and step < matcher.num_steps:
+                self._keep(trainer, step)
+            seconds_2[0] += time.perf_counter() - started
+            logger.info("level %d, step %d of %d, held-out rows: nDCG@5 %.4f, P@1 %.4f, loss %.4g",
+                        matcher.level, step, matcher.num_steps, *figures)  # fmt: skip
+        now = time.perf_counter()
+        seconds_2[1] += now - self._mark
+        self._mark = now
+        if due and self.stops(matcher):
+            trainer.should_stop = True
+
+    def _keep(self, trainer: pl.Trainer, step: int) -> None:
+        """Write the weights; drop earlier ones, but for those that the last checkpoint names."""
+        state = trainer.strategy.lightning_module_state_dict()  # all processes must call it
+        if not trainer.is_global_zero:
+            return
+        weights = {name: t for name, t in state.items() if name.startswith(("encoder.", "heads."))}
+        with atomic_file(self.path(step)) as temporary:
+            torch.save(weights, temporary)
+        kept = {self.path(step), self.path(self._best_in_checkpoint)}
+        for path in self.folder.glob(f"{self.stem}.best-*.pt"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+
+def record_of(matcher: LevelMatcher) -> np.ndarray:
+    """The validations so far, in order: (v, 4), columns as `FIGURES`."""
+    record_V4: np.ndarray = matcher.get_buffer(RECORD).cpu().numpy()
+    return record_V4[np.isfinite(record_V4[:, 0])]
+
+
+def best_step(matcher: LevelMatcher) -> int:
+    """The step with the highest nDCG@5 so far, the first of equals; 0 before any validation."""
+    done = record_of(matcher)
+    return int(done[done[:, 1].argmax(), 0]) if len(done) else 0
+
+
+def step_to_keep(matcher: LevelMatcher) -> int:
+    """The last step, or the best where its nDCG@5 on the same rows is higher by more than one
+    standard error of the difference.
+    """
+    done = record_of(matcher)
+    best, last = int(done[:, 1].argmax()), len(done) - 1
+    ndcg_Vn = matcher.get_buffer(ROWS_RECORD).cpu().numpy()
+    gain_n = ndcg_Vn[best] - ndcg_Vn[last]
+    better = gain_n.mean() > gain_n.std() / np.sqrt(len(gain_n))
+    return int(done[best if better else last, 0])
