@@ -161,6 +161,19 @@ def test_names_are_rows_in_training_only(params: PipelineParams, copied: Path):
         assert memory is None or memory.Y_NL.shape[0] == 140
 
 
+def test_other_names_train_rankers_and_fusion_anew(
+    params: PipelineParams, copied: Path, caplog: Any, tmp_path: Path
+):
+    named = replace(params, label_text_weight=0.5)
+    train(named, copied)
+    names = tmp_path / "labels.tsv"
+    names.write_text("".join(f"{word.upper()}\t{word} {word}\n" for word in WORDS))
+    other = replace(named, dataset=replace(params.dataset, labels=str(names)))
+    ran = stages_that_run(other, copied, caplog)
+    assert {"label-names", "linear", "fit-linear", "fit-ranker", "ranker", "fusion"} <= ran
+    assert not {"features", "matcher-tree", "matcher"} & ran
+
+
 def test_an_open_length_is_chosen_on_the_rows_held_out(
     params: PipelineParams, copied: Path, caplog: Any
 ):

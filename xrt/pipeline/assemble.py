@@ -149,14 +149,17 @@ def fit_deep(
     matched = match(runner, corpus, tree, fit_rows, held_out, {**inputs, "tree": tree_key})
     inputs["matcher"] = matched.key
     blocks = make_blocks(runner, corpus, rows.X_NF, matched, split, model.search, inputs)
-    trial = _deep_model(runner, corpus, model, rows, matched, blocks, fit_rows, inputs, "fit-")
+    names = label_rows(rows.features, corpus.labels, params.label_text_weight)
+    inputs |= {} if names is None else names.inputs
+    parts = matched, blocks, names
+    trial = _deep_model(runner, corpus, model, rows, *parts, fit_rows, inputs, "fit-")
     fusion = _choose_fusion(runner, corpus, trial, rows, blocks, held_out, inputs)
     verdict = reach_verdict(runner, corpus, split, fusion, inputs)
     if not (compared or verdict.ships_deep):
         return None, verdict
     every_row = np.arange(corpus.num_instances)
     if params.refit:
-        trial = _deep_model(runner, corpus, model, rows, matched, blocks, every_row, inputs, "")
+        trial = _deep_model(runner, corpus, model, rows, *parts, every_row, inputs, "")
     return _with_fusion(trial, fusion), verdict
 
 
@@ -167,6 +170,7 @@ def _deep_model(
     rows: Rows,
     matched: Matched,
     blocks: Blocks,
+    names: LabelRows | None,
     used: np.ndarray,
     inputs: dict[str, str],
     prefix: str,
@@ -175,7 +179,6 @@ def _deep_model(
     params = runner.params
     X_NF, Y = as_csr(rows.X_NF[used]), as_csr(corpus.Y[used])
     unit_NH = unit_rows(matched.embeddings_NH[used])
-    names = label_rows(rows.features, corpus.labels, params.label_text_weight)
     ranker = _rank_hybrid(runner, prefix, corpus, X_NF, Y, used, blocks, names, inputs)
     if prefix:  # the linear model of all rows must not judge rows it was trained on
         X = HybridMatrix.of(X_NF)
@@ -215,7 +218,6 @@ def _rank_hybrid(
     inputs = {**inputs, **blocks.settings}
     if names is not None:
         X, Y_NL = names.join(X, Y_NL, embed_names(runner, names, blocks))
-        inputs |= names.inputs
     num_trees, stages = runner.params.num_deep_trees, ("ranker-tree", "ranker")
     return rank_trees(runner, prefix, X, Y_NL, corpus.labels, inputs, num_trees, stages)
 
@@ -263,7 +265,6 @@ def _choose_fusion(
         "search": asdict(trial.search),
         "num_trees": runner.params.num_trees,
         "num_deep_trees": runner.params.num_deep_trees,
-        "label_text_weight": runner.params.label_text_weight,
         "shortlist": asdict(runner.params.shortlist),
         "neighbours": asdict(runner.params.neighbours),
         "embedding_neighbours": asdict(runner.params.embedding_neighbours),
