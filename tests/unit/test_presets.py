@@ -65,3 +65,27 @@ def test_presets_cannot_be_written_to():
 def test_the_path_weight_may_be_left_to_the_data():
     assert composed("search.path_weight=null").search.path_weight is None
     assert XRLinear(path_weight=None).search_params().path_weight is None
+
+
+ENCODERS = sorted(path.stem for path in (CONF / "encoder").glob("*.yaml"))
+
+
+def test_the_encoders_of_the_presets_are_there():
+    asked = {"minilm", "distilroberta", "bert_base", "roberta_large", "xlm_roberta", "modernbert",
+             "deberta_v3", "t5_encoder"}  # fmt: skip
+    assert asked <= set(ENCODERS)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_brings_its_learning_rate_and_the_command_line_has_the_last_word(name: str):
+    built = [
+        config.build(config.pipeline_params(), config.compose([f"encoder={name}", *more]))
+        for more in ([], ["matcher.encoder_learning_rate=1e-3"])
+    ]
+    assert built[1].matcher.encoder_learning_rate == 1e-3
+    if name == "none":
+        assert built[0].encoder is None
+        return
+    assert built[0].encoder.name
+    large = name in ("roberta_large", "deberta_v3")
+    assert (built[0].matcher.encoder_learning_rate < 5e-5) == large

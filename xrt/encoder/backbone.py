@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers import logging as transformers_logging
 
 from xrt.atomic import atomic_folder, write_json
@@ -20,6 +20,9 @@ from xrt.encoder.params import EncoderParams, Pooling
 from xrt.errors import ArtifactError, ConfigError
 
 POOLING_FILE = "pooling.json"
+ENCODER_OF_TWO = frozenset({"t5", "mt5", "umt5"})
+"""Encoder-decoders of which the encoder is read alone; they have no limit of positions."""
+COUNTED_FROM_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet"})
 
 
 class TextEncoder(nn.Module):
@@ -128,9 +131,11 @@ class TextEncoder(nn.Module):
             ) from err
         if model.config.is_encoder_decoder:
             raise ConfigError(
-                f"encoder.name = {params.name!r}: is an encoder-decoder; choose an encoder"
+                f"encoder.name = {params.name!r}: an encoder-decoder of type "
+                f"{model.config.model_type!r}, whose encoder alone cannot be had; choose an "
+                f"encoder, or one of {', '.join(sorted(ENCODER_OF_TWO))}"
             )
-        positions = getattr(model.config, "max_position_embeddings", None)
+        positions = position_limit(model.config)
         if positions is not None and params.max_length > positions:
             raise ConfigError(
                 f"encoder.max_length = {params.max_length}: "
@@ -149,10 +154,24 @@ def _load_transformers(folder: Path, dropout: float | None = None) -> tuple[Any,
                 if "dropout" in name and isinstance(value, int | float):
                     setattr(config, name, dropout)
         tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-        model = AutoModel.from_pretrained(
+        kind = AutoModelForTextEncoding if config.model_type in ENCODER_OF_TWO else AutoModel
+        model = kind.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=torch.float32, **safe
         )
     return model, tokenizer
+
+
+def position_limit(config: Any) -> int | None:
+    """Tokens that an encoder can read, special ones included; None where there is no limit.
+
+    RoBERTa and its kin count positions from after the padding token's number.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or config.model_type in ENCODER_OF_TWO:
+        return None
+    if config.model_type in COUNTED_FROM_PADDING:
+        return int(positions) - int(config.pad_token_id) - 1
+    return int(positions)
 
 
 def _refuse_foreign_code(folder: Path) -> None:

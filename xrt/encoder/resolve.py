@@ -13,6 +13,7 @@ import huggingface_hub
 from xrt.atomic import sha256_of
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ConfigError
+from xrt.hashing import content_hash
 
 MINILM = "minilm"
 TINY_RANDOM = "tiny-random"
@@ -48,6 +49,20 @@ def resolve_encoder(
             )
         return folder
     return _from_hub(name)
+
+
+def weights_hash(folder: Path) -> str:
+    """What an encoder's weights hash to, in one file or in several.
+
+    Raises ConfigError where there are none.
+    """
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise ConfigError(
+            f"{folder}: no model.safetensors; write it with transformers' save_pretrained"
+        )
+    hashes = [sha256_of(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else content_hash(hashes)
 
 
 def _packaged_minilm() -> Path:

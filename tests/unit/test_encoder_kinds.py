@@ -1,0 +1,128 @@
+"""Encoders of the kinds that the presets name, each tiny and random."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers import AutoTokenizer
+
+from xrt.encoder.backbone import TextEncoder, position_limit, quiet_transformers
+from xrt.encoder.embed import encode
+from xrt.encoder.params import EncoderParams, Pooling
+from xrt.encoder.resolve import weights_hash
+from xrt.encoder.tiny import write_tiny_encoder
+from xrt.encoder.token_store import TokenStore
+from xrt.errors import ConfigError
+
+TEXTS = ["a small red lamp", "chair", "", "a very long text about mugs and shirts and chairs"]
+SIZES = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,
+}  # fmt: skip
+T5_SIZES = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+KINDS = {
+    "bert": ("BertConfig", "BertModel", SIZES),
+    "distilroberta": ("RobertaConfig", "RobertaModel", SIZES | {"max_position_embeddings": 66}),
+    "xlm_roberta": ("XLMRobertaConfig", "XLMRobertaModel", SIZES),
+    "modernbert": ("ModernBertConfig", "ModernBertModel", SIZES),
+    "deberta_v3": (
+        "DebertaV2Config", "DebertaV2Model",
+        SIZES | {"relative_attention": True, "position_buckets": 16,
+                 "pos_att_type": ["p2c", "c2p"]},
+    ),
+    "t5": ("T5Config", "T5ForConditionalGeneration", T5_SIZES),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def folder(request, tmp_path_factory) -> Path:
+    """A folder as transformers writes it, with the tokenizer of the tiny BERT."""
+    work = tmp_path_factory.mktemp(request.param)
+    tokenizer = AutoTokenizer.from_pretrained(write_tiny_encoder(work / "bert", TEXTS, seed=0))
+    config_kind, model_kind, sizes = KINDS[request.param]
+    config = getattr(transformers, config_kind)(
+        vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, bos_token_id=2,
+        eos_token_id=3, cls_token_id=2, sep_token_id=3, decoder_start_token_id=0, **sizes,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    with quiet_transformers():
+        getattr(transformers, model_kind)(config).save_pretrained(work / "model")
+        tokenizer.save_pretrained(work / "model")
+    return work / "model"
+
+
+@pytest.fixture
+def encoder(folder) -> TextEncoder:
+    return TextEncoder.from_pretrained(folder, EncoderParams(name="it", max_length=24))
+
+
+def vectors(encoder: TextEncoder, texts: list[str], **settings) -> np.ndarray:
+    tokens = TokenStore.of_texts(texts, encoder.tokenizer, encoder.max_length)
+    return encode(encoder, tokens, **settings)
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+def test_texts_together_are_texts_one_by_one(folder, pooling):
+    params = EncoderParams(name="it", max_length=24, pooling=pooling)
+    encoder = TextEncoder.from_pretrained(folder, params)
+    together = vectors(encoder, TEXTS)
+    alone = np.concatenate([vectors(encoder, [text]) for text in TEXTS])
+    assert together.shape == (4, 32)
+    np.testing.assert_allclose(together, alone, atol=2e-5)
+    assert np.isfinite(together).all()
+
+
+def test_bfloat16_gives_nearly_the_same(encoder):
+    exact, rounded = vectors(encoder, TEXTS), vectors(encoder, TEXTS, bf16=True)
+    assert np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
+
+
+def test_every_trained_weight_gets_a_gradient(encoder):
+    """One without would keep processes of DDP waiting for each other."""
+    ids, mask = torch.tensor([[2, 9, 8, 3], [2, 7, 3, 0]]), torch.tensor([[1] * 4, [1, 1, 1, 0]])
+    with encoder.plain_attention():
+        encoder.train()(ids, mask).square().sum().backward()
+    missing = [name for name, p in encoder.named_parameters() if p.grad is None]
+    assert missing == []
+    assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
+
+
+def test_saved_is_loaded_without_a_decoder(encoder, tmp_path):
+    encoder.save(tmp_path / "saved")
+    loaded = TextEncoder.load(tmp_path / "saved")
+    assert np.array_equal(vectors(loaded, TEXTS), vectors(encoder, TEXTS))
+    assert not [name for name, _ in loaded.named_parameters() if "decoder" in name]
+    first, last = loaded.eval().forward_layers(
+        torch.tensor([[2, 9, 3]]), torch.ones(1, 3, dtype=torch.long), [1, loaded.num_layers]
+    )
+    assert first.shape == last.shape == (1, 32)
+    assert not torch.allclose(first, last)
+
+
+def test_more_tokens_than_positions_are_refused_before_training(folder):
+    config = TextEncoder.from_pretrained(
+        folder, EncoderParams(name="it", max_length=8)
+    ).model.config
+    limit = position_limit(config)
+    if config.model_type == "t5":
+        assert limit is None
+        return
+    assert limit is not None
+    if config.model_type == "roberta":
+        assert limit == 65  # of 66 positions the padding token's number, 0, is not counted
+    with pytest.raises(ConfigError, match=f"reads at most {limit} tokens"):
+        TextEncoder.from_pretrained(folder, EncoderParams(name="it", max_length=limit + 1))
+    encoder = TextEncoder.from_pretrained(folder, EncoderParams(name="it", max_length=limit))
+    if limit < 100:
+        assert np.isfinite(vectors(encoder, ["lamp " * 200])).all()
+
+
+def test_weights_in_several_files_are_hashed_together(encoder, tmp_path):
+    with quiet_transformers():
+        encoder.model.save_pretrained(tmp_path / "whole")
+        encoder.model.save_pretrained(tmp_path / "parts", max_shard_size="20KB")
+    assert len(list((tmp_path / "parts").glob("model-*.safetensors"))) > 1
+    assert weights_hash(tmp_path / "parts") != weights_hash(tmp_path / "whole")
+    with pytest.raises(ConfigError, match=r"no model\.safetensors"):
+        weights_hash(tmp_path)
