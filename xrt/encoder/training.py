@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import sha256_of
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
@@ -36,7 +35,7 @@ from xrt.encoder.params import (
     MatcherParams,
     TrainerParams,
 )
-from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.resolve import resolve_encoder, weights_hash
 from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.token_store import TokenStore
 from xrt.encoder.validation import Validation
@@ -121,8 +120,8 @@ def train_matcher(
     backbone, tokens = _read_texts(texts, encoder, params, run_folder, progress)
     if tokens.num_rows != Y_NL.shape[0]:
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
-    weights_hash = sha256_of(backbone / "model.safetensors")
-    parts = [encoder, params, trainer.precision, weights_hash, list(tree.parents), Y_NL]
+    found = weights_hash(backbone)
+    parts = [encoder, params, trainer.precision, found, list(tree.parents), Y_NL]
     held_out = None
     if validation is not None:
         held_out = sample_held_out(*validation, backbone, encoder, params)
