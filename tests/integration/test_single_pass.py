@@ -36,21 +36,38 @@ class PaceWithAccident(Pace):
             raise Accident
 
 
-@pytest.mark.parametrize("layers", [[], [1, 2]])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"layers": [1, 2]},
+        {"row_wise_above": 5},
+        {"dense_level_limit": 100, "head_chunk": 5},
+    ],
+    ids=["ragged", "layers", "row-wise", "chunked"],
+)
 def test_all_levels_are_learnt_in_one_pass_and_a_broken_run_resumes_to_the_same_bytes(
-    tmp_path, monkeypatch, layers
+    tmp_path, monkeypatch, choice
 ):
     monkeypatch.setenv("XRT_NUM_THREADS", "1")
-    result = train(tmp_path / "whole", layers=layers, **SINGLE_PASS)
+    result = train(tmp_path / "whole", **choice, **SINGLE_PASS)
     assert result.levels == [0, 1]
     assert [head[0].shape for head in result.heads] == [(4, 32), (12, 32)]
     (losses_S,) = result.losses
     assert losses_S[-5:].mean() < 0.9 * losses_S[:5].mean()
     with pytest.raises(Accident):
-        train(tmp_path / "broken", progress=PaceWithAccident(), layers=layers, **SINGLE_PASS)
+        train(tmp_path / "broken", progress=PaceWithAccident(), **choice, **SINGLE_PASS)
     assert (tmp_path / "broken" / "level-1.ckpt").is_file()
-    train(tmp_path / "broken", layers=layers, **SINGLE_PASS)
+    train(tmp_path / "broken", **choice, **SINGLE_PASS)
     assert fingerprint(tmp_path / "broken") == fingerprint(tmp_path / "whole")
+
+
+def test_chunks_change_nothing_but_rounding(tmp_path):
+    settings = {**SINGLE_PASS, "steps": [10], "dense_level_limit": 100}
+    whole, chunked = (
+        train(tmp_path / str(chunk), head_chunk=chunk, **settings) for chunk in (0, 5)
+    )
+    np.testing.assert_allclose(chunked.losses[0], whole.losses[0], rtol=1e-4)
 
 
 def test_the_finest_head_belongs_to_the_embeddings(tmp_path):

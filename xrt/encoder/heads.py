@@ -11,8 +11,10 @@ from torch import Tensor, nn
 class LabelHead(nn.Module):
     """weight (K, H) and bias (K,): the logit of a node is weight · pooled + bias."""
 
-    def __init__(self, num_nodes: int, hidden_size: int) -> None:
+    def __init__(self, num_nodes: int, hidden_size: int, row_wise: bool = False) -> None:
+        """`row_wise` heads have sparse gradients: of the nodes that a step looked at."""
         super().__init__()
+        self.row_wise = row_wise
         self.weight = nn.Parameter(torch.zeros(num_nodes, hidden_size))
         self.bias = nn.Parameter(torch.zeros(num_nodes))
 
@@ -32,7 +34,7 @@ class LabelHead(nn.Module):
         tensor nor a padded slot exists. Rows of a batch share most of their candidates.
         """
         union_U, position_E = torch.unique(nodes_E, return_inverse=True)
-        weight_UH = nn.functional.embedding(union_U, self.weight)
+        weight_UH = nn.functional.embedding(union_U, self.weight, sparse=self.row_wise)
         logits_BU = nn.functional.linear(pooled_BH, weight_UH, self.bias[union_U])
         return logits_BU[rows_E, position_E]
 
@@ -44,9 +46,11 @@ class LabelHead(nn.Module):
         )
 
     @classmethod
-    def of_arrays(cls, weight_KH: np.ndarray, bias_K: np.ndarray) -> "LabelHead":
+    def of_arrays(
+        cls, weight_KH: np.ndarray, bias_K: np.ndarray, row_wise: bool = False
+    ) -> "LabelHead":
         """A head that starts from the given weights."""
-        head = cls(*weight_KH.shape)
+        head = cls(weight_KH.shape[0], weight_KH.shape[1], row_wise)
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(np.array(weight_KH, np.float32)))
             head.bias.copy_(torch.from_numpy(np.array(bias_K, np.float32)))

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
+from xrt.encoder.chunked import row_losses_chunked
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes
 from xrt.encoder.loss import row_losses_dense, row_losses_ragged
 from xrt.encoder.memory import in_parts
+from xrt.encoder.optimizers import LinearSchedule, clip_gradients, make_optimizer
 from xrt.encoder.params import MatcherParams
 from xrt.encoder.sharding import FullyShardedStrategy, shard_weights, whole
 from xrt.encoder.token_store import TokenStore
@@ -134,9 +136,10 @@ class LevelMatcher(pl.LightningModule):
                 found = self.problems[i].of_rows(batch.rows, best_above)
                 targets = found.to(self.device)
             assert isinstance(head, LabelHead)
-            logits, losses_B = self._level(head, self.dropout(pooled[i]), targets)
+            guides_next = i + 1 < len(self.heads) and batch.targets[i + 1] is None
+            logits, losses_B = self._level(head, self.dropout(pooled[i]), targets, guides_next)
             losses.append((losses_B * batch.row_weights_B).sum())
-            if i + 1 < len(self.heads) and batch.targets[i + 1] is None:
+            if guides_next:
                 num_rows, top_k = len(batch.rows), self.params.man_top_k
                 best_above = best_nodes(logits.detach(), targets, num_rows, head.num_nodes, top_k)
         loss = torch.stack(losses).sum()
@@ -145,9 +148,12 @@ class LevelMatcher(pl.LightningModule):
         return loss
 
     def _level(
-        self, head: LabelHead, pooled_BH: Tensor, targets: LevelTargets
+        self, head: LabelHead, pooled_BH: Tensor, targets: LevelTargets, wants_logits: bool
     ) -> tuple[Tensor, Tensor]:
-        """Logits of a level, (B, K) or (E,), and the loss of each row."""
+        """Logits of a level, (B, K) or (E,), and the loss of each row.
+
+        A level trained in chunks has no logits; one whose logits are wanted is trained whole.
+        """
         rows_E, nodes_E, values_E, dense = targets
         num_rows = len(pooled_BH)
         if not dense:
@@ -155,10 +161,15 @@ class LevelMatcher(pl.LightningModule):
             return logits_E, row_losses_ragged(
                 logits_E, values_E, rows_E, num_rows, self.params.loss
             )
+        chunk, loss = self.params.head_chunk, self.params.loss
+        if 0 < chunk < head.num_nodes and not wants_logits:
+            return pooled_BH.new_empty(0), row_losses_chunked(
+                pooled_BH, head.weight, head.bias, targets, loss, chunk
+            )
         targets_BK = pooled_BH.new_zeros(num_rows, head.num_nodes)
         targets_BK[rows_E, nodes_E] = values_E
         logits_BK = head(pooled_BH)
-        return logits_BK, row_losses_dense(logits_BK, targets_BK, self.params.loss)
+        return logits_BK, row_losses_dense(logits_BK, targets_BK, loss)
 
     def configure_model(self) -> None:
         """Spread the weights over the processes where the strategy is to."""
@@ -173,12 +184,8 @@ class LevelMatcher(pl.LightningModule):
         torch.manual_seed(zlib.crc32(name.encode()))
 
     def configure_optimizers(self) -> Any:
-        """AdamW of the encoder and Adam of the head (AdamW without decay), in one fused
-        optimiser.
-        """
-        groups = parameter_groups(self.encoder, self.heads, self.params)
-        fused = self.device.type in ("cpu", "cuda")
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=fused)
+        """Adam of encoder and heads as one optimiser; the rate rises and falls over the steps."""
+        optimizer = make_optimizer(self.encoder, self.heads, self.params, self.device)
         factor = LinearSchedule(self.num_steps, self.params.warmup_fraction)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
@@ -198,10 +205,7 @@ class LevelMatcher(pl.LightningModule):
         last good weights stay. Raises TrainingError.
         """
         limit = self.params.gradient_clip or float("inf")
-        norms = [
-            whole(nn.utils.clip_grad_norm_(part.parameters(), limit))
-            for part in (self.encoder, self.heads)
-        ]
+        norms = [whole(clip_gradients(part, limit)) for part in (self.encoder, self.heads)]
         checked = torch.stack([self.losses_S[self.global_step], *norms])
         if not torch.isfinite(checked).all():
             loss, encoder_norm, head_norm = checked.tolist()
@@ -213,35 +217,3 @@ class LevelMatcher(pl.LightningModule):
                 "encoder_learning_rate or head_learning_rate, or try precision=32; that trains "
                 "anew, until then the last checkpoint is kept"
             )
-
-
-class LinearSchedule:
-    """Learning rate factor of a step: up over the warm-up, then down to 0 at the end."""
-
-    def __init__(self, num_steps: int, warmup_fraction: float) -> None:
-        self.num_steps = num_steps
-        self.num_warmup = round(num_steps * warmup_fraction)
-
-    def __call__(self, step: int) -> float:
-        """Factor in (0, 1] for steps 0 .. num_steps - 1; step 0 of a warm-up already moves."""
-        if step < self.num_warmup:
-            return (step + 1) / (self.num_warmup + 1)
-        return max(0.0, (self.num_steps - step) / max(1, self.num_steps - self.num_warmup))
-
-
-def parameter_groups(
-    encoder: nn.Module, heads: nn.Module, params: MatcherParams
-) -> list[dict[str, Any]]:
-    """Encoder matrices with weight decay; encoder biases and norms, and the heads, without."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for parameter in encoder.parameters():
-        if parameter.requires_grad:
-            (decayed if parameter.ndim >= 2 else plain).append(parameter)
-    encoder_rate, head_rate = params.encoder_learning_rate, params.head_learning_rate
-    groups = [
-        {"params": decayed, "lr": encoder_rate, "weight_decay": params.weight_decay},
-        {"params": plain, "lr": encoder_rate, "weight_decay": 0.0},
-        {"params": list(heads.parameters()), "lr": head_rate, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]

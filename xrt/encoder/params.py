@@ -187,6 +187,12 @@ class MatcherParams:
     candidates: Candidates = Candidates.tfn_man
     dense_level_limit: int = 32768
     """Levels with at most so many nodes are trained on all of them, whatever `candidates` says."""
+    head_chunk: int = 0
+    """Nodes of the finest level whose logits are made at a time, where it is trained on all of its
+    nodes: memory grows with a chunk, not with the level. 0 for all at once."""
+    row_wise_above: int = 100_000
+    """Heads of more nodes than this, of levels trained on candidates, are moved only in the rows
+    that a step looked at; with one process."""
     man_top_k: int = 20
     """Nodes of the level above, ranked highest by the matcher, whose children become candidates."""
     bootstrap: Bootstrap = Bootstrap.centroid
@@ -211,8 +217,9 @@ class MatcherParams:
                      "num_epochs", "bootstrap_rows_per_label", "head_scale"):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must be above 0")
-        for name in ("weight_decay", "gradient_clip", "dense_level_limit", "validate_every_steps",
-                     "validation_sample", "patience", "seed"):  # fmt: skip
+        for name in ("weight_decay", "gradient_clip", "dense_level_limit", "head_chunk",
+                     "row_wise_above", "validate_every_steps", "validation_sample", "patience",
+                     "seed"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must not be below 0")
         if not 0 <= self.warmup_fraction <= 1:

@@ -21,6 +21,7 @@ from xrt.encoder.embed import encode
 from xrt.encoder.fit import (
     device_of,
     lightning_precision,
+    num_devices,
     quiet_lightning,
     torch_threads,
 )
@@ -186,11 +187,24 @@ def _train_stage(
     problems = _problems(run, encoder, stage)
     checkpoint = run.folder.checkpoint(finest)
     resume = resumable(checkpoint)
+    row_wise = [
+        problem.M_above is not None
+        and problem.num_nodes > params.row_wise_above
+        and num_devices(run.trainer) == 1
+        for problem in problems
+    ]
     if resume:  # the heads' weights are in the checkpoint
-        heads = [LabelHead(problem.num_nodes, encoder.hidden_size) for problem in problems]
+        heads = [
+            LabelHead(problem.num_nodes, encoder.hidden_size, by_rows)
+            for problem, by_rows in zip(problems, row_wise, strict=True)
+        ]
     else:
-        starts = _start_heads(run, encoder, stage, layers)
-        heads = [LabelHead.of_arrays(W / params.head_scale, b) for W, b in starts]
+        heads = [
+            LabelHead.of_arrays(W / params.head_scale, b, by_rows)
+            for (W, b), by_rows in zip(
+                _start_heads(run, encoder, stage, layers), row_wise, strict=True
+            )
+        ]
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps, level=finest,
                            dropout=run.encoder_params.dropout, layers=layers,
                            problems=problems)  # fmt: skip
