@@ -1,0 +1,33 @@
+"""`torch.compile` of a transformer's layers, for the time of a fit."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+
+from xrt.encoder.sharding import transformer_layers
+
+
+class CompileLayers(pl.Callback):
+    """Compiles each layer's `forward` in the process that trains it, and gives the plain one back.
+
+    The layers are alike, so one compilation serves all; no module is wrapped, so weights keep their
+    names. Shapes are dynamic: batches differ in rows and length.
+    """
+
+    def __init__(self, backend: str = "inductor") -> None:
+        self.backend = backend
+        self._compiled: list[nn.Module] = []
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Before weights are spread over processes: what gathers them stays outside."""
+        encoder: Any = pl_module.encoder
+        for layer in transformer_layers(encoder.model):
+            layer.forward = torch.compile(layer.forward, dynamic=True, backend=self.backend)
+            self._compiled.append(layer)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """The encoder goes on as it was, and can be sent to other processes."""
+        while self._compiled:
+            del self._compiled.pop().forward
