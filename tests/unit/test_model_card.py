@@ -2,6 +2,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from xrt.metrics.comparison import SHOWN, ComparedBin, Comparison
 from xrt.model_card import ModelCard, render_model_card
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model_card.md"
@@ -51,6 +52,19 @@ def test_a_linear_model_claims_no_encoder_and_a_licence_only_when_given() -> Non
     assert "none (linear model)" in body
     assert "(1 level)" in body
     assert 'license: "cc0-1.0"\n' in render_model_card(replace(CARD, license="cc0-1.0"))
+
+
+def test_what_the_encoder_added_is_told_where_it_was_measured() -> None:
+    assert "What the encoder added" not in render_model_card(CARD)
+    rare = ComparedBin(
+        name="2-4", num_labels=1200, num_pairs=3, linear={SHOWN: 0.25}, deep={SHOWN: 0.5}
+    )
+    added = Comparison(num_rows=9, linear={SHOWN: 0.5}, deep={SHOWN: 0.4}, bins=[rare])
+    card = replace(CARD, verdict="Deep | wins", added={"9 held-out rows": added, "tests": added})
+    text = render_model_card(card)
+    assert "## What the encoder added\n\nDeep \\| wins.\n\nnDCG@10 on 9 held-out rows" in text
+    assert text.count("| 2-4 | 1,200 | 3 | 0.2500 | 0.5000 | +0.2500 |") == 2
+    assert "| all | 1,200 | 3 | 0.5000 | 0.4000 | -0.1000 |" in text
 
 
 def test_odd_texts_break_neither_table_nor_code_nor_front_matter() -> None:

@@ -120,6 +120,24 @@ def test_a_page_over_the_limit_loses_rows_then_charts(
     assert "2 chart(s) left out" in caplog.text
 
 
+def test_a_chart_stands_below_its_table_and_is_left_out_last(tmp_path: Path) -> None:
+    tables = [
+        Table(title="first", columns=["a"], rows=[[1]], chart="<svg>own</svg>"),
+        Table(title="second", columns=["a"], rows=[[2]]),
+    ]
+    text = write_report(tmp_path / "r.html", "r", tables, ["<svg>plot</svg>"]).read_text()
+    places = [text.index(part) for part in ("first", ">own<", "second", ">plot<")]
+    assert places == sorted(places)
+    large = f"<svg>plot{'y' * 310_000}</svg>"
+    text = write_report(tmp_path / "r.html", "r", tables, [large]).read_text()
+    assert ">own<" in text
+    assert "1 chart(s) left out" in text
+    tables[0] = Table(title="first", columns=["a"], rows=[[1]], chart=large)
+    text = write_report(tmp_path / "r.html", "r", tables, ["<svg>plot</svg>"]).read_text()
+    assert "<svg>" not in text
+    assert "2 chart(s) left out" in text
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(0.5, "0.5000"), (12345.6, "12,346"), (12345, "12,345"), (None, ""), (float("nan"), ""),

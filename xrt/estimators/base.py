@@ -4,14 +4,14 @@ N rows, L labels, F features.
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
 from xrt.artifact import library_versions, open_artifact, write_artifact
-from xrt.atomic import save_array, write_text
+from xrt.atomic import save_array, write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
@@ -22,6 +22,9 @@ from xrt.model import XrtModel, is_texts
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
 from xrt.sparse import as_csr
+
+if TYPE_CHECKING:
+    from xrt.pipeline.verdict import Verdict
 
 NOT_SAVED = ("progress", "run_folder", "paths", "tree")
 """Arguments that JSON cannot hold, or that tell of the machine."""
@@ -65,6 +68,9 @@ class XrtEstimator(BaseEstimator):
         self.num_rows_ = num_rows
         self.n_features_in_ = model.num_features
 
+    def _keep_verdict(self, path: Path) -> None:
+        raise NotImplementedError
+
     def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
         raise NotImplementedError
 
@@ -75,12 +81,14 @@ class XrtEstimator(BaseEstimator):
 
     def save(self, folder: str | Path) -> Path:
         """Write the model as a folder that `Predictor.load` and `xrt predict` open."""
-        model = self._fitted()
+        model, verdict = self._fitted(), self._verdict()
 
         def write(target: Path) -> None:
             model.save(target)
             save_array(target / "label_counts.npy", self.label_counts_)
             write_text(target / "README.md", self._card())
+            if verdict is not None:
+                write_json(target / "verdict.json", verdict.to_dict())
 
         tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
         manifest = {
@@ -89,6 +97,7 @@ class XrtEstimator(BaseEstimator):
             "training": {"num_rows": self.num_rows_, "num_labels": len(model.labels)},
             "tree": model.linear.describe() if model.deep is None else tree.describe(),
             "fusion": {} if model.deep is None else dict(model.deep.fusion),
+            **({} if verdict is None else {"verdict": verdict.summary()}),
         }
         write_artifact(folder, write, manifest)
         return Path(folder)
@@ -101,8 +110,12 @@ class XrtEstimator(BaseEstimator):
             if name not in NOT_SAVED
         }
 
+    def _verdict(self) -> "Verdict | None":
+        """Whether the encoder made the model better; None for a model that had none."""
+        return getattr(self, "verdict_", None)
+
     def _card(self) -> str:
-        model = self.model_
+        model, verdict = self.model_, self._verdict()
         tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
         return render_model_card(
             ModelCard(
@@ -113,12 +126,14 @@ class XrtEstimator(BaseEstimator):
                 num_labels=len(model.labels),
                 num_features=model.num_features,
                 tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
-                num_trees=len(model.linear.trees) if model.deep is None else 1,
+                num_trees=len((model.linear if model.deep is None else model.deep.ranker).trees),
                 metrics={},
                 evaluated_on="nothing yet",
                 versions=library_versions(),
                 date="",
                 encoder=self.get_params().get("encoder") if model.deep is not None else None,
+                verdict="" if verdict is None else verdict.message,
+                added={} if verdict is None else verdict.added_on(),
             )
         )
 
@@ -131,7 +146,8 @@ class XrtEstimator(BaseEstimator):
         Raises ArtifactError when it is damaged, or of the other kind.
         """
         artifact = open_artifact(folder, verify=verify)
-        if artifact.kind != cls._kind:
+        judged = cls._kind == "transformer" and artifact.has("verdict.json")
+        if artifact.kind != cls._kind and not judged:
             raise ArtifactError(
                 f"{folder}: a {artifact.kind} model, {cls.__name__} opens {cls._kind} ones; "
                 "use Predictor.load, which opens both"
@@ -140,6 +156,8 @@ class XrtEstimator(BaseEstimator):
         counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
         num_rows = int(artifact.manifest["training"]["num_rows"])
         estimator._keep(XrtModel.load(artifact.folder), counts_L, num_rows)
+        if judged:
+            estimator._keep_verdict(artifact.path("verdict.json"))
         return estimator
 
     def _fitted(self) -> XrtModel:

@@ -1,6 +1,9 @@
 """`XRTransformer`: the whole pipeline as an estimator."""
 
+import contextlib
 import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,13 +12,22 @@ from xrt.errors import DataError
 from xrt.estimators.base import XrtEstimator
 from xrt.model import XrtModel
 from xrt.progress import Progress
+from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
+
+if TYPE_CHECKING:
+    from xrt.pipeline.verdict import Verdict
 
 
 class XRTransformer(XrtEstimator):
-    """The XR-Transformer: the linear model, and an encoder fine-tuned on the label tree."""
+    """The XR-Transformer: the linear model, and an encoder fine-tuned on the label tree.
+
+    Where that is not better on held-out rows `model_` is the linear model, unless `always_deep`.
+    """
 
     _kind = "transformer"
+    verdict_: "Verdict"
+    """Both models on the held-out rows, and which of them `model_` is."""
 
     def __init__(
         self,
@@ -26,6 +38,7 @@ class XRTransformer(XrtEstimator):
         token_budget: int = 4096,
         beam_size: int = 10,
         validation_rows: int = 2_000,
+        always_deep: bool = False,
         run_folder: str | None = None,
         seed: int = 0,
         num_threads: int | None = None,
@@ -38,6 +51,7 @@ class XRTransformer(XrtEstimator):
         self.token_budget = token_budget
         self.beam_size = beam_size
         self.validation_rows = validation_rows
+        self.always_deep = always_deep
         self.run_folder = run_folder
         self.seed = seed
         self.num_threads = num_threads
@@ -49,7 +63,7 @@ class XRTransformer(XrtEstimator):
         from xrt.encoder.backbone import EncoderParams
         from xrt.encoder.params import MatcherParams
         from xrt.pipeline import PipelineParams
-        from xrt.pipeline.run import fit_model
+        from xrt.pipeline.run import fit_judged
 
         params = PipelineParams(
             encoder=EncoderParams(name=self.encoder, max_length=self.max_length),
@@ -58,10 +72,20 @@ class XRTransformer(XrtEstimator):
             ),
             search=SearchParams(beam_size=self.beam_size),
             validation_rows=self.validation_rows,
+            always_deep=self.always_deep,
             seed=self.seed,
             num_threads=self.num_threads or 0,
         )
-        if self.run_folder is not None:
-            return fit_model(params, corpus, self.run_folder, self.progress)
-        with tempfile.TemporaryDirectory(prefix="xrt-") as folder:
-            return fit_model(params, corpus, folder, self.progress)
+        with contextlib.ExitStack() as stack:
+            folder = self.run_folder
+            if folder is None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrt-"))
+            model, verdict = fit_judged(params, corpus, folder, self.progress)
+        assert verdict is not None
+        self.verdict_ = verdict
+        return model
+
+    def _keep_verdict(self, path: Path) -> None:
+        from xrt.pipeline.verdict import Verdict
+
+        self.verdict_ = Verdict.from_dict(read_json_bounded(path))

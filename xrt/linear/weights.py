@@ -172,10 +172,10 @@ class LevelWeights:
         """Write each array as npy into the folder, to be memory-mapped.
 
         Weights that lie on disk already are linked there, or copied to another file system; in
-        their own folder they stay as they are.
+        their own folder they stay as they are. Where that folder is gone they are written anew.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        if self.folder is None:
+        if self.folder is None or not self.folder.is_dir():
             for name in ARRAYS:
                 save_array(folder / f"{name}.npy", getattr(self, name))
             write_settings(folder, self.num_features, self.dtype, self.entry_children.dtype)

@@ -51,12 +51,6 @@ def write_run_report(
     return page
 
 
-def added_on(verdict: Verdict, tested: Comparison | None) -> dict[str, Comparison]:
-    """What the encoder added, by the rows it was measured on."""
-    found = {f"{verdict.held_out.num_rows:,} held-out training rows": verdict.held_out}
-    return found if tested is None else found | {f"{tested.num_rows:,} test rows": tested}
-
-
 def _added(verdict: Verdict, tested: Comparison | None) -> list[Table]:
     """For each set of rows a table and a chart of SHOWN by how often a label was seen in training;
     the first with the verdict and all figures of all labels above it.
@@ -70,7 +64,7 @@ def _added(verdict: Verdict, tested: Comparison | None) -> list[Table]:
     title, note = "What the encoder added", f"{verdict.message}."
     tables = [Table(title=title, columns=columns, rows=figures, note=note)]
     columns = ["seen in training", "labels", "pairs", *columns[1:]]
-    for where, added in added_on(verdict, tested).items():
+    for where, added in verdict.added_on(tested).items():
         title = f"{SHOWN} on {where}, by training frequency of the label"
         rows = added.rows()
         bars = {"linear": [row[3] for row in rows], "deep": [row[4] for row in rows]}

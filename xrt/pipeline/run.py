@@ -24,7 +24,7 @@ from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate import estimate, refuse_if_too_small
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.machine import Machine
-from xrt.pipeline.page import added_on, write_run_report
+from xrt.pipeline.page import write_run_report
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
@@ -51,7 +51,7 @@ class TrainOutcome:
         """The models side by side, what the encoder added, and the next step."""
         lines = [compare_table(dict(self.reports))] if self.reports else []
         if self.verdict is not None:
-            for rows, added in added_on(self.verdict, self.tested).items():
+            for rows, added in self.verdict.added_on(self.tested).items():
                 lines += ["", f"{SHOWN} on {rows}, by training frequency of the label"]
                 lines.append(added.to_text())
             lines += ["", f"verdict: {self.verdict.message}"]
@@ -199,12 +199,14 @@ def _save(
 
     card = _card(model, trn, metrics, params)
     if verdict is not None:
-        card = replace(card, verdict=verdict.message, added=added_on(verdict, tested))
+        card = replace(card, verdict=verdict.message, added=verdict.added_on(tested))
 
     def write(target: Path) -> None:
         model.save(target)
         save_array(target / "label_counts.npy", label_counts(trn))
         write_text(target / "README.md", render_model_card(card))
+        if verdict is not None:
+            write_json(target / "verdict.json", verdict.to_dict())
 
     tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
     manifest = {
@@ -257,7 +259,7 @@ def _card(
         num_labels=trn.num_labels,
         num_features=model.num_features,
         tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
-        num_trees=len(model.linear.trees) if model.deep is None else 1,
+        num_trees=len((model.linear if model.deep is None else model.deep.ranker).trees),
         metrics=metrics,
         evaluated_on="the test file, on which nothing was chosen",
         versions=library_versions(),

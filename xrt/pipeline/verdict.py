@@ -59,6 +59,13 @@ class Verdict:
     ships_deep: bool
     message: str
 
+    def added_on(self, tested: Comparison | None = None) -> dict[str, Comparison]:
+        """What the encoder added, by the rows it was measured on: those held out, and the test
+        rows where they are given.
+        """
+        found = {f"{self.held_out.num_rows:,} held-out training rows": self.held_out}
+        return found if tested is None else found | {f"{tested.num_rows:,} test rows": tested}
+
     def summary(self) -> dict[str, Any]:
         """Plain values without the figures, for a manifest."""
         content = {name: value for name, value in asdict(self).items() if name != "held_out"}
@@ -162,7 +169,8 @@ def _message(
     else:
         found += f"the difference of {100 * gain:+.2f} has a standard error of {100 * error:.2f}"
     if used <= WITHOUT_ENCODER:
-        found += f"; only {' and '.join(sorted(used))} has weight, nothing of the encoder's"
+        verb = "have" if len(used) > 1 else "has"
+        found += f"; only {' and '.join(sorted(used))} {verb} weight, nothing of the encoder's"
     lower = [
         f"{name} {100 * held_out.deep[name]:.2f} against {100 * held_out.linear[name]:.2f}"
         for name in held_out.lower(GUARDED)
