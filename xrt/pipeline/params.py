@@ -72,7 +72,7 @@ class PipelineParams:
     Where `embedding_weight` is null, 0 is tried too."""
     num_deep_trees: int = 1
     """Trees of the hybrid rankers, as `num_trees` of the linear model; there is one encoder."""
-    label_text_weight: float = 0.0
+    label_text_weight: float = 0.5
     """Length of a label's name as one more training row of linear and hybrid rankers; 0 for none.
     Labels without a name have no such row."""
     validation_rows: int = 2_000
