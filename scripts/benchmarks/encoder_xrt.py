@@ -11,36 +11,15 @@ import os
 import resource
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from step_clock import StepClock
 
 WARM_UP_STEPS = 3
-
-
-class StepClock:
-    """A `Progress` that notes when each step of the matcher ended."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-        self.recording = False
-
-    def start(self, description: str, total: int | None) -> None:
-        """Take note only while the matcher is trained."""
-        self.recording = description.startswith("matcher")
-
-    def advance(self, n: int = 1, **figures: float) -> None:
-        """A step has ended."""
-        if self.recording:
-            self.times.append(time.perf_counter())
-
-    def finish(self) -> None:
-        """Stop taking note."""
-        self.recording = False
 
 
 def main() -> None:
