@@ -5,6 +5,9 @@ is judged by cross-fitting instead: weights chosen on one half rank the other ha
 The rule: the mean over rows of (P@1 + nDCG@10) / 2 must be above linear's by at least one standard
 error of the rows' differences. Otherwise the linear model, which is cheaper, ships.
 
+The step of the matcher and the lengths of the blocks are chosen among a few on the same rows; these
+choices are not cross-fitted, as that would take another training. The margin is there for them too.
+
 N held-out rows, L labels.
 """
 
