@@ -1,4 +1,4 @@
-"""Whether the deep model is shipped: it must beat the linear one on rows that chose nothing.
+"""Whether the deep model is shipped: it must beat the linear one on rows held out of training.
 
 The fusion weights are chosen on the held-out rows, so the fused model would be flattered there. It
 is judged by cross-fitting instead: weights chosen on one half rank the other half, and the reverse.
