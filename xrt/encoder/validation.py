@@ -56,17 +56,14 @@ class Validation(pl.Callback):
         matcher.register_buffer(ROWS_RECORD, torch.full((V, n), torch.nan))
         matcher.register_buffer(SECONDS, torch.zeros(2))  # of validation, of all training
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Spread weights are gathered for `scores` as they are for a step."""
-        if isinstance(pl_module, FSDPModule):
-            register_fsdp_forward_method(pl_module, "scores")
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on from the record; make up for a validation that was cut off.
 
         Raises ArtifactError when the best weights so far are gone.
         """
         assert isinstance(pl_module, LevelMatcher)
+        if isinstance(pl_module, FSDPModule):  # gathers weights for it as for a step
+            register_fsdp_forward_method(pl_module, "scores")
         self._mark = time.perf_counter()
         best = self._best_in_checkpoint = best_step(pl_module)
         if best and best < pl_module.num_steps and not self.path(best).is_file():
