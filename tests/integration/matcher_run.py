@@ -23,6 +23,7 @@ from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import (
     Bootstrap,
     EncoderParams,
+    LoraParams,
     MatcherParams,
     Precision,
     Schedule,
@@ -125,6 +126,7 @@ def train(
     progress: Pace | None = None,
     strategy: Strategy = Strategy.auto,
     held_out: bool = False,
+    lora: LoraParams | None = None,
     **params,
 ) -> MatcherResult:
     """Train both levels, where asked with validation on texts of another draw; `params` replace the
@@ -148,7 +150,7 @@ def train(
         Y_NL,
         tree,
         run_folder=run_folder,
-        encoder=EncoderParams(name="tiny-random"),
+        encoder=EncoderParams(name="tiny-random", lora=lora or LoraParams()),
         params=MatcherParams(**settings),
         trainer=trainer_params(devices, strategy),
         progress=progress,

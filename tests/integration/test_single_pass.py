@@ -5,7 +5,7 @@ import pytest
 from matcher_run import Pace, corpus, train
 from test_matcher_resume import fingerprint
 
-from xrt.encoder.params import Bootstrap, Schedule
+from xrt.encoder.params import Bootstrap, LoraParams, Schedule
 from xrt.errors import ConfigError
 
 SINGLE_PASS = {
@@ -68,6 +68,17 @@ def test_chunks_change_nothing_but_rounding(tmp_path):
         train(tmp_path / str(chunk), head_chunk=chunk, **settings) for chunk in (0, 5)
     )
     np.testing.assert_allclose(chunked.losses[0], whole.losses[0], rtol=1e-4)
+
+
+def test_adapters_are_learnt_and_a_broken_run_resumes_to_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XRT_NUM_THREADS", "1")
+    settings = {**SINGLE_PASS, "lora": LoraParams(rank=2)}
+    result = train(tmp_path / "whole", **settings)
+    assert not [name for name, _ in result.encoder.named_parameters() if "lora" in name]
+    with pytest.raises(Accident):
+        train(tmp_path / "broken", progress=PaceWithAccident(), **settings)
+    train(tmp_path / "broken", **settings)
+    assert fingerprint(tmp_path / "broken") == fingerprint(tmp_path / "whole")
 
 
 def test_the_finest_head_belongs_to_the_embeddings(tmp_path):

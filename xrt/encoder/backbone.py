@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTo
 from transformers import logging as transformers_logging
 
 from xrt.atomic import atomic_folder, write_json
+from xrt.encoder.adapters import check_adapters, merged_weights
 from xrt.encoder.params import EncoderParams, Pooling
 from xrt.errors import ArtifactError, ConfigError
 
@@ -94,10 +95,10 @@ class TextEncoder(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write a transformers folder (safetensors, tokenizer) plus `pooling.json`, whole or not
-        at all.
+        at all. Adapters are written as part of the weights.
         """
         with atomic_folder(folder) as temporary, quiet_transformers():
-            self.model.save_pretrained(temporary)
+            self.model.save_pretrained(temporary, state_dict=merged_weights(self.model))
             self.tokenizer.save_pretrained(temporary)
             reading = {"pooling": self.pooling.value, "max_length": self.max_length}
             write_json(temporary / POOLING_FILE, reading)
@@ -141,6 +142,7 @@ class TextEncoder(nn.Module):
                 f"encoder.max_length = {params.max_length}: "
                 f"the encoder reads at most {positions} tokens"
             )
+        check_adapters(model, params.lora)
         return cls(model, tokenizer, params.pooling, params.max_length)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xrt.encoder.adapters import trained_names
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
 from xrt.encoder.chunked import row_losses_chunked
@@ -102,6 +103,8 @@ class LevelMatcher(pl.LightningModule):
         self.num_parts = 1  # in which the encoder works on a batch
         # In the state dict, so that a resumed run and the parent of spawned processes know them.
         self.register_buffer("losses_S", torch.full((num_steps,), torch.nan))
+        # Frozen weights are not in checkpoints: they are those the stage starts with.
+        self.strict_loading = all(p.requires_grad for p in encoder.parameters())
 
     @property
     def head(self) -> LabelHead:
@@ -170,6 +173,11 @@ class LevelMatcher(pl.LightningModule):
         targets_BK[rows_E, nodes_E] = values_E
         logits_BK = head(pooled_BH)
         return logits_BK, row_losses_dense(logits_BK, targets_BK, loss)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out the weights that training does not change."""
+        kept, state = trained_names(self), checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name in kept}
 
     def configure_model(self) -> None:
         """Spread the weights over the processes where the strategy is to."""

@@ -14,6 +14,28 @@ class Pooling(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraParams:
+    """Adapters that are trained in place of the encoder's own weights; needs the extra `lora`."""
+
+    rank: int = 0
+    """Rows of an adapter's matrices; 0 trains all weights of the encoder instead."""
+    alpha: float = 16.0
+    """Adapters weigh alpha / rank."""
+    dropout: float = 0.0
+    """Share of an adapter's input dropped in training."""
+    target_modules: list[str] = field(default_factory=list)
+    """Names of the linear layers that get one, such as query and value; empty: all."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 0:
+            raise ConfigError(f"lora.rank = {self.rank}: 0 for no adapters, or 1 and more")
+        if self.alpha <= 0:
+            raise ConfigError(f"lora.alpha = {self.alpha}: must be above 0")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"lora.dropout = {self.dropout}: must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderParams:
     """Which encoder, and how it reads a text."""
 
@@ -28,6 +50,7 @@ class EncoderParams:
     inner_dropout: float | None = 0.0
     """Dropout within the encoder in training; null is what it was pretrained with. A pass or two
     over the rows need none, and a step takes a fifth less without it."""
+    lora: LoraParams = field(default_factory=LoraParams)
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.encoder.adapters import add_adapters, merge_adapters
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
@@ -205,6 +206,7 @@ def _train_stage(
                 _start_heads(run, encoder, stage, layers), row_wise, strict=True
             )
         ]
+    add_adapters(encoder.model, run.encoder_params.lora, f"lora/{params.seed}/{finest}")
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps, level=finest,
                            dropout=run.encoder_params.dropout, layers=layers,
                            problems=problems)  # fmt: skip
@@ -215,6 +217,7 @@ def _train_stage(
         asked_to_stop = fit_in_memory(matcher, LevelBatches(run.tokens, problems, plan), checkpoint,
                                       resume, run.trainer, run.progress, validation)  # fmt: skip
     validated = {} if validation is None else validation.finish(matcher)
+    merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()
     losses_S = losses_S[np.isfinite(losses_S)]  # fewer than planned where it stopped early
     facts = {"levels": stage, "nodes": [problem.num_nodes for problem in problems],

@@ -1,0 +1,115 @@
+"""Adapters: small matrices that are trained beside an encoder's frozen weights (LoRA, Hu et al.
+2022), by the package `peft`.
+
+A layer with weight W computes with W + (alpha / rank) B A, where A has `rank` rows; A starts at
+random and B at zero. They are there for the time of a stage's training and then become part of W,
+so saved encoders are plain ones and prediction needs no `peft`.
+"""
+
+import importlib.util
+import zlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xrt.encoder.params import LoraParams
+from xrt.errors import ConfigError
+
+ADAPTER = "default"
+
+
+def check_adapters(model: nn.Module, params: LoraParams) -> None:
+    """Raises ConfigError when adapters are wanted and `peft` is not installed, or when the model
+    has no linear layers of the names given.
+    """
+    if not params.rank:
+        return
+    require_peft(params)
+    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    for wanted in params.target_modules:
+        if not any(name == wanted or name.endswith(f".{wanted}") for name in linear):
+            there = sorted({name.rpartition(".")[2] for name in linear})
+            raise ConfigError(
+                f"encoder.lora.target_modules: the encoder has no linear layer {wanted!r}; there "
+                f"are {', '.join(there)}"
+            )
+
+
+def require_peft(params: LoraParams) -> None:
+    """Raises ConfigError when adapters are wanted and `peft` is not installed."""
+    if params.rank and importlib.util.find_spec("peft") is None:
+        raise ConfigError(
+            f"encoder.lora.rank = {params.rank}: adapters need peft; run "
+            "`pip install xrt-xmc[lora]`, or set encoder.lora.rank=0 to train all weights"
+        )
+
+
+def add_adapters(model: nn.Module, params: LoraParams, seed: str) -> None:
+    """Put adapters beside the linear layers, in place; they alone are trained. Nothing for rank 0.
+
+    What they start as follows from `seed` alone. Raises what `check_adapters` does.
+    """
+    if not params.rank:
+        return
+    check_adapters(model, params)
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(
+        r=params.rank,
+        lora_alpha=params.alpha,  # type: ignore[arg-type, unused-ignore]
+        lora_dropout=params.dropout,
+        target_modules=list(params.target_modules) or "all-linear",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(seed.encode()))
+        inject_adapter_in_model(config, model, adapter_name=ADAPTER)
+    model.train(model.training)  # their dropout too
+
+
+def merge_adapters(model: nn.Module) -> None:
+    """Add the adapters to the weights and take them out; all weights may be trained again."""
+    layers = adapter_layers(model)
+    for name, layer in layers:
+        layer.base_layer.weight.data = _merged(layer)
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, layer.base_layer)
+    if layers:
+        del model.peft_config
+        model.requires_grad_(True)
+
+
+def merged_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict that the model would have if its adapters were merged; the model stays as it
+    is.
+    """
+    weights = dict(model.state_dict())
+    for name, layer in adapter_layers(model):
+        inner = f"{name}.base_layer."
+        for part in [part for part in weights if part.startswith(f"{name}.")]:
+            value = weights.pop(part)
+            if part.startswith(inner):
+                weights[f"{name}.{part.removeprefix(inner)}"] = value
+        weights[f"{name}.weight"] = _merged(layer)
+    return weights
+
+
+def trained_names(module: nn.Module) -> set[str]:
+    """Names in the state dict of what training changes: all but frozen parameters."""
+    frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
+    return set(module.state_dict()) - frozen
+
+
+def adapter_layers(model: nn.Module) -> list[tuple[str, Any]]:
+    """Names and modules of the layers with adapters."""
+    if not hasattr(model, "peft_config"):  # the package need not be there
+        return []
+    from peft.tuners.lora import LoraLayer
+
+    return [(name, part) for name, part in model.named_modules() if isinstance(part, LoraLayer)]
+
+
+def _merged(layer: Any) -> Tensor:
+    with torch.no_grad():
+        total: Tensor = layer.base_layer.weight + layer.get_delta_weight(ADAPTER)
+    return total
