@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from xrt.metrics.comparison import SHOWN, Comparison
+from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
 
 _KIND_SENTENCES = {
     "linear": "A tree of sparse linear rankers on TF-IDF features",
@@ -129,6 +129,8 @@ def _added(card: ModelCard) -> str:
             for name, num_labels, num_pairs, linear, deep, difference in added.rows()
         ]
         parts.append("\n".join(lines))
+    if card.added:
+        parts.append(BINS_NOTE)
     return "\n\n".join(parts)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.small_corpora import FILLERS, WORDS, make_rows, small_params, write_rows
 from xrt.errors import DataError
-from xrt.metrics.comparison import FIGURES, Comparison
+from xrt.metrics.comparison import BINS_NOTE, FIGURES, Comparison
 from xrt.pipeline import TrainOutcome, train
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict
 from xrt.predict import Predictor
@@ -114,6 +114,7 @@ def test_the_report_tells_what_the_encoder_added(tmp_path: Path, caplog: Any):
         assert f"<h2>{title}</h2>" in page
         assert f'aria-label="{title}"' in page
         assert title in outcome.to_text()
+    assert page.count(BINS_NOTE) == 2
     report = read_json_bounded(tmp_path / "run" / "report.json")
     assert Verdict.from_dict(report["verdict"]) == outcome.verdict
     tested = Comparison.from_dict(report["tested"])

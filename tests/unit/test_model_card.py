@@ -2,7 +2,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from xrt.metrics.comparison import SHOWN, ComparedBin, Comparison
+from xrt.metrics.comparison import BINS_NOTE, SHOWN, ComparedBin, Comparison
 from xrt.model_card import ModelCard, render_model_card
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model_card.md"
@@ -64,6 +64,7 @@ def test_what_the_encoder_added_is_told_where_it_was_measured() -> None:
     text = render_model_card(card)
     assert "## What the encoder added\n\nDeep \\| wins.\n\nnDCG@10 on 9 held-out rows" in text
     assert text.count("| 2-4 | 1,200 | 3 | 0.2500 | 0.5000 | +0.2500 |") == 2
+    assert text.count(BINS_NOTE) == 1
     assert "| all | 1,200 | 3 | 0.5000 | 0.4000 | -0.1000 |" in text
 
 

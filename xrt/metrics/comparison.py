@@ -26,6 +26,11 @@ MACRO = "macro-F1@5"
 SHOWN = "nDCG@10"
 """The figure of small tables and charts: it hears of the first place and of the list."""
 
+BINS_NOTE = (
+    "In a line only the labels of its range count as true; true labels of other ranges rank among "
+    "them, so that 1 is mostly out of reach."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedBin:

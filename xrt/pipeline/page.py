@@ -11,7 +11,7 @@ import numpy as np
 
 from xrt.atomic import write_json
 from xrt.hashing import plain
-from xrt.metrics.comparison import SHOWN, Comparison
+from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
 from xrt.metrics.report import RankingReport
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
@@ -70,7 +70,7 @@ def _added(verdict: Verdict, tested: Comparison | None) -> list[Table]:
         bars = {"linear": [row[3] for row in rows], "deep": [row[4] for row in rows]}
         names = [row[0] for row in rows]
         chart = bar_chart(title, names, bars, x_label="rows in training", y_label=SHOWN)
-        tables.append(Table(title=title, columns=columns, rows=rows, chart=chart))
+        tables.append(Table(title=title, columns=columns, rows=rows, note=BINS_NOTE, chart=chart))
     return tables
 
 
