@@ -1,7 +1,9 @@
 """The chunked one-vs-all head is the whole one."""
 
+import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from xrt.encoder.chunked import row_losses_chunked
 from xrt.encoder.heads import LabelHead
@@ -62,3 +64,51 @@ def test_under_autocast_products_are_rounded_and_sums_are_not():
     assert losses.dtype == head.weight.grad.dtype == torch.float32
     torch.testing.assert_close(losses, exact, atol=0.5, rtol=2e-2)
     assert not torch.equal(losses, exact)
+
+
+def test_sums_over_chunks_are_exact_where_the_encoder_gives_bf16():
+    """A bf16 sum stands still once a chunk is below a 256th of it."""
+    generator = torch.Generator().manual_seed(0)
+    low = torch.randn(4, 8, generator=generator).bfloat16()
+    head = LabelHead.of_arrays(
+        torch.randn(4096, 8, generator=generator).bfloat16().float().numpy(), np.zeros(4096)
+    )
+    none = torch.zeros(0, dtype=torch.long)
+    targets = LevelTargets(none, none, torch.zeros(0), True)
+    found = []
+    for pooled in (low.requires_grad_(), low.detach().float().requires_grad_()):
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = row_losses_chunked(
+                pooled, head.weight, head.bias, targets, LossParams(), chunk=4
+            )
+        losses.sum().backward()
+        found += [losses.detach(), pooled.grad.float()]
+    assert found[0].dtype == torch.float32
+    assert torch.equal(found[0], found[2])
+    torch.testing.assert_close(found[1], found[3], atol=0, rtol=2**-8)
+
+
+class LargestTensor(TorchDispatchMode):
+    """The most elements that any operation gave back."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor):
+            self.numel = max(self.numel, found.numel())
+        return found
+
+
+def test_no_tensor_has_a_place_for_every_row_and_node():
+    num_rows, num_nodes, width, chunk = 64, 4096, 2, 128
+    head = LabelHead(num_nodes, width)
+    pooled = torch.ones(num_rows, width, requires_grad=True)
+    rows = torch.arange(num_rows)
+    targets = LevelTargets(rows, rows * 63, torch.ones(num_rows), True)
+    with LargestTensor() as largest:
+        row_losses_chunked(
+            pooled, head.weight, head.bias, targets, LossParams(), chunk
+        ).sum().backward()
+    assert head.weight.grad is not None
+    assert largest.numel <= max(num_rows * chunk, num_nodes * width)

@@ -93,7 +93,23 @@ def test_without_focus_and_margin_it_is_bce():
     params = LossParams(**ASYMMETRIC, gamma_positive=0.0, gamma_negative=0.0, margin=0.0)
     logits, targets = torch.linspace(-60, 60, 25), torch.arange(25.0) % 2
     bce = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    torch.testing.assert_close(entry_losses(logits, targets, params), bce)
+    assert torch.equal(entry_losses(logits, targets, params), bce)
+
+
+@pytest.mark.parametrize("settings", [(0.0, 4.0, 0.05), (1.0, 2.0, 0.2), (2.0, 1.0, 0.0)])
+@pytest.mark.parametrize("right", [False, True])
+def test_the_gradient_of_the_asymmetric_loss_is_its_slope(settings, right):
+    names = ("gamma_positive", "gamma_negative", "margin")
+    params = LossParams(**ASYMMETRIC, **dict(zip(names, settings, strict=True)))
+    logits = torch.tensor([-7.0, -3.0, -2.0, -0.5, 0.0, 0.5, 2.0, 7.0]).requires_grad_()
+    entry_losses(logits, torch.full((8,), float(right)), params).sum().backward()
+    h = 1e-5
+    wanted = [
+        (asymmetric_loss(z + h, right, *settings) - asymmetric_loss(z - h, right, *settings))
+        / (2 * h)
+        for z in logits.tolist()
+    ]
+    np.testing.assert_allclose(logits.grad, wanted, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.05])

@@ -29,8 +29,8 @@ def row_losses_chunked(
 ) -> Tensor:
     """Loss of each row against all nodes: (B,), as `row_losses_dense` of the whole level.
 
-    The targets' entries are the positives. Under autocast the products are in its type, sums and
-    losses in float32.
+    The targets' entries are the positives. Under autocast the products are in its type; losses, and
+    sums over chunks, are in that of the weights: float32.
     """
     order_E = torch.argsort(targets.nodes_E, stable=True)
     rows_E, nodes_E, values_E = (part[order_E] for part in targets[:3])
@@ -60,7 +60,7 @@ class _ChunkedLoss(torch.autograd.Function):
         ctx.params, ctx.chunk = params, chunk
         entries = rows_E, nodes_E, values_E
         ctx.save_for_backward(pooled_BH, weight_KH, bias_K, rows_E, nodes_E, values_E)
-        sums_B = pooled_BH.new_zeros(len(pooled_BH))
+        sums_B = bias_K.new_zeros(len(pooled_BH))
         with torch.autocast(kind, enabled=False):
             for nodes, targets_BC in _chunks(entries, len(pooled_BH), len(bias_K), chunk):
                 logits_BC = _logits(pooled_BH, weight_KH[nodes], bias_K[nodes], ctx.dtype)
@@ -71,7 +71,7 @@ class _ChunkedLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         pooled_BH, weight_KH, bias_K, *entries = ctx.saved_tensors
-        pooled_grad_BH = torch.zeros_like(pooled_BH)
+        pooled_grad_BH = torch.zeros_like(pooled_BH, dtype=weight_KH.dtype)
         weight_grad_KH, bias_grad_K = torch.empty_like(weight_KH), torch.empty_like(bias_K)
         low_BH = pooled_BH.to(ctx.dtype)
         for nodes, targets_BC in _chunks(entries, len(pooled_BH), len(bias_K), ctx.chunk):
@@ -84,6 +84,7 @@ class _ChunkedLoss(torch.autograd.Function):
             slope_BC = slope_BC.to(ctx.dtype)
             weight_grad_KH[nodes] = (slope_BC.T @ low_BH).to(weight_KH.dtype)
             pooled_grad_BH += slope_BC @ weight_KH[nodes].to(ctx.dtype)
+        pooled_grad_BH = pooled_grad_BH.to(pooled_BH.dtype)
         return pooled_grad_BH, weight_grad_KH, bias_grad_K, None, None, None, None, None
 
 

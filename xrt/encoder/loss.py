@@ -16,9 +16,7 @@ def entry_losses(logits: Tensor, targets: Tensor, params: LossParams) -> Tensor:
     """Weighted loss of every entry, of the inputs' shape, float32."""
     logits, positive = logits.float(), targets > 0
     if params.kind is MatcherLoss.bce:
-        losses = functional.binary_cross_entropy_with_logits(
-            logits, positive.to(logits.dtype), reduction="none"
-        )
+        losses = _bce(logits, positive.to(logits.dtype))
     elif params.kind is MatcherLoss.asymmetric:
         losses = torch.where(
             positive, _focused(logits, params.gamma_positive), _shifted(logits, params)
@@ -32,9 +30,13 @@ def entry_losses(logits: Tensor, targets: Tensor, params: LossParams) -> Tensor:
     return losses
 
 
+def _bce(logits: Tensor, right: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits, right, reduction="none")
+
+
 def _focused(logits: Tensor, gamma: float) -> Tensor:
     """-(1 - p)^gamma log p, p the sigmoid of the logits."""
-    losses = functional.softplus(-logits)
+    losses = _bce(logits, torch.ones_like(logits))
     return losses * torch.sigmoid(-logits).pow(gamma) if gamma else losses
 
 
@@ -44,7 +46,7 @@ def _shifted(logits: Tensor, params: LossParams) -> Tensor:
     2021, equations 4 to 6.
     """
     if not params.margin:
-        losses, shifted = functional.softplus(logits), torch.sigmoid(logits)
+        losses, shifted = _bce(logits, torch.zeros_like(logits)), torch.sigmoid(logits)
     else:
         shifted = (torch.sigmoid(logits) - params.margin).clamp(min=0)
         losses = -torch.log1p(-shifted)
