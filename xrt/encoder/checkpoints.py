@@ -101,11 +101,8 @@ class Checkpointer(pl.Callback):
         checkpoint[POSITION] = {"position": trainer.global_step}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """A spawned process begins with loggers of its own: quiet them there too."""
-        for name in LIGHTNING_LOGGERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        if multiprocessing.parent_process() is not None:
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
+        """In each process."""
+        quiet_spawned()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell the batches which share of them is wanted here."""
@@ -147,6 +144,16 @@ class Checkpointer(pl.Callback):
         if signum == signal.SIGINT:
             self.interrupted = True
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def quiet_spawned() -> None:
+    """A spawned process begins with loggers and warnings of its own: quiet Lightning's there
+    too.
+    """
+    for name in LIGHTNING_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if multiprocessing.parent_process() is not None:
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
 
 
 class ForwardTermination:

@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import cut_sorted
@@ -25,17 +26,19 @@ def encode(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
     layer: int | None = None,
+    out_NH: np.ndarray | None = None,
 ) -> np.ndarray:
     """Pooled vectors of all rows, in their order: float32 (N, H), not normalised.
 
     Rows are batched with others of like length, so little is spent on padding; which rows share a
     batch moves a vector by rounding only. `bf16` halves the time where the processor has it, at
     three digits. `device` None is where the encoder lies. `layer`, from 1, is the transformer
-    layer that is read; None is the last.
+    layer that is read; None is the last. `out_NH` is filled and returned where it is given.
     """
-    order = np.argsort(tokens.lengths, kind="stable")
-    cuts = cut_sorted(tokens.lengths[order], token_budget, MAX_ROWS)
-    embeddings_NH = np.empty((tokens.num_rows, encoder.hidden_size), np.float32)
+    order, cuts = cut_batches(tokens, token_budget)
+    embeddings_NH = out_NH
+    if embeddings_NH is None:
+        embeddings_NH = np.empty((tokens.num_rows, encoder.hidden_size), np.float32)
     was_training, home = encoder.training, next(encoder.parameters()).device
     device = home if device is None else device
     encoder.to(device).eval()
@@ -50,10 +53,7 @@ def encode(
                 rows = order[first:last]
                 input_ids_BT, attention_mask_BT = tokens.padded(rows)
                 batch = input_ids_BT.to(device), attention_mask_BT.to(device)
-                if layer in (None, encoder.num_layers):
-                    pooled_BH = encoder(*batch)
-                else:
-                    pooled_BH = encoder.forward_layers(*batch, [layer])[0]
+                pooled_BH = pooled_at(encoder, *batch, layer)
                 embeddings_NH[rows] = pooled_BH.float().cpu().numpy()
                 if progress is not None:
                     progress.advance(len(rows))
@@ -62,6 +62,22 @@ def encode(
         if progress is not None:
             progress.finish()
     return embeddings_NH
+
+
+def cut_batches(tokens: TokenStore, token_budget: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows by length, (N,), and where batches begin and end among them."""
+    order = np.argsort(tokens.lengths, kind="stable")
+    return order, cut_sorted(tokens.lengths[order], token_budget, MAX_ROWS)
+
+
+def pooled_at(
+    encoder: TextEncoder, input_ids_BT: Tensor, attention_mask_BT: Tensor, layer: int | None
+) -> Tensor:
+    """Pooled vectors (B, H) after a layer, from 1; None is the last."""
+    if layer is None or layer == encoder.num_layers:
+        pooled_BH: Tensor = encoder(input_ids_BT, attention_mask_BT)
+        return pooled_BH
+    return encoder.forward_layers(input_ids_BT, attention_mask_BT, [layer])[0]
 
 
 def best_device(accelerator: str = "auto") -> str:

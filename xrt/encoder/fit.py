@@ -72,15 +72,8 @@ def fit_level(
     )
     matcher.train()
     ckpt_path = str(checkpoint) if resume else None
-    with one_or_many(num_devices(params)) as forwarded:
-        try:
-            trainer.fit(matcher, batches, ckpt_path=ckpt_path, weights_only=True)
-        except SystemExit as err:
-            if trainer.state.status != TrainerStatus.INTERRUPTED:
-                raise
-            # Lightning answers Ctrl-C with exit code 1 and leaves later ones unheard
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            raise KeyboardInterrupt from err
+    with supervised(trainer, num_devices(params)) as forwarded:
+        trainer.fit(matcher, batches, ckpt_path=ckpt_path, weights_only=True)
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
     stopped_early = validation is not None and validation.stops(matcher)
@@ -93,12 +86,12 @@ def fit_level(
 
 
 @contextlib.contextmanager
-def one_or_many(num_processes: int) -> Iterator[ForwardTermination | None]:
-    """Around what Lightning does in one process or in several: SIGTERM is passed on to them, and
-    how one of them ended is told in one line.
+def supervised(trainer: pl.Trainer, num_processes: int) -> Iterator[ForwardTermination | None]:
+    """Around what Lightning does: SIGTERM is passed on to other processes, and how one of them
+    ended is told in one line.
 
     Raises SystemExit(143) when one was terminated with nothing to save; TrainingError when it
-    failed or was killed.
+    failed or was killed; KeyboardInterrupt after Ctrl-C.
     """
     with ForwardTermination() if num_processes > 1 else contextlib.nullcontext() as forwarded:
         try:
@@ -109,6 +102,12 @@ def one_or_many(num_processes: int) -> Iterator[ForwardTermination | None]:
             if err.signal_name == "SIGTERM":  # before its first step, when there is nothing to save
                 raise SystemExit(TERMINATED) from err
             raise TrainingError(f"{err}; out of memory? The last checkpoint is kept") from err
+        except SystemExit as err:
+            if trainer.state.status != TrainerStatus.INTERRUPTED:
+                raise
+            # Lightning answers Ctrl-C with exit code 1 and leaves later ones unheard
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from err
 
 
 def device_settings(params: TrainerParams) -> dict[str, Any]:

@@ -113,12 +113,12 @@ class RunFolder:
         """Embeddings under a level's encoder, when they were made; t = -1 is the encoder
         untrained.
         """
-        path = self.folder / f"level-{t}.npy"
+        path = self.embeddings_path(t)
         return self._array(path) if path.is_file() else None
 
-    def save_embeddings(self, t: int, embeddings_NH: np.ndarray) -> None:
-        """Keep the embeddings of a level's encoder."""
-        save_array(self.folder / f"level-{t}.npy", embeddings_NH)
+    def embeddings_path(self, t: int) -> Path:
+        """Where the embeddings of a level's encoder are kept."""
+        return self.folder / f"level-{t}.npy"
 
     @staticmethod
     def _array(path: Path) -> np.ndarray:

@@ -18,10 +18,9 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
-from xrt.encoder.embed import encode
+from xrt.encoder.embed_sharded import encode_sharded
 from xrt.encoder.fit import (
     device_of,
-    lightning_precision,
     num_devices,
     quiet_lightning,
     torch_threads,
@@ -277,9 +276,8 @@ def _start_heads(
 
 
 def _sample(run: _Run, encoder: TextEncoder, rows_n: np.ndarray, layer: int) -> Sample:
-    pooled_nH = encode(encoder, run.tokens.subset(rows_n), bf16=_in_bf16(run),
-                       device=device_of(run.trainer), progress=run.progress,
-                       layer=layer)  # fmt: skip
+    pooled_nH = encode_sharded(encoder, run.tokens.subset(rows_n), run.trainer,
+                               progress=run.progress, layer=layer)  # fmt: skip
     return Sample(rows_n, unit_rows(pooled_nH))
 
 
@@ -288,11 +286,10 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
     kept = run.folder.embeddings(t)
     if kept is not None:
         return kept
-    embeddings_NH = encode(encoder, run.tokens, token_budget=max(4096, run.params.token_budget),
-                           bf16=_in_bf16(run), device=device_of(run.trainer),
-                           progress=run.progress)  # fmt: skip
-    run.folder.save_embeddings(t, embeddings_NH)
-    return embeddings_NH
+    return encode_sharded(encoder, run.tokens, run.trainer,
+                          token_budget=max(4096, run.params.token_budget),
+                          target=run.folder.embeddings_path(t),
+                          progress=run.progress)  # fmt: skip
 
 
 def _attention(run: _Run, encoder: TextEncoder) -> contextlib.AbstractContextManager[None]:
@@ -302,7 +299,3 @@ def _attention(run: _Run, encoder: TextEncoder) -> contextlib.AbstractContextMan
     if device_of(run.trainer) == "cpu" and run.tokens.max_length <= MAX_PLAIN_ATTENTION:
         return encoder.plain_attention()
     return contextlib.nullcontext()
-
-
-def _in_bf16(run: _Run) -> bool:
-    return lightning_precision(run.trainer) == "bf16-mixed"
