@@ -11,10 +11,18 @@ from torch.multiprocessing import ProcessRaisedException
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
-from matcher_run import SINGLE_PASS, Pace, train
+from matcher_run import SINGLE_PASS, Pace, corpus, train, trainer_params
 
 from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.batches import BatchPlan
+from xrt.encoder.halving import fit_in_memory
+from xrt.encoder.heads import LabelHead
+from xrt.encoder.levels import LevelProblem
+from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.memory import in_parts, is_out_of_memory
+from xrt.encoder.params import EncoderParams, MatcherParams
+from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.token_store import TokenStore
 from xrt.errors import CapacityError, TrainingError
 
 OUT_OF_MEMORY = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
@@ -161,3 +169,40 @@ def test_out_of_memory_a_second_time_says_what_to_try(tmp_path, monkeypatch, set
         train(tmp_path, **settings)
     state = torch.load(tmp_path / "level-1.ckpt", weights_only=True)
     assert state["global_step"] == 9
+
+
+class RunsOutInTheSecond(LevelMatcher):
+    """Out of memory above 50 tokens, in the second of two processes only."""
+
+    def _vectors(self, input_ids_BT, attention_mask_BT):
+        if self.global_rank == 1 and input_ids_BT.numel() > 50:
+            raise RuntimeError(OUT_OF_MEMORY)
+        return super()._vectors(input_ids_BT, attention_mask_BT)
+
+
+def fit_six_steps(folder: Path, kind: type[LevelMatcher], devices: int) -> LevelMatcher:
+    """Six steps without dropout, a checkpoint after each two."""
+    texts, Y_NL, tree = corpus()
+    backbone = resolve_encoder("tiny-random", work_folder=folder, texts=texts)
+    encoder = TextEncoder.from_pretrained(backbone, EncoderParams(name="tiny-random"))
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    tokens = TokenStore.of_texts(texts, encoder.tokenizer, 32)
+    params = MatcherParams(checkpoint_every_steps=2)
+    matcher = kind(encoder, [LabelHead(12, 32)], params, num_steps=6, level=1)
+    plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=16, seed=0)
+    batches = LevelBatches(tokens, [LevelProblem(Y_NL, None, tree, 1)], plan)
+    fit_in_memory(matcher, batches, folder / "fit.ckpt", False, trainer_params(devices))
+    return matcher
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+@pytest.mark.timeout(900)
+def test_out_of_memory_in_one_of_two_processes_halves_the_work_of_both(tmp_path, caplog):
+    whole = fit_six_steps(tmp_path / "whole", LevelMatcher, 1)
+    halved = fit_six_steps(tmp_path / "halved", RunsOutInTheSecond, 2)
+    assert "each batch is now cut in two" in caplog.text
+    torch.testing.assert_close(halved.losses_S, whole.losses_S, rtol=1e-3, atol=0)
+    torch.testing.assert_close(halved.head.weight, whole.head.weight, rtol=0, atol=1e-3)
