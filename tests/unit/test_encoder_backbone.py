@@ -1,17 +1,20 @@
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import torch
 
-from xrt.encoder import resolve
+from tests.small_corpora import make_rows, small_params, write_rows
+from xrt.encoder import resolve, training
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import encode
-from xrt.encoder.params import EncoderParams, Pooling
-from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.params import EncoderParams, MatcherParams, Pooling
+from xrt.encoder.resolve import require_encoder, resolve_encoder
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ArtifactError, ConfigError
+from xrt.pipeline import train
 
 TEXTS = ["a small red lamp", "chair", "", "a very long text about mugs and shirts " * 4]
 
@@ -98,7 +101,9 @@ def test_a_folder_without_an_encoder_says_what_it_lacks(tmp_path):
         resolve_encoder(str(tmp_path))
 
 
-def test_a_hub_name_offline_names_the_ways_out(monkeypatch):
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No hub, and an empty cache; what was asked of the hub is in the list."""
     asked = []
 
     def unreachable(name, *, local_files_only, allow_patterns):
@@ -106,9 +111,70 @@ def test_a_hub_name_offline_names_the_ways_out(monkeypatch):
         raise OSError("offline")
 
     monkeypatch.setattr(resolve.huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(ConfigError, match=r"no/such-encoder.*xrt-xmc\[minilm\]"):
+    monkeypatch.setattr(resolve.huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return asked
+
+
+def test_a_hub_name_offline_names_the_ways_out(offline):
+    with pytest.raises(ConfigError, match=r"no/such-encoder.*xrt-xmc\[minilm\]") as caught:
         resolve_encoder("no/such-encoder")
-    assert asked == [True, False]
+    assert offline == [True, False]
+    assert "encoder=" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"the preset of that name, if meant, is encoder=t5"):
+        resolve_encoder("t5")
+
+
+def test_what_is_at_hand_is_told(offline, folder, tmp_path, monkeypatch):
+    for name, whole in (("some--bert", True), ("other--half", False)):
+        snapshot = tmp_path / "hub" / f"models--{name}" / "snapshots" / "0"
+        shutil.copytree(folder, snapshot)
+        if not whole:
+            (snapshot / "model.safetensors").unlink()
+    monkeypatch.setattr(resolve, "MINILM_PACKAGE", "xrt_no_such_package")
+    with pytest.raises(ConfigError, match=r"without a download there are some/bert$"):
+        resolve_encoder("no/such-encoder")
+    shutil.rmtree(tmp_path / "hub")
+    with pytest.raises(ConfigError, match="without a download there is none"):
+        resolve_encoder("/no/such/folder")
+    assert len(offline) == 2  # a folder is not asked of the hub
+
+
+def test_a_copy_without_weights_is_completed_from_the_hub(folder, tmp_path, monkeypatch):
+    half = shutil.copytree(folder, tmp_path / "half")
+    (half / "model.safetensors").unlink()
+    monkeypatch.setattr(
+        resolve.huggingface_hub, "snapshot_download",
+        lambda name, *, local_files_only, allow_patterns: half if local_files_only else folder,
+    )  # fmt: skip
+    assert resolve_encoder("some/bert") == folder
+    with pytest.raises(ConfigError, match=r"no model\.safetensors, and pickled weights are never"):
+        resolve_encoder(str(half))
+
+
+def test_an_encoder_is_checked_before_other_work(folder, tmp_path):
+    require_encoder(EncoderParams(name=str(folder), max_length=512))
+    require_encoder(EncoderParams(name="tiny-random"))
+    with pytest.raises(ConfigError, match="at most 512"):
+        require_encoder(EncoderParams(name=str(folder), max_length=513))
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "config.json").write_text('{"model_type": "bart"}')
+    with pytest.raises(ConfigError, match="an encoder-decoder of type 'bart'"):
+        require_encoder(EncoderParams(name=str(other)))
+    (other / "config.json").write_text('{"model_type": "no-such-model"}')
+    with pytest.raises(ConfigError, match=r"config\.json cannot be read"):
+        require_encoder(EncoderParams(name=str(other)))
+
+
+def test_an_unknown_pooling_names_those_there_are():
+    with pytest.raises(ConfigError, match=r"encoder\.pooling = 'max': choose mean or cls"):
+        EncoderParams(pooling="max")
+
+
+def test_cut_texts_are_told_once_with_all_numbers(tmp_path, caplog):
+    params = EncoderParams(name="tiny-random", max_length=8)
+    with caplog.at_level("INFO", logger="xrt"):
+        training._read_texts(TEXTS, params, MatcherParams(), tmp_path, None)
+    assert caplog.messages == ["1 of 4 texts are longer than 8 tokens and were cut"]
 
 
 def test_minilm_without_its_package_names_the_extra(monkeypatch):
@@ -173,3 +239,11 @@ def test_a_subset_of_tokens_is_those_rows(encoder):
         tokens.subset(rows).padded(np.arange(3)), tokens.padded(rows), strict=True
     ):
         assert torch.equal(found, wanted)
+
+
+def test_a_run_with_an_encoder_that_cannot_be_had_ends_before_other_work(tmp_path):
+    trn = write_rows(tmp_path / "trn.jsonl", make_rows(40, 0))
+    params = small_params(trn, None, encoder=EncoderParams(name="/no/such/folder"))
+    with pytest.raises(ConfigError, match=r"encoder\.name = '/no/such/folder': no such folder"):
+        train(params, tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*linear*"))

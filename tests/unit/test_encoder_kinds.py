@@ -8,9 +8,10 @@ import torch
 import transformers
 from transformers import AutoTokenizer
 
+from xrt.encoder.adapters import add_adapters
 from xrt.encoder.backbone import TextEncoder, position_limit, quiet_transformers
 from xrt.encoder.embed import encode
-from xrt.encoder.params import EncoderParams, Pooling
+from xrt.encoder.params import EncoderParams, LoraParams, Pooling
 from xrt.encoder.resolve import weights_hash
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.encoder.token_store import TokenStore
@@ -86,6 +87,33 @@ def test_every_trained_weight_gets_a_gradient(encoder):
     missing = [name for name, p in encoder.named_parameters() if p.grad is None]
     assert missing == []
     assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+def test_texts_without_a_single_token_do_no_harm(folder, pooling):
+    """There are tokenizers that put nothing around a text."""
+    params = EncoderParams(name="it", max_length=24, pooling=pooling)
+    encoder = TextEncoder.from_pretrained(folder, params)
+    ids, mask = torch.tensor([[2, 9, 3], [0, 0, 0]]), torch.tensor([[1, 1, 1], [0, 0, 0]])
+    with torch.inference_mode():
+        assert torch.isfinite(encoder.eval()(ids, mask)).all()
+    with encoder.plain_attention():
+        encoder.train()(ids, mask).square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
+
+
+def test_adapters_fit_every_kind(encoder, tmp_path):
+    add_adapters(encoder.model, LoraParams(rank=2), "seed")
+    wanted = [p for p in encoder.parameters() if p.requires_grad]
+    with torch.no_grad():
+        for parameter in wanted:
+            parameter.normal_(std=0.1)
+    encoder.save(tmp_path / "saved")
+    loaded = TextEncoder.load(tmp_path / "saved")
+    np.testing.assert_allclose(vectors(loaded, TEXTS), vectors(encoder, TEXTS), atol=1e-4)
+    ids, mask = torch.tensor([[2, 9, 8, 3]]), torch.ones(1, 4, dtype=torch.long)
+    encoder.train()(ids, mask).square().sum().backward()
+    assert all(p.grad is not None for p in wanted)
 
 
 def test_saved_is_loaded_without_a_decoder(encoder, tmp_path):

@@ -94,10 +94,9 @@ def merged_weights(model: nn.Module) -> dict[str, Tensor]:
     return weights
 
 
-def trained_names(module: nn.Module) -> set[str]:
-    """Names in the state dict of what training changes: all but frozen parameters."""
-    frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
-    return set(module.state_dict()) - frozen
+def frozen_names(module: nn.Module) -> set[str]:
+    """Names of the parameters that training leaves as they are."""
+    return {name for name, p in module.named_parameters() if not p.requires_grad}
 
 
 def adapter_layers(model: nn.Module) -> list[tuple[str, Any]]:

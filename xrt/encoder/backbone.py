@@ -130,18 +130,7 @@ class TextEncoder(nn.Module):
                 f"encoder.name = {params.name!r}: {folder} cannot be loaded ({err}); it needs "
                 "config.json, tokenizer files and model.safetensors"
             ) from err
-        if model.config.is_encoder_decoder:
-            raise ConfigError(
-                f"encoder.name = {params.name!r}: an encoder-decoder of type "
-                f"{model.config.model_type!r}, whose encoder alone cannot be had; choose an "
-                f"encoder, or one of {', '.join(sorted(ENCODER_OF_TWO))}"
-            )
-        positions = position_limit(model.config)
-        if positions is not None and params.max_length > positions:
-            raise ConfigError(
-                f"encoder.max_length = {params.max_length}: "
-                f"the encoder reads at most {positions} tokens"
-            )
+        check_config(model.config, params)
         check_adapters(model, params.lora)
         return cls(model, tokenizer, params.pooling, params.max_length)
 
@@ -174,6 +163,24 @@ def position_limit(config: Any) -> int | None:
     if config.model_type in COUNTED_FROM_PADDING:
         return int(positions) - int(config.pad_token_id) - 1
     return int(positions)
+def check_config(config: Any, params: EncoderParams) -> None:
+    """Raises ConfigError when the encoder of a transformers configuration cannot be read as the
+    settings say.
+    """
+    if config.is_encoder_decoder and config.model_type not in ENCODER_OF_TWO:
+        raise ConfigError(
+            f"encoder.name = {params.name!r}: an encoder-decoder of type {config.model_type!r}, "
+            f"whose encoder alone cannot be had; choose an encoder, or one of "
+            f"{', '.join(sorted(ENCODER_OF_TWO))}"
+        )
+    positions = position_limit(config)
+    if positions is not None and params.max_length > positions:
+        raise ConfigError(
+            f"encoder.max_length = {params.max_length}: "
+            f"the encoder reads at most {positions} tokens"
+        )
+
+
 
 
 def _refuse_foreign_code(folder: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xrt.encoder.adapters import trained_names
+from xrt.encoder.adapters import frozen_names
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
 from xrt.encoder.chunked import row_losses_chunked
@@ -176,8 +176,8 @@ class LevelMatcher(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the weights that training does not change."""
-        kept, state = trained_names(self), checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: value for name, value in state.items() if name in kept}
+        frozen, state = frozen_names(self), checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: t for name, t in state.items() if name not in frozen}
 
     def configure_model(self) -> None:
         """Spread the weights over the processes where the strategy is to."""

@@ -57,6 +57,8 @@ class EncoderParams:
             raise ConfigError("encoder.name is empty: give 'minilm', a folder, or a hub name")
         if self.max_length < 3:
             raise ConfigError(f"encoder.max_length = {self.max_length}: must be at least 3")
+        if self.pooling not in list(Pooling):
+            raise ConfigError(f"encoder.pooling = {str(self.pooling)!r}: choose mean or cls")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"encoder.dropout = {self.dropout}: must be in [0, 1)")
         if self.inner_dropout is not None and not 0 <= self.inner_dropout < 1:

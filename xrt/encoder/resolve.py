@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import huggingface_hub
+from transformers import AutoConfig
 
 from xrt.atomic import sha256_of
+from xrt.encoder.adapters import require_peft
+from xrt.encoder.backbone import check_config
+from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ConfigError
 from xrt.hashing import content_hash
@@ -30,7 +34,7 @@ def resolve_encoder(
 
     `work_folder`, `texts` and `seed` are used by `tiny-random` alone, which is written below the
     folder.
-    Raises ConfigError when the encoder cannot be had, saying which folder or package is missing.
+    Raises ConfigError when the encoder cannot be had, saying what is missing and which there are.
     """
     if name == MINILM:
         return _packaged_minilm()
@@ -47,8 +51,28 @@ def resolve_encoder(
                 f"encoder.name = {name!r}: the folder has no config.json; pass a folder "
                 "that transformers' save_pretrained wrote"
             )
+        _weight_files(folder)
         return folder
+    if name.startswith(("/", ".", "~")):
+        raise ConfigError(f"encoder.name = {name!r}: no such folder; {_at_hand()}")
     return _from_hub(name)
+
+
+def require_encoder(params: EncoderParams) -> None:
+    """To be asked before hours of other work: raises ConfigError when the encoder cannot be had, or
+    cannot be read or trained as the settings say.
+    """
+    require_peft(params.lora)
+    if params.name == TINY_RANDOM:
+        return
+    folder = resolve_encoder(params.name)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as err:
+        raise ConfigError(
+            f"encoder.name = {params.name!r}: {folder / 'config.json'} cannot be read ({err})"
+        ) from err
+    check_config(config, params)
 
 
 def weights_hash(folder: Path) -> str:
@@ -56,13 +80,40 @@ def weights_hash(folder: Path) -> str:
 
     Raises ConfigError where there are none.
     """
+    hashes = [sha256_of(file) for file in _weight_files(folder)]
+    return hashes[0] if len(hashes) == 1 else content_hash(hashes)
+
+
+def encoders_at_hand() -> list[str]:
+    """Names that need no download on this machine: the packaged one, and those in the hub's
+    cache.
+    """
+    names = [] if importlib.util.find_spec(MINILM_PACKAGE) is None else [MINILM]
+    for repository in sorted(Path(huggingface_hub.constants.HF_HUB_CACHE).glob("models--*")):
+        if any(_has_encoder(snapshot) for snapshot in repository.glob("snapshots/*")):
+            names.append(repository.name.removeprefix("models--").replace("--", "/"))
+    return names
+
+
+def _at_hand() -> str:
+    names = encoders_at_hand()
+    if names:
+        return f"without a download there are {', '.join(names)}"
+    return "without a download there is none; `pip install xrt-xmc[minilm]` brings minilm"
+
+
+def _has_encoder(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+
+
+def _weight_files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         raise ConfigError(
-            f"{folder}: no model.safetensors; write it with transformers' save_pretrained"
+            f"{folder}: no model.safetensors, and pickled weights are never read; write it with "
+            "transformers' save_pretrained and pass that folder"
         )
-    hashes = [sha256_of(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else content_hash(hashes)
+    return files
 
 
 def _packaged_minilm() -> Path:
@@ -80,19 +131,25 @@ def _packaged_minilm() -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    """The local copy where there is one, else a download."""
+    """The local copy where there is a whole one, else a download."""
     failure: Exception | None = None
     for local_only in (True, False):
         try:
-            return Path(
+            folder = Path(
                 huggingface_hub.snapshot_download(
                     name, local_files_only=local_only, allow_patterns=HUB_FILES
                 )
             )
         except Exception as err:  # the HTTP client's own errors share no base with the hub's
             failure = err
+            continue
+        if _has_encoder(folder):
+            return folder
+        if not local_only:
+            _weight_files(folder)
+    preset = "" if "/" in name else f" (the preset of that name, if meant, is encoder={name})"
     raise ConfigError(
-        f"encoder.name = {name!r}: no folder of that name here, no local copy of it, and the hub "
-        f"did not give it ({type(failure).__name__}); pass a folder, or 'minilm' with "
-        "`pip install xrt-xmc[minilm]`"
+        f"encoder.name = {name!r}: no folder of that name here{preset}, no local copy of it, and "
+        f"the hub did not give it ({type(failure).__name__}); pass a folder, or get minilm with "
+        f"`pip install xrt-xmc[minilm]`; {_at_hand()}"
     ) from failure

@@ -24,6 +24,7 @@ import torch
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
 from xrt.atomic import atomic_file
+from xrt.encoder.adapters import frozen_names
 from xrt.encoder.held_out import ValidationRows, score
 from xrt.encoder.matcher import LevelMatcher
 from xrt.errors import ArtifactError
@@ -161,7 +162,12 @@ class Validation(pl.Callback):
         state = trainer.strategy.lightning_module_state_dict()  # all processes must call it
         if not trainer.is_global_zero:
             return
-        weights = {name: t for name, t in state.items() if name.startswith(("encoder.", "heads."))}
+        frozen = frozen_names(trainer.lightning_module)
+        weights = {
+            name: tensor
+            for name, tensor in state.items()
+            if name not in frozen and name.startswith(("encoder.", "heads."))
+        }
         with atomic_file(self.path(step)) as temporary:
             torch.save(weights, temporary)
         kept = {self.path(step), self.path(self._best_in_checkpoint)}

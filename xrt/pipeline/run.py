@@ -13,6 +13,7 @@ from xrt.artifact import library_versions, refuse_to_overwrite, write_artifact
 from xrt.atomic import save_array, write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.encoder.params import EncoderParams
+from xrt.encoder.resolve import require_encoder
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike
 from xrt.hashing import plain
 from xrt.metrics.comparison import SHOWN, Comparison, compare
@@ -78,6 +79,8 @@ def train(
         trn, tst = load_corpora(params.dataset, folder, params.seed)
         require_texts(params, trn)
         require_held_out(params, trn)
+        if params.encoder is not None:
+            require_encoder(params.encoder)
         _check_capacity(params, trn, folder)
         runner = StageRunner(folder, params, progress)
         linear, rows = fit_linear(runner, trn)
@@ -143,6 +146,8 @@ def fit_judged(
     corpus.require_trainable()
     require_texts(params, corpus)
     require_held_out(params, corpus)
+    if params.encoder is not None:
+        require_encoder(params.encoder)
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
