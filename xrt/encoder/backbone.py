@@ -93,6 +93,17 @@ class TextEncoder(nn.Module):
             if kind == "sdpa":
                 self.model.set_attn_implementation(kind)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """To another process without the hooks that transformers puts up to read inner layers: they
+        cannot be sent, and are put up anew when they are needed.
+        """
+        for module in self.modules():
+            module.__dict__.pop("_output_capturing_hooks_installed", None)
+            for key, hook in list(module._forward_hooks.items()):
+                if hook.__module__ == "transformers.utils.output_capturing":
+                    del module._forward_hooks[key]
+        return self.__dict__.copy()
+
     def save(self, folder: Path) -> None:
         """Write a transformers folder (safetensors, tokenizer) plus `pooling.json`, whole or not
         at all. Adapters are written as part of the weights.

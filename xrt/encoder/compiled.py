@@ -1,5 +1,6 @@
 """`torch.compile` of a transformer's layers, for the time of a fit."""
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,11 +13,11 @@ from xrt.encoder.sharding import transformer_layers
 class CompileLayers(pl.Callback):
     """Compiles each layer's `forward` in the process that trains it, and gives the plain one back.
 
-    The layers are alike, so one compilation serves all; no module is wrapped, so weights keep their
-    names. Shapes are dynamic: batches differ in rows and length.
+    No module is wrapped, so weights keep their names. Shapes are dynamic: batches differ in rows
+    and length.
     """
 
-    def __init__(self, backend: str = "inductor") -> None:
+    def __init__(self, backend: str | Callable[..., Any] = "inductor") -> None:
         self.backend = backend
         self._compiled: list[nn.Module] = []
 

@@ -178,6 +178,8 @@ class TrainerParams:
             raise ConfigError(
                 f"trainer.devices = {self.devices}: 0 for all, or a number of devices"
             )
+        if self.compile and self.accelerator in ("cpu", "mps"):
+            raise ConfigError(f"trainer.compile = true: only on cuda, not {self.accelerator}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,132 @@
+"""What a fit asks of devices, and what it does to the encoder for the time it takes."""
+
+import pickle
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+
+from xrt.encoder import embed_sharded, fit
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.compiled import CompileLayers
+from xrt.encoder.embed import encode
+from xrt.encoder.embed_sharded import encode_sharded
+from xrt.encoder.fit import device_settings, lightning_strategy
+from xrt.encoder.params import EncoderParams, Precision, Strategy, TrainerParams
+from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.sharding import FullyShardedStrategy, transformer_layers
+from xrt.encoder.token_store import TokenStore
+from xrt.errors import ConfigError
+
+TEXTS = [f"kano {'lore ' * (n % 7)}mito" for n in range(40)]
+CPU = TrainerParams(accelerator="cpu", devices=1, precision=Precision.fp32)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> TextEncoder:
+    folder = tmp_path_factory.mktemp("encoder")
+    backbone = resolve_encoder("tiny-random", work_folder=folder, texts=TEXTS)
+    return TextEncoder.from_pretrained(backbone, EncoderParams(name="tiny-random")).eval()
+
+
+@pytest.fixture(scope="module")
+def tokens(encoder) -> TokenStore:
+    return TokenStore.of_texts(TEXTS, encoder.tokenizer, 16)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kind"),
+    [
+        (Strategy.auto, DDPStrategy),
+        (Strategy.ddp_spawn, DDPStrategy),
+        (Strategy.fsdp, FullyShardedStrategy),
+    ],
+)
+def test_other_processes_are_spawned_and_one_needs_none(strategy, kind):
+    several = TrainerParams(accelerator="cpu", devices=2, strategy=strategy)
+    engine = lightning_strategy(several)
+    assert type(engine) is kind
+    alone = TrainerParams(accelerator="cpu", devices=1, strategy=strategy)
+    assert lightning_strategy(alone) == "auto"
+    trainer = fit.pl.Trainer(**device_settings(several))
+    assert trainer.strategy.launcher._start_method == "spawn"
+
+
+def test_layers_are_compiled_on_cuda_only(monkeypatch):
+    with pytest.raises(ConfigError, match=r"trainer\.compile = true: only on cuda, not cpu"):
+        TrainerParams(accelerator="cpu", compile=True)
+    monkeypatch.setattr(fit, "best_device", lambda accelerator: "cpu")
+    with pytest.raises(ConfigError, match="only on cuda, here is cpu"):
+        device_settings(TrainerParams(devices=1, compile=True))
+
+
+def test_the_layers_of_a_transformer_are_found(encoder):
+    layers = transformer_layers(encoder.model)
+    assert len(layers) == encoder.num_layers
+    assert {type(layer).__name__ for layer in layers} == {"BertLayer"}
+    linear = torch.nn.Linear(2, 2)
+    assert transformer_layers(linear) == [linear]
+
+
+def test_compiled_layers_compute_the_same_at_any_shape_and_leave_no_trace(encoder, tokens):
+    compilations = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        compilations.append(len(inputs))
+        return graph.forward
+
+    names = list(encoder.state_dict())
+    batches = [tokens.padded(np.arange(first, last)) for first, last in ((0, 5), (3, 30), (7, 9))]
+    callback, module = CompileLayers(backend), SimpleNamespace(encoder=encoder)
+    with torch.no_grad():
+        plain = [encoder(*batch) for batch in batches]
+        callback.setup(None, module, "fit")
+        compiled = [encoder(*batch) for batch in batches]
+        assert list(encoder.state_dict()) == names
+        callback.teardown(None, module, "fit")
+    for one, other in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(one, other)
+    assert 1 <= len(compilations) <= encoder.num_layers  # whatever the number of shapes
+    assert all("forward" not in vars(layer) for layer in transformer_layers(encoder.model))
+    pickle.dumps(encoder.model)
+
+
+def test_an_encoder_that_read_inner_layers_can_be_sent_to_another_process(encoder, tokens):
+    batch = tokens.padded(np.arange(4))
+    with torch.no_grad():
+        before = encoder.forward_layers(*batch, [1, 2])
+        again = pickle.loads(pickle.dumps(encoder))
+        for model in (encoder, again):
+            for found, wanted in zip(model.forward_layers(*batch, [1, 2]), before, strict=True):
+                assert torch.equal(found, wanted)
+
+
+def test_little_work_is_done_by_one_process_and_kept_whole(encoder, tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed_sharded, "_predict", None)  # that is the way of several
+    target = tmp_path / "embeddings.npy"
+    several = TrainerParams(accelerator="cpu", devices=2, precision=Precision.fp32)
+    for params in (CPU, several):
+        found_NH = encode_sharded(encoder, tokens, params, target=target)
+        assert np.array_equal(found_NH, encode(encoder, tokens))
+    assert np.array_equal(np.load(target), found_NH)
+    assert np.array_equal(encode_sharded(encoder, tokens, CPU, layer=1),
+                          encode(encoder, tokens, layer=1))  # fmt: skip
+    empty = tokens.subset(np.arange(0))
+    assert encode_sharded(encoder, empty, CPU).shape == (0, encoder.hidden_size)
+
+
+def test_encoding_that_fails_leaves_what_was_there(encoder, tokens, tmp_path, monkeypatch):
+    target = tmp_path / "embeddings.npy"
+    np.save(target, np.zeros(3, np.float32))
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(embed_sharded, "encode", fail)
+    with pytest.raises(MemoryError):
+        encode_sharded(encoder, tokens, CPU, target=target)
+    assert np.array_equal(np.load(target), np.zeros(3, np.float32))
+    assert [path.name for path in tmp_path.iterdir()] == ["embeddings.npy"]
