@@ -1,18 +1,25 @@
 """Compares the fine-tuning of xrt's matcher with that of PECOS's XR-Transformer.
 
     python -m venv PEERS
-    PEERS/bin/pip install "libpecos==1.2.8" "transformers<4.50" "numpy<2" torch
+    PEERS/bin/pip install "libpecos==1.2.8" "transformers<4.50" "numpy<2" "torch==2.13.0"
     python scripts/benchmarks/encoder.py --peer-python PEERS/bin/python --data DATA \
         --output encoder.jsonl --record RECORD.md
 
 Both fine-tune MiniLM on the same texts of DATA/tibkat (trn.jsonl, .gz and .xz too; DATA may also be
 XRT_DATA) and the same clusters of labels, cut at the same --max-length, in processes of their own
 with as many threads each, in an order that turns round from round to round; ratios are taken within
-a round. Tokenising, clustering, loading and saving are not counted. `xrt` has its own batches,
-`xrt-32` the 32 rows a step of PECOS's recipes.
+a round. `xrt` has its own batches, `xrt-32` the 32 rows a step of PECOS's recipes.
 
-`--full` trains PECOS's XR-Transformer to the end instead (three levels x --full-steps steps of 32)
-and judges its predictions for the test rows; `xrt train experiment=tibkat` is the other side.
+A step of PECOS is timed from outside, from one clipping of the encoder's gradients to the next; one
+of xrt from the end of a step to the end of the next, as its progress tells them. So the making of a
+batch, both passes and the optimisers are in; loading, clustering, tokenising, saving and the first
+steps are not.
+
+`--full` trains both to the end instead, PECOS with --full-steps steps of 32 rows on each level of
+its tree, xrt as `experiment=tibkat` says, and judges what they predict for the test rows.
+
+Each run's figures go to --output as one JSON line; the record is printed, and written to --record;
+`encoder_record.py` makes it from the lines alone. The exit status is 1 where a run failed.
 """
 
 import argparse
@@ -25,34 +32,44 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-from encoder_rows import make_full_rows, make_pace_rows
+from encoder_record import failure, render
+from encoder_rows import dataset_folder, make_full_rows, make_pace_rows
+from linear import told_status
 from linear_judge import Truth
 from linear_machine import commit, machine
+from linear_record import Line
 
 HERE = Path(__file__).parent
 CHILDREN = {"pecos": "encoder_pecos.py", "xrt": "encoder_xrt.py", "xrt-32": "encoder_xrt.py"}
 PECOS_BATCH_ROWS = 32
 BATCH_ROWS = {"pecos": PECOS_BATCH_ROWS, "xrt": 0, "xrt-32": PECOS_BATCH_ROWS}
-THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "XRT_NUM_THREADS")
-Line = dict[str, Any]
+THREAD_SETTINGS = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
+    "XRT_NUM_THREADS",
+)  # fmt: skip
+PEER_NEEDED = """\
+pecos needs an interpreter of its own, given as --peer-python PEERS/bin/python:
+    python -m venv PEERS
+    PEERS/bin/pip install "libpecos==1.2.8" "transformers<4.50" "numpy<2" "torch==2.13.0"
+or leave it out with --systems xrt xrt-32"""
 
 
 def main() -> int:
-    """Run the rounds, or the whole of PECOS, and tell what came out."""
+    """Run the rounds, or whole trainings, and tell what came out."""
     args = parse_arguments()
+    if "pecos" in args.systems:
+        require_peer(args.peer_python)
     lines: list[Line] = []
     with tempfile.TemporaryDirectory(prefix="benchmark-encoder-") as scratch:
         rows = Path(scratch)
         if args.full:
             make_full_rows(args.data, rows)
-            lines.append(run_child("pecos", "full", rows, args.max_length[0], args, 1))
+            sizes = Truth.load(rows).sizes
         else:
             sizes = make_pace_rows(args.data, rows, args.rows, args.seed)
-            for max_length in args.max_length:
-                lines += run_rounds(rows, max_length, sizes, args)
+        for max_length in args.max_length:
+            run_rounds(rows, max_length, sizes, args, lines)
     record = render(lines)
     if args.record is not None:
         args.record.write_text(record)
@@ -65,25 +82,43 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--peer-python", help="interpreter that has libpecos, transformers < 4.50")
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: XRT_DATA)")
-    parser.add_argument("--systems", nargs="+", choices=list(CHILDREN), default=list(CHILDREN))
+    parser.add_argument("--systems", nargs="+", choices=list(CHILDREN))
     parser.add_argument("--encoder", type=Path, help="folder of a BERT (default: packaged MiniLM)")
-    parser.add_argument("--max-length", type=int, nargs="+", default=[128, 64])
+    parser.add_argument(
+        "--max-length", type=int, nargs="+", help="default: 128 64; with --full 64, as the preset"
+    )
     parser.add_argument("--rows", type=int, default=4096, help="texts to take the steps from")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=40, help="steps that are timed")
+    parser.add_argument("--warm-up", type=int, default=5, help="steps before them")
+    parser.add_argument("--repeats", type=int, help="default: 5; with --full 1")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--full", action="store_true", help="train PECOS to the end, and judge it")
-    parser.add_argument("--full-steps", type=int, default=300, help="steps of each level")
+    parser.add_argument("--seed", type=int, default=0, help="of the texts")
+    parser.add_argument("--full", action="store_true", help="train to the end, and judge")
+    parser.add_argument("--full-steps", type=int, default=300, help="PECOS's steps of each level")
+    parser.add_argument("--timeout", type=float, default=20_000, help="seconds a run may take")
     parser.add_argument("--output", type=Path, default=Path("encoder.jsonl"), help="appended to")
     parser.add_argument("--record", type=Path, help="markdown file to write")
     args = parser.parse_args(arguments)
-    if args.full:
-        args.systems = ["pecos"]
+    args.systems = args.systems or (["pecos", "xrt"] if args.full else list(CHILDREN))
+    args.max_length = args.max_length or ([64] if args.full else [128, 64])
+    args.repeats = args.repeats or (1 if args.full else 5)
+    if args.full and "xrt-32" in args.systems:
+        parser.error("--full knows pecos and xrt alone")
     if "pecos" in args.systems and not args.peer_python:
-        parser.error("pecos needs --peer-python (see the head of this script), or name --systems")
+        parser.error(PEER_NEEDED)
     args.encoder = args.encoder or packaged_minilm()
     return args
+
+
+def require_peer(python: str) -> None:
+    """Leave with what to install where the interpreter does not run or has no libpecos."""
+    probe = "import sys, importlib.util as it; sys.exit(it.find_spec('pecos') is None)"
+    try:
+        found = subprocess.run([python, "-c", probe], capture_output=True).returncode == 0
+    except OSError:
+        found = False
+    if not found:
+        raise SystemExit(f"{python}: no interpreter with libpecos; {PEER_NEEDED}")
 
 
 def packaged_minilm() -> Path:
@@ -95,119 +130,82 @@ def packaged_minilm() -> Path:
 
 
 def run_rounds(
-    rows: Path, max_length: int, sizes: dict[str, int], args: argparse.Namespace
-) -> list[Line]:
+    rows: Path,
+    max_length: int,
+    sizes: dict[str, int],
+    args: argparse.Namespace,
+    lines: list[Line],
+) -> None:
     """Every system once a round; the order turns round each time."""
-    lines = []
     for number in range(1, args.repeats + 1):
         for system in args.systems if number % 2 else args.systems[::-1]:
-            line = run_child(system, "pace", rows, max_length, args, number) | sizes
+            line: Line = {
+                "what": "full" if args.full else "pace", "system": system, "round": number,
+                "max_length": max_length, "threads": args.threads, "warm_up": args.warm_up,
+                "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+                "load_average": os.getloadavg()[0], "commit": commit(), "machine": machine(),
+                "command": shown_command(args), **sizes,
+            }  # fmt: skip
+            line |= run_child(system, rows, max_length, args)
             lines.append(line)
-            told = line.get("error") or f"{line['documents_per_second']:.1f} documents/s"
-            print(f"{max_length} tokens, round {number}, {system}: {told}", file=sys.stderr)
-    return lines
+            with args.output.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(summary(line), file=sys.stderr, flush=True)
 
 
-def run_child(
-    system: str, what: str, rows: Path, max_length: int, args: argparse.Namespace, number: int
-) -> Line:
-    """One system in a process of its own; its figures also go to the output file."""
+def run_child(system: str, rows: Path, max_length: int, args: argparse.Namespace) -> Line:
+    """Figures of one system in a process of its own, with its predictions judged; or its error."""
     settings = {
         "encoder": str(args.encoder), "max_length": max_length, "threads": args.threads,
-        "batch_rows": BATCH_ROWS[system], "steps": args.full_steps if args.full else args.steps,
-    }  # fmt: skip
-    line: Line = {
-        "system": system, "what": what, "round": number, "max_length": max_length,
-        "threads": args.threads, "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "load_average": os.getloadavg()[0], "commit": commit(), "machine": machine(),
-        "command": shown_command(args),
+        "batch_rows": BATCH_ROWS[system], "warm_up": args.warm_up,
+        "steps": args.full_steps if args.full else args.warm_up + args.steps,
+        "dataset": str(dataset_folder(args.data)) if args.full else None,
     }  # fmt: skip
     python = args.peer_python if system == "pecos" else sys.executable
     environment = {**os.environ, **dict.fromkeys(THREAD_SETTINGS, str(args.threads))}
     environment |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory(prefix="benchmark-system-") as folder:
         out = Path(folder)
+        what = "full" if args.full else "pace"
         command = [python, str(HERE / CHILDREN[system]), what, str(rows), folder]
-        with (out / "log").open("wb") as log:
-            done = subprocess.run(
-                [*command, json.dumps(settings)], env=environment, stdout=log, stderr=log
-            )
-        if done.returncode:
-            print((out / "log").read_text(errors="replace")[-3000:], file=sys.stderr)
-            line["error"] = f"exit status {done.returncode}; its last messages went to stderr"
-        else:
-            line |= json.loads((out / "figures.json").read_text())
-        if (out / "predicted.npz").is_file():
-            line |= Truth.load(rows).judged(out / "predicted.npz")
-    with args.output.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    return line
+        try:
+            with (out / "log").open("wb") as log:
+                done = subprocess.run(
+                    [*command, json.dumps(settings)], env=environment, stdout=log, stderr=log,
+                    timeout=args.timeout,
+                )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return {"error": f"not done after {args.timeout:g} s"}
+        if done.returncode != 0:
+            print((out / "log").read_text(errors="replace")[-4000:], file=sys.stderr)
+            return {"error": told_status(done.returncode)}
+        figures: Line = json.loads((out / "figures.json").read_text())
+        if args.full:
+            figures |= Truth.load(rows).judged(out / "predicted.npz")
+        return figures
 
 
 def shown_command(args: argparse.Namespace) -> str:
-    """The command line that does it again, without this machine's paths."""
-    words = ["python scripts/benchmarks/encoder.py --peer-python PEERS/bin/python --data DATA"]
-    words += ["--systems", *args.systems, "--max-length", *map(str, args.max_length)]
-    if args.full:
-        return " ".join([*words, "--full", "--full-steps", str(args.full_steps)])
-    words += [f"--rows {args.rows} --steps {args.steps} --repeats {args.repeats}"]
-    return " ".join([*words, f"--threads {args.threads} --seed {args.seed}"])
+    """The command line that does it again, with names in the place of this machine's paths."""
+    words = ["python", "scripts/benchmarks/encoder.py"]
+    words += ["--peer-python", "PEERS/bin/python"] if "pecos" in args.systems else []
+    words += ["--data", "DATA", "--systems", *args.systems]
+    words += ["--max-length", *map(str, args.max_length)]
+    names = ("full_steps",) if args.full else ("rows", "steps", "warm_up", "seed")
+    words += ["--full"] if args.full else []
+    for name in (*names, "repeats", "threads"):
+        words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return " ".join(words)
 
 
-def render(lines: list[Line]) -> str:
-    """The record: what ran where, and medians over the rounds."""
-    good = [line for line in lines if "error" not in line]
-    if not good:
-        return "Nothing ran to its end.\n"
-    first = good[0]
-    told = [f"    {first['command']}", "", f"{first['date']}, commit {first['commit']}, "
-            f"{first['machine']['processors']} processors ({first['machine']['processor']}), "
-            f"{first['threads']} threads each."]  # fmt: skip
-    for line in {line["system"]: line for line in good}.values():
-        versions = ", ".join(f"{name} {found}" for name, found in line["versions"].items())
-        told.append(f"{line['system']}: {versions}.")
-    if first["what"] == "full":
-        return "\n".join([*told, "", *full_lines(good)]) + "\n"
-    told += ["", "| tokens | system | rows a step | documents/s, median (all) | times PECOS's |"
-             " peak GB |", "|---|---|---|---|---|---|"]  # fmt: skip
-    for max_length in dict.fromkeys(line["max_length"] for line in good):
-        for system in dict.fromkeys(line["system"] for line in good):
-            told.append(pace_row(good, max_length, system))
-    return "\n".join(told) + "\n"
-
-
-def pace_row(lines: list[Line], max_length: int, system: str) -> str:
-    """A table row: the median of a system's rounds, and of its ratios to PECOS within rounds."""
-    own, peer = (
-        {line["round"]: line for line in lines
-         if line["max_length"] == max_length and line["system"] == name}
-        for name in (system, "pecos")
-    )  # fmt: skip
-    paces = [line["documents_per_second"] for line in own.values()]
-    ratios = [line["documents_per_second"] / peer[number]["documents_per_second"]
-              for number, line in own.items() if number in peer]  # fmt: skip
-    shown = f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
-    rows_of_step = median(line["rows_of_step"] for line in own.values())
-    every = ", ".join(f"{pace:.1f}" for pace in paces)
-    peak = max(line["peak_gb"] for line in own.values())
-    return (
-        f"| {max_length} | {system} | {rows_of_step:.0f} | {median(paces):.1f} ({every}) |"
-        f" {shown} | {peak:.1f} |"
-    )
-
-
-def full_lines(lines: list[Line]) -> list[str]:
-    """A table of whole runs."""
-    names = ("P@1", "P@3", "P@5", "R@10", "PSP@5")
-    table = [f"| system | train s | predict s | {' | '.join(names)} | peak GB |",
-             "|---" * (len(names) + 4) + "|"]  # fmt: skip
-    for line in lines:
-        figures = " | ".join(f"{100 * line[name]:.2f}" for name in names)
-        table.append(
-            f"| {line['system']}, {line['max_length']} tokens | {line['train_seconds']:.0f} |"
-            f" {line['predict_seconds']:.0f} | {figures} | {line['peak_gb']:.1f} |"
-        )
-    return table
+def summary(line: Line) -> str:
+    """A line for whoever waits."""
+    if "error" in line:
+        return f"FAILED {failure(line)}"
+    told = f"{line['max_length']} tokens, round {line['round']}, {line['system']}: "
+    if line["what"] == "pace":
+        return told + f"{line['documents_per_second']:.1f} documents/s"
+    return told + f"trained in {line['train_seconds']:.0f} s, P@1 {100 * line['P@1']:.2f}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ steps and of encoding, and model FLOP utilisation. A token's training takes
 6 P + 12 layers hidden T floating point operations, P the encoder's weights without the embedding
 table, T the text's length: forward and backward, multiply and add counted apart (Kaplan et al.,
 Scaling laws for neural language models, 2020, section 2.1; attention as in Chowdhery et al., PaLM,
-2022, appendix B). Encoding takes a third. The head's operations are not counted.
+2022, appendix B). Encoding takes a third. The head's operations are not counted. A step is timed
+from the end of one to the end of the next, when its loss has been read; the first ones, in which
+--compile compiles, are left out, and so is the first of two passes of encoding. `--size tiny
+--accelerator cpu --rows 64 --batch-rows 8 --steps 3` is a dry run without a GPU.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +32,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from xrt.encoder.backbone import TextEncoder, quiet_transformers
 from xrt.encoder.embed import encode
+from xrt.encoder.fit import lightning_precision
 from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.encoder.token_store import TokenStore
@@ -37,15 +42,11 @@ from xrt.tree.label_tree import LabelTree
 SIZES = {"tiny": (2, 64, 2), "mini": (6, 384, 12), "base": (12, 768, 12), "large": (24, 1024, 16)}
 """Layers, hidden width, heads."""
 PEAK_TFLOPS = {
-    "H200": 989,
-    "H100": 989,
-    "A100": 312,
-    "L40S": 362,
-    "L4": 121,
-    "A10": 125,
-    "V100": 125,
-}
-"""Dense bfloat16 (V100: float16) products without sparsity, from the makers' data sheets."""
+    "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "GH200": 989, "H200": 989, "B200": 2250,
+    "A100": 312, "A30": 165, "A10": 125, "A10G": 70, "L4": 121, "L40": 181, "L40S": 362,
+}  # fmt: skip
+"""Dense bfloat16 products by the words of a device's name, from NVIDIA's data sheets; the first
+that fits counts."""
 WARM_UP_STEPS = 10
 
 
@@ -81,8 +82,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Documents a second of training and encoding, with what they are a share of."""
     rng = np.random.default_rng(args.seed)
+    num_rows = args.batch_rows * max(1, args.rows // args.batch_rows)  # all batches are full
     words = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst"]
-    texts = [" ".join(rng.choice(words, args.length)) for _ in range(args.rows)]
+    texts = [" ".join(rng.choice(words, args.length)) for _ in range(num_rows)]
     encoder_folder = write_encoder(args.size, folder / "encoder", texts[:200], args.seed)
     clock = StepClock()
     steps = WARM_UP_STEPS + args.steps
@@ -90,9 +92,9 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, object]:
         steps=[steps], bootstrap=Bootstrap.none, max_batch_rows=args.batch_rows,
         token_budget=args.batch_rows * args.length, checkpoint_every_steps=steps + 1,
     )  # fmt: skip
-    labels = rng.integers(0, args.labels, args.rows)
-    ones = np.ones(args.rows, np.float32)
-    Y = sp.csr_array((ones, (np.arange(args.rows), labels)), shape=(args.rows, args.labels))
+    labels = rng.integers(0, args.labels, num_rows)
+    ones = np.ones(num_rows, np.float32)
+    Y = sp.csr_array((ones, (np.arange(num_rows), labels)), shape=(num_rows, args.labels))
     encoder = EncoderParams(name=str(encoder_folder), max_length=args.length)
     tokens = TokenStore.of_texts(
         texts, TextEncoder.from_pretrained(encoder_folder, encoder).tokenizer, args.length
@@ -105,7 +107,8 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, object]:
     seconds = clock.times[-1] - clock.times[WARM_UP_STEPS - 1]
     trained = args.steps * args.batch_rows / seconds
     encoded = encoding_pace(result.encoder, tokens, args)
-    return told(args, result.encoder, trained, encoded)
+    line = told(args, result.encoder, trained, encoded)
+    return line | {"precision": lightning_precision(trainer)}
 
 
 def encoding_pace(encoder: TextEncoder, tokens: TokenStore, args: argparse.Namespace) -> float:
@@ -117,7 +120,7 @@ def encoding_pace(encoder: TextEncoder, tokens: TokenStore, args: argparse.Names
             encoder, tokens, token_budget=args.batch_rows * args.length, bf16=True, device=device
         )
         seconds = time.perf_counter() - started
-    return args.rows / seconds
+    return tokens.num_rows / seconds
 
 
 def told(
@@ -127,21 +130,32 @@ def told(
     operations = training_flops(encoder, args.length)
     on_gpu = torch.cuda.is_available() and args.accelerator != "cpu"
     device = torch.cuda.get_device_name() if on_gpu else machine()["processor"]
-    known = (peak for name, peak in PEAK_TFLOPS.items() if on_gpu and name in device)
-    peak = args.peak_tflops or next(known, None)
+    peak = args.peak_tflops or (known_peak(device) if on_gpu else None)
     line: dict[str, object] = {
         "size": args.size, "length": args.length, "batch_rows": args.batch_rows,
         "labels": args.labels, "compile": args.compile, "device": device, "commit": commit(),
-        "torch": torch.__version__, "documents_per_second": round(trained, 1),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"), "torch": torch.__version__,
+        "documents_per_second": round(trained, 1),
         "tokens_per_second": round(trained * args.length),
         "encoded_documents_per_second": round(encoded, 1),
         "tflops": round(trained * operations / 1e12, 2),
         "encoding_tflops": round(encoded * operations / 3e12, 2),
     }  # fmt: skip
+    if on_gpu:
+        line["peak_memory_gb"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
     if peak:
+        line["peak_tflops"] = peak
         line["utilisation"] = round(trained * operations / 1e12 / peak, 4)
         line["encoding_utilisation"] = round(encoded * operations / 3e12 / peak, 4)
     return line
+
+
+def known_peak(device: str) -> float | None:
+    """TFLOP/s that a GPU of that name can reach; None where they are not known."""
+    words = set(device.replace("-", " ").split())
+    return next(
+        (tflops for name, tflops in PEAK_TFLOPS.items() if words >= set(name.split())), None
+    )
 
 
 def training_flops(encoder: TextEncoder, length: int) -> float:

@@ -41,9 +41,10 @@ class Truth:
         return cls(Y_tst, inverse_propensities(counts_L, X_trn.shape[0]), sizes)
 
     def judged(self, predicted: Path) -> dict[str, float]:
-        """P@1, P@3, P@5, R@10 and PSP@5 of predictions."""
+        """P and PSP at 1, 3 and 5, and R@10 of predictions."""
         ranking = judge(self.Y_tst, as_csr(sp.load_npz(predicted)), depth=DEPTH)
         P_K, R_K = precision_at(ranking), recall_at(ranking)
         PSP_K = psp_at(ranking, self.weights_L)
-        figures = {f"P@{k}": P_K[k - 1] for k in (1, 3, 5)} | {"R@10": R_K[9], "PSP@5": PSP_K[4]}
+        figures = {f"P@{k}": P_K[k - 1] for k in (1, 3, 5)} | {"R@10": R_K[9]}
+        figures |= {f"PSP@{k}": PSP_K[k - 1] for k in (1, 3, 5)}
         return {name: round(float(value), 5) for name, value in figures.items()}
