@@ -1,12 +1,13 @@
 import numpy as np
+import pytest
 import torch
 
 from xrt.encoder.heads import LabelHead, prior_log_odds
 
 
-def ragged_head():
+def ragged_head(row_wise: bool = False):
     generator = torch.Generator().manual_seed(0)
-    head = LabelHead(50, 8)
+    head = LabelHead(50, 8, row_wise)
     torch.nn.init.normal_(head.weight, generator=generator)
     torch.nn.init.normal_(head.bias, generator=generator)
     pooled = torch.randn(4, 8, generator=generator)
@@ -31,13 +32,27 @@ def test_gradients_of_candidates_are_those_of_the_dense_head():
     assert (grads[0][0][1] == 0).all()  # a node that is nobody's candidate
 
 
-def test_no_candidates_at_all_gives_no_logits_but_a_gradient_path():
-    head, pooled, _, _ = ragged_head()
+def test_gradients_of_a_row_wise_head_are_those_of_the_nodes_looked_at():
+    grads = []
+    for row_wise in (True, False):
+        head, pooled, rows, nodes = ragged_head(row_wise)
+        (torch.arange(1.0, 7.0) * head.at(pooled, rows, nodes)).sum().backward()
+        grads.append([parameter.grad for parameter in head.parameters()])
+    for found, wanted in zip(*grads, strict=True):
+        assert found.coalesce().indices().tolist() == [[0, 7, 20, 49]]
+        torch.testing.assert_close(found.to_dense(), wanted)
+
+
+@pytest.mark.parametrize("row_wise", [False, True])
+def test_no_candidates_at_all_gives_no_logits_but_a_gradient_path(row_wise):
+    head, pooled, _, _ = ragged_head(row_wise)
     empty = torch.zeros(0, dtype=torch.long)
     logits = head.at(pooled, empty, empty)
     assert logits.shape == (0,)
     logits.sum().backward()
-    assert (head.weight.grad == 0).all()
+    for parameter in head.parameters():
+        grad = parameter.grad.to_dense() if row_wise else parameter.grad
+        assert (grad == 0).all()
 
 
 def test_prior_log_odds_make_the_sigmoid_the_frequency():

@@ -12,7 +12,7 @@ class LabelHead(nn.Module):
     """weight (K, H) and bias (K,): the logit of a node is weight · pooled + bias."""
 
     def __init__(self, num_nodes: int, hidden_size: int, row_wise: bool = False) -> None:
-        """`row_wise` heads have sparse gradients: of the nodes that a step looked at."""
+        """`row_wise` heads get sparse gradients from `at`: of the nodes that a step looked at."""
         super().__init__()
         self.row_wise = row_wise
         self.weight = nn.Parameter(torch.zeros(num_nodes, hidden_size))
@@ -35,7 +35,8 @@ class LabelHead(nn.Module):
         """
         union_U, position_E = torch.unique(nodes_E, return_inverse=True)
         weight_UH = nn.functional.embedding(union_U, self.weight, sparse=self.row_wise)
-        logits_BU = nn.functional.linear(pooled_BH, weight_UH, self.bias[union_U])
+        bias_U = torch.gather(self.bias, 0, union_U, sparse_grad=self.row_wise)
+        logits_BU = nn.functional.linear(pooled_BH, weight_UH, bias_U)
         return logits_BU[rows_E, position_E]
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:

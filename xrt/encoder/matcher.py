@@ -23,6 +23,7 @@ from xrt.encoder.loss import row_losses_dense, row_losses_ragged
 from xrt.encoder.memory import in_parts
 from xrt.encoder.optimizers import LinearSchedule, clip_gradients, make_optimizer
 from xrt.encoder.params import MatcherParams
+from xrt.encoder.row_gradients import average_row_gradients, leave_to_rows
 from xrt.encoder.sharding import FullyShardedStrategy, shard_weights, whole
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import TrainingError
@@ -180,7 +181,10 @@ class LevelMatcher(pl.LightningModule):
         checkpoint["state_dict"] = {name: t for name, t in state.items() if name not in frozen}
 
     def configure_model(self) -> None:
-        """Spread the weights over the processes where the strategy is to."""
+        """Spread the weights over the processes where the strategy is to; DDP gets no row-wise
+        heads.
+        """
+        leave_to_rows(self)
         if isinstance(self.trainer.strategy, FullyShardedStrategy):
             shard_weights(self, self.encoder)
 
@@ -212,6 +216,7 @@ class LevelMatcher(pl.LightningModule):
         Runs after gradients are averaged and before weights change, so all processes agree and the
         last good weights stay. Raises TrainingError.
         """
+        average_row_gradients(self.heads)
         limit = self.params.gradient_clip or float("inf")
         norms = [whole(clip_gradients(part, limit)) for part in (self.encoder, self.heads)]
         checked = torch.stack([self.losses_S[self.global_step], *norms])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.params import MatcherParams
+from xrt.encoder.row_adam import RowAdam
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -51,17 +52,20 @@ def make_optimizer(
     """AdamW of the encoder and Adam of the heads (AdamW without decay), fused.
 
     Of heads that are touched in a few rows a step, those rows alone are moved, with their moments:
-    torch's SparseAdam.
+    `RowAdam`.
     """
-    row_wise = [head.weight for head in heads.modules()
-                if isinstance(head, LabelHead) and head.row_wise]  # fmt: skip
+    row_wise = [parameter for head in heads.modules()
+                if isinstance(head, LabelHead) and head.row_wise
+                for parameter in head.parameters()]  # fmt: skip
     groups = parameter_groups(encoder, heads, params, leave_out=row_wise)
     fused = device.type in ("cpu", "cuda")
     dense = torch.optim.AdamW(groups, betas=BETAS, eps=EPSILON, fused=fused)
     if not row_wise:
         return dense
-    sparse = torch.optim.SparseAdam(row_wise, params.head_learning_rate, BETAS, EPSILON)
-    return PairedOptimizer([dense, sparse])
+    rows = RowAdam(
+        row_wise, params.head_learning_rate, BETAS, EPSILON, scale_per_row=params.scale_per_row
+    )
+    return PairedOptimizer([dense, rows])
 
 
 def clip_gradients(part: nn.Module, limit: float) -> Tensor:

@@ -219,7 +219,9 @@ class MatcherParams:
     nodes: memory grows with a chunk, not with the level. 0 for all at once."""
     row_wise_above: int = 100_000
     """Heads of more nodes than this, of levels trained on candidates, are moved only in the rows
-    that a step looked at; with one process."""
+    that a step looked at; `strategy=fsdp` moves them whole."""
+    scale_per_row: bool = False
+    """Heads moved in rows keep one second moment a row, not one a weight: half the memory."""
     man_top_k: int = 20
     """Nodes of the level above, ranked highest by the matcher, whose children become candidates."""
     bootstrap: Bootstrap = Bootstrap.centroid

@@ -34,6 +34,7 @@ from xrt.encoder.params import (
     Bootstrap,
     EncoderParams,
     MatcherParams,
+    Strategy,
     TrainerParams,
 )
 from xrt.encoder.resolve import resolve_encoder, weights_hash
@@ -190,7 +191,7 @@ def _train_stage(
     row_wise = [
         problem.M_above is not None
         and problem.num_nodes > params.row_wise_above
-        and num_devices(run.trainer) == 1
+        and (num_devices(run.trainer) == 1 or run.trainer.strategy is not Strategy.fsdp)
         for problem in problems
     ]
     if resume:  # the heads' weights are in the checkpoint
