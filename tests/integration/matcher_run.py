@@ -83,13 +83,11 @@ def fit_first_steps(
     folder: Path, devices: int, steps: int = 4, strategy: Strategy = Strategy.auto
 ) -> RecordingMatcher:
     """Steps of one level without dropout, 5 rows a batch: two processes get 3 and 2."""
-    texts, Y_NL, tree = corpus()
-    backbone = resolve_encoder("tiny-random", work_folder=folder, texts=texts)
-    encoder = TextEncoder.from_pretrained(backbone, EncoderParams(name="tiny-random"))
+    _, Y_NL, tree = corpus()
+    encoder, tokens = encoder_and_tokens(folder)
     for module in encoder.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    tokens = TokenStore.of_texts(texts, encoder.tokenizer, 32)
     head = LabelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
     params = MatcherParams(gradient_clip=0.0)
     matcher = RecordingMatcher(encoder, [head], params, num_steps=steps, level=1)
@@ -99,6 +97,14 @@ def fit_first_steps(
     trainer = trainer_params(devices, strategy)
     fit_level(matcher, batches, folder / "fit.ckpt", False, trainer)
     return matcher
+
+
+def encoder_and_tokens(folder: Path) -> tuple[TextEncoder, TokenStore]:
+    """The untrained encoder, and the corpus as it reads it."""
+    texts, _, _ = corpus()
+    backbone = resolve_encoder("tiny-random", work_folder=folder, texts=texts)
+    encoder = TextEncoder.from_pretrained(backbone, EncoderParams(name="tiny-random"))
+    return encoder, TokenStore.of_texts(texts, encoder.tokenizer, 32)
 
 
 def corpus(seed: int = 0) -> tuple[list[str], sp.csr_array, LabelTree]:

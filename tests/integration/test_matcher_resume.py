@@ -17,7 +17,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # spawned processes import the program by its name
 
 import matcher_run
-from matcher_run import STEPS, fit_first_steps, train
+from matcher_run import STEPS, train
 
 from xrt.encoder import training
 from xrt.encoder.checkpoints import AtomicCheckpointIO, resumable
@@ -88,7 +88,7 @@ def test_the_matcher_learns_and_leaves_whole_levels_only(unbroken):
 
 def test_a_second_call_trains_nothing(unbroken, monkeypatch):
     before = fingerprint(unbroken)
-    monkeypatch.setattr(training, "fit_level", None)
+    monkeypatch.setattr(training, "fit_in_memory", None)
     result = train(unbroken)
     assert fingerprint(unbroken) == before
     assert result.levels == [0, 1]
@@ -162,39 +162,3 @@ def test_a_broken_checkpoint_is_named(tmp_path):
     (tmp_path / "level-0.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(TrainingError, match=r"level-0\.ckpt: unreadable"):
         resumable(tmp_path / "level-0.ckpt")
-
-
-def ranks_of(pid: int) -> list[int]:
-    """Process ids of the spawned children of a process, first to last."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and b"spawn_main" in (entry / "cmdline").read_bytes():
-                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                found += [int(entry.name)] * (int(parent) == pid)
-        except OSError:  # ended meanwhile
-            continue
-    return sorted(found)
-
-
-@pytest.mark.ddp
-def test_two_processes_take_the_first_steps_of_one(tmp_path):
-    one, two = (fit_first_steps(tmp_path / str(n), n) for n in (1, 2))
-    assert one.gradients_P.abs().max() > 0
-    torch.testing.assert_close(two.gradients_P, one.gradients_P, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(two.losses_S[:1], one.losses_S[:1])
-    torch.testing.assert_close(two.losses_S, one.losses_S, rtol=1e-2, atol=0)
-
-
-@pytest.mark.ddp
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("target", ["parent", "last rank"])
-def test_sigterm_to_any_process_stops_all_with_143(tmp_path, target):
-    with started(tmp_path, "--devices", "2") as process:
-        wait_for(tmp_path / "level-0.ckpt", process)
-        ranks = ranks_of(process.pid)
-        assert len(ranks) == 2
-        os.kill(process.pid if target == "parent" else ranks[-1], signal.SIGTERM)
-        assert process.wait(60) == 143
-        assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
-        assert resumable(tmp_path / "level-0.ckpt")

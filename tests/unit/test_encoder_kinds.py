@@ -128,6 +128,16 @@ def test_saved_is_loaded_without_a_decoder(encoder, tmp_path):
     assert not torch.allclose(first, last)
 
 
+def test_inner_layers_are_those_of_transformers(encoder):
+    ids, mask = torch.tensor([[2, 9, 8, 3]]), torch.ones(1, 4, dtype=torch.long)
+    assert len(encoder.layers) == encoder.num_layers
+    with torch.no_grad():
+        found, last = encoder.eval().forward_layers(ids, mask, [1, encoder.num_layers])
+        told = encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+    torch.testing.assert_close(found, told.hidden_states[1].mean(1))
+    torch.testing.assert_close(last, told.last_hidden_state.mean(1))
+
+
 def test_more_tokens_than_positions_are_refused_before_training(folder):
     config = TextEncoder.from_pretrained(
         folder, EncoderParams(name="it", max_length=8)

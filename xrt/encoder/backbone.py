@@ -48,6 +48,12 @@ class TextEncoder(nn.Module):
         """Transformer layers, the embedding layer not counted."""
         return int(self.model.config.num_hidden_layers)
 
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer layers: of all lists of modules, the one with most weights."""
+        lists = [module for module in self.model.modules() if isinstance(module, nn.ModuleList)]
+        return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
+
     def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
         """Pooled vectors (B, H), float32, not normalised; padding (mask 0) has no say in them."""
         hidden_BTH = self.model(
@@ -59,14 +65,20 @@ class TextEncoder(nn.Module):
         self, input_ids_BT: Tensor, attention_mask_BT: Tensor, layers: Sequence[int]
     ) -> list[Tensor]:
         """Pooled vectors (B, H) after each of the given transformer layers, from 1; the last is
-        `forward`'s.
+        `forward`'s. One caller at a time: layers are listened to meanwhile.
         """
-        output = self.model(
-            input_ids=input_ids_BT, attention_mask=attention_mask_BT, output_hidden_states=True
-        )
-        last = self.num_layers  # some encoders normalise after it
-        hidden = {layer: output.hidden_states[layer] for layer in layers if layer != last}
-        hidden[last] = output.last_hidden_state
+        hidden: dict[int, Tensor] = {}
+
+        def keep(layer: int, output: Any) -> None:
+            hidden[layer] = output[0] if isinstance(output, tuple) else output
+
+        with contextlib.ExitStack() as hooks:
+            for layer in set(layers):
+                block = self.layers[layer - 1]
+                hook = block.register_forward_hook(lambda _, __, out, at=layer: keep(at, out))
+                hooks.callback(hook.remove)
+            output = self.model(input_ids=input_ids_BT, attention_mask=attention_mask_BT)
+        hidden[self.num_layers] = output.last_hidden_state  # some encoders normalise after it
         pooled = {layer: self._pool(hidden[layer], attention_mask_BT) for layer in set(layers)}
         return [pooled[layer] for layer in layers]
 
@@ -92,17 +104,6 @@ class TextEncoder(nn.Module):
         finally:
             if kind == "sdpa":
                 self.model.set_attn_implementation(kind)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """To another process without the hooks that transformers puts up to read inner layers: they
-        cannot be sent, and are put up anew when they are needed.
-        """
-        for module in self.modules():
-            module.__dict__.pop("_output_capturing_hooks_installed", None)
-            for key, hook in list(module._forward_hooks.items()):
-                if hook.__module__ == "transformers.utils.output_capturing":
-                    del module._forward_hooks[key]
-        return self.__dict__.copy()
 
     def save(self, folder: Path) -> None:
         """Write a transformers folder (safetensors, tokenizer) plus `pooling.json`, whole or not

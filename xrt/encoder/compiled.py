@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from xrt.encoder.sharding import transformer_layers
+from xrt.encoder.backbone import TextEncoder
 
 
 class CompileLayers(pl.Callback):
@@ -23,9 +23,10 @@ class CompileLayers(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Before weights are spread over processes: what gathers them stays outside."""
-        encoder: Any = pl_module.encoder
-        for layer in transformer_layers(encoder.model):
-            layer.forward = torch.compile(layer.forward, dynamic=True, backend=self.backend)
+        assert isinstance(pl_module.encoder, TextEncoder)
+        for layer in pl_module.encoder.layers:
+            compiled: Any = torch.compile(layer.forward, dynamic=True, backend=self.backend)
+            layer.forward = compiled
             self._compiled.append(layer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

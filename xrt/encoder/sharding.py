@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
+from xrt.encoder.backbone import TextEncoder
+
 
 class _WholeWeightsLauncher(_MultiProcessingLauncher):
     """Hands the parent the weights of all processes, put together."""
@@ -42,20 +44,13 @@ class FullyShardedStrategy(ModelParallelStrategy):
         self._launcher = _WholeWeightsLauncher(self, start_method="spawn")
 
 
-def transformer_layers(model: nn.Module) -> list[nn.Module]:
-    """The repeated layers of a transformer: the largest list of modules in it, by parameters."""
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    sizes = [sum(p.numel() for p in module.parameters()) for module in lists]
-    return list(lists[sizes.index(max(sizes))]) if lists else [model]
-
-
-def shard_weights(module: pl.LightningModule, encoder: nn.Module) -> None:
+def shard_weights(module: pl.LightningModule, encoder: TextEncoder) -> None:
     """Spread the weights of a module over the processes of its strategy: each transformer layer is
     gathered when it is needed, everything else for the whole step.
     """
     assert module.device_mesh is not None
     mesh = module.device_mesh["data_parallel"]
-    for part in [*transformer_layers(encoder), module]:
+    for part in [*encoder.layers, module]:
         fully_shard(part, mesh=mesh)
     register_fsdp_forward_method(module, "training_step")
     if mesh.device_type == "cpu":  # gloo can add, but not average
