@@ -31,6 +31,8 @@ TOP_K = 10
 LEARNING_RATE = 1e-4
 """The library's default, and that of the recipes published for the larger sets."""
 SPLITS, LEAF_SIZE = 16, 16
+BATCH_WORKERS = 1
+"""Processes that make batches; also the threads of a sparse product that 0 makes crash."""
 
 
 def main() -> None:
@@ -62,7 +64,7 @@ def matcher_settings(asked: dict[str, Any]) -> dict[str, Any]:
         "threshold": 1e-3,
         "logging_steps": asked["steps"],
         "save_steps": asked["steps"],
-        "batch_gen_workers": 0,
+        "batch_gen_workers": BATCH_WORKERS,
         "use_gpu": False,
     }
 
@@ -118,7 +120,7 @@ def full(rows: Path, out: Path, asked: dict[str, Any]) -> dict[str, Any]:
     model = XTransformer.train(problem, train_params=train, pred_params=predict)
     trained = time.perf_counter()
     scores = model.predict(
-        texts["tst"], X_feat=X["tst"], only_topk=TOP_K, batch_gen_workers=0,
+        texts["tst"], X_feat=X["tst"], only_topk=TOP_K, batch_gen_workers=BATCH_WORKERS,
         batch_size=asked["batch_rows"], use_gpu=False,
     )  # fmt: skip
     predicted = time.perf_counter()
