@@ -58,7 +58,8 @@ def _average(parameters: list[nn.Parameter]) -> None:
     parts = means_UH.split(widths, 1)
     for part_Uh, width, (rows, values) in zip(parts, widths, own, strict=True):
         part_Uh[torch.searchsorted(rows_U, rows)] = values.reshape(len(rows), width)
-    dist.all_reduce(means_UH)
+    if len(rows_U):
+        dist.all_reduce(means_UH)
     means_UH /= dist.get_world_size()
     for parameter, part_Uh in zip(parameters, parts, strict=True):
         values = part_Uh.reshape(len(rows_U), *parameter.shape[1:])
@@ -78,6 +79,8 @@ def _union_of_processes(rows_u: Tensor) -> Tensor:
     counts_W = [rows_u.new_zeros(1) for _ in range(dist.get_world_size())]
     dist.all_gather(counts_W, rows_u.new_tensor([len(rows_u)]))
     counts = torch.cat(counts_W).tolist()
+    if not any(counts):
+        return rows_u
     padded = nn.functional.pad(rows_u, (0, max(counts) - len(rows_u)))
     gathered = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(gathered, padded)
