@@ -236,18 +236,24 @@ def test_two_processes_decide_alike_and_the_parent_has_the_best_weights(tmp_path
 
 @pytest.mark.slow
 def test_five_kills_at_random_moments_end_in_the_same_bytes(tmp_path):
-    options = ("--held-out", "--pause", "0.05")
     train(tmp_path / "whole", held_out=True)
     broken, draw, killed = tmp_path / "broken", random.Random(5), []
     while len(killed) < 5:
-        with started(broken, *options) as process:
-            wait_for(broken / "matcher.json", process)
-            delay = draw.uniform(0.0, 1.5)
-            time.sleep(delay)
-            assert process.poll() is None, f"finished before kill {len(killed) + 1}: {killed}"
+        (broken / "told").unlink(missing_ok=True)
+        with started(broken, "--held-out", "--pause", "0.2") as process:
+            wait_for(broken / "told", process)
+            steps, rest = draw.randint(2, 16), draw.uniform(0, 0.2)
+            while (broken / "told").stat().st_size < steps:
+                time.sleep(0.01)
+                assert process.poll() is None, f"finished before kill {len(killed) + 1}: {killed}"
+            time.sleep(rest)
             process.kill()
             process.wait()
-            killed.append((round(delay, 2), sorted(p.name for p in broken.glob("level-*"))))
+        kept = {path.name: torch.load(path, weights_only=True)["global_step"]
+                for path in broken.glob("level-*.ckpt")}  # fmt: skip
+        killed.append({**kept, "best": sorted(path.name for path in broken.glob("*.pt"))})
+    assert sum("level-0.ckpt" in kept for kept in killed) in (1, 2, 3), killed
+    assert sum("level-1.ckpt" in kept for kept in killed) in (1, 2, 3), killed
     result = train(broken, held_out=True)
     assert fingerprint(broken) == fingerprint(tmp_path / "whole"), killed
     assert result.validations == [facts_of(tmp_path / "whole", t)["validation"] for t in (0, 1)]
