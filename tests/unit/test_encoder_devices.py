@@ -63,6 +63,13 @@ def test_layers_are_compiled_on_cuda_only(monkeypatch):
         device_settings(TrainerParams(devices=1, compile=True))
 
 
+@pytest.mark.parametrize(("found", "devices"), [(0, 0), (0, 1), (1, 2)])
+def test_more_gpus_than_there_are_are_refused(monkeypatch, found, devices):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
+    with pytest.raises(ConfigError, match=f"devices = {devices}: this machine has {found} GPUs"):
+        device_settings(TrainerParams(accelerator="cuda", devices=devices))
+
+
 def test_compiled_layers_compute_the_same_at_any_shape_and_leave_no_trace(encoder, tokens):
     compilations = []
 

@@ -111,12 +111,8 @@ def supervised(trainer: pl.Trainer, num_processes: int) -> Iterator[ForwardTermi
 
 
 def device_settings(params: TrainerParams) -> dict[str, Any]:
-    """What Lightning's trainer needs to know of devices, and to keep quiet.
-
-    Raises ConfigError where the devices cannot do what is asked.
-    """
-    if params.compile and device_of(params) != "cuda":
-        raise ConfigError(f"trainer.compile = true: only on cuda, here is {device_of(params)}")
+    """What Lightning's trainer needs to know of devices, and to keep quiet."""
+    check_devices(params)
     return {
         "accelerator": params.accelerator,
         "devices": num_devices(params),
@@ -128,6 +124,17 @@ def device_settings(params: TrainerParams) -> dict[str, Any]:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
+
+
+def check_devices(params: TrainerParams) -> None:
+    """Raises ConfigError where this machine cannot do what is asked."""
+    device = device_of(params)
+    if params.compile and device != "cuda":
+        raise ConfigError(f"trainer.compile = true: only on cuda, here is {device}")
+    found, wanted = torch.cuda.device_count(), max(1, num_devices(params))
+    if device == "cuda" and wanted > found:
+        told = f"trainer.accelerator = {params.accelerator}, trainer.devices = {params.devices}"
+        raise ConfigError(f"{told}: this machine has {found} GPUs; choose fewer, or trainer=cpu")
 
 
 def lightning_strategy(params: TrainerParams) -> Any:

@@ -20,6 +20,7 @@ from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
 from xrt.encoder.embed_sharded import encode_sharded
 from xrt.encoder.fit import (
+    check_devices,
     device_of,
     num_devices,
     quiet_lightning,
@@ -111,6 +112,7 @@ def train_matcher(
     """
     encoder, params = encoder or EncoderParams(), params or MatcherParams()
     trainer = trainer or TrainerParams()
+    check_devices(trainer)
     narrow = (tree.num_nodes(t) <= params.max_match_clusters for t in range(tree.depth))
     levels = [t for t, _ in enumerate(itertools.takewhile(bool, narrow))]
     if not levels:
