@@ -164,17 +164,6 @@ def _load_transformers(folder: Path, dropout: float | None = None) -> tuple[Any,
     return model, tokenizer
 
 
-def position_limit(config: Any) -> int | None:
-    """Tokens that an encoder can read, special ones included; None where there is no limit.
-
-    RoBERTa and its kin count positions from after the padding token's number.
-    """
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None or config.model_type in ENCODER_OF_TWO:
-        return None
-    if config.model_type in COUNTED_FROM_PADDING:
-        return int(positions) - int(config.pad_token_id) - 1
-    return int(positions)
 def check_config(config: Any, params: EncoderParams) -> None:
     """Raises ConfigError when the encoder of a transformers configuration cannot be read as the
     settings say.
@@ -193,6 +182,17 @@ def check_config(config: Any, params: EncoderParams) -> None:
         )
 
 
+def position_limit(config: Any) -> int | None:
+    """Tokens that an encoder can read, special ones included; None where there is no limit.
+
+    RoBERTa and its kin count positions from after the padding token's number.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or config.model_type in ENCODER_OF_TWO:
+        return None
+    if config.model_type in COUNTED_FROM_PADDING:
+        return int(positions) - int(config.pad_token_id) - 1
+    return int(positions)
 
 
 def _refuse_foreign_code(folder: Path) -> None:
