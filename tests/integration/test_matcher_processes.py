@@ -72,7 +72,7 @@ def ranks_of(pid: int) -> list[int]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("target", ["parent", "last rank"])
+@pytest.mark.parametrize("target", ["last rank", pytest.param("parent", marks=pytest.mark.slow)])
 def test_sigterm_to_any_process_stops_all_with_143_within_30_seconds(tmp_path, target):
     with started(tmp_path, "--devices", "2") as process:
         wait_for(tmp_path / "level-0.ckpt", process)
