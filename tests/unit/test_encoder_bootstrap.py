@@ -4,7 +4,8 @@ import scipy.sparse as sp
 
 from xrt.encoder.bootstrap import Above, Sample, centroid_head, sample_rows, start_head
 from xrt.encoder.heads import prior_log_odds
-from xrt.encoder.params import Bootstrap, LossParams, MatcherLoss, MatcherParams
+from xrt.encoder.loss_params import LossParams, MatcherLoss
+from xrt.encoder.params import Bootstrap, MatcherParams
 from xrt.hybrid import unit_rows
 from xrt.tree.label_tree import LabelTree
 

@@ -9,7 +9,7 @@ from xrt.encoder.chunked import row_losses_chunked
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelTargets
 from xrt.encoder.loss import row_losses_dense
-from xrt.encoder.params import LossParams, MatcherLoss, PositiveWeight, RowReduction
+from xrt.encoder.loss_params import LossParams, MatcherLoss, PositiveWeight, RowReduction
 
 NUM_ROWS, NUM_NODES, WIDTH = 6, 23, 5
 

@@ -4,7 +4,7 @@ import torch
 
 from tests.reference.matcher_loss import asymmetric_loss, row_loss
 from xrt.encoder.loss import entry_losses, row_losses_dense, row_losses_ragged
-from xrt.encoder.params import LossParams, MatcherLoss, PositiveWeight, RowReduction
+from xrt.encoder.loss_params import LossParams, MatcherLoss, PositiveWeight, RowReduction
 from xrt.errors import ConfigError
 
 CASES = [

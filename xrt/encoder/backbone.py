@@ -93,8 +93,7 @@ class TextEncoder(nn.Module):
     def plain_attention(self) -> Iterator[None]:
         """While open, attention is computed step by step instead of by torch's fused kernel.
 
-        On a CPU the fused kernel's backward pass in bfloat16 takes longer (MiniLM, 64 tokens: a
-        training step 1.3 times as long).
+        On a CPU the fused kernel's backward pass in bfloat16 takes longer.
         """
         kind = self.model.config._attn_implementation
         if kind == "sdpa":

@@ -11,7 +11,8 @@ import scipy.sparse as sp
 
 from xrt.encoder.heads import prior_log_odds, random_weights
 from xrt.encoder.levels import Head
-from xrt.encoder.params import Bootstrap, MatcherLoss, MatcherParams
+from xrt.encoder.loss_params import MatcherLoss
+from xrt.encoder.params import Bootstrap, MatcherParams
 from xrt.hybrid import HybridMatrix
 from xrt.linear.solver import Loss, SolverParams, train_level
 from xrt.progress import Progress

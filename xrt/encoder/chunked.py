@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from xrt.encoder.levels import LevelTargets
 from xrt.encoder.loss import entry_losses
-from xrt.encoder.params import LossParams, RowReduction
+from xrt.encoder.loss_params import LossParams, RowReduction
 
 
 def row_losses_chunked(

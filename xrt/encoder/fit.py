@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerStatus
 
+from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.checkpoints import (
     LIGHTNING_LOGGERS,
     TERMINATED,
@@ -35,6 +36,9 @@ from xrt.progress import Progress
 from xrt.threads import default_num_threads
 
 logger = logging.getLogger(__name__)
+
+MAX_PLAIN_ATTENTION = 256
+"""Tokens of a text up to which a CPU computes attention step by step."""
 
 
 def fit_level(
@@ -147,6 +151,17 @@ def lightning_strategy(params: TrainerParams) -> Any:
     if params.strategy is Strategy.fsdp:
         return FullyShardedStrategy(num_processes)
     return DDPStrategy(start_method="spawn")
+
+
+def attention_of(
+    encoder: TextEncoder, max_length: int, params: TrainerParams
+) -> contextlib.AbstractContextManager[None]:
+    """How attention is computed in training: plainly on a CPU, where texts are short enough for the
+    (B, heads, T, T) weights.
+    """
+    if device_of(params) == "cpu" and max_length <= MAX_PLAIN_ATTENTION:
+        return encoder.plain_attention()
+    return contextlib.nullcontext()
 
 
 def device_of(params: TrainerParams) -> str:

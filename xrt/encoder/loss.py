@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xrt.encoder.params import LossParams, MatcherLoss, PositiveWeight, RowReduction
+from xrt.encoder.loss_params import LossParams, MatcherLoss, PositiveWeight, RowReduction
 
 
 def entry_losses(logits: Tensor, targets: Tensor, params: LossParams) -> Tensor:

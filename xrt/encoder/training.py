@@ -3,7 +3,6 @@
 Shapes: N rows, L labels, K_t nodes of level t, H hidden width.
 """
 
-import contextlib
 import itertools
 import logging
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
 from xrt.encoder.embed_sharded import encode_sharded
 from xrt.encoder.fit import (
+    attention_of,
     check_devices,
-    device_of,
     num_devices,
     quiet_lightning,
     torch_threads,
@@ -50,9 +49,6 @@ from xrt.tree.candidates import teacher_forced
 from xrt.tree.label_tree import LabelTree
 
 logger = logging.getLogger(__name__)
-
-MAX_PLAIN_ATTENTION = 256
-"""Tokens of a text up to which a CPU computes attention step by step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,24 +186,8 @@ def _train_stage(
     problems = _problems(run, encoder, stage)
     checkpoint = run.folder.checkpoint(finest)
     resume = resumable(checkpoint)
-    row_wise = [
-        problem.M_above is not None
-        and problem.num_nodes > params.row_wise_above
-        and (num_devices(run.trainer) == 1 or run.trainer.strategy is not Strategy.fsdp)
-        for problem in problems
-    ]
-    if resume:  # the heads' weights are in the checkpoint
-        heads = [
-            LabelHead(problem.num_nodes, encoder.hidden_size, by_rows)
-            for problem, by_rows in zip(problems, row_wise, strict=True)
-        ]
-    else:
-        heads = [
-            LabelHead.of_arrays(W / params.head_scale, b, by_rows)
-            for (W, b), by_rows in zip(
-                _start_heads(run, encoder, stage, layers), row_wise, strict=True
-            )
-        ]
+    starts = None if resume else _start_heads(run, encoder, stage, layers)
+    heads = _heads(run, encoder.hidden_size, problems, starts)
     add_adapters(encoder.model, run.encoder_params.lora, f"lora/{params.seed}/{finest}")
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps, level=finest,
                            dropout=run.encoder_params.dropout, layers=layers,
@@ -215,7 +195,7 @@ def _train_stage(
     validation = None
     if run.held_out is not None:
         validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
-    with _attention(run, encoder):
+    with attention_of(encoder, run.tokens.max_length, run.trainer):
         asked_to_stop = fit_in_memory(matcher, LevelBatches(run.tokens, problems, plan), checkpoint,
                                       resume, run.trainer, run.progress, validation)  # fmt: skip
     validated = {} if validation is None else validation.finish(matcher)
@@ -234,6 +214,26 @@ def _train_stage(
     run.folder.save_level(finest, encoder, trained, losses_S, facts)
     if asked_to_stop:
         raise SystemExit(TERMINATED)
+
+
+def _heads(
+    run: _Run, hidden_size: int, problems: list[LevelProblem], starts: list[Head] | None
+) -> list[LabelHead]:
+    """The heads of a stage; without starts they are empty, for weights of a checkpoint.
+
+    Wide heads on candidates move row by row, unless their weights are spread over processes.
+    """
+    scale, limit = run.params.head_scale, run.params.row_wise_above
+    spread = num_devices(run.trainer) > 1 and run.trainer.strategy is Strategy.fsdp
+    heads = []
+    for i, problem in enumerate(problems):
+        row_wise = problem.M_above is not None and problem.num_nodes > limit and not spread
+        if starts is None:
+            heads.append(LabelHead(problem.num_nodes, hidden_size, row_wise))
+        else:
+            weight_KH, bias_K = starts[i]
+            heads.append(LabelHead.of_arrays(weight_KH / scale, bias_K, row_wise))
+    return heads
 
 
 def _problems(run: _Run, encoder: TextEncoder, stage: list[int]) -> list[LevelProblem]:
@@ -265,7 +265,11 @@ def _start_heads(
     samples: dict[int, Sample] = {}
     if run.params.bootstrap in (Bootstrap.centroid, Bootstrap.linear):
         rows_n = sample_rows(run.targets[-1], run.params.bootstrap_rows_per_label, run.params.seed)
-        samples = {layer: _sample(run, encoder, rows_n, layer) for layer in dict.fromkeys(layers)}
+        tokens = run.tokens.subset(rows_n)
+        for layer in dict.fromkeys(layers):
+            pooled_nH = encode_sharded(encoder, tokens, run.trainer, progress=run.progress,
+                                       layer=layer)  # fmt: skip
+            samples[layer] = Sample(rows_n, unit_rows(pooled_nH))
     heads: list[Head] = []
     for t, layer in zip(stage, layers, strict=True):
         above = None
@@ -278,12 +282,6 @@ def _start_heads(
     return heads
 
 
-def _sample(run: _Run, encoder: TextEncoder, rows_n: np.ndarray, layer: int) -> Sample:
-    pooled_nH = encode_sharded(encoder, run.tokens.subset(rows_n), run.trainer,
-                               progress=run.progress, layer=layer)  # fmt: skip
-    return Sample(rows_n, unit_rows(pooled_nH))
-
-
 def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
     """Embeddings of the training rows under the encoder of level t, kept for the next call."""
     kept = run.folder.embeddings(t)
@@ -293,12 +291,3 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
                           token_budget=max(4096, run.params.token_budget),
                           target=run.folder.embeddings_path(t),
                           progress=run.progress)  # fmt: skip
-
-
-def _attention(run: _Run, encoder: TextEncoder) -> contextlib.AbstractContextManager[None]:
-    """How attention is computed in training: plainly on a CPU, where texts are short enough for the
-    (B, heads, T, T) weights.
-    """
-    if device_of(run.trainer) == "cpu" and run.tokens.max_length <= MAX_PLAIN_ATTENTION:
-        return encoder.plain_attention()
-    return contextlib.nullcontext()
