@@ -1,5 +1,6 @@
 """Gradients of row-wise heads over two processes."""
 
+import gc
 import os
 import socket
 from datetime import timedelta
@@ -63,6 +64,9 @@ def one_process(rank: int, port: int, folder: str) -> None:
     average_row_gradients(model)
     found.append([parameter.grad.to_dense() for parameter in model.heads.parameters()])
     torch.save(found, Path(folder) / f"{rank}.pt")
+    del ddp, model  # they hold the group: gloo's threads must end before the interpreter does
+    gc.collect()
+    dist.barrier()
     dist.destroy_process_group()
 
 

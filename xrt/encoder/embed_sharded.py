@@ -13,7 +13,6 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from xrt.atomic import atomic_file
@@ -22,6 +21,7 @@ from xrt.encoder.checkpoints import quiet_spawned
 from xrt.encoder.embed import cut_batches, encode, pooled_at
 from xrt.encoder.fit import device_of, device_settings, lightning_precision, num_devices, supervised
 from xrt.encoder.params import TrainerParams
+from xrt.encoder.spawned import SpawnedDDP
 from xrt.encoder.token_store import TokenStore
 from xrt.progress import Progress
 
@@ -70,7 +70,7 @@ def encode_sharded(
 
 def _predict(encoding: "_Encoding", params: TrainerParams) -> None:
     settings = device_settings(params)
-    settings["strategy"] = DDPStrategy(start_method="spawn")  # weights alone fit every device
+    settings["strategy"] = SpawnedDDP()  # weights alone fit every device
     trainer = pl.Trainer(**settings)
     was_training = encoding.encoder.training
     try:

@@ -13,7 +13,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerStatus
 
 from xrt.encoder.backbone import TextEncoder
@@ -30,6 +29,7 @@ from xrt.encoder.embed import best_device, supports_bf16
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import Precision, Strategy, TrainerParams
 from xrt.encoder.sharding import FullyShardedStrategy
+from xrt.encoder.spawned import SpawnedDDP
 from xrt.encoder.validation import Validation
 from xrt.errors import ConfigError, TrainingError
 from xrt.progress import Progress
@@ -150,7 +150,7 @@ def lightning_strategy(params: TrainerParams) -> Any:
         return "auto"
     if params.strategy is Strategy.fsdp:
         return FullyShardedStrategy(num_processes)
-    return DDPStrategy(start_method="spawn")
+    return SpawnedDDP()
 
 
 def attention_of(

@@ -7,31 +7,24 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.spawned import SpawnLauncher
 
 
-class _WholeWeightsLauncher(_MultiProcessingLauncher):
+class _WholeWeightsLauncher(SpawnLauncher):
     """Hands the parent the weights of all processes, put together."""
 
     def _collect_rank_zero_results(self, trainer: pl.Trainer, results: Any) -> Any:
         gather_weights(trainer.lightning_module, keep=trainer.is_global_zero)
-        collected = super()._collect_rank_zero_results(trainer, results)
-        # gloo's threads abort a process that ends before them, now and then
-        torch.distributed.destroy_process_group()
-        return collected
+        return super()._collect_rank_zero_results(trainer, results)
 
 
 class FullyShardedStrategy(ModelParallelStrategy):
-    """FSDP2 over all processes; checkpoints are one file that any number of processes can read.
-
-    Lightning would start the other processes by repeating the command line, which opens run folders
-    of their own for them in a sweep; these are spawned.
-    """
+    """FSDP2 over all processes; checkpoints are one file that any number of processes can read."""
 
     def __init__(self, num_processes: int) -> None:
         super().__init__(
