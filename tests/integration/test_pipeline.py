@@ -20,6 +20,7 @@ import scipy.sparse as sp
 
 from tests.small_corpora import make_rows, model_bytes, small_params, write_rows
 from xrt.data.formats import read_corpus
+from xrt.data.labels import LabelTable
 from xrt.deep import unit_rows
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.model import XrtModel
@@ -206,11 +207,15 @@ def test_several_trees_and_a_chosen_path_weight_are_part_of_every_model(
     assert (copied / "model" / "linear" / "2" / "level.1").is_dir()
 
 
+@pytest.mark.parametrize("named", [False, True])
 def test_files_and_memory_make_the_same_linear_model(
-    params: PipelineParams, data: Path, tmp_path: Path
+    params: PipelineParams, data: Path, tmp_path: Path, named: bool
 ):
     settings = replace(params, encoder=None, num_trees=2, search=SearchParams(path_weight=None))
     corpus = read_corpus(data / "trn.jsonl")
+    if named:
+        names = tuple(corpus.texts[row] for row in range(corpus.num_labels))
+        corpus = replace(corpus, labels=LabelTable(corpus.labels.ids, names))
     staged = fit_model(settings, corpus, tmp_path)
     in_memory = train_linear(
         corpus, features=settings.features, tree=settings.tree, ranker=settings.ranker,

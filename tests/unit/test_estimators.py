@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +97,19 @@ def test_a_corpus_is_learned_as_texts_with_labels_are(fitted: XRLinear, tiny_cor
     np.testing.assert_array_equal(dense(from_corpus.predict(texts)), dense(fitted.predict(texts)))
     assert from_corpus.labels_.ids == names
     assert fitted.labels_.ids == tuple(str(label) for label in range(len(names)))
+
+
+def test_names_of_labels_are_training_rows_of_their_own(fitted: XRLinear, tiny_corpus: Tiny):
+    texts, Y_NL, ids = tiny_corpus
+    words = texts[0].split()
+    names = [" ".join(words) if label == len(ids) - 1 else "" for label in range(len(ids))]
+    corpus = Corpus(texts=texts, Y=sp.csr_array(Y_NL), labels=LabelTable(ids, tuple(names)))
+    named, without = linear().fit(corpus), linear(label_text_weight=0.0).fit(corpus)
+    np.testing.assert_array_equal(dense(without.predict(texts)), dense(fitted.predict(texts)))
+    last = [dense(found.predict([texts[0]], len(ids)))[0, -1] for found in (without, named)]
+    assert last[1] > last[0] + 0.1
+    assert named.num_rows_ == len(texts)
+    assert named.label_counts_.tolist() == fitted.label_counts_.tolist()
 
 
 def forms_of(Y_NL: sp.csr_array) -> Iterator[Any]:
@@ -365,7 +377,7 @@ def test_hybrid_rows_are_learned_with_their_dense_part(checkerboard: Board, tmp_
     "wrong",
     [{"num_trees": 0}, {"validation_rows": 0}, {"path_weight": -1.0}, {"loss": "cubic"},
      {"transform": "cubed"}, {"max_top_nodes": 0}, {"beam_size": 0}, {"branching": 1},
-     {"max_leaf_size": 0}, {"cost_positive": 0.0},
+     {"max_leaf_size": 0}, {"cost_positive": 0.0}, {"label_text_weight": -0.5},
      {"threshold": -1.0}, {"matcher_negatives": -1}, {"seed": -1}],
 )  # fmt: skip
 def test_settings_are_checked_by_fit(wrong: dict[str, Any], tiny_corpus: Tiny):
@@ -433,62 +445,3 @@ def test_the_wrong_kind_and_no_model_are_refused(fitted: XRLinear, tmp_path: Pat
     (tmp_path / "notes" / "a.txt").write_text("a")
     with pytest.raises(XrtError, match="not a saved model"):
         fitted.save(tmp_path / "notes")
-
-
-def test_a_transformer_goes_round(tiny_corpus: Tiny, tmp_path: Path):
-    texts, Y_NL, _ = tiny_corpus
-    settings: dict[str, Any] = {
-        "encoder": "tiny-random", "max_length": 8, "num_epochs": 0.5, "always_deep": True
-    }  # fmt: skip
-    first = XRTransformer(**settings, num_threads=1).fit(texts, Y_NL)
-    scores_NL = dense(first.predict(texts, 3))
-    assert first.model_.kind == "transformer"
-    assert scores_NL.shape == Y_NL.shape
-    kept = XRTransformer(**settings, num_threads=2, run_folder=str(tmp_path / "run"))
-    np.testing.assert_array_equal(dense(kept.fit(texts, Y_NL).predict(texts, 3)), scores_NL)
-    kept.save(tmp_path / "m")
-    assert str(tmp_path) not in (tmp_path / "m" / "manifest.json").read_text()
-    loaded = XRTransformer.load(tmp_path / "m")
-    assert loaded.verdict_ == kept.verdict_ == first.verdict_
-    assert loaded.get_params() == {**kept.get_params(), "run_folder": None}
-    np.testing.assert_array_equal(dense(loaded.predict(texts, 3)), scores_NL)
-    every = replace(loaded.model_.deep, fusion={"ranker": 1.0})  # type: ignore[type-var]
-    with pytest.raises(DataError, match="reads texts, not rows of features"):
-        replace(loaded.model_, deep=every).predict(loaded.model_.rows_of(texts))
-    with pytest.raises(DataError, match=r"k = 0"):
-        loaded.predict(texts, 0)
-
-
-def test_a_transformer_that_is_not_better_is_the_linear_model(
-    tiny_corpus: Tiny, tmp_path: Path, caplog: Any
-):
-    texts, Y_NL, _ = tiny_corpus
-    estimator = XRTransformer(encoder="tiny-random", max_length=8, num_epochs=0.1, num_threads=1)
-    estimator.fit(texts, Y_NL)
-    assert not estimator.verdict_.deep_wins
-    assert estimator.model_.kind == "linear"
-    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [
-        estimator.verdict_.message
-    ]
-    scores_NL = dense(estimator.predict(texts, 3))
-    np.testing.assert_array_equal(scores_NL > 0.5, Y_NL.toarray() > 0)
-    estimator.save(tmp_path / "m")
-    assert open_artifact(tmp_path / "m").kind == "linear"
-    assert "The linear model is saved." in (tmp_path / "m" / "README.md").read_text()
-    again = XRTransformer.load(tmp_path / "m")
-    assert again.verdict_ == estimator.verdict_
-    assert again.get_params() == estimator.get_params()
-    np.testing.assert_array_equal(dense(again.predict(texts, 3)), scores_NL)
-    assert XRLinear.load(tmp_path / "m").model_.kind == "linear"
-    with pytest.raises(DataError, match="no row can be held out to judge the encoder"):
-        estimator.fit(texts[:3], np.eye(3))
-
-
-def test_a_model_outlives_the_folder_that_it_was_trained_in(tiny_corpus: Tiny, tmp_path: Path):
-    texts, Y_NL, _ = tiny_corpus
-    estimator = XRTransformer(
-        encoder="tiny-random", max_length=8, num_epochs=0.1, num_threads=1, always_deep=True
-    ).fit(texts, Y_NL)
-    estimator.save(tmp_path / "m")
-    loaded = XRTransformer.load(tmp_path / "m")
-    np.testing.assert_array_equal(dense(loaded.predict(texts)), dense(estimator.predict(texts)))

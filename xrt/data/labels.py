@@ -15,6 +15,8 @@ from xrt.reading import load_array
 
 LABEL_TABLE_NAME = "labels.tsv"
 OFFSETS_NAME = "labels.offsets.npy"
+LABEL_TEXT_WEIGHT = 0.5
+"""Length of a label's name as one more training row, beside texts of length 1."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from xrt.data.corpus import Corpus
+from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.errors import ConfigError
 from xrt.estimators.base import XrtEstimator
 from xrt.estimators.presets import PRESETS
@@ -47,6 +48,7 @@ class XRLinear(XrtEstimator):
         matcher_negatives: int = 0,
         half: bool = False,
         features: TfidfParams | None = None,
+        label_text_weight: float = LABEL_TEXT_WEIGHT,
         validation_rows: int = 2_000,
         seed: int = 0,
         num_threads: int | None = None,
@@ -56,7 +58,8 @@ class XRLinear(XrtEstimator):
 
         `path_weight=None` chooses it on `validation_rows` rows, for which one more tree is trained.
         `paths` is a file with a taxonomy, `tree` a LabelTree; with either there is no clustering
-        and one tree. `transform` is that of the loss when not given.
+        and one tree. `transform` is that of the loss when not given. `label_text_weight` is the
+        length of a label's name as one more training row; labels have names in a Corpus alone.
         """
         self.num_trees = num_trees
         self.beam_size = beam_size
@@ -74,6 +77,7 @@ class XRLinear(XrtEstimator):
         self.matcher_negatives = matcher_negatives
         self.half = half
         self.features = features
+        self.label_text_weight = label_text_weight
         self.validation_rows = validation_rows
         self.seed = seed
         self.num_threads = num_threads
@@ -125,6 +129,8 @@ class XRLinear(XrtEstimator):
         for name in ("num_trees", "validation_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
+        if not self.label_text_weight >= 0:
+            raise ConfigError(f"label_text_weight = {self.label_text_weight}: must not be below 0")
         return train_linear(
             corpus,
             features=self.features or TfidfParams(),
@@ -135,6 +141,7 @@ class XRLinear(XrtEstimator):
             num_trees=self.num_trees,
             label_tree=self.tree,
             dense_NH=dense_NH,
+            label_text_weight=self.label_text_weight,
             validation_rows=self.validation_rows,
             num_threads=self.num_threads,
             progress=self.progress,

@@ -28,7 +28,8 @@ from xrt.pipeline.fit import (
     match,
     rank_trees,
 )
-from xrt.pipeline.label_rows import LabelRows, embed_names, label_rows
+from xrt.pipeline.label_rows import LabelRows, label_rows
+from xrt.pipeline.name_embeddings import embed_names
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import TreeGrower, hold_out
 from xrt.pipeline.verdict import Verdict, reach_verdict

@@ -25,8 +25,8 @@ from xrt.tree.clustering import TreeParams
 
 SAMPLE_ROWS = 3_000
 """Rows that are looked at, and trained on for the seconds."""
-HYBRID_RANKERS = 7
-"""Times as long as the linear rankers: twice with an embedding, and once more without."""
+HYBRID_TREE = 3
+"""Times as long as a linear tree's rankers: those with an embedding."""
 LIBRARIES = 400 << 20
 """Bytes of the interpreter and its libraries; with an encoder torch's too."""
 _WIDTH = 16  # nodes solved together
@@ -216,8 +216,8 @@ def _deep_stages(
     weights: int,
     seconds: Mapping[str, float],
 ) -> Sequence[StageCost]:
-    """Matcher with its encoding, and hybrid rankers, trained once without the held-out rows and
-    once with them.
+    """Matcher with its encoding; and hybrid rankers, trained once without the held-out rows and
+    once with them, with the linear ones once more without.
     """
     assert params.encoder is not None
     hidden, parameters = 768, 110_000_000
@@ -233,11 +233,12 @@ def _deep_stages(
         memory=16 * parameters + activations + embeddings,
         disk=tokens + embeddings + 4 * parameters * 3,
     )
+    trees = params.num_deep_trees
     rankers = StageCost(
-        name="hybrid rankers",
-        seconds=_times(seconds.get("rankers"), HYBRID_RANKERS),
+        name=f"hybrid rankers, {trees} tree(s)",
+        seconds=_times(seconds.get("rankers"), 2 * HYBRID_TREE * trees + params.num_trees),
         memory=solver + 3 * embeddings + 2 * dense,
-        disk=4 * (weights + dense),
+        disk=4 * trees * (weights + dense),
     )
     return matcher, rankers
 

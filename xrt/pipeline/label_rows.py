@@ -8,20 +8,15 @@ R labels that have a name, N rows, L labels, F TF-IDF columns, M columns of embe
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import save_array
 from xrt.data.labels import LabelTable
 from xrt.features.label_features import label_text_features
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.blocks import Blocks, embed_texts
-from xrt.pipeline.fit import StageRunner
-from xrt.reading import load_array
 from xrt.sparse import as_csr
 
 
@@ -79,20 +74,3 @@ def label_rows(
         return None
     names = tuple(labels.names[column] for column in columns_R)
     return LabelRows(names, columns_R, len(labels), label_text_features(names, features), weight)
-
-
-def embed_names(runner: StageRunner, names: LabelRows, blocks: Blocks) -> np.ndarray:
-    """The stage of the names' embeddings, as they stand in the rankers' rows: float32 (R, M)."""
-    folders = [blocks.tuned_folder]
-    if blocks.frozen_folder is not None:
-        folders.append(blocks.frozen_folder)
-
-    def produce(folder: Path) -> None:
-        parts = [embed_texts(runner, home, list(names.names)) for home in folders]
-        save_array(folder / "embeddings.npy", np.hstack(parts))
-
-    settings = {"precision": runner.params.trainer.precision}
-    inputs = {"blocks": blocks.key, "names": content_hash(list(names.names))}
-    stage = runner.run("label-names", 1, settings, inputs, produce)
-    embeddings_RM = load_array(stage.folder / "embeddings.npy", np.float32, 2)
-    return blocks.join(names.X_RF, embeddings_RM).dense

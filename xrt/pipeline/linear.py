@@ -6,11 +6,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
-from xrt.data.labels import LabelTable
+from xrt.data.labels import LABEL_TEXT_WEIGHT, LabelTable
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, tree_seeds
 from xrt.progress import Progress
 from xrt.ranker import RankerParams, train_ranker
@@ -33,6 +34,7 @@ def train_linear(
     num_trees: int = 1,
     label_tree: LabelTree | None = None,
     dense_NH: np.ndarray | None = None,
+    label_text_weight: float = LABEL_TEXT_WEIGHT,
     validation_rows: int = 2_000,
     num_threads: int | None = None,
     progress: Progress | None = None,
@@ -40,7 +42,9 @@ def train_linear(
     """Train the linear model on the corpus's texts, or on its rows where it has no texts.
 
     `dense_NH` are dense features of the rows, taken as they are; `label_tree` is a tree to use
-    instead of clustering. Without a path weight in `search` it is chosen on `validation_rows` rows.
+    instead of clustering. Where texts and labels have words, the labels' names are training rows,
+    too, `label_text_weight` long; 0 leaves them out. Without a path weight in `search` it is chosen
+    on `validation_rows` rows.
     Raises DataError when parts do not fit together.
     """
     vectoriser = None
@@ -51,10 +55,9 @@ def train_linear(
         assert corpus.X is not None
         X_NF = normalize_rows(as_csr(corpus.X, "X"))
     X = HybridMatrix.of(X_NF, dense_NH)
-    train = _Trainer(
-        corpus.labels, tree, given_tree(tree, corpus.labels) if label_tree is None else label_tree,
-        ranker, seed, num_threads, progress,
-    )  # fmt: skip
+    given = given_tree(tree, corpus.labels) if label_tree is None else label_tree
+    names = label_rows(vectoriser, corpus.labels, label_text_weight)
+    train = _Trainer(corpus.labels, tree, given, ranker, names, seed, num_threads, progress)
     if search.path_weight is None:
         search = train.with_path_weight(search, X, corpus.Y, validation_rows)
     return XrtModel(corpus.labels, vectoriser, train.trees(X, corpus.Y, num_trees), search=search)
@@ -68,12 +71,15 @@ class _Trainer:
     shape: TreeParams
     given: LabelTree | None
     ranker: RankerParams
+    names: LabelRows | None
     seed: int
     num_threads: int | None
     progress: Progress | None
 
     def trees(self, X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int) -> TreeEnsemble:
         """All trees first, as their label features are then let go; then one after the other."""
+        if self.names is not None:
+            X, Y_NL = self.names.join(X, Y_NL)
         if self.given is not None:
             grown = [(self.given, self.seed)]
         else:

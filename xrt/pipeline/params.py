@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.errors import ConfigError
 from xrt.features.tfidf_params import TfidfParams
@@ -72,7 +73,7 @@ class PipelineParams:
     Where `embedding_weight` is null, 0 is tried too."""
     num_deep_trees: int = 1
     """Trees of the hybrid rankers, as `num_trees` of the linear model; there is one encoder."""
-    label_text_weight: float = 0.5
+    label_text_weight: float = LABEL_TEXT_WEIGHT
     """Length of a label's name as one more training row of linear and hybrid rankers; 0 for none.
     Labels without a name have no such row."""
     validation_rows: int = 2_000
