@@ -24,6 +24,7 @@ from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.progress import Progress
 from xrt.reading import load_array
 from xrt.search.beam import SearchParams, beam_search
+from xrt.search.constraints import Constraint
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble, exp_scores, mean_scores, tree_folders
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, NeighbourMemory, SparseNeighbours
@@ -75,15 +76,20 @@ class DeepPart:
         embeddings: Callable[[], np.ndarray],
         search: SearchParams,
         num_threads: int | None = None,
+        constraint: Constraint | None = None,
+        candidates: int = CANDIDATES,
     ) -> dict[str, sp.csr_array]:
-        """Scores of each source that is asked, at most CANDIDATES labels a row: (N, L).
+        """Scores of each source that is asked, at most `candidates` labels a row, only such as the
+        constraint lets through: (N, L).
 
         `embeddings()` gives the rows' embeddings as `embed` does; it is called only where a source
         needs them. Raises DataError when they have another width.
         """
         found = {}
         if "neighbours" in asked and self.neighbours is not None:
-            found["neighbours"] = self.neighbours.vote(rows_NF, CANDIDATES, num_threads)
+            found["neighbours"] = self.neighbours.vote(
+                rows_NF, candidates, num_threads, constraint=constraint
+            )
         if not {"ranker", "matcher", "embedding_neighbours"} & set(asked):
             return found
         embeddings_NH, frozen_NG = self._split(embeddings())
@@ -91,12 +97,14 @@ class DeepPart:
             unit_NH = unit_rows(embeddings_NH)
             dense_NM = join_blocks(unit_NH, frozen_NG, self.embedding_weight, self.frozen_weight)
             X = HybridMatrix.of(rows_NF, dense_NM)
-            found["ranker"] = self._ranked(X, unit_NH, search, num_threads)
+            found["ranker"] = self._ranked(X, unit_NH, search, num_threads, constraint, candidates)
         if "matcher" in asked and self.head is not None:
-            found["matcher"] = self.head.top(unit_rows(embeddings_NH), CANDIDATES)
+            found["matcher"] = self.head.top(unit_rows(embeddings_NH), candidates, constraint)
         if "embedding_neighbours" in asked and self.embedding_neighbours is not None:
             unit_NH = unit_rows(embeddings_NH)
-            found["embedding_neighbours"] = self.embedding_neighbours.vote(unit_NH, CANDIDATES)
+            found["embedding_neighbours"] = self.embedding_neighbours.vote(
+                unit_NH, candidates, constraint=constraint
+            )
         return found
 
     def _split(self, embeddings_NM: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -115,10 +123,14 @@ class DeepPart:
         unit_NH: np.ndarray,
         search: SearchParams,
         num_threads: int | None,
+        constraint: Constraint | None,
+        candidates: int,
     ) -> sp.csr_array:
-        """Beam search with the hybrid rankers, opened by the shortlists where there are any."""
-        if not self.shortlists:
-            return self.ranker.search(X, CANDIDATES, search, num_threads)
+        """Beam search with the hybrid rankers, opened by the shortlists where there are any and no
+        constraint: theirs are the nodes nearest of all, not of those let through.
+        """
+        if constraint is not None or not self.shortlists:
+            return self.ranker.search(X, candidates, search, num_threads, constraint)
         found = []
         for ranker, shortlist in zip(self.ranker.trees, self.shortlists, strict=True):
             entry = shortlist.level
@@ -128,10 +140,10 @@ class DeepPart:
             )  # fmt: skip
             below = ranker.levels[entry + 1 :]
             scores_NL = beam_search(
-                below, X, CANDIDATES, search, start=start, num_threads=num_threads
+                below, X, candidates, search, start=start, num_threads=num_threads
             )
             found.append(exp_scores(scores_NL))
-        return mean_scores(found, CANDIDATES)
+        return mean_scores(found, candidates)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the parts into the folder; gives the settings that `load` asks for."""

@@ -8,7 +8,7 @@ encoder's own head, where it was trained down to the labels; `neighbours` and
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
+from xrt.search.constraints import Constraint
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble
 from xrt.search.fusion import fuse
-from xrt.sparse import as_csr, normalize_rows
+from xrt.sparse import as_csr, binarize, normalize_rows
 from xrt.tree.path_scores import PathTransform
 
 if TYPE_CHECKING:
@@ -90,24 +91,31 @@ class XrtModel:
         embeddings_NH: np.ndarray | None = None,
         num_threads: int | None = None,
         progress: Progress | None = None,
+        constraint: Constraint | None = None,
+        candidates: int = CANDIDATES,
     ) -> dict[str, sp.csr_array]:
-        """Scores of each source whose weight is not 0, at most CANDIDATES labels a row: (N, L).
+        """Scores of each source whose weight is not 0, at most `candidates` labels a row, only such
+        as the constraint lets through: (N, L).
 
         `embeddings_NH` spares the encoding where embeddings (as the encoder gives them) are at
         hand.
         """
         X, deep = self.hybrid_rows_of(inputs), self.deep
-        if deep is None:
-            return {"linear": self.linear.search(X, CANDIDATES, self.search, num_threads)}
-        asked = {name for name, weight in deep.fusion.items() if weight > 0}
+        asked = {"linear"} if deep is None else {n for n, w in deep.fusion.items() if w > 0}
         found = {}
         if "linear" in asked:
-            found["linear"] = self.linear.search(X, CANDIDATES, self.search, num_threads)
+            found["linear"] = self.linear.search(
+                X, candidates, self.search, num_threads, constraint
+            )
+        if deep is None:
+            return found
 
         def embeddings() -> np.ndarray:
             return self.embed(inputs, progress) if embeddings_NH is None else embeddings_NH
 
-        return found | deep.sources(asked, X.sparse, embeddings, self.search, num_threads)
+        return found | deep.sources(
+            asked, X.sparse, embeddings, self.search, num_threads, constraint, candidates
+        )
 
     def predict(
         self,
@@ -116,8 +124,10 @@ class XrtModel:
         embeddings_NH: np.ndarray | None = None,
         num_threads: int | None = None,
         progress: Progress | None = None,
+        constraint: Constraint | None = None,
     ) -> sp.csr_array:
-        """The `k` best labels of each text or row: (N, L), scores in [0, 1], higher is better.
+        """The `k` best labels of each text or row: (N, L), scores in [0, 1], higher is better; only
+        such as the constraint lets through, where there is one.
 
         `k` above the number of labels gives all that were found. Raises DataError when k is below
         1.
@@ -125,9 +135,36 @@ class XrtModel:
         if k < 1:
             raise DataError(f"k = {k}: ask for at least 1 label")
         if self.deep is None:
-            return self.linear.search(self.hybrid_rows_of(inputs), k, self.search, num_threads)
-        found = self.sources(inputs, embeddings_NH, num_threads, progress)
+            X = self.hybrid_rows_of(inputs)
+            return self.linear.search(X, k, self.search, num_threads, constraint)
+        candidates = max(k, CANDIDATES)
+        found = self.sources(inputs, embeddings_NH, num_threads, progress, constraint, candidates)
         return fuse(found, self.deep.fusion, k)
+
+    def score(
+        self,
+        inputs: Any,
+        columns_A: np.ndarray,
+        embeddings_NH: np.ndarray | None = None,
+        num_threads: int | None = None,
+    ) -> np.ndarray:
+        """Scores of given labels for each text or row, however they rank: float32 (N, A), in
+        [0, 1].
+
+        No beam is narrowed: every source scores every one of the columns.
+        """
+        columns_A = np.asarray(columns_A, np.int64)
+        if not len(columns_A):
+            raise DataError("no labels to score; give at least one")
+        places = (np.zeros(len(columns_A), np.int64), columns_A)
+        ones = np.ones(len(columns_A), np.float32)
+        marked = sp.csr_array((ones, places), shape=(1, len(self.labels)))
+        constraint = Constraint(binarize(marked), allows=True)
+        wide = replace(self, search=replace(self.search, beam_size=len(columns_A)))
+        found_NL = wide.predict(
+            inputs, len(columns_A), embeddings_NH, num_threads, constraint=constraint
+        )
+        return np.asarray(found_NL[:, columns_A].toarray(), np.float32)
 
     def save(self, folder: Path) -> None:
         """Write the parts into a folder; `xrt.artifact` adds the manifest."""

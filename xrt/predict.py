@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from xrt.artifact import Artifact, open_artifact
 from xrt.model import XrtModel
+from xrt.search.constraints import LabelSets, columns_of, constraint_of
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,26 @@ class Predictor:
         artifact = open_artifact(folder, verify=verify)
         return cls(XrtModel.load(artifact.folder), artifact, num_threads)
 
-    def predict(self, texts: Sequence[str] | str, k: int = 5, min_score: float = 0.0) -> list[Any]:
+    def predict(
+        self,
+        texts: Sequence[str] | str,
+        k: int = 5,
+        min_score: float = 0.0,
+        *,
+        allowed: LabelSets | None = None,
+        forbidden: LabelSets | None = None,
+    ) -> list[Any]:
         """The `k` best labels of each text, best first: a list of Suggestions for each text.
 
         One string gives one list of Suggestions. Labels scoring below `min_score` are left out.
-        Raises DataError when k is below 1.
+        With `allowed` no others are suggested, those `forbidden` never: ids for all texts, or a
+        collection of ids for each text. Raises DataError when k is below 1, for labels the model
+        does not know, and where nothing is left to suggest.
         """
         if isinstance(texts, str):
-            return self.predict([texts], k, min_score)[0]  # type: ignore[no-any-return]
-        scores_NL = self.scores(texts, k)
+            found = self.predict([texts], k, min_score, allowed=allowed, forbidden=forbidden)
+            return found[0]  # type: ignore[no-any-return]
+        scores_NL = self.scores(texts, k, allowed=allowed, forbidden=forbidden)
         return [self._suggestions(scores_NL, row, k, min_score) for row in range(len(texts))]
 
     def stream(
@@ -67,9 +79,30 @@ class Predictor:
         while batch := list(islice(iterator, batch_size)):
             yield from self.predict(batch, k, min_score)
 
-    def scores(self, texts: Sequence[str], k: int = 5) -> sp.csr_array:
-        """Scores of the `k` best labels of each text: csr_array (N, L), in [0, 1]."""
-        return self.model.predict(list(texts), k, num_threads=self.num_threads)
+    def scores(
+        self,
+        texts: Sequence[str],
+        k: int = 5,
+        *,
+        allowed: LabelSets | None = None,
+        forbidden: LabelSets | None = None,
+    ) -> sp.csr_array:
+        """Scores of the `k` best labels of each text: csr_array (N, L), in [0, 1]; `allowed` and
+        `forbidden` as in `predict`.
+        """
+        texts = list(texts)
+        if allowed is None and forbidden is None:
+            return self.model.predict(texts, k, num_threads=self.num_threads)
+        constraint = constraint_of(self.model.labels, len(texts), allowed, forbidden)
+        return self.model.predict(texts, k, num_threads=self.num_threads, constraint=constraint)
+
+    def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+        """Scores of the given labels for each text, however they rank: float32 (N, A), in [0, 1].
+
+        Raises DataError for a label that the model does not know, or when none is given.
+        """
+        columns_A = columns_of(self.model.labels, labels, "score")
+        return self.model.score(list(texts), columns_A, num_threads=self.num_threads)
 
     def _suggestions(
         self, scores_NL: sp.csr_array, row: int, k: int, min_score: float

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from xrt import cli
 from xrt.cli.prediction import Line, LineReader, read_chunks
+from xrt.data.corpus import Corpus, LabelTable
 from xrt.data.jsonl import read_jsonl
 from xrt.data.options import ReadOptions
 from xrt.errors import ArtifactError, DataError
+from xrt.estimators import XRLinear
 
 
 @dataclass
@@ -141,6 +145,38 @@ def test_min_score_drops_labels(tmp_path: Path, capsys: pytest.CaptureFixture[st
     source.write_text("blue shoes\n")
     assert cli.main(["predict", "m", str(source), "--min-score", "0.45"]) == 0
     assert [s["label"] for s in json.loads(capsys.readouterr().out)["suggestions"]] == ["shoes"]
+
+
+def test_files_of_allowed_and_forbidden_labels_reach_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["red", "blue", "mug", "lamp"], 3)) for _ in range(40)]
+    Y_NL = np.array([[word in text for word in ("red", "blue", "mug")] for text in texts])
+    keep = Y_NL.any(1)
+    corpus = Corpus(
+        texts=[text for text, kept in zip(texts, keep, strict=True) if kept],
+        Y=sp.csr_array(Y_NL[keep].astype(np.float32)),
+        labels=LabelTable.from_ids(["r", "b", "m"]),
+    )
+    model, source = str(XRLinear().fit(corpus).save(tmp_path / "m")), tmp_path / "texts.txt"
+    source.write_text("red mug\nblue mug\n")
+    (tmp_path / "some.tsv").write_text("r\tRed\n\nm\n")
+    (tmp_path / "one.txt").write_text("m\n")
+
+    def told(*arguments: str) -> list[set[str]]:
+        assert cli.main(["predict", model, str(source), *arguments]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [{s["label"] for s in json.loads(line)["suggestions"]} for line in lines]
+
+    some, one = str(tmp_path / "some.tsv"), str(tmp_path / "one.txt")
+    assert told() == [{"r", "b", "m"}] * 2
+    assert told("--allowed", some) == [{"r", "m"}] * 2
+    assert told("--forbidden", one) == [{"r", "b"}] * 2
+    assert told("--allowed", some, "--forbidden", one) == [{"r"}] * 2
+    (tmp_path / "one.txt").write_text("m\nx\n")
+    assert cli.main(["predict", model, str(source), "--forbidden", one]) == 2
+    assert "one.txt: line 2: label 'x' is none of the model's 3" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("echo")

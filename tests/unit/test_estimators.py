@@ -107,7 +107,7 @@ def test_names_of_labels_are_training_rows_of_their_own(fitted: XRLinear, tiny_c
     named, without = linear().fit(corpus), linear(label_text_weight=0.0).fit(corpus)
     np.testing.assert_array_equal(dense(without.predict(texts)), dense(fitted.predict(texts)))
     last = [dense(found.predict([texts[0]], len(ids)))[0, -1] for found in (without, named)]
-    assert last[1] > last[0] + 0.1
+    assert last[1] > 2 * last[0]
     assert named.num_rows_ == len(texts)
     assert named.label_counts_.tolist() == fitted.label_counts_.tolist()
 

@@ -19,6 +19,7 @@ from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel, is_texts
 from xrt.pipeline.assemble import SOURCES
 from xrt.pipeline.linear import train_linear
+from xrt.predict import Predictor
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
 from xrt.search.ensemble import TreeEnsemble, exp_scores
@@ -237,3 +238,41 @@ def test_damaged_parts_are_named(deep: XrtModel, tmp_path: Path, name: str, data
     path.unlink() if data is None else path.write_bytes(data)
     with pytest.raises((ArtifactError, DataError), match=str(tmp_path / "m")):
         XrtModel.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("kind", ["linear", "deep"])
+def test_given_labels_are_scored_however_they_rank(
+    kind: str, request: pytest.FixtureRequest, tiny_corpus: Tiny
+):
+    model, texts = request.getfixturevalue(kind), tiny_corpus[0]
+    if model.deep is not None:  # a shortlist may miss a label, a constraint does without
+        model = replace(model, deep=replace(model.deep, shortlists=()))
+    num_labels = len(model.labels)
+    wide = replace(model, search=replace(model.search, beam_size=num_labels))
+    every_NL = wide.predict(texts, num_labels).toarray()
+    columns = np.array([7, 0, 3, 7])
+    found_NA = model.score(texts, columns)
+    np.testing.assert_allclose(found_NA, every_NL[:, columns], rtol=1e-5, atol=1e-7)
+    assert found_NA.dtype == np.float32
+    with pytest.raises(DataError, match="no labels to score"):
+        model.score(texts, [])
+
+
+@pytest.mark.parametrize("kind", ["linear", "deep"])
+def test_allowed_and_forbidden_labels_hold_for_every_source(
+    kind: str, request: pytest.FixtureRequest, tiny_corpus: Tiny
+):
+    texts, _, names = tiny_corpus
+    predictor = Predictor(request.getfixturevalue(kind))
+    allowed = [[names[row % 3], names[5]] for row in range(len(texts))]
+    for row, found in enumerate(predictor.predict(texts, 10, allowed=allowed)):
+        assert {s.label for s in found} == set(allowed[row])
+    for found in predictor.predict(texts, 10, forbidden=names[:4]):
+        assert found
+        assert not {s.label for s in found} & set(names[:4])
+    one = predictor.predict(texts[0], 3, allowed=[names[2]])
+    assert [s.label for s in one] == [names[2]]
+    scores = predictor.score(texts[:2], [names[2], names[5]])
+    assert scores[0, 0] == pytest.approx(one[0].score, rel=1e-5)
+    with pytest.raises(DataError, match="score: label 'nope' is none of the model's"):
+        predictor.score(texts, ["nope"])

@@ -125,6 +125,14 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-score", type=float, default=None, metavar="S", help="drop labels that score less"
     )
     parser.add_argument(
+        "--allowed",
+        metavar="LABELS",
+        help="suggest only labels of this file: an id a line, or id TAB name",
+    )
+    parser.add_argument(
+        "--forbidden", metavar="LABELS", help="suggest no label of this file, as --allowed reads it"
+    )
+    parser.add_argument(
         "--batch-size", type=_positive, default=256, metavar="N", help="texts at once (default 256)"
     )
     parser.add_argument(

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from xrt.data.jsonl import parse_json_line
+from xrt.data.labels import LabelTable
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.records import RecordParser
-from xrt.data.sources import open_unpacked
+from xrt.data.sources import numbered_lines, open_unpacked
 from xrt.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
@@ -36,9 +37,14 @@ def predict(arguments: argparse.Namespace) -> int:
     predictor = Predictor.load(arguments.model)
     name = "standard input" if arguments.file == "-" else arguments.file
     reader = LineReader(name, arguments.format, arguments.text_columns)
+    constraints: dict[str, Any] = {
+        kind: label_ids(path, predictor.model.labels)
+        for kind, path in (("allowed", arguments.allowed), ("forbidden", arguments.forbidden))
+        if path is not None
+    }
     with _target(arguments.out) as target:
         for batch in reader.batches(read_chunks(arguments.file), arguments.batch_size):
-            rows = predictor.predict([line.text for line in batch], k=arguments.k)
+            rows = predictor.predict([line.text for line in batch], k=arguments.k, **constraints)
             for line, suggestions in zip(batch, rows, strict=True):
                 found = [
                     s
@@ -59,6 +65,23 @@ def _record(line: Line, suggestions: Sequence[Any]) -> dict[str, Any]:
             for s in suggestions
         ],
     }
+
+
+def label_ids(path: str, labels: LabelTable) -> list[str]:
+    """The ids of a file of labels, one a line, with or without a name behind a tab.
+
+    Raises DataError naming file and line for a label that the model does not know.
+    """
+    ids = []
+    for number, line in numbered_lines(path):
+        id = line.split(b"\t")[0].decode("utf-8", "replace")
+        if id and id not in labels.index:
+            raise DataError(
+                f"{path}: line {number}: label {id!r} is none of the model's {len(labels):,}; its "
+                "labels.tsv has their ids"
+            )
+        ids += [id] if id else []
+    return ids
 
 
 def read_chunks(file: str) -> Iterator[bytes]:

@@ -4,14 +4,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.scoring import root_beam
+from xrt.linear.scoring import Beam, block_beam, joined, root_beam, step
 from xrt.linear.weights import LevelWeights
+from xrt.search.constraints import Constraint
 from xrt.search.session import SearchSession
+from xrt.sparse import top_k_rows
+from xrt.tree.label_tree import LabelTree
 from xrt.tree.path_scores import PathTransform
+
+CONSTRAINED_ROWS = 1024
+"""Rows searched at once under a constraint: all children of a beam are held until it has chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +57,66 @@ def beam_search(
     scores the lower node wins. Raises DataError when k is below 1 or the rows have other columns
     than the weights; ConfigError when the path weight is still to be chosen.
     """
+    _check(params, k)
+    if not levels:
+        return root_beam(X.num_rows) if start is None else start
+    assert params.path_weight is not None
+    session = SearchSession(levels, params.beam_size, params.transform, params.path_weight)
+    return session.search(X, k, start, num_threads)
+
+
+def constrained_search(
+    levels: Sequence[LevelWeights],
+    tree: LabelTree,
+    X: HybridMatrix,
+    k: int,
+    params: SearchParams,
+    constraint: Constraint,
+    num_threads: int | None = None,
+) -> sp.csr_array:
+    """As `beam_search` from the root, with a beam that enters only nodes with a label below that
+    the constraint lets through: log scores (N, L).
+
+    With a beam as wide as the labels that are let through, each of them has its score.
+    """
+    _check(params, k)
+    shared = constraint.marked_NL.shape[0] == 1
+    of_levels = [constraint.at(tree, t) for t in range(tree.depth)] if shared else []
+    found = []
+    for low in range(0, X.num_rows, CONSTRAINED_ROWS):
+        high = min(X.num_rows, low + CONSTRAINED_ROWS)
+        if not shared:
+            here = constraint.rows(low, high)
+            of_levels = [here.at(tree, t) for t in range(tree.depth)]
+        rows = X.take(np.arange(low, high))
+        scores = _constrained(levels, rows, k, params, of_levels, num_threads)
+        found.append(Beam(scores.indptr, scores.indices, scores.data))
+    return joined(found or [block_beam(None, 0, 0)], tree.num_labels)
+
+
+def _constrained(
+    levels: Sequence[LevelWeights],
+    X: HybridMatrix,
+    k: int,
+    params: SearchParams,
+    of_levels: Sequence[Constraint],
+    num_threads: int | None,
+) -> sp.csr_array:
+    assert params.path_weight is not None
+    beam = root_beam(X.num_rows)
+    for weights, constraint in zip(levels, of_levels, strict=True):
+        last = weights is levels[-1]
+        widest = int(np.diff(weights.child_ptr).max()) * int(np.diff(beam.indptr).max(initial=1))
+        children = step(
+            weights, X, beam, max(1, widest), params.transform, num_threads,
+            params.path_weight if last else 1.0,
+        )  # fmt: skip
+        beam = top_k_rows(constraint.keep(children), k if last else params.beam_size)
+    return beam
+
+
+def _check(params: SearchParams, k: int) -> None:
     if params.path_weight is None:
         raise ConfigError("search.path_weight is not chosen yet; give a number, such as 1.0")
     if k < 1:
         raise DataError(f"k = {k}: ask for at least 1 label")
-    if not levels:
-        return root_beam(X.num_rows) if start is None else start
-    session = SearchSession(levels, params.beam_size, params.transform, params.path_weight)
-    return session.search(X, k, start, num_threads)

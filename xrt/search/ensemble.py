@@ -17,7 +17,8 @@ from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.weights import LevelWeights
 from xrt.ranker import TreeRanker
-from xrt.search.beam import SearchParams, beam_search
+from xrt.search.beam import SearchParams, beam_search, constrained_search
+from xrt.search.constraints import Constraint
 from xrt.sparse import top_k_rows
 from xrt.tree.label_tree import LabelTree
 
@@ -68,18 +69,28 @@ class TreeEnsemble:
         return ", ".join(tree.tree.describe() for tree in self.trees)
 
     def search(
-        self, X: HybridMatrix, k: int, params: SearchParams, num_threads: int | None = None
+        self,
+        X: HybridMatrix,
+        k: int,
+        params: SearchParams,
+        num_threads: int | None = None,
+        constraint: Constraint | None = None,
     ) -> sp.csr_array:
-        """The `k` best labels of each row by the mean of the trees' scores: (N, L), in [0, 1].
+        """The `k` best labels of each row by the mean of the trees' scores: (N, L), in [0, 1];
+        only such as the constraint lets through, where there is one.
 
         Raises DataError when k is below 1 or the rows have other columns than the weights.
         """
         each = k if len(self.trees) == 1 else max(k, FOUND_IN_EACH)
         found = [
-            exp_scores(beam_search(tree.levels, X, each, params, num_threads=num_threads))
+            beam_search(tree.levels, X, each, params, num_threads=num_threads)
+            if constraint is None
+            else constrained_search(
+                tree.levels, tree.tree, X, each, params, constraint, num_threads
+            )
             for tree in self.trees
         ]
-        return mean_scores(found, k)
+        return mean_scores([exp_scores(part) for part in found], k)
 
     def save(self, folder: Path) -> None:
         """Write one tree into the folder, several into its folders `0`, `1`, ..."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.search.constraints import Constraint
 from xrt.sparse import as_csr
 from xrt.tree.path_scores import PathTransform, log_scores
 
@@ -19,8 +20,12 @@ class LabelHead:
     weight_LH: np.ndarray
     bias_L: np.ndarray
 
-    def top(self, embeddings_NH: np.ndarray, k: int) -> sp.csr_array:
-        """The `k` labels with the highest logits, scored by the sigmoid: (N, L)."""
+    def top(
+        self, embeddings_NH: np.ndarray, k: int, constraint: Constraint | None = None
+    ) -> sp.csr_array:
+        """The `k` labels with the highest logits, scored by the sigmoid: (N, L); only such as the
+        constraint lets through.
+        """
         num_rows, num_labels = len(embeddings_NH), len(self.bias_L)
         k = min(k, num_labels)
         labels_NK, scores_NK = (
@@ -31,10 +36,14 @@ class LabelHead:
         for first in range(0, num_rows, block):
             rows = slice(first, first + block)
             logits_BL = embeddings_NH[rows] @ self.weight_LH.T + self.bias_L
+            if constraint is not None:
+                here = constraint.rows(first, first + block)
+                logits_BL[~here.mask(len(logits_BL))] = -np.inf
             best_BK = np.sort(np.argpartition(-logits_BL, k - 1, axis=1)[:, :k], axis=1)
             labels_NK[rows] = best_BK
             best_logits = np.take_along_axis(logits_BL, best_BK, axis=1)
             scores_NK[rows] = np.exp(log_scores(best_logits, PathTransform.sigmoid))
         indptr = np.arange(num_rows + 1) * k
         parts = (scores_NK.ravel(), labels_NK.ravel(), indptr)
-        return as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))
+        found = as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))
+        return found if constraint is None else constraint.keep(found)

@@ -21,9 +21,10 @@ import scipy.sparse as sp
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.reading import check_csr, load_array, read_json_bounded
+from xrt.search.constraints import Constraint
 from xrt.search.nearest import nearest_by_postings, nearest_of_close
 from xrt.search.votes import Neighbours, block_bounds, vote_labels
-from xrt.sparse import as_csr, binarize, load_csr, normalize_rows, save_csr
+from xrt.sparse import as_csr, binarize, load_csr, normalize_rows, save_csr, top_k_rows
 from xrt.threads import default_num_threads, run_blocks
 
 SPARE = 8
@@ -78,8 +79,10 @@ class NeighbourMemory(ABC):
         k: int,
         num_threads: int | None = None,
         leave_out: np.ndarray | None = None,
+        constraint: Constraint | None = None,
     ) -> sp.csr_array:
-        """The `k` labels that the neighbours of each query give the most weight: (M, L), in [0, 1].
+        """The `k` labels that the neighbours of each query give the most weight: (M, L), in [0, 1];
+        only such as the constraint lets through.
 
         A query without neighbours has an empty row; `leave_out` is that of `nearest`. Raises
         DataError when k is below 1 or the columns are not those of the rows in memory.
@@ -87,7 +90,13 @@ class NeighbourMemory(ABC):
         if k < 1:
             raise DataError(f"k = {k}: ask for at least 1 label")
         found = self.nearest(queries, num_threads, leave_out)
-        return vote_labels(found, self.Y_NL, k, self.params.temperature, num_threads)
+        temperature = self.params.temperature
+        if constraint is None:
+            return vote_labels(found, self.Y_NL, k, temperature, num_threads)
+        of_one_row = int(np.diff(self.Y_NL.indptr).max(initial=1))
+        named = max(1, self.params.num_neighbours * of_one_row)  # all that have a vote
+        votes_ML = vote_labels(found, self.Y_NL, named, temperature, num_threads)
+        return top_k_rows(constraint.keep(votes_ML), k)
 
     def save(self, folder: Path) -> None:
         """Write rows, labels and parameters into a folder."""

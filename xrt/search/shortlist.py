@@ -16,6 +16,7 @@ from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import step
 from xrt.linear.weights import LevelWeights
+from xrt.search.constraints import Constraint
 from xrt.sparse import binarize
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.path_scores import PathTransform
@@ -129,7 +130,7 @@ def entry_beam(
         max(1, np.diff(start.indptr).max(initial=1))
     )
     scored = step(weights, X, start, every_child, transform, num_threads)
-    return _restricted(scored, shortlist_NK)
+    return Constraint(shortlist_NK, allows=True).keep(scored)
 
 
 def _zeros_stored(pattern: sp.csr_array) -> sp.csr_array:
@@ -138,22 +139,3 @@ def _zeros_stored(pattern: sp.csr_array) -> sp.csr_array:
     beam.indices = pattern.indices.astype(np.int32)
     beam.indptr = pattern.indptr.astype(np.int32)
     return beam
-
-
-def _restricted(scores_NK: sp.csr_array, pattern_NK: sp.csr_array) -> sp.csr_array:
-    """The entries of the scores, zeros included, that stand in the pattern."""
-    num_nodes = scores_NK.shape[1]
-    keys = _keys(scores_NK, num_nodes)
-    keep = np.isin(keys, _keys(pattern_NK, num_nodes), assume_unique=True)
-    rows = keys[keep] // num_nodes
-    result = sp.csr_array(scores_NK.shape, dtype=np.float32)
-    result.data = scores_NK.data[keep]
-    result.indices = scores_NK.indices[keep]
-    counts = np.bincount(rows, minlength=scores_NK.shape[0])
-    result.indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return result
-
-
-def _keys(matrix: sp.csr_array, num_columns: int) -> np.ndarray:
-    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
-    return rows * num_columns + matrix.indices

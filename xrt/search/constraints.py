@@ -1,0 +1,151 @@
+"""Which labels a text may be given.
+
+N rows, L labels, K_t nodes of level t. A node of the tree may be entered as long as a label below
+it may be given, so that no place in the beam is lost to what is not wanted.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numba import njit
+
+from xrt.data.labels import LabelTable
+from xrt.errors import DataError
+from xrt.sparse import binarize
+from xrt.tree.label_tree import LabelTree
+
+LabelSets = Collection[str] | Sequence[Collection[str]]
+"""Label ids for all texts, or as many collections of ids as there are texts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """Marked columns of each row, (N, L), or of all rows alike, (1, L): with `allows` no other
+    label may be given, without it none of these.
+    """
+
+    marked_NL: sp.csr_array
+    allows: bool
+
+    def rows(self, low: int, high: int) -> "Constraint":
+        """What holds for rows low .. high - 1."""
+        if self.marked_NL.shape[0] == 1:
+            return self
+        return Constraint(binarize(self.marked_NL[low:high]), self.allows)
+
+    def at(self, tree: LabelTree, t: int) -> "Constraint":
+        """What follows for the nodes of level t: those with an allowed label below may be entered;
+        those with none but forbidden ones may not.
+        """
+        counts_NK = tree.level_targets(self.marked_NL)[t]
+        if not self.allows:
+            below_K = np.bincount(tree.labels_below(t), minlength=tree.num_nodes(t))
+            counts_NK = counts_NK.copy()
+            counts_NK.data = (counts_NK.data == below_K[counts_NK.indices]).astype(np.float32)
+        return Constraint(binarize(counts_NK), self.allows)
+
+    def keep(self, scores_NK: sp.csr_array) -> sp.csr_array:
+        """The scores of what may be given; an entry of 0 stays an entry."""
+        wanted = _marked(
+            scores_NK.indptr, scores_NK.indices, self.marked_NL.indptr, self.marked_NL.indices
+        )
+        wanted = wanted == self.allows
+        before = np.concatenate([[0], np.cumsum(wanted)]).astype(scores_NK.indptr.dtype)
+        kept = sp.csr_array(scores_NK.shape, dtype=np.float32)
+        kept.indptr = before[scores_NK.indptr]
+        kept.indices, kept.data = scores_NK.indices[wanted], scores_NK.data[wanted]
+        return kept
+
+    def mask(self, num_rows: int) -> np.ndarray:
+        """True where a label may be given: bool (num_rows, L)."""
+        marked_NL = self.marked_NL.toarray() > 0
+        return np.broadcast_to(marked_NL == self.allows, (num_rows, marked_NL.shape[1]))
+
+
+@njit(nogil=True, cache=True)
+def _marked(indptr, indices, mark_ptr, marks):  # type: ignore[no-untyped-def]
+    """Which entries of a csr matrix stand in another one, of as many rows or of one for all."""
+    found = np.zeros(len(indices), np.bool_)
+    for row in range(len(indptr) - 1):
+        like = row if len(mark_ptr) > 2 else 0
+        of_row = marks[mark_ptr[like] : mark_ptr[like + 1]]
+        for entry in range(indptr[row], indptr[row + 1]):
+            place = np.searchsorted(of_row, indices[entry])
+            found[entry] = place < len(of_row) and of_row[place] == indices[entry]
+    return found
+
+
+def constraint_of(
+    labels: LabelTable,
+    num_rows: int,
+    allowed: LabelSets | None = None,
+    forbidden: LabelSets | None = None,
+) -> Constraint | None:
+    """The constraint of allowed and forbidden label ids; None where neither is given.
+
+    What is both is forbidden. Raises DataError for an unknown label, for as many sets as there are
+    no texts, and where nothing is left for a text.
+    """
+    if forbidden is not None:
+        barred_NL = _columns(labels, num_rows, forbidden, "forbidden")
+        if allowed is None:
+            _require_some(np.diff(barred_NL.indptr) < len(labels), "every label is forbidden")
+            return Constraint(barred_NL, allows=False)
+    if allowed is None:
+        return None
+    marked_NL = _columns(labels, num_rows, allowed, "allowed")
+    _require_some(np.diff(marked_NL.indptr) > 0, "no label is allowed")
+    if forbidden is not None:
+        rows = max(marked_NL.shape[0], barred_NL.shape[0])
+        marked_NL, barred_NL = (_repeated(part, rows) for part in (marked_NL, barred_NL))
+        marked_NL = binarize(sp.csr_array(marked_NL - marked_NL.multiply(barred_NL)))
+        _require_some(np.diff(marked_NL.indptr) > 0, "every allowed label is forbidden, too")
+    return Constraint(marked_NL, allows=True)
+
+
+def _require_some(some_N: np.ndarray, fault: str) -> None:
+    if not some_N.all():
+        where = "" if len(some_N) == 1 else f"text {int(np.argmin(some_N)) + 1}: "
+        raise DataError(f"{where}{fault}, so nothing can be suggested; change allowed or forbidden")
+
+
+def _repeated(marks: sp.csr_array, num_rows: int) -> sp.csr_array:
+    return marks if marks.shape[0] == num_rows else marks[np.zeros(num_rows, np.int64)]
+
+
+def _columns(labels: LabelTable, num_rows: int, sets: LabelSets, what: str) -> sp.csr_array:
+    """A row for each set; one row where the ids are those of all texts."""
+    if isinstance(sets, str):
+        raise DataError(f"{what}: one string where a collection of labels is needed; write [label]")
+    given = list(sets)
+    of_texts: list[Collection[str]] = []
+    if all(isinstance(label, str) for label in given):
+        of_texts = [given]  # type: ignore[list-item]
+    elif len(given) == num_rows and not any(isinstance(each, str) for each in given):
+        of_texts = given  # type: ignore[assignment]
+    else:
+        raise DataError(
+            f"{what}: {len(given)} sets of labels for {num_rows} texts; give labels for all texts, "
+            "or a set for each"
+        )
+    columns: list[np.ndarray] = []
+    for text, of_text in enumerate(of_texts, 1):
+        found = columns_of(labels, of_text, f"{what}, text {text}" if len(of_texts) > 1 else what)
+        columns.append(np.unique(found).astype(np.int32))
+    indptr = np.concatenate([[0], np.cumsum([len(each) for each in columns])]).astype(np.int32)
+    indices = np.concatenate(columns)
+    ones = np.ones(len(indices), np.float32)
+    return sp.csr_array((ones, indices, indptr), shape=(len(of_texts), len(labels)))
+
+
+def columns_of(labels: LabelTable, ids: Collection[str], what: str) -> np.ndarray:
+    """The column of each label, in the order given: int64. Raises DataError for an unknown one."""
+    unknown = next((label for label in ids if label not in labels.index), None)
+    if unknown is not None:
+        raise DataError(
+            f"{what}: label {unknown!r} is none of the model's {len(labels):,}; its labels.tsv "
+            "has their ids"
+        )
+    return np.array([labels.index[label] for label in ids], np.int64)
