@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 
 from xrt.encoder import embed_sharded, fit
 from xrt.encoder.backbone import TextEncoder
@@ -18,6 +17,7 @@ from xrt.encoder.fit import device_settings, lightning_strategy
 from xrt.encoder.params import EncoderParams, Precision, Strategy, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.sharding import FullyShardedStrategy
+from xrt.encoder.spawned import SpawnedDDP
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ConfigError
 
@@ -40,8 +40,8 @@ def tokens(encoder) -> TokenStore:
 @pytest.mark.parametrize(
     ("strategy", "kind"),
     [
-        (Strategy.auto, DDPStrategy),
-        (Strategy.ddp_spawn, DDPStrategy),
+        (Strategy.auto, SpawnedDDP),
+        (Strategy.ddp_spawn, SpawnedDDP),
         (Strategy.fsdp, FullyShardedStrategy),
     ],
 )
