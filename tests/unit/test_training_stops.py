@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -86,6 +87,15 @@ def test_a_full_disk_leaves_the_earlier_model_as_it_was(tmp_path, monkeypatch):
     assert model_bytes(model) != before
 
 
+@pytest.fixture
+def ctrl_c_heard() -> Iterator[None]:
+    """A shell that starts pytest in the background makes it deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_heard")
 def test_ctrl_c_stops_kernels_that_are_at_work(tmp_path):
     """One flat level, thousands of sweeps to go: without the signal it would take minutes."""
     X, Y, _ = corpus(rows=60_000, labels=32)
