@@ -31,7 +31,7 @@ from xrt.inventory import (
 from xrt.reading import parse_json_bounded, read_bytes_bounded
 
 FORMAT = "xrt-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KINDS = ("linear", "transformer")
 MANIFEST = "manifest.json"
 CARD = "README.md"

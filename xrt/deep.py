@@ -2,15 +2,15 @@
 
 N rows, L labels, F TF-IDF columns, H hidden width of the fine-tuned encoder, G of the frozen one
 where there is one, M = H + G. Sources of scores, each in [0, 1]: `ranker`, the trees on [TF-IDF ;
-embedding]; `matcher`, the encoder's own head, where it was trained down to the labels; `neighbours`
-and `embedding_neighbours`, the votes of the training rows with the nearest TF-IDF rows and
-embeddings. Only models that have an encoder import this: torch loads slowly.
+embedding]; `matcher`, the encoder's own head, where it was trained down to the labels;
+`embedding_neighbours`, the votes of the training rows with the nearest embeddings. Only models that
+have an encoder import this: torch loads slowly.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,10 +27,8 @@ from xrt.search.beam import SearchParams, beam_search
 from xrt.search.constraints import Constraint
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble, exp_scores, mean_scores, tree_folders
 from xrt.search.label_head import LabelHead
-from xrt.search.neighbours import DenseNeighbours, NeighbourMemory, SparseNeighbours
+from xrt.search.neighbours import DenseNeighbours
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, entry_beam
-
-Memory = TypeVar("Memory", bound=NeighbourMemory)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +38,6 @@ class DeepPart:
     encoder: TextEncoder
     ranker: TreeEnsemble
     head: LabelHead | None
-    fusion: Mapping[str, float]
-    """Weight of each source in the final score."""
     embedding_weight: float = 1.0
     """Length of the embedding in [TF-IDF ; embedding], where TF-IDF rows have length 1."""
     frozen: TextEncoder | None = None
@@ -50,7 +46,6 @@ class DeepPart:
     """Length of the frozen encoder's embedding beside the others."""
     shortlists: tuple[Shortlist, ...] = ()
     """One for each tree of the ranker, or none."""
-    neighbours: SparseNeighbours | None = None
     embedding_neighbours: DenseNeighbours | None = None
     bf16: bool = True
     """Whether texts are encoded in bfloat16, as in training, where the processor has it."""
@@ -73,7 +68,7 @@ class DeepPart:
         self,
         asked: Collection[str],
         rows_NF: sp.csr_array,
-        embeddings: Callable[[], np.ndarray],
+        embeddings_NM: np.ndarray,
         search: SearchParams,
         num_threads: int | None = None,
         constraint: Constraint | None = None,
@@ -82,17 +77,10 @@ class DeepPart:
         """Scores of each source that is asked, at most `candidates` labels a row, only such as the
         constraint lets through: (N, L).
 
-        `embeddings()` gives the rows' embeddings as `embed` does; it is called only where a source
-        needs them. Raises DataError when they have another width.
+        `embeddings_NM` are as `embed` gives them. Raises DataError when they have another width.
         """
         found = {}
-        if "neighbours" in asked and self.neighbours is not None:
-            found["neighbours"] = self.neighbours.vote(
-                rows_NF, candidates, num_threads, constraint=constraint
-            )
-        if not {"ranker", "matcher", "embedding_neighbours"} & set(asked):
-            return found
-        embeddings_NH, frozen_NG = self._split(embeddings())
+        embeddings_NH, frozen_NG = self._split(embeddings_NM)
         if "ranker" in asked:
             unit_NH = unit_rows(embeddings_NH)
             dense_NM = join_blocks(unit_NH, frozen_NG, self.embedding_weight, self.frozen_weight)
@@ -155,7 +143,6 @@ class DeepPart:
             save_array(folder / "matcher" / "weight.npy", self.head.weight_LH)
             save_array(folder / "matcher" / "bias.npy", self.head.bias_L)
         settings: dict[str, Any] = {
-            "fusion": dict(self.fusion),
             "embedding_weight": self.embedding_weight,
             "frozen_weight": self.frozen_weight,
             "has_head": self.head is not None,
@@ -167,17 +154,14 @@ class DeepPart:
             homes = tree_folders(folder / "shortlist", len(self.shortlists))
             for home, shortlist in zip(homes, self.shortlists, strict=True):
                 save_array(home / "vectors.npy", shortlist.vectors_KH)
-        for name in ("neighbours", "embedding_neighbours"):
-            memory = getattr(self, name)
-            if memory is not None:
-                memory.save(folder / name)
+        if self.embedding_neighbours is not None:
+            self.embedding_neighbours.save(folder / "embedding_neighbours")
         return settings
 
     @classmethod
     def load(cls, settings: Mapping[str, Any], folder: Path, mmap: bool = True) -> "DeepPart":
         """Read what `save` wrote. Raises ArtifactError when a part is damaged."""
         try:
-            fusion = {str(name): float(weight) for name, weight in settings["fusion"].items()}
             embedding_weight, has_head = float(settings["embedding_weight"]), settings["has_head"]
             bf16 = bool(settings.get("bf16", True))
             frozen_weight = float(settings.get("frozen_weight", 0.0))
@@ -193,19 +177,16 @@ class DeepPart:
                 load_array(folder / "matcher" / "weight.npy", np.float32, 2, mmap),
                 load_array(folder / "matcher" / "bias.npy", np.float32, 1, mmap),
             )
+        memory = folder / "embedding_neighbours"
         return cls(
             encoder=TextEncoder.load(folder / "encoder").to(best_device()),
             ranker=ranker,
             head=head,
-            fusion=fusion,
             embedding_weight=embedding_weight,
             frozen=_load_frozen(folder / "frozen-encoder") if frozen_weight else None,
             frozen_weight=frozen_weight,
             shortlists=shortlists,
-            neighbours=_load_memory(SparseNeighbours, folder / "neighbours", mmap),
-            embedding_neighbours=_load_memory(
-                DenseNeighbours, folder / "embedding_neighbours", mmap
-            ),
+            embedding_neighbours=DenseNeighbours.load(memory, mmap) if memory.is_dir() else None,
             bf16=bf16,
         )
 
@@ -244,7 +225,3 @@ def join_blocks(
     if frozen_NG is None or not frozen_weight:
         return tuned_NH
     return np.hstack([tuned_NH, unit_rows(frozen_NG) * np.float32(frozen_weight)])
-
-
-def _load_memory(kind: type[Memory], folder: Path, mmap: bool) -> Memory | None:
-    return kind.load(folder, mmap) if folder.is_dir() else None

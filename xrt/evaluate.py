@@ -28,8 +28,10 @@ def evaluate_scores(
     num_train: int,
     propensity: PropensityParams,
     ks: Sequence[int] = KS,
+    threshold: float | None = None,
 ) -> RankingReport:
-    """All metrics of predictions on a corpus, whose table may end with labels unseen in training.
+    """All metrics of predictions on a corpus, whose table may end with labels unseen in training;
+    with the F1 of labels that score at least `threshold`, where there is one.
 
     Pairs of the corpus's filter file are struck from the rankings first.
     """
@@ -40,7 +42,14 @@ def evaluate_scores(
         train_label_counts=train_counts_L,
         num_train=num_train,
         propensity=propensity,
+        threshold=threshold,
+        probabilities=True,
     )
+
+
+def tuned_threshold(model: XrtModel) -> float | None:
+    """The probability at which micro-F1 was highest on held-out rows; None where there is none."""
+    return None if model.calibration is None else model.calibration.thresholds.get("micro-F1")
 
 
 def strike(scores_NL: sp.csr_array, filters: np.ndarray | None) -> sp.csr_array:
@@ -99,7 +108,10 @@ def evaluate_model(
         a=dataset.get("propensity_a", 0.55), b=dataset.get("propensity_b", 1.5)
     )
     counts_L = load_array(predictor.artifact.path("label_counts.npy"), np.int64, 1)
-    return evaluate_scores(scores_NL, corpus, counts_L, training["num_rows"], propensity, ks)
+    threshold = tuned_threshold(model)
+    return evaluate_scores(
+        scores_NL, corpus, counts_L, training["num_rows"], propensity, ks, threshold
+    )
 
 
 def _reading(dataset: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ N rows, L labels, F TF-IDF columns, H hidden width. Sources of scores, each in [
 trees on TF-IDF alone (one or more); `ranker`, the tree on [TF-IDF ; embedding]; `matcher`, the
 encoder's own head, where it was trained down to the labels; `neighbours` and
 `embedding_neighbours`, the votes of the training rows with the nearest TF-IDF rows and embeddings.
+They are fused by weight, calibrated to probabilities where the model has learnt how, and ranked.
 """
 
 import json
@@ -22,14 +23,20 @@ from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
+from xrt.search.calibration import Calibration
 from xrt.search.constraints import Constraint
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble
-from xrt.search.fusion import fuse
-from xrt.sparse import as_csr, binarize, normalize_rows
+from xrt.search.frequencies import LabelFrequencies
+from xrt.search.mixture import Mixture
+from xrt.search.neighbours import SparseNeighbours
+from xrt.sparse import as_csr, binarize, normalize_rows, top_k_rows
 from xrt.tree.path_scores import PathTransform
 
 if TYPE_CHECKING:
     from xrt.deep import DeepPart
+
+DEEP_SOURCES = frozenset({"ranker", "matcher", "embedding_neighbours"})
+"""Sources that need an embedding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,13 @@ class XrtModel:
     linear: TreeEnsemble
     deep: "DeepPart | None" = None
     search: SearchParams = field(default_factory=SearchParams)
+    neighbours: SparseNeighbours | None = None
+    fusion: Mixture = field(default_factory=lambda: Mixture({"linear": 1.0}))
+    """How the sources' scores become one."""
+    calibration: Calibration | None = None
+    """Makes probabilities of scores; without it scores are only ranks in [0, 1]."""
+    frequencies: LabelFrequencies | None = None
+    """How often labels were seen; None for a model put together by hand."""
 
     @property
     def kind(self) -> str:
@@ -100,22 +114,31 @@ class XrtModel:
         `embeddings_NH` spares the encoding where embeddings (as the encoder gives them) are at
         hand.
         """
-        X, deep = self.hybrid_rows_of(inputs), self.deep
-        asked = {"linear"} if deep is None else {n for n, w in deep.fusion.items() if w > 0}
-        found = {}
+        X = self.hybrid_rows_of(inputs)
+        asked, found = self.fusion.sources, {}
         if "linear" in asked:
             found["linear"] = self.linear.search(
                 X, candidates, self.search, num_threads, constraint
             )
-        if deep is None:
+        if "neighbours" in asked:
+            found["neighbours"] = self._memory().vote(
+                X.sparse, candidates, num_threads, constraint=constraint
+            )
+        if self.deep is None or not asked & DEEP_SOURCES:
             return found
-
-        def embeddings() -> np.ndarray:
-            return self.embed(inputs, progress) if embeddings_NH is None else embeddings_NH
-
-        return found | deep.sources(
-            asked, X.sparse, embeddings, self.search, num_threads, constraint, candidates
+        if embeddings_NH is None:
+            embeddings_NH = self.embed(inputs, progress)
+        return found | self.deep.sources(
+            asked, X.sparse, embeddings_NH, self.search, num_threads, constraint, candidates
         )
+
+    def _memory(self) -> SparseNeighbours:
+        if self.neighbours is None:
+            raise DataError(
+                "this model has no neighbours: they had no say when it was trained, or were not "
+                "asked for; train it with neighbours, or give their weight to another source"
+            )
+        return self.neighbours
 
     def predict(
         self,
@@ -125,21 +148,60 @@ class XrtModel:
         num_threads: int | None = None,
         progress: Progress | None = None,
         constraint: Constraint | None = None,
+        tail: float = 0.0,
     ) -> sp.csr_array:
         """The `k` best labels of each text or row: (N, L), scores in [0, 1], higher is better; only
         such as the constraint lets through, where there is one.
 
+        `tail` above 0 favours rare labels: scores are multiplied by `frequencies.tail_weights`.
         `k` above the number of labels gives all that were found. Raises DataError when k is below
-        1.
+        1, `tail` is outside of [0, 1], or the model does not know how often labels were seen.
         """
         if k < 1:
             raise DataError(f"k = {k}: ask for at least 1 label")
-        if self.deep is None:
+        weights_L = self.tail_weights(tail) if tail else None
+        reordered = weights_L is not None or (
+            self.calibration is not None and self.calibration.reorders
+        )
+        candidates = max(k, CANDIDATES) if reordered else k
+        scores_NL = self._fused(
+            inputs, candidates, embeddings_NH, num_threads, progress, constraint
+        )
+        if self.calibration is not None:
+            scores_NL = self.calibration.apply(scores_NL, self._frequencies().counts_L)
+        if weights_L is not None:
+            scores_NL.data = scores_NL.data * weights_L[scores_NL.indices]
+        return top_k_rows(scores_NL, k) if reordered else scores_NL
+
+    def _fused(
+        self,
+        inputs: Any,
+        k: int,
+        embeddings_NH: np.ndarray | None,
+        num_threads: int | None,
+        progress: Progress | None,
+        constraint: Constraint | None,
+    ) -> sp.csr_array:
+        """The `k` labels with the highest fused scores: (N, L), not calibrated."""
+        if self.fusion.sources == {"linear"}:
             X = self.hybrid_rows_of(inputs)
             return self.linear.search(X, k, self.search, num_threads, constraint)
         candidates = max(k, CANDIDATES)
         found = self.sources(inputs, embeddings_NH, num_threads, progress, constraint, candidates)
-        return fuse(found, self.deep.fusion, k)
+        counts_L = None if self.fusion.booster is None else self._frequencies().counts_L
+        return self.fusion.scores(found, counts_L, k)
+
+    def tail_weights(self, tail: float) -> np.ndarray:
+        """What a label's score is multiplied by at `tail`: float32 (L,) in (0, 1].
+
+        Raises DataError outside of [0, 1], or for a model without label frequencies.
+        """
+        return self._frequencies().tail_weights(tail)
+
+    def _frequencies(self) -> LabelFrequencies:
+        if self.frequencies is None:
+            raise DataError("this model does not know how often labels were seen; train it anew")
+        return self.frequencies
 
     def score(
         self,
@@ -176,6 +238,13 @@ class XrtModel:
         self.linear.save(folder / "linear")
         if self.deep is not None:
             settings["deep"] = self.deep.save(folder)
+        settings["fusion"] = self.fusion.save(folder)
+        if self.neighbours is not None:
+            self.neighbours.save(folder / "neighbours")
+        if self.calibration is not None:
+            settings["calibration"] = self.calibration.to_dict()
+        if self.frequencies is not None:
+            settings["frequencies"] = self.frequencies.save(folder)
         write_json(folder / "model.json", settings)
 
     @classmethod
@@ -191,16 +260,27 @@ class XrtModel:
                 transform=PathTransform(settings["search"]["transform"]),
                 path_weight=float(settings["search"].get("path_weight", 1.0)),
             )
-            deep = settings.get("deep")
-        except (OSError, ValueError, KeyError, TypeError) as err:
+            deep, fusion = settings.get("deep"), settings["fusion"]
+            calibration, known = settings.get("calibration"), settings.get("frequencies")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
             raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
         has_features = (folder / "features").is_dir()
+        memory = folder / "neighbours"
+        labels = LabelTable.load(folder)
+        if calibration is not None and known is None:
+            raise ArtifactError(f"{folder}: calibration without label counts; train it anew")
         return cls(
-            labels=LabelTable.load(folder),
+            labels=labels,
             features=TfidfFeatures.load(folder / "features") if has_features else None,
             linear=TreeEnsemble.load(folder / "linear", mmap),
             deep=None if deep is None else _load_deep(deep, folder, mmap),
             search=search,
+            neighbours=SparseNeighbours.load(memory, mmap) if memory.is_dir() else None,
+            fusion=Mixture.load(fusion, folder),
+            calibration=None if calibration is None else Calibration.from_dict(calibration),
+            frequencies=(
+                None if known is None else LabelFrequencies.load(known, folder, len(labels))
+            ),
         )
 
 

@@ -16,13 +16,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.artifact import Artifact, open_artifact
+from xrt.errors import DataError
 from xrt.model import XrtModel
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One label for one text; `score` lies in [0, 1], higher is better."""
+    """One label for one text; `score` lies in [0, 1], higher is better: a probability, where the
+    model is calibrated.
+    """
 
     label: str
     name: str
@@ -53,26 +56,46 @@ class Predictor:
         self,
         texts: Sequence[str] | str,
         k: int = 5,
-        min_score: float = 0.0,
+        min_score: float | str = 0.0,
         *,
         allowed: LabelSets | None = None,
         forbidden: LabelSets | None = None,
+        tail: float = 0.0,
     ) -> list[Any]:
         """The `k` best labels of each text, best first: a list of Suggestions for each text.
 
-        One string gives one list of Suggestions. Labels scoring below `min_score` are left out.
-        With `allowed` no others are suggested, those `forbidden` never: ids for all texts, or a
+        One string gives one list of Suggestions. Labels scoring below `min_score` are left out, so
+        that a text may get none; "micro-F1" and "macro-F1" are the thresholds tuned in training.
+        `tail` above 0, up to 1, ranks rare labels higher; the scores told stay what they are. With
+        `allowed` no others are suggested, those `forbidden` never: ids for all texts, or a
         collection of ids for each text. Raises DataError when k is below 1, for labels the model
-        does not know, and where nothing is left to suggest.
+        does not know, where nothing is left to suggest, and for a threshold it does not have.
         """
         if isinstance(texts, str):
-            found = self.predict([texts], k, min_score, allowed=allowed, forbidden=forbidden)
+            found = self.predict(
+                [texts], k, min_score, allowed=allowed, forbidden=forbidden, tail=tail
+            )
             return found[0]  # type: ignore[no-any-return]
-        scores_NL = self.scores(texts, k, allowed=allowed, forbidden=forbidden)
-        return [self._suggestions(scores_NL, row, k, min_score) for row in range(len(texts))]
+        least = self.threshold(min_score)
+        scores_NL = self.scores(texts, k, allowed=allowed, forbidden=forbidden, tail=tail)
+        weights_L = self.model.tail_weights(tail) if tail else None
+        return [self._suggestions(scores_NL, row, k, least, weights_L) for row in range(len(texts))]
+
+    def threshold(self, min_score: float | str) -> float:
+        """A score from which on labels are suggested: the number given, or a tuned one by name.
+
+        Raises DataError for a name that the model has no threshold for.
+        """
+        if not isinstance(min_score, str):
+            return float(min_score)
+        if self.model.calibration is None:
+            raise DataError(
+                f"min_score = {min_score!r}: this model's scores are not calibrated; give a number"
+            )
+        return self.model.calibration.threshold(min_score)
 
     def stream(
-        self, texts: Iterable[str], k: int = 5, min_score: float = 0.0, batch_size: int = 256
+        self, texts: Iterable[str], k: int = 5, min_score: float | str = 0.0, batch_size: int = 256
     ) -> Iterator[list[Suggestion]]:
         """Suggestions for each text of an endless or large iterable, in order, batch by batch."""
         iterator = iter(texts)
@@ -86,15 +109,17 @@ class Predictor:
         *,
         allowed: LabelSets | None = None,
         forbidden: LabelSets | None = None,
+        tail: float = 0.0,
     ) -> sp.csr_array:
         """Scores of the `k` best labels of each text: csr_array (N, L), in [0, 1]; `allowed` and
-        `forbidden` as in `predict`.
+        `forbidden` as in `predict`. With `tail` they are weighted as they are ranked.
         """
-        texts = list(texts)
-        if allowed is None and forbidden is None:
-            return self.model.predict(texts, k, num_threads=self.num_threads)
-        constraint = constraint_of(self.model.labels, len(texts), allowed, forbidden)
-        return self.model.predict(texts, k, num_threads=self.num_threads, constraint=constraint)
+        texts, constraint = list(texts), None
+        if allowed is not None or forbidden is not None:
+            constraint = constraint_of(self.model.labels, len(texts), allowed, forbidden)
+        return self.model.predict(
+            texts, k, num_threads=self.num_threads, constraint=constraint, tail=tail
+        )
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores of the given labels for each text, however they rank: float32 (N, A), in [0, 1].
@@ -105,12 +130,19 @@ class Predictor:
         return self.model.score(list(texts), columns_A, num_threads=self.num_threads)
 
     def _suggestions(
-        self, scores_NL: sp.csr_array, row: int, k: int, min_score: float
+        self,
+        scores_NL: sp.csr_array,
+        row: int,
+        k: int,
+        min_score: float,
+        weights_L: np.ndarray | None,
     ) -> list[Suggestion]:
         labels = self.model.labels
         low, high = scores_NL.indptr[row], scores_NL.indptr[row + 1]
         columns, values = scores_NL.indices[low:high], scores_NL.data[low:high]
         order = np.lexsort((columns, -values))[:k]
+        if weights_L is not None:
+            values = np.minimum(values / weights_L[columns], np.float32(1))
         return [
             Suggestion(labels.ids[columns[i]], labels.names[columns[i]], float(values[i]))
             for i in order

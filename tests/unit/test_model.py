@@ -17,12 +17,13 @@ from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel, is_texts
-from xrt.pipeline.assemble import SOURCES
+from xrt.pipeline.fusing import SOURCES
 from xrt.pipeline.linear import train_linear
 from xrt.predict import Predictor
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
 from xrt.search.ensemble import TreeEnsemble, exp_scores
+from xrt.search.mixture import Mixture
 from xrt.search.neighbours import DenseNeighbours, NeighbourParams, SparseNeighbours
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
 from xrt.tree.clustering import TreeParams
@@ -54,7 +55,7 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
     texts, Y_NL, _ = tiny_corpus
     folder = write_tiny_encoder(tmp_path_factory.mktemp("tiny") / "encoder", texts, seed=0)
     encoder = TextEncoder.from_pretrained(folder, EncoderParams(name="tiny", max_length=16))
-    bare = DeepPart(encoder, linear.linear, None, {"ranker": 1.0}, bf16=False)
+    bare = DeepPart(encoder, linear.linear, None, bf16=False)
     unit_NH = unit_rows(replace(linear, deep=bare).embed(texts))
     X_NF = linear.rows_of(texts)
     tree = linear.linear.tree
@@ -67,7 +68,6 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
             rng.normal(size=(Y_NL.shape[1], 32)).astype(np.float32),
             rng.normal(size=Y_NL.shape[1]).astype(np.float32),
         ),
-        fusion=dict.fromkeys(SOURCES, 0.2),
         shortlists=(
             Shortlist(
                 centroids(unit_NH, tree.level_targets(Y_NL)[0]),
@@ -75,10 +75,11 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
                 level=0,
             ),
         ),
-        neighbours=SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4)),
         embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, NeighbourParams(temperature=0.1)),
     )
-    return replace(linear, deep=part)
+    memory = SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4))
+    mixture = Mixture(dict.fromkeys(SOURCES, 0.2))
+    return replace(linear, deep=part, neighbours=memory, fusion=mixture)
 
 
 def test_every_source_is_saved_and_loaded(deep: XrtModel, tiny_corpus: Tiny, tmp_path: Path):
@@ -92,7 +93,7 @@ def test_every_source_is_saved_and_loaded(deep: XrtModel, tiny_corpus: Tiny, tmp
         assert loaded.labels == deep.labels
         assert loaded.deep is not None
         assert deep.deep is not None
-        assert (loaded.deep.bf16, loaded.deep.fusion) == (False, deep.deep.fusion)
+        assert (loaded.deep.bf16, loaded.fusion) == (False, deep.fusion)
         again = loaded.sources(texts, num_threads=1)
         for name in SOURCES:
             np.testing.assert_array_equal(again[name].toarray(), found[name].toarray())
@@ -100,9 +101,7 @@ def test_every_source_is_saved_and_loaded(deep: XrtModel, tiny_corpus: Tiny, tmp
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_only_sources_with_a_weight_are_asked(deep: XrtModel, source: str):
-    assert deep.deep is not None
-    weights = {name: float(name == source) for name in SOURCES}
-    alone = replace(deep, deep=replace(deep.deep, fusion=weights))
+    alone = replace(deep, fusion=Mixture({name: float(name == source) for name in SOURCES}))
     assert set(alone.sources(["a red mug"])) == {source}
     expected = deep.sources(["a red mug"])[source]
     got_NL = alone.predict(["a red mug"], k=10).toarray()
@@ -224,7 +223,7 @@ def test_unit_rows_leave_zeros_alone():
         ("model.json", b'{"search": {"beam_size": 3, "transform": "cubed"}}'),
         (
             "model.json",
-            b'{"search": {"beam_size": 3, "transform": "sigmoid"}, "deep": {"fusion": 1}}',
+            b'{"search": {"beam_size": 3, "transform": "sigmoid"}, "fusion": {"weights": 1}}',
         ),
         ("model.json", None),
         ("matcher/weight.npy", b"\x93NUMPY"),

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from xrt.artifact import open_artifact
 from xrt.errors import DataError
 from xrt.estimators import XRLinear, XRTransformer
+from xrt.search.mixture import Mixture
 
 Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
 
@@ -36,9 +37,9 @@ def test_a_transformer_goes_round(tiny_corpus: Tiny, tmp_path: Path):
     assert loaded.verdict_ == kept.verdict_ == first.verdict_
     assert loaded.get_params() == {**kept.get_params(), "run_folder": None}
     np.testing.assert_array_equal(dense(loaded.predict(texts, 3)), scores_NL)
-    every = replace(loaded.model_.deep, fusion={"ranker": 1.0})  # type: ignore[type-var]
+    ranked = replace(loaded.model_, fusion=Mixture({"ranker": 1.0}))
     with pytest.raises(DataError, match="reads texts, not rows of features"):
-        replace(loaded.model_, deep=every).predict(loaded.model_.rows_of(texts))
+        ranked.predict(loaded.model_.rows_of(texts))
     with pytest.raises(DataError, match=r"k = 0"):
         loaded.predict(texts, 0)
 

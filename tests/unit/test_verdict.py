@@ -13,14 +13,11 @@ from xrt.encoder.params import EncoderParams
 from xrt.errors import DataError
 from xrt.metrics.ranking import judge, ndcg_at, precision_at
 from xrt.pipeline.params import PipelineParams
-from xrt.pipeline.verdict import (
-    Verdict,
-    criterion_of_rows,
-    cross_fitted,
-    give_verdict,
-    require_held_out,
-)
+from xrt.pipeline.verdict import Verdict, give_verdict, require_held_out
+from xrt.search.cross_fitting import criterion_of_rows
+from xrt.search.cross_fitting import cross_fitted as fitted_elsewhere
 from xrt.search.fusion import fit_weights, fuse
+from xrt.search.mixture import Mixture
 from xrt.sparse import as_csr
 
 NUM_ROWS, NUM_LABELS = 80, 20
@@ -42,9 +39,16 @@ def knowing(truth, rng, share):
     return as_csr(share * truth.toarray() + (1 - share) * noise)
 
 
+def cross_fitted(sources, truth, seed):
+    """Each half fused with the weights chosen on the other."""
+    return fitted_elsewhere(
+        sources, truth, seed, lambda s, Y: fit_weights(s, Y).weights, lambda w, s: fuse(s, w, 10)
+    )
+
+
 def judged(sources, truth, **settings):
-    weights = fit_weights(sources, truth).weights
-    return give_verdict(sources, weights, truth, COUNTS, NUM_TRAIN, **settings)
+    mixture = Mixture(fit_weights(sources, truth).weights)
+    return give_verdict(sources, mixture, truth, COUNTS, NUM_TRAIN, **settings)
 
 
 def test_a_better_deep_model_wins(truth, rng):
@@ -108,14 +112,14 @@ def test_each_half_is_ranked_with_the_weights_of_the_other(truth, rng):
         "linear": as_csr(np.where(first, right, wrong)),
         "ranker": as_csr(np.where(first, wrong, right)),
     }
-    fused = cross_fitted(sources, {"linear": 0.5, "ranker": 0.5}, truth, seed=5)
+    fused = cross_fitted(sources, truth, seed=5)
     np.testing.assert_array_equal(fused.toarray(), wrong)
-    assert (cross_fitted(sources, {}, truth, seed=6) != fused).nnz
+    assert (cross_fitted(sources, truth, seed=6) != fused).nnz
 
 
 def test_rows_keep_their_places(truth, rng):
     sources = {"linear": knowing(truth, rng, 0.3), "ranker": truth}
-    fused = cross_fitted(sources, {}, truth, seed=0)
+    fused = cross_fitted(sources, truth, seed=0)
     np.testing.assert_array_equal(fused.toarray(), truth.toarray())
 
 
@@ -129,7 +133,7 @@ def test_the_criterion_of_rows_has_the_criterion_as_its_mean(truth, rng):
 def test_gain_and_error_are_those_of_the_rows(truth, rng):
     sources = {"linear": knowing(truth, rng, 0.2), "ranker": knowing(truth, rng, 0.3)}
     verdict = judged(sources, truth, seed=3)
-    deep = cross_fitted(sources, {}, truth, seed=3)
+    deep = cross_fitted(sources, truth, seed=3)
     rows = criterion_of_rows(truth, deep) - criterion_of_rows(truth, sources["linear"])
     assert verdict.gain == pytest.approx(np.mean(rows))
     spread = np.sqrt(sum((row - np.mean(rows)) ** 2 for row in rows) / (NUM_ROWS - 1))
@@ -148,8 +152,8 @@ def test_losses_of_the_tail_are_told():
     linear[rows, np.where(rare | (rows % 2 == 0), labels, 49)] = 0.01
     counts = np.where(np.arange(50) < 20, 50, 1)
     sources = {"linear": as_csr(linear), "ranker": as_csr(deep)}
-    weights = fit_weights(sources, as_csr(Y)).weights
-    verdict = give_verdict(sources, weights, as_csr(Y), counts, NUM_TRAIN)
+    mixture = Mixture(fit_weights(sources, as_csr(Y)).weights)
+    verdict = give_verdict(sources, mixture, as_csr(Y), counts, NUM_TRAIN)
     assert verdict.deep_wins
     assert verdict.held_out.lower(["PSP@5", "macro-F1@5"]) == ["PSP@5", "macro-F1@5"]
     assert "; deep is lower in PSP@5 " in verdict.message
@@ -162,16 +166,16 @@ def test_losses_of_the_tail_are_told():
 def test_a_gain_without_the_encoder_is_told(truth, rng):
     sources = {"linear": knowing(truth, rng, 0.1), "neighbours": knowing(truth, rng, 0.6)}
     sources["ranker"] = knowing(truth, rng, 0.0)
-    verdict = give_verdict(
-        sources, {"linear": 0.2, "neighbours": 0.8, "ranker": 0.0}, truth, COUNTS, NUM_TRAIN
-    )
+    mixture = Mixture({"linear": 0.2, "neighbours": 0.8, "ranker": 0.0})
+    verdict = give_verdict(sources, mixture, truth, COUNTS, NUM_TRAIN)
     assert verdict.deep_wins
     assert "only linear and neighbours have weight, nothing of the encoder's" in verdict.message
 
 
 def test_weights_of_linear_alone_never_win(truth, rng):
     sources = {"linear": knowing(truth, rng, 0.2), "ranker": knowing(truth, rng, 0.6)}
-    verdict = give_verdict(sources, {"linear": 1.0, "ranker": 0.0}, truth, COUNTS, NUM_TRAIN)
+    mixture = Mixture({"linear": 1.0, "ranker": 0.0})
+    verdict = give_verdict(sources, mixture, truth, COUNTS, NUM_TRAIN)
     assert verdict.gain > 0
     assert not verdict.deep_wins
 
@@ -219,5 +223,5 @@ def test_fused_scores_of_the_verdict_are_not_those_that_ship(truth, rng):
     sources["linear"] = knowing(truth, rng, 0.3)
     fusion = fit_weights(sources, truth)
     in_sample = criterion_of_rows(truth, fuse(sources, fusion.weights, 10)).mean()
-    honest = criterion_of_rows(truth, cross_fitted(sources, fusion.weights, truth, 0)).mean()
+    honest = criterion_of_rows(truth, cross_fitted(sources, truth, 0)).mean()
     assert honest < in_sample

@@ -122,7 +122,18 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="FILE", help="write here, whole or not at all (default: standard output)"
     )
     parser.add_argument(
-        "--min-score", type=float, default=None, metavar="S", help="drop labels that score less"
+        "--min-score",
+        type=_score,
+        default=0.0,
+        metavar="S",
+        help="drop labels that score less: a number, micro-F1 or macro-F1 (tuned in training)",
+    )
+    parser.add_argument(
+        "--tail",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="0 (default) to 1: rank rare labels higher; scores stay",
     )
     parser.add_argument(
         "--allowed",
@@ -154,3 +165,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value}: at least 1 is needed")
     return value
+
+
+def _score(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -35,6 +35,7 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.predict import Predictor
 
     predictor = Predictor.load(arguments.model)
+    predictor.threshold(arguments.min_score)  # a wrong name is told before any text is read
     name = "standard input" if arguments.file == "-" else arguments.file
     reader = LineReader(name, arguments.format, arguments.text_columns)
     constraints: dict[str, Any] = {
@@ -44,14 +45,12 @@ def predict(arguments: argparse.Namespace) -> int:
     }
     with _target(arguments.out) as target:
         for batch in reader.batches(read_chunks(arguments.file), arguments.batch_size):
-            rows = predictor.predict([line.text for line in batch], k=arguments.k, **constraints)
+            rows = predictor.predict(
+                [line.text for line in batch], arguments.k, arguments.min_score,
+                tail=arguments.tail, **constraints,
+            )  # fmt: skip
             for line, suggestions in zip(batch, rows, strict=True):
-                found = [
-                    s
-                    for s in suggestions
-                    if arguments.min_score is None or s.score >= arguments.min_score
-                ]
-                target.write(json.dumps(_record(line, found), ensure_ascii=False) + "\n")
+                target.write(json.dumps(_record(line, suggestions), ensure_ascii=False) + "\n")
             target.flush()
     return 0
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
 from xrt.artifact import library_versions, open_artifact, write_artifact
-from xrt.atomic import save_array, write_json, write_text
+from xrt.atomic import write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
@@ -85,7 +85,6 @@ class XrtEstimator(BaseEstimator):
 
         def write(target: Path) -> None:
             model.save(target)
-            save_array(target / "label_counts.npy", self.label_counts_)
             write_text(target / "README.md", self._card())
             if verdict is not None:
                 write_json(target / "verdict.json", verdict.to_dict())
@@ -96,7 +95,7 @@ class XrtEstimator(BaseEstimator):
             "configuration": {"estimator": self._settings()},
             "training": {"num_rows": self.num_rows_, "num_labels": len(model.labels)},
             "tree": model.linear.describe() if model.deep is None else tree.describe(),
-            "fusion": {} if model.deep is None else dict(model.deep.fusion),
+            "fusion": dict(model.fusion.weights),
             **({} if verdict is None else {"verdict": verdict.summary()}),
         }
         write_artifact(folder, write, manifest)

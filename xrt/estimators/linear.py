@@ -50,6 +50,7 @@ class XRLinear(XrtEstimator):
         features: TfidfParams | None = None,
         label_text_weight: float = LABEL_TEXT_WEIGHT,
         validation_rows: int = 2_000,
+        fused: bool = False,
         seed: int = 0,
         num_threads: int | None = None,
         progress: Progress | None = None,
@@ -60,6 +61,8 @@ class XRLinear(XrtEstimator):
         `paths` is a file with a taxonomy, `tree` a LabelTree; with either there is no clustering
         and one tree. `transform` is that of the loss when not given. `label_text_weight` is the
         length of a label's name as one more training row; labels have names in a Corpus alone.
+        `fused=True` trains the trees twice to learn on held-out rows whether the votes of similar
+        rows help, and to make scores probabilities.
         """
         self.num_trees = num_trees
         self.beam_size = beam_size
@@ -79,6 +82,7 @@ class XRLinear(XrtEstimator):
         self.features = features
         self.label_text_weight = label_text_weight
         self.validation_rows = validation_rows
+        self.fused = fused
         self.seed = seed
         self.num_threads = num_threads
         self.progress = progress
@@ -143,6 +147,7 @@ class XRLinear(XrtEstimator):
             dense_NH=dense_NH,
             label_text_weight=self.label_text_weight,
             validation_rows=self.validation_rows,
+            fused=self.fused,
             num_threads=self.num_threads,
             progress=self.progress,
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xrt.errors import ConfigError, DataError
+from xrt.metrics.calibration import Reliability, reliability
 from xrt.metrics.classification import F1Scores, f1_of_sets, threshold_set, top_k_set
 from xrt.metrics.frequency_bins import FrequencyBin, frequency_bins
 from xrt.metrics.propensity import PropensityParams, inverse_propensities, psndcg_at, psp_at
@@ -36,7 +37,8 @@ class RankingReport:
     `num_unseen_labels` distinct labels, in `num_unseen_pairs` true pairs, were never seen in
     training (those without a column in the scores can only be missed). `bins` (at `bins_k`) is
     empty without training counts. `thresholded` holds the F1 of the labels scoring at least
-    `threshold`, None where no threshold was given.
+    `threshold`, None where no threshold was given. For scores that claim to be probabilities,
+    metrics have ECE, too, and `reliability` the bins behind it (at 5, or at the largest k).
     """
 
     num_instances: int
@@ -53,6 +55,7 @@ class RankingReport:
     bins: list[FrequencyBin] = field(default_factory=list)
     threshold: float | None = None
     thresholded: F1Scores | None = None
+    reliability: Reliability | None = None
 
     def value(self, name: str) -> float:
         """One figure by its usual name, such as 'P@5' or 'PSP@1'.
@@ -138,13 +141,15 @@ def evaluate_ranking(
     num_train: int | None = None,
     propensity: PropensityParams | None = None,
     threshold: float | None = None,
+    probabilities: bool = False,
 ) -> RankingReport:
     """Measure predictions (N, L') against the truth (N, L), L >= L'.
 
     In `Y_true` an entry other than 0 is a true label; in `scores` every stored entry is a
     prediction, higher is better, equal scores rank by label id. `train_label_counts` (length L' or
     more; missing ones are 0) and `num_train` come from the training set and give PSP, PSnDCG and
-    the table by frequency. `threshold` adds the F1 of all labels scoring at least that.
+    the table by frequency. `threshold` adds the F1 of all labels scoring at least that;
+    `probabilities` says that scores are to be judged as such: ECE@k.
 
     Raises DataError when the matrices cannot belong together, ConfigError for a wrong `ks`, or when
     only one of `train_label_counts` and `num_train` is given.
@@ -167,6 +172,10 @@ def evaluate_ranking(
         curves |= {"PSP": psp_at(judged, weights_L), "PSnDCG": psndcg_at(judged, weights_L)}
     curves["coverage"] = coverage_at(judged)
     metrics = {name: {k: float(curve_K[k - 1]) for k in ks} for name, curve_K in curves.items()}
+
+    reliable = {k: reliability(Y_true, scores, k) for k in ks} if probabilities else {}
+    if reliable:
+        metrics["ECE"] = {k: found.expected_error for k, found in reliable.items()}
 
     unseen_L = np.arange(num_labels) >= predictable
     if counts_L is not None:
@@ -191,6 +200,7 @@ def evaluate_ranking(
             if threshold is None
             else f1_of_sets(judged.truth_NL, threshold_set(scores, threshold))
         ),
+        reliability=reliable.get(_bins_cutoff(ks)),
     )
 
 

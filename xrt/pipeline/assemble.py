@@ -1,7 +1,7 @@
 """Puts the stages together: linear first, then what the encoder adds, then how they are fused."""
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,13 @@ from xrt.pipeline.fit import (
     match,
     rank_trees,
 )
+from xrt.pipeline.fusing import (
+    EVERY_SOURCE,
+    frequencies_of,
+    fuse_linear,
+    learn_scores,
+    with_scores,
+)
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.name_embeddings import embed_names
 from xrt.pipeline.params import PipelineParams
@@ -35,17 +42,14 @@ from xrt.pipeline.trees import TreeGrower, hold_out
 from xrt.pipeline.verdict import Verdict, reach_verdict
 from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
-from xrt.search.ensemble import CANDIDATES, TreeEnsemble
-from xrt.search.fusion import fit_weights
+from xrt.search.ensemble import TreeEnsemble
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, SparseNeighbours
 from xrt.search.path_weight import choose_path_weight
 from xrt.search.shortlist import IndexKind, Shortlist, centroids
-from xrt.sparse import as_csr, save_csr
+from xrt.sparse import as_csr
 
 logger = logging.getLogger(__name__)
-
-SOURCES = ("linear", "ranker", "matcher", "neighbours", "embedding_neighbours")
 
 
 def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
@@ -58,7 +62,16 @@ def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
     if search.path_weight is None:
         search = _choose_path_weight(runner, corpus, X, names, inputs)
     linear = _rank_linear(runner, "", corpus, X, corpus.Y, names, inputs, params.num_trees)
-    return XrtModel(corpus.labels, rows.features, linear, search=search), rows
+    known = frequencies_of(runner, corpus.Y)
+    model = XrtModel(corpus.labels, rows.features, linear, search=search, frequencies=known)
+    if params.encoder is None and params.fused:
+
+        def train(X: HybridMatrix, Y_NL: sp.csr_array, held: dict[str, str]) -> TreeEnsemble:
+            return _rank_linear(runner, "fit-", corpus, X, Y_NL, names, held, params.num_trees)
+
+        inputs = inputs if names is None else {**inputs, **names.inputs}
+        model = fuse_linear(runner, corpus, model, rows, train, inputs)
+    return model, rows
 
 
 def _rank_linear(
@@ -120,9 +133,18 @@ def require_texts(params: PipelineParams, corpus: Corpus) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class DeepFit:
+    """The linear model, calibrated; the deep one, None where nobody asks for it; the verdict."""
+
+    linear: XrtModel
+    deep: XrtModel | None
+    verdict: Verdict
+
+
 def fit_deep(
     runner: StageRunner, corpus: Corpus, model: XrtModel, rows: Rows, compared: bool = True
-) -> tuple[XrtModel | None, Verdict]:
+) -> DeepFit:
     """The linear model joined by matcher, hybrid rankers and neighbours, fused on validation rows;
     and whether it is better than the linear model there.
 
@@ -154,14 +176,20 @@ def fit_deep(
     inputs |= {} if names is None else names.inputs
     parts = matched, blocks, names
     trial = _deep_model(runner, corpus, model, rows, *parts, fit_rows, inputs, "fit-")
-    fusion = _choose_fusion(runner, corpus, trial, rows, blocks, held_out, inputs)
-    verdict = reach_verdict(runner, corpus, split, fusion, inputs)
+
+    def score() -> dict[str, sp.csr_array]:
+        X_NF, embeddings_NM = as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out)
+        return trial.sources(X_NF, embeddings_NM, num_threads=runner.num_threads)
+
+    learnt = learn_scores(runner, corpus, split, score, {**inputs, **blocks.settings})
+    verdict = reach_verdict(runner, corpus, split, learnt.fused.mixture, inputs)
+    linear = with_scores(model, learnt.linear)
     if not (compared or verdict.ships_deep):
-        return None, verdict
+        return DeepFit(linear, None, verdict)
     every_row = np.arange(corpus.num_instances)
     if params.refit:
         trial = _deep_model(runner, corpus, model, rows, *parts, every_row, inputs, "")
-    return _with_fusion(trial, fusion), verdict
+    return DeepFit(linear, with_scores(trial, learnt.fused), verdict)
 
 
 def _deep_model(
@@ -191,16 +219,15 @@ def _deep_model(
         encoder=TextEncoder.load(matched.encoder_folder).to(device),
         ranker=ranker,
         head=None if matched.head is None else LabelHead(*matched.head),
-        fusion=dict.fromkeys(SOURCES, 1.0),
         embedding_weight=blocks.weight,
         frozen=None if frozen is None else TextEncoder.load(frozen).to(device),
         frozen_weight=blocks.frozen_weight,
         shortlists=_shortlists(runner, ranker, unit_NH, Y),
-        neighbours=SparseNeighbours(X_NF, Y, params.neighbours),
         embedding_neighbours=DenseNeighbours(unit_NH, Y, params.embedding_neighbours),
         bf16=params.trainer.precision is not Precision.fp32,
     )
-    return replace(model, deep=deep)
+    memory = SparseNeighbours(X_NF, Y, params.neighbours)
+    return replace(model, deep=deep, neighbours=memory, fusion=EVERY_SOURCE)
 
 
 def _rank_hybrid(
@@ -239,50 +266,3 @@ def _shortlists(
         logger.info("shortlist of %d clusters: recall@10 %.3f", shortlist.num_nodes, recall)
         shortlists.append(shortlist)
     return tuple(shortlists)
-
-
-def _choose_fusion(
-    runner: StageRunner,
-    corpus: Corpus,
-    trial: XrtModel,
-    rows: Rows,
-    blocks: Blocks,
-    held_out: np.ndarray,
-    inputs: dict[str, str],
-) -> dict[str, float]:
-    """Stage 8: the weights of the sources, chosen on the rows that none of them was trained on."""
-
-    def produce(folder: Path) -> None:
-        sources = trial.sources(
-            as_csr(rows.X_NF[held_out]),
-            blocks.embeddings(held_out),
-            num_threads=runner.num_threads,
-        )
-        write_json(folder / "fusion.json", asdict(fit_weights(sources, as_csr(corpus.Y[held_out]))))
-        for name, scores_NL in sources.items():
-            save_csr(folder / "sources", name, scores_NL)
-
-    settings = {
-        "search": asdict(trial.search),
-        "num_trees": runner.params.num_trees,
-        "num_deep_trees": runner.params.num_deep_trees,
-        "shortlist": asdict(runner.params.shortlist),
-        "neighbours": asdict(runner.params.neighbours),
-        "embedding_neighbours": asdict(runner.params.embedding_neighbours),
-        "ranker": asdict(runner.params.ranker),
-        "tree": asdict(runner.params.tree),
-        "candidates": CANDIDATES,
-    }
-    stage = runner.run("fusion", 5, settings, {**inputs, **blocks.settings}, produce)
-    chosen = read_json_bounded(stage.folder / "fusion.json")
-    logger.info("fusion weights on %d validation rows: %s", len(held_out), chosen)
-    return {str(name): float(weight) for name, weight in chosen["weights"].items()}
-
-
-def _with_fusion(model: XrtModel, fusion: dict[str, float]) -> XrtModel:
-    """The model with its fusion weights; memories that have no say are left out."""
-    assert model.deep is not None
-    dropped = {
-        name: None for name in ("neighbours", "embedding_neighbours") if not fusion.get(name)
-    }
-    return replace(model, deep=replace(model.deep, fusion=fusion, **dropped))  # type: ignore[arg-type]

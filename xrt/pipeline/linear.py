@@ -17,6 +17,10 @@ from xrt.progress import Progress
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
 from xrt.search.ensemble import TreeEnsemble
+from xrt.search.fit_scores import fit_scores
+from xrt.search.frequencies import LabelFrequencies
+from xrt.search.mixture import Mixture
+from xrt.search.neighbours import NeighbourParams, SparseNeighbours
 from xrt.search.path_weight import choose_path_weight
 from xrt.sparse import as_csr, normalize_rows
 from xrt.tree.clustering import TreeParams
@@ -36,6 +40,8 @@ def train_linear(
     dense_NH: np.ndarray | None = None,
     label_text_weight: float = LABEL_TEXT_WEIGHT,
     validation_rows: int = 2_000,
+    fused: bool = False,
+    neighbours: NeighbourParams | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> XrtModel:
@@ -44,7 +50,8 @@ def train_linear(
     `dense_NH` are dense features of the rows, taken as they are; `label_tree` is a tree to use
     instead of clustering. Where texts and labels have words, the labels' names are training rows,
     too, `label_text_weight` long; 0 leaves them out. Without a path weight in `search` it is chosen
-    on `validation_rows` rows.
+    on `validation_rows` rows. With `fused` such rows serve, too, to learn whether the votes of
+    `neighbours` help and to make scores probabilities; the trees are trained once more for that.
     Raises DataError when parts do not fit together.
     """
     vectoriser = None
@@ -60,7 +67,15 @@ def train_linear(
     train = _Trainer(corpus.labels, tree, given, ranker, names, seed, num_threads, progress)
     if search.path_weight is None:
         search = train.with_path_weight(search, X, corpus.Y, validation_rows)
-    return XrtModel(corpus.labels, vectoriser, train.trees(X, corpus.Y, num_trees), search=search)
+    counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
+    model = XrtModel(
+        corpus.labels, vectoriser, train.trees(X, corpus.Y, num_trees), search=search,
+        frequencies=LabelFrequencies(counts_L, corpus.num_instances),
+    )  # fmt: skip
+    if not fused:
+        return model
+    memory = neighbours or NeighbourParams()
+    return train.with_scores(model, X, corpus.Y, num_trees, validation_rows, memory)
 
 
 @dataclass(frozen=True)
@@ -105,3 +120,33 @@ class _Trainer:
         rows, Y_true = X.take(held.validation), as_csr(Y_NL[held.validation])
         chosen = choose_path_weight(trial, rows, Y_true, search, self.num_threads)
         return replace(search, path_weight=chosen.path_weight)
+
+    def with_scores(
+        self,
+        model: XrtModel,
+        X: HybridMatrix,
+        Y_NL: sp.csr_array,
+        num_trees: int,
+        size: int,
+        params: NeighbourParams,
+    ) -> XrtModel:
+        """The model with a fusion and a calibration learnt from trees of the other rows."""
+        held = hold_out(Y_NL, size, self.seed)
+        if held is None:
+            return model
+        fit, Y_fit = X.take(held.train), as_csr(Y_NL[held.train])
+        trial = replace(
+            model,
+            linear=self.trees(fit, Y_fit, num_trees),
+            neighbours=SparseNeighbours(fit.sparse, Y_fit, params),
+            fusion=Mixture({"linear": 1.0, "neighbours": 1.0}),
+        )
+        sources = trial.sources(X.take(held.validation), num_threads=self.num_threads)
+        counts_L = np.bincount(Y_fit.indices, minlength=Y_fit.shape[1])
+        known = LabelFrequencies(counts_L, Y_fit.shape[0])
+        Y_true = as_csr(Y_NL[held.validation])
+        learnt = fit_scores(sources, Y_true, known, self.seed, "linear")
+        joined = replace(model, fusion=learnt.mixture, calibration=learnt.calibration)
+        if "neighbours" not in learnt.mixture.sources:
+            return joined
+        return replace(joined, neighbours=SparseNeighbours(X.sparse, Y_NL, params))

@@ -3,7 +3,7 @@
 As a page for people, `report.html`, and for programs, `report.json`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def write_run_report(
     if reports:
         flat = {name: report.to_dict()["metrics"] for name, report in reports.items()}
         tables.append(metrics_table(flat))
-        plots += _bins(reports)
+        plots += _bins(reports) + _reliability(reports)
     if verdict is not None:
         tables += _added(verdict, tested)
     losses_path = folder / "stages" / "matcher" / "losses.json"
@@ -83,6 +83,24 @@ def _bins(reports: Mapping[str, RankingReport]) -> list[str]:
     recall = {name: [bin.recall for bin in report.bins] for name, report in reports.items()}
     title = f"R@{first.bins_k} by training frequency of the label"
     return [bar_chart(title, names, recall, x_label="rows in training", y_label="recall")]
+
+
+def _reliability(reports: Mapping[str, RankingReport]) -> list[str]:
+    """How often labels are true by the score they were suggested with; on the diagonal, scores are
+    probabilities.
+    """
+    series: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+    for name, report in reports.items():
+        found = report.reliability
+        if found is not None:
+            bins = list(zip(found.num_predicted, found.mean_score, found.precision, strict=True))
+            filled = [(score, precision) for number, score, precision in bins if number]
+            title = f"{name}, ECE@{found.k} {found.expected_error:.3f}"
+            series[title] = ([score for score, _ in filled], [share for _, share in filled])
+    if not series:
+        return []
+    series["probabilities"] = ([0.0, 1.0], [0.0, 1.0])
+    return [line_chart("Reliability of scores", series, x_label="score", y_label="precision")]
 
 
 def _losses(levels: list[list[float]]) -> str:

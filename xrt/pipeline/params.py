@@ -76,6 +76,10 @@ class PipelineParams:
     label_text_weight: float = LABEL_TEXT_WEIGHT
     """Length of a label's name as one more training row of linear and hybrid rankers; 0 for none.
     Labels without a name have no such row."""
+    fused: bool = True
+    """Without an encoder: hold rows out to learn whether the votes of similar training rows help
+    the linear model, and to make its scores probabilities. It is trained once more for that. With
+    an encoder rows are held out in any case."""
     validation_rows: int = 2_000
     """Rows held out of training to choose fusion weights, and the path weight where it is null;
     never more than a tenth."""

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from xrt.artifact import library_versions, refuse_to_overwrite, write_artifact
-from xrt.atomic import save_array, write_json, write_text
+from xrt.atomic import write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.resolve import require_encoder
-from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike
+from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
 from xrt.hashing import plain
 from xrt.metrics.comparison import SHOWN, Comparison, compare
 from xrt.metrics.report import RankingReport, compare_table
@@ -86,10 +86,11 @@ def train(
         linear, rows = fit_linear(runner, trn)
         best, models, verdict = linear, {"linear": linear}, None
         if params.encoder is not None:
-            deep, verdict = fit_deep(runner, trn, linear, rows, compared=tst is not None)
-            if deep is not None:
-                models["deep"] = deep
-                best = deep if verdict.ships_deep else linear
+            found = fit_deep(runner, trn, linear, rows, compared=tst is not None)
+            best, models, verdict = found.linear, {"linear": found.linear}, found.verdict
+            if found.deep is not None:
+                models["deep"] = found.deep
+                best = found.deep if verdict.ships_deep else found.linear
         reports, tested = _evaluate(models, trn, tst, params, progress)
         _save(best, folder / "model", trn, reports, params, verdict, tested)
         page = write_run_report(folder, params, reports, verdict, tested)
@@ -155,8 +156,8 @@ def fit_judged(
         model, rows = fit_linear(runner, corpus)
         if params.encoder is None:
             return model, None
-        deep, verdict = fit_deep(runner, corpus, model, rows, compared=False)
-        return model if deep is None else deep, verdict
+        found = fit_deep(runner, corpus, model, rows, compared=False)
+        return found.linear if found.deep is None else found.deep, found.verdict
 
 
 def _evaluate(
@@ -177,7 +178,8 @@ def _evaluate(
         scores_NL = predict_corpus(
             model, tst, max(KS), num_threads=params.num_threads or None, progress=progress
         )
-        reports[name] = evaluate_scores(scores_NL, tst, *training)
+        threshold = tuned_threshold(model)
+        reports[name] = evaluate_scores(scores_NL, tst, *training, threshold=threshold)
         kept.append(strike(scores_NL, tst.filters))
     return reports, compare(tst.Y, kept[0], kept[1], *training) if len(kept) > 1 else None
 
@@ -208,7 +210,6 @@ def _save(
 
     def write(target: Path) -> None:
         model.save(target)
-        save_array(target / "label_counts.npy", label_counts(trn))
         write_text(target / "README.md", render_model_card(card))
         if verdict is not None:
             write_json(target / "verdict.json", verdict.to_dict())
@@ -220,7 +221,7 @@ def _save(
         "configuration": plain(_portable(params)),
         "training": training,
         "tree": model.linear.describe() if model.deep is None else tree.describe(),
-        "fusion": {} if model.deep is None else dict(model.deep.fusion),
+        "fusion": dict(model.fusion.weights),
         **({} if verdict is None else {"verdict": verdict.summary()}),
     }
     write_artifact(folder, write, manifest)

@@ -1,7 +1,7 @@
 """Whether the deep model is shipped: it must beat the linear one on rows held out of training.
 
-The fusion weights are chosen on the held-out rows, so the fused model would be flattered there. It
-is judged by cross-fitting instead: weights chosen on one half rank the other half, and the reverse.
+The mixture is fitted on the held-out rows, so the fused model would be flattered there. It
+is judged by cross-fitting instead: a mixture fitted on one half ranks the other, and the reverse.
 The rule: the mean over rows of (P@1 + nDCG@10) / 2 must be above linear's by at least one standard
 error of the rows' differences. Otherwise the linear model, which is cheaper, ships.
 
@@ -26,12 +26,16 @@ from xrt.data.splits import Split
 from xrt.errors import DataError
 from xrt.metrics.comparison import MACRO, Comparison, compare
 from xrt.metrics.propensity import PropensityParams
-from xrt.metrics.ranking import judge, ndcg_of_rows
 from xrt.pipeline.fit import StageRunner
+from xrt.pipeline.fusing import kept_sources
 from xrt.pipeline.params import PipelineParams
 from xrt.reading import read_json_bounded
-from xrt.search.fusion import fit_weights, fuse
-from xrt.sparse import as_csr, load_csr
+from xrt.search.cross_fitting import gain_of
+from xrt.search.fit_scores import mixed
+from xrt.search.frequencies import LabelFrequencies
+from xrt.search.fusion import fuse
+from xrt.search.mixture import Mixture
+from xrt.sparse import as_csr, top_k_rows
 from xrt.stages import read_stage
 
 logger = logging.getLogger(__name__)
@@ -86,7 +90,7 @@ class Verdict:
 
 def give_verdict(
     sources: Mapping[str, sp.csr_array],
-    weights: Mapping[str, float],
+    mixture: Mixture,
     Y_true: sp.csr_array,
     train_label_counts: np.ndarray,
     num_train: int,
@@ -96,17 +100,17 @@ def give_verdict(
 ) -> Verdict:
     """Judge the sources (N, L), of which `linear` is one, on rows that none was trained on.
 
-    `weights` are those that would ship, chosen on all these rows; figures are those of weights
-    chosen on the other half. Counts (L,) are of the `num_train` rows that sources were trained on.
+    `mixture` is what would ship, fitted on all these rows; figures are those of mixtures fitted on
+    the other half. Counts (L,) are of the `num_train` rows that sources were trained on.
     Raises DataError when matrices and counts do not belong together.
     """
     linear_NL = fuse(sources, {"linear": 1.0}, 10)
-    deep_NL = cross_fitted(sources, weights, Y_true, seed)
+    frequencies = LabelFrequencies(train_label_counts, num_train)
+    boosted = mixture.booster is not None
+    deep_NL = top_k_rows(mixed(sources, Y_true, frequencies, seed, boosted), 10)
     held_out = compare(Y_true, linear_NL, deep_NL, train_label_counts, num_train, propensity)
-    gain_N = criterion_of_rows(Y_true, deep_NL) - criterion_of_rows(Y_true, linear_NL)
-    gain = float(gain_N.mean())
-    error = float(gain_N.std(ddof=1) / np.sqrt(len(gain_N))) if len(gain_N) > 1 else None
-    used = {name for name, weight in weights.items() if weight > 0}
+    gain, error = gain_of(Y_true, deep_NL, linear_NL)
+    used = set(mixture.sources)
     deep_wins = used != {"linear"} and error is not None and gain > 0 and gain >= error
     return Verdict(
         held_out=held_out,
@@ -116,40 +120,6 @@ def give_verdict(
         ships_deep=deep_wins or always_deep,
         message=_message(held_out, gain, error, used, deep_wins, always_deep),
     )
-
-
-def cross_fitted(
-    sources: Mapping[str, sp.csr_array],
-    weights: Mapping[str, float],
-    Y_true: sp.csr_array,
-    seed: int,
-) -> sp.csr_array:
-    """Fused scores (N, L), each half of the rows with weights chosen on the other half.
-
-    A single row has no other half and is fused with `weights`.
-    """
-    num_rows = Y_true.shape[0]
-    if num_rows < 2:
-        return fuse(sources, weights, 10)
-    order = np.random.default_rng(seed).permutation(num_rows)
-    first, second = np.sort(order[: num_rows // 2]), np.sort(order[num_rows // 2 :])
-    parts = []
-    for own, other in ((first, second), (second, first)):
-        chosen = fit_weights(_rows(sources, other), as_csr(Y_true[other])).weights
-        parts.append(fuse(_rows(sources, own), chosen, 10))
-    back = np.argsort(np.concatenate([first, second]))
-    return as_csr(sp.vstack(parts, format="csr")[back])
-
-
-def _rows(sources: Mapping[str, sp.csr_array], rows: np.ndarray) -> dict[str, sp.csr_array]:
-    return {name: as_csr(scores_NL[rows]) for name, scores_NL in sources.items()}
-
-
-def criterion_of_rows(Y_true: sp.csr_array, scores_NL: sp.csr_array) -> np.ndarray:
-    """(P@1 + nDCG@10) / 2 of each row: float64 (N,)."""
-    judged = judge(Y_true, scores_NL, 10)
-    criterion_N: np.ndarray = (judged.hits_NK[:, 0] + ndcg_of_rows(judged)[:, 9]) / 2
-    return criterion_N
 
 
 def _message(
@@ -191,7 +161,7 @@ def reach_verdict(
     runner: StageRunner,
     corpus: Corpus,
     split: Split,
-    weights: Mapping[str, float],
+    mixture: Mixture,
     inputs: Mapping[str, str],
 ) -> Verdict:
     """Stage 9: the verdict on the rows held out, from the scores that fusion was chosen on; told
@@ -201,10 +171,9 @@ def reach_verdict(
     fitted_L = np.bincount(corpus.Y[split.train].indices, minlength=corpus.num_labels)
 
     def produce(folder: Path) -> None:
-        names = read_json_bounded(fusion.folder / "fusion.json")["weights"]
-        sources = {name: load_csr(fusion.folder / "sources", name) for name in names}
+        sources = kept_sources(fusion.folder)
         verdict = give_verdict(
-            sources, weights, as_csr(corpus.Y[split.validation]), fitted_L, len(split.train),
+            sources, mixture, as_csr(corpus.Y[split.validation]), fitted_L, len(split.train),
             params.dataset.propensity, params.seed, params.always_deep,
         )  # fmt: skip
         write_json(folder / "verdict.json", verdict.to_dict())
@@ -215,7 +184,7 @@ def reach_verdict(
         "propensity": asdict(params.dataset.propensity),
     }
     known = {name: inputs[name] for name in ("labels", "held out")}
-    stage = runner.run("verdict", 1, settings, {**known, "fusion": fusion.output_hash}, produce)
+    stage = runner.run("verdict", 2, settings, {**known, "fusion": fusion.output_hash}, produce)
     verdict = Verdict.from_dict(read_json_bounded(stage.folder / "verdict.json"))
     all_is_well = verdict.deep_wins and not verdict.held_out.lower(GUARDED)
     logger.log(logging.INFO if all_is_well else logging.WARNING, "%s", verdict.message)

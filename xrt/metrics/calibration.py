@@ -1,0 +1,76 @@
+"""Whether scores are probabilities: of the labels suggested at 0.3, are three in ten right?
+
+ECE@k looks at the first k labels of each instance. Over all labels it would mean nothing here:
+nearly all of them are rightly scored 0 (https://arxiv.org/abs/2411.04276).
+
+Shapes: N instances, L labels, K the deepest rank, B bins of scores.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xrt.errors import DataError
+from xrt.metrics.ranking import JudgedRanking, judge
+from xrt.sparse import as_csr
+
+NUM_BINS = 15
+"""Bins of equal width over [0, 1] (https://arxiv.org/abs/1706.04599)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """The first k labels of all instances in bins of their scores.
+
+    For each of NUM_BINS bins the number of predictions, the mean of their scores and the share of
+    them that is true; 0 in empty bins.
+    """
+
+    k: int
+    num_predicted: tuple[int, ...]
+    mean_score: tuple[float, ...]
+    precision: tuple[float, ...]
+
+    @property
+    def expected_error(self) -> float:
+        """ECE@k: mean over predictions of |precision - mean score| of their bin, in [0, 1]."""
+        gaps_B = np.abs(np.subtract(self.precision, self.mean_score))
+        return float(gaps_B @ np.array(self.num_predicted) / max(1, sum(self.num_predicted)))
+
+
+def reliability(Y_true: Any, scores: Any, k: int) -> Reliability:
+    """The scores of the first `k` labels of each instance beside how often they are true.
+
+    `Y_true` (N, L) and `scores` (N, L') as in `judge`. Raises DataError when they do not belong
+    together or a score lies outside of [0, 1].
+    """
+    scores_NL = as_csr(scores, "scores")
+    if scores_NL.nnz and not (scores_NL.data.min() >= 0 and scores_NL.data.max() <= 1):
+        raise DataError(
+            f"scores run from {scores_NL.data.min():g} to {scores_NL.data.max():g}: "
+            "calibration is measured on probabilities, 0 to 1"
+        )
+    judged = judge(Y_true, scores_NL, k)
+    scores_P, hits_P = _predictions(judged, scores_NL)
+    bin_P = np.minimum((scores_P * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    num_B, sum_B, hits_B = (
+        np.bincount(bin_P, weights, NUM_BINS) for weights in (None, scores_P, hits_P)
+    )
+    return Reliability(
+        k=k,
+        num_predicted=tuple(num_B.tolist()),
+        mean_score=tuple((sum_B / np.maximum(num_B, 1)).tolist()),
+        precision=tuple((hits_B / np.maximum(num_B, 1)).tolist()),
+    )
+
+
+def _predictions(judged: JudgedRanking, scores_NL: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Score and truth of each prediction of the ranking: float64, both of length P."""
+    rows, ranks = np.nonzero(judged.labels_NK >= 0)
+    labels = judged.labels_NK[rows, ranks]
+    width = int(scores_NL.shape[1])
+    stored = np.repeat(np.arange(scores_NL.shape[0]), np.diff(scores_NL.indptr)) * width
+    places = np.searchsorted(stored + scores_NL.indices, rows * width + labels)
+    hits_P = judged.hits_NK[rows, ranks].astype(np.float64)
+    return scores_NL.data[places].astype(np.float64), hits_P

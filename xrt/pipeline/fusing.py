@@ -1,0 +1,149 @@
+"""Stage 8: how the scores of the sources are fused and calibrated, learnt on held-out rows.
+
+N rows, L labels. A trial model of the other rows gives the scores of every source; what is learnt
+from them goes into the model of all rows.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.data.corpus import Corpus
+from xrt.data.splits import Split
+from xrt.hashing import content_hash
+from xrt.hybrid import HybridMatrix
+from xrt.model import XrtModel
+from xrt.pipeline.fit import Rows, StageRunner
+from xrt.pipeline.trees import hold_out
+from xrt.search.ensemble import CANDIDATES, TreeEnsemble
+from xrt.search.fit_scores import FittedScores, fit_scores
+from xrt.search.frequencies import LabelFrequencies
+from xrt.search.mixture import Mixture
+from xrt.search.neighbours import SparseNeighbours
+from xrt.sparse import as_csr, load_csr, save_csr
+
+logger = logging.getLogger(__name__)
+
+SOURCES = ("linear", "ranker", "matcher", "neighbours", "embedding_neighbours")
+EVERY_SOURCE = Mixture(dict.fromkeys(SOURCES, 1.0))
+"""What a trial model is asked for."""
+
+Scores = Mapping[str, sp.csr_array]
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What was learnt for all sources, and for the linear trees alone."""
+
+    fused: FittedScores
+    linear: FittedScores
+
+
+def frequencies_of(runner: StageRunner, Y_NL: sp.csr_array) -> LabelFrequencies:
+    """How often each label occurs in the rows Y (N, L)."""
+    counts_L = np.bincount(Y_NL.indices, minlength=Y_NL.shape[1])
+    return LabelFrequencies(counts_L, Y_NL.shape[0], runner.params.dataset.propensity)
+
+
+def learn_scores(
+    runner: StageRunner,
+    corpus: Corpus,
+    split: Split,
+    score: Callable[[], Scores],
+    inputs: dict[str, str],
+    baseline: str | None = None,
+) -> Learnt:
+    """Mixture and calibration from `score()`, the sources' scores of the held-out rows; the scores
+    are kept in the stage's folder. A `baseline` as in `fit_scores`.
+    """
+    params = runner.params
+
+    def produce(folder: Path) -> None:
+        found = score()
+        sources = {name: found[name] for name in SOURCES if name in found}
+        Y_true = as_csr(corpus.Y[split.validation])
+        frequencies = frequencies_of(runner, as_csr(corpus.Y[split.train]))
+        fit_scores(sources, Y_true, frequencies, params.seed, baseline).save(folder / "fused")
+        linear = {"linear": sources["linear"]}
+        fit_scores(linear, Y_true, frequencies, params.seed, "linear").save(folder / "linear")
+        for name, scores_NL in sources.items():
+            save_csr(folder / "sources", name, scores_NL)
+
+    settings = {
+        "search": asdict(params.search),
+        "num_trees": params.num_trees,
+        "num_deep_trees": params.num_deep_trees,
+        "shortlist": asdict(params.shortlist),
+        "neighbours": asdict(params.neighbours),
+        "embedding_neighbours": asdict(params.embedding_neighbours),
+        "ranker": asdict(params.ranker),
+        "tree": asdict(params.tree),
+        "propensity": asdict(params.dataset.propensity),
+        "seed": params.seed,
+        "candidates": CANDIDATES,
+    }
+    stage = runner.run("fusion", 6, settings, inputs, produce)
+    learnt = Learnt(*(FittedScores.load(stage.folder / name) for name in ("fused", "linear")))
+    weights, figures = dict(learnt.fused.mixture.weights), dict(learnt.fused.figures)
+    logger.info("fusion on %d held-out rows: %s, %s", len(split.validation), weights, figures)
+    return learnt
+
+
+def kept_sources(folder: Path) -> dict[str, sp.csr_array]:
+    """The sources' scores of the held-out rows, as the stage in `folder` kept them."""
+    kept = folder / "sources"
+    return {n: load_csr(kept, n) for n in SOURCES if (kept / f"{n}.shape.json").is_file()}
+
+
+def with_scores(model: XrtModel, learnt: FittedScores) -> XrtModel:
+    """The model with what was learnt; memories that have no say are left out."""
+    asked = learnt.mixture.sources
+    deep = model.deep
+    if deep is not None and "embedding_neighbours" not in asked:
+        deep = replace(deep, embedding_neighbours=None)
+    return replace(
+        model,
+        deep=deep,
+        neighbours=model.neighbours if "neighbours" in asked else None,
+        fusion=learnt.mixture,
+        calibration=learnt.calibration,
+    )
+
+
+def fuse_linear(
+    runner: StageRunner,
+    corpus: Corpus,
+    model: XrtModel,
+    rows: Rows,
+    train: Callable[[HybridMatrix, sp.csr_array, dict[str, str]], TreeEnsemble],
+    inputs: dict[str, str],
+) -> XrtModel:
+    """The linear model joined by the votes of the nearest training rows where they help, and
+    calibrated; as it was where no row can be held out.
+
+    `train` gives the linear trees of other rows.
+    """
+    held = hold_out(corpus.Y, runner.params.validation_rows, runner.params.seed)
+    if held is None:
+        return model
+    inputs = {**inputs, "held out": content_hash(held.validation)}
+    X_NF, Y_NL = as_csr(rows.X_NF[held.train]), as_csr(corpus.Y[held.train])
+    params = runner.params.neighbours
+
+    def score() -> Scores:
+        trial = replace(
+            model,
+            linear=train(HybridMatrix.of(X_NF), Y_NL, inputs),
+            neighbours=SparseNeighbours(X_NF, Y_NL, params),
+            fusion=Mixture({"linear": 1.0, "neighbours": 1.0}),
+        )
+        return trial.sources(as_csr(rows.X_NF[held.validation]), num_threads=runner.num_threads)
+
+    learnt = learn_scores(runner, corpus, held, score, inputs, "linear").fused
+    if "neighbours" in learnt.mixture.sources:
+        model = replace(model, neighbours=SparseNeighbours(rows.X_NF, corpus.Y, params))
+    return with_scores(model, learnt)

@@ -1,0 +1,63 @@
+"""Judges what is chosen on held-out rows without flattery: each half with the other half's choice.
+
+N rows, L labels.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.metrics.ranking import judge, ndcg_of_rows
+from xrt.sparse import as_csr
+
+Sources = Mapping[str, sp.csr_array]
+Choice = TypeVar("Choice")
+
+
+def cross_fitted(
+    sources: Sources,
+    Y_true: sp.csr_array,
+    seed: int,
+    choose: Callable[[Sources, sp.csr_array], Choice],
+    use: Callable[[Choice, Sources], sp.csr_array],
+) -> sp.csr_array:
+    """Scores (N, L) of each half of the rows by what `choose` made of the other half.
+
+    A single row has no other half and is scored by what was chosen on itself.
+    """
+    num_rows = Y_true.shape[0]
+    if num_rows < 2:
+        return use(choose(sources, Y_true), sources)
+    order = np.random.default_rng(seed).permutation(num_rows)
+    first, second = np.sort(order[: num_rows // 2]), np.sort(order[num_rows // 2 :])
+    parts = []
+    for own, other in ((first, second), (second, first)):
+        chosen = choose(rows_of(sources, other), as_csr(Y_true[other]))
+        parts.append(use(chosen, rows_of(sources, own)))
+    back = np.argsort(np.concatenate([first, second]))
+    return as_csr(sp.vstack(parts, format="csr")[back])
+
+
+def rows_of(sources: Sources, rows: np.ndarray) -> dict[str, sp.csr_array]:
+    """The given rows of every source."""
+    return {name: as_csr(scores_NL[rows]) for name, scores_NL in sources.items()}
+
+
+def criterion_of_rows(Y_true: sp.csr_array, scores_NL: sp.csr_array) -> np.ndarray:
+    """(P@1 + nDCG@10) / 2 of each row: float64 (N,)."""
+    judged = judge(Y_true, scores_NL, 10)
+    criterion_N: np.ndarray = (judged.hits_NK[:, 0] + ndcg_of_rows(judged)[:, 9]) / 2
+    return criterion_N
+
+
+def gain_of(
+    Y_true: sp.csr_array, scores_NL: sp.csr_array, baseline_NL: sp.csr_array
+) -> tuple[float, float | None]:
+    """How far the mean criterion is above the baseline's, and the standard error of the rows'
+    differences; None for a single row.
+    """
+    gain_N = criterion_of_rows(Y_true, scores_NL) - criterion_of_rows(Y_true, baseline_NL)
+    error = float(gain_N.std(ddof=1) / np.sqrt(len(gain_N))) if len(gain_N) > 1 else None
+    return float(gain_N.mean()), error

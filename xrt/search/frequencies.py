@@ -1,0 +1,63 @@
+"""How often each label was seen in training: what calibration, and the choice between head and
+tail, need to know of it.
+
+L labels.
+"""
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from xrt.atomic import save_array
+from xrt.errors import ArtifactError, DataError
+from xrt.metrics.propensity import PropensityParams, inverse_propensities
+from xrt.reading import load_array
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFrequencies:
+    """Training rows of each label, int64 (L,), of `num_rows` in all; and the propensity model."""
+
+    counts_L: np.ndarray
+    num_rows: int
+    propensity: PropensityParams = field(default_factory=PropensityParams)
+
+    @cached_property
+    def inverse_propensities_L(self) -> np.ndarray:
+        """How much rarer labels count in PSP@k: float64 (L,), at least 1."""
+        return inverse_propensities(self.counts_L, self.num_rows, self.propensity)
+
+    def tail_weights(self, tail: float) -> np.ndarray:
+        """What scores are multiplied by to favour rare labels: float32 (L,) in (0, 1].
+
+        `tail` = 0 leaves the ranking as it is, 1 ranks by the expected share in PSP@k (score times
+        inverse propensity), values between go gradually. Raises DataError outside of [0, 1].
+        """
+        if not 0 <= tail <= 1:
+            raise DataError(f"tail = {tail}: 0 (as trained) to 1 (rare labels first) is needed")
+        weights_L = self.inverse_propensities_L**tail
+        return (weights_L / weights_L.max()).astype(np.float32)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the counts into the folder; gives the settings that `load` asks for."""
+        save_array(folder / "label_counts.npy", self.counts_L)
+        return {"num_rows": self.num_rows, "propensity": asdict(self.propensity)}
+
+    @classmethod
+    def load(cls, settings: Any, folder: Path, num_labels: int) -> Self:
+        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        counts_L = load_array(folder / "label_counts.npy", np.int64, 1)
+        try:
+            num_rows = int(settings["num_rows"])
+            propensity = PropensityParams(**settings["propensity"])
+        except (KeyError, TypeError, ValueError) as err:
+            raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
+        if len(counts_L) != num_labels or not 0 < num_rows >= int(counts_L.max(initial=0)):
+            raise ArtifactError(
+                f"{folder}: {len(counts_L)} label counts up to {counts_L.max(initial=0)} for "
+                f"{num_labels} labels and {num_rows} training rows; train it anew"
+            )
+        return cls(counts_L, num_rows, propensity)
