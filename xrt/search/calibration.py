@@ -150,8 +150,8 @@ def fit_calibration(
 def fit_curve(scores_P: np.ndarray, hits_P: np.ndarray) -> Curve:
     """The isotonic curve of hits (0 or 1) over scores: a point in the middle of each step.
 
-    A last step of nothing but hits would claim certainty; each step counts half a miss and half a
-    hit more than it has seen.
+    A last step of nothing but hits would claim certainty: each step counts one candidate more than
+    it has seen, of average truth.
     """
     from sklearn.isotonic import isotonic_regression
 
@@ -166,7 +166,7 @@ def fit_curve(scores_P: np.ndarray, hits_P: np.ndarray) -> Curve:
     positives = np.add.reduceat(weights * means, starts)
     middles = np.add.reduceat(weights * scores[first], starts) / total
     kept = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MAX_POINTS)).astype(int))
-    probabilities = np.maximum.accumulate((positives + 0.5) / (total + 1.0))
+    probabilities = np.maximum.accumulate((positives + hits.mean()) / (total + 1.0))
     return Curve(middles[kept], np.minimum(probabilities, 1.0)[kept])
 
 
