@@ -24,13 +24,14 @@ from xrt.data.labels import LabelTable
 from xrt.deep import unit_rows
 from xrt.model import XrtModel
 from xrt.pipeline import PipelineParams, TrainOutcome, fit, train
-from xrt.pipeline.assemble import SOURCES
+from xrt.pipeline.fusing import SOURCES
 from xrt.pipeline.linear import train_linear
 from xrt.pipeline.run import fit_model
 from xrt.predict import Predictor
 from xrt.ranker import RankerParams, TreeRanker
 from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
+from xrt.search.mixture import Mixture
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams
 
 REPORTING = ("README.md", "manifest.json")  # the two files of a model that tell of the test file
@@ -87,6 +88,13 @@ def stages_that_run(params: PipelineParams, folder: Path, caplog: Any) -> set[st
     return {text.split(":")[0] for text in told if ": runs (" in text}
 
 
+def linear_of(model: XrtModel) -> XrtModel:
+    """The linear trees alone, their scores as they are."""
+    return replace(
+        model, deep=None, neighbours=None, fusion=Mixture({"linear": 1.0}), calibration=None
+    )
+
+
 def dense(scores_NL: sp.csr_array) -> np.ndarray:
     return scores_NL.toarray()
 
@@ -101,7 +109,7 @@ def test_saved_and_loaded_it_scores_as_before(model: XrtModel, run_folder: Path)
 
 
 def test_the_linear_part_does_not_know_its_neighbours_in_a_batch(model: XrtModel):
-    linear = replace(model, deep=None)
+    linear = linear_of(model)
     whole_NL = dense(linear.predict(TEXTS, 5))
     alone_NL = np.vstack([dense(linear.predict([text], 5)) for text in TEXTS])
     np.testing.assert_array_equal(alone_NL, whole_NL)
@@ -202,15 +210,17 @@ def test_several_trees_and_a_chosen_path_weight_are_part_of_every_model(
     first = TreeRanker.load(copied / "stages" / "linear" / "ranker")
     assert first.num_weights == saved.linear.trees[0].num_weights
     alone = replace(changed, encoder=None, num_trees=3)
-    assert stages_that_run(alone, copied, caplog) == {"tree-3", "linear-3"}
+    added = {"tree-3", "linear-3", "fit-tree-3", "fit-linear-3", "linear-fusion"}
+    assert stages_that_run(alone, copied, caplog) == added
     assert (copied / "model" / "linear" / "2" / "level.1").is_dir()
 
 
-@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(("named", "fused"), [(False, False), (True, False), (True, True)])
 def test_files_and_memory_make_the_same_linear_model(
-    params: PipelineParams, data: Path, tmp_path: Path, named: bool
+    params: PipelineParams, data: Path, tmp_path: Path, named: bool, fused: bool
 ):
-    settings = replace(params, encoder=None, num_trees=2, search=SearchParams(path_weight=None))
+    search = SearchParams(path_weight=None)
+    settings = replace(params, encoder=None, num_trees=2, search=search, fused=fused)
     corpus = read_corpus(data / "trn.jsonl")
     if named:
         names = tuple(corpus.texts[row] for row in range(corpus.num_labels))
@@ -219,7 +229,7 @@ def test_files_and_memory_make_the_same_linear_model(
     in_memory = train_linear(
         corpus, features=settings.features, tree=settings.tree, ranker=settings.ranker,
         search=settings.search, seed=settings.seed, num_trees=2, num_threads=1,
-        validation_rows=settings.validation_rows,
+        validation_rows=settings.validation_rows, fused=fused,
     )  # fmt: skip
     assert in_memory.search == staged.search
     np.testing.assert_array_equal(
@@ -228,12 +238,13 @@ def test_files_and_memory_make_the_same_linear_model(
 
 
 def test_fusion_is_not_below_the_linear_model_on_its_validation_rows(run_folder: Path):
-    chosen = read_json_bounded(run_folder / "stages" / "fusion" / "fusion.json")
-    alone = chosen["alone"]
+    chosen = read_json_bounded(run_folder / "stages" / "fusion" / "fused" / "scores.json")
+    alone = chosen["figures"]["alone"]
     assert set(alone) == set(SOURCES)
     value = {name: sum(figures.values()) for name, figures in alone.items()}
-    assert sum(chosen["figures"].values()) >= max(value.values()) >= value["linear"]
-    assert sum(chosen["weights"].values()) == pytest.approx(1.0)
+    weighted = sum(chosen["figures"]["weighted"].values())
+    assert weighted >= max(value.values()) >= value["linear"]
+    assert sum(chosen["mixture"]["weights"].values()) == pytest.approx(1.0)
 
 
 def test_report_and_manifest_tell_of_both_models(run_folder: Path):
@@ -259,11 +270,12 @@ def test_outcome_is_the_models_side_by_side(params: PipelineParams, copied: Path
 def test_without_an_encoder_it_is_the_linear_model(
     params: PipelineParams, copied: Path, model: XrtModel, caplog: Any
 ):
-    assert stages_that_run(replace(params, encoder=None), copied, caplog) == set()
+    alone = replace(params, encoder=None, fused=False)
+    assert stages_that_run(alone, copied, caplog) == set()
     predictor = Predictor.load(copied / "model")
     assert predictor.model.kind == "linear"
     assert not (copied / "model" / "encoder").exists()
-    expected_NL = dense(replace(model, deep=None).predict(TEXTS, 5))
+    expected_NL = dense(linear_of(model).predict(TEXTS, 5))
     np.testing.assert_array_equal(dense(predictor.scores(TEXTS, 5)), expected_NL)
 
 
@@ -283,9 +295,9 @@ def test_a_shortlist_of_all_nodes_searches_as_an_endless_beam_does(model: XrtMod
     sides = np.random.default_rng(0).normal(size=(num_nodes, 32))
     every = Shortlist(unit_rows(sides), params, level=0)
     search = SearchParams(beam_size=num_nodes)
-    deep = replace(model.deep, fusion={"ranker": 1.0})
-    root = replace(model, deep=replace(deep, shortlists=()), search=search)
-    short = replace(model, deep=replace(deep, shortlists=(every,)), search=search)
+    ranked = replace(model, fusion=Mixture({"ranker": 1.0}), calibration=None, search=search)
+    root = replace(ranked, deep=replace(model.deep, shortlists=()))
+    short = replace(ranked, deep=replace(model.deep, shortlists=(every,)))
     assert num_nodes >= 4
     np.testing.assert_allclose(
         dense(short.predict(TEXTS, LABELS)), dense(root.predict(TEXTS, LABELS)), atol=1e-6
@@ -305,7 +317,7 @@ def test_a_shortlist_is_saved_with_the_model(
         assert one.deep is not None
         assert [index.params for index in one.deep.shortlists] == [shortlist]
     ranked = [
-        replace(one, deep=replace(one.deep, fusion={"ranker": 1.0})).predict(TEXTS, 5)  # type: ignore[type-var]
+        replace(one, fusion=Mixture({"ranker": 1.0}), calibration=None).predict(TEXTS, 5)
         for one in (loaded, kept)
     ]
     assert np.diff(ranked[0].indptr).min() == 5

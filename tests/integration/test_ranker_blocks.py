@@ -20,6 +20,7 @@ from xrt.pipeline import PipelineParams, train
 from xrt.pipeline.run import fit_model
 from xrt.predict import Predictor
 from xrt.reading import load_array, read_json_bounded
+from xrt.search.mixture import Mixture
 from xrt.search.shortlist import IndexKind, ShortlistParams
 
 TEXTS = [row["title"] for row in make_rows(30, seed=9)]
@@ -75,12 +76,16 @@ def deep_of(model: XrtModel) -> DeepPart:
     return model.deep
 
 
-def ranked(model: XrtModel, **changes: Any) -> np.ndarray:
+def ranked(model: XrtModel) -> np.ndarray:
     """Scores of the rankers alone."""
-    changes = {"fusion": {"ranker": 1.0}, **changes}
-    alone = replace(model, deep=replace(deep_of(model), **changes))
+    alone = replace(model, fusion=Mixture({"ranker": 1.0}), calibration=None)
     scores_NL: np.ndarray = alone.predict(TEXTS, len(WORDS)).toarray()
     return scores_NL
+
+
+def linear(model: XrtModel) -> XrtModel:
+    """The linear trees alone."""
+    return replace(model, deep=None, fusion=Mixture({"linear": 1.0}), calibration=None)
 
 
 def test_all_of_it_is_saved_and_loaded(params: PipelineParams, copied: Path, caplog: Any):
@@ -149,15 +154,13 @@ def test_names_are_rows_in_training_only(params: PipelineParams, copied: Path):
     assert ranked(after).shape == ranked(before).shape
     assert not np.array_equal(ranked(after), ranked(before))
     assert not np.array_equal(
-        replace(after, deep=None).predict(TEXTS, 5).toarray(),
-        replace(before, deep=None).predict(TEXTS, 5).toarray(),
+        linear(after).predict(TEXTS, 5).toarray(), linear(before).predict(TEXTS, 5).toarray()
     )
     counts_L = load_array(copied / "model" / "label_counts.npy", np.int64, 1)
     np.testing.assert_array_equal(counts_L, corpus_of(params).Y.sum(axis=0))
     manifest = read_json_bounded(copied / "model" / "manifest.json")
     assert manifest["training"]["num_rows"] == 140
-    for name in ("neighbours", "embedding_neighbours"):
-        memory = getattr(deep_of(after), name)
+    for memory in (after.neighbours, deep_of(after).embedding_neighbours):
         assert memory is None or memory.Y_NL.shape[0] == 140
 
 

@@ -93,7 +93,7 @@ def test_every_source_is_saved_and_loaded(deep: XrtModel, tiny_corpus: Tiny, tmp
         assert loaded.labels == deep.labels
         assert loaded.deep is not None
         assert deep.deep is not None
-        assert (loaded.deep.bf16, loaded.fusion) == (False, deep.fusion)
+        assert (loaded.deep.bf16, loaded.fusion.weights) == (False, deep.fusion.weights)
         again = loaded.sources(texts, num_threads=1)
         for name in SOURCES:
             np.testing.assert_array_equal(again[name].toarray(), found[name].toarray())

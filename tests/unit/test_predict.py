@@ -22,7 +22,7 @@ class Spelling:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def predict(self, texts: list[str], k: int, num_threads: int | None = None) -> sp.csr_array:
+    def predict(self, texts: list[str], k: int, **_: Any) -> sp.csr_array:
         if k < 1:
             raise DataError(f"k = {k}: ask for at least 1 label")
         self.batches.append(len(texts))

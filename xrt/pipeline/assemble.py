@@ -69,8 +69,7 @@ def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
         def train(X: HybridMatrix, Y_NL: sp.csr_array, held: dict[str, str]) -> TreeEnsemble:
             return _rank_linear(runner, "fit-", corpus, X, Y_NL, names, held, params.num_trees)
 
-        inputs = inputs if names is None else {**inputs, **names.inputs}
-        model = fuse_linear(runner, corpus, model, rows, train, inputs)
+        model = fuse_linear(runner, corpus, model, rows, names, train, inputs)
     return model, rows
 
 
@@ -211,7 +210,8 @@ def _deep_model(
     ranker = _rank_hybrid(runner, prefix, corpus, X_NF, Y, used, blocks, names, inputs)
     if prefix:  # the linear model of all rows must not judge rows it was trained on
         X = HybridMatrix.of(X_NF)
-        linear = _rank_linear(runner, prefix, corpus, X, Y, names, inputs, params.num_trees)
+        seen = {name: inputs[name] for name in ("rows", "labels", "held out")}
+        linear = _rank_linear(runner, prefix, corpus, X, Y, names, seen, params.num_trees)
         model = replace(model, linear=linear)
     device = best_device(params.trainer.accelerator)
     frozen = blocks.frozen_folder

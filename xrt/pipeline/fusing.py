@@ -18,6 +18,7 @@ from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.fit import Rows, StageRunner
+from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.trees import hold_out
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble
 from xrt.search.fit_scores import FittedScores, fit_scores
@@ -55,10 +56,11 @@ def learn_scores(
     split: Split,
     score: Callable[[], Scores],
     inputs: dict[str, str],
+    name: str = "fusion",
     baseline: str | None = None,
 ) -> Learnt:
     """Mixture and calibration from `score()`, the sources' scores of the held-out rows; the scores
-    are kept in the stage's folder. A `baseline` as in `fit_scores`.
+    are kept in the folder of the stage `name`. A `baseline` as in `fit_scores`.
     """
     params = runner.params
 
@@ -70,8 +72,8 @@ def learn_scores(
         fit_scores(sources, Y_true, frequencies, params.seed, baseline).save(folder / "fused")
         linear = {"linear": sources["linear"]}
         fit_scores(linear, Y_true, frequencies, params.seed, "linear").save(folder / "linear")
-        for name, scores_NL in sources.items():
-            save_csr(folder / "sources", name, scores_NL)
+        for source, scores_NL in sources.items():
+            save_csr(folder / "sources", source, scores_NL)
 
     settings = {
         "search": asdict(params.search),
@@ -86,8 +88,8 @@ def learn_scores(
         "seed": params.seed,
         "candidates": CANDIDATES,
     }
-    stage = runner.run("fusion", 6, settings, inputs, produce)
-    learnt = Learnt(*(FittedScores.load(stage.folder / name) for name in ("fused", "linear")))
+    stage = runner.run(name, 6, settings, inputs, produce)
+    learnt = Learnt(*(FittedScores.load(stage.folder / part) for part in ("fused", "linear")))
     weights, figures = dict(learnt.fused.mixture.weights), dict(learnt.fused.figures)
     logger.info("fusion on %d held-out rows: %s, %s", len(split.validation), weights, figures)
     return learnt
@@ -119,19 +121,21 @@ def fuse_linear(
     corpus: Corpus,
     model: XrtModel,
     rows: Rows,
+    names: LabelRows | None,
     train: Callable[[HybridMatrix, sp.csr_array, dict[str, str]], TreeEnsemble],
     inputs: dict[str, str],
 ) -> XrtModel:
     """The linear model joined by the votes of the nearest training rows where they help, and
     calibrated; as it was where no row can be held out.
 
-    `train` gives the linear trees of other rows.
+    `train` gives the linear trees of other rows, with the `names` of labels.
     """
     held = hold_out(corpus.Y, runner.params.validation_rows, runner.params.seed)
     if held is None:
         return model
     inputs = {**inputs, "held out": content_hash(held.validation)}
     X_NF, Y_NL = as_csr(rows.X_NF[held.train]), as_csr(corpus.Y[held.train])
+    told = inputs if names is None else {**inputs, **names.inputs}
     params = runner.params.neighbours
 
     def score() -> Scores:
@@ -143,7 +147,7 @@ def fuse_linear(
         )
         return trial.sources(as_csr(rows.X_NF[held.validation]), num_threads=runner.num_threads)
 
-    learnt = learn_scores(runner, corpus, held, score, inputs, "linear").fused
+    learnt = learn_scores(runner, corpus, held, score, told, "linear-fusion", "linear").fused
     if "neighbours" in learnt.mixture.sources:
         model = replace(model, neighbours=SparseNeighbours(rows.X_NF, corpus.Y, params))
     return with_scores(model, learnt)
