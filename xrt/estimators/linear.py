@@ -50,6 +50,7 @@ class XRLinear(XrtEstimator):
         features: TfidfParams | None = None,
         label_text_weight: float = LABEL_TEXT_WEIGHT,
         validation_rows: int = 2_000,
+        warm_start: bool = False,
         seed: int = 0,
         num_threads: int | None = None,
         progress: Progress | None = None,
@@ -60,6 +61,9 @@ class XRLinear(XrtEstimator):
         `paths` is a file with a taxonomy, `tree` a LabelTree; with either there is no clustering
         and one tree. `transform` is that of the loss when not given. `label_text_weight` is the
         length of a label's name as one more training row; labels have names in a Corpus alone.
+        With `warm_start` a further `fit` keeps vocabulary and label trees of the model that is
+        there, fitted or loaded: labels and columns must be the same, and settings of TF-IDF and of
+        trees count no more; classifiers are trained on the new rows alone.
         """
         self.num_trees = num_trees
         self.beam_size = beam_size
@@ -79,6 +83,7 @@ class XRLinear(XrtEstimator):
         self.features = features
         self.label_text_weight = label_text_weight
         self.validation_rows = validation_rows
+        self.warm_start = warm_start
         self.seed = seed
         self.num_threads = num_threads
         self.progress = progress
@@ -131,9 +136,12 @@ class XRLinear(XrtEstimator):
                 raise ConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
         if not self.label_text_weight >= 0:
             raise ConfigError(f"label_text_weight = {self.label_text_weight}: must not be below 0")
+        earlier = getattr(self, "model_", None) if self.warm_start else None
+        kept = None if earlier is None else earlier.features
+        features = TfidfParams() if kept is None else kept.params
         return train_linear(
             corpus,
-            features=self.features or TfidfParams(),
+            features=self.features or features,
             tree=self.tree_params(),
             ranker=self.ranker_params(),
             search=self.search_params(),
@@ -143,6 +151,7 @@ class XRLinear(XrtEstimator):
             dense_NH=dense_NH,
             label_text_weight=self.label_text_weight,
             validation_rows=self.validation_rows,
+            earlier=earlier,
             num_threads=self.num_threads,
             progress=self.progress,
         )
