@@ -62,8 +62,8 @@ class XRLinear(XrtEstimator):
         and one tree. `transform` is that of the loss when not given. `label_text_weight` is the
         length of a label's name as one more training row; labels have names in a Corpus alone.
         With `warm_start` a further `fit` keeps vocabulary and label trees of the model that is
-        there, fitted or loaded: labels and columns must be the same, and settings of TF-IDF and of
-        trees count no more; classifiers are trained on the new rows alone.
+        there, fitted or loaded: labels and columns must be the same, and settings of the trees'
+        shape count no more. Classifiers start from zero and learn only the rows of this `fit`.
         """
         self.num_trees = num_trees
         self.beam_size = beam_size

@@ -1,7 +1,8 @@
 """What a further fit keeps of an earlier model: its vocabulary and its label trees.
 
-N rows, L labels, F sparse and M dense columns. What does not fit the earlier model is refused
-before any work is done.
+What does not fit the earlier model is refused before any work is done. Its weights are not kept:
+starting from them saves sweeps, but takes as long as the sweeps that it saves
+(scripts/benchmarks/records/2026-11-21-warm-start.md).
 """
 
 import numpy as np
