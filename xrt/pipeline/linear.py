@@ -53,7 +53,7 @@ def train_linear(
         num_dense = 0 if dense_NH is None else dense_NH.shape[1]
         require_same_inputs(earlier, corpus, features, num_dense)
     taxonomy = given_tree(tree, corpus.labels) if label_tree is None else label_tree
-    given = () if taxonomy is None else (taxonomy,)
+    given: tuple[LabelTree, ...] = () if taxonomy is None else (taxonomy,)
     if earlier is not None:
         seeds = tree_seeds(tree, num_trees, seed, len(corpus.labels))
         given = kept_trees(earlier, len(given) or len(seeds), taxonomy)
