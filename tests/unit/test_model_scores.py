@@ -178,7 +178,7 @@ def test_asking_for_neighbours_that_are_not_there_is_told(model: XrtModel, texts
 
 def test_neighbours_join_where_they_know_more(corpus: Corpus, texts: list[str], tmp_path: Path):
     """Trees without any weight but the largest know little."""
-    fused = XRLinear(fused=True, threshold=1.5, max_leaf_size=4, num_threads=1).fit(corpus)
+    fused = XRLinear(fused=True, threshold=10.0, max_leaf_size=4, num_threads=1).fit(corpus)
     assert "neighbours" in fused.model_.fusion.sources
     assert fused.model_.neighbours is not None
     assert fused.model_.neighbours.num_rows == corpus.num_instances

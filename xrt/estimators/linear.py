@@ -51,6 +51,7 @@ class XRLinear(XrtEstimator):
         label_text_weight: float = LABEL_TEXT_WEIGHT,
         validation_rows: int = 2_000,
         fused: bool = False,
+        warm_start: bool = False,
         seed: int = 0,
         num_threads: int | None = None,
         progress: Progress | None = None,
@@ -63,6 +64,9 @@ class XRLinear(XrtEstimator):
         length of a label's name as one more training row; labels have names in a Corpus alone.
         `fused=True` trains the trees twice to learn on held-out rows whether the votes of similar
         rows help, and to make scores probabilities.
+        With `warm_start` a further `fit` keeps vocabulary and label trees of the model that is
+        there, fitted or loaded: labels and columns must be the same, and settings of the trees'
+        shape count no more. Classifiers start from zero and learn only the rows of this `fit`.
         """
         self.num_trees = num_trees
         self.beam_size = beam_size
@@ -83,6 +87,7 @@ class XRLinear(XrtEstimator):
         self.label_text_weight = label_text_weight
         self.validation_rows = validation_rows
         self.fused = fused
+        self.warm_start = warm_start
         self.seed = seed
         self.num_threads = num_threads
         self.progress = progress
@@ -135,9 +140,12 @@ class XRLinear(XrtEstimator):
                 raise ConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
         if not self.label_text_weight >= 0:
             raise ConfigError(f"label_text_weight = {self.label_text_weight}: must not be below 0")
+        earlier = getattr(self, "model_", None) if self.warm_start else None
+        kept = None if earlier is None else earlier.features
+        features = TfidfParams() if kept is None else kept.params
         return train_linear(
             corpus,
-            features=self.features or TfidfParams(),
+            features=self.features or features,
             tree=self.tree_params(),
             ranker=self.ranker_params(),
             search=self.search_params(),
@@ -148,6 +156,7 @@ class XRLinear(XrtEstimator):
             label_text_weight=self.label_text_weight,
             validation_rows=self.validation_rows,
             fused=self.fused,
+            earlier=earlier,
             num_threads=self.num_threads,
             progress=self.progress,
         )

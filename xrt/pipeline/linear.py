@@ -11,12 +11,13 @@ from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.pipeline.earlier import kept_trees, require_same_inputs
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, tree_seeds
 from xrt.progress import Progress
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
-from xrt.search.ensemble import TreeEnsemble
+from xrt.search.ensemble import TreeEnsemble, tree_seed
 from xrt.search.fit_scores import fit_scores
 from xrt.search.frequencies import LabelFrequencies
 from xrt.search.mixture import Mixture
@@ -42,6 +43,7 @@ def train_linear(
     validation_rows: int = 2_000,
     fused: bool = False,
     neighbours: NeighbourParams | None = None,
+    earlier: XrtModel | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> XrtModel:
@@ -52,17 +54,19 @@ def train_linear(
     too, `label_text_weight` long; 0 leaves them out. Without a path weight in `search` it is chosen
     on `validation_rows` rows. With `fused` such rows serve, too, to learn whether the votes of
     `neighbours` help and to make scores probabilities; the trees are trained once more for that.
-    Raises DataError when parts do not fit together.
+    The vocabulary and the label trees of an `earlier` model are kept.
+    Raises DataError when parts do not fit together, ConfigError for other trees than the earlier.
     """
-    vectoriser = None
-    if corpus.texts is not None:
-        vectoriser = TfidfFeatures(features)
-        X_NF = vectoriser.fit_transform(corpus.texts, progress)
-    else:
-        assert corpus.X is not None
-        X_NF = normalize_rows(as_csr(corpus.X, "X"))
+    if earlier is not None:
+        num_dense = 0 if dense_NH is None else dense_NH.shape[1]
+        require_same_inputs(earlier, corpus, features, num_dense)
+    taxonomy = given_tree(tree, corpus.labels) if label_tree is None else label_tree
+    given: tuple[LabelTree, ...] = () if taxonomy is None else (taxonomy,)
+    if earlier is not None:
+        seeds = tree_seeds(tree, num_trees, seed, len(corpus.labels))
+        given = kept_trees(earlier, len(given) or len(seeds), taxonomy)
+    vectoriser, X_NF = _rows_of(corpus, features, earlier, progress)
     X = HybridMatrix.of(X_NF, dense_NH)
-    given = given_tree(tree, corpus.labels) if label_tree is None else label_tree
     names = label_rows(vectoriser, corpus.labels, label_text_weight)
     train = _Trainer(corpus.labels, tree, given, ranker, names, seed, num_threads, progress)
     if search.path_weight is None:
@@ -78,13 +82,26 @@ def train_linear(
     return train.with_scores(model, X, corpus.Y, num_trees, validation_rows, memory)
 
 
+def _rows_of(
+    corpus: Corpus, features: TfidfParams, earlier: XrtModel | None, progress: Progress | None
+) -> tuple[TfidfFeatures | None, sp.csr_array]:
+    """Rows (N, F), and what makes them of texts: a new vocabulary, or the earlier one."""
+    if corpus.texts is None:
+        assert corpus.X is not None
+        return None, normalize_rows(as_csr(corpus.X, "X"))
+    if earlier is not None and earlier.features is not None:
+        return earlier.features, earlier.features.transform(corpus.texts, progress)
+    vectoriser = TfidfFeatures(features)
+    return vectoriser, vectoriser.fit_transform(corpus.texts, progress)
+
+
 @dataclass(frozen=True)
 class _Trainer:
     """Grows and trains trees on any rows with the same settings."""
 
     labels: LabelTable
     shape: TreeParams
-    given: LabelTree | None
+    given: tuple[LabelTree, ...]
     ranker: RankerParams
     names: LabelRows | None
     seed: int
@@ -95,8 +112,11 @@ class _Trainer:
         """All trees first, as their label features are then let go; then one after the other."""
         if self.names is not None:
             X, Y_NL = self.names.join(X, Y_NL)
-        if self.given is not None:
-            grown = [(self.given, self.seed)]
+        if self.given:
+            grown = [
+                (tree, tree_seed(self.seed, index))
+                for index, tree in enumerate(self.given[:num_trees])
+            ]
         else:
             grower = TreeGrower(X, Y_NL, self.num_threads, self.progress)
             seeds = tree_seeds(self.shape, num_trees, self.seed, len(self.labels))
