@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from xrt.atomic import write_json
 from xrt.data.labels import LabelTable
+from xrt.encoder.compute import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
@@ -179,8 +180,10 @@ class XrtModel:
         write_json(folder / "model.json", settings)
 
     @classmethod
-    def load(cls, folder: Path, mmap: bool = True) -> "XrtModel":
-        """Read what `save` wrote; arrays are memory-mapped.
+    def load(
+        cls, folder: Path, mmap: bool = True, compute: Compute = Compute.auto
+    ) -> "XrtModel":
+        """Read what `save` wrote; arrays are memory-mapped. `compute` is how an encoder computes.
 
         Raises ArtifactError when a part is damaged. Hashes are checked before, by `open_artifact`.
         """
@@ -199,15 +202,17 @@ class XrtModel:
             labels=LabelTable.load(folder),
             features=TfidfFeatures.load(folder / "features") if has_features else None,
             linear=TreeEnsemble.load(folder / "linear", mmap),
-            deep=None if deep is None else _load_deep(deep, folder, mmap),
+            deep=None if deep is None else _load_deep(deep, folder, mmap, compute),
             search=search,
         )
 
 
-def _load_deep(settings: Mapping[str, Any], folder: Path, mmap: bool) -> "DeepPart":
+def _load_deep(
+    settings: Mapping[str, Any], folder: Path, mmap: bool, compute: Compute
+) -> "DeepPart":
     from xrt.deep import DeepPart
 
-    return DeepPart.load(settings, folder, mmap)
+    return DeepPart.load(settings, folder, mmap, compute)
 
 
 def is_texts(inputs: Any) -> bool:
