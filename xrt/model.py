@@ -180,9 +180,7 @@ class XrtModel:
         write_json(folder / "model.json", settings)
 
     @classmethod
-    def load(
-        cls, folder: Path, mmap: bool = True, compute: Compute = Compute.auto
-    ) -> "XrtModel":
+    def load(cls, folder: Path, mmap: bool = True, compute: Compute = Compute.auto) -> "XrtModel":
         """Read what `save` wrote; arrays are memory-mapped. `compute` is how an encoder computes.
 
         Raises ArtifactError when a part is damaged. Hashes are checked before, by `open_artifact`.

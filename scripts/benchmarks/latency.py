@@ -15,10 +15,10 @@ turns round from round to round. `xrt-fp32`, `xrt-bf16` and so on are kinds of `
 answers are timed whole, then all once more with a clock on each part.
 
 PECOS's model is made where FOLDER does not hold one, which takes minutes: MiniLM as it is, without
-fine-tuning, and PECOS's own TF-IDF, tree and rankers over all labels, from --peer-rows training rows
-in which every label has one. Latency depends on the sizes of encoder, tree and weights, not on how
-right they are; fewer rows make fewer weights, which favours PECOS. It answers with one tree, xrt
-with all the sources its model has.
+fine-tuning, and PECOS's own TF-IDF, tree and rankers over all labels, from --peer-rows training
+rows in which every label has one. Latency depends on the sizes of encoder, tree and weights, not on
+how right they are; fewer rows make fewer weights, which favours PECOS. It answers with one tree,
+xrt with all the sources its model has.
 
 Each run's figures go to --output as one JSON line; the record is printed, and written to --record;
 `latency_record.py` makes it from the lines alone. The exit status is 1 where a run failed.

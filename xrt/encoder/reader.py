@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.compute import Compute
 from xrt.encoder.embed import cut_batches, supports_bf16
+from xrt.encoder.packed_linear import PackedLinear, pack_linear
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ConfigError
 from xrt.progress import Progress
@@ -27,8 +28,8 @@ TOKEN_BUDGET = 4096
 class TextReader:
     """An encoder, and what computes with its weights: they are converted once, not at every text.
 
-    What is converted is a copy of the linear layers (`bf16`: half their size, `int8`: a quarter);
-    the encoder itself stays as it was, to be saved or trained on.
+    What is converted is a copy of the linear layers' weights (of `int8` a quarter of their size, of
+    `bf16` half); the encoder itself stays as it was, to be saved or trained on.
     """
 
     def __init__(self, encoder: TextEncoder, compute: Compute, trained_in_bf16: bool) -> None:
@@ -93,26 +94,21 @@ class TextReader:
 
 def network_of(encoder: TextEncoder, compute: Compute) -> Callable[[Tensor, Tensor], Tensor]:
     """Token ids and mask (B, T) to pooled vectors (B, H), in the given arithmetic."""
-    twin = twin_of(encoder, in_bf16=compute is Compute.bf16)
+    twin = twin_of(encoder)
     if compute is Compute.int8:
         return quantised(twin)
     if compute is Compute.onnx:
         from xrt.encoder.onnx_network import OnnxNetwork
 
         return OnnxNetwork(twin)
+    if PackedLinear.can_pack(next(encoder.parameters()).device):
+        pack_linear(twin, torch.bfloat16 if compute is Compute.bf16 else torch.float32)
     return twin
 
 
-def twin_of(encoder: TextEncoder, in_bf16: bool) -> TextEncoder:
-    """The encoder without dropout, with weights that it shares; with `in_bf16` those of linear
-    layers are converted, which autocast would do at every call.
-    """
-    weights = {id(p): p.detach() for p in encoder.parameters()}
-    if in_bf16:
-        for module in encoder.modules():
-            if type(module) is nn.Linear:
-                weights |= {id(p): p.detach().bfloat16() for p in module.parameters()}
-    memo: dict[int, Any] = {i: nn.Parameter(p, False) for i, p in weights.items()}
+def twin_of(encoder: TextEncoder) -> TextEncoder:
+    """The encoder without dropout and gradients; its weights are shared."""
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), False) for p in encoder.parameters()}
     return copy.deepcopy(encoder, {**memo, id(encoder.tokenizer): encoder.tokenizer}).eval()
 
 
