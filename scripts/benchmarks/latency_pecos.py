@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 import torch
 from encoder_pecos import BATCH_WORKERS, recipe
@@ -52,6 +53,9 @@ def make(folder: Path, model: Path, asked: dict[str, Any]) -> dict[str, Any]:
     trained = XTransformer.train(
         MLProblemWithText(texts, Y_NL, X_feat=X_NF), train_params=train, pred_params=predict
     )
+    encoder = trained.text_encoder
+    encoder.pred_params = predict.matcher_params_chain
+    encoder.C = sp.csc_matrix(np.ones((encoder.nr_labels, 1), np.float32))  # saving asks for one
     model.mkdir(parents=True, exist_ok=True)
     vectoriser.save(str(model / "tfidf"))
     trained.save(str(model / "xrt"))
