@@ -70,12 +70,14 @@ def test_a_packed_layer_gives_what_a_plain_one_does(dtype: torch.dtype, bias: bo
 
 
 def test_without_onednn_layers_are_plain(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch):
+    before = {name: value.dtype for name, value in encoder.state_dict().items()}
     packed_NH = reader_of(encoder, "bf16").read(TEXTS)
     monkeypatch.setattr(PackedLinear, "can_pack", staticmethod(lambda _: False))
     plain = reader_of(encoder, "bf16")
     kinds = {type(module) for module in plain._network.modules()}  # type: ignore[attr-defined]
     assert PackedLinear not in kinds
-    np.testing.assert_allclose(plain.read(TEXTS), packed_NH, atol=TOLERANCE["bf16"])
+    np.testing.assert_array_equal(plain.read(TEXTS), packed_NH)
+    assert {name: value.dtype for name, value in encoder.state_dict().items()} == before
 
 
 @pytest.mark.parametrize(("kind", "cosine"), [("bf16", 0.9999), ("int8", 0.99), ("onnx", 0.99999)])

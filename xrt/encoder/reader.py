@@ -28,8 +28,9 @@ TOKEN_BUDGET = 4096
 class TextReader:
     """An encoder, and what computes with its weights: they are converted once, not at every text.
 
-    What is converted is a copy of the linear layers' weights (of `int8` a quarter of their size, of
-    `bf16` half); the encoder itself stays as it was, to be saved or trained on.
+    What is converted is a copy of the linear layers' weights: memory grows by a quarter of their size
+    for `int8`, by half for `bf16`, by all of it for `fp32`. The encoder itself stays as it was, to
+    be saved or trained on; all other weights are shared with it.
     """
 
     def __init__(self, encoder: TextEncoder, compute: Compute, trained_in_bf16: bool) -> None:
@@ -103,6 +104,10 @@ def network_of(encoder: TextEncoder, compute: Compute) -> Callable[[Tensor, Tens
         return OnnxNetwork(twin)
     if PackedLinear.can_pack(next(encoder.parameters()).device):
         pack_linear(twin, torch.bfloat16 if compute is Compute.bf16 else torch.float32)
+    elif compute is Compute.bf16:
+        for module in twin.modules():
+            if type(module) is nn.Linear:
+                module.bfloat16()  # autocast would do it at every call
     return twin
 
 
