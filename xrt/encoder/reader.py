@@ -28,7 +28,7 @@ TOKEN_BUDGET = 4096
 class TextReader:
     """An encoder, and what computes with its weights: they are converted once, not at every text.
 
-    What is converted is a copy of the linear layers' weights: memory grows by a quarter of their size
+    What is converted is a copy of the linear layers' weights: memory grows by a quarter of them
     for `int8`, by half for `bf16`, by all of it for `fp32`. The encoder itself stays as it was, to
     be saved or trained on; all other weights are shared with it.
     """
