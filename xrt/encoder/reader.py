@@ -82,7 +82,9 @@ class TextReader:
             return_token_type_ids=False, return_attention_mask=False,
         )["input_ids"]  # fmt: skip
         if not ids:  # a tokenizer without special tokens, and nothing to read
-            return torch.tensor([[tokenizer.pad_token_id or 0]]), torch.zeros((1, 1), dtype=int)
+            return torch.tensor([[tokenizer.pad_token_id or 0]]), torch.zeros(
+                (1, 1), dtype=torch.int64
+            )
         return torch.tensor([ids]), torch.ones((1, len(ids)), dtype=torch.int64)
 
     def pooled(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> np.ndarray:
