@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from encoder_pecos import BATCH_WORKERS, recipe
+from encoder_pecos import recipe
 from latency_clock import PartClock, asked_one_by_one
 from pecos.utils.featurization.text.vectorizers import Tfidf
 from pecos.xmc.xlinear.model import XLinearModel
@@ -29,6 +29,8 @@ from pecos.xmc.xtransformer.module import MLProblemWithText
 
 TFIDF = {"base_vect_configs": [{"ngram_range": [1, 1], "analyzer": "word", "min_df_cnt": 2}]}
 PREDICT_BATCH_ROWS = 32
+NO_WORKERS = 0
+"""A process that makes batches would be started for each text; embeddings alone need none."""
 
 
 def main() -> None:
@@ -74,7 +76,7 @@ def ask(folder: Path, model: Path, asked: dict[str, Any]) -> dict[str, Any]:
         features = vectoriser.predict([text], threads=asked["threads"])
         return opened.predict(
             [text], X_feat=sp.csr_matrix(features), only_topk=asked["k"],
-            beam_size=asked["beam_size"], batch_size=1, batch_gen_workers=BATCH_WORKERS,
+            beam_size=asked["beam_size"], batch_size=1, batch_gen_workers=NO_WORKERS,
             use_gpu=False, threads=asked["threads"],
         )  # fmt: skip
 
