@@ -9,6 +9,7 @@ have an encoder import this: torch loads slowly.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import scipy.sparse as sp
 
 from xrt.atomic import save_array
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.embed import best_device, encode, supports_bf16
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.compute import Compute
+from xrt.encoder.embed import best_device
+from xrt.encoder.reader import TextReader
 from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.progress import Progress
@@ -49,20 +51,20 @@ class DeepPart:
     embedding_neighbours: DenseNeighbours | None = None
     bf16: bool = True
     """Whether texts are encoded in bfloat16, as in training, where the processor has it."""
+    compute: Compute = Compute.auto
+    """How the encoders compute; a choice of who predicts, which is not saved."""
+
+    @cached_property
+    def readers(self) -> tuple[TextReader, ...]:
+        """What reads texts with each encoder: the fine-tuned one, then the frozen one."""
+        encoders = (self.encoder,) if self.frozen is None else (self.encoder, self.frozen)
+        return tuple(TextReader(encoder, self.compute, self.bf16) for encoder in encoders)
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
         """Embeddings as the encoders give them, not of length 1: float32 (N, M), first those of the
         fine-tuned encoder, then those of the frozen one where there is one.
         """
-        encoders = [self.encoder] if self.frozen is None else [self.encoder, self.frozen]
-        return np.hstack([self._encode(encoder, texts, progress) for encoder in encoders])
-
-    def _encode(
-        self, encoder: TextEncoder, texts: Sequence[str], progress: Progress | None
-    ) -> np.ndarray:
-        tokens = TokenStore.of_texts(list(texts), encoder.tokenizer, encoder.max_length)
-        bf16 = self.bf16 and supports_bf16(next(encoder.parameters()).device)
-        return encode(encoder, tokens, bf16=bf16, progress=progress)
+        return np.hstack([reader.read(texts, progress) for reader in self.readers])
 
     def sources(
         self,
@@ -159,7 +161,13 @@ class DeepPart:
         return settings
 
     @classmethod
-    def load(cls, settings: Mapping[str, Any], folder: Path, mmap: bool = True) -> "DeepPart":
+    def load(
+        cls,
+        settings: Mapping[str, Any],
+        folder: Path,
+        mmap: bool = True,
+        compute: Compute = Compute.auto,
+    ) -> "DeepPart":
         """Read what `save` wrote. Raises ArtifactError when a part is damaged."""
         try:
             embedding_weight, has_head = float(settings["embedding_weight"]), settings["has_head"]
@@ -188,6 +196,7 @@ class DeepPart:
             shortlists=shortlists,
             embedding_neighbours=DenseNeighbours.load(memory, mmap) if memory.is_dir() else None,
             bf16=bf16,
+            compute=compute,
         )
 
 

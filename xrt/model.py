@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from xrt.atomic import write_json
 from xrt.data.labels import LabelTable
+from xrt.encoder.compute import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
@@ -248,8 +249,8 @@ class XrtModel:
         write_json(folder / "model.json", settings)
 
     @classmethod
-    def load(cls, folder: Path, mmap: bool = True) -> "XrtModel":
-        """Read what `save` wrote; arrays are memory-mapped.
+    def load(cls, folder: Path, mmap: bool = True, compute: Compute = Compute.auto) -> "XrtModel":
+        """Read what `save` wrote; arrays are memory-mapped. `compute` is how an encoder computes.
 
         Raises ArtifactError when a part is damaged. Hashes are checked before, by `open_artifact`.
         """
@@ -273,7 +274,7 @@ class XrtModel:
             labels=labels,
             features=TfidfFeatures.load(folder / "features") if has_features else None,
             linear=TreeEnsemble.load(folder / "linear", mmap),
-            deep=None if deep is None else _load_deep(deep, folder, mmap),
+            deep=None if deep is None else _load_deep(deep, folder, mmap, compute),
             search=search,
             neighbours=SparseNeighbours.load(memory, mmap) if memory.is_dir() else None,
             fusion=Mixture.load(fusion, folder),
@@ -284,10 +285,12 @@ class XrtModel:
         )
 
 
-def _load_deep(settings: Mapping[str, Any], folder: Path, mmap: bool) -> "DeepPart":
+def _load_deep(
+    settings: Mapping[str, Any], folder: Path, mmap: bool, compute: Compute
+) -> "DeepPart":
     from xrt.deep import DeepPart
 
-    return DeepPart.load(settings, folder, mmap)
+    return DeepPart.load(settings, folder, mmap, compute)
 
 
 def is_texts(inputs: Any) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.artifact import Artifact, open_artifact
+from xrt.encoder.compute import compute_of
 from xrt.errors import DataError
 from xrt.model import XrtModel
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
@@ -43,14 +44,25 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, folder: str | Path, verify: bool | str = True, num_threads: int | None = None
+        cls,
+        folder: str | Path,
+        verify: bool | str = True,
+        num_threads: int | None = None,
+        compute: str = "auto",
     ) -> "Predictor":
         """Open a saved model. `verify="sizes"` skips hashing its files, for large models you trust.
+        `compute` is how its encoder computes, if it has one: `fp32`, `bf16`, `int8`, `onnx`, or
+        `auto`, which is as it was trained.
 
-        Raises ArtifactError when the folder is missing, damaged or of another format version.
+        Raises ArtifactError when the folder is missing, damaged or of another format version,
+        ConfigError for another `compute` or one that cannot be had here.
         """
+        kind = compute_of(compute)
         artifact = open_artifact(folder, verify=verify)
-        return cls(XrtModel.load(artifact.folder), artifact, num_threads)
+        model = XrtModel.load(artifact.folder, compute=kind)
+        if model.deep is not None:
+            _ = model.deep.readers  # the first text is not to wait, nor to find a fault
+        return cls(model, artifact, num_threads)
 
     def predict(
         self,

@@ -34,7 +34,7 @@ class EchoPredictor:
     """Suggests the words of the text, longest first, scored by length / 10."""
 
     @classmethod
-    def load(cls, path: str) -> "EchoPredictor":
+    def load(cls, path: str, compute: str = "auto") -> "EchoPredictor":
         if path == "missing":
             raise ArtifactError("missing: does not exist;\ngive the folder of a saved model")
         return cls()
@@ -137,6 +137,13 @@ def test_predict_writes_one_record_a_line(tmp_path: Path, capsys: pytest.Capture
         "suggestions": [{"label": "shoes", "name": "SHOES", "score": 0.5}],
     }
     assert second == {"text": "", "suggestions": []}
+
+
+def test_the_kind_of_arithmetic_reaches_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.main(["predict", str(tmp_path / "none"), "--compute", "fp8"]) == 2
+    assert "compute = 'fp8': choose one of auto, fp32" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("echo")

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from xrt.artifact import write_artifact
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.deep import DeepPart, LabelHead, unit_rows
 from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.compute import Compute
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
-from xrt.errors import ArtifactError, DataError
+from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel, is_texts
@@ -97,6 +99,31 @@ def test_every_source_is_saved_and_loaded(deep: XrtModel, tiny_corpus: Tiny, tmp
         again = loaded.sources(texts, num_threads=1)
         for name in SOURCES:
             np.testing.assert_array_equal(again[name].toarray(), found[name].toarray())
+
+
+@pytest.mark.parametrize("compute", ["fp32", "bf16", "int8"])
+def test_a_batch_is_its_texts_one_by_one(
+    deep: XrtModel, tiny_corpus: Tiny, tmp_path: Path, compute: str
+):
+    """bf16 rounds at three digits, by other kernels for one text than for many."""
+    deep.save(tmp_path / "m")
+    loaded = XrtModel.load(tmp_path / "m", compute=Compute(compute))
+    assert loaded.deep is not None
+    assert [reader.compute.value for reader in loaded.deep.readers] == [compute]
+    texts = [*tiny_corpus[0][:5], *ODD_TEXTS]
+    together_NL = loaded.predict(texts, k=10, num_threads=1).toarray()
+    one_by_one_NL = [loaded.predict([text], k=10, num_threads=1).toarray() for text in texts]
+    tolerance = 0.02 if compute == "bf16" else 1e-5
+    np.testing.assert_allclose(np.vstack(one_by_one_NL), together_NL, atol=tolerance)
+
+
+def test_a_predictor_computes_as_it_is_asked_to(deep: XrtModel, tmp_path: Path):
+    write_artifact(tmp_path / "m", deep.save, {"kind": "transformer"})
+    predictor = Predictor.load(tmp_path / "m", compute="int8")
+    assert predictor.model.deep is not None
+    assert predictor.model.deep.readers[0].compute is Compute.int8
+    with pytest.raises(ConfigError, match="compute = 'int4': choose one of auto, fp32"):
+        Predictor.load(tmp_path / "m", compute="int4")
 
 
 @pytest.mark.parametrize("source", SOURCES)

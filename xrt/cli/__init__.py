@@ -147,6 +147,12 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=_positive, default=256, metavar="N", help="texts at once (default 256)"
     )
     parser.add_argument(
+        "--compute",
+        metavar="KIND",
+        default="auto",
+        help="how the encoder computes: auto (default, as it was trained), fp32, bf16, int8, onnx",
+    )
+    parser.add_argument(
         "--text-columns",
         nargs="+",
         metavar="KEY",

@@ -34,7 +34,7 @@ def predict(arguments: argparse.Namespace) -> int:
     """Tag every line of the input; returns the exit code."""
     from xrt.predict import Predictor
 
-    predictor = Predictor.load(arguments.model)
+    predictor = Predictor.load(arguments.model, compute=arguments.compute)
     predictor.threshold(arguments.min_score)  # a wrong name is told before any text is read
     name = "standard input" if arguments.file == "-" else arguments.file
     reader = LineReader(name, arguments.format, arguments.text_columns)

@@ -35,11 +35,13 @@ class LabelHead:
         block = max(1, 2**25 // num_labels)  # 128 MiB of logits at a time
         for first in range(0, num_rows, block):
             rows = slice(first, first + block)
-            logits_BL = embeddings_NH[rows] @ self.weight_LH.T + self.bias_L
+            logits_BL = embeddings_NH[rows] @ self.weight_LH.T
+            logits_BL += self.bias_L
             if constraint is not None:
                 here = constraint.rows(first, first + block)
                 logits_BL[~here.mask(len(logits_BL))] = -np.inf
-            best_BK = np.sort(np.argpartition(-logits_BL, k - 1, axis=1)[:, :k], axis=1)
+            last_BK = np.argpartition(logits_BL, num_labels - k, axis=1)[:, num_labels - k :]
+            best_BK = np.sort(last_BK, axis=1)
             labels_NK[rows] = best_BK
             best_logits = np.take_along_axis(logits_BL, best_BK, axis=1)
             scores_NK[rows] = np.exp(log_scores(best_logits, PathTransform.sigmoid))
