@@ -8,7 +8,7 @@ embeddings. Only models that have an encoder import this: torch loads slowly.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from xrt.search.constraints import Constraint
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble, exp_scores, mean_scores, tree_folders
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, NeighbourMemory, SparseNeighbours
-from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, entry_beam
+from xrt.search.shortlist import Shortlist
 
 Memory = TypeVar("Memory", bound=NeighbourMemory)
 
@@ -133,12 +133,8 @@ class DeepPart:
             return self.ranker.search(X, candidates, search, num_threads, constraint)
         found = []
         for ranker, shortlist in zip(self.ranker.trees, self.shortlists, strict=True):
-            entry = shortlist.level
-            start = entry_beam(
-                ranker.levels[entry], ranker.tree, entry, shortlist.find(unit_NH), X,
-                search.transform, num_threads,
-            )  # fmt: skip
-            below = ranker.levels[entry + 1 :]
+            start = shortlist.open(ranker, X, unit_NH, search, num_threads)
+            below = ranker.levels[shortlist.level + 1 :]
             scores_NL = beam_search(
                 below, X, candidates, search, start=start, num_threads=num_threads
             )
@@ -162,11 +158,9 @@ class DeepPart:
             "bf16": self.bf16,
         }
         if self.shortlists:
-            first = self.shortlists[0]
-            settings["shortlist"] = {"level": first.level, **asdict(first.params)}
             homes = tree_folders(folder / "shortlist", len(self.shortlists))
-            for home, shortlist in zip(homes, self.shortlists, strict=True):
-                save_array(home / "vectors.npy", shortlist.vectors_KH)
+            pairs = zip(self.shortlists, homes, strict=True)
+            settings["shortlist"] = [shortlist.save(home) for shortlist, home in pairs]
         for name in ("neighbours", "embedding_neighbours"):
             memory = getattr(self, name)
             if memory is not None:
@@ -183,7 +177,7 @@ class DeepPart:
             frozen_weight = float(settings.get("frozen_weight", 0.0))
             ranker = TreeEnsemble.load(folder / "ranker", mmap)
             shortlists = _load_shortlists(
-                settings.get("shortlist"), folder / "shortlist", len(ranker.trees), mmap
+                settings.get("shortlist"), folder / "shortlist", ranker, mmap
             )
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
@@ -215,21 +209,15 @@ def _load_frozen(folder: Path) -> TextEncoder:
 
 
 def _load_shortlists(
-    settings: Mapping[str, Any] | None, folder: Path, num_trees: int, mmap: bool
+    settings: Sequence[Mapping[str, Any]] | None, folder: Path, ranker: TreeEnsemble, mmap: bool
 ) -> tuple[Shortlist, ...]:
     if settings is None:
         return ()
-    params = ShortlistParams(
-        index=IndexKind(settings["index"]),
-        width=int(settings["width"]),
-        hnsw_neighbors=int(settings["hnsw_neighbors"]),
+    homes = tree_folders(folder, len(ranker.trees))
+    return tuple(
+        Shortlist.load(told, home, tree.tree, mmap)
+        for told, home, tree in zip(settings, homes, ranker.trees, strict=True)
     )
-    level = int(settings["level"])
-    vectors = (
-        load_array(home / "vectors.npy", np.float32, 2, mmap)
-        for home in tree_folders(folder, num_trees)
-    )
-    return tuple(Shortlist(vectors_KH, params, level) for vectors_KH in vectors)
 
 
 def join_blocks(

@@ -31,6 +31,7 @@ from xrt.pipeline.fit import (
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.name_embeddings import embed_names
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.shortlists import make_shortlists
 from xrt.pipeline.trees import TreeGrower, hold_out
 from xrt.pipeline.verdict import Verdict, reach_verdict
 from xrt.reading import read_json_bounded
@@ -40,7 +41,6 @@ from xrt.search.fusion import fit_weights
 from xrt.search.label_head import LabelHead
 from xrt.search.neighbours import DenseNeighbours, SparseNeighbours
 from xrt.search.path_weight import choose_path_weight
-from xrt.search.shortlist import IndexKind, Shortlist, centroids
 from xrt.sparse import as_csr, save_csr
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,16 @@ def _deep_model(
         embedding_weight=blocks.weight,
         frozen=None if frozen is None else TextEncoder.load(frozen).to(device),
         frozen_weight=blocks.frozen_weight,
-        shortlists=_shortlists(runner, ranker, unit_NH, Y),
+        shortlists=make_shortlists(
+            params.shortlist,
+            model.search,
+            ranker,
+            blocks,
+            rows.X_NF,
+            corpus.Y,
+            used,
+            runner.num_threads,
+        ),
         neighbours=SparseNeighbours(X_NF, Y, params.neighbours),
         embedding_neighbours=DenseNeighbours(unit_NH, Y, params.embedding_neighbours),
         bf16=params.trainer.precision is not Precision.fp32,
@@ -221,24 +230,6 @@ def _rank_hybrid(
         X, Y_NL = names.join(X, Y_NL, embed_names(runner, names, blocks))
     num_trees, stages = runner.params.num_deep_trees, ("ranker-tree", "ranker")
     return rank_trees(runner, prefix, X, Y_NL, corpus.labels, inputs, num_trees, stages)
-
-
-def _shortlists(
-    runner: StageRunner, ranker: TreeEnsemble, unit_NH: np.ndarray, Y_NL: sp.csr_array
-) -> tuple[Shortlist, ...]:
-    """An index over the clusters just above the labels of each tree; flat trees have none."""
-    params, level = runner.params.shortlist, ranker.tree.depth - 2
-    if params.index is IndexKind.none or level < 0:
-        return ()
-    sample_NH = unit_NH[:: max(1, len(unit_NH) // 500)]
-    shortlists = []
-    for tree in ranker.trees:
-        vectors_KH = centroids(unit_NH, tree.tree.level_targets(Y_NL)[level])
-        shortlist = Shortlist(vectors_KH, params, level)
-        recall = shortlist.recall(sample_NH, min(10, params.width))
-        logger.info("shortlist of %d clusters: recall@10 %.3f", shortlist.num_nodes, recall)
-        shortlists.append(shortlist)
-    return tuple(shortlists)
 
 
 def _choose_fusion(
