@@ -1,9 +1,9 @@
 """Builds a shortlist: vectors fitted to the rankers' scores, and the width that recall asks for.
 
 N rows, K nodes of the entry level, H columns of the embedding. The exhaustive entry level scores
-every node exactly; its best `beam_size` nodes of a row are what a shortlist should find. Ranks come
-from the whole row, TF-IDF included, which an index over embeddings does not see: recall is measured,
-not assumed.
+every node exactly; its best `beam_size` nodes of a row are what a shortlist should find. Scores
+come from the whole row, TF-IDF included, which an index over embeddings does not see: recall is
+measured, not assumed.
 """
 
 import logging

@@ -179,8 +179,9 @@ class Shortlist:
     def load(
         cls, settings: Mapping[str, Any], folder: Path, tree: LabelTree, mmap: bool = True
     ) -> "Shortlist":
-        """Read what `save` wrote for this tree. Raises ArtifactError when a file is missing, altered
-        or of another tree.
+        """Read what `save` wrote for this tree.
+
+        Raises ArtifactError when a file is missing, altered or of another tree.
         """
         given = {f.name: settings[f.name] for f in fields(ShortlistParams)}
         given |= {"index": IndexKind(given["index"]), "vectors": NodeVectors(given["vectors"])}
@@ -195,8 +196,8 @@ class Shortlist:
             made._vectors_KM = vectors_KM
             if len(vectors_KM) != num_nodes:
                 raise ArtifactError(
-                    f"{folder}: vectors of {len(vectors_KM)} nodes, but the tree has {num_nodes} at "
-                    f"level {made.level}; copy the model again or train it anew"
+                    f"{folder}: vectors of {len(vectors_KM)} nodes, but the tree has {num_nodes} "
+                    f"at level {made.level}; copy the model again or train it anew"
                 )
         else:
             made._index = NodeIndex.load(folder, settings["file"], num_nodes)
