@@ -167,7 +167,7 @@ def test_saved_equals_loaded(trained, tmp_path, kind):
     assert (loaded.params, loaded.level, loaded.kind) == (shortlist.params, 1, kind)
     assert (loaded.width, loaded.recall) == (2, 0.5)
     np.testing.assert_array_equal(loaded.nodes(X.dense), shortlist.nodes(X.dense))
-    with pytest.raises(ArtifactError, match="nodes|vectors"):
+    with pytest.raises(ArtifactError, match=r"nodes|vectors"):
         Shortlist.load(told, tmp_path, LabelTree((ranker.tree.parents[0], ranker.tree.parents[2])))
 
 
