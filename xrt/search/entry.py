@@ -49,7 +49,7 @@ class EntryLevel:
         wanted = _above(nodes_nW, self.parents_K)
         for parents_K in reversed(self._parents[:-1]):
             above.append(wanted)
-            wanted = Pattern(*_rising(*_parents_of(*wanted, parents_K)))
+            wanted = Pattern(*_rising(wanted.indptr, parents_K[wanted.nodes]))
         beam = block_beam(None, 0, len(nodes_nW))
         for slabs, parents_K in zip(self._slabs[:-1], self._parents[:-1], strict=True):
             beam = slabs.chosen(rows, beam, above.pop(), parents_K, transform)
@@ -88,12 +88,6 @@ def _above(nodes_nW: np.ndarray, parents_K: np.ndarray) -> Pattern:
     found = nodes_nW >= 0
     indptr = np.concatenate([[0], np.cumsum(found.sum(1))]).astype(np.int64)
     return Pattern(*_rising(indptr, parents_K[nodes_nW[found]]))
-
-
-def _parents_of(
-    indptr: np.ndarray, nodes: np.ndarray, parents_K: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    return indptr, parents_K[nodes]
 
 
 @njit(nogil=True, cache=True)
