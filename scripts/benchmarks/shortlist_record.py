@@ -44,8 +44,8 @@ def case_parts(lines: Sequence[Line]) -> list[str]:
         f"## {first['case']}",
         f"    {first['command']}",
         f"Tree down to the entry level {first['tree']}, {first['rows']:,} rows, beam "
-        f"{first['beam']}, threads: {first['threads']}, rounds: {first['repeats']}. Vectors fitted "
-        f"in {number(first['fit_seconds'])} s.",
+        f"{first['beam']}, threads: {first['threads']}, rounds: {first['repeats']}, "
+        f"{first['clock']} time. Vectors fitted in {number(first['fit_seconds'])} s.",
         table(HEAD, [row(line) for line in lines]),
         verdict,
     ]
