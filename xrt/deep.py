@@ -8,7 +8,7 @@ have an encoder import this: torch loads slowly.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ from xrt.progress import Progress
 from xrt.reading import load_array
 from xrt.search.beam import SearchParams, beam_search
 from xrt.search.constraints import Constraint
+from xrt.search.dense_neighbours import DenseNeighbours
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble, exp_scores, mean_scores, tree_folders
 from xrt.search.label_head import LabelHead
-from xrt.search.neighbours import DenseNeighbours
-from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, entry_beam
+from xrt.search.shortlist import Shortlist
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +123,8 @@ class DeepPart:
             return self.ranker.search(X, candidates, search, num_threads, constraint)
         found = []
         for ranker, shortlist in zip(self.ranker.trees, self.shortlists, strict=True):
-            entry = shortlist.level
-            start = entry_beam(
-                ranker.levels[entry], ranker.tree, entry, shortlist.find(unit_NH), X,
-                search.transform, num_threads,
-            )  # fmt: skip
-            below = ranker.levels[entry + 1 :]
+            start = shortlist.open(ranker, X, unit_NH, search, num_threads)
+            below = ranker.levels[shortlist.level + 1 :]
             scores_NL = beam_search(
                 below, X, candidates, search, start=start, num_threads=num_threads
             )
@@ -151,11 +147,9 @@ class DeepPart:
             "bf16": self.bf16,
         }
         if self.shortlists:
-            first = self.shortlists[0]
-            settings["shortlist"] = {"level": first.level, **asdict(first.params)}
             homes = tree_folders(folder / "shortlist", len(self.shortlists))
-            for home, shortlist in zip(homes, self.shortlists, strict=True):
-                save_array(home / "vectors.npy", shortlist.vectors_KH)
+            pairs = zip(self.shortlists, homes, strict=True)
+            settings["shortlist"] = [shortlist.save(home) for shortlist, home in pairs]
         if self.embedding_neighbours is not None:
             self.embedding_neighbours.save(folder / "embedding_neighbours")
         return settings
@@ -175,7 +169,7 @@ class DeepPart:
             frozen_weight = float(settings.get("frozen_weight", 0.0))
             ranker = TreeEnsemble.load(folder / "ranker", mmap)
             shortlists = _load_shortlists(
-                settings.get("shortlist"), folder / "shortlist", len(ranker.trees), mmap
+                settings.get("shortlist"), folder / "shortlist", ranker, mmap
             )
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
@@ -205,21 +199,15 @@ def _load_frozen(folder: Path) -> TextEncoder:
 
 
 def _load_shortlists(
-    settings: Mapping[str, Any] | None, folder: Path, num_trees: int, mmap: bool
+    settings: Sequence[Mapping[str, Any]] | None, folder: Path, ranker: TreeEnsemble, mmap: bool
 ) -> tuple[Shortlist, ...]:
     if settings is None:
         return ()
-    params = ShortlistParams(
-        index=IndexKind(settings["index"]),
-        width=int(settings["width"]),
-        hnsw_neighbors=int(settings["hnsw_neighbors"]),
+    homes = tree_folders(folder, len(ranker.trees))
+    return tuple(
+        Shortlist.load(told, home, tree.tree, mmap)
+        for told, home, tree in zip(settings, homes, ranker.trees, strict=True)
     )
-    level = int(settings["level"])
-    vectors = (
-        load_array(home / "vectors.npy", np.float32, 2, mmap)
-        for home in tree_folders(folder, num_trees)
-    )
-    return tuple(Shortlist(vectors_KH, params, level) for vectors_KH in vectors)
 
 
 def join_blocks(

@@ -59,10 +59,11 @@ def parts_of_xrt() -> dict[str, tuple[Any, str]]:
     import xrt.model
     from xrt.deep import DeepPart
     from xrt.encoder.reader import TextReader
+    from xrt.search.dense_neighbours import DenseNeighbours
     from xrt.search.ensemble import TreeEnsemble
     from xrt.search.label_head import LabelHead
     from xrt.search.mixture import Mixture
-    from xrt.search.neighbours import DenseNeighbours, SparseNeighbours
+    from xrt.search.neighbours import SparseNeighbours
 
     return {
         "TF-IDF": (xrt.model.XrtModel, "hybrid_rows_of"),

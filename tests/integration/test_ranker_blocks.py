@@ -161,7 +161,7 @@ def test_names_are_rows_in_training_only(params: PipelineParams, copied: Path):
     manifest = read_json_bounded(copied / "model" / "manifest.json")
     assert manifest["training"]["num_rows"] == 140
     for memory in (after.neighbours, deep_of(after).embedding_neighbours):
-        assert memory is None or memory.Y_NL.shape[0] == 140
+        assert memory is None or memory.num_texts == 140
 
 
 def test_other_names_train_rankers_and_fusion_anew(

@@ -1,6 +1,7 @@
 """Names of labels as training rows: which labels have one, and where it stands."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.label_rows import LabelRows, label_rows
+from xrt.pipeline.memories import dense_memory, sparse_memory
 from xrt.pipeline.params import PipelineParams
+from xrt.search.neighbours import NeighbourParams, SparseNeighbours
 
 TEXTS = ["red mug", "blue lamp", "red lamp"]
 LABELS = LabelTable(("a", "b", "c", "d"), ("red", "", "quux", "blue lamp"))
@@ -90,3 +93,28 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]):
     (name,) = wrong
     with pytest.raises(ConfigError, match=f"{name} = "):
         PipelineParams(**wrong)  # type: ignore[arg-type]
+
+
+def test_names_are_keys_of_both_memories(names: LabelRows, features: TfidfFeatures, tmp_path: Path):
+    """A label without a single row is found by its name."""
+    X_NF, Y_NL = features.transform(TEXTS), sp.csr_array(np.eye(3, 4, dtype=np.float32))
+    asked = features.transform(["blue lamp lamp"])
+    for params in (NeighbourParams(), NeighbourParams(label_names=False)):
+        memory = sparse_memory(X_NF, Y_NL, names, params)
+        assert memory.num_texts == 3
+        assert memory.num_rows == (5 if params.label_names else 3)
+        votes = memory.vote(asked, 4).toarray()[0]
+        assert (votes[3] > 0) == params.label_names
+        memory.save(tmp_path / "m")
+        again = SparseNeighbours.load(tmp_path / "m")
+        assert (again.num_texts, again.params) == (3, params)
+    embeddings_NH = np.float32([[1, 0], [0, 1], [1, 1]])
+    names_RH = np.float32([[1, 0], [0, -1], [-1, 1]])
+    dense = dense_memory(embeddings_NH, Y_NL, names, names_RH, NeighbourParams())
+    assert (dense.num_rows, dense.num_texts) == (6, 3)
+    assert dense.vote(np.float32([[-1, 1]]), 1).indices.tolist() == [3]
+    for without in (
+        dense_memory(embeddings_NH, Y_NL, names, None, NeighbourParams()),
+        dense_memory(embeddings_NH, Y_NL, None, None, NeighbourParams()),
+    ):
+        assert without.num_rows == 3

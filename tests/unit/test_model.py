@@ -24,9 +24,10 @@ from xrt.pipeline.linear import train_linear
 from xrt.predict import Predictor
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
+from xrt.search.dense_neighbours import DenseNeighbours
 from xrt.search.ensemble import TreeEnsemble, exp_scores
 from xrt.search.mixture import Mixture
-from xrt.search.neighbours import DenseNeighbours, NeighbourParams, SparseNeighbours
+from xrt.search.neighbours import NeighbourParams, SparseNeighbours
 from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
 from xrt.tree.clustering import TreeParams
 from xrt.tree.path_scores import PathTransform

@@ -6,7 +6,8 @@ import scipy.sparse as sp
 
 from tests.reference import slow_neighbours
 from xrt.errors import ArtifactError, ConfigError, DataError
-from xrt.search.neighbours import DenseNeighbours, NeighbourParams, SparseNeighbours
+from xrt.search.dense_neighbours import DenseNeighbours
+from xrt.search.neighbours import NeighbourParams, SparseNeighbours
 from xrt.search.votes import Neighbours, vote_labels
 from xrt.sparse import as_csr, normalize_rows
 
@@ -90,7 +91,9 @@ def test_saved_equals_loaded(kind, mmap, tmp_path):
 def test_damaged_parts_are_refused(kind, tmp_path):
     X, Y, _ = random_problem(kind, num_rows=50, num_queries=1)
     kind(X, Y, PARAMS).save(tmp_path)
-    (tmp_path / "neighbours.json").write_text('{"num_neighbours": 0, "temperature": 1.0}')
+    (tmp_path / "neighbours.json").write_text(
+        '{"num_texts": 50, "num_neighbours": 0, "temperature": 1.0}'
+    )
     with pytest.raises(ArtifactError, match="num_neighbours = 0"):
         kind.load(tmp_path)
     kind(X, Y, PARAMS).save(tmp_path)

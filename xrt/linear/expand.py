@@ -49,7 +49,7 @@ def expand(  # type: ignore[no-untyped-def]
             dense_KH, bias_K, code, path_weight, lookup_F,
         )  # fmt: skip
         for row in range(low, high):
-            _keep_best(
+            keep_best(
                 beam_ptr[row], beam_ptr[row + 1], beam_ptr[low], beam_nodes, child_ptr, children,
                 pairs_ptr, scores, next_nodes[next_ptr[row] : next_ptr[row + 1]],
                 next_scores[next_ptr[row] : next_ptr[row + 1]],
@@ -94,7 +94,7 @@ def _score_pairs(  # type: ignore[no-untyped-def]
         longest = max(longest, indptr[row + 1] - indptr[row])
     starts, ends = np.empty(longest, np.int64), np.empty(longest, np.int64)
     found = np.empty(longest, np.float32)
-    order = _by_cluster(beam_nodes[first_pair : first_pair + num_pairs], len(child_ptr) - 1)
+    order = by_cluster(beam_nodes[first_pair : first_pair + num_pairs], len(child_ptr) - 1)
     begin = 0
     while begin < num_pairs:
         cluster = beam_nodes[first_pair + order[begin]]
@@ -146,7 +146,7 @@ def _table_pays(num_columns, chunk_length):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _by_cluster(nodes, num_clusters):  # type: ignore[no-untyped-def]
+def by_cluster(nodes, num_clusters):  # type: ignore[no-untyped-def]
     """Positions of the pairs, ordered by cluster and then as they are."""
     if len(nodes) * 16 < num_clusters:
         return np.argsort(nodes, kind="mergesort")
@@ -163,7 +163,7 @@ def _by_cluster(nodes, num_clusters):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _keep_best(  # type: ignore[no-untyped-def]
+def keep_best(  # type: ignore[no-untyped-def]
     begin, end, first_pair, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out,
     scores_out,
 ):  # fmt: skip

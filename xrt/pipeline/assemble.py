@@ -36,17 +36,17 @@ from xrt.pipeline.fusing import (
     with_scores,
 )
 from xrt.pipeline.label_rows import LabelRows, label_rows
+from xrt.pipeline.memories import dense_memory, sparse_memory
 from xrt.pipeline.name_embeddings import embed_names
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.shortlists import make_shortlists
 from xrt.pipeline.trees import TreeGrower, hold_out
 from xrt.pipeline.verdict import Verdict, reach_verdict
 from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
 from xrt.search.ensemble import TreeEnsemble
 from xrt.search.label_head import LabelHead
-from xrt.search.neighbours import DenseNeighbours, SparseNeighbours
 from xrt.search.path_weight import choose_path_weight
-from xrt.search.shortlist import IndexKind, Shortlist, centroids
 from xrt.sparse import as_csr
 
 logger = logging.getLogger(__name__)
@@ -213,6 +213,8 @@ def _deep_model(
         seen = {name: inputs[name] for name in ("rows", "labels", "held out")}
         linear = _rank_linear(runner, prefix, corpus, X, Y, names, seen, params.num_trees)
         model = replace(model, linear=linear)
+    width = matched.embeddings_NH.shape[1]
+    names_RH = None if names is None else embed_names(runner, names, blocks)[:, :width]
     device = best_device(params.trainer.accelerator)
     frozen = blocks.frozen_folder
     deep = DeepPart(
@@ -222,11 +224,20 @@ def _deep_model(
         embedding_weight=blocks.weight,
         frozen=None if frozen is None else TextEncoder.load(frozen).to(device),
         frozen_weight=blocks.frozen_weight,
-        shortlists=_shortlists(runner, ranker, unit_NH, Y),
-        embedding_neighbours=DenseNeighbours(unit_NH, Y, params.embedding_neighbours),
+        shortlists=make_shortlists(
+            params.shortlist,
+            model.search,
+            ranker,
+            blocks,
+            rows.X_NF,
+            corpus.Y,
+            used,
+            runner.num_threads,
+        ),
+        embedding_neighbours=dense_memory(unit_NH, Y, names, names_RH, params.embedding_neighbours),
         bf16=params.trainer.precision is not Precision.fp32,
     )
-    memory = SparseNeighbours(X_NF, Y, params.neighbours)
+    memory = sparse_memory(X_NF, Y, names, params.neighbours)
     return replace(model, deep=deep, neighbours=memory, fusion=EVERY_SOURCE)
 
 
@@ -248,21 +259,3 @@ def _rank_hybrid(
         X, Y_NL = names.join(X, Y_NL, embed_names(runner, names, blocks))
     num_trees, stages = runner.params.num_deep_trees, ("ranker-tree", "ranker")
     return rank_trees(runner, prefix, X, Y_NL, corpus.labels, inputs, num_trees, stages)
-
-
-def _shortlists(
-    runner: StageRunner, ranker: TreeEnsemble, unit_NH: np.ndarray, Y_NL: sp.csr_array
-) -> tuple[Shortlist, ...]:
-    """An index over the clusters just above the labels of each tree; flat trees have none."""
-    params, level = runner.params.shortlist, ranker.tree.depth - 2
-    if params.index is IndexKind.none or level < 0:
-        return ()
-    sample_NH = unit_NH[:: max(1, len(unit_NH) // 500)]
-    shortlists = []
-    for tree in ranker.trees:
-        vectors_KH = centroids(unit_NH, tree.tree.level_targets(Y_NL)[level])
-        shortlist = Shortlist(vectors_KH, params, level)
-        recall = shortlist.recall(sample_NH, min(10, params.width))
-        logger.info("shortlist of %d clusters: recall@10 %.3f", shortlist.num_nodes, recall)
-        shortlists.append(shortlist)
-    return tuple(shortlists)

@@ -19,12 +19,12 @@ from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.fit import Rows, StageRunner
 from xrt.pipeline.label_rows import LabelRows
+from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.trees import hold_out
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble
 from xrt.search.fit_scores import FittedScores, fit_scores
 from xrt.search.frequencies import LabelFrequencies
 from xrt.search.mixture import Mixture
-from xrt.search.neighbours import SparseNeighbours
 from xrt.sparse import as_csr, load_csr, save_csr
 
 logger = logging.getLogger(__name__)
@@ -142,12 +142,13 @@ def fuse_linear(
         trial = replace(
             model,
             linear=train(HybridMatrix.of(X_NF), Y_NL, inputs),
-            neighbours=SparseNeighbours(X_NF, Y_NL, params),
+            neighbours=sparse_memory(X_NF, Y_NL, names, params),
             fusion=Mixture({"linear": 1.0, "neighbours": 1.0}),
         )
         return trial.sources(as_csr(rows.X_NF[held.validation]), num_threads=runner.num_threads)
 
     learnt = learn_scores(runner, corpus, held, score, told, "linear-fusion", "linear").fused
     if "neighbours" in learnt.mixture.sources:
-        model = replace(model, neighbours=SparseNeighbours(rows.X_NF, corpus.Y, params))
+        memory = sparse_memory(rows.X_NF, corpus.Y, names, params)
+        model = replace(model, neighbours=memory)
     return with_scores(model, learnt)

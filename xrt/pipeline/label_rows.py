@@ -1,8 +1,7 @@
 """The names of the labels as further training rows: a name is a text whose one label is known.
 
 Most labels of a long tail have one or two rows; a name says the word that their texts would say. It
-helps only training: names are in no memory of neighbours, no count of labels and no rows that are
-held out, and prediction knows nothing of them.
+is in no count of labels and not held out; names are rows of the memories of neighbours, too.
 
 R labels that have a name, N rows, L labels, F TF-IDF columns, M columns of embeddings.
 """
@@ -51,16 +50,18 @@ class LabelRows:
             dense_RM = np.zeros((len(self.names), X.num_dense), np.float32)
         scale = np.float32(self.weight)
         below = HybridMatrix(as_csr(self.X_RF[kept] * scale), dense_RM[kept] * scale)
-        ones = np.ones(len(kept), np.float32)
-        Y_RL = sp.csr_array(
-            (ones, self.columns_R[kept], np.arange(len(kept) + 1)),
-            shape=(len(kept), self.num_labels),
-        )
         rows = HybridMatrix(
             as_csr(sp.vstack([X.sparse, below.sparse], format="csr")),
             np.vstack([X.dense, below.dense]),
         )
-        return rows, as_csr(sp.vstack([Y_NL, Y_RL], format="csr"))
+        return rows, self.below(Y_NL, kept)
+
+    def below(self, Y_NL: sp.csr_array, kept: np.ndarray | None = None) -> sp.csr_array:
+        """The labels Y (N, L) with those of the names below them, or of the names `kept`."""
+        columns = self.columns_R if kept is None else self.columns_R[kept]
+        ones, indptr = np.ones(len(columns), np.float32), np.arange(len(columns) + 1)
+        Y_RL = sp.csr_array((ones, columns, indptr), shape=(len(columns), self.num_labels))
+        return as_csr(sp.vstack([Y_NL, Y_RL], format="csr"))
 
 
 def label_rows(

@@ -13,6 +13,7 @@ from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.earlier import kept_trees, require_same_inputs
 from xrt.pipeline.label_rows import LabelRows, label_rows
+from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, tree_seeds
 from xrt.progress import Progress
 from xrt.ranker import RankerParams, train_ranker
@@ -21,7 +22,7 @@ from xrt.search.ensemble import TreeEnsemble, tree_seed
 from xrt.search.fit_scores import fit_scores
 from xrt.search.frequencies import LabelFrequencies
 from xrt.search.mixture import Mixture
-from xrt.search.neighbours import NeighbourParams, SparseNeighbours
+from xrt.search.neighbours import NeighbourParams
 from xrt.search.path_weight import choose_path_weight
 from xrt.sparse import as_csr, normalize_rows
 from xrt.tree.clustering import TreeParams
@@ -158,7 +159,7 @@ class _Trainer:
         trial = replace(
             model,
             linear=self.trees(fit, Y_fit, num_trees),
-            neighbours=SparseNeighbours(fit.sparse, Y_fit, params),
+            neighbours=sparse_memory(fit.sparse, Y_fit, self.names, params),
             fusion=Mixture({"linear": 1.0, "neighbours": 1.0}),
         )
         sources = trial.sources(X.take(held.validation), num_threads=self.num_threads)
@@ -169,4 +170,4 @@ class _Trainer:
         joined = replace(model, fusion=learnt.mixture, calibration=learnt.calibration)
         if "neighbours" not in learnt.mixture.sources:
             return joined
-        return replace(joined, neighbours=SparseNeighbours(X.sparse, Y_NL, params))
+        return replace(joined, neighbours=sparse_memory(X.sparse, Y_NL, self.names, params))

@@ -5,30 +5,26 @@ and queries are brought to length 1, similarity is their inner product, and only
 similarity above 0 are neighbours; among equal similarities the lower row wins.
 
 Sparse rows lie in an inverted index: for each column its postings, the rows that have it. A query
-walks the postings of its own columns and adds up similarities. Embeddings lie in a FAISS index.
+walks the postings of its own columns and adds up similarities. Embeddings: `dense_neighbours`.
 """
 
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import save_array, write_json
+from xrt.atomic import write_json
 from xrt.errors import ArtifactError, ConfigError, DataError
-from xrt.reading import check_csr, load_array, read_json_bounded
+from xrt.reading import check_csr, read_json_bounded
 from xrt.search.constraints import Constraint
-from xrt.search.nearest import nearest_by_postings, nearest_of_close
+from xrt.search.nearest import nearest_by_postings
 from xrt.search.votes import Neighbours, block_bounds, vote_labels
 from xrt.sparse import as_csr, binarize, load_csr, normalize_rows, save_csr, top_k_rows
-from xrt.threads import default_num_threads, run_blocks
-
-SPARE = 8
-"""Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
+from xrt.threads import run_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +35,9 @@ class NeighbourParams:
     """Most similar training rows that vote."""
     temperature: float = 0.05
     """Weights are softmax(similarity / temperature): lower trusts the nearest rows more."""
+    label_names: bool = True
+    """Names of labels, where they have some, are rows in memory, too: each votes for its label, so
+    that labels with few rows or none can be found."""
 
     def __post_init__(self) -> None:
         if self.num_neighbours < 1:
@@ -56,6 +55,8 @@ class NeighbourMemory(ABC):
 
     Y_NL: sp.csr_array
     params: NeighbourParams
+    num_texts: int
+    """Rows that are training texts; those behind them are names of labels."""
 
     @property
     @abstractmethod
@@ -103,7 +104,7 @@ class NeighbourMemory(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         self._save_rows(folder)
         save_csr(folder, "labels", self.Y_NL)
-        write_json(folder / "neighbours.json", asdict(self.params))
+        write_json(folder / "neighbours.json", {"num_texts": self.num_texts, **asdict(self.params)})
 
     @classmethod
     def load(cls, folder: Path, mmap: bool = True) -> Self:
@@ -114,8 +115,10 @@ class NeighbourMemory(ABC):
         memory = cls.__new__(cls)
         path = folder / "neighbours.json"
         try:
-            memory.params = NeighbourParams(**read_json_bounded(path))
-        except (TypeError, ConfigError) as err:
+            settings = dict(read_json_bounded(path))
+            memory.num_texts = int(settings.pop("num_texts"))
+            memory.params = NeighbourParams(**settings)
+        except (KeyError, TypeError, ValueError, ConfigError) as err:
             raise ArtifactError(f"{path}: unusable settings ({err}); train it anew") from err
         memory.Y_NL = _load_checked(folder, "labels", mmap)
         memory._load_rows(folder, mmap)
@@ -136,14 +139,22 @@ class NeighbourMemory(ABC):
 class SparseNeighbours(NeighbourMemory):
     """Memory of sparse rows (N, F), such as TF-IDF, as an inverted index (F, N)."""
 
-    def __init__(self, X_NF: Any, Y_NL: Any, params: NeighbourParams | None = None) -> None:
-        """Keep the rows and their labels: an entry of `Y_NL` other than 0 is a label.
+    def __init__(
+        self,
+        X_NF: Any,
+        Y_NL: Any,
+        params: NeighbourParams | None = None,
+        num_texts: int | None = None,
+    ) -> None:
+        """Keep the rows and their labels: an entry of `Y_NL` other than 0 is a label. The first
+        `num_texts` rows are training texts; all, where it is not given.
 
         Raises DataError when they differ in rows or there is no row.
         """
         X_NF = normalize_rows(as_csr(X_NF, "X"))
         self.params = params or NeighbourParams()
-        self.Y_NL = _labels_of(X_NF.shape[0], Y_NL)
+        self.Y_NL = labels_of(X_NF.shape[0], Y_NL)
+        self.num_texts = X_NF.shape[0] if num_texts is None else num_texts
         self.postings_FN = as_csr(X_NF.T, "X")
 
     @property
@@ -156,10 +167,10 @@ class SparseNeighbours(NeighbourMemory):
     ) -> Neighbours:
         """The training rows most similar to each query (M, F); see `NeighbourMemory.nearest`."""
         queries_MF = normalize_rows(as_csr(queries, "queries"))
-        _check_columns(queries_MF.shape[1], self.postings_FN.shape[0])
+        check_columns(queries_MF.shape[1], self.postings_FN.shape[0])
         num_queries = queries_MF.shape[0]
-        leave_out_M = _leave_out(leave_out, num_queries)
-        found = _nobody(num_queries, min(self.params.num_neighbours, self.num_rows))
+        leave_out_M = left_out(leave_out, num_queries)
+        found = nobody(num_queries, min(self.params.num_neighbours, self.num_rows))
         bounds = block_bounds(num_queries)
         scratch = threading.local()
 
@@ -183,77 +194,8 @@ class SparseNeighbours(NeighbourMemory):
         self.postings_FN = _load_checked(folder, "postings", mmap)
 
 
-class DenseNeighbours(NeighbourMemory):
-    """Memory of embeddings (N, H), which are kept as float16; the FAISS index is built from them
-    at the first query.
-    """
-
-    def __init__(
-        self, embeddings_NH: np.ndarray, Y_NL: Any, params: NeighbourParams | None = None
-    ) -> None:
-        """Keep the embeddings and their labels: an entry of `Y_NL` other than 0 is a label.
-
-        Raises DataError when they differ in rows or there is no row.
-        """
-        self.params = params or NeighbourParams()
-        self.Y_NL = _labels_of(len(embeddings_NH), Y_NL)
-        self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
-
-    @property
-    def num_rows(self) -> int:
-        """Number of training rows, N."""
-        return len(self.unit_NH)
-
-    @cached_property
-    def _index(self) -> Any:
-        import faiss
-
-        index = faiss.IndexFlatIP(self.unit_NH.shape[1])
-        for first in range(0, self.num_rows, 2**16):
-            index.add(self.unit_NH[first : first + 2**16].astype(np.float32))
-        return index
-
-    def nearest(
-        self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
-    ) -> Neighbours:
-        """The training rows most similar to each query (M, H); see `NeighbourMemory.nearest`.
-
-        FAISS names the candidates, SPARE more than needed; their similarities are computed anew,
-        since those of FAISS depend on the size of the batch. Where more than SPARE rows tie with
-        the last neighbour, FAISS chooses among them.
-        """
-        import faiss
-
-        queries_MH = _unit_rows(queries, "queries")
-        _check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
-        leave_out_M = _leave_out(leave_out, len(queries_MH))
-        found = _nobody(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
-        if not len(queries_MH):
-            return found
-        faiss.omp_set_num_threads(num_threads or default_num_threads())
-        num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
-        close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
-        bounds = block_bounds(len(queries_MH))
-
-        def score_block(block: int) -> None:
-            rows = slice(bounds[block], bounds[block + 1])
-            close_BCH = self.unit_NH[close_MC[rows]].astype(np.float32)
-            nearest_of_close(
-                queries_MH[rows], close_MC[rows], close_BCH, leave_out_M[rows],
-                found.rows_MW[rows], found.similarities_MW[rows],
-            )  # fmt: skip
-
-        run_blocks(score_block, len(bounds) - 1, num_threads)
-        return found
-
-    def _save_rows(self, folder: Path) -> None:
-        save_array(folder / "embeddings.npy", self.unit_NH)
-
-    def _load_rows(self, folder: Path, mmap: bool) -> None:
-        self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
-
-
-def _labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
+def labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
+    """The labels of the rows as a pattern. Raises DataError where there are none or not as many."""
     Y_NL = binarize(as_csr(Y_NL, "Y"))
     if Y_NL.shape[0] != num_rows:
         raise DataError(f"{num_rows} rows of features, but {Y_NL.shape[0]} rows of labels")
@@ -262,16 +204,8 @@ def _labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
     return Y_NL
 
 
-def _unit_rows(embeddings: Any, what: str) -> np.ndarray:
-    """Float32 rows of length 1; rows of zeros stay."""
-    rows_NH = np.ascontiguousarray(embeddings, np.float32)
-    if rows_NH.ndim != 2 or not np.isfinite(rows_NH).all():
-        raise DataError(f"{what}: a matrix of finite numbers is needed (rows, columns)")
-    lengths_N = np.linalg.norm(rows_NH, axis=1, keepdims=True)
-    return np.asarray(rows_NH / np.where(lengths_N > 0, lengths_N, 1.0), np.float32)
-
-
-def _leave_out(leave_out: np.ndarray | None, num_queries: int) -> np.ndarray:
+def left_out(leave_out: np.ndarray | None, num_queries: int) -> np.ndarray:
+    """The row that is no neighbour of each query, -1 for none: int64 (M,)."""
     if leave_out is None:
         return np.full(num_queries, -1, np.int64)
     if len(leave_out) != num_queries:
@@ -279,12 +213,14 @@ def _leave_out(leave_out: np.ndarray | None, num_queries: int) -> np.ndarray:
     return np.asarray(leave_out, np.int64)
 
 
-def _nobody(num_queries: int, width: int) -> Neighbours:
+def nobody(num_queries: int, width: int) -> Neighbours:
+    """Neighbours before any was found."""
     rows_MW = np.full((num_queries, width), -1, np.int32)
     return Neighbours(rows_MW, np.zeros((num_queries, width), np.float32))
 
 
-def _check_columns(found: int, wanted: int) -> None:
+def check_columns(found: int, wanted: int) -> None:
+    """Raise DataError for queries of another width than the rows in memory."""
     if found != wanted:
         raise DataError(f"queries have {found} columns, the rows in memory {wanted}")
 

@@ -1,33 +1,42 @@
 """The FAISS shortlist: finds nodes of an entry level from the embedding alone.
 
-N rows, K nodes of the entry level, H dense columns. The vectors of the index are the nodes'
-centroids: the unit-length mean of the embeddings of the training rows that belong below. What the
-index finds is scored again, exactly, by the rankers before the beam goes on.
+N rows, K nodes of the entry level, H dense columns. What the index finds is scored exactly by the
+rankers, along the whole path from the root (see `entry`), and the best go on as the beam: a
+shortlist of all nodes is an exhaustive search of the entry level.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.errors import ConfigError, DataError
+from xrt.atomic import save_array
+from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.scoring import step
-from xrt.linear.weights import LevelWeights
-from xrt.search.constraints import Constraint
+from xrt.linear.scoring import Beam, RowBlock, check_columns, joined
+from xrt.ranker import TreeRanker
+from xrt.reading import load_array
+from xrt.search.beam import SearchParams
+from xrt.search.entry import EntryLevel, with_nodes
+from xrt.search.faiss_index import IndexKind as IndexKind
+from xrt.search.faiss_index import NodeIndex, chosen_kind
 from xrt.sparse import binarize
+from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
+
+BLOCK_ROWS = 1024
+"""Rows searched at once. Fixed, so that what FAISS rounds does not depend on threads."""
 
 
-class IndexKind(str, Enum):
-    """How the entry level is searched."""
+class NodeVectors(str, Enum):
+    """What stands for a node in the index."""
 
-    none = "none"  # no shortlist: the beam starts at the root
-    flat = "flat"  # exact
-    hnsw = "hnsw"  # approximate, for large K
+    fitted = "fitted"  # the linear function of the embedding nearest to the node's exact scores
+    centroids = "centroids"  # the unit-length mean of the embeddings of its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,58 +44,164 @@ class ShortlistParams:
     """How search enters the tree."""
 
     index: IndexKind = IndexKind.none
-    width: int = 32
-    """Nodes of the entry level taken from the index for each row."""
+    vectors: NodeVectors = NodeVectors.fitted
+    width: int | None = None
+    """Nodes of the entry level taken from the index for each row. None: measured when the model is
+    trained, the fewest that reach `recall_target`."""
+    recall_target: float = 0.99
+    """Share of the best `search.beam_size` nodes of the exhaustive entry level that the shortlist
+    should find."""
+    union: bool = False
+    """Whether nodes that a beam search from the root finds are joined with the shortlist: two ways
+    to a label, and the time of both."""
     hnsw_neighbors: int = 32
     """Links of a node in the HNSW graph."""
 
     def __post_init__(self) -> None:
         for name in ("width", "hnsw_neighbors"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"shortlist.{name} = {getattr(self, name)}: at least 1 is needed")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"shortlist.{name} = {value}: at least 1 is needed")
+        if self.hnsw_neighbors < 2:
+            raise ConfigError("shortlist.hnsw_neighbors = 1: a graph needs at least 2")
+        if not 0 < self.recall_target <= 1:
+            raise ConfigError(
+                f"shortlist.recall_target = {self.recall_target}: above 0 and at most 1 is allowed"
+            )
 
 
 class Shortlist:
-    """A FAISS index over the nodes of one level.
+    """A FAISS index over the nodes of one level, and how many of them are taken.
 
-    Only the vectors are kept on disk; the index is built in memory, so FAISS never parses a file.
+    Of a flat index only the vectors are kept on disk; the others are kept as FAISS writes them, and
+    read only when their hash is right.
     """
 
-    def __init__(self, vectors_KH: np.ndarray, params: ShortlistParams, level: int) -> None:
-        """Index the vectors (K, H) of the nodes of `level`."""
+    def __init__(
+        self,
+        vectors_KH: np.ndarray,
+        params: ShortlistParams,
+        level: int,
+        offsets_K: np.ndarray | None = None,
+    ) -> None:
+        """Index the vectors (K, H) of the nodes of `level`; offsets are added to the products."""
         if params.index is IndexKind.none:
-            raise ConfigError("shortlist.index = none: nothing to build; choose flat or hnsw")
-        self.params, self.level = params, level
-        self.vectors_KH = np.ascontiguousarray(vectors_KH, np.float32)
-        self._index = _build(self.vectors_KH, params)
+            raise ConfigError("shortlist.index = none: nothing to build; choose auto or flat")
+        offsets_K = np.zeros(len(vectors_KH)) if offsets_K is None else offsets_K
+        self.params, self.level, self.width = params, level, params.width
+        self.recall: float | None = None
+        self._vectors_KM = np.ascontiguousarray(
+            np.column_stack([vectors_KH, offsets_K]), np.float32
+        )
+        kind = chosen_kind(params.index, len(vectors_KH))
+        self._index = NodeIndex.build(self._vectors_KM, kind, params.hnsw_neighbors)
+        self._entry: tuple[TreeRanker, EntryLevel] | None = None
 
     @property
     def num_nodes(self) -> int:
         """Nodes of the entry level, K."""
-        return len(self.vectors_KH)
+        return self._index.num_nodes
+
+    @property
+    def kind(self) -> IndexKind:
+        """What `auto` became: flat, hnsw or ivf_pq."""
+        return self._index.kind
+
+    def nodes(self, queries_NH: np.ndarray, width: int | None = None) -> np.ndarray:
+        """The nodes with the highest values for each query, best first, -1 for none: (N, width).
+
+        Raises DataError when the queries have another width than the vectors, ConfigError when the
+        width is still to be chosen.
+        """
+        wanted = self._index.num_columns - 1
+        if queries_NH.shape[1] != wanted:
+            raise DataError(f"queries have {queries_NH.shape[1]} columns, the shortlist {wanted}")
+        width = width or self.width
+        if width is None:
+            raise ConfigError("shortlist.width is not chosen yet; give a number, such as 32")
+        ones = np.ones((len(queries_NH), 1), np.float32)
+        return self._index.search(np.hstack([queries_NH, ones]), min(width, self.num_nodes))
 
     def find(self, queries_NH: np.ndarray, width: int | None = None) -> sp.csr_array:
-        """The nodes with the highest inner products: csr_array (N, K) of ones.
-
-        Raises DataError when the queries have another width than the vectors.
-        """
-        if queries_NH.shape[1] != self.vectors_KH.shape[1]:
-            wanted = self.vectors_KH.shape[1]
-            raise DataError(f"queries have {queries_NH.shape[1]} columns, the shortlist {wanted}")
-        width = min(width or self.params.width, self.num_nodes)
-        _, nodes_NW = self._index.search(np.ascontiguousarray(queries_NH, np.float32), width)
-        found = nodes_NW >= 0  # HNSW may find fewer
+        """What `nodes` finds, as ones: csr_array (N, K)."""
+        nodes_NW = self.nodes(queries_NH, width)
+        found = nodes_NW >= 0
         rows = np.repeat(np.arange(len(queries_NH)), found.sum(1))
         ones = np.ones(len(rows), np.float32)
         shape = (len(queries_NH), self.num_nodes)
         return binarize(sp.csr_array((ones, (rows, nodes_NW[found])), shape=shape))
 
-    def recall(self, queries_NH: np.ndarray, top_k: int) -> float:
-        """Share of the `top_k` nodes of an exhaustive search that are in the shortlist."""
-        top_k = min(top_k, self.num_nodes)
-        exact_NK = np.argsort(-(queries_NH @ self.vectors_KH.T), axis=1, kind="stable")[:, :top_k]
-        found = self.find(queries_NH).toarray() > 0
-        return float(np.take_along_axis(found, exact_NK, axis=1).mean())
+    def entry(self, ranker: TreeRanker) -> EntryLevel:
+        """The levels of the ranker that lead to the nodes of the index, ready to score."""
+        if self._entry is None or self._entry[0] is not ranker:
+            self._entry = ranker, EntryLevel(ranker.levels, ranker.tree, self.level)
+        return self._entry[1]
+
+    def open(
+        self,
+        ranker: TreeRanker,
+        X: HybridMatrix,
+        queries_NH: np.ndarray,
+        search: SearchParams,
+        num_threads: int | None = None,
+    ) -> sp.csr_array:
+        """The beam at the entry level: log scores (N, K) of the `search.beam_size` best of the
+        nodes found, with their siblings, and with those of a beam from the root in a union.
+        """
+        for weights in ranker.levels:
+            check_columns(weights, X)
+        entry = self.entry(ranker)
+
+        def open_block(block: int) -> Beam:
+            low = block * BLOCK_ROWS
+            high = min(X.num_rows, low + BLOCK_ROWS)
+            rows = RowBlock.of(X, low, high)
+            nodes_nW = self.nodes(queries_NH[low:high])
+            if self.params.union:
+                root = entry.from_root(rows, search.beam_size, search.transform)
+                nodes_nW = with_nodes(nodes_nW, root)
+            return entry.enter(rows, nodes_nW, search.beam_size, search.transform)
+
+        num_blocks = max(1, -(-X.num_rows // BLOCK_ROWS))
+        return joined(run_blocks(open_block, num_blocks, num_threads), self.num_nodes)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the index into the folder; gives the settings that `load` asks for."""
+        settings = {"level": self.level, **asdict(self.params)}
+        settings["chosen"] = {"kind": self.kind, "width": self.width, "recall": self.recall}
+        if self.kind is IndexKind.flat:
+            save_array(folder / "vectors.npy", self._vectors_KM)
+        else:
+            settings["file"] = self._index.save(folder)
+        return settings
+
+    @classmethod
+    def load(
+        cls, settings: Mapping[str, Any], folder: Path, tree: LabelTree, mmap: bool = True
+    ) -> "Shortlist":
+        """Read what `save` wrote for this tree.
+
+        Raises ArtifactError when a file is missing, altered or of another tree.
+        """
+        given = {f.name: settings[f.name] for f in fields(ShortlistParams)}
+        given |= {"index": IndexKind(given["index"]), "vectors": NodeVectors(given["vectors"])}
+        made = cls.__new__(cls)
+        made.params, made.level = ShortlistParams(**given), int(settings["level"])
+        chosen = settings["chosen"]
+        made.width, made.recall, made._entry = chosen["width"], chosen["recall"], None
+        num_nodes = tree.num_nodes(made.level)
+        if IndexKind(chosen["kind"]) is IndexKind.flat:
+            vectors_KM = load_array(folder / "vectors.npy", np.float32, 2, mmap)
+            made._index = NodeIndex.build(vectors_KM, IndexKind.flat, made.params.hnsw_neighbors)
+            made._vectors_KM = vectors_KM
+            if len(vectors_KM) != num_nodes:
+                raise ArtifactError(
+                    f"{folder}: vectors of {len(vectors_KM)} nodes, but the tree has {num_nodes} "
+                    f"at level {made.level}; copy the model again or train it anew"
+                )
+        else:
+            made._index = NodeIndex.load(folder, settings["file"], num_nodes)
+        return made
 
 
 def centroids(embeddings_NH: np.ndarray, Y_level: sp.csr_array) -> np.ndarray:
@@ -94,48 +209,3 @@ def centroids(embeddings_NH: np.ndarray, Y_level: sp.csr_array) -> np.ndarray:
     sums_KH = np.asarray(binarize(Y_level).T @ embeddings_NH, np.float32)
     lengths_K = np.linalg.norm(sums_KH, axis=1, keepdims=True)
     return sums_KH / np.where(lengths_K > 0, lengths_K, 1.0)
-
-
-def _build(vectors_KH: np.ndarray, params: ShortlistParams) -> Any:
-    import faiss
-
-    width = vectors_KH.shape[1]
-    index: Any
-    if params.index is IndexKind.flat:
-        index = faiss.IndexFlatIP(width)
-    else:
-        index = faiss.IndexHNSWFlat(width, params.hnsw_neighbors, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = 200
-        index.hnsw.efSearch = max(64, 2 * params.width)
-    index.add(vectors_KH)
-    return index
-
-
-def entry_beam(
-    weights: LevelWeights,
-    tree: LabelTree,
-    level: int,
-    shortlist_NK: sp.csr_array,
-    X: HybridMatrix,
-    transform: PathTransform,
-    num_threads: int | None = None,
-) -> sp.csr_array:
-    """Score the nodes of a shortlist exactly with the rankers of their level: log scores (N, K).
-
-    The levels above are not asked: a node starts with log f(margin) of its own ranker.
-    """
-    parents_NP = binarize(sp.csr_array(shortlist_NK @ tree.cluster_matrix(level)))
-    start = _zeros_stored(parents_NP)
-    every_child = int(np.diff(tree.children(level)[0]).max()) * int(
-        max(1, np.diff(start.indptr).max(initial=1))
-    )
-    scored = step(weights, X, start, every_child, transform, num_threads)
-    return Constraint(shortlist_NK, allows=True).keep(scored)
-
-
-def _zeros_stored(pattern: sp.csr_array) -> sp.csr_array:
-    beam = sp.csr_array(pattern.shape, dtype=np.float32)
-    beam.data = np.zeros(pattern.nnz, np.float32)
-    beam.indices = pattern.indices.astype(np.int32)
-    beam.indptr = pattern.indptr.astype(np.int32)
-    return beam

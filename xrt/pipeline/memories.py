@@ -1,0 +1,36 @@
+"""The rows that vote: training texts and, where labels have names, the names.
+
+N rows, L labels, R labels that have a name, F TF-IDF columns, H columns of embeddings.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.hybrid import HybridMatrix
+from xrt.pipeline.label_rows import LabelRows
+from xrt.search.dense_neighbours import DenseNeighbours
+from xrt.search.neighbours import NeighbourParams, SparseNeighbours
+
+
+def sparse_memory(
+    X_NF: sp.csr_array, Y_NL: sp.csr_array, names: LabelRows | None, params: NeighbourParams
+) -> SparseNeighbours:
+    """Memory of TF-IDF rows X (N, F) with labels Y (N, L), and of names that have a known word."""
+    rows, Y_keys = HybridMatrix.of(X_NF), Y_NL
+    if names is not None and params.label_names:
+        rows, Y_keys = names.join(rows, Y_NL)
+    return SparseNeighbours(rows.sparse, Y_keys, params, num_texts=X_NF.shape[0])
+
+
+def dense_memory(
+    embeddings_NH: np.ndarray,
+    Y_NL: sp.csr_array,
+    names: LabelRows | None,
+    names_RH: np.ndarray | None,
+    params: NeighbourParams,
+) -> DenseNeighbours:
+    """Memory of embeddings (N, H) with labels Y (N, L), and of those of the names (R, H)."""
+    num_texts = len(embeddings_NH)
+    if names is not None and names_RH is not None and params.label_names:
+        embeddings_NH, Y_NL = np.vstack([embeddings_NH, names_RH]), names.below(Y_NL)
+    return DenseNeighbours(embeddings_NH, Y_NL, params, num_texts=num_texts)

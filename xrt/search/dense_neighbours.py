@@ -1,0 +1,113 @@
+"""Training rows vote by their embeddings, which lie in a FAISS index.
+
+N training rows, M queries, H dense columns, W neighbours a query, C candidates of FAISS.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrt.atomic import save_array
+from xrt.errors import DataError
+from xrt.reading import load_array
+from xrt.search.nearest import nearest_of_close
+from xrt.search.neighbours import (
+    NeighbourMemory,
+    NeighbourParams,
+    check_columns,
+    labels_of,
+    left_out,
+    nobody,
+)
+from xrt.search.votes import Neighbours, block_bounds
+from xrt.threads import default_num_threads, run_blocks
+
+SPARE = 8
+"""Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
+
+
+class DenseNeighbours(NeighbourMemory):
+    """Memory of embeddings (N, H), which are kept as float16; the FAISS index is built from them
+    at the first query.
+    """
+
+    def __init__(
+        self,
+        embeddings_NH: np.ndarray,
+        Y_NL: Any,
+        params: NeighbourParams | None = None,
+        num_texts: int | None = None,
+    ) -> None:
+        """Keep the embeddings and their labels: an entry of `Y_NL` other than 0 is a label. The
+        first `num_texts` rows are training texts; all, where it is not given.
+
+        Raises DataError when they differ in rows or there is no row.
+        """
+        self.params = params or NeighbourParams()
+        self.Y_NL = labels_of(len(embeddings_NH), Y_NL)
+        self.num_texts = len(embeddings_NH) if num_texts is None else num_texts
+        self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of training rows, N."""
+        return len(self.unit_NH)
+
+    @cached_property
+    def _index(self) -> Any:
+        import faiss
+
+        index = faiss.IndexFlatIP(self.unit_NH.shape[1])
+        for first in range(0, self.num_rows, 2**16):
+            index.add(self.unit_NH[first : first + 2**16].astype(np.float32))
+        return index
+
+    def nearest(
+        self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
+    ) -> Neighbours:
+        """The training rows most similar to each query (M, H); see `NeighbourMemory.nearest`.
+
+        FAISS names the candidates, SPARE more than needed; their similarities are computed anew,
+        since those of FAISS depend on the size of the batch. Where more than SPARE rows tie with
+        the last neighbour, FAISS chooses among them.
+        """
+        import faiss
+
+        queries_MH = _unit_rows(queries, "queries")
+        check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
+        leave_out_M = left_out(leave_out, len(queries_MH))
+        found = nobody(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
+        if not len(queries_MH):
+            return found
+        faiss.omp_set_num_threads(num_threads or default_num_threads())
+        num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
+        close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
+        bounds = block_bounds(len(queries_MH))
+
+        def score_block(block: int) -> None:
+            rows = slice(bounds[block], bounds[block + 1])
+            close_BCH = self.unit_NH[close_MC[rows]].astype(np.float32)
+            nearest_of_close(
+                queries_MH[rows], close_MC[rows], close_BCH, leave_out_M[rows],
+                found.rows_MW[rows], found.similarities_MW[rows],
+            )  # fmt: skip
+
+        run_blocks(score_block, len(bounds) - 1, num_threads)
+        return found
+
+    def _save_rows(self, folder: Path) -> None:
+        save_array(folder / "embeddings.npy", self.unit_NH)
+
+    def _load_rows(self, folder: Path, mmap: bool) -> None:
+        self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
+
+
+def _unit_rows(embeddings: Any, what: str) -> np.ndarray:
+    """Float32 rows of length 1; rows of zeros stay."""
+    rows_NH = np.ascontiguousarray(embeddings, np.float32)
+    if rows_NH.ndim != 2 or not np.isfinite(rows_NH).all():
+        raise DataError(f"{what}: a matrix of finite numbers is needed (rows, columns)")
+    lengths_N = np.linalg.norm(rows_NH, axis=1, keepdims=True)
+    return np.asarray(rows_NH / np.where(lengths_N > 0, lengths_N, 1.0), np.float32)

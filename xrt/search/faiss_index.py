@@ -1,0 +1,207 @@
+"""FAISS indexes over the vectors of nodes: which kind, how they are built, searched and kept.
+
+K nodes, M columns of a vector, n queries, W nodes found for each. Nodes are those with the highest
+inner products. Whatever is built or found does not depend on the number of threads: FAISS gets one,
+and callers search blocks of queries on threads of their own.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrt.atomic import write_bytes
+from xrt.errors import ArtifactError
+from xrt.reading import read_bytes_bounded
+
+
+class IndexKind(str, Enum):
+    """How the entry level is searched."""
+
+    none = "none"  # no shortlist: the beam starts at the root
+    auto = "auto"  # by the number of nodes
+    flat = "flat"  # exact
+    hnsw = "hnsw"  # a graph of near vectors, approximate
+    ivf_pq = "ivf_pq"  # vectors as short codes in the cells of a k-means, approximate
+
+
+FLAT_UP_TO = 4_096
+"""Nodes that `auto` searches exactly: so many inner products of a block of queries are one product
+of matrices, which takes less time than following a graph."""
+HNSW_UP_TO = 131_072
+"""Nodes up to which `auto` keeps whole vectors, with the links between them: at 384 columns 0.2 GB.
+Codes take an eighth or less, and lose some neighbours."""
+EF_CONSTRUCTION = 200
+"""Candidates looked at for each new vector of the graph: FAISS's 40 misses more, this is 5 times
+slower."""
+MIN_EF_SEARCH = 64
+"""Candidates of a search of the graph; twice the nodes wanted where that is more."""
+COLUMNS_OF_A_CODE = 8
+"""Columns that one byte of a code stands for."""
+TRAINING_POINTS = 39
+"""Vectors for each centroid that FAISS asks for in a k-means; below it warns."""
+CODE_BITS = 8
+SEED = 1234
+FILE = "index.faiss"
+_RESTORE = "copy the model again from where it came, or train it anew"
+
+
+def chosen_kind(kind: IndexKind, num_nodes: int) -> IndexKind:
+    """The kind itself, or what `auto` means for so many nodes."""
+    if kind is not IndexKind.auto:
+        return kind
+    if num_nodes <= FLAT_UP_TO:
+        return IndexKind.flat
+    return IndexKind.hnsw if num_nodes <= HNSW_UP_TO else IndexKind.ivf_pq
+
+
+class NodeIndex:
+    """An index over vectors (K, M), float32, of a kind that `chosen_kind` gives."""
+
+    def __init__(self, kind: IndexKind, index: Any, num_columns: int) -> None:
+        """Wrap a FAISS index; `build` and `load` make one."""
+        self.kind, self.num_columns = kind, num_columns
+        self._index = index
+
+    @classmethod
+    def build(cls, vectors_KM: np.ndarray, kind: IndexKind, hnsw_neighbors: int) -> "NodeIndex":
+        """Index the vectors; k-means are seeded."""
+        num_columns = vectors_KM.shape[1]
+        with one_thread():
+            if kind is IndexKind.ivf_pq:
+                index = _ivf_pq(_padded(vectors_KM))
+            else:
+                index = _plain(kind, num_columns, hnsw_neighbors)
+                index.add(_padded(vectors_KM, 1))
+        return cls(kind, index, num_columns)
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes of the index, K."""
+        return int(self._index.ntotal)
+
+    def search(self, queries_nM: np.ndarray, width: int) -> np.ndarray:
+        """The `width` nodes with the highest inner products with each query: int64 (n, width).
+
+        Where an approximate index finds fewer, -1 stands in the place of the others.
+        """
+        import faiss
+
+        step = COLUMNS_OF_A_CODE if self.kind is IndexKind.ivf_pq else 1
+        asked: Any = None
+        if self.kind is IndexKind.hnsw:
+            asked = faiss.SearchParametersHNSW(  # type: ignore[attr-defined]
+                efSearch=max(MIN_EF_SEARCH, 2 * width)
+            )
+        elif self.kind is IndexKind.ivf_pq:
+            num_cells = self._index.nlist
+            asked = faiss.SearchParametersIVF(  # type: ignore[call-arg]
+                nprobe=max(min(8, num_cells), num_cells // 4)
+            )
+        with one_thread():
+            found_nW: np.ndarray = self._index.search(
+                _padded(queries_nM, step), width, params=asked
+            )[1]
+        return found_nW
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the index as FAISS does into the folder; gives what `load` must be told."""
+        import faiss
+
+        data = faiss.serialize_index(self._index).tobytes()
+        write_bytes(folder / FILE, data)
+        return {
+            "kind": self.kind.value,
+            "num_columns": self.num_columns,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+
+    @classmethod
+    def load(cls, folder: Path, told: Any, num_nodes: int) -> "NodeIndex":
+        """Read what `save` wrote. FAISS sees the bytes only when their hash is the one told: a
+        crafted or damaged index can make it read and write where it should not.
+
+        Raises ArtifactError when the file is missing or altered, or is another index.
+        """
+        import faiss
+
+        path = folder / FILE
+        kind, num_columns = IndexKind(told["kind"]), int(told["num_columns"])
+        data = read_bytes_bounded(path, int(told["bytes"]))
+        if hashlib.sha256(data).hexdigest() != told["sha256"]:
+            raise ArtifactError(f"{path}: has been altered (its sha256 differs); {_RESTORE}")
+        try:
+            index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+        except RuntimeError as err:
+            raise ArtifactError(f"{path}: no index that FAISS can read; {_RESTORE}") from err
+        step = COLUMNS_OF_A_CODE if kind is IndexKind.ivf_pq else 1
+        fits = (index.ntotal, index.d) == (num_nodes, -(-num_columns // step) * step)
+        if not fits or not isinstance(index, _class_of(kind)):
+            raise ArtifactError(
+                f"{path}: a {type(index).__name__} of {index.ntotal} vectors where {kind.value} of "
+                f"{num_nodes} is needed; {_RESTORE}"
+            )
+        return cls(kind, index, num_columns)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """FAISS, on the thread that calls, does without its own threads."""
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _class_of(kind: IndexKind) -> Any:
+    import faiss
+
+    return {
+        IndexKind.flat: faiss.IndexFlat,
+        IndexKind.hnsw: faiss.IndexHNSW,
+        IndexKind.ivf_pq: faiss.IndexIVFPQ,
+    }[kind]
+
+
+def _plain(kind: IndexKind, num_columns: int, hnsw_neighbors: int) -> Any:
+    import faiss
+
+    if kind is IndexKind.flat:
+        return faiss.IndexFlatIP(num_columns)
+    index = faiss.IndexHNSWFlat(num_columns, hnsw_neighbors, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = EF_CONSTRUCTION
+    return index
+
+
+def _ivf_pq(vectors_KM: np.ndarray) -> Any:
+    """Cells for about the square root of K. Few vectors are repeated until FAISS has enough."""
+    import faiss
+
+    num_nodes, num_columns = vectors_KM.shape
+    num_cells = max(1, round(num_nodes**0.5))
+    quantizer = faiss.IndexFlatIP(num_columns)
+    num_codes = num_columns // COLUMNS_OF_A_CODE
+    index = faiss.IndexIVFPQ(
+        quantizer, num_columns, num_cells, num_codes, CODE_BITS, faiss.METRIC_INNER_PRODUCT
+    )
+    index.cp.seed = index.pq.cp.seed = SEED
+    wanted = TRAINING_POINTS * max(num_cells, 2**CODE_BITS)
+    repeats = -(-wanted // num_nodes)
+    index.train(np.tile(vectors_KM, (repeats, 1)))
+    index.add(vectors_KM)
+    return index
+
+
+def _padded(vectors: np.ndarray, step: int = COLUMNS_OF_A_CODE) -> np.ndarray:
+    """Float32 vectors with columns of 0 up to a multiple of `step`."""
+    missing = -vectors.shape[1] % step
+    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, missing))), np.float32)
