@@ -229,6 +229,18 @@ class XrtModel:
         )
         return np.asarray(found_NL[:, columns_A].toarray(), np.float32)
 
+    def about_scores(self) -> dict[str, Any]:
+        """How scores come about, as plain values: the sources' weights, whether boosted trees and
+        a calibration follow, and the tuned thresholds.
+        """
+        calibration = self.calibration
+        return {
+            "fusion": dict(self.fusion.weights),
+            "boosted": self.fusion.booster is not None,
+            "calibrated": calibration is not None,
+            "thresholds": {} if calibration is None else dict(calibration.thresholds),
+        }
+
     def save(self, folder: Path) -> None:
         """Write the parts into a folder; `xrt.artifact` adds the manifest."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,8 @@ class ModelCard:
     like it. `metrics` holds one column per
     model compared: {"this model": {"P@1": 0.71}, "linear baseline": {"P@1": 0.69}}; `evaluated_on`
     says which rows they were measured on. `verdict` says in a sentence why this kind of model was
-    saved, `added` holds both kinds side by side by the rows they were measured on.
+    saved, `added` holds both kinds side by side by the rows they were measured on. `calibrated`:
+    scores are probabilities, `thresholds` say from which ones on labels are best suggested.
     """
 
     name: str
@@ -47,6 +48,8 @@ class ModelCard:
     notes: tuple[str, ...] = field(default=())
     verdict: str = ""
     added: Mapping[str, Comparison] = field(default_factory=dict)
+    calibrated: bool = False
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def render_model_card(card: ModelCard) -> str:
@@ -58,6 +61,7 @@ def render_model_card(card: ModelCard) -> str:
         "## Data and shape\n\n" + _facts(card),
         f"## Metrics\n\nMeasured on {_inline(card.evaluated_on)}.\n\n" + _metrics_table(card),
         *([f"## What the encoder added\n\n{_added(card)}"] if card.verdict else []),
+        "## Scores\n\n" + _scores(card),
         "## Use\n\n" + _usage(card),
         "## Made with\n\n" + _versions(card),
     ]
@@ -132,6 +136,18 @@ def _added(card: ModelCard) -> str:
     if card.added:
         parts.append(BINS_NOTE)
     return "\n\n".join(parts)
+
+
+def _scores(card: ModelCard) -> str:
+    if not card.calibrated:
+        return "Scores rank labels; they are not probabilities."
+    lines = ["Scores are probabilities, calibrated on training rows that were held out."]
+    lines += [
+        f'- `min_score="{name}"` leaves out labels below {threshold:.3f}: on those rows {name} is '
+        "highest there"
+        for name, threshold in card.thresholds.items()
+    ]
+    return "\n".join([lines[0], "", *lines[1:]]) if card.thresholds else lines[0]
 
 
 def _usage(card: ModelCard) -> str:

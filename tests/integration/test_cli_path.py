@@ -247,7 +247,7 @@ def spoil(folder: Path, how: str) -> str:
         path.write_text(path.read_text().replace('"num_rows": 140', '"num_rows": 141'))
         return "manifest.json: has been altered"
     path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 3'))
     return "format version 2, but this xrt reads 1; update xrt"
 
 

@@ -230,7 +230,7 @@ def test_another_format_version_says_what_to_do(saved: Path) -> None:
     for version, advice in ((FORMAT_VERSION + 1, "update xrt"), (0, "train the model anew")):
         content = {"format": "xrt-model", "format_version": version, "versions": {"xrt": "7.1"}}
         path.write_text(json.dumps(content))
-        assert advice in refused(saved, f"format version {version}, but this xrt reads 1")
+        assert advice in refused(saved, f"format version {version}, but this xrt reads 2")
     assert "xrt 7.1" in refused(saved, "format version")
 
 

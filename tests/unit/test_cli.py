@@ -39,9 +39,15 @@ class EchoPredictor:
             raise ArtifactError("missing: does not exist;\ngive the folder of a saved model")
         return cls()
 
-    def predict(self, texts: list[str], k: int) -> list[list[Suggestion]]:
+    def threshold(self, min_score: float | str) -> float:
+        return float(min_score)
+
+    def predict(
+        self, texts: list[str], k: int, min_score: float, tail: float = 0.0
+    ) -> list[list[Suggestion]]:
         rows = [sorted(text.split(), key=len, reverse=True)[:k] for text in texts]
-        return [[Suggestion(word, word.upper(), len(word) / 10) for word in row] for row in rows]
+        told = [[Suggestion(word, word.upper(), len(word) / 10) for word in row] for row in rows]
+        return [[s for s in found if s.score >= min_score] for found in told]
 
 
 @pytest.fixture

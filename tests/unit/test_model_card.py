@@ -24,6 +24,8 @@ CARD = ModelCard(
     date="2026-11-21",
     encoder="sentence-transformers/all-MiniLM-L6-v2",
     languages=("de", "en"),
+    calibrated=True,
+    thresholds={"micro-F1": 0.21349},
     notes=("Labels with fewer than 3 documents are rarely suggested.",),
 )
 
@@ -42,6 +44,13 @@ def test_the_numbers_are_those_given() -> None:
     assert "| R@10 | 0.5000 |  |" in text
     assert "16 → 256 → 24,473 (3 levels)" in text
     assert "41,902" in text
+    assert "below 0.213" in text
+
+
+def test_scores_that_are_not_calibrated_claim_nothing() -> None:
+    text = render_model_card(replace(CARD, calibrated=False))
+    assert "Scores rank labels; they are not probabilities." in text
+    assert "min_score" not in text
 
 
 def test_a_linear_model_claims_no_encoder_and_a_licence_only_when_given() -> None:

@@ -95,7 +95,7 @@ class XrtEstimator(BaseEstimator):
             "configuration": {"estimator": self._settings()},
             "training": {"num_rows": self.num_rows_, "num_labels": len(model.labels)},
             "tree": model.linear.describe() if model.deep is None else tree.describe(),
-            "fusion": dict(model.fusion.weights),
+            **model.about_scores(),
             **({} if verdict is None else {"verdict": verdict.summary()}),
         }
         write_artifact(folder, write, manifest)
@@ -130,6 +130,8 @@ class XrtEstimator(BaseEstimator):
                 evaluated_on="nothing yet",
                 versions=library_versions(),
                 date="",
+                calibrated=model.calibration is not None,
+                thresholds=model.about_scores()["thresholds"],
                 encoder=self.get_params().get("encoder") if model.deep is not None else None,
                 verdict="" if verdict is None else verdict.message,
                 added={} if verdict is None else verdict.added_on(),

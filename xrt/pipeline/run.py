@@ -221,7 +221,7 @@ def _save(
         "configuration": plain(_portable(params)),
         "training": training,
         "tree": model.linear.describe() if model.deep is None else tree.describe(),
-        "fusion": dict(model.fusion.weights),
+        **model.about_scores(),
         **({} if verdict is None else {"verdict": verdict.summary()}),
     }
     write_artifact(folder, write, manifest)
@@ -270,6 +270,8 @@ def _card(
         evaluated_on="the test file, on which nothing was chosen",
         versions=library_versions(),
         date="",
+        calibrated=model.calibration is not None,
+        thresholds=model.about_scores()["thresholds"],
         encoder=(
             None if params.encoder is None or model.deep is None else _encoder_name(params.encoder)
         ),
