@@ -248,7 +248,7 @@ def spoil(folder: Path, how: str) -> str:
         return "manifest.json: has been altered"
     path = folder / "manifest.json"
     path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 3'))
-    return "format version 2, but this xrt reads 1; update xrt"
+    return "format version 3, but this xrt reads 2; update xrt"
 
 
 @pytest.mark.parametrize("command", MODEL_COMMANDS, ids=lambda argv: argv[0])

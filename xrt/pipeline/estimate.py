@@ -67,6 +67,15 @@ def estimate(params: PipelineParams, corpus: Corpus, probe: bool = True) -> Esti
     ]  # fmt: skip
     if params.encoder is not None:
         stages += _deep_stages(params, shape, solver, weights, seconds)
+    elif params.fused:
+        again = [_times(seconds.get(part), trees) for part in ("tree", "rankers")]
+        stages.append(
+            StageCost(
+                name="the same without held-out rows, fusion",
+                seconds=None if None in again else sum(each or 0.0 for each in again),
+                memory=solver, disk=trees * weights,
+            )
+        )  # fmt: skip
     libraries = LIBRARIES * (3 if params.encoder is not None else 1)
     held = rows + shape.text_bytes + 120 * shape.num_rows + 48 * int(corpus.Y.nnz)
     return Estimate(tuple(stages), libraries + held)
