@@ -12,6 +12,7 @@ import numpy as np
 from xrt.atomic import save_array
 from xrt.errors import DataError
 from xrt.reading import load_array
+from xrt.search.faiss_index import half_precision_index
 from xrt.search.nearest import nearest_of_close
 from xrt.search.neighbours import (
     NeighbourMemory,
@@ -57,12 +58,7 @@ class DenseNeighbours(NeighbourMemory):
 
     @cached_property
     def _index(self) -> Any:
-        import faiss
-
-        index = faiss.IndexFlatIP(self.unit_NH.shape[1])
-        for first in range(0, self.num_rows, 2**16):
-            index.add(self.unit_NH[first : first + 2**16].astype(np.float32))
-        return index
+        return half_precision_index(self.unit_NH)
 
     def nearest(
         self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None

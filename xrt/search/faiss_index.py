@@ -46,6 +46,8 @@ TRAINING_POINTS = 39
 """Vectors for each centroid that FAISS asks for in a k-means; below it warns."""
 CODE_BITS = 8
 SEED = 1234
+BLOCK = 2**16
+"""Vectors that are made float32 at a time."""
 FILE = "index.faiss"
 _RESTORE = "copy the model again from where it came, or train it anew"
 
@@ -147,6 +149,23 @@ class NodeIndex:
                 f"{num_nodes} is needed; {_RESTORE}"
             )
         return cls(kind, index, num_columns)
+
+
+def half_precision_index(vectors_KM: np.ndarray) -> Any:
+    """A FAISS index that goes through all vectors, kept as float16: half the memory to read, and
+    about half the time of float32. Vectors that were float16 before are exact in it.
+    """
+    import faiss
+
+    index = faiss.IndexScalarQuantizer(
+        vectors_KM.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    )
+    for first in range(0, len(vectors_KM), BLOCK):
+        block_BM = np.ascontiguousarray(vectors_KM[first : first + BLOCK], np.float32)
+        if first == 0:
+            index.train(block_BM)
+        index.add(block_BM)
+    return index
 
 
 @contextlib.contextmanager

@@ -4,13 +4,26 @@ N rows, L labels, H hidden width.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from xrt.search.constraints import Constraint
+from xrt.search.faiss_index import half_precision_index, one_thread
 from xrt.sparse import as_csr
 from xrt.tree.path_scores import PathTransform, log_scores
+
+FEW_ROWS = 4
+"""Up to so many rows the weights are read in half precision first: reading them is what takes time
+then. Above, one product of matrices for all rows is faster."""
+
+MIN_LABELS = 2_000
+"""Labels from which on that pays."""
+
+SPARE = 64
+"""Labels beyond those asked for that half precision names, so that exact logits decide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +41,23 @@ class LabelHead:
         """
         num_rows, num_labels = len(embeddings_NH), len(self.bias_L)
         k = min(k, num_labels)
-        labels_NK, scores_NK = (
-            np.empty((num_rows, k), np.int32),
-            np.empty((num_rows, k), np.float32),
-        )
+        if num_rows <= FEW_ROWS and num_labels >= MIN_LABELS and constraint is None:
+            labels_NK, logits_NK = self._top_of_few(embeddings_NH, k)
+        else:
+            labels_NK, logits_NK = self._top_of_many(embeddings_NH, k, constraint)
+        scores_NK = np.exp(log_scores(logits_NK, PathTransform.sigmoid)).astype(np.float32)
+        indptr = np.arange(num_rows + 1) * k
+        parts = (scores_NK.ravel(), labels_NK.ravel(), indptr)
+        found = as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))
+        return found if constraint is None else constraint.keep(found)
+
+    def _top_of_many(
+        self, embeddings_NH: np.ndarray, k: int, constraint: Constraint | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best labels of each row, ascending, and their logits: (N, k) each."""
+        num_rows, num_labels = len(embeddings_NH), len(self.bias_L)
+        labels_NK = np.empty((num_rows, k), np.int32)
+        logits_NK = np.empty((num_rows, k), np.float32)
         block = max(1, 2**25 // num_labels)  # 128 MiB of logits at a time
         for first in range(0, num_rows, block):
             rows = slice(first, first + block)
@@ -40,12 +66,30 @@ class LabelHead:
             if constraint is not None:
                 here = constraint.rows(first, first + block)
                 logits_BL[~here.mask(len(logits_BL))] = -np.inf
-            last_BK = np.argpartition(logits_BL, num_labels - k, axis=1)[:, num_labels - k :]
-            best_BK = np.sort(last_BK, axis=1)
-            labels_NK[rows] = best_BK
-            best_logits = np.take_along_axis(logits_BL, best_BK, axis=1)
-            scores_NK[rows] = np.exp(log_scores(best_logits, PathTransform.sigmoid))
-        indptr = np.arange(num_rows + 1) * k
-        parts = (scores_NK.ravel(), labels_NK.ravel(), indptr)
-        found = as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))
-        return found if constraint is None else constraint.keep(found)
+            labels_NK[rows] = _highest(logits_BL, k)
+            logits_NK[rows] = np.take_along_axis(logits_BL, labels_NK[rows], axis=1)
+        return labels_NK, logits_NK
+
+    def _top_of_few(self, embeddings_NH: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `_top_of_many`: half precision names `k` + SPARE labels, whose logits are exact."""
+        num_rows, num_close = len(embeddings_NH), min(k + SPARE, len(self.bias_L))
+        ones_N1 = np.ones((num_rows, 1), np.float32)
+        with one_thread():
+            close_NC = self._index.search(np.hstack([embeddings_NH, ones_N1]), num_close)[1]
+        close_NC = np.sort(close_NC, axis=1)
+        weight_NCH = self.weight_LH[close_NC]
+        logits_NC = np.einsum("nh,nch->nc", embeddings_NH, weight_NCH) + self.bias_L[close_NC]
+        best_NK = _highest(logits_NC, k)
+        labels_NK = np.take_along_axis(close_NC, best_NK, axis=1).astype(np.int32)
+        return labels_NK, np.take_along_axis(logits_NC, best_NK, axis=1)
+
+    @cached_property
+    def _index(self) -> Any:
+        return half_precision_index(np.hstack([self.weight_LH, self.bias_L[:, None]]))
+
+
+def _highest(logits_NC: np.ndarray, k: int) -> np.ndarray:
+    """The columns of the `k` highest logits of each row, ascending: int64 (N, k)."""
+    width = logits_NC.shape[1]
+    last_NK = np.argpartition(logits_NC, width - k, axis=1)[:, width - k :]
+    return np.sort(last_NK, axis=1)
