@@ -251,9 +251,14 @@ def test_report_and_manifest_tell_of_both_models(run_folder: Path):
     page = (run_folder / "report.html").read_text()
     assert ">linear<" in page
     assert ">deep<" in page
+    for chart in ("Reliability of scores", "Matcher on held-out rows", "Matcher&#x27;s loss"):
+        assert f'aria-label="{chart}"' in page
     manifest = read_json_bounded(run_folder / "model" / "manifest.json")
     assert set(manifest["metrics"]) == {"linear", "deep"}
     assert manifest["training"] == {"num_rows": 140, "num_labels": LABELS}
+    report = read_json_bounded(run_folder / "report.json")["models"]["deep"]
+    assert 0 <= report["metrics"]["ECE@5"] <= 1
+    assert sum(report["reliability"]["num_predicted"]) == 30 * 5
     assert str(run_folder.parent) not in (run_folder / "model" / "manifest.json").read_text()
 
 

@@ -46,6 +46,7 @@ def write_run_report(
     losses_path = folder / "stages" / "matcher" / "losses.json"
     if params.encoder is not None and losses_path.is_file():
         plots.append(_losses(read_json_bounded(losses_path)))
+        plots += _validations(read_json_bounded(losses_path.with_name("validations.json")))
     page = folder / "report.html"
     write_report(page, params.dataset.name, tables, plots, plain(asdict(params)))
     return page
@@ -101,6 +102,19 @@ def _reliability(reports: Mapping[str, RankingReport]) -> list[str]:
         return []
     series["probabilities"] = ([0.0, 1.0], [0.0, 1.0])
     return [line_chart("Reliability of scores", series, x_label="score", y_label="precision")]
+
+
+def _validations(stages: list[list[dict[str, float]]]) -> list[str]:
+    """What the matcher's own head found on held-out rows as training went on, stage after stage."""
+    series: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+    for number, stage in enumerate(stages, 1):
+        steps = [found["step"] for found in stage]
+        for figure, title in (("p@1", "P@1"), ("ndcg@5", "nDCG@5")):
+            name = title if len(stages) == 1 else f"{title}, stage {number}"
+            if steps:
+                series[name] = (steps, [found[figure] for found in stage])
+    title = "Matcher on held-out rows"
+    return [line_chart(title, series, x_label="step", y_label="share")] if series else []
 
 
 def _losses(levels: list[list[float]]) -> str:
