@@ -68,6 +68,16 @@ class TfidfFeatures:
             for term in block.terms.strings()
         ]
 
+    def feature_name(self, column: int) -> str:
+        """The term of one column, as in `feature_names`."""
+        blocks = self._fitted()
+        for block in blocks:
+            if column < len(block.terms):
+                term = block.terms[column]
+                return f"char:{term}" if block.kind == "char" and len(blocks) > 1 else term
+            column -= len(block.terms)
+        raise DataError(f"column {column} lies beyond the {self.num_features} features")
+
     def fit(self, texts: Sequence[str], progress: Progress | None = None) -> "TfidfFeatures":
         """Learn the vocabulary and the idf of `texts`. Raises what `fit_transform` raises."""
         self.fit_transform(texts, progress)
