@@ -4,8 +4,8 @@
 def slow_parts(level, sparse_F, dense_H, node):
     """What each sparse column adds to a node's margin, what the dense block adds, and the bias."""
     weights_FK = level.to_csc().toarray()
-    of_columns = [float(value) * float(w) for value, w in zip(sparse_F, weights_FK[:, node])]
-    dense = sum(float(x) * float(w) for x, w in zip(dense_H, level.dense_weights[node]))
+    of_columns = [float(sparse_F[f] * weights_FK[f, node]) for f in range(len(sparse_F))]
+    dense = sum(float(dense_H[h] * level.dense_weights[node, h]) for h in range(len(dense_H)))
     return of_columns, dense, float(level.node_bias[node])
 
 

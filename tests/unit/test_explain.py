@@ -1,6 +1,5 @@
 """Explanations: their parts sum to what `predict` tells, for models of every kind."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from xrt.deep import DeepPart
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
-from xrt.errors import DataError
 from xrt.estimators import XRLinear
 from xrt.explain.explanation import Explanation
 from xrt.explain.tree_path import search_tree
-from xrt.hybrid import HybridMatrix, unit_rows
+from xrt.hybrid import HybridMatrix
 from xrt.linear.node_weights import node_weights
 from xrt.model import XrtModel
 from xrt.predict import Predictor
@@ -56,9 +54,7 @@ def models(tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[
     one, three = grown(tiny_corpus), grown(tiny_corpus, num_trees=3)
     X_NF = one.rows_of(texts)
     memory = SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4))
-    found = replace(
-        three, neighbours=memory, fusion=Mixture({"linear": 0.6, "neighbours": 0.2})
-    )
+    found = replace(three, neighbours=memory, fusion=Mixture({"linear": 0.6, "neighbours": 0.2}))
     return {
         "one tree": one,
         "three trees": three,
@@ -103,7 +99,9 @@ def deep_models(
     X_NF, embeddings_NM = linear.rows_of(texts), bare.embed(texts)
     X, unit_NH = bare.ranker_rows(X_NF, embeddings_NM)
     Z = HybridMatrix.of(sp.csr_array(Y_NL.T @ X_NF))
-    trees = [build_tree(Z, TreeParams(max_leaf_size=3), seed) for seed in (0, 5)]
+    shape = TreeParams(branching=2, max_leaf_size=2, max_top_nodes=2)
+    trees = [build_tree(Z, shape, seed) for seed in (0, 5)]
+    assert trees[0].depth > 2
     ranker = TreeEnsemble(
         tuple(train_ranker(X, Y_NL, tree, RankerParams(), seed=0, num_threads=1) for tree in trees)
     )
@@ -118,7 +116,7 @@ def deep_models(
     one = replace(linear, deep=part, neighbours=memory, fusion=Mixture(WEIGHTS))
     params = ShortlistParams(index=IndexKind.flat, width=2)
     shortlists = tuple(
-        Shortlist(centroids(unit_NH, tree.level_targets(Y_NL)[0]), params, level=0)
+        Shortlist(centroids(unit_NH, tree.level_targets(Y_NL)[1]), params, level=1)
         for tree in trees
     )
     return {"deep": one, "shortlist": replace(one, deep=replace(part, shortlists=shortlists))}
@@ -175,14 +173,13 @@ def test_the_trees_scores_make_the_sources_score(models: dict[str, XrtModel], ki
                     assert part.trees == ()
 
 
-@pytest.mark.parametrize("kind", ["one tree", "deep"])
-@pytest.mark.parametrize("source", ["linear", "ranker"])
+@pytest.mark.parametrize(
+    ("kind", "source"), [("one tree", "linear"), ("deep", "linear"), ("deep", "ranker")]
+)
 def test_parts_of_a_margin_against_whole_matrices(
     models: dict[str, XrtModel], kind: str, source: str
 ):
     model = models[kind]
-    if source not in model.fusion.sources:
-        pytest.skip("this model has no such source")
     X, trees = HybridMatrix.of(model.rows_of(TEXTS[:1])), model.linear.trees
     if source == "ranker":
         assert model.deep is not None
@@ -260,7 +257,25 @@ def test_clusters_are_summed_up(models: dict[str, XrtModel]):
         assert [term.term for term in node.cluster.terms] == [
             names[term.column] for term in node.cluster.terms
         ]
+        parts_F = model.rows_of(TEXTS[:1]).toarray()[0] * weights_F
+        assert [term.part for term in node.terms] == pytest.approx(
+            list(np.sort(parts_F[parts_F > 0])[::-1][:3])
+        )
         assert each.paths[0].nodes[-1].cluster is None
+
+
+def test_nodes_above_a_shortlist_are_not_asked(models: dict[str, XrtModel]):
+    model = models["shortlist"]
+    (suggested,) = explained(model, k=1).labels
+    others = [label for label in model.labels.ids if label != suggested.label.label]
+    for each in (suggested, *explained(model, k=1, labels=others).labels):
+        (path,) = [path for path in each.paths if path.source == "ranker"]
+        by_name = each.place is None  # then no shortlist is asked, and every level counts
+        assert [n.asked for n in path.nodes] == [by_name, *[True] * (len(path.nodes) - 1)]
+        assert path.nodes[0].place is None
+        assert path.lost_at != 1
+    shown = explained(model, k=1).to_text()
+    assert "level 1: not asked, the shortlist opens the search below" in shown
 
 
 def test_weights_of_a_node(models: dict[str, XrtModel]):
@@ -275,9 +290,7 @@ def test_weights_of_a_node(models: dict[str, XrtModel]):
 
 
 @pytest.mark.parametrize("kind", ["memory", "deep"])
-def test_nearest_rows_and_their_votes(
-    models: dict[str, XrtModel], kind: str, tiny_corpus: Tiny
-):
+def test_nearest_rows_and_their_votes(models: dict[str, XrtModel], kind: str, tiny_corpus: Tiny):
     texts, Y_NL, names = tiny_corpus
     found = explained(models[kind], texts[5], 3, texts=texts)
     sources = ["neighbours", "embedding_neighbours"][: 1 + (kind == "deep")]

@@ -35,8 +35,12 @@ class Clusters:
 
     def __init__(self, model: XrtModel) -> None:
         """Of the trees of this model."""
-        self._model, self._term_of = model, term_namer(model)
+        self._model, self._namer = model, term_namer(model)
         self._known: dict[tuple[int, int, int], ClusterSummary] = {}
+
+    def term_of(self, column: int) -> str:
+        """What a sparse column is called."""
+        return self._namer(column)
 
     def summary(self, ranker: TreeRanker, t: int, node: int) -> ClusterSummary:
         """The labels below a level-t node, and the terms with the largest weights there.
@@ -58,9 +62,10 @@ class Clusters:
         order = np.argsort(-weights.values, kind="stable")[:NUM_TERMS]
         terms = (
             TermWeight(
-                self._term_of(int(weights.columns[j])), int(weights.columns[j]),
+                self.term_of(int(weights.columns[j])),
+                int(weights.columns[j]),
                 float(weights.values[j]),
-            )  # fmt: skip
+            )
             for j in order
             if weights.values[j] > 0
         )

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import DataError
-from xrt.explain.clusters import Clusters, label_name, term_namer
+from xrt.explain.clusters import Clusters, label_name
 from xrt.explain.explanation import Explanation, LabelExplanation, LabelName, NearestRows, TreePath
 from xrt.explain.margin_parts import margin_parts
 from xrt.explain.nearest_rows import NO_MEMORY, Voters, has_memory, voters_of
@@ -53,7 +53,7 @@ def explain(
     case = Case(model, _one_input(text), k, num_threads)
     return Explanation(
         text=text if isinstance(text, str) else None,
-        num_terms=int(case.X.sparse.nnz),
+        num_terms=int(np.count_nonzero(case.X.sparse.data)),
         notes=_notes(case),
         labels=tuple(case.label(column) for column in (case.best if asked is None else asked)),
         nearest=_shown(case, NUM_NEAREST, texts),
@@ -108,7 +108,7 @@ def _columns(model: XrtModel, labels: Collection[str]) -> list[int]:
 
 def _notes(case: "Case") -> tuple[str, ...]:
     notes = []
-    if not case.X.sparse.nnz:
+    if not case.X.sparse.data.any():
         of_text = "the text has no term that the model knows, so no term speaks for any label"
         notes.append(of_text if case.model.features is not None else "the row is empty")
     if not case.best:
@@ -205,7 +205,6 @@ class Case:
             for source in self.trees
         }
         voters = {each.source: (each.num_with(column), len(each.rows_W)) for each in self.voters}
-        term_of = term_namer(self.model)
         score = entry(scored.final, column) or 0.0
         return LabelExplanation(
             label=label_name(self.model, column),
@@ -215,7 +214,7 @@ class Case:
             parts=parts_of(scored, column, scores, voters),
             paths=tuple(path for path in paths if path.tree == 1),
             margins=tuple(
-                margin_parts(source, trees, column, term_of)
+                margin_parts(source, trees, column, self.clusters.term_of)
                 for source, trees in self.trees.items()
             ),
         )
@@ -223,8 +222,8 @@ class Case:
     def _path(self, source: str, number: int, column: int, suggested: bool) -> TreePath:
         searched, weight = self.trees[source][number], self.model.search.path_weight
         assert weight is not None
-        summarize = self.clusters.summary if number == 0 else None  # only the first is shown
-        nodes = path_to(searched, column, not suggested, summarize)
+        describe = self.clusters if number == 0 else None  # only the first tree is shown
+        nodes = path_to(searched, column, not suggested, describe)
         score = float(np.exp(nodes[-1].log_score))
         return TreePath(source, number + 1, len(self.trees[source]), weight, score, nodes)
 

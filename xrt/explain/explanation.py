@@ -77,13 +77,26 @@ class ClusterSummary:
 
 
 @dataclass(frozen=True)
+class TermPart:
+    """What a term of the text adds to the margin of a label or cluster: `part` = `value` *
+    `weight`.
+    """
+
+    term: str
+    column: int
+    value: float
+    weight: float
+    part: float
+
+
+@dataclass(frozen=True)
 class PathNode:
     """A node on the way to a label.
 
     `fit` is f(margin) in (0, 1], `log_score` the log score of the way down to here. `place` is that
     in the beam of `beam_size` nodes, None where the node was not in it. `asked` is False above
-    the level at which a shortlist opens the search: such nodes do not count. `cluster` is None for
-    the label itself.
+    the level at which a shortlist opens the search: such nodes do not count. `terms` are those of
+    the text that add most to the margin. `cluster` is None for the label itself.
     """
 
     level: int
@@ -94,6 +107,7 @@ class PathNode:
     place: int | None
     beam_size: int
     asked: bool
+    terms: tuple[TermPart, ...]
     cluster: ClusterSummary | None
 
 
@@ -116,17 +130,6 @@ class TreePath:
         """The first level whose beam did not hold the label's cluster; None where all did."""
         lost = (n.level for n in self.nodes[:-1] if n.beam_size and n.place is None)
         return next(lost, None)
-
-
-@dataclass(frozen=True)
-class TermPart:
-    """What a term of the text adds to a label's margin: `part` = `value` * `weight`."""
-
-    term: str
-    column: int
-    value: float
-    weight: float
-    part: float
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from xrt.explain.explanation import MarginParts, TermPart
-from xrt.explain.tree_path import SearchedTree, weights_at
+from xrt.explain.explanation import MarginParts
+from xrt.explain.tree_path import SearchedTree, term_parts, weights_at
 
 IN_FAVOUR, AGAINST = 6, 3
 """How many terms are named at most."""
@@ -27,23 +27,14 @@ def margin_parts(
     dense_H = np.mean([each.dense_H for each in found], axis=0)
     dense = float(X.dense[0].astype(np.float64) @ dense_H) if X.num_dense else None
     parts = values * weights
-    order = np.argsort(-parts, kind="stable")
-    in_favour = [j for j in order if parts[j] > 0][:IN_FAVOUR]
-    against = [j for j in order[::-1] if parts[j] < 0][:AGAINST]
-    named = [*in_favour, *against]
-    others = np.delete(parts, named)
+    terms = term_parts(X.sparse, weights, IN_FAVOUR, AGAINST, term_of)
+    others = parts[~np.isin(columns, [term.column for term in terms])]
     return MarginParts(
         source=source,
         num_trees=len(searched),
         margin=float(parts.sum()) + bias + (dense or 0.0),
         bias=bias,
-        terms=tuple(
-            TermPart(
-                term_of(int(columns[j])), int(columns[j]), float(values[j]), float(weights[j]),
-                float(parts[j]),
-            )  # fmt: skip
-            for j in named
-        ),
+        terms=terms,
         rest=float(others.sum()),
         num_rest=int(np.count_nonzero(others)),
         dense=dense,

@@ -49,14 +49,16 @@ class Voters:
             )
         rows = tuple(
             NearestRow(
-                int(row), float(similarity), float(vote),
+                int(row),
+                float(similarity),
+                float(vote),
                 tuple(name_of(int(label)) for label in self._labels(row)),
                 None if texts is None else texts[row],
             )
             for row, similarity, vote in zip(
                 self.rows_W[:count], self.similarities_W, self.votes_W, strict=False
             )
-        )  # fmt: skip
+        )
         return NearestRows(self.source, len(self.rows_W), rows)
 
     def _labels(self, row: int) -> np.ndarray:
@@ -65,9 +67,7 @@ class Voters:
         return labels
 
 
-def voters_of(
-    model: XrtModel, X: Any, embeddings_NM: np.ndarray | None
-) -> list[Voters]:
+def voters_of(model: XrtModel, X: Any, embeddings_NM: np.ndarray | None) -> list[Voters]:
     """Who votes in each memory that the model has, for a row X (1, F) and its embedding."""
     return [
         _voters(source, memory, query) for source, memory, query in _asked(model, X, embeddings_NM)

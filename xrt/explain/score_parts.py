@@ -77,9 +77,15 @@ def parts_of(
         num_voters, num_nearest = voters.get(source, (None, None))
         parts.append(
             SourcePart(
-                source, score or 0.0, score is not None, weight, weight * (score or 0.0),
-                trees.get(source, ()), num_voters, num_nearest,
-            )  # fmt: skip
+                source,
+                score or 0.0,
+                score is not None,
+                weight,
+                weight * (score or 0.0),
+                trees.get(source, ()),
+                num_voters,
+                num_nearest,
+            )
         )
     boosted = None if scored.boosted is None else entry(scored.boosted, label)
     calibrated = None if scored.calibrated is None else entry(scored.calibrated, label)

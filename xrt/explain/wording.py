@@ -42,6 +42,13 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     for nearest in explanation.nearest:
         yield ""
         yield from _nearest(nearest)
+    weights = {path.path_weight for label in explanation.labels for path in label.paths}
+    if weights:
+        yield ""
+        yield (
+            "fit: how well the text suits a cluster or label, 0 to 1; a tree's score is the "
+            f"label's fit times the product of the clusters' fits to the power of {min(weights):g}"
+        )
 
 
 def _label(found: LabelExplanation) -> Iterator[str]:
@@ -119,8 +126,9 @@ def _node(node: PathNode) -> str:
     names = ", ".join(label.name or label.label for label in cluster.labels)
     terms = ", ".join(term.term for term in cluster.terms)
     more = " ..." if cluster.num_labels > len(cluster.labels) else ""
-    about = f"{cluster.num_labels:,} labels ({names}{more}), terms: {terms or 'none'}"
-    return f"{_standing(node)}; {about}"
+    pulled = ", ".join(term.term for term in node.terms)
+    about = f"{cluster.num_labels:,} labels ({names}{more}); terms that lead there: {terms or '-'}"
+    return f"{_standing(node)}; {about}; in this text: {pulled or '-'}"
 
 
 def _standing(node: PathNode) -> str:
@@ -158,5 +166,3 @@ def _named(label: LabelName) -> str:
 def _shortened(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= LONGEST_TEXT else flat[: LONGEST_TEXT - 3] + "..."
-
-
