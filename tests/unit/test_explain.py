@@ -18,7 +18,6 @@ from xrt.estimators import XRLinear
 from xrt.explain.explanation import Explanation
 from xrt.explain.tree_path import search_tree
 from xrt.hybrid import HybridMatrix
-from xrt.linear.node_weights import node_weights
 from xrt.model import XrtModel
 from xrt.predict import Predictor
 from xrt.ranker import RankerParams, train_ranker
@@ -276,17 +275,6 @@ def test_nodes_above_a_shortlist_are_not_asked(models: dict[str, XrtModel]):
         assert path.lost_at != 1
     shown = explained(model, k=1).to_text()
     assert "level 1: not asked, the shortlist opens the search below" in shown
-
-
-def test_weights_of_a_node(models: dict[str, XrtModel]):
-    for tree in models["three trees"].linear.trees:
-        for t, level in enumerate(tree.levels):
-            whole_FK = level.to_csc().toarray()
-            for node in range(level.num_nodes):
-                found = node_weights(level, int(tree.tree.parents[t][node]), node)
-                every = found.at(np.arange(level.num_features))
-                np.testing.assert_array_equal(every, whole_FK[:, node])
-                assert found.bias == level.node_bias[node]
 
 
 @pytest.mark.parametrize("kind", ["memory", "deep"])

@@ -1,4 +1,4 @@
-"""Explanations that are asked for: labels by name, rows, odd texts, wrong questions; and as text."""
+"""What may be asked for: labels by name, rows, odd texts, wrong questions; and how it reads."""
 
 import io
 import json
@@ -16,6 +16,7 @@ from xrt.errors import DataError
 from xrt.estimators import XRLinear
 from xrt.explain.explanation import Explanation
 from xrt.hybrid import HybridMatrix
+from xrt.linear.node_weights import node_weights
 from xrt.predict import Predictor
 from xrt.search.mixture import Mixture
 from xrt.search.neighbours import NeighbourParams, SparseNeighbours
@@ -146,20 +147,31 @@ def test_wrong_questions_are_refused(bare: Predictor, text: Any, how: Any, messa
 
 
 def test_neighbours_alone(remembering: Predictor, bare: Predictor, tiny_corpus: Tiny):
-    texts, Y_NL, names = tiny_corpus
+    texts = tiny_corpus[0]
     (nearest,) = remembering.neighbours(texts[7], 2, texts=texts)
     assert (nearest.source, nearest.num_nearest) == ("neighbours", 4)
-    assert [row.row for row in nearest.rows][0] == 7
+    assert nearest.rows[0].row == 7
     assert len(nearest.rows) == 2
     (every,) = remembering.neighbours(texts[7], 99)
     assert len(every.rows) == 4
     assert every.rows[:2] == tuple(replace(row, text=None) for row in nearest.rows)
-    with pytest.raises(DataError, match="keeps no training rows: .*; train it with neighbours"):
+    with pytest.raises(DataError, match=r"keeps no training rows: .*; train it with neighbours"):
         bare.neighbours("red")
     with pytest.raises(DataError, match="n = 0: ask for at least 1 training row"):
         remembering.neighbours("red", 0)
     with pytest.raises(DataError, match="2 training texts are given, but the model keeps 32"):
         remembering.explain("red", texts=["red", "blue"])
+
+
+def test_weights_of_a_node(trained: XRLinear):
+    ranker = trained.model_.linear.trees[0]
+    for t, level in enumerate(ranker.levels):
+        whole_FK = level.to_csc().toarray()
+        for node in range(level.num_nodes):
+            found = node_weights(level, int(ranker.tree.parents[t][node]), node)
+            every = found.at(np.arange(level.num_features))
+            np.testing.assert_array_equal(every, whole_FK[:, node])
+            assert found.bias == level.node_bias[node]
 
 
 def test_a_model_without_memory_says_why(bare: Predictor):
@@ -175,7 +187,7 @@ def test_as_text_and_as_json(remembering: Predictor, tiny_corpus: Tiny):
     for told in (
         f"1. {best.label.name} ({best.label.label}): score {best.score:.3f}, seen in",
         f"(linear): {best.parts.sources[0].score:.3f} x weight 0.50 =",
-        f"together: {best.parts.mean:.3f}",
+        f"weighted mean: {best.parts.mean:.3f}",
         f"{best.margins[0].terms[0].term} {best.margins[0].terms[0].part:+.2f}",
         f"all together {best.margins[0].margin:+.2f}",
         f"level 1: fit {best.paths[0].nodes[0].fit:.3f}, place 1 of 1; ",

@@ -93,8 +93,8 @@ def _one_input(text: Any) -> Any:
         if num_rows == 1 and not (isinstance(row, np.ndarray) and row.dtype.kind not in "fiub"):
             return row
     raise DataError(
-        f"one text is explained at a time, not a {type(text).__name__}; pass one string, or one row "
-        "to a model of rows"
+        f"one text is explained at a time, not a {type(text).__name__}; pass one string, or one "
+        "row to a model of rows"
     )
 
 

@@ -21,6 +21,7 @@ SOURCE_NAMES = {
     "neighbours": "votes of rows with like words",
     "embedding_neighbours": "votes of rows with like meaning",
 }
+LIKENESS = {"neighbours": "by words", "embedding_neighbours": "by meaning"}
 LONGEST_TEXT = 300
 """Characters of a text that are shown."""
 
@@ -52,7 +53,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
 
 
 def _label(found: LabelExplanation) -> Iterator[str]:
-    place = "not suggested" if found.place is None else f"{found.place}."
+    place = "not suggested:" if found.place is None else f"{found.place}."
     count = found.label.count
     rows = "row" if count == 1 else "rows"
     seen = "" if count is None else f", seen in {count:,} training {rows}"
@@ -73,7 +74,7 @@ def _parts(parts: ScoreParts) -> Iterator[str]:
         share = f"{part.score:.3f} x weight {part.weight:.2f} = {part.part:.3f}"
         yield f"{name} ({part.source}): {share}{_aside(part)}"
     if len(parts.sources) > 1:
-        yield f"together: {parts.mean:.3f}"
+        yield f"weighted mean: {parts.mean:.3f}"
     if parts.boosted is not None:
         yield f"boosted trees weigh all this and the label's frequency anew: {parts.boosted:.3f}"
     if parts.calibrated is not None:
@@ -85,7 +86,9 @@ def _parts(parts: ScoreParts) -> Iterator[str]:
 
 def _aside(part: SourcePart) -> str:
     if part.voters is not None:
-        return f"; {part.voters} of the {part.num_nearest} nearest rows have it"
+        have = "has" if part.voters == 1 else "have"
+        few = ", too few to be named" if part.voters and not part.found else ""
+        return f"; {part.voters} of the {part.num_nearest} nearest rows {have} it{few}"
     if not part.found:
         return "; did not name it"
     if len(part.trees) > 1:
@@ -141,13 +144,13 @@ def _standing(node: PathNode) -> str:
 
 
 def _nearest(nearest: NearestRows) -> Iterator[str]:
-    name = SOURCE_NAMES.get(nearest.source, nearest.source)
+    what = f"nearest training rows {LIKENESS[nearest.source]} ({nearest.source})"
     if not nearest.rows:
-        yield f"nearest training rows ({nearest.source}): none is like it"
+        yield f"{what}: none is like it"
         return
     yield (
-        f"nearest training rows ({nearest.source}: {name}), {len(nearest.rows)} of "
-        f"{nearest.num_nearest}; row numbers count from 0:"
+        f"{what}, {len(nearest.rows)} of the {nearest.num_nearest} that vote; row numbers count "
+        "from 0:"
     )
     for row in nearest.rows:
         labels = ", ".join(_named(label) for label in row.labels)

@@ -69,14 +69,14 @@ class TfidfFeatures:
         ]
 
     def feature_name(self, column: int) -> str:
-        """The term of one column, as in `feature_names`."""
-        blocks = self._fitted()
+        """The term of one column, as in `feature_names`. Raises DataError when there is none."""
+        blocks, place = self._fitted(), column
         for block in blocks:
-            if column < len(block.terms):
-                term = block.terms[column]
+            if 0 <= place < len(block.terms):
+                term = block.terms[place]
                 return f"char:{term}" if block.kind == "char" and len(blocks) > 1 else term
-            column -= len(block.terms)
-        raise DataError(f"column {column} lies beyond the {self.num_features} features")
+            place -= len(block.terms)
+        raise DataError(f"column {column} is none of the {self.num_features} features")
 
     def fit(self, texts: Sequence[str], progress: Progress | None = None) -> "TfidfFeatures":
         """Learn the vocabulary and the idf of `texts`. Raises what `fit_transform` raises."""
