@@ -82,11 +82,9 @@ class DeepPart:
         `embeddings_NM` are as `embed` gives them. Raises DataError when they have another width.
         """
         found = {}
-        embeddings_NH, frozen_NG = self._split(embeddings_NM)
+        embeddings_NH, _ = self._split(embeddings_NM)
         if "ranker" in asked:
-            unit_NH = unit_rows(embeddings_NH)
-            dense_NM = join_blocks(unit_NH, frozen_NG, self.embedding_weight, self.frozen_weight)
-            X = HybridMatrix.of(rows_NF, dense_NM)
+            X, unit_NH = self.ranker_rows(rows_NF, embeddings_NM)
             found["ranker"] = self._ranked(X, unit_NH, search, num_threads, constraint, candidates)
         if "matcher" in asked and self.head is not None:
             found["matcher"] = self.head.top(unit_rows(embeddings_NH), candidates, constraint)
@@ -96,6 +94,34 @@ class DeepPart:
                 unit_NH, candidates, constraint=constraint
             )
         return found
+
+    def ranker_rows(
+        self, rows_NF: sp.csr_array, embeddings_NM: np.ndarray
+    ) -> tuple[HybridMatrix, np.ndarray]:
+        """Rows as the rankers take them, (N, F + M), and the fine-tuned encoder's embeddings of
+        length 1, which the shortlists take: (N, H).
+        """
+        embeddings_NH, frozen_NG = self._split(embeddings_NM)
+        unit_NH = unit_rows(embeddings_NH)
+        dense_NM = join_blocks(unit_NH, frozen_NG, self.embedding_weight, self.frozen_weight)
+        return HybridMatrix.of(rows_NF, dense_NM), unit_NH
+
+    def entry_beam(
+        self,
+        number: int,
+        X: HybridMatrix,
+        unit_NH: np.ndarray,
+        search: SearchParams,
+        num_threads: int | None = None,
+    ) -> sp.csr_array | None:
+        """Log scores of the nodes at which a tree's shortlist opens the search; None without one.
+
+        The arguments are the tree's number, from 0, and what `ranker_rows` gives.
+        """
+        if not self.shortlists:
+            return None
+        ranker, shortlist = self.ranker.trees[number], self.shortlists[number]
+        return shortlist.open(ranker, X, unit_NH, search, num_threads)
 
     def _split(self, embeddings_NM: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """What `embed` gives, as the fine-tuned encoder's part (N, H) and the frozen one's."""
@@ -122,9 +148,9 @@ class DeepPart:
         if constraint is not None or not self.shortlists:
             return self.ranker.search(X, candidates, search, num_threads, constraint)
         found = []
-        for ranker, shortlist in zip(self.ranker.trees, self.shortlists, strict=True):
-            start = shortlist.open(ranker, X, unit_NH, search, num_threads)
-            below = ranker.levels[shortlist.level + 1 :]
+        for number, ranker in enumerate(self.ranker.trees):
+            start = self.entry_beam(number, X, unit_NH, search, num_threads)
+            below = ranker.levels[self.shortlists[number].level + 1 :]
             scores_NL = beam_search(
                 below, X, candidates, search, start=start, num_threads=num_threads
             )

@@ -6,11 +6,11 @@
 `python -m xrt.predict MODEL ...` is `xrt predict MODEL ...`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +20,9 @@ from xrt.encoder.compute import compute_of
 from xrt.errors import DataError
 from xrt.model import XrtModel
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
+
+if TYPE_CHECKING:
+    from xrt.explain.explanation import Explanation, NearestRows
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,38 @@ class Predictor:
         """
         columns_A = columns_of(self.model.labels, labels, "score")
         return self.model.score(list(texts), columns_A, num_threads=self.num_threads)
+
+    def explain(
+        self,
+        text: Any,
+        k: int = 5,
+        *,
+        labels: Collection[str] | None = None,
+        texts: Sequence[str] | None = None,
+    ) -> "Explanation":
+        """Why the model suggests what `predict(text, k)` gives: each score's parts, the way through
+        the tree, the strongest terms, the nearest training rows.
+
+        With `labels` these are explained instead, suggested or not. `texts` are the training texts,
+        in order, to be shown with the nearest rows. `text` is a string; for a model of rows, one
+        row (1, F). Raises DataError when k is below 1, for anything but one text, for labels the
+        model does not know, and for as many `texts` as there are no training rows.
+        """
+        from xrt.explain.explainer import explain
+
+        return explain(self.model, text, k, labels, texts, self.num_threads)
+
+    def neighbours(
+        self, text: Any, n: int = 5, *, texts: Sequence[str] | None = None
+    ) -> "tuple[NearestRows, ...]":
+        """The `n` training rows most similar to a text, at most as many as vote, nearest first: in
+        each memory that the model has, of TF-IDF rows and of embeddings.
+
+        `text` and `texts` as in `explain`. Raises DataError when the model keeps no training rows.
+        """
+        from xrt.explain.explainer import nearest_rows
+
+        return nearest_rows(self.model, text, n, texts, self.num_threads)
 
     def _suggestions(
         self,

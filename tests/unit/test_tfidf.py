@@ -60,6 +60,14 @@ def test_vocabulary_is_frozen(fitted):
     assert fitted.feature_names() == before
 
 
+def test_the_name_of_one_column(fitted):
+    names = fitted.feature_names()
+    assert [fitted.feature_name(column) for column in range(len(names))] == names
+    for beyond in (-1, len(names)):
+        with pytest.raises(DataError, match=f"column {beyond} is none of the {len(names)} feat"):
+            fitted.feature_name(beyond)
+
+
 def test_empty_and_unknown_texts_give_empty_rows():
     tfidf = TfidfFeatures(TfidfParams(min_df=1)).fit(TEXTS)
     rows = tfidf.transform(["", "   ", "unknown", "red"])

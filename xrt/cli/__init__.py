@@ -1,4 +1,4 @@
-"""The command line: `xrt train | predict | evaluate | inspect`.
+"""The command line: `xrt train | predict | explain | evaluate | inspect`.
 
 This module imports nothing heavy, so that `xrt --help` and a misspelt option answer at once; each
 command imports what it needs when it runs. Faults of the user end in one line and exit code 2.
@@ -57,6 +57,10 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.prediction import predict
 
         return predict(arguments)
+    if arguments.command == "explain":
+        from xrt.cli.explanation import explain
+
+        return explain(arguments)
     from xrt.cli import inspection
 
     return {"evaluate": inspection.evaluate, "inspect": inspection.inspect}[arguments.command](
@@ -86,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     add_predict_arguments(
         commands.add_parser("predict", help="tag texts: text or JSONL in, JSONL out")
     )
+
+    add_explain_arguments(commands.add_parser("explain", help="why a text gets its labels"))
 
     evaluate = commands.add_parser(
         "evaluate", help="the metrics table of a model on a labelled file"
@@ -164,6 +170,27 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto (default): JSONL when the first line opens with {",
     )
+
+
+def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `xrt explain`."""
+    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    parser.add_argument("text", metavar="TEXT", help="the text itself; - reads standard input")
+    parser.add_argument(
+        "-k", type=_positive, default=5, metavar="K", help="labels to explain (default 5)"
+    )
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="ID",
+        help="explain these labels instead of the K best: why, or why not",
+    )
+    parser.add_argument(
+        "--training",
+        metavar="FILE",
+        help="the corpus it was trained on, to show the texts of the nearest rows",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def _positive(text: str) -> int:

@@ -68,6 +68,16 @@ class TfidfFeatures:
             for term in block.terms.strings()
         ]
 
+    def feature_name(self, column: int) -> str:
+        """The term of one column, as in `feature_names`. Raises DataError when there is none."""
+        blocks, place = self._fitted(), column
+        for block in blocks:
+            if 0 <= place < len(block.terms):
+                term = block.terms[place]
+                return f"char:{term}" if block.kind == "char" and len(blocks) > 1 else term
+            place -= len(block.terms)
+        raise DataError(f"column {column} is none of the {self.num_features} features")
+
     def fit(self, texts: Sequence[str], progress: Progress | None = None) -> "TfidfFeatures":
         """Learn the vocabulary and the idf of `texts`. Raises what `fit_transform` raises."""
         self.fit_transform(texts, progress)

@@ -1,0 +1,31 @@
+"""`xrt explain`: why a model suggests the labels that it suggests for a text, or does not."""
+
+import argparse
+import json
+import sys
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """Print the explanation of one text, to read or as JSON; the exit code."""
+    from xrt.predict import Predictor
+
+    predictor = Predictor.load(arguments.model)
+    text = sys.stdin.read().rstrip("\n") if arguments.text == "-" else arguments.text
+    texts = None if arguments.training is None else _training_texts(arguments.training)
+    found = predictor.explain(text, arguments.k, labels=arguments.labels, texts=texts)
+    if arguments.json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        print(found.to_text(), end="")
+    return 0
+
+
+def _training_texts(path: str) -> list[str]:
+    """The texts of a corpus. Raises DataError when it has rows of features instead."""
+    from xrt.data.formats import read_corpus
+    from xrt.errors import DataError
+
+    texts = read_corpus(path).texts
+    if texts is None:
+        raise DataError(f"{path}: has rows of features, not texts; leave --training out")
+    return list(texts)

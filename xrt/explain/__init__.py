@@ -1,0 +1,1 @@
+"""Why a model suggests a label for a text, or does not."""

@@ -1,0 +1,104 @@
+"""How a label's score came about: sources, weighted mean, boosted trees, calibration.
+
+One row; L labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.explain.explanation import ScoreParts, SourcePart
+from xrt.model import XrtModel
+from xrt.search.ensemble import CANDIDATES
+from xrt.search.fusion import fuse
+from xrt.sparse import as_csr, top_k_rows
+
+
+def num_candidates(model: XrtModel, k: int) -> int:
+    """How many labels sources name where `k` are suggested, as in `XrtModel.predict`."""
+    reorders = model.calibration is not None and model.calibration.reorders
+    alone = model.fusion.sources == {"linear"}
+    return k if alone and not reorders else max(k, CANDIDATES)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of one row at each step, all (1, L): of the sources, fused, boosted and calibrated."""
+
+    weights: Mapping[str, float]
+    sources: Mapping[str, sp.csr_array]
+    mean: sp.csr_array
+    boosted: sp.csr_array | None
+    calibrated: sp.csr_array | None
+
+    @property
+    def final(self) -> sp.csr_array:
+        """Scores as they are told."""
+        steps = (self.calibrated, self.boosted, self.mean)
+        return next(scores for scores in steps if scores is not None)
+
+
+def score_steps(model: XrtModel, sources: Mapping[str, sp.csr_array]) -> Scored:
+    """The steps from the sources' scores of a row to what `XrtModel.predict` tells."""
+    mixture, known = model.fusion, model.frequencies
+    boosted = calibrated = None
+    if mixture.sources == {"linear"}:
+        mean = sources["linear"]
+    else:
+        mean = fuse(sources, mixture.weights, len(model.labels))
+        if mixture.booster is not None:
+            assert known is not None
+            boosted = mixture.booster.apply(mean, sources, known.counts_L)
+    if model.calibration is not None:
+        assert known is not None
+        raw = mean if boosted is None else boosted
+        calibrated = model.calibration.apply(raw, known.counts_L)
+    return Scored(mixture.weights, sources, mean, boosted, calibrated)
+
+
+def parts_of(
+    scored: Scored,
+    label: int,
+    trees: Mapping[str, tuple[float | None, ...]],
+    voters: Mapping[str, tuple[int, int]],
+) -> ScoreParts:
+    """The parts of a label's score.
+
+    `trees` are the scores of each tree of a source, `voters` how many nearest rows have the label,
+    and how many there are.
+    """
+    total = sum(weight for weight in scored.weights.values() if weight > 0)
+    parts = []
+    for source, scores in scored.sources.items():
+        score = entry(scores, label)
+        weight = max(0.0, scored.weights.get(source, 0.0)) / total
+        num_voters, num_nearest = voters.get(source, (None, None))
+        parts.append(
+            SourcePart(
+                source,
+                score or 0.0,
+                score is not None,
+                weight,
+                weight * (score or 0.0),
+                trees.get(source, ()),
+                num_voters,
+                num_nearest,
+            )
+        )
+    boosted = None if scored.boosted is None else entry(scored.boosted, label)
+    calibrated = None if scored.calibrated is None else entry(scored.calibrated, label)
+    return ScoreParts(tuple(parts), min(1.0, sum(p.part for p in parts)), boosted, calibrated)
+
+
+def entry(scores: sp.csr_array, label: int) -> float | None:
+    """A label's score in a row (1, L); None where it has none. An entry of 0 is a score."""
+    here = np.flatnonzero(scores.indices == label)
+    return float(scores.data[here[0]]) if len(here) else None
+
+
+def best_of(scores: sp.csr_array, k: int) -> list[int]:
+    """The `k` best labels of a row (1, L), best first; among equals the lower one."""
+    best = top_k_rows(as_csr(scores), k)
+    return [int(best.indices[j]) for j in np.lexsort((best.indices, -best.data))]
