@@ -260,18 +260,18 @@ def test_clusters_are_summed_up(models: dict[str, XrtModel]):
         assert each.paths[0].nodes[-1].cluster is None
 
 
-def test_nodes_above_a_shortlist_are_not_asked(models: dict[str, XrtModel]):
+def test_nodes_above_a_shortlist_have_no_beam(models: dict[str, XrtModel]):
     model = models["shortlist"]
     (suggested,) = explained(model, k=1).labels
     others = [label for label in model.labels.ids if label != suggested.label.label]
     for each in (suggested, *explained(model, k=1, labels=others).labels):
         (path,) = [path for path in each.paths if path.source == "ranker"]
-        by_name = each.place is None  # then no shortlist is asked, and every level counts
-        assert [n.asked for n in path.nodes] == [by_name, *[True] * (len(path.nodes) - 1)]
+        by_name = each.place is None  # then no shortlist is asked
+        assert [n.searched for n in path.nodes] == [by_name, *[True] * (len(path.nodes) - 1)]
         assert path.nodes[0].place is None
         assert path.lost_at != 1
     shown = explained(model, k=1).to_text()
-    assert "level 1: not asked, the shortlist opens the search below" in shown
+    assert ", no beam, as the shortlist opens the search below" in shown
 
 
 @pytest.mark.parametrize("kind", ["memory", "deep"])

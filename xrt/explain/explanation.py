@@ -94,8 +94,8 @@ class PathNode:
     """A node on the way to a label.
 
     `fit` is f(margin) in (0, 1], `log_score` the log score of the way down to here. `place` is that
-    in the beam of `beam_size` nodes, None where the node was not in it. `asked` is False above
-    the level at which a shortlist opens the search: such nodes do not count. `terms` are those of
+    in the beam of `beam_size` nodes, None where the node was not in it. `searched` is False above
+    the level at which a shortlist opens the search: there is no beam there. `terms` are those of
     the text that add most to the margin. `cluster` is None for the label itself.
     """
 
@@ -106,7 +106,7 @@ class PathNode:
     log_score: float
     place: int | None
     beam_size: int
-    asked: bool
+    searched: bool
     terms: tuple[TermPart, ...]
     cluster: ClusterSummary | None
 

@@ -37,7 +37,8 @@ class Describe(Protocol):
 class SearchedTree:
     """A tree, the row `X` (1, F + H), and the beam of each level: (1, K_t), log scores.
 
-    `entry` is the first level that was searched; above it there is no beam (None).
+    `entry` is the first level that was searched; above it there is no beam (None), and nodes of the
+    entry level are scored along their whole path.
     """
 
     ranker: TreeRanker
@@ -87,7 +88,7 @@ def path_to(
 ) -> tuple[PathNode, ...]:
     """The nodes from the root to the label, coarse to fine.
 
-    Levels above `entry` do not count, unless `from_root`. Without `describe` there are no words,
+    Levels above `entry` have no beam, unless `from_root`. Without `describe` there are no words,
     only numbers.
     """
     tree, params = searched.ranker.tree, searched.params
@@ -97,9 +98,8 @@ def path_to(
         weights = weights_at(searched, t, node)
         margin = margin_of(weights, searched.X)
         log_fit = float(log_scores(np.array([margin]), params.transform)[0])
-        asked, last = from_root or t >= searched.entry, t == tree.depth - 1
-        if asked:
-            log_score = log_fit + log_score * (params.path_weight if last else 1.0)
+        searched_here, last = from_root or t >= searched.entry, t == tree.depth - 1
+        log_score = log_fit + log_score * (params.path_weight if last else 1.0)
         place, beam_size = _place(searched.beams[t], node)
         cluster: ClusterSummary | None = None
         terms: tuple[TermPart, ...] = ()
@@ -118,7 +118,7 @@ def path_to(
                 log_score,
                 place,
                 beam_size,
-                asked,
+                searched_here,
                 terms,
                 cluster,
             )

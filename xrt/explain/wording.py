@@ -135,8 +135,8 @@ def _node(node: PathNode) -> str:
 
 
 def _standing(node: PathNode) -> str:
-    if not node.asked:
-        return "not asked, the shortlist opens the search below"
+    if not node.searched:
+        return f"fit {node.fit:.3f}, no beam, as the shortlist opens the search below"
     if not node.beam_size:
         return f"fit {node.fit:.3f}"
     beam = f"place {node.place} of {node.beam_size}" if node.place else "not in the beam"
