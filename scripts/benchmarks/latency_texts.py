@@ -27,14 +27,16 @@ def write_asked(
 
 def write_peer_rows(file: Path, max_rows: int, seed: int, folder: Path) -> dict[str, int]:
     """Write `texts.json` and `Y.npz`: training rows in which every label has one, and others up to
-    `max_rows`.
+    `max_rows`; each text on one line, as PECOS cannot open a vocabulary whose terms hold line ends.
     """
     corpus = read_corpus(file)
     assert corpus.texts is not None
     Y_NL = as_csr(corpus.Y)
     rows = covering_rows(Y_NL, max_rows, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "texts.json").write_text(json.dumps([corpus.texts[row] for row in rows]))
+    (folder / "texts.json").write_text(
+        json.dumps([" ".join(corpus.texts[row].split()) for row in rows])
+    )
     sp.save_npz(folder / "Y.npz", sp.csr_matrix(Y_NL[rows]))
     return {"num_train": len(rows), "num_labels": Y_NL.shape[1]}
 

@@ -102,12 +102,13 @@ def test_every_label_keeps_a_row(scripts, tmp_path):
     assert len(texts.covering_rows(Y_NL, 9, seed=0)) == 9
     assert len(texts.covering_rows(Y_NL, 99, seed=0)) == 10
     file = tmp_path / "tst.jsonl"
-    rows = [{"title": f"t {n}", "content": "c", "labels": [str(n % 3)]} for n in range(9)]
+    rows = [{"title": f"t {n}", "content": "c\nd", "labels": [str(n % 3)]} for n in range(9)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = texts.write_asked(file, ["title"], 3, tmp_path)
     assert told == {"num_texts": 3, "words_a_text": 2.0}
     assert json.loads((tmp_path / "asked.json").read_text()) == ["t 0", "t 4", "t 8"]
     assert texts.write_peer_rows(file, 5, 0, tmp_path / "p") == {"num_train": 5, "num_labels": 3}
+    assert not any("\n" in text for text in json.loads((tmp_path / "p" / "texts.json").read_text()))
 
 
 def test_the_command_line_shows_no_path_of_this_machine(scripts, tmp_path, capsys):

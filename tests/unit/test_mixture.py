@@ -128,7 +128,8 @@ def test_a_source_that_knows_nothing_does_not_join_the_baseline(rng: Any):
 
 def test_too_few_rows_to_learn_from_leave_ranks(rng: Any, caplog: pytest.LogCaptureFixture):
     sources = {"linear": as_csr([[0.9, 0.1], [0.2, 0.8]])}
-    learnt = fit_scores(sources, as_csr([[1, 0], [0, 1]]), known(2), seed=0)
+    with caplog.at_level("INFO"):
+        learnt = fit_scores(sources, as_csr([[1, 0], [0, 1]]), known(2), seed=0)
     assert learnt.calibration is None
     assert learnt.mixture.booster is None
     assert "too few held-out rows to calibrate" in caplog.text

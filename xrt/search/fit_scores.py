@@ -99,7 +99,7 @@ def fit_scores(
         calibration, found = _calibrate(fused_NL, Y_true, frequencies, seed)
         figures.update(found)
     else:
-        logger.warning("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
+        logger.info("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
     return FittedScores(mixture, calibration, figures)
 
 
