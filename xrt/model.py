@@ -184,7 +184,7 @@ class XrtModel:
         constraint: Constraint | None,
     ) -> sp.csr_array:
         """The `k` labels with the highest fused scores: (N, L), not calibrated."""
-        if self.fusion.sources == {"linear"}:
+        if self.fusion.sources == {"linear"} and self.fusion.booster is None:
             X = self.hybrid_rows_of(inputs)
             return self.linear.search(X, k, self.search, num_threads, constraint)
         candidates = max(k, CANDIDATES)

@@ -126,6 +126,15 @@ def test_a_source_that_knows_nothing_does_not_join_the_baseline(rng: Any):
     assert better.mixture.sources == {"linear", "neighbours"}
 
 
+def test_a_source_alone_is_never_boosted(rng: Any):
+    """Where frequency alone tells true from false, too."""
+    scores = rng.random((NUM_ROWS, NUM_LABELS)).astype(np.float32)
+    Y = as_csr(np.tile(np.arange(NUM_LABELS) >= 30, (NUM_ROWS, 1)))
+    learnt = fit_scores({"linear": as_csr(scores)}, Y, known(), seed=0)
+    assert learnt.mixture.booster is None
+    assert learnt.mixture.sources == {"linear"}
+
+
 def test_too_few_rows_to_learn_from_leave_ranks(rng: Any, caplog: pytest.LogCaptureFixture):
     sources = {"linear": as_csr([[0.9, 0.1], [0.2, 0.8]])}
     with caplog.at_level("INFO"):

@@ -12,12 +12,13 @@ from xrt.cli import main
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import ArtifactError, DataError
 from xrt.estimators import XRLinear
+from xrt.hybrid import HybridMatrix
 from xrt.metrics.calibration import reliability
 from xrt.metrics.propensity import inverse_propensities
 from xrt.model import XrtModel
 from xrt.predict import Predictor
 from xrt.search.calibration import Calibration, Curve
-from xrt.search.mixture import Mixture
+from xrt.search.mixture import Mixture, fit_mixture
 from xrt.sparse import as_csr, ranked_columns
 
 NUM_LABELS = 12
@@ -168,6 +169,19 @@ def test_bins_of_frequency_may_change_places(model: XrtModel, texts: list[str]):
     has_rare = (every[:, counts_L < common] > 0.02).any(axis=1)
     assert has_rare.sum() > 20
     assert (counts_L[top[has_rare]] < common).all()
+
+
+def test_trees_over_the_linear_source_alone_count(
+    model: XrtModel, corpus: Corpus, texts: list[str]
+):
+    X = HybridMatrix.of(model.rows_of(corpus.texts))
+    sources = {"linear": model.linear.search(X, NUM_LABELS, model.search)}
+    counts_L = model.frequencies.counts_L  # type: ignore[union-attr]
+    mixture = fit_mixture(sources, corpus.Y, counts_L, boosted=True)
+    assert mixture.booster is not None
+    boosted = replace(model, fusion=mixture, calibration=None)
+    expected = mixture.scores(boosted.sources(texts), counts_L, 5)
+    np.testing.assert_array_equal(boosted.predict(texts, 5).toarray(), expected.toarray())
 
 
 def test_asking_for_neighbours_that_are_not_there_is_told(model: XrtModel, texts: list[str]):

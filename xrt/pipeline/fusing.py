@@ -88,7 +88,7 @@ def learn_scores(
         "seed": params.seed,
         "candidates": CANDIDATES,
     }
-    stage = runner.run(name, 6, settings, inputs, produce)
+    stage = runner.run(name, 7, settings, inputs, produce)
     learnt = Learnt(*(FittedScores.load(stage.folder / part) for part in ("fused", "linear")))
     weights, figures = dict(learnt.fused.mixture.weights), dict(learnt.fused.figures)
     logger.info("fusion on %d held-out rows: %s, %s", len(split.validation), weights, figures)

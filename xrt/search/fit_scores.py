@@ -83,11 +83,12 @@ def fit_scores(
     fitted = fit_weights(sources, Y_true)
     figures: dict[str, Any] = {"weighted": fitted.figures, "alone": fitted.alone}
     fused_NL = mixed(sources, Y_true, frequencies, seed, boosted=False)
-    boosted_NL = mixed(sources, Y_true, frequencies, seed, boosted=True)
-    figures["boosted"] = _gain(Y_true, boosted_NL, fused_NL)
-    boosted = bool(figures["boosted"]["better"])
-    if boosted:
-        fused_NL = boosted_NL
+    boosted = False
+    if len(sources) > 1:  # a source alone stays what it is: the baseline of every report
+        boosted_NL = mixed(sources, Y_true, frequencies, seed, boosted=True)
+        figures["boosted"] = _gain(Y_true, boosted_NL, fused_NL)
+        if figures["boosted"]["better"]:
+            fused_NL, boosted = boosted_NL, True
     if baseline is not None:
         alone_NL = fuse(sources, {baseline: 1.0}, CANDIDATES)
         figures["over " + baseline] = _gain(Y_true, fused_NL, alone_NL)
