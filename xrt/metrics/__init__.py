@@ -2,5 +2,7 @@
 
 Reading order: `ranking` (P, R, nDCG, coverage at k), `propensity` (PSP, PSnDCG), `classification`
 (F1 of label sets), `frequency_bins` (head and tail apart), `report` (all of it in one table),
-`comparison` (two models side by side), `calibration` (whether scores are probabilities).
+`comparison` (two models side by side), `calibration` (whether scores are probabilities),
+`attributes` (one value for each of several attributes), `attribute_confusions` (where they go
+wrong along a taxonomy).
 """

@@ -23,8 +23,8 @@ NUM_BINS = 15
 class Reliability:
     """The first k labels of all instances in bins of their scores.
 
-    For each of NUM_BINS bins the number of predictions, the mean of their scores and the share of
-    them that is true; 0 in empty bins.
+    For each bin (of equal width over [0, 1]) the number of predictions, the mean of their scores
+    and the share of them that is true; 0 in empty bins.
     """
 
     k: int
@@ -52,10 +52,33 @@ def reliability(Y_true: Any, scores: Any, k: int) -> Reliability:
             "calibration is measured on probabilities, 0 to 1"
         )
     judged = judge(Y_true, scores_NL, k)
-    scores_P, hits_P = _predictions(judged, scores_NL)
-    bin_P = np.minimum((scores_P * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    return _binned(k, *_predictions(judged, scores_NL), NUM_BINS)
+
+
+def reliability_of_choices(
+    probabilities_P: np.ndarray, is_right_P: np.ndarray, num_bins: int = NUM_BINS
+) -> Reliability:
+    """The probabilities of P single choices beside how often the choice is right.
+
+    Raises DataError when a probability lies outside of [0, 1] or the lengths differ.
+    """
+    probabilities_P = np.asarray(probabilities_P, np.float64)
+    if probabilities_P.shape != np.shape(is_right_P):
+        raise DataError(
+            f"{probabilities_P.shape} probabilities for choices of shape {np.shape(is_right_P)}"
+        )
+    if not ((probabilities_P >= 0) & (probabilities_P <= 1)).all():
+        raise DataError(
+            f"probabilities run from {probabilities_P.min():g} to {probabilities_P.max():g}; "
+            "they must lie in 0 to 1"
+        )
+    return _binned(1, probabilities_P, np.asarray(is_right_P, np.float64), num_bins)
+
+
+def _binned(k: int, scores_P: np.ndarray, hits_P: np.ndarray, num_bins: int) -> Reliability:
+    bin_P = np.minimum((scores_P * num_bins).astype(np.int64), num_bins - 1)
     num_B, sum_B, hits_B = (
-        np.bincount(bin_P, weights, NUM_BINS) for weights in (None, scores_P, hits_P)
+        np.bincount(bin_P, weights, num_bins) for weights in (None, scores_P, hits_P)
     )
     return Reliability(
         k=k,
