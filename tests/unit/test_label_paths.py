@@ -39,7 +39,7 @@ def test_faults_name_the_line(tmp_path, text, message):
         read_label_paths(write(tmp_path, text), TABLE)
 
 
-def test_what_is_written_is_read(tmp_path: Path):
+def test_what_is_written_is_read(tmp_path):
     path, ancestors = tmp_path / "paths.tsv", [("home", "tea & mugs"), (), ("a > b",)]
     table = LabelTable.from_ids(["x=1", "y=>2", "z"])
     write_label_paths(path, table, ancestors)
