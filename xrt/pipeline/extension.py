@@ -51,8 +51,10 @@ class Extension(Protocol):
     def learn(self, corpus: Corpus, held_out: HeldOut | None) -> None:
         """Learn what goes beyond the scores of labels; `held_out` is None where no row could be."""
 
-    def judge(self, model: XrtModel, corpus: Corpus, scores_NL: sp.csr_array) -> Judged:
-        """Figures of the model that ships, from its scores of the test corpus."""
+    def judge(
+        self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
+    ) -> Judged:
+        """Figures of the model that ships, from its scores of the test corpus where there is one."""
 
     def write(self, folder: Path) -> None:
         """Write what prediction needs beside the model."""

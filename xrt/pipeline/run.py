@@ -106,8 +106,9 @@ def train(
             extension.learn(trn, held_out_scores(runner, trn, best))
         reports, tested, scores = _evaluate(models, trn, tst, params, progress, extension)
         judged = Judged()
-        if extension is not None and tst is not None:
-            judged = extension.judge(best, tst, scores["linear" if best is linear else "deep"])
+        if extension is not None:
+            shipped = "deep" if best is models.get("deep") else "linear"
+            judged = extension.judge(best, tst, scores.get(shipped))
         _save(best, folder / "model", trn, reports, params, verdict, tested, extension, judged)
         page = write_run_report(folder, params, reports, verdict, tested, judged)
     return TrainOutcome(folder / "model", page, reports, verdict, tested, judged)

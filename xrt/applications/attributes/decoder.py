@@ -39,6 +39,9 @@ class Decoded:
     row_probabilities_N: np.ndarray
 
 
+_FIELDS = ("columns_NA", "probabilities_NA", "row_probabilities_N")
+
+
 @dataclass(frozen=True, eq=False)
 class AttributeDecoder:
     """What joint decoding knows: taxonomy, how values go with paths, and the weights."""
@@ -91,6 +94,18 @@ class AttributeDecoder:
         figures = {"log_likelihood": likelihoods, "rows": len(given_NA)}
         return replace(self, weights=weights, figures=figures)
 
+    def cross_decoded(self, scores_NL: sp.csr_array, given_NA: np.ndarray) -> Decoded:
+        """What is decoded for each half of held-out rows with weights learnt from the other: what
+        the rows say of a decoder that has learnt from all of them.
+        """
+        even = np.arange(len(given_NA)) % 2 == 0
+        parts = [
+            self.learnt(scores_NL[part], given_NA[part]).decode(scores_NL[~part])
+            for part in (even, ~even)
+        ]
+        order = np.argsort(np.concatenate([np.flatnonzero(~even), np.flatnonzero(even)]))
+        return Decoded(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in _FIELDS))
+
     def decode(
         self,
         scores_NL: sp.csr_array,
@@ -109,8 +124,7 @@ class AttributeDecoder:
         if not parts:
             nothing = np.zeros((0, num_attributes))
             return Decoded(nothing.astype(np.int32), nothing.astype(np.float32), np.zeros(0))
-        names = ("columns_NA", "probabilities_NA", "row_probabilities_N")
-        return Decoded(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return Decoded(*(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS))
 
     def probability_of(
         self, scores_NL: sp.csr_array, columns_NA: np.ndarray, num_threads: int | None = None
