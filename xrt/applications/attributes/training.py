@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
-from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
 from xrt.data.attribute_corpus import read_attributes
 from xrt.data.attribute_space import AttributeSpace
@@ -129,9 +128,7 @@ class AttributeUse:
             decoded.probabilities_NA, decoded.row_probabilities_N,
         )  # fmt: skip
         parents_L = parent_columns(self.decoder)
-        tables, plots = attribute_tables(
-            report, given_NA, decoded.columns_NA, space, parents_L, where=where
-        )
+        tables, plots = [], []
         paths_ND = decoded.columns_NA[:, list(self.decoder.finder.hierarchy)]
         lines = [f"attributes on the {where}", "", report.to_text()]
         if taxonomy.depth:
