@@ -16,13 +16,12 @@ from xrt.data.attribute_corpus import read_attributes
 from xrt.data.attribute_space import AttributeSpace
 from xrt.data.corpus import Corpus
 from xrt.data.item_texts import ItemTexts
-from xrt.errors import ConfigError
 from xrt.metrics.attribute_confusions import impossible_paths
 from xrt.metrics.attributes import attribute_report
 from xrt.model import XrtModel
 from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.pipeline.extension import HeldOut, Judged
-from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.params import DatasetParams, PipelineParams
 from xrt.pipeline.run import TrainOutcome, estimate_run, train
 from xrt.progress import Progress
 
@@ -59,8 +58,10 @@ class AttributeUse:
     ) -> tuple[PipelineParams, Corpus, Corpus | None]:
         """The catalogue's rows that give an attribute, and the test file's."""
         dataset = params.dataset
-        if params.schema is None or dataset.trn is None:
-            raise ConfigError("no catalogue; name it: data.path=catalogue.csv")
+        if dataset.trn is None:
+            dataset = _generated(dataset, run_folder, params.seed)
+            params = replace(params, dataset=dataset)
+        assert dataset.trn is not None
         corpus, self.space, self.item_texts = read_attributes(
             dataset.trn, params.schema, skip_bad_lines=dataset.skip_bad_lines
         )
@@ -92,9 +93,10 @@ class AttributeUse:
         if held_out is None:
             return
         rows_NA = given_NA[held_out.rows]
-        self.decoder = begun.learnt(held_out.scores_NL, rows_NA)
+        self.decoder = begun.learnt(held_out.scores_NL, rows_NA, given_NA)
         logger.info("attributes, on %d held-out rows: %s", len(rows_NA), self.decoder.figures)
-        self.held_out = rows_NA, begun.cross_decoded(held_out.scores_NL, rows_NA)
+        decoded, places = self.decoder.cross_decoded(held_out.scores_NL)
+        self.held_out = rows_NA[places], decoded
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
@@ -145,6 +147,19 @@ class AttributeUse:
         return Judged(
             text="\n".join(lines), content=content, tables=tables, plots=plots, metrics=metrics
         )
+
+
+def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
+    """Write the demo catalogue as a wide table into the run folder, once; the test file has the
+    true values, whatever the catalogue lost.
+    """
+    from xrt.data.demo_attributes import write_attribute_demo
+
+    folder = run_folder / f"demo-attributes-{dataset.num_rows}-{seed}"
+    if not (folder / "tst_truth.csv").is_file():
+        num_test = max(1, min(dataset.num_rows // 6, 50_000))
+        write_attribute_demo(folder, dataset.num_rows, num_test, seed)
+    return replace(dataset, trn=str(folder / "trn.csv"), tst=str(folder / "tst_truth.csv"))
 
 
 def parent_columns(decoder: AttributeDecoder) -> np.ndarray:
