@@ -2,7 +2,7 @@
 
 import pytest
 
-from xrt.data.label_paths import read_label_paths
+from xrt.data.label_paths import read_label_paths, write_label_paths
 from xrt.data.labels import LabelTable
 from xrt.errors import DataError
 from xrt.tree.label_tree import LabelTree
@@ -37,3 +37,10 @@ def test_labels_with_the_same_ancestors_share_a_cluster(tmp_path):
 def test_faults_name_the_line(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         read_label_paths(write(tmp_path, text), TABLE)
+
+
+def test_what_is_written_is_read(tmp_path):
+    path, ancestors = tmp_path / "paths.tsv", [("home", "tea & mugs"), (), ("a > b",)]
+    table = LabelTable.from_ids(["x=1", "y=>2", "z"])
+    write_label_paths(path, table, ancestors)
+    assert read_label_paths(path, table) == [("home", "tea & mugs"), (), ("a / b",)]

@@ -4,9 +4,11 @@ A line is `label id TAB ancestor > ancestor > ...`; the path may be empty, and l
 line have no ancestors. Files may be packed as .gz or .xz.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from xrt.data.labels import LabelTable
+from xrt.atomic import write_text
+from xrt.data.labels import LabelTable, clean_label
 from xrt.data.sources import numbered_lines
 from xrt.errors import DataError
 
@@ -40,3 +42,17 @@ def read_label_paths(path: str | Path, labels: LabelTable) -> list[tuple[str, ..
             "use the same label ids in both"
         )
     return [ancestors.get(label, ()) for label in labels.ids]
+
+
+def write_label_paths(
+    path: str | Path, labels: LabelTable, ancestors: Sequence[Sequence[str]]
+) -> None:
+    """Write what `read_label_paths` reads: the ancestors of each label, in the order of the table.
+
+    A `>` inside the name of an ancestor becomes `/`.
+    """
+    lines = []
+    for label, steps in zip(labels.ids, ancestors, strict=True):
+        names = (clean_label(step).replace(STEP, "/") for step in steps)
+        lines.append(f"{label}\t{f' {STEP} '.join(names)}\n")
+    write_text(path, "".join(lines))

@@ -20,7 +20,7 @@ from xrt.deep import join_blocks
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.pipeline.fit import Matched, StageRunner, uses_bf16
-from xrt.pipeline.trees import TreeGrower
+from xrt.pipeline.trees import TreeGrower, paths_above
 from xrt.ranker import RankerParams, train_ranker
 from xrt.reading import load_array, read_json_bounded
 from xrt.search.beam import SearchParams
@@ -175,7 +175,8 @@ def _choose(
                 blocks.join(as_csr(X_NF[rows]), blocks.embeddings(rows))
                 for rows in (sample, split.validation)
             )
-            tree = TreeGrower(X_fit, Y_fit, runner.num_threads).grow(params.tree, params.seed)
+            grower = TreeGrower(X_fit, Y_fit, runner.num_threads)
+            tree = grower.grow(params.tree, params.seed, paths_above(params.tree, corpus.labels))
             ranker = train_ranker(X_fit, Y_fit, tree, cheap, params.seed, runner.num_threads)
             found = TreeEnsemble((ranker,)).search(X_held, 10, search, runner.num_threads)
             figures.append({

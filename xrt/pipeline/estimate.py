@@ -153,7 +153,8 @@ def _shape(params: PipelineParams, corpus: Corpus) -> _Shape:
 
 def _groups(tree: TreeParams, num_labels: int) -> list[int]:
     """Groups of sixteen nodes under one node, level by level below the root."""
-    if tree.paths is not None or num_labels <= tree.max_leaf_size:
+    given = tree.paths is not None and not tree.inside
+    if given or num_labels <= tree.max_leaf_size:
         return [-(-num_labels // _WIDTH)]
     clusters = 2 ** int(np.ceil(np.log2(num_labels / tree.max_leaf_size)))
     groups = [-(-max(1, num_labels // clusters) // _WIDTH)]

@@ -19,7 +19,7 @@ from xrt.features.tfidf import TfidfFeatures
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.params import PipelineParams
-from xrt.pipeline.trees import TreeGrower, given_tree, tree_seeds
+from xrt.pipeline.trees import TreeGrower, given_tree, paths_above, tree_seeds
 from xrt.progress import Progress
 from xrt.ranker import TreeRanker, train_ranker
 from xrt.search.ensemble import TreeEnsemble
@@ -99,13 +99,15 @@ def grow_tree(
 
     `seed` is the run's own where it is not given.
     """
-    given = given_tree(params, labels)
+    given, paths = given_tree(params, labels), paths_above(params, labels)
     if given is not None:
         inputs = {**inputs, "paths": content_hash(list(given.parents))}
+    if paths is not None:
+        inputs = {**inputs, "paths": content_hash(paths)}
     seed = runner.params.seed if seed is None else seed
 
     def produce(folder: Path) -> None:
-        tree = grower.grow(params, seed) if given is None else given
+        tree = grower.grow(params, seed, paths) if given is None else given
         tree.save(folder / "tree")
 
     stage = runner.run(name, 2, {"tree": asdict(params), "seed": seed}, inputs, produce)

@@ -17,6 +17,7 @@ from xrt.data.splits import Split
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.pipeline.extension import HeldOut
 from xrt.pipeline.fit import Rows, StageRunner
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.memories import sparse_memory
@@ -99,6 +100,25 @@ def kept_sources(folder: Path) -> dict[str, sp.csr_array]:
     """The sources' scores of the held-out rows, as the stage in `folder` kept them."""
     kept = folder / "sources"
     return {n: load_csr(kept, n) for n in SOURCES if (kept / f"{n}.shape.json").is_file()}
+
+
+def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> HeldOut | None:
+    """What the model's sources, not trained on them, say of the held-out rows, fused and calibrated
+    as the model does; None where no row was held out.
+    """
+    params, deep = runner.params, runner.params.encoder is not None
+    if not deep and not params.fused:
+        return None
+    held = hold_out(corpus.Y, params.validation_rows, params.seed)
+    if held is None:
+        return None
+    sources = kept_sources(runner.folder / "stages" / ("fusion" if deep else "linear-fusion"))
+    counts_L = None if model.frequencies is None else model.frequencies.counts_L
+    scores_NL = model.fusion.scores(sources, counts_L, CANDIDATES)
+    if model.calibration is not None:
+        assert counts_L is not None
+        scores_NL = model.calibration.apply(scores_NL, counts_L)
+    return HeldOut(held.validation, scores_NL)
 
 
 def with_scores(model: XrtModel, learnt: FittedScores) -> XrtModel:

@@ -14,7 +14,7 @@ from xrt.model import XrtModel
 from xrt.pipeline.earlier import kept_trees, require_same_inputs
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.memories import sparse_memory
-from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, tree_seeds
+from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, paths_above, tree_seeds
 from xrt.progress import Progress
 from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
@@ -121,7 +121,8 @@ class _Trainer:
         else:
             grower = TreeGrower(X, Y_NL, self.num_threads, self.progress)
             seeds = tree_seeds(self.shape, num_trees, self.seed, len(self.labels))
-            grown = [(grower.grow(self.shape, seed), seed) for seed in seeds]
+            paths = paths_above(self.shape, self.labels)
+            grown = [(grower.grow(self.shape, seed, paths), seed) for seed in seeds]
             del grower
         return TreeEnsemble(
             tuple(

@@ -4,6 +4,7 @@ N rows, L labels.
 """
 
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 
 import scipy.sparse as sp
@@ -11,12 +12,13 @@ import scipy.sparse as sp
 from xrt.data.label_paths import read_label_paths
 from xrt.data.labels import LabelTable
 from xrt.data.splits import Split, validation_split
-from xrt.errors import DataError
+from xrt.errors import ConfigError, DataError
 from xrt.features.label_features import pifa_hybrid
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
 from xrt.search.ensemble import tree_seed
 from xrt.tree.clustering import TreeParams, build_tree
+from xrt.tree.inside import build_inside
 from xrt.tree.label_tree import LabelTree
 
 logger = logging.getLogger(__name__)
@@ -50,21 +52,43 @@ class TreeGrower:
             num_threads=self.num_threads, progress=self.progress,
         )  # fmt: skip
 
-    def grow(self, params: TreeParams, seed: int) -> LabelTree:
-        """A tree by balanced 2-means; the same for the same seed."""
-        return build_tree(self.label_features, params, seed, self.num_threads, self.progress)
+    def grow(
+        self, params: TreeParams, seed: int, paths: Sequence[Sequence[str]] | None = None
+    ) -> LabelTree:
+        """A tree by balanced 2-means, inside the labels' paths where given; the same for the same
+        seed.
+        """
+        Z = self.label_features
+        if paths is not None:
+            return build_inside(Z, paths, params, seed, self.num_threads, self.progress)
+        return build_tree(Z, params, seed, self.num_threads, self.progress)
 
 
 def given_tree(params: TreeParams, labels: LabelTable) -> LabelTree | None:
-    """The taxonomy that the settings name, if any. Raises DataError when it is unreadable."""
-    if params.paths is None:
+    """The taxonomy that the settings name, if it is the whole tree. Raises DataError when it is
+    unreadable.
+    """
+    if params.paths is None or params.inside:
         return None
     return LabelTree.from_paths(read_label_paths(params.paths, labels))
 
 
+def paths_above(params: TreeParams, labels: LabelTable) -> list[tuple[str, ...]] | None:
+    """The ancestors of each label where clusters grow inside a taxonomy.
+
+    Raises ConfigError when no taxonomy is named, DataError when its file is unreadable.
+    """
+    if not params.inside:
+        return None
+    if params.paths is None:
+        raise ConfigError("tree.inside=true needs a taxonomy; name its file: tree.paths=FILE")
+    return read_label_paths(params.paths, labels)
+
+
 def tree_seeds(params: TreeParams, num_trees: int, seed: int, num_labels: int) -> list[int]:
     """A seed for each tree that is unlike the others: of a taxonomy or a flat tree there is one."""
-    if params.paths is not None or num_labels <= params.max_leaf_size:
+    given = params.paths is not None and not params.inside
+    if given or num_labels <= params.max_leaf_size:
         num_trees = 1
     return [tree_seed(seed, index) for index in range(num_trees)]
 

@@ -33,6 +33,10 @@ class TreeParams:
     """Merging stops once a level has at most so many nodes; they hang under the root."""
     paths: str | None = None
     """A taxonomy to use instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
+    inside: bool = False
+    """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
+    paths_depth: int | None = None
+    """With `inside`: how many ancestors of a path count, the coarsest first; null for all."""
     kmeans_iterations: int = 20
     """Rounds of 2-means in a node, at most."""
     kmeans_tolerance: float = 0.005
@@ -54,6 +58,10 @@ class TreeParams:
             raise ConfigError(
                 f"tree.kmeans_tolerance = {self.kmeans_tolerance}: must lie in 0..1, below 1"
             )
+        if self.paths_depth is not None and (self.paths_depth < 0 or not self.inside):
+            raise ConfigError(
+                f"tree.paths_depth = {self.paths_depth}: 0 or more, and with tree.inside=true only"
+            )
 
 
 def build_tree(
@@ -64,11 +72,16 @@ def build_tree(
     progress: Progress | None = None,
 ) -> LabelTree:
     """The label tree over the label features Z (one row a label); the same for the same seed."""
-    num_splits = int(np.ceil(np.log2(max(1.0, Z.num_rows / params.max_leaf_size))))
+    num_splits = splits_needed(Z.num_rows, params)
     if num_splits == 0:
         return LabelTree.flat(Z.num_rows)
     leaf_of_label = split_balanced(Z, num_splits, params, seed, num_threads, progress)
     return LabelTree.from_clusters(leaf_of_label, _merge(2**num_splits, params))
+
+
+def splits_needed(num_labels: int, params: TreeParams) -> int:
+    """How many times a group of labels is halved until every part is small enough for a leaf."""
+    return int(np.ceil(np.log2(max(1.0, num_labels / params.max_leaf_size))))
 
 
 def _merge(num_leaves: int, params: TreeParams) -> list[np.ndarray]:
@@ -99,6 +112,26 @@ def split_balanced(
     """
     order = np.arange(Z.num_rows, dtype=np.int32)
     bounds = np.array([0, Z.num_rows], np.int64)
+    bounds = halve_again(Z, order, bounds, num_splits, params, seed, num_threads, progress)
+    leaf_of_label = np.empty(Z.num_rows, np.int32)
+    leaf_of_label[order] = np.repeat(np.arange(2**num_splits, dtype=np.int32), np.diff(bounds))
+    return leaf_of_label
+
+
+def halve_again(
+    Z: HybridMatrix,
+    order: np.ndarray,
+    bounds: np.ndarray,
+    num_splits: int,
+    params: TreeParams,
+    seed: int,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Split each node `num_splits` times in two; its members are `order[bounds[k]:bounds[k + 1]]`.
+
+    Reorders the members within their nodes; returns the bounds of the 2^num_splits parts of each.
+    """
     splitter = _Splitter(Z, params, num_threads)
     if progress is not None:
         progress.start("cluster labels", num_splits)
@@ -114,9 +147,7 @@ def split_balanced(
             progress.advance()
     if progress is not None:
         progress.finish()
-    leaf_of_label = np.empty(Z.num_rows, np.int32)
-    leaf_of_label[order] = np.repeat(np.arange(2**num_splits, dtype=np.int32), np.diff(bounds))
-    return leaf_of_label
+    return bounds
 
 
 def _node_seeds(seed: int, split: int, num_nodes: int) -> np.ndarray:
