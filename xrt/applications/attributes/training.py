@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
+from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
 from xrt.data.attribute_corpus import read_attributes
 from xrt.data.attribute_space import AttributeSpace
@@ -88,15 +89,16 @@ class AttributeUse:
         """How the values of a row go together."""
         assert self.space is not None
         given_NA = self.space.given_NA(corpus.Y)
-        begun = AttributeDecoder.of(self.space, given_NA)
-        self.decoder = begun
         if held_out is None:
+            self.decoder = AttributeDecoder.of(self.space, given_NA)
             return
+        counted_NA = np.delete(given_NA, held_out.rows, axis=0)
         rows_NA = given_NA[held_out.rows]
-        self.decoder = begun.learnt(held_out.scores_NL, rows_NA, given_NA)
-        logger.info("attributes, on %d held-out rows: %s", len(rows_NA), self.decoder.figures)
-        decoded, places = self.decoder.cross_decoded(held_out.scores_NL)
+        learnt = AttributeDecoder.of(self.space, counted_NA).learnt(held_out.scores_NL, rows_NA)
+        logger.info("attributes, on held-out rows: %s", learnt.figures)
+        decoded, places = learnt.cross_decoded(held_out.scores_NL)
         self.held_out = rows_NA[places], decoded
+        self.decoder = learnt.counting(given_NA)
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
@@ -129,13 +131,16 @@ class AttributeUse:
             space, given_NA, decoded.columns_NA, len(space.labels), self.counts_L,
             decoded.probabilities_NA, decoded.row_probabilities_N,
         )  # fmt: skip
-        parents_L = parent_columns(self.decoder)
-        tables, plots = [], []
         paths_ND = decoded.columns_NA[:, list(self.decoder.finder.hierarchy)]
+        impossible = None
         lines = [f"attributes on the {where}", "", report.to_text()]
         if taxonomy.depth:
             impossible = impossible_paths(paths_ND, taxonomy.paths_PD)
             lines.append(f"paths that training never saw: {impossible}")
+        tables, plots = attribute_tables(
+            report, given_NA, decoded.columns_NA, space, parent_columns(self.decoder),
+            where=where, num_impossible_paths=impossible,
+        )  # fmt: skip
         metrics = {
             f"accuracy {found.name}": found.scores.accuracy
             for found in report.attributes
