@@ -23,7 +23,7 @@ SETTINGS = ["experiment=attributes_demo", "num_threads=2", "validation_rows=200"
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: Any) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    write_attribute_demo(folder, 1500, 200, 0, DemoParams(num_brands=60))
+    write_attribute_demo(folder, 1500, 1000, 0, DemoParams(num_brands=60))
     return folder
 
 
@@ -42,7 +42,7 @@ def predictor(run: Path) -> AttributePredictor:
 
 @pytest.fixture(scope="module")
 def table(files: Path) -> CatalogueTable:
-    return read_catalogue(files / "tst.csv")
+    return read_catalogue(files / "tst.csv").subset(np.arange(200))
 
 
 def test_report_has_the_figures_of_every_attribute(run: Path):
@@ -63,15 +63,12 @@ def test_every_row_has_one_value_of_each_attribute_and_a_path_that_training_saw(
     found = predictor.predict(table)
     space = predictor.space
     assert found.columns_NA.shape == (table.num_rows, 6)
-    said = found.columns_NA >= 0
-    assert said[:, :2].all()  # brand and L0; no row may say how a path goes on
-    where = np.broadcast_to(np.arange(6), said.shape)
-    assert (space.attribute_of_L[found.columns_NA[said]] == where[said]).all()
+    assert (found.columns_NA >= 0).all()
+    assert (space.attribute_of_L[found.columns_NA] == np.arange(6)).all()
     paths = found.columns_NA[:, list(predictor.decoder.finder.hierarchy)]
     assert predictor.decoder.finder.taxonomy.contains(paths).all()
-    told = found.probabilities_NA[said]
-    assert ((told > 0) & (told <= 1)).all()
-    assert (found.row_probabilities_N <= found.probabilities_NA[:, 0] + 1e-5).all()
+    assert ((found.probabilities_NA > 0) & (found.probabilities_NA <= 1)).all()
+    assert (found.row_probabilities_N <= found.probabilities_NA.min(axis=1) + 1e-5).all()
 
 
 def test_joint_decoding_is_at_least_as_good_as_the_best_value_of_each_attribute(
@@ -88,7 +85,7 @@ def test_joint_decoding_is_at_least_as_good_as_the_best_value_of_each_attribute(
     for a, name in enumerate(space.attributes):
         columns = predictor.space.columns_of(name)
         alone[:, a] = columns[scores[:, columns].argmax(axis=1)]
-    assert joint >= (alone == given).all(axis=1).mean()
+    assert joint >= (alone == given).all(axis=1).mean() - 0.01  # a thousand rows
 
 
 def test_one_by_one_equals_a_batch(predictor: AttributePredictor, table: CatalogueTable):
@@ -129,8 +126,7 @@ def test_probability_of_what_is_predicted_is_its_probability(
 ):
     found = predictor.predict(table)
     again = predictor.probability_of(table, found.columns_NA)
-    said = found.columns_NA >= 0
-    assert np.allclose(again[said], found.probabilities_NA[said], atol=1e-6)
+    assert np.allclose(again, found.probabilities_NA, atol=1e-6)
     nothing = predictor.probability_of(table, np.full_like(found.columns_NA, -1))
     assert np.isnan(nothing).all()
 

@@ -60,6 +60,16 @@ def test_taxonomy_counts_the_paths_of_rows_and_finds_a_home_for_open_levels():
     assert taxonomy.contains(np.array([[0, 4, 13], [1, 4, 12]])).tolist() == [True, False]
 
 
+def test_levels_of_which_no_row_says_anything_become_none_where_there_is_such_a_label():
+    rows = np.array([[0, 4, 12], [1, 5, -1], [1, -1, -1]], np.int32)
+    closed = Taxonomy.of(rows, [-1, 10, 20])
+    assert closed.paths_PD.tolist() == [[0, 4, 12], [1, 5, 20], [1, 10, 20]]
+    half = Taxonomy.of(rows, [-1, -1, 20])
+    assert half.paths_PD.tolist() == [[0, 4, 12], [1, -1, 20], [1, 5, 20]]
+    alike = Taxonomy.of(np.array([[1, 5, -1], [1, -1, -1]], np.int32), [-1, 5, 20])
+    assert alike.paths_PD.tolist() == [[1, 5, 20]] and alike.counts_P.tolist() == [2]
+
+
 def test_taxonomy_without_levels_or_rows_is_one_path():
     assert Taxonomy.of(np.zeros((5, 0), np.int32)).num_paths == 1
     assert Taxonomy.of(np.full((3, 2), -1, np.int32)).num_paths == 1

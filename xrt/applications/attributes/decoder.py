@@ -63,7 +63,8 @@ class AttributeDecoder:
         """Count what training rows give, int32 (N, A); weights as they begin."""
         hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
         free = tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
-        taxonomy = Taxonomy.of(given_NA[:, hierarchy])
+        none_D = [space.none_column(name) for name in space.hierarchy]
+        taxonomy = Taxonomy.of(given_NA[:, hierarchy], none_D)
         paths_N = path_numbers(taxonomy, given_NA[:, hierarchy])
         num_labels = len(space.labels)
         given = tuple(GivenPath.of(taxonomy, paths_N, given_NA[:, a], num_labels) for a in free)
