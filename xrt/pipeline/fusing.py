@@ -21,6 +21,7 @@ from xrt.pipeline.extension import HeldOut
 from xrt.pipeline.fit import Rows, StageRunner
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.memories import sparse_memory
+from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import hold_out
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble
 from xrt.search.fit_scores import FittedScores, fit_scores
@@ -31,8 +32,6 @@ from xrt.sparse import as_csr, load_csr, save_csr
 logger = logging.getLogger(__name__)
 
 SOURCES = ("linear", "ranker", "matcher", "neighbours", "embedding_neighbours")
-EVERY_SOURCE = Mixture(dict.fromkeys(SOURCES, 1.0))
-"""What a trial model is asked for."""
 
 Scores = Mapping[str, sp.csr_array]
 
@@ -43,6 +42,16 @@ class Learnt:
 
     fused: FittedScores
     linear: FittedScores
+
+
+def every_source(params: PipelineParams, deep: bool) -> Mixture:
+    """What a trial model is asked for: all sources there are, neighbours where rows are to vote."""
+    asked = ["linear"] + ["ranker", "matcher"] * deep
+    if params.neighbours.num_neighbours:
+        asked.append("neighbours")
+    if deep and params.embedding_neighbours.num_neighbours:
+        asked.append("embedding_neighbours")
+    return Mixture(dict.fromkeys(asked, 1.0))
 
 
 def frequencies_of(runner: StageRunner, Y_NL: sp.csr_array) -> LabelFrequencies:
@@ -163,7 +172,7 @@ def fuse_linear(
             model,
             linear=train(HybridMatrix.of(X_NF), Y_NL, inputs),
             neighbours=sparse_memory(X_NF, Y_NL, names, params),
-            fusion=Mixture({"linear": 1.0, "neighbours": 1.0}),
+            fusion=every_source(runner.params, deep=False),
         )
         return trial.sources(as_csr(rows.X_NF[held.validation]), num_threads=runner.num_threads)
 

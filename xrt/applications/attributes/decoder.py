@@ -17,6 +17,7 @@ from xrt.applications.attributes.fit_joint import consistent, fit_weights
 from xrt.applications.attributes.given_path import GivenPath
 from xrt.applications.attributes.joint import Allowed, Posterior, most_probable, posterior
 from xrt.applications.attributes.taxonomy import Taxonomy
+from xrt.applications.attributes.unseen import unseen_shares, with_room
 from xrt.applications.attributes.weights import JointWeights
 from xrt.data.attribute_space import AttributeSpace
 from xrt.errors import ArtifactError
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 BATCH_ROWS = 2048
 MIN_ROWS = 50
 """Held-out rows that weights are learnt from; with fewer they stay as they begin."""
+MAX_ROWS = 4_000
+"""Some twenty weights need no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,11 @@ class AttributeDecoder:
     space: AttributeSpace
     finder: CandidateFinder
     weights: JointWeights
+    unseen_B: np.ndarray
+    """Share of rows expected to have a new value of each attribute outside of the hierarchy."""
     figures: Mapping[str, Any] = field(default_factory=dict)
+    halves: tuple[JointWeights, JointWeights] | None = None
+    """Weights learnt from the even and from the odd held-out rows; not saved."""
 
     @classmethod
     def of(cls, space: AttributeSpace, given_NA: np.ndarray) -> Self:
@@ -62,49 +69,87 @@ class AttributeDecoder:
         given = tuple(GivenPath.of(taxonomy, paths_N, given_NA[:, a], num_labels) for a in free)
         attribute_of_L = np.ascontiguousarray(space.attribute_of_L, np.int32)
         finder = CandidateFinder(taxonomy, attribute_of_L, hierarchy, free, given)
-        return cls(space, finder, JointWeights.initial(taxonomy.depth, len(free)))
+        weights = JointWeights.initial(taxonomy.depth, len(free))
+        return cls(space, finder, weights, unseen_shares(finder, given_NA))
+
+    def counting(self, given_NA: np.ndarray) -> Self:
+        """The decoder with the counts of other rows, its weights as they are."""
+        counted = type(self).of(self.space, given_NA)
+        return replace(counted, weights=self.weights, figures=self.figures)
 
     def learnt(self, scores_NL: sp.csr_array, given_NA: np.ndarray) -> Self:
-        """The decoder with weights learnt from the scores of rows that the model was not trained on
-        and what those rows give. Values count as dependent on the path where that makes the rows
-        more likely by cross-fitting.
+        """The decoder with weights learnt from the scores of rows that neither the model was
+        trained on nor this decoder has counted, and what those rows give, int32 (N, A).
+
+        Values count as dependent on the path where that makes the rows more likely by
+        cross-fitting: weights of each half judge the other.
         """
         if len(given_NA) < MIN_ROWS:
             logger.info("too few held-out rows to learn how attributes go together")
             return self
+        scores_NL, given_NA = scores_NL[:MAX_ROWS], given_NA[:MAX_ROWS]
         candidates = self.finder.find(scores_NL, self.weights)
-        half = np.arange(len(given_NA)) % 2 == 0
-        likelihoods = {}
-        for name, lifted in (("lift", True), ("no lift", False)):
-            found = candidates if lifted else without_lift(candidates)
-            likelihoods[name] = sum(
-                log_likelihood(
-                    self.finder, take(found, ~part),
-                    fit_weights(self.finder, take(found, part), given_NA[part]), given_NA[~part],
-                )
-                for part in (half, ~half)
-            ) / len(given_NA)  # fmt: skip
-        lift = likelihoods["lift"] > likelihoods["no lift"]
-        chosen = candidates if lift else without_lift(candidates)
-        weights = fit_weights(self.finder, chosen, given_NA)
-        if not lift:
-            free_B4 = weights.free_B4.copy()
-            free_B4[:, 2] = 0.0
-            weights = replace(weights, free_B4=free_B4)
-        figures = {"log_likelihood": likelihoods, "rows": len(given_NA)}
-        return replace(self, weights=weights, figures=figures)
+        apart = without_lift(candidates)
+        halves = {True: self._halves(candidates, given_NA), False: self._halves(apart, given_NA)}
+        likelihoods = {
+            lift: self._cross_likelihood(candidates if lift else apart, weights, given_NA)
+            for lift, weights in halves.items()
+        }
+        lift = likelihoods[True] > likelihoods[False]
+        chosen = candidates if lift else apart
+        shares = self.unseen_B
 
-    def cross_decoded(self, scores_NL: sp.csr_array, given_NA: np.ndarray) -> Decoded:
-        """What is decoded for each half of held-out rows with weights learnt from the other: what
-        the rows say of a decoder that has learnt from all of them.
-        """
+        def finished(weights: JointWeights) -> JointWeights:
+            return with_room(weights if lift else no_lift(weights), chosen, shares)
+
+        weights = finished(fit_weights(self.finder, chosen, given_NA))
+        even, odd = (finished(half) for half in halves[lift])
+        figures = {
+            "rows": len(given_NA),
+            "log likelihood of a row": {
+                "values depend on the path": likelihoods[True],
+                "values do not": likelihoods[False],
+            },
+            "share of unseen values": shares.tolist(),
+        }
+        return replace(self, weights=weights, figures=figures, halves=(even, odd))
+
+    def _halves(
+        self, candidates: Candidates, given_NA: np.ndarray
+    ) -> tuple[JointWeights, JointWeights]:
         even = np.arange(len(given_NA)) % 2 == 0
+        return (
+            fit_weights(self.finder, take(candidates, even), given_NA[even]),
+            fit_weights(self.finder, take(candidates, ~even), given_NA[~even]),
+        )
+
+    def _cross_likelihood(
+        self,
+        candidates: Candidates,
+        halves: tuple[JointWeights, JointWeights],
+        given_NA: np.ndarray,
+    ) -> float:
+        even = np.arange(len(given_NA)) % 2 == 0
+        total = sum(
+            log_likelihood(self.finder, take(candidates, rows), weights, given_NA[rows])
+            for weights, rows in zip(halves, (~even, even), strict=True)
+        )
+        return total / len(given_NA)
+
+    def cross_decoded(self, scores_NL: sp.csr_array) -> tuple[Decoded, np.ndarray]:
+        """What the rows that it learnt from say of it: the values of each half with weights learnt
+        from the other, and the rows' positions, int64 (N,).
+        """
+        if self.halves is None:
+            return self.decode(scores_NL), np.arange(scores_NL.shape[0])
+        rows = np.arange(min(MAX_ROWS, scores_NL.shape[0]))
+        even = rows % 2 == 0
         parts = [
-            self.learnt(scores_NL[part], given_NA[part]).decode(scores_NL[~part])
-            for part in (even, ~even)
+            replace(self, weights=weights).decode(scores_NL[rows[part]])
+            for weights, part in zip(self.halves, (~even, even), strict=True)
         ]
-        order = np.argsort(np.concatenate([np.flatnonzero(~even), np.flatnonzero(even)]))
-        return Decoded(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in _FIELDS))
+        joined = (np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS)
+        return Decoded(*joined), np.concatenate([rows[~even], rows[even]])
 
     def decode(
         self,
@@ -142,7 +187,7 @@ class AttributeDecoder:
     def _decode(
         self, scores_NL: sp.csr_array, given_NA: np.ndarray | None, num_threads: int | None
     ) -> Decoded:
-        candidates = self.finder.find(scores_NL, self.weights, num_threads)
+        candidates = self.finder.find(scores_NL, self.weights, num_threads, given_NA)
         allowed = Allowed.every(candidates)
         if given_NA is not None:
             allowed = consistent(self.finder, candidates, given_NA)
@@ -192,6 +237,7 @@ class AttributeDecoder:
             "attributes": list(self.space.attributes),
             "hierarchy": list(self.space.hierarchy),
             "weights": self.weights.to_dict(),
+            "unseen": self.unseen_B.tolist(),
             "figures": dict(self.figures),
         }
 
@@ -205,11 +251,12 @@ class AttributeDecoder:
         given = tuple(GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free)))
         try:
             weights = JointWeights.from_dict(settings["weights"], len(hierarchy), len(free))
+            unseen_B = np.array(settings["unseen"], np.float64).reshape(len(free))
         except (KeyError, TypeError, ValueError) as err:
             raise ArtifactError(f"{folder}: unreadable weights ({err}); train it anew") from err
         attribute_of_L = np.ascontiguousarray(space.attribute_of_L, np.int32)
         finder = CandidateFinder(taxonomy, attribute_of_L, hierarchy, free, given)
-        return cls(space, finder, weights, dict(settings.get("figures", {})))
+        return cls(space, finder, weights, unseen_B, dict(settings.get("figures", {})))
 
 
 def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:
@@ -228,6 +275,13 @@ def log_likelihood(
     free = posterior(candidates, weights, Allowed.every(candidates))
     held = posterior(candidates, weights, consistent(finder, candidates, given_NA))
     return float((held.log_z - free.log_z).sum())
+
+
+def no_lift(weights: JointWeights) -> JointWeights:
+    """The weights for values that do not depend on the path."""
+    free_B4 = weights.free_B4.copy()
+    free_B4[:, 2] = 0.0
+    return replace(weights, free_B4=free_B4)
 
 
 def without_lift(candidates: Candidates) -> Candidates:

@@ -12,6 +12,7 @@ from xrt.applications.attributes.candidates import CandidateFinder, Candidates
 from xrt.applications.attributes.joint import Allowed, Posterior, posterior
 from xrt.applications.attributes.weights import JointWeights
 
+MAX_ROUNDS = 100
 PULL = 0.1
 """Log likelihood that a weight costs at a distance of 1 from where it began, twice."""
 
@@ -36,7 +37,10 @@ def fit_weights(
         return float(value) * scale, slope * scale
 
     bounds = JointWeights.bounds(depth, num_free)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
+        options={"maxiter": MAX_ROUNDS, "ftol": 1e-6},
+    )  # fmt: skip
     return JointWeights.from_vector(np.asarray(found.x), depth, num_free)
 
 

@@ -11,18 +11,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
+from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
 from xrt.data.attribute_corpus import read_attributes
 from xrt.data.attribute_space import AttributeSpace
 from xrt.data.corpus import Corpus
 from xrt.data.item_texts import ItemTexts
-from xrt.errors import ConfigError
 from xrt.metrics.attribute_confusions import impossible_paths
 from xrt.metrics.attributes import attribute_report
 from xrt.model import XrtModel
 from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.pipeline.extension import HeldOut, Judged
-from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.params import DatasetParams, PipelineParams
 from xrt.pipeline.run import TrainOutcome, estimate_run, train
 from xrt.progress import Progress
 
@@ -59,8 +59,10 @@ class AttributeUse:
     ) -> tuple[PipelineParams, Corpus, Corpus | None]:
         """The catalogue's rows that give an attribute, and the test file's."""
         dataset = params.dataset
-        if params.schema is None or dataset.trn is None:
-            raise ConfigError("no catalogue; name it: data.path=catalogue.csv")
+        if dataset.trn is None:
+            dataset = _generated(dataset, run_folder, params.seed)
+            params = replace(params, dataset=dataset)
+        assert dataset.trn is not None
         corpus, self.space, self.item_texts = read_attributes(
             dataset.trn, params.schema, skip_bad_lines=dataset.skip_bad_lines
         )
@@ -87,14 +89,16 @@ class AttributeUse:
         """How the values of a row go together."""
         assert self.space is not None
         given_NA = self.space.given_NA(corpus.Y)
-        begun = AttributeDecoder.of(self.space, given_NA)
-        self.decoder = begun
         if held_out is None:
+            self.decoder = AttributeDecoder.of(self.space, given_NA)
             return
+        counted_NA = np.delete(given_NA, held_out.rows, axis=0)
         rows_NA = given_NA[held_out.rows]
-        self.decoder = begun.learnt(held_out.scores_NL, rows_NA)
-        logger.info("attributes, on %d held-out rows: %s", len(rows_NA), self.decoder.figures)
-        self.held_out = rows_NA, begun.cross_decoded(held_out.scores_NL, rows_NA)
+        learnt = AttributeDecoder.of(self.space, counted_NA).learnt(held_out.scores_NL, rows_NA)
+        logger.info("attributes, on held-out rows: %s", learnt.figures)
+        decoded, places = learnt.cross_decoded(held_out.scores_NL)
+        self.held_out = rows_NA[places], decoded
+        self.decoder = learnt.counting(given_NA)
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
@@ -127,13 +131,16 @@ class AttributeUse:
             space, given_NA, decoded.columns_NA, len(space.labels), self.counts_L,
             decoded.probabilities_NA, decoded.row_probabilities_N,
         )  # fmt: skip
-        parents_L = parent_columns(self.decoder)
-        tables, plots = [], []
         paths_ND = decoded.columns_NA[:, list(self.decoder.finder.hierarchy)]
+        impossible = None
         lines = [f"attributes on the {where}", "", report.to_text()]
         if taxonomy.depth:
             impossible = impossible_paths(paths_ND, taxonomy.paths_PD)
             lines.append(f"paths that training never saw: {impossible}")
+        tables, plots = attribute_tables(
+            report, given_NA, decoded.columns_NA, space, parent_columns(self.decoder),
+            where=where, num_impossible_paths=impossible,
+        )  # fmt: skip
         metrics = {
             f"accuracy {found.name}": found.scores.accuracy
             for found in report.attributes
@@ -145,6 +152,19 @@ class AttributeUse:
         return Judged(
             text="\n".join(lines), content=content, tables=tables, plots=plots, metrics=metrics
         )
+
+
+def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
+    """Write the demo catalogue as a wide table into the run folder, once; the test file has the
+    true values, whatever the catalogue lost.
+    """
+    from xrt.data.demo_attributes import write_attribute_demo
+
+    folder = run_folder / f"demo-attributes-{dataset.num_rows}-{seed}"
+    if not (folder / "tst_truth.csv").is_file():
+        num_test = max(1, min(dataset.num_rows // 6, 50_000))
+        write_attribute_demo(folder, dataset.num_rows, num_test, seed)
+    return replace(dataset, trn=str(folder / "trn.csv"), tst=str(folder / "tst_truth.csv"))
 
 
 def parent_columns(decoder: AttributeDecoder) -> np.ndarray:
