@@ -43,6 +43,9 @@ def main() -> int:
     lines: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="benchmark-attributes-") as scratch:
         shape = rows.write(Path(scratch))
+        places = {name: str(a) for a, name in enumerate(rows.space.attributes)}
+        costs = {places[name]: values for name, values in args.svc_costs.items()}
+        (Path(scratch) / "svc_costs.json").write_text(json.dumps(costs))
         for system in [*args.systems, *map(str, args.model)]:
             print(f"{system} ...", file=sys.stderr, flush=True)
             if system in PEERS:
@@ -71,6 +74,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--systems", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--peer-python", help="interpreter that has libpecos")
     parser.add_argument("--model", nargs="*", type=Path, default=[], help="models of xrt's runs")
+    parser.add_argument(
+        "--svc-costs", type=json.loads, default={}, metavar="JSON",
+        help='C to choose from, such as {"brand": [10]} (default for every attribute: 0.1, 1, 10)',
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, help="JSON lines, appended to")
     parser.add_argument("--record", type=Path, help="markdown file to write")
