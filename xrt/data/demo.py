@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -134,6 +134,28 @@ def write_demo(
     LabelTable.from_ids(ids, [id.partition("=")[2] for id in ids]).write(folder / LABEL_TABLE_NAME)
 
 
+class DrawnChunk(NamedTuple):
+    """What is drawn for the rows of a chunk: positions, (n,) int64, and yes or no, n booleans.
+
+    `listed` is the observed maker; `colors`, `sizes` are -1 where there is none; `cents` the price
+    and `priced` whether it is told; the others tell which true labels are observed. `draws`: the
+    title's, `TitleWriter.NUM_DRAWS` for each row.
+    """
+
+    types: np.ndarray
+    brands: np.ndarray
+    listed: np.ndarray
+    colors: np.ndarray
+    sizes: np.ndarray
+    cents: np.ndarray
+    priced: np.ndarray
+    keep_brand: np.ndarray
+    keep_color: np.ndarray
+    keep_size: np.ndarray
+    whole_path: np.ndarray
+    draws: np.ndarray
+
+
 class DemoWorld:
     """What all rows of a catalogue have in common: makers, and how often each thing is sold."""
 
@@ -158,14 +180,14 @@ class DemoWorld:
         ]
         self.writer = TitleWriter(vocabulary, self.brands)
 
-    def chunk(self, number: int) -> DemoCatalogue:
-        """All rows of chunk `number`; nothing else is drawn for it."""
+    def draw(self, number: int) -> DrawnChunk:
+        """Draw chunk `number`; nothing else is drawn for it."""
         rng = np.random.default_rng([self.seed, _ROW_STREAM, number])
-        n = CHUNK_ROWS
+        n, p = CHUNK_ROWS, self.params
         types = np.searchsorted(self.type_shares, rng.random(n), side="right")
         brands = self._brands_for(types, rng.random(n))
         listed = np.where(
-            rng.random(n) < self.params.wrong_brand, self._brands_for(types, rng.random(n)), brands
+            rng.random(n) < p.wrong_brand, self._brands_for(types, rng.random(n)), brands
         )
         colors = np.searchsorted(self.color_shares, rng.random(n), side="right")
         coloured = np.array([t.is_coloured for t in self.types])[types] & (rng.random(n) < 0.85)
@@ -173,48 +195,52 @@ class DemoWorld:
         num_sizes = np.array([len(s) for s in self.sizes_of_type])[types]
         sizes = (rng.random(n) ** 1.4 * num_sizes).astype(np.int64)
         sizes = np.where((num_sizes > 0) & (rng.random(n) < 0.8), sizes, -1)
-        return self._rows(rng, types, brands, listed, colors, sizes)
+        low, high = np.array([t.price_range for t in self.types], float)[types].T
+        cents = np.rint(low * 100 * (high / low) ** rng.random(n)).astype(np.int64)
+        priced = rng.random(n) < 0.6
+        rates = (p.missing_brand, p.missing_color, p.missing_size, p.missing_depth)
+        keep_brand, keep_color, keep_size, whole_path = (rng.random(n) >= rate for rate in rates)
+        draws = rng.random((n, TitleWriter.NUM_DRAWS))
+        return DrawnChunk(
+            types=types,
+            brands=brands,
+            listed=listed,
+            colors=colors,
+            sizes=sizes,
+            cents=cents,
+            priced=priced,
+            keep_brand=keep_brand,
+            keep_color=keep_color,
+            keep_size=keep_size,
+            whole_path=whole_path,
+            draws=draws,
+        )
 
     def _brands_for(self, types: np.ndarray, draws: np.ndarray) -> np.ndarray:
         position = self.department_of_type[types] + draws
         return self.sellers[np.searchsorted(self.seller_shares, position, side="right")]
 
-    def _rows(
-        self,
-        rng: np.random.Generator,
-        types: np.ndarray,
-        brands: np.ndarray,
-        listed: np.ndarray,
-        colors: np.ndarray,
-        sizes: np.ndarray,
-    ) -> DemoCatalogue:
-        p = self.params
-        n = len(types)
-        low, high = np.array([t.price_range for t in self.types], float)[types].T
-        cents = np.rint(low * 100 * (high / low) ** rng.random(n)).astype(np.int64)
-        priced = rng.random(n) < 0.6
-        keep_brand, keep_color, keep_size, whole_path = (
-            (rng.random(n) >= rate).tolist()
-            for rate in (p.missing_brand, p.missing_color, p.missing_size, p.missing_depth)
-        )
-        draws = rng.random((n, TitleWriter.NUM_DRAWS)).tolist()
+    def chunk(self, number: int) -> DemoCatalogue:
+        """All rows of chunk `number`."""
         out = DemoCatalogue()
-        picked = zip(types.tolist(), brands.tolist(), listed.tolist(), colors.tolist(), strict=True)
-        for i, ((t, b, observed_b, c), s) in enumerate(zip(picked, sizes.tolist(), strict=True)):
+        columns = (column.tolist() for column in self.draw(number))
+        for t, b, listed, c, s, cents, priced, has_brand, has_color, has_size, whole, u in zip(
+            *columns, strict=True
+        ):
             color = self.colors[c] if c >= 0 else ""
             size = self.sizes_of_type[t][s] if s >= 0 else ""
             path = self.category_labels[t]
             truth = [f"brand={self.brands[b].name}", *path]
-            labels = [f"brand={self.brands[observed_b].name}"] if keep_brand[i] else []
-            labels += path if whole_path[i] else path[:-1]
+            labels = [f"brand={self.brands[listed].name}"] if has_brand else []
+            labels += path if whole else path[:-1]
             if color:
                 truth.append(f"color={color}")
-                labels += truth[-1:] if keep_color[i] else []
+                labels += truth[-1:] if has_color else []
             if size:
                 truth.append(f"size={size}")
-                labels += truth[-1:] if keep_size[i] else []
-            price = int(cents[i]) / 100 if priced[i] else None
-            title, content = self.writer.write(self.types[t], b, color, size, price, draws[i])
+                labels += truth[-1:] if has_size else []
+            price = cents / 100 if priced else None
+            title, content = self.writer.write(self.types[t], b, color, size, price, u)
             out.rows.append({"title": title, "content": content, "price": price, "labels": labels})
             out.true_labels.append(truth)
         return out

@@ -1,5 +1,7 @@
 """Words a shop would use for one product: title and, at times, a description."""
 
+from typing import NamedTuple
+
 from xrt.data.demo_brands import Brand
 from xrt.data.demo_vocabulary import ProductType, Vocabulary
 
@@ -22,6 +24,22 @@ _OTHER_SENTENCES = (
     "Our customers' choice.",
     "Item may ship separately.",
 )
+
+
+class Wording(NamedTuple):
+    """What a title says of its product, as positions: a noun, or else a use; a feature or -1."""
+
+    noun: int
+    use: int
+    feature: int
+
+
+def wording(product: ProductType, u: list[float]) -> Wording:
+    """How the title made from these draws names the product; `noun` is -1 where it does not."""
+    use = int(u[4] * len(product.uses)) if u[22] < 0.06 else -1
+    noun = _skewed(product.nouns, u[4]) if use < 0 else -1
+    feature = int(u[5] * len(product.features)) if u[6] < 0.7 else -1
+    return Wording(noun, use, feature)
 
 
 class TitleWriter:
@@ -50,12 +68,11 @@ class TitleWriter:
         brand = self.brands[brand_index]
         line = brand.lines[int(u[0] * len(brand.lines))]
         maker, range_name = _maker_words(brand, line, u[1], u[2], u[3])
-        noun = _skewed(product.nouns, u[4])
-        if u[22] < 0.06:
-            noun = f"for {product.uses[int(u[4] * len(product.uses))]}"
-        feature = product.features[int(u[5] * len(product.features))] if u[6] < 0.7 else ""
-        color_word = _skewed(self.color_words[color], u[7]) if color and u[8] < 0.9 else ""
-        size_word = _skewed(self._size_forms[size], u[9]) if size and u[10] < 0.9 else ""
+        said = wording(product, u)
+        noun = product.nouns[said.noun] if said.noun >= 0 else f"for {product.uses[said.use]}"
+        feature = product.features[said.feature] if said.feature >= 0 else ""
+        color_word = _chosen(self.color_words[color], u[7]) if color and u[8] < 0.9 else ""
+        size_word = _chosen(self._size_forms[size], u[9]) if size and u[10] < 0.9 else ""
         filler = self.filler[int(u[11] * 9.99)] if u[12] < 0.08 else ""
         tail = f"{price:.2f}" if price is not None and u[13] < 0.06 else ""
         order = u[14]
@@ -110,9 +127,13 @@ def _maker_words(brand: Brand, line: str, how: float, form: float, also: float) 
     return "", line if how < _LINE else ""
 
 
-def _skewed(forms: tuple[str, ...], draw: float) -> str:
+def _skewed(forms: tuple[str, ...], draw: float) -> int:
     """The first form most often (of three, in 58 % of cases), the later ones ever more rarely."""
-    return forms[int(draw * draw * len(forms))]
+    return int(draw * draw * len(forms))
+
+
+def _chosen(forms: tuple[str, ...], draw: float) -> str:
+    return forms[_skewed(forms, draw)]
 
 
 def _cased(title: str, draw: float) -> str:

@@ -9,7 +9,7 @@ quoting, except that a field wholly in double quotes is unquoted. Parquet is rea
 import csv
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,17 +33,12 @@ class Line(NamedTuple):
 
 def read_csv(path: str | Path, options: ReadOptions) -> Corpus:
     """Read CSV with a header; rows may run over several lines inside quotes."""
-    return _read_rows(path, options, _csv_rows(path))
+    return _read_rows(path, options, csv_rows(path))
 
 
 def read_tsv(path: str | Path, options: ReadOptions) -> Corpus:
     """Read TSV with a header, one line a row."""
-    rows = (
-        Line(number, [_unquoted(cell) for cell in _decoded(raw).split("\t")])
-        for number, raw in numbered_lines(path)
-        if raw.strip()
-    )
-    return _read_rows(path, options, rows)
+    return _read_rows(path, options, tsv_rows(path))
 
 
 def read_parquet(path: str | Path, options: ReadOptions) -> Corpus:
@@ -67,11 +62,7 @@ def read_parquet(path: str | Path, options: ReadOptions) -> Corpus:
 
 
 def _read_rows(path: str | Path, options: ReadOptions, rows: Iterator[Line]) -> Corpus:
-    first = next(rows, None)
-    if first is None or first.fault:
-        cause = first.fault if first else "no header; the first line must name the columns"
-        raise DataError(f"{path}: line {first.number if first else 1}: {cause}")
-    header = _checked_header(path, [str(name).strip() for name in first.cells])
+    header = read_header(path, rows)
     _wanted_columns(path, header, options)
     collector = RowCollector(path, options)
     parser = RecordParser(options, split_by_default=True)
@@ -97,9 +88,24 @@ def _add_row(collector: RowCollector, parser: RecordParser, header: list[str], l
         collector.refuse(line.number, without_surrogates(raw), fault)
 
 
-def _csv_rows(path: str | Path) -> Iterator[Line]:
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def tsv_rows(path: str | Path, decode: Callable[[bytes], str] = _decoded) -> Iterator[Line]:
+    """The lines of a TSV file that are not blank, the header first."""
+    for number, raw in numbered_lines(path):
+        if raw.strip():
+            yield Line(number, [_unquoted(cell) for cell in decode(raw).split("\t")])
+
+
+def csv_rows(path: str | Path, decode: Callable[[bytes], str] = _decoded) -> Iterator[Line]:
+    """The rows of a CSV file, the header first; a row that cannot be parsed has a fault.
+
+    Raises DataError: a quote is never closed.
+    """
     csv.field_size_limit(sys.maxsize >> 16)  # Python's own limit is 128 KiB a cell
-    lines = ((number, _decoded(raw)) for number, raw in numbered_lines(path))
+    lines = ((number, decode(raw)) for number, raw in numbered_lines(path))
     first = next(((number, line) for number, line in lines if line.strip()), None)
     if first is None:
         return
@@ -128,17 +134,19 @@ def _delimiter(header: str) -> str:
     return next((mark for mark in ",;\t" if mark in header), ",")
 
 
-def _decoded(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
-
-
 def _unquoted(cell: str) -> str:
     if len(cell) >= 2 and cell[0] == cell[-1] == '"':
         return cell[1:-1].replace('""', '"')
     return cell
 
 
-def _checked_header(path: str | Path, header: list[str]) -> list[str]:
+def read_header(path: str | Path, rows: Iterator[Line]) -> list[str]:
+    """The column names, taken from the first row. Raises DataError: none, broken, or one twice."""
+    first = next(rows, None)
+    if first is None or first.fault:
+        cause = first.fault if first else "no header; the first line must name the columns"
+        raise DataError(f"{path}: line {first.number if first else 1}: {cause}")
+    header = [str(name).strip() for name in first.cells]
     twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{path}: line 1: column {twice!r} stands there twice; rename one")

@@ -1,0 +1,252 @@
+"""Rows of a catalogue as a corpus: item texts, and one label `attribute=value` for each attribute.
+
+Shapes: N rows, A attributes, L labels.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from xrt.data.attribute_schema import AttributeSchema, EmptyMeans
+from xrt.data.attribute_space import AttributeSpace, label_id, value_table
+from xrt.data.catalogue import CatalogueTable, read_catalogue
+from xrt.data.collect import csr_from_parts
+from xrt.data.corpus import Corpus, ReadReport
+from xrt.data.formats import align_labels
+from xrt.data.item_texts import ItemTexts
+from xrt.data.labels import LabelTable
+from xrt.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+EMPTY, NONE = -1, -2  # codes beside those of values
+_SHOWN_EXAMPLES = 3
+
+
+def read_attributes(
+    source: str | Path | CatalogueTable,
+    schema: AttributeSchema | None = None,
+    labels: LabelTable | None = None,
+    item_texts: ItemTexts | None = None,
+    *,
+    skip_bad_lines: bool = False,
+    bad_lines_folder: str | Path = ".",
+) -> tuple[Corpus, AttributeSpace, ItemTexts]:
+    """Read a catalogue for training or, with `item_texts` and `labels` of training, to evaluate.
+
+    Labels are the sorted `attribute=value` ids, named by their values. In evaluation the labels of
+    training keep their columns, values never seen in it follow and are counted in the report, and
+    target columns may be absent. In training the schema comes back, in `ItemTexts.schema`,
+    resolved and without attributes that no row gives.
+
+    Args:
+        source: The file, or a table read before.
+        schema: The roles of the columns; None infers all. Not used with `item_texts`.
+        labels: The label table of training.
+        item_texts: What training fitted.
+        skip_bad_lines: Write bad lines to `<file name>.bad-lines.jsonl` instead of raising.
+        bad_lines_folder: The folder of that file.
+
+    Returns:
+        The corpus, the attribute space of its labels, and the item texts.
+
+    Raises:
+        DataError: the file cannot be used, a text column is not there, or, in training, a target
+            column is not, or no row gives any attribute.
+    """
+    training = item_texts is None
+    table = _table_of(source, item_texts, skip_bad_lines, bad_lines_folder)
+    if item_texts is None:
+        item_texts = ItemTexts.fit(table, schema or AttributeSchema())
+    schema = item_texts.schema
+    targets = list(schema.targets or [])
+    values, codes_AN = encode_targets(table, schema)
+    notes = [*table.notes]
+    if training:
+        given = [bool((codes != EMPTY).any()) for codes in codes_AN]
+        notes += [*item_texts.notes, *missing_notes(targets, given, table)]
+        notes += parent_notes(schema.hierarchy or [], targets, values, codes_AN)
+        schema = _without_missing(schema, given)
+        item_texts = replace(item_texts, schema=schema)
+    corpus = _corpus(table, item_texts.texts(table), targets, values, codes_AN, notes)
+    if labels is not None:
+        corpus = align_labels(corpus, labels)
+    space = AttributeSpace(
+        tuple(schema.targets or ()), tuple(schema.hierarchy or ()), corpus.labels
+    )
+    for note in notes:
+        logger.warning("%s: %s", table.path, note)
+    return corpus, space, item_texts
+
+
+def encode_targets(
+    table: CatalogueTable, schema: AttributeSchema
+) -> tuple[list[list[str]], list[np.ndarray]]:
+    """For each target its distinct values, and int64 (N,) codes into them, `EMPTY` or `NONE`.
+
+    Inner blanks of a value become one blank; what empty cells say is decided by the schema. A
+    column that is not there is empty.
+    """
+    values, codes_AN = [], []
+    for name in schema.targets or []:
+        found, codes = _encode(table.columns.get(name), table.num_rows, schema)
+        values.append(found)
+        codes_AN.append(codes)
+    _decide_empty(schema, codes_AN, [name in table.columns for name in schema.targets or []])
+    return values, codes_AN
+
+
+def _encode(
+    cells: list[str] | None, num_rows: int, schema: AttributeSchema
+) -> tuple[list[str], np.ndarray]:
+    if cells is None:
+        return [], np.full(num_rows, EMPTY)
+    index: dict[str, int] = {}
+    raw = np.fromiter((index.setdefault(cell, len(index)) for cell in cells), np.int64, num_rows)
+    values: dict[str, int] = {}
+    code_of_raw = np.empty(len(index), np.int64)
+    for position, cell in enumerate(index):
+        value = " ".join(cell.split())
+        if not value:
+            code_of_raw[position] = EMPTY
+        elif schema.says_none(value):
+            code_of_raw[position] = NONE
+        else:
+            code_of_raw[position] = values.setdefault(value, len(values))
+    return list(values), code_of_raw[raw]
+
+
+def _decide_empty(schema: AttributeSchema, codes_AN: list[np.ndarray], present: list[bool]) -> None:
+    """Turn empty cells of columns that are there into `NONE` where the schema says so."""
+    if schema.empty is EmptyMeans.MISSING or not codes_AN:
+        return
+    if schema.empty is EmptyMeans.NONE:
+        for codes, is_there in zip(codes_AN, present, strict=True):
+            if is_there:
+                codes[codes == EMPTY] = NONE
+        return
+    positions = [(schema.targets or []).index(level) for level in schema.hierarchy or []]
+    levels = [codes_AN[a] for a in positions if present[a]]
+    empty = [codes == EMPTY for codes in levels]
+    for i in range(1, len(levels)):
+        given_above = np.any([~cells for cells in empty[:i]], axis=0)
+        empty_below = np.all([empty[i], *empty[i + 1 :]], axis=0)
+        levels[i][given_above & empty_below] = NONE
+
+
+def missing_notes(
+    targets: Sequence[str], given: Sequence[bool], table: CatalogueTable
+) -> list[str]:
+    """A note for each attribute that no row gives. Raises DataError: none is given."""
+    missing = [name for name, is_given in zip(targets, given, strict=True) if not is_given]
+    if len(missing) == len(targets):
+        raise DataError(
+            f"{table.path}: none of the {table.num_rows} rows has a value for "
+            f"{', '.join(targets)}; fill in some or name other targets"
+        )
+    return [
+        f"attribute {name!r}: none of the {table.num_rows} rows gives it; left out of the model"
+        for name in missing
+    ]
+
+
+def parent_notes(
+    hierarchy: Sequence[str],
+    targets: Sequence[str],
+    values: list[list[str]],
+    codes_AN: list[np.ndarray],
+) -> list[str]:
+    """A note for each level of the hierarchy in which values stand below two parents or more."""
+    notes = []
+    for coarse, fine in pairwise(hierarchy):
+        a, b = targets.index(coarse), targets.index(fine)
+        both = (codes_AN[a] >= 0) & (codes_AN[b] >= 0)
+        pairs = np.unique(np.column_stack([codes_AN[b][both], codes_AN[a][both]]), axis=0)
+        children, num_parents = np.unique(pairs[:, 0], return_counts=True)
+        several = children[num_parents > 1]
+        if not len(several):
+            continue
+        examples = []
+        for child in several[:_SHOWN_EXAMPLES]:
+            parents = [values[a][p] for p in pairs[pairs[:, 0] == child, 1]]
+            shown = " and ".join(repr(parent) for parent in parents[:2])
+            examples.append(f"{values[b][child]!r} under {shown}")
+        who = f"{len(several)} values of {fine} stand"
+        if len(several) == 1:
+            who = f"1 value of {fine} stands"
+        notes.append(
+            f"{who} under two values of {coarse} or more (all kept): {'; '.join(examples)}"
+        )
+    return notes
+
+
+def _corpus(
+    table: CatalogueTable,
+    texts: list[str],
+    targets: Sequence[str],
+    values: list[list[str]],
+    codes_AN: list[np.ndarray],
+    notes: Sequence[str],
+) -> Corpus:
+    num_rows = table.num_rows
+    used = [  # label ids, the none label last, only where a row has it
+        [label_id(name, value) for value in found]
+        + ([label_id(name, None)] if (codes == NONE).any() else [])
+        for name, found, codes in zip(targets, values, codes_AN, strict=True)
+    ]
+    labels = value_table(sorted(id for ids in used for id in ids))
+    columns_NA = np.full((num_rows, len(targets)), -1, np.int64)
+    for a, (ids, codes) in enumerate(zip(used, codes_AN, strict=True)):
+        # a none label is the last of `ids`, which is where -2 + 1 points; -1 (empty) is masked
+        column_of = np.array([labels.index[id] for id in ids], np.int64)
+        has_label = codes != EMPTY
+        columns_NA[has_label, a] = column_of[
+            np.where(codes == NONE, len(ids) - 1, codes)[has_label]
+        ]
+    has_label_NA = columns_NA >= 0
+    indptr = np.concatenate([[0], np.cumsum(has_label_NA.sum(axis=1))])
+    columns = columns_NA[has_label_NA]
+    Y = csr_from_parts(np.ones(len(columns), np.float32), columns, indptr, len(labels))
+    rows = zip(texts, *(column.tolist() for column in columns_NA.T), strict=True)
+    return Corpus(
+        texts=texts,
+        Y=Y,
+        labels=labels,
+        report=ReadReport(
+            path=table.path,
+            num_rows=num_rows,
+            num_skipped=len(table.skipped_rows),
+            num_empty_texts=texts.count(""),
+            num_without_labels=int((~has_label_NA.any(axis=1)).sum()),
+            num_duplicate_rows=num_rows - len(set(map(hash, rows))),
+            skipped_rows=table.skipped_rows,
+            bad_lines_path=table.bad_lines_path,
+            notes=tuple(notes),
+        ),
+    )
+
+
+def _table_of(
+    source: str | Path | CatalogueTable,
+    item_texts: ItemTexts | None,
+    skip_bad_lines: bool,
+    bad_lines_folder: str | Path,
+) -> CatalogueTable:
+    if isinstance(source, CatalogueTable):
+        return source
+    wanted = None
+    if item_texts is not None:
+        wanted = [*item_texts.schema.input_columns(), *(item_texts.schema.targets or [])]
+    return read_catalogue(
+        source, columns=wanted, skip_bad_lines=skip_bad_lines, bad_lines_folder=bad_lines_folder
+    )
+
+
+def _without_missing(schema: AttributeSchema, given: Sequence[bool]) -> AttributeSchema:
+    kept = [name for name, is_given in zip(schema.targets or [], given, strict=True) if is_given]
+    hierarchy = [name for name in schema.hierarchy or [] if name in kept]
+    return replace(schema, targets=kept, hierarchy=hierarchy)

@@ -1,0 +1,189 @@
+"""What the columns of a catalogue are for: text, side inputs, the attributes to predict."""
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+from xrt.errors import ConfigError
+
+MAX_REPEAT = 10
+NONE_VALUE = "<none>"
+"""The value of an item that has none: the label `attribute=<none>`."""
+
+_TEXT_COLUMN = re.compile(r"(?P<name>.+?)(\*(?P<repeat>\d+))?(:(?P<marker>[^:]*))?", re.DOTALL)
+
+
+class EmptyMeans(str, Enum):
+    """What an empty cell of a target column says.
+
+    `none`: the item has no such value. `missing`: nothing is known. `auto`: none for a hierarchy
+    level below a given one (with no given one below it), else missing. A catalogue that writes
+    `na` where a path ends means something else by an empty cell: there `auto` becomes `missing`.
+    """
+
+    NONE = "none"
+    MISSING = "missing"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A text column: `marker` is put before its text, and it stands `repeat` times in the whole."""
+
+    name: str
+    marker: str = ""
+    repeat: int = 1
+
+    @classmethod
+    def parse(cls, written: str) -> "TextColumn":
+        """`title`, `title*2` (twice), `title:T` (marker T) or `title*2:T`.
+
+        A name with a colon is written with a colon after it: `dc:title:`. Raises ConfigError.
+        """
+        match = _TEXT_COLUMN.fullmatch(written.strip())
+        if match is None:
+            raise ConfigError(f"text_columns: {written!r}; write name, name*2 or name:marker")
+        repeat = int(match["repeat"] or 1)
+        if not 1 <= repeat <= MAX_REPEAT:
+            raise ConfigError(
+                f"text_columns: {written!r} repeats {repeat} times; 1..{MAX_REPEAT} are allowed"
+            )
+        return cls(match["name"].strip(), (match["marker"] or "").strip(), repeat)
+
+    def __str__(self) -> str:
+        repeat = f"*{self.repeat}" if self.repeat > 1 else ""
+        return f"{self.name}{repeat}" + (f":{self.marker}" if self.marker else "")
+
+
+def _default_none_values() -> list[str]:
+    return ["na", "n/a", "none", "null", NONE_VALUE]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeSchema:
+    """The roles of the columns; None is inferred from a training table, [] means there are none.
+
+    text_columns: `title`, or `title*2` (it counts twice), `title:T` (with a marker before it).
+    numeric_columns: such as price; a value becomes the token of its quantile bin.
+    categorical_columns: such as store; a value becomes one token.
+    targets: the attributes to predict, in this order.
+    hierarchy: those of the targets that form paths, coarse to fine.
+    none_values: cells (in any case) that say "this item has none".
+    empty: what an empty target cell says, see `EmptyMeans`.
+    num_bins: quantile bins of a numeric column, at most.
+    """
+
+    text_columns: list[str] | None = None
+    numeric_columns: list[str] | None = None
+    categorical_columns: list[str] | None = None
+    targets: list[str] | None = None
+    hierarchy: list[str] | None = None
+    none_values: list[str] = field(default_factory=_default_none_values)
+    empty: EmptyMeans = EmptyMeans.AUTO
+    num_bins: int = 10
+
+    def __post_init__(self) -> None:
+        """Check each setting and that a column has one role only."""
+        lists = ("text_columns", "numeric_columns", "categorical_columns", "targets", "hierarchy")
+        for name in lists:
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise ConfigError(f"{name} = {given!r}: give a list, such as [{given}]")
+            if given is not None:
+                object.__setattr__(self, name, [str(column).strip() for column in given])
+        object.__setattr__(self, "none_values", [str(value) for value in self.none_values])
+        object.__setattr__(self, "empty", _as_empty(self.empty))
+        for name, what in (("text_columns", "text"), ("targets", "target")):
+            if getattr(self, name) == []:
+                raise ConfigError(f"{name} = []: name at least one {what} column")
+        if not 2 <= self.num_bins <= 1000:
+            raise ConfigError(f"num_bins = {self.num_bins}: must lie in 2..1000")
+        self._check_roles()
+
+    def _check_roles(self) -> None:
+        roles: dict[str, str] = {}
+        named = {
+            "text_columns": [column.name for column in self.texts],
+            "numeric_columns": self.numeric_columns or [],
+            "categorical_columns": self.categorical_columns or [],
+            "targets": self.targets or [],
+        }
+        for role, columns in named.items():
+            for column in columns:
+                if not column:
+                    raise ConfigError(
+                        f"{role}: an empty column name; name a column or leave it out"
+                    )
+                if column in roles:
+                    raise ConfigError(
+                        f"column {column!r} stands in {roles[column]} and again in {role}; a "
+                        "column has one use"
+                    )
+                roles[column] = role
+        for target in self.targets or []:
+            if "=" in target or not target.isprintable():
+                raise ConfigError(
+                    f"targets: column {target!r} has '=' or a control sign; rename the column"
+                )
+        levels = self.hierarchy or []
+        if len(set(levels)) != len(levels):
+            raise ConfigError(f"hierarchy = {levels}: a column stands there twice; remove one")
+        strange = [level for level in levels if level not in (self.targets or levels)]
+        if strange:
+            raise ConfigError(
+                f"hierarchy: {', '.join(strange)} not among the targets "
+                f"{', '.join(self.targets or [])}; name targets only, coarse to fine"
+            )
+
+    @cached_property
+    def texts(self) -> tuple[TextColumn, ...]:
+        """`text_columns` parsed; () while they are to be inferred."""
+        return tuple(TextColumn.parse(written) for written in self.text_columns or [])
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether nothing is left to be inferred."""
+        roles = (
+            self.text_columns,
+            self.numeric_columns,
+            self.categorical_columns,
+            self.targets,
+            self.hierarchy,
+        )
+        return all(role is not None for role in roles)
+
+    @cached_property
+    def none_cells(self) -> frozenset[str]:
+        """`none_values` in the form that cells are compared in."""
+        return frozenset(value.strip().casefold() for value in [*self.none_values, NONE_VALUE])
+
+    def says_none(self, cell: str) -> bool:
+        """Whether a cell that is not empty says "this item has none"."""
+        return cell.casefold() in self.none_cells
+
+    def input_columns(self) -> list[str]:
+        """The columns that an item's text is made of."""
+        texts = [column.name for column in self.texts]
+        return [*texts, *(self.numeric_columns or []), *(self.categorical_columns or [])]
+
+    def describe(self) -> str:
+        """The roles in one line."""
+        parts = [
+            ("text", [str(column) for column in self.texts]),
+            ("numeric", self.numeric_columns),
+            ("categorical", self.categorical_columns),
+            ("targets", self.targets),
+        ]
+        told = [f"{role} {', '.join(columns)}" for role, columns in parts if columns]
+        if self.hierarchy:
+            told.append(f"hierarchy {' > '.join(self.hierarchy)}")
+        return "; ".join(told)
+
+
+def _as_empty(value: EmptyMeans | str) -> EmptyMeans:
+    try:
+        return EmptyMeans(value)
+    except ValueError:
+        names = ", ".join(choice.value for choice in EmptyMeans)
+        raise ConfigError(f"empty = {value!r}: choose one of {names}") from None
