@@ -74,7 +74,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """The steps in order; what is read, trained and found is told on the way."""
-    params = TrainingParams(**{each.name: getattr(args, each.name) for each in fields(TrainingParams)})
+    params = TrainingParams(
+        **{each.name: getattr(args, each.name) for each in fields(TrainingParams)}
+    )
     corpus, space, item_texts = read_attributes(args.trn, AttributeSchema(**args.schema))
     given_NA = space.given_NA(corpus.Y)
     counts_L = np.bincount(corpus.Y.indices, minlength=len(space.labels))

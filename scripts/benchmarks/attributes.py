@@ -3,7 +3,8 @@
     python -m venv PEERS
     PEERS/bin/pip install "numpy<2" "libpecos==1.2.8"
     python scripts/benchmarks/attributes.py --trn trn.csv --tst tst.csv \
-        --peer-python PEERS/bin/python --model RUN/model --output attributes.jsonl --record RECORD.md
+        --peer-python PEERS/bin/python --model RUN/model \
+        --output attributes.jsonl --record RECORD.md
 
 Peers: `svc`, a LinearSVC of scikit-learn for each attribute, with the C that is best on held-out
 training rows; `pecos`, libpecos' XR-Linear over the labels of all attributes together, of which the
@@ -102,8 +103,9 @@ def run_peer(
 
 def run_xrt(model: Path, rows: CatalogueRows, tst: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """What a model of xrt predicts; its labels are brought to the columns of the rows."""
-    import xrt
     from xrt.applications.attributes.predictor import AttributePredictor
+
+    import xrt
     from xrt.data.catalogue import read_catalogue
 
     predictor = AttributePredictor.load(model)

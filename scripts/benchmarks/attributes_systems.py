@@ -36,7 +36,9 @@ class Rows:
     @classmethod
     def load(cls, folder: Path) -> "Rows":
         """Read the folder that attributes_rows.py wrote."""
-        X_trn, Y_trn, X_tst = (sp.load_npz(folder / f"{n}.npz") for n in ("X_trn", "Y_trn", "X_tst"))
+        X_trn, Y_trn, X_tst = (
+            sp.load_npz(folder / f"{n}.npz") for n in ("X_trn", "Y_trn", "X_tst")
+        )
         return cls(
             *(X_trn.tocsr(), Y_trn.tocsr(), X_tst.tocsr()),
             *(np.load(folder / f"{n}.npy") for n in ("given_trn", "attribute_of_L")),
@@ -78,7 +80,7 @@ def svc(rows: Rows, num_threads: int) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def pecos(rows: Rows, num_threads: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """libpecos' XR-Linear over all labels; for each attribute the label with the highest score.
+    """XR-Linear of libpecos over all labels; for each attribute the label with the highest score.
 
     The beam holds every cluster, so that each attribute has all its labels.
     """
