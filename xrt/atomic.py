@@ -96,6 +96,19 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise
 
 
+@contextlib.contextmanager
+def scratch_folder(path: str | Path) -> Iterator[Path]:
+    """Give an empty folder beside `path` that is removed at exit; `sweep_stale(path)` removes it
+    when the process was killed.
+    """
+    scratch = _temporary_name(Path(path), "tmp")
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def recover_folder(path: str | Path) -> None:
     """Clean up after killed writers of folder `path`; restore the old folder if `path` is gone."""
     target = Path(path)

@@ -7,8 +7,9 @@ that was stopped goes on where it was, and stages that are up to date are skippe
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -48,7 +49,7 @@ def run(settings: Sequence[str]) -> int:
     entry = hydra.main(
         version_base=HYDRA_VERSION_BASE, config_path=str(conf_folder()), config_name="train"
     )(job)
-    argv, sys.argv = sys.argv, [sys.argv[0], *settings]
+    argv, sys.argv = sys.argv, [sys.argv[0], *map(_full_name, settings)]
     try:
         entry()
     except COMPOSITION_ERRORS as err:
@@ -60,15 +61,35 @@ def run(settings: Sequence[str]) -> int:
     return 0
 
 
+_SHORT_NAMES = {"data.path": "dataset.trn"}
+
+
+def _full_name(setting: str) -> str:
+    """`data.path=FILE` is `dataset.trn=FILE`."""
+    name, equals, value = setting.partition("=")
+    return f"{_SHORT_NAMES.get(name, name)}{equals}{value}"
+
+
 def train_once(config: DictConfig) -> None:
     """One run: the settings become the pipeline's parameters, and the pipeline does the rest."""
-    from xrt.pipeline import estimate_run, train
     from xrt.progress import RichProgress
 
     params = build(pipeline_params(), config)
     folder = Path(HydraConfig.get().runtime.output_dir)
+    estimate, train = _runs(params)
     if params.estimate:
-        print(estimate_run(params, folder))
+        print(estimate(params, folder))
         return
     logger.info("run folder: %s", folder)
     print(train(params, folder, progress=RichProgress()).to_text())
+
+
+def _runs(params: Any) -> tuple[Callable[..., str], Callable[..., Any]]:
+    """How such a run is estimated, and how it is done."""
+    if params.schema is not None:
+        from xrt.applications.attributes.training import estimate_attributes, train_attributes
+
+        return estimate_attributes, train_attributes
+    from xrt.pipeline import estimate_run, train
+
+    return estimate_run, train

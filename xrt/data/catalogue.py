@@ -119,7 +119,7 @@ def read_catalogue(
     bad = BadLines(
         path, ReadOptions(skip_bad_lines=skip_bad_lines, bad_lines_folder=bad_lines_folder)
     )
-    decode = _Decoder()
+    decode = Decoder()
     if chosen is CorpusFormat.PARQUET:
         found = _read_parquet(path, wanted)
     elif chosen is CorpusFormat.JSONL:
@@ -165,13 +165,16 @@ class _Found(NamedTuple):
     notes: list[str]
 
 
-class _Decoder:
-    """UTF-8, or for a line that is not, Windows-1252 (its five unused bytes become U+FFFD)."""
+class Decoder:
+    """Lines to text: UTF-8, or for a line that is not, Windows-1252 (its five unused bytes become
+    U+FFFD).
+    """
 
     def __init__(self) -> None:
         self.num_converted = 0
 
     def __call__(self, raw: bytes) -> str:
+        """The text of a line."""
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
@@ -179,6 +182,7 @@ class _Decoder:
             return raw.decode("cp1252", "replace")
 
     def notes(self) -> list[str]:
+        """How many lines were not UTF-8, where there were any."""
         if not self.num_converted:
             return []
         lines = "line was" if self.num_converted == 1 else "lines were"

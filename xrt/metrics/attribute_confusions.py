@@ -42,8 +42,8 @@ def sibling_confusions(
 
     `given` and `predicted` are label columns of equal shape, -1 where there is no value.
     `parent_of_column` (L,) has the parent of each column, -1 for columns without; columns beyond it
-    (never seen in training) have none. For values of the top level, give them all one number that
-    is no column of another parent.
+    (never seen in training) have none. Give the values of the top level one number that is no
+    column, such as L, where they are to count as siblings.
 
     Raises DataError for unequal shapes.
     """

@@ -23,6 +23,16 @@ from xrt.metrics.attribute_figures import (
 from xrt.metrics.calibration import Reliability
 from xrt.metrics.tables import align
 
+AVERAGES = {
+    "macro P": "macro_precision",
+    "macro R": "macro_recall",
+    "macro F1": "macro_f1",
+    "weighted P": "weighted_precision",
+    "weighted R": "weighted_recall",
+    "weighted F1": "weighted_f1",
+}
+"""The columns of averages, and the figures of `ChoiceScores` in them."""
+
 
 class NamesAttributes(Protocol):
     """What has the names of attributes in the order of the columns (an AttributeSpace)."""
@@ -64,7 +74,7 @@ class AttributeReport:
         """A line an attribute, fractions of 1 with four decimals; the item accuracy below."""
         with_tails = any(figures.tails for figures in self.attributes)
         with_ece = any(figures.reliability for figures in self.attributes)
-        header = ["", "accuracy", *_AVERAGES, "support", "values", "unseen", "unseen rows"]
+        header = ["", "accuracy", *AVERAGES, "support", "values", "unseen", "unseen rows"]
         header += [f"tail<={count}" for count in TAIL_COUNTS] if with_tails else []
         header += ["ECE"] if with_ece else []
         rows = [_line(figures, with_tails, with_ece) for figures in self.attributes]
@@ -88,16 +98,6 @@ class AttributeReport:
         if with_tails:
             lines.append(f"tail<={TAIL_COUNTS[0]}: recall of values seen 1-{TAIL_COUNTS[0]} times")
         return lines
-
-
-_AVERAGES = {
-    "macro P": "macro_precision",
-    "macro R": "macro_recall",
-    "macro F1": "macro_f1",
-    "weighted P": "weighted_precision",
-    "weighted R": "weighted_recall",
-    "weighted F1": "weighted_f1",
-}
 
 
 def attribute_report(
@@ -193,7 +193,7 @@ def _check_shape(what: str, values: np.ndarray | None, shape: tuple[int, ...]) -
 
 def _line(figures: AttributeFigures, with_tails: bool, with_ece: bool) -> list[str]:
     scores = figures.scores
-    values = [None if scores is None else getattr(scores, name) for name in _AVERAGES.values()]
+    values = [None if scores is None else getattr(scores, name) for name in AVERAGES.values()]
     cells = [figures.name, _number(None if scores is None else scores.accuracy)]
     cells += [_number(value) for value in values]
     counts = (

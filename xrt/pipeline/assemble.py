@@ -29,7 +29,7 @@ from xrt.pipeline.fit import (
     rank_trees,
 )
 from xrt.pipeline.fusing import (
-    EVERY_SOURCE,
+    every_source,
     frequencies_of,
     fuse_linear,
     learn_scores,
@@ -238,7 +238,7 @@ def _deep_model(
         bf16=params.trainer.precision is not Precision.fp32,
     )
     memory = sparse_memory(X_NF, Y, names, params.neighbours)
-    return replace(model, deep=deep, neighbours=memory, fusion=EVERY_SOURCE)
+    return replace(model, deep=deep, neighbours=memory, fusion=every_source(params, deep=True))
 
 
 def _rank_hybrid(

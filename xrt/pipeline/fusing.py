@@ -17,9 +17,11 @@ from xrt.data.splits import Split
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.pipeline.extension import HeldOut
 from xrt.pipeline.fit import Rows, StageRunner
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.memories import sparse_memory
+from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import hold_out
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble
 from xrt.search.fit_scores import FittedScores, fit_scores
@@ -30,8 +32,6 @@ from xrt.sparse import as_csr, load_csr, save_csr
 logger = logging.getLogger(__name__)
 
 SOURCES = ("linear", "ranker", "matcher", "neighbours", "embedding_neighbours")
-EVERY_SOURCE = Mixture(dict.fromkeys(SOURCES, 1.0))
-"""What a trial model is asked for."""
 
 Scores = Mapping[str, sp.csr_array]
 
@@ -42,6 +42,16 @@ class Learnt:
 
     fused: FittedScores
     linear: FittedScores
+
+
+def every_source(params: PipelineParams, deep: bool) -> Mixture:
+    """What a trial model is asked for: all sources there are, neighbours where rows are to vote."""
+    asked = ["linear"] + ["ranker", "matcher"] * deep
+    if params.neighbours.num_neighbours:
+        asked.append("neighbours")
+    if deep and params.embedding_neighbours.num_neighbours:
+        asked.append("embedding_neighbours")
+    return Mixture(dict.fromkeys(asked, 1.0))
 
 
 def frequencies_of(runner: StageRunner, Y_NL: sp.csr_array) -> LabelFrequencies:
@@ -101,6 +111,25 @@ def kept_sources(folder: Path) -> dict[str, sp.csr_array]:
     return {n: load_csr(kept, n) for n in SOURCES if (kept / f"{n}.shape.json").is_file()}
 
 
+def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> HeldOut | None:
+    """What the model's sources, not trained on them, say of the held-out rows, fused and calibrated
+    as the model does; None where no row was held out.
+    """
+    params, deep = runner.params, runner.params.encoder is not None
+    if not deep and not params.fused:
+        return None
+    held = hold_out(corpus.Y, params.validation_rows, params.seed)
+    if held is None:
+        return None
+    sources = kept_sources(runner.folder / "stages" / ("fusion" if deep else "linear-fusion"))
+    counts_L = None if model.frequencies is None else model.frequencies.counts_L
+    scores_NL = model.fusion.scores(sources, counts_L, CANDIDATES)
+    if model.calibration is not None:
+        assert counts_L is not None
+        scores_NL = model.calibration.apply(scores_NL, counts_L)
+    return HeldOut(held.validation, scores_NL)
+
+
 def with_scores(model: XrtModel, learnt: FittedScores) -> XrtModel:
     """The model with what was learnt; memories that have no say are left out."""
     asked = learnt.mixture.sources
@@ -143,7 +172,7 @@ def fuse_linear(
             model,
             linear=train(HybridMatrix.of(X_NF), Y_NL, inputs),
             neighbours=sparse_memory(X_NF, Y_NL, names, params),
-            fusion=Mixture({"linear": 1.0, "neighbours": 1.0}),
+            fusion=every_source(runner.params, deep=False),
         )
         return trial.sources(as_csr(rows.X_NF[held.validation]), num_threads=runner.num_threads)
 

@@ -157,11 +157,13 @@ class _Trainer:
         if held is None:
             return model
         fit, Y_fit = X.take(held.train), as_csr(Y_NL[held.train])
+        memory = sparse_memory(fit.sparse, Y_fit, self.names, params)
+        asked = ["linear"] if memory is None else ["linear", "neighbours"]
         trial = replace(
             model,
             linear=self.trees(fit, Y_fit, num_trees),
-            neighbours=sparse_memory(fit.sparse, Y_fit, self.names, params),
-            fusion=Mixture({"linear": 1.0, "neighbours": 1.0}),
+            neighbours=memory,
+            fusion=Mixture(dict.fromkeys(asked, 1.0)),
         )
         sources = trial.sources(X.take(held.validation), num_threads=self.num_threads)
         counts_L = np.bincount(Y_fit.indices, minlength=Y_fit.shape[1])

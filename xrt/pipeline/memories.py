@@ -14,8 +14,12 @@ from xrt.search.neighbours import NeighbourParams, SparseNeighbours
 
 def sparse_memory(
     X_NF: sp.csr_array, Y_NL: sp.csr_array, names: LabelRows | None, params: NeighbourParams
-) -> SparseNeighbours:
-    """Memory of TF-IDF rows X (N, F) with labels Y (N, L), and of names that have a known word."""
+) -> SparseNeighbours | None:
+    """Memory of TF-IDF rows X (N, F) with labels Y (N, L), and of names that have a known word;
+    None where no row is to vote.
+    """
+    if not params.num_neighbours:
+        return None
     rows, Y_keys = HybridMatrix.of(X_NF), Y_NL
     if names is not None and params.label_names:
         rows, Y_keys = names.join(rows, Y_NL)
@@ -28,8 +32,12 @@ def dense_memory(
     names: LabelRows | None,
     names_RH: np.ndarray | None,
     params: NeighbourParams,
-) -> DenseNeighbours:
-    """Memory of embeddings (N, H) with labels Y (N, L), and of those of the names (R, H)."""
+) -> DenseNeighbours | None:
+    """Memory of embeddings (N, H) with labels Y (N, L), and of those of the names (R, H); None
+    where no row is to vote.
+    """
+    if not params.num_neighbours:
+        return None
     num_texts = len(embeddings_NH)
     if names is not None and names_RH is not None and params.label_names:
         embeddings_NH, Y_NL = np.vstack([embeddings_NH, names_RH]), names.below(Y_NL)

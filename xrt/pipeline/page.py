@@ -13,6 +13,7 @@ from xrt.atomic import write_json
 from xrt.hashing import plain
 from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
 from xrt.metrics.report import RankingReport
+from xrt.pipeline.extension import Judged
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
 from xrt.reading import read_json_bounded
@@ -27,16 +28,22 @@ def write_run_report(
     reports: Mapping[str, RankingReport],
     verdict: Verdict | None = None,
     tested: Comparison | None = None,
+    judged: Judged | None = None,
 ) -> Path:
-    """Write `report.html` and `report.json` into the run folder; return the path of the page."""
+    """Write `report.html` and `report.json` into the run folder; return the path of the page.
+
+    What a worked use judged comes first.
+    """
+    judged = Judged() if judged is None else judged
     content = {
         "models": {name: report.to_dict() for name, report in reports.items()},
         "verdict": None if verdict is None else verdict.to_dict(),
         "tested": None if tested is None else tested.to_dict(),
+        **judged.content,
     }
     write_json(folder / "report.json", plain(content))
-    tables: list[Table] = []
-    plots: list[str] = []
+    tables: list[Table] = list(judged.tables)
+    plots: list[str] = list(judged.plots)
     if reports:
         flat = {name: report.to_dict()["metrics"] for name, report in reports.items()}
         tables.append(metrics_table(flat))

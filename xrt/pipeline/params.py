@@ -1,7 +1,9 @@
 """The settings of a training run: one dataclass that holds those of every floor below."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
+from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.errors import ConfigError
@@ -44,11 +46,27 @@ class DatasetParams:
         return PropensityParams(a=self.propensity_a, b=self.propensity_b)
 
 
+class LabelTreeOf(str, Enum):
+    """What the label tree of an attribute model is made of."""
+
+    clusters = "clusters"
+    """k-means over label features, as everywhere."""
+    taxonomy = "taxonomy"
+    """The hierarchy of the attributes, down to its last level."""
+    clusters_in_taxonomy = "clusters_in_taxonomy"
+    """The hierarchy above, k-means within its larger groups."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PipelineParams:
     """A training run. Without `encoder` the model is linear."""
 
     dataset: DatasetParams = field(default_factory=DatasetParams)
+    schema: AttributeSchema | None = None
+    """Which columns of a catalogue are what: the run then learns attributes. Null: texts with
+    labels."""
+    label_tree: LabelTreeOf = LabelTreeOf.clusters
+    """With a schema: what the label tree is made of."""
     features: TfidfParams = field(default_factory=TfidfParams)
     tree: TreeParams = field(default_factory=TreeParams)
     encoder: EncoderParams | None = None

@@ -3,11 +3,12 @@
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from xrt.artifact import library_versions, refuse_to_overwrite, write_artifact
 from xrt.atomic import write_json, write_text
@@ -23,12 +24,15 @@ from xrt.model_card import ModelCard, render_model_card
 from xrt.pipeline.assemble import fit_deep, fit_linear, require_texts
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate import estimate, refuse_if_too_small
+from xrt.pipeline.extension import Extension, Judged
 from xrt.pipeline.fit import StageRunner
+from xrt.pipeline.fusing import held_out_scores
 from xrt.pipeline.machine import Machine
 from xrt.pipeline.page import write_run_report
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
+from xrt.search.ensemble import CANDIDATES
 from xrt.stages import run_lock
 
 logger = logging.getLogger(__name__)
@@ -47,6 +51,8 @@ class TrainOutcome:
     reports: Mapping[str, RankingReport]
     verdict: Verdict | None = None
     tested: Comparison | None = None
+    judged: Judged = field(default_factory=Judged)
+    """What the worked use adds, where the run is for one."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step."""
@@ -58,6 +64,7 @@ class TrainOutcome:
             lines += ["", f"verdict: {self.verdict.message}"]
             if not self.verdict.ships_deep:
                 lines.append(f"next:    {NEXT_STEPS}")
+        lines += ["", self.judged.text, ""] if self.judged.text else []
         lines.append(f"model:   {self.model_folder}")
         lines.append(f"report:  {self.report_path}")
         lines.append(f'try it:  echo "some text" | xrt predict {self.model_folder} - -k 5')
@@ -65,9 +72,13 @@ class TrainOutcome:
 
 
 def train(
-    params: PipelineParams, run_folder: str | Path, progress: Progress | None = None
+    params: PipelineParams,
+    run_folder: str | Path,
+    progress: Progress | None = None,
+    extension: Extension | None = None,
 ) -> TrainOutcome:
-    """Train what the settings say and save it under `run_folder`/model.
+    """Train what the settings say and save it under `run_folder`/model; an `extension` reads, learns
+    and judges what a worked use needs beyond that.
 
     Stages that are up to date are skipped; a run that was stopped goes on where it was.
     Raises DataError, ConfigError or TrainingError; SystemExit(143) after SIGTERM.
@@ -76,7 +87,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
         refuse_to_overwrite(folder / "model")
-        trn, tst = load_corpora(params.dataset, folder, params.seed)
+        params, trn, tst = _corpora(params, folder, extension)
         require_texts(params, trn)
         require_held_out(params, trn)
         if params.encoder is not None:
@@ -91,20 +102,36 @@ def train(
             if found.deep is not None:
                 models["deep"] = found.deep
                 best = found.deep if verdict.ships_deep else found.linear
-        reports, tested = _evaluate(models, trn, tst, params, progress)
-        _save(best, folder / "model", trn, reports, params, verdict, tested)
-        page = write_run_report(folder, params, reports, verdict, tested)
-    return TrainOutcome(folder / "model", page, reports, verdict, tested)
+        if extension is not None:
+            extension.learn(trn, held_out_scores(runner, trn, best))
+        reports, tested, scores = _evaluate(models, trn, tst, params, progress, extension)
+        judged = Judged()
+        if extension is not None:
+            shipped = "deep" if best is models.get("deep") else "linear"
+            judged = extension.judge(best, tst, scores.get(shipped))
+        _save(best, folder / "model", trn, reports, params, verdict, tested, extension, judged)
+        page = write_run_report(folder, params, reports, verdict, tested, judged)
+    return TrainOutcome(folder / "model", page, reports, verdict, tested, judged)
 
 
-def estimate_run(params: PipelineParams, run_folder: str | Path) -> str:
+def _corpora(
+    params: PipelineParams, folder: Path, extension: Extension | None
+) -> tuple[PipelineParams, Corpus, Corpus | None]:
+    if extension is not None:
+        return extension.corpora(params, folder)
+    return params, *load_corpora(params.dataset, folder, params.seed)
+
+
+def estimate_run(
+    params: PipelineParams, run_folder: str | Path, extension: Extension | None = None
+) -> str:
     """What the run would take, as a table, with a line for each limit it comes near.
 
     Nothing is kept: the demo catalogue is generated elsewhere. Raises DataError for an unusable
     file.
     """
     with tempfile.TemporaryDirectory(prefix="xrt-estimate-") as scratch:
-        trn, _ = load_corpora(params.dataset, Path(scratch), params.seed)
+        params, trn, _ = _corpora(params, Path(scratch), extension)
     require_texts(params, trn)
     told = estimate(params, trn)
     limits = refuse_if_too_small(told, Machine.here(Path(run_folder)), force=True)
@@ -166,22 +193,26 @@ def _evaluate(
     tst: Corpus | None,
     params: PipelineParams,
     progress: Progress | None,
-) -> tuple[dict[str, RankingReport], Comparison | None]:
-    """Every model on the test file, on the same rows with the same code; and, where there are two,
-    both side by side.
+    extension: Extension | None = None,
+) -> tuple[dict[str, RankingReport], Comparison | None, dict[str, sp.csr_array]]:
+    """Every model on the test file, on the same rows with the same code; where there are two, both
+    side by side; and the scores.
     """
     if tst is None:
-        return {}, None
+        return {}, None, {}
+    k = max(KS) if extension is None else CANDIDATES
     training = label_counts(trn), trn.num_instances, params.dataset.propensity
-    reports, kept = {}, []
+    reports, kept, scores = {}, [], {}
     for name, model in models.items():
         scores_NL = predict_corpus(
-            model, tst, max(KS), num_threads=params.num_threads or None, progress=progress
+            model, tst, k, num_threads=params.num_threads or None, progress=progress
         )
+        scores[name] = scores_NL
         threshold = tuned_threshold(model)
         reports[name] = evaluate_scores(scores_NL, tst, *training, threshold=threshold)
         kept.append(strike(scores_NL, tst.filters))
-    return reports, compare(tst.Y, kept[0], kept[1], *training) if len(kept) > 1 else None
+    tested = compare(tst.Y, kept[0], kept[1], *training) if len(kept) > 1 else None
+    return reports, tested, scores
 
 
 def label_counts(corpus: Corpus) -> np.ndarray:
@@ -197,8 +228,12 @@ def _save(
     params: PipelineParams,
     verdict: Verdict | None,
     tested: Comparison | None,
+    extension: Extension | None,
+    judged: Judged,
 ) -> None:
     metrics = {name: report.to_dict()["metrics"] for name, report in reports.items()}
+    if judged.metrics:
+        metrics["attributes"] = dict(judged.metrics)
     training = {
         "num_rows": trn.num_instances,
         "num_labels": trn.num_labels,
@@ -213,6 +248,8 @@ def _save(
         write_text(target / "README.md", render_model_card(card))
         if verdict is not None:
             write_json(target / "verdict.json", verdict.to_dict())
+        if extension is not None:
+            extension.write(target)
 
     tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
     manifest = {

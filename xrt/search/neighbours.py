@@ -32,7 +32,8 @@ class NeighbourParams:
     """Which training rows vote, and how much each of them counts."""
 
     num_neighbours: int = 50
-    """Most similar training rows that vote."""
+    """Most similar training rows that vote; 0 for none, which spares a large training set the
+    memory and the time."""
     temperature: float = 0.05
     """Weights are softmax(similarity / temperature): lower trusts the nearest rows more."""
     label_names: bool = True
@@ -40,9 +41,9 @@ class NeighbourParams:
     that labels with few rows or none can be found."""
 
     def __post_init__(self) -> None:
-        if self.num_neighbours < 1:
+        if self.num_neighbours < 0:
             raise ConfigError(
-                f"neighbours.num_neighbours = {self.num_neighbours}: at least 1 is needed"
+                f"neighbours.num_neighbours = {self.num_neighbours}: at least 1, or 0 for no vote"
             )
         if not 1e-4 <= self.temperature <= 1e4:
             raise ConfigError(

@@ -1,0 +1,164 @@
+"""The values that are weighed against each other in a row, and what speaks for each.
+
+N rows, M paths of the hierarchy, V values of an attribute outside of it, D levels, A attributes. A
+score p in [0, 1] speaks twice: log p tells how far a value is from certain, -log(1 - p) how close
+it is to certain.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.attributes.given_path import GivenPath
+from xrt.applications.attributes.path_beam import (
+    PathLevels,
+    best_entries,
+    best_paths,
+    positions_of,
+)
+from xrt.applications.attributes.taxonomy import Taxonomy
+from xrt.applications.attributes.weights import JointWeights
+
+LOWEST = 1e-4
+"""Scores are held this far from 0 and 1."""
+BEAM = 64
+"""Nodes of each level of the hierarchy that are followed."""
+NUM_PATHS = 16
+NUM_VALUES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Candidates of an attribute outside of the hierarchy: columns int32 (N, V), -1 where there are
+    no more; `evidence_NV2` log p and -log(1 - p); `lift_NMV` how much more frequent they are under
+    each path.
+    """
+
+    columns_NV: np.ndarray
+    evidence_NV2: np.ndarray
+    lift_NMV: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Candidates of a batch of rows: paths int32 (N, M), -1 where there are no more;
+    `evidence_NMK` for each level log p, -log(1 - p) and whether there is no score, then the log
+    share of the path among all rows.
+    """
+
+    paths_NM: np.ndarray
+    evidence_NMK: np.ndarray
+    values: Sequence[Values]
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return len(self.paths_NM)
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateFinder:
+    """What is known of the attributes: the taxonomy, which label belongs to which attribute, and
+    for each attribute outside of the hierarchy how its values go with the paths.
+    """
+
+    taxonomy: Taxonomy
+    attribute_of_L: np.ndarray
+    """The attribute of each label, -1 for none."""
+    hierarchy: tuple[int, ...]
+    """Attributes of the levels, coarse to fine."""
+    free: tuple[int, ...]
+    """Attributes outside of the hierarchy."""
+    given: tuple[GivenPath, ...]
+    num_paths: int = NUM_PATHS
+    num_values: int = NUM_VALUES
+    beam: int = BEAM
+
+    def find(
+        self, scores_NL: sp.csr_array, weights: JointWeights, num_threads: int | None = None
+    ) -> Candidates:
+        """The best paths by these weights and the best values of each other attribute."""
+        if not scores_NL.has_sorted_indices:
+            scores_NL = scores_NL.sorted_indices()
+        evidence_E2 = evidence_of(scores_NL.data)
+        paths_NM, evidence_NMK = self._paths(scores_NL, evidence_E2, weights, num_threads)
+        values = [
+            self._values(scores_NL, evidence_E2, paths_NM, attribute, given)
+            for attribute, given in zip(self.free, self.given, strict=True)
+        ]
+        return Candidates(paths_NM, evidence_NMK, values)
+
+    def _paths(
+        self,
+        scores_NL: sp.csr_array,
+        evidence_E2: np.ndarray,
+        weights: JointWeights,
+        num_threads: int | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        depth, num_rows = self.taxonomy.depth, scores_NL.shape[0]
+        if not depth:
+            return np.zeros((num_rows, 1), np.int32), np.zeros((num_rows, 1, 1), np.float32)
+        levels = PathLevels.of(self.taxonomy)
+        shares = [self.taxonomy.log_shares(d) for d in range(depth)]
+        worth_L = np.zeros((self.attribute_of_L.max(initial=0) + 2, 2), np.float32)
+        for d, attribute in enumerate(self.hierarchy):
+            worth_L[attribute] = weights.levels_D3[d, :2]
+        worth_E = (evidence_E2 * worth_L[self.attribute_of_L[scores_NL.indices]]).sum(axis=1)
+        worth_NL = sp.csr_array(
+            (worth_E.astype(np.float32), scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape
+        )
+        paths_NM, _ = best_paths(
+            worth_NL, levels, weights.share * np.concatenate(shares), weights.levels_D3[:, 2],
+            self.beam, min(self.num_paths, self.taxonomy.num_paths), num_threads,
+        )  # fmt: skip
+        return paths_NM, self._path_evidence(scores_NL, evidence_E2, paths_NM, shares)
+
+    def _path_evidence(
+        self,
+        scores_NL: sp.csr_array,
+        evidence_E2: np.ndarray,
+        paths_NM: np.ndarray,
+        shares: Sequence[np.ndarray],
+    ) -> np.ndarray:
+        taxonomy = self.taxonomy
+        evidence_NMK = np.zeros((*paths_NM.shape, 3 * taxonomy.depth + 1), np.float32)
+        for d in range(taxonomy.depth):
+            columns_NM = taxonomy.paths_PD[paths_NM, d]
+            at_NM = positions_of(scores_NL.indptr, scores_NL.indices, columns_NM)
+            found = at_NM >= 0
+            evidence_NMK[found, 3 * d : 3 * d + 2] = evidence_E2[at_NM[found]]
+            evidence_NMK[..., 3 * d + 2] = ~found & (columns_NM >= 0)
+            evidence_NMK[..., -1] += shares[d][taxonomy.nodes_PD[paths_NM, d]]
+        evidence_NMK[paths_NM < 0] = 0.0
+        return evidence_NMK
+
+    def _values(
+        self,
+        scores_NL: sp.csr_array,
+        evidence_E2: np.ndarray,
+        paths_NM: np.ndarray,
+        attribute: int,
+        given: GivenPath,
+    ) -> Values:
+        at_NV = best_entries(
+            scores_NL.indptr, scores_NL.indices, scores_NL.data, self.attribute_of_L, attribute,
+            self.num_values,
+        )  # fmt: skip
+        found = at_NV >= 0
+        columns_NV = np.full(at_NV.shape, -1, np.int32)
+        columns_NV[found] = scores_NL.indices[at_NV[found]]
+        evidence_NV2 = np.zeros((*at_NV.shape, 2), np.float32)
+        evidence_NV2[found] = evidence_E2[at_NV[found]]
+        if self.taxonomy.depth:
+            lift_NMV = given.log_lift(self.taxonomy, paths_NM, columns_NV)
+        else:
+            lift_NMV = np.zeros((*paths_NM.shape, columns_NV.shape[1]), np.float32)
+        return Values(columns_NV, evidence_NV2, lift_NMV)
+
+
+def evidence_of(scores_E: np.ndarray) -> np.ndarray:
+    """log p and -log(1 - p) of scores: float32 (E, 2)."""
+    p_E = np.clip(scores_E.astype(np.float64), LOWEST, 1 - LOWEST)
+    return np.column_stack([np.log(p_E), -np.log1p(-p_E)]).astype(np.float32)

@@ -1,0 +1,296 @@
+"""The decoder: from the scores of all labels to one value of each attribute, with probabilities.
+
+N rows, L labels, A attributes.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.attributes.candidates import CandidateFinder, Candidates
+from xrt.applications.attributes.fit_joint import consistent, fit_weights
+from xrt.applications.attributes.given_path import GivenPath
+from xrt.applications.attributes.joint import Allowed, Posterior, most_probable, posterior
+from xrt.applications.attributes.taxonomy import Taxonomy
+from xrt.applications.attributes.unseen import unseen_shares, with_room
+from xrt.applications.attributes.weights import JointWeights
+from xrt.data.attribute_space import AttributeSpace
+from xrt.errors import ArtifactError
+
+logger = logging.getLogger(__name__)
+
+BATCH_ROWS = 2048
+MIN_ROWS = 50
+"""Held-out rows that weights are learnt from; with fewer they stay as they begin."""
+MAX_ROWS = 4_000
+"""Some twenty weights need no more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Label columns int32 (N, A), -1 where there is none; the probability of each value float32
+    (N, A), and of the whole row float32 (N,).
+    """
+
+    columns_NA: np.ndarray
+    probabilities_NA: np.ndarray
+    row_probabilities_N: np.ndarray
+
+
+_FIELDS = ("columns_NA", "probabilities_NA", "row_probabilities_N")
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeDecoder:
+    """What joint decoding knows: taxonomy, how values go with paths, and the weights."""
+
+    space: AttributeSpace
+    finder: CandidateFinder
+    weights: JointWeights
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    halves: tuple[JointWeights, JointWeights] | None = None
+    """Weights learnt from the even and from the odd held-out rows; not saved."""
+
+    @classmethod
+    def of(cls, space: AttributeSpace, given_NA: np.ndarray) -> Self:
+        """Count what training rows give, int32 (N, A); weights as they begin."""
+        hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
+        free = tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
+        taxonomy = Taxonomy.of(given_NA[:, hierarchy])
+        paths_N = path_numbers(taxonomy, given_NA[:, hierarchy])
+        num_labels = len(space.labels)
+        given = tuple(GivenPath.of(taxonomy, paths_N, given_NA[:, a], num_labels) for a in free)
+        attribute_of_L = np.ascontiguousarray(space.attribute_of_L, np.int32)
+        finder = CandidateFinder(taxonomy, attribute_of_L, hierarchy, free, given)
+        return cls(space, finder, JointWeights.initial(taxonomy.depth, len(free)))
+
+    def learnt(self, scores_NL: sp.csr_array, given_NA: np.ndarray, trained_NA: np.ndarray) -> Self:
+        """The decoder with weights learnt from the scores of rows that the model was not trained on
+        and what those rows give, int32 (N, A); `trained_NA` is what all training rows give.
+
+        Values count as dependent on the path where that makes the rows more likely by
+        cross-fitting: weights of each half judge the other.
+        """
+        if len(given_NA) < MIN_ROWS:
+            logger.info("too few held-out rows to learn how attributes go together")
+            return self
+        scores_NL, given_NA = scores_NL[:MAX_ROWS], given_NA[:MAX_ROWS]
+        candidates = self.finder.find(scores_NL, self.weights)
+        apart = without_lift(candidates)
+        halves = {True: self._halves(candidates, given_NA), False: self._halves(apart, given_NA)}
+        likelihoods = {
+            lift: self._cross_likelihood(candidates if lift else apart, weights, given_NA)
+            for lift, weights in halves.items()
+        }
+        lift = likelihoods[True] > likelihoods[False]
+        chosen = candidates if lift else apart
+        shares = unseen_shares(self.finder, trained_NA)
+
+        def finished(weights: JointWeights) -> JointWeights:
+            return with_room(weights if lift else no_lift(weights), chosen, *shares)
+
+        weights = finished(fit_weights(self.finder, chosen, given_NA))
+        even, odd = (finished(half) for half in halves[lift])
+        figures = {
+            "rows": len(given_NA),
+            "log likelihood of a row": {
+                "values depend on the path": likelihoods[True],
+                "values do not": likelihoods[False],
+            },
+            "unseen": {"path": shares[0], "values": shares[1].tolist()},
+        }
+        return replace(self, weights=weights, figures=figures, halves=(even, odd))
+
+    def _halves(
+        self, candidates: Candidates, given_NA: np.ndarray
+    ) -> tuple[JointWeights, JointWeights]:
+        even = np.arange(len(given_NA)) % 2 == 0
+        return (
+            fit_weights(self.finder, take(candidates, even), given_NA[even]),
+            fit_weights(self.finder, take(candidates, ~even), given_NA[~even]),
+        )
+
+    def _cross_likelihood(
+        self,
+        candidates: Candidates,
+        halves: tuple[JointWeights, JointWeights],
+        given_NA: np.ndarray,
+    ) -> float:
+        even = np.arange(len(given_NA)) % 2 == 0
+        total = sum(
+            log_likelihood(self.finder, take(candidates, rows), weights, given_NA[rows])
+            for weights, rows in zip(halves, (~even, even), strict=True)
+        )
+        return total / len(given_NA)
+
+    def cross_decoded(self, scores_NL: sp.csr_array) -> tuple[Decoded, np.ndarray]:
+        """What the rows that it learnt from say of it: the values of each half with weights learnt
+        from the other, and the rows' positions, int64 (N,).
+        """
+        if self.halves is None:
+            return self.decode(scores_NL), np.arange(scores_NL.shape[0])
+        rows = np.arange(min(MAX_ROWS, scores_NL.shape[0]))
+        even = rows % 2 == 0
+        parts = [
+            replace(self, weights=weights).decode(scores_NL[rows[part]])
+            for weights, part in zip(self.halves, (~even, even), strict=True)
+        ]
+        joined = (np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS)
+        return Decoded(*joined), np.concatenate([rows[~even], rows[even]])
+
+    def decode(
+        self,
+        scores_NL: sp.csr_array,
+        given_NA: np.ndarray | None = None,
+        num_threads: int | None = None,
+    ) -> Decoded:
+        """The most probable values of each row. Those that a row gives, int32 (N, A) with -1 for
+        the others, are kept as long as a seen path agrees, and the others are chosen to go with
+        them.
+        """
+        parts = [
+            self._decode(scores_NL[rows], None if given_NA is None else given_NA[rows], num_threads)
+            for rows in _batches(scores_NL.shape[0])
+        ]
+        num_attributes = len(self.space.attributes)
+        if not parts:
+            nothing = np.zeros((0, num_attributes))
+            return Decoded(nothing.astype(np.int32), nothing.astype(np.float32), np.zeros(0))
+        return Decoded(*(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS))
+
+    def probability_of(
+        self, scores_NL: sp.csr_array, columns_NA: np.ndarray, num_threads: int | None = None
+    ) -> np.ndarray:
+        """The probability of given values, int32 (N, A): float32 (N, A), 0 for a value that is no
+        candidate, nan where none is given.
+        """
+        parts = [np.zeros((0, len(self.space.attributes)), np.float32)]
+        for rows in _batches(scores_NL.shape[0]):
+            candidates = self.finder.find(scores_NL[rows], self.weights, num_threads)
+            found = posterior(candidates, self.weights, Allowed.every(candidates))
+            parts.append(self._marginals(candidates, found, columns_NA[rows]))
+        return np.concatenate(parts)
+
+    def _decode(
+        self, scores_NL: sp.csr_array, given_NA: np.ndarray | None, num_threads: int | None
+    ) -> Decoded:
+        candidates = self.finder.find(scores_NL, self.weights, num_threads)
+        allowed = Allowed.every(candidates)
+        if given_NA is not None:
+            allowed = consistent(self.finder, candidates, given_NA)
+        found = posterior(candidates, self.weights, allowed)
+        best = most_probable(found)
+        rows = np.arange(candidates.num_rows)
+        columns_NA = np.full((len(rows), len(self.space.attributes)), -1, np.int32)
+        path_N = np.where(best.path_N < 0, 0, best.path_N)
+        paths_N = np.where(best.path_N < 0, -1, candidates.paths_NM[rows, path_N])
+        for d, attribute in enumerate(self.finder.hierarchy):
+            told = self.finder.taxonomy.paths_PD[np.maximum(paths_N, 0), d]
+            columns_NA[:, attribute] = np.where(paths_N < 0, -1, told)
+        for b, attribute in enumerate(self.finder.free):
+            place_N, columns_NV = best.values[b], candidates.values[b].columns_NV
+            if columns_NV.shape[1]:
+                told = columns_NV[rows, np.maximum(place_N, 0)]
+                columns_NA[:, attribute] = np.where(place_N < 0, -1, told)
+        probabilities_NA = self._marginals(candidates, found, columns_NA)
+        whole_N = np.exp(np.minimum(best.log_probability_N, 0.0)).astype(np.float32)
+        return Decoded(columns_NA, np.nan_to_num(probabilities_NA), whole_N)
+
+    def _marginals(
+        self, candidates: Candidates, found: Posterior, columns_NA: np.ndarray
+    ) -> np.ndarray:
+        """P(value | row) of one value of each attribute: float32 (N, A), nan where it is -1."""
+        told_NA = np.full(columns_NA.shape, np.nan, np.float32)
+        path_NM = found.path_probabilities[:, :-1]
+        for d, attribute in enumerate(self.finder.hierarchy):
+            columns_NM = self.finder.taxonomy.paths_PD[candidates.paths_NM, d]
+            wanted_N1 = columns_NA[:, attribute, None]
+            same_NM = (columns_NM == wanted_N1) & (candidates.paths_NM >= 0)
+            told_NA[:, attribute] = (path_NM * same_NM).sum(axis=1)
+        for b, attribute in enumerate(self.finder.free):
+            value_NV = found.pair_probabilities(b).sum(axis=1)[:, :-1]
+            same_NV = candidates.values[b].columns_NV == columns_NA[:, attribute, None]
+            told_NA[:, attribute] = (value_NV * same_NV).sum(axis=1)
+        told_NA[columns_NA < 0] = np.nan
+        return np.minimum(told_NA, np.float32(1))
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the arrays into the folder; what else there is comes back, for a JSON file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.finder.taxonomy.save(folder)
+        for b, given in enumerate(self.finder.given):
+            given.save(folder, f"given.{b}")
+        return {
+            "attributes": list(self.space.attributes),
+            "hierarchy": list(self.space.hierarchy),
+            "weights": self.weights.to_dict(),
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def load(cls, folder: Path, settings: Mapping[str, Any], space: AttributeSpace) -> Self:
+        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
+        free = tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
+        sizes = {"labels": len(space.labels), "depth": len(hierarchy)}
+        taxonomy = Taxonomy.load(folder, sizes)
+        given = tuple(GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free)))
+        try:
+            weights = JointWeights.from_dict(settings["weights"], len(hierarchy), len(free))
+        except (KeyError, TypeError, ValueError) as err:
+            raise ArtifactError(f"{folder}: unreadable weights ({err}); train it anew") from err
+        attribute_of_L = np.ascontiguousarray(space.attribute_of_L, np.int32)
+        finder = CandidateFinder(taxonomy, attribute_of_L, hierarchy, free, given)
+        return cls(space, finder, weights, dict(settings.get("figures", {})))
+
+
+def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:
+    """The number of each row's path: int64 (N,), -1 where it is not whole, or not known."""
+    numbers = {path.tobytes(): p for p, path in enumerate(taxonomy.paths_PD)}
+    rows = np.ascontiguousarray(given_ND, np.int32)
+    distinct, back = np.unique(rows, axis=0, return_inverse=True)
+    found = np.array([numbers.get(path.tobytes(), -1) for path in distinct], np.int64)
+    return found[back.ravel()] if len(distinct) else np.zeros(0, np.int64)
+
+
+def log_likelihood(
+    finder: CandidateFinder, candidates: Candidates, weights: JointWeights, given_NA: np.ndarray
+) -> float:
+    """log P(what the rows give), summed over the rows."""
+    free = posterior(candidates, weights, Allowed.every(candidates))
+    held = posterior(candidates, weights, consistent(finder, candidates, given_NA))
+    return float((held.log_z - free.log_z).sum())
+
+
+def no_lift(weights: JointWeights) -> JointWeights:
+    """The weights for values that do not depend on the path."""
+    free_B4 = weights.free_B4.copy()
+    free_B4[:, 2] = 0.0
+    return replace(weights, free_B4=free_B4)
+
+
+def without_lift(candidates: Candidates) -> Candidates:
+    """The candidates as if no value went with any path."""
+    values = [replace(v, lift_NMV=np.zeros_like(v.lift_NMV)) for v in candidates.values]
+    return replace(candidates, values=values)
+
+
+def take(candidates: Candidates, rows: np.ndarray) -> Candidates:
+    """Some of the rows."""
+    values = [
+        replace(
+            v, columns_NV=v.columns_NV[rows], evidence_NV2=v.evidence_NV2[rows],
+            lift_NMV=v.lift_NMV[rows],
+        )
+        for v in candidates.values
+    ]  # fmt: skip
+    return Candidates(candidates.paths_NM[rows], candidates.evidence_NMK[rows], values)
+
+
+def _batches(num_rows: int) -> Iterator[slice]:
+    return (slice(low, low + BATCH_ROWS) for low in range(0, num_rows, BATCH_ROWS))

@@ -1,0 +1,62 @@
+"""Which label column each attribute cell of a catalogue stands for, and how a value is written.
+
+Shapes: N rows, A attributes, L labels.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from xrt.data.attribute_schema import AttributeSchema, EmptyMeans
+from xrt.data.attribute_space import AttributeSpace, label_id
+from xrt.data.catalogue import CatalogueTable
+
+EMPTY, UNKNOWN = -1, -2
+"""Codes of a cell that says nothing, and of one whose value the model never saw."""
+
+
+class CellCodes:
+    """Cells to label columns and back.
+
+    An empty cell says nothing here, whatever it meant in training: it is there to be filled.
+    """
+
+    def __init__(self, schema: AttributeSchema, space: AttributeSpace) -> None:
+        self.schema, self.space = schema, space
+
+    def codes_NA(self, table: CatalogueTable) -> np.ndarray:
+        """int32 (N, A): the label column of each cell, else EMPTY or UNKNOWN; a column that is not
+        there is empty.
+        """
+        codes_NA = np.full((table.num_rows, len(self.space.attributes)), EMPTY, np.int32)
+        for a, attribute in enumerate(self.space.attributes):
+            if attribute in table.columns:
+                cells = table.columns[attribute]
+                column_of = {cell: self._column(attribute, cell) for cell in set(cells)}
+                codes_NA[:, a] = [column_of[cell] for cell in cells]
+        return codes_NA
+
+    def _column(self, attribute: str, cell: str) -> int:
+        value = " ".join(cell.split())
+        if not value:
+            return EMPTY
+        label = label_id(attribute, None if self.schema.says_none(value) else value)
+        return int(self.space.labels.index.get(label, UNKNOWN))
+
+    @cached_property
+    def none_text(self) -> str:
+        """How "none" is written: as the schema's first word for it, or, where empty cells can mean
+        none, not at all.
+        """
+        return self.schema.none_values[0] if self.schema.empty is EmptyMeans.MISSING else ""
+
+    @cached_property
+    def text_L(self) -> list[str]:
+        """What is written for each label."""
+        values = (self.space.value(column) for column in range(len(self.space.labels)))
+        return [self.none_text if value is None else value for value in values]
+
+    @cached_property
+    def is_blank_L(self) -> np.ndarray:
+        """Labels that are written as an empty cell: bool (L,)."""
+        return np.array([not text for text in self.text_L], bool)

@@ -1,0 +1,198 @@
+"""`AttributePredictor`: items in, one value of each attribute out.
+
+    predictor = AttributePredictor.load("runs/catalogue/model")
+    predictor.predict_items([{"title": "tavola stoneware bowl 24 cm", "price": "12.50 EUR"}])
+
+N rows, A attributes, L labels.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.attributes.decoder import AttributeDecoder
+from xrt.atomic import write_json
+from xrt.data.attribute_schema import AttributeSchema
+from xrt.data.attribute_space import AttributeSpace
+from xrt.data.catalogue import CatalogueTable
+from xrt.data.item_texts import ItemTexts
+from xrt.errors import ArtifactError
+from xrt.model import XrtModel
+from xrt.predict import Predictor, Suggestion
+from xrt.search.constraints import Constraint
+from xrt.search.ensemble import CANDIDATES
+from xrt.sparse import as_csr
+
+SETTINGS = "attributes.json"
+ARRAYS = "attributes"
+
+
+@dataclass(frozen=True, eq=False)
+class AttributePredictions:
+    """For each row and attribute a label column of the space, int32 (N, A): a value, or the label
+    "none", or -1 where the model has nothing to say; the probability of each, float32 (N, A), and
+    of all of a row together, float32 (N,).
+    """
+
+    space: AttributeSpace
+    columns_NA: np.ndarray
+    probabilities_NA: np.ndarray
+    row_probabilities_N: np.ndarray
+
+    def suggestions(self, row: int) -> dict[str, Suggestion]:
+        """The values of a row by attribute; a Suggestion's name is the bare value, '' for none."""
+        ids, names = self.space.labels.ids, self.space.labels.names
+        found = zip(self.space.attributes, self.columns_NA[row].tolist(), strict=True)
+        return {
+            name: Suggestion(ids[column], names[column], float(self.probabilities_NA[row, a]))
+            for a, (name, column) in enumerate(found)
+            if column >= 0
+        }
+
+
+class AttributePredictor:
+    """A loaded model of product attributes that is asked again and again."""
+
+    def __init__(
+        self, predictor: Predictor, item_texts: ItemTexts, decoder: AttributeDecoder
+    ) -> None:
+        """Wrap parts in memory; `AttributePredictor.load` is the usual way."""
+        self.predictor, self.item_texts, self.decoder = predictor, item_texts, decoder
+        self._last: tuple[CatalogueTable, sp.csr_array] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        verify: bool | str = True,
+        num_threads: int | None = None,
+        compute: str = "auto",
+    ) -> Self:
+        """Open a model that `xrt train experiment=attributes` saved; arguments as in
+        `Predictor.load`.
+
+        Raises ArtifactError when the folder is missing or damaged, or its model is for labels
+        alone.
+        """
+        predictor = Predictor.load(folder, verify, num_threads, compute)
+        item_texts, decoder = load_parts(Path(folder), predictor.model)
+        return cls(predictor, item_texts, decoder)
+
+    @property
+    def schema(self) -> AttributeSchema:
+        """The roles of the columns, resolved."""
+        return self.item_texts.schema
+
+    @property
+    def space(self) -> AttributeSpace:
+        """The attributes and their values."""
+        return self.decoder.space
+
+    def predict(
+        self, table: CatalogueTable, given_NA: np.ndarray | None = None
+    ) -> AttributePredictions:
+        """The most probable values of each row of a table, target columns not looked at; with
+        `given_NA`, label columns int32 (N, A) or -1, those that go with the given ones.
+
+        Raises DataError when a text column is not there.
+        """
+        found = self.decoder.decode(self.scores(table), given_NA, self.predictor.num_threads)
+        return AttributePredictions(
+            self.space, found.columns_NA, found.probabilities_NA, found.row_probabilities_N
+        )
+
+    def predict_items(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Suggestion]]:
+        """The values of each item, given as a mapping from column to cell: attribute -> Suggestion.
+
+        Raises DataError when no item has one of the text columns.
+        """
+        found = self.predict(CatalogueTable.from_items(items))
+        return [found.suggestions(row) for row in range(len(items))]
+
+    def probability_of(self, table: CatalogueTable, columns_NA: np.ndarray) -> np.ndarray:
+        """The probability of given values, label columns int32 (N, A): float32 (N, A), 0 for values
+        that the search did not find, nan where a column is -1.
+        """
+        threads = self.predictor.num_threads
+        return self.decoder.probability_of(self.scores(table), columns_NA, threads)
+
+    def scores(self, table: CatalogueTable) -> sp.csr_array:
+        """Scores of the best labels of each row, some of every attribute: (N, L), in [0, 1]. Those
+        of the last table are kept.
+        """
+        if self._last is None or self._last[0] is not table:
+            texts = self.item_texts.texts(table)
+            model, threads = self.predictor.model, self.predictor.num_threads
+            scores_NL = model.predict(texts, CANDIDATES, num_threads=threads)
+            self._last = table, with_every_attribute(
+                model, texts, scores_NL, self.space, threads
+            )
+        return self._last[1]
+
+
+def with_every_attribute(
+    model: XrtModel,
+    texts: Sequence[str],
+    scores_NL: sp.csr_array,
+    space: AttributeSpace,
+    num_threads: int | None = None,
+) -> sp.csr_array:
+    """The scores, and for rows in which an attribute has none, those of a search among its values
+    alone.
+    """
+    num_rows = scores_NL.shape[0]
+    rows = np.repeat(np.arange(num_rows), np.diff(scores_NL.indptr))
+    has_NA = np.zeros((num_rows, len(space.attributes) + 1), bool)
+    has_NA[rows, space.attribute_of_L[scores_NL.indices]] = True  # -1 is the last column
+    for a, name in enumerate(space.attributes):
+        without = np.flatnonzero(~has_NA[:, a])
+        if not len(without):
+            continue
+        columns = space.columns_of(name)
+        marked = sp.csr_array(
+            (np.ones(len(columns), np.float32), columns, [0, len(columns)]),
+            shape=(1, len(space.labels)),
+        )
+        found = model.predict(
+            [texts[row] for row in without], 1, num_threads=num_threads,
+            constraint=Constraint(marked, allows=True),
+        )  # fmt: skip
+        spread = sp.csr_array(
+            (np.ones(len(without), np.float32), (without, np.arange(len(without)))),
+            shape=(num_rows, len(without)),
+        )
+        scores_NL = as_csr(scores_NL + spread @ found, "scores")
+    return scores_NL
+
+
+def is_attribute_model(folder: str | Path) -> bool:
+    """Whether a saved model knows how attributes go together."""
+    return (Path(folder) / SETTINGS).is_file()
+
+
+def save_parts(folder: Path, item_texts: ItemTexts, decoder: AttributeDecoder) -> None:
+    """Write what an attribute model has beside the model of its labels."""
+    settings = {"item_texts": item_texts.to_dict(), **decoder.save(folder / ARRAYS)}
+    write_json(folder / SETTINGS, settings)
+
+
+def load_parts(folder: Path, model: XrtModel) -> tuple[ItemTexts, AttributeDecoder]:
+    """Read what `save_parts` wrote. Raises ArtifactError when there is nothing, or it is damaged."""
+    if not is_attribute_model(folder):
+        raise ArtifactError(
+            f"{folder}: a model of labels, not of attributes; use Predictor, or train one with "
+            "xrt train experiment=attributes data.path=FILE"
+        )
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        attributes, hierarchy = tuple(settings["attributes"]), tuple(settings["hierarchy"])
+        item_texts = ItemTexts.from_dict(settings["item_texts"])
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise ArtifactError(f"{folder}: unreadable {SETTINGS} ({err}); train it anew") from err
+    space = AttributeSpace(attributes, hierarchy, model.labels)
+    return item_texts, AttributeDecoder.load(folder / ARRAYS, settings, space)

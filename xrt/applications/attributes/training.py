@@ -1,0 +1,184 @@
+"""What the attributes use adds to a training run: reading a catalogue, joint decoding, its figures.
+
+N rows, A attributes, L labels.
+"""
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
+from xrt.applications.attributes.predictor import save_parts, with_every_attribute
+from xrt.data.attribute_corpus import read_attributes
+from xrt.data.attribute_space import AttributeSpace
+from xrt.data.corpus import Corpus
+from xrt.data.item_texts import ItemTexts
+from xrt.metrics.attribute_confusions import impossible_paths
+from xrt.metrics.attributes import attribute_report
+from xrt.model import XrtModel
+from xrt.applications.attributes.label_trees import with_taxonomy
+from xrt.pipeline.extension import HeldOut, Judged
+from xrt.pipeline.params import DatasetParams, PipelineParams
+from xrt.pipeline.run import TrainOutcome, estimate_run, train
+from xrt.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+
+def train_attributes(
+    params: PipelineParams, run_folder: str | Path, progress: Progress | None = None
+) -> TrainOutcome:
+    """Train a model of product attributes: `params.schema` says which columns are what, and
+    `params.dataset.trn` is a catalogue. Otherwise as `xrt.pipeline.train`.
+    """
+    return train(params, run_folder, progress, AttributeUse())
+
+
+def estimate_attributes(params: PipelineParams, run_folder: str | Path) -> str:
+    """What such a run would take, as `xrt.pipeline.estimate_run`."""
+    return estimate_run(params, run_folder, AttributeUse())
+
+
+@dataclass(eq=False)
+class AttributeUse:
+    """An Extension of the pipeline: called by `train` in the order of its methods."""
+
+    item_texts: ItemTexts | None = None
+    space: AttributeSpace | None = None
+    decoder: AttributeDecoder | None = None
+    counts_L: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    held_out: tuple[np.ndarray, Decoded] | None = None
+    """What held-out rows give, and what is decoded for each half with weights of the other."""
+
+    def corpora(
+        self, params: PipelineParams, run_folder: Path
+    ) -> tuple[PipelineParams, Corpus, Corpus | None]:
+        """The catalogue's rows that give an attribute, and the test file's."""
+        dataset = params.dataset
+        if dataset.trn is None:
+            dataset = _generated(dataset, run_folder, params.seed)
+            params = replace(params, dataset=dataset)
+        assert dataset.trn is not None
+        corpus, self.space, self.item_texts = read_attributes(
+            dataset.trn, params.schema, skip_bad_lines=dataset.skip_bad_lines
+        )
+        for message in corpus.report.messages():
+            logger.info("%s", message)
+        told = np.diff(corpus.Y.indptr) > 0
+        if not told.all():
+            logger.info("%d rows that give no attribute are not trained on", int((~told).sum()))
+            corpus = corpus.subset(told)
+        corpus.require_trainable()
+        self.counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
+        params = with_taxonomy(params, self.space, corpus, run_folder)
+        if dataset.tst is None:
+            return params, corpus, None
+        tst, _, _ = read_attributes(
+            dataset.tst, labels=corpus.labels, item_texts=self.item_texts,
+            skip_bad_lines=dataset.skip_bad_lines,
+        )  # fmt: skip
+        for message in tst.report.messages():
+            logger.info("%s", message)
+        return params, corpus, tst
+
+    def learn(self, corpus: Corpus, held_out: HeldOut | None) -> None:
+        """How the values of a row go together."""
+        assert self.space is not None
+        given_NA = self.space.given_NA(corpus.Y)
+        begun = AttributeDecoder.of(self.space, given_NA)
+        self.decoder = begun
+        if held_out is None:
+            return
+        rows_NA = given_NA[held_out.rows]
+        self.decoder = begun.learnt(held_out.scores_NL, rows_NA, given_NA)
+        logger.info("attributes, on %d held-out rows: %s", len(rows_NA), self.decoder.figures)
+        decoded, places = self.decoder.cross_decoded(held_out.scores_NL)
+        self.held_out = rows_NA[places], decoded
+
+    def judge(
+        self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
+    ) -> Judged:
+        """The table of attributes on the test file; without one, on the held-out rows."""
+        assert self.space is not None
+        assert self.decoder is not None
+        if corpus is not None and scores_NL is not None:
+            assert corpus.texts is not None
+            scores_NL = with_every_attribute(model, corpus.texts, scores_NL, self.space)
+            decoded, where = self.decoder.decode(scores_NL), "test file"
+            given_NA = replace(self.space, labels=corpus.labels).given_NA(corpus.Y)
+        elif self.held_out is not None:
+            given_NA, decoded = self.held_out
+            where = f"{len(given_NA):,} held-out training rows"
+        else:
+            return Judged(text="no row could be held out: nothing to judge; give dataset.tst")
+        return self._judged(given_NA, decoded, where)
+
+    def write(self, folder: Path) -> None:
+        """What prediction needs beside the model."""
+        assert self.item_texts is not None
+        assert self.decoder is not None
+        save_parts(folder, self.item_texts, self.decoder)
+
+    def _judged(self, given_NA: np.ndarray, decoded: Decoded, where: str) -> Judged:
+        assert self.decoder is not None
+        space, taxonomy = self.decoder.space, self.decoder.finder.taxonomy
+        report = attribute_report(
+            space, given_NA, decoded.columns_NA, len(space.labels), self.counts_L,
+            decoded.probabilities_NA, decoded.row_probabilities_N,
+        )  # fmt: skip
+        parents_L = parent_columns(self.decoder)
+        tables, plots = [], []
+        paths_ND = decoded.columns_NA[:, list(self.decoder.finder.hierarchy)]
+        lines = [f"attributes on the {where}", "", report.to_text()]
+        if taxonomy.depth:
+            impossible = impossible_paths(paths_ND, taxonomy.paths_PD)
+            lines.append(f"paths that training never saw: {impossible}")
+        metrics = {
+            f"accuracy {found.name}": found.scores.accuracy
+            for found in report.attributes
+            if found.scores is not None
+        }
+        if report.item_accuracy is not None:
+            metrics["item accuracy"] = report.item_accuracy
+        content = {"attributes": {"where": where, **report.to_dict()}}
+        return Judged(
+            text="\n".join(lines), content=content, tables=tables, plots=plots, metrics=metrics
+        )
+
+
+def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
+    """Write the demo catalogue as a wide table into the run folder, once; the test file has the
+    true values, whatever the catalogue lost.
+    """
+    from xrt.data.demo_attributes import write_attribute_demo
+
+    folder = run_folder / f"demo-attributes-{dataset.num_rows}-{seed}"
+    if not (folder / "tst_truth.csv").is_file():
+        num_test = max(1, min(dataset.num_rows // 6, 50_000))
+        write_attribute_demo(folder, dataset.num_rows, num_test, seed)
+    return replace(dataset, trn=str(folder / "trn.csv"), tst=str(folder / "tst_truth.csv"))
+
+
+def parent_columns(decoder: AttributeDecoder) -> np.ndarray:
+    """The label column that each value of the hierarchy mostly stands under: int64 (L,); the number
+    of labels for values of the top level, -1 for labels outside of the hierarchy.
+    """
+    taxonomy, num_labels = decoder.finder.taxonomy, len(decoder.space.labels)
+    parents_L = np.full(num_labels, -1, np.int64)
+    for d in range(taxonomy.depth):
+        columns_P = taxonomy.paths_PD[:, d].astype(np.int64)
+        above_P = taxonomy.paths_PD[:, d - 1].astype(np.int64) if d else np.full_like(columns_P, num_labels)
+        told = (columns_P >= 0) & (above_P >= 0)
+        places = columns_P[told], above_P[told]
+        counts = sp.coo_array(
+            (taxonomy.counts_P[told].astype(np.float64), places), shape=(num_labels, num_labels + 1)
+        ).tocsr()
+        rows = np.flatnonzero(np.diff(counts.indptr))
+        parents_L[rows] = [
+            counts.indices[a:b][np.argmax(counts.data[a:b])]
+            for a, b in zip(counts.indptr[rows], counts.indptr[rows + 1], strict=True)
+        ]
+    return parents_L

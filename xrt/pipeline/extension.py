@@ -1,0 +1,60 @@
+"""What a worked use adds to a training run: its own way of reading, learning and judging.
+
+N rows, L labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.data.corpus import Corpus
+from xrt.model import XrtModel
+from xrt.pipeline.params import PipelineParams
+from xrt.report import Table
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Training rows (positions, int64) with scores (n, L) by sources that were not trained on them,
+    fused and calibrated as the model's are.
+    """
+
+    rows: np.ndarray
+    scores_NL: sp.csr_array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a use has to say about the model that ships, on the test file: text for the terminal,
+    content for report.json, tables and plots for the page, metrics for the manifest.
+    """
+
+    text: str = ""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    plots: Sequence[str] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Extension(Protocol):
+    """Called by `train` in this order."""
+
+    def corpora(
+        self, params: PipelineParams, run_folder: Path
+    ) -> tuple[PipelineParams, Corpus, Corpus | None]:
+        """The training corpus and the test corpus, with the settings that go with them."""
+
+    def learn(self, corpus: Corpus, held_out: HeldOut | None) -> None:
+        """Learn what goes beyond the scores of labels; `held_out` is None where no row could be."""
+
+    def judge(
+        self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
+    ) -> Judged:
+        """Figures of the model that ships, from its scores of the test corpus where there is one."""
+
+    def write(self, folder: Path) -> None:
+        """Write what prediction needs beside the model."""
