@@ -30,7 +30,11 @@ from attributes_record import render
 from attributes_rows import CatalogueRows
 from linear_machine import commit, machine
 
+from xrt import __version__
+from xrt.applications.attributes.predictor import AttributePredictions, AttributePredictor
 from xrt.data.attribute_schema import AttributeSchema
+from xrt.data.attribute_space import AttributeSpace
+from xrt.data.catalogue import read_catalogue
 from xrt.metrics.attributes import attribute_report
 
 CHILD = Path(__file__).with_name("attributes_systems.py")
@@ -103,27 +107,22 @@ def run_peer(
 
 def run_xrt(model: Path, rows: CatalogueRows, tst: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """What a model of xrt predicts; its labels are brought to the columns of the rows."""
-    from xrt.applications.attributes.predictor import AttributePredictor
-
-    import xrt
-    from xrt.data.catalogue import read_catalogue
-
     predictor = AttributePredictor.load(model)
     table = read_catalogue(tst)
     started = time.perf_counter()
     found = predictor.predict(table)
     seconds = time.perf_counter() - started
-    predicted_NA = columns_by_name(found, rows)
-    told = {"system": f"xrt {model.parent.name}", "version": f"xrt {xrt.__version__}"}
+    predicted_NA = columns_by_name(found, rows.space)
+    told = {"system": f"xrt {model.parent.name}", "version": f"xrt {__version__}"}
     return predicted_NA, {**told, "rows_per_second": table.num_rows / seconds}
 
 
-def columns_by_name(found: Any, rows: CatalogueRows) -> np.ndarray:
-    """Predicted labels as columns of the rows' own space, -1 for those it lacks: int32 (N, A)."""
-    index, theirs = rows.space.labels.index, found.space
+def columns_by_name(found: AttributePredictions, space: AttributeSpace) -> np.ndarray:
+    """Predicted labels as columns of another space, -1 for those it lacks: int32 (N, A)."""
+    index, theirs = space.labels.index, found.space
     column_of = np.array([*(index.get(id, -1) for id in theirs.labels.ids), -1], np.int32)
-    predicted_NA = np.full(rows.given_tst.shape, -1, np.int32)
-    for a, attribute in enumerate(rows.space.attributes):
+    predicted_NA = np.full((len(found.columns_NA), space.num_attributes), -1, np.int32)
+    for a, attribute in enumerate(space.attributes):
         if attribute in theirs.attributes:
             place = theirs.attributes.index(attribute)
             predicted_NA[:, a] = column_of[found.columns_NA[:, place]]
