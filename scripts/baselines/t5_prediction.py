@@ -1,4 +1,4 @@
-"""Writes the values of rows with a trained model, no other than known ones, and how likely they are.
+"""Writes the values of rows with a trained model, known ones only, and how likely they are.
 
 N rows, A attributes, B rows at once, T tokens.
 """
@@ -49,7 +49,9 @@ def predict(
     )
 
 
-def _generate(model: Any, known: KnownValues, texts: list[list[int]], beams: int) -> list[list[int]]:
+def _generate(
+    model: Any, known: KnownValues, texts: list[list[int]], beams: int
+) -> list[list[int]]:
     """Tokens of one text a row, without the token that starts the decoder."""
     device = next(model.parameters()).device
     pad = model.config.pad_token_id
@@ -60,11 +62,12 @@ def _generate(model: Any, known: KnownValues, texts: list[list[int]], beams: int
     def allowed(_: int, written: torch.Tensor) -> list[int]:
         return known.allowed(written[1:].tolist())
 
+    # with several beams, whole texts are compared by their probability whatever their length
+    plain = {"length_penalty": 0.0} if beams > 1 else {}
     with torch.inference_mode(), autocast(device):
         found = model.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=known.target.longest,
-            num_beams=beams, do_sample=False, prefix_allowed_tokens_fn=allowed,
-            length_penalty=0.0, early_stopping=False,
+            num_beams=beams, do_sample=False, prefix_allowed_tokens_fn=allowed, **plain,
         )  # fmt: skip
     return [row[1:] for row in found.tolist()]
 

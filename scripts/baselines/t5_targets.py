@@ -161,7 +161,9 @@ class KnownValues:
         if isinstance(below, dict):
             return State(below, state.chosen)
         chosen = (*state.chosen, below)
-        return State({} if len(chosen) == len(self.target.attributes) else self._trie(chosen), chosen)
+        return State(
+            {} if len(chosen) == len(self.target.attributes) else self._trie(chosen), chosen
+        )
 
     def _trie(self, chosen: tuple[int, ...]) -> Trie:
         """The trie of the next attribute, after the values chosen so far."""

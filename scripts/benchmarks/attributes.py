@@ -3,7 +3,8 @@
     python -m venv PEERS
     PEERS/bin/pip install "numpy<2" "libpecos==1.2.8"
     python scripts/benchmarks/attributes.py --trn trn.csv --tst tst.csv \
-        --peer-python PEERS/bin/python --model RUN/model --output attributes.jsonl --record RECORD.md
+        --peer-python PEERS/bin/python --model RUN/model \
+        --output attributes.jsonl --record RECORD.md
 
 Peers: `svc`, a LinearSVC of scikit-learn for each attribute, with the C that is best on held-out
 training rows; `pecos`, libpecos' XR-Linear over the labels of all attributes together, of which the
@@ -29,7 +30,11 @@ from attributes_record import render
 from attributes_rows import CatalogueRows
 from linear_machine import commit, machine
 
+from xrt import __version__
+from xrt.applications.attributes.predictor import AttributePredictions, AttributePredictor
 from xrt.data.attribute_schema import AttributeSchema
+from xrt.data.attribute_space import AttributeSpace
+from xrt.data.catalogue import read_catalogue
 from xrt.metrics.attributes import attribute_report
 
 CHILD = Path(__file__).with_name("attributes_systems.py")
@@ -43,6 +48,9 @@ def main() -> int:
     lines: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="benchmark-attributes-") as scratch:
         shape = rows.write(Path(scratch))
+        places = {name: str(a) for a, name in enumerate(rows.space.attributes)}
+        costs = {places[name]: values for name, values in args.svc_costs.items()}
+        (Path(scratch) / "svc_costs.json").write_text(json.dumps(costs))
         for system in [*args.systems, *map(str, args.model)]:
             print(f"{system} ...", file=sys.stderr, flush=True)
             if system in PEERS:
@@ -71,6 +79,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--systems", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--peer-python", help="interpreter that has libpecos")
     parser.add_argument("--model", nargs="*", type=Path, default=[], help="models of xrt's runs")
+    parser.add_argument(
+        "--svc-costs", type=json.loads, default={}, metavar="JSON",
+        help='C to choose from, such as {"brand": [10]} (default for every attribute: 0.1, 1, 10)',
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, help="JSON lines, appended to")
     parser.add_argument("--record", type=Path, help="markdown file to write")
@@ -95,26 +107,22 @@ def run_peer(
 
 def run_xrt(model: Path, rows: CatalogueRows, tst: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """What a model of xrt predicts; its labels are brought to the columns of the rows."""
-    import xrt
-    from xrt.applications.attributes.predictor import AttributePredictor
-    from xrt.data.catalogue import read_catalogue
-
     predictor = AttributePredictor.load(model)
     table = read_catalogue(tst)
     started = time.perf_counter()
     found = predictor.predict(table)
     seconds = time.perf_counter() - started
-    predicted_NA = columns_by_name(found, rows)
-    told = {"system": f"xrt {model.parent.name}", "version": f"xrt {xrt.__version__}"}
+    predicted_NA = columns_by_name(found, rows.space)
+    told = {"system": f"xrt {model.parent.name}", "version": f"xrt {__version__}"}
     return predicted_NA, {**told, "rows_per_second": table.num_rows / seconds}
 
 
-def columns_by_name(found: Any, rows: CatalogueRows) -> np.ndarray:
-    """Predicted labels as columns of the rows' own space, -1 for those it lacks: int32 (N, A)."""
-    index, theirs = rows.space.labels.index, found.space
+def columns_by_name(found: AttributePredictions, space: AttributeSpace) -> np.ndarray:
+    """Predicted labels as columns of another space, -1 for those it lacks: int32 (N, A)."""
+    index, theirs = space.labels.index, found.space
     column_of = np.array([*(index.get(id, -1) for id in theirs.labels.ids), -1], np.int32)
-    predicted_NA = np.full(rows.given_tst.shape, -1, np.int32)
-    for a, attribute in enumerate(rows.space.attributes):
+    predicted_NA = np.full((len(found.columns_NA), space.num_attributes), -1, np.int32)
+    for a, attribute in enumerate(space.attributes):
         if attribute in theirs.attributes:
             place = theirs.attributes.index(attribute)
             predicted_NA[:, a] = column_of[found.columns_NA[:, place]]

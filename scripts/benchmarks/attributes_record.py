@@ -31,9 +31,7 @@ def render(lines: Sequence[Line]) -> str:
         if "chosen" in line:
             names = [each["name"] for each in line["report"]["attributes"]]
             notes += [
-                f"{name}: C = {each['C']:g} (held-out accuracy "
-                + ", ".join(f"{c}: {value:.4f}" for c, value in each["held_out_accuracy"].items())
-                + ")"
+                f"{name}: C = {each['C']:g}" + told_accuracy(each["held_out_accuracy"])
                 for name, each in zip(names, line["chosen"], strict=True)
             ]
         parts += ["; ".join(notes), f"```\n{line['table']}\n```"]
@@ -53,6 +51,13 @@ def summary(lines: Sequence[Line]) -> str:
         ]
         table.append([line["system"], number(line["report"]["item_accuracy"]), *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in table)
+
+
+def told_accuracy(held_out: dict[str, float]) -> str:
+    """Held-out accuracy of each C that was tried."""
+    if not held_out:
+        return ""
+    return f" (held out: {', '.join(f'{c}: {value:.4f}' for c, value in held_out.items())})"
 
 
 def number(value: float | None) -> str:

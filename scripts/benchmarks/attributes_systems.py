@@ -30,14 +30,19 @@ class Rows:
     X_tst: sp.csr_matrix
     given_trn: np.ndarray
     attribute_of_L: np.ndarray
+    costs: dict[str, list[float]]
+    """Values of C to choose from, by the place of the attribute; COSTS for the others."""
 
     @classmethod
     def load(cls, folder: Path) -> "Rows":
         """Read the folder that attributes_rows.py wrote."""
-        X_trn, Y_trn, X_tst = (sp.load_npz(folder / f"{n}.npz") for n in ("X_trn", "Y_trn", "X_tst"))
+        X_trn, Y_trn, X_tst = (
+            sp.load_npz(folder / f"{n}.npz") for n in ("X_trn", "Y_trn", "X_tst")
+        )
         return cls(
             *(X_trn.tocsr(), Y_trn.tocsr(), X_tst.tocsr()),
             *(np.load(folder / f"{n}.npy") for n in ("given_trn", "attribute_of_L")),
+            json.loads((folder / "svc_costs.json").read_text()),
         )
 
     @property
@@ -49,31 +54,33 @@ class Rows:
 def svc(rows: Rows, num_threads: int) -> tuple[np.ndarray, dict[str, Any]]:
     """scikit-learn's LinearSVC for each attribute on the rows that give it.
 
-    C is the best of COSTS by accuracy on a tenth of these rows, of like ones 1; then all rows are
-    trained on.
+    C is the best of COSTS, or of those in svc_costs.json, by accuracy on a tenth of these rows, of
+    like ones 1; then all rows are trained on. With one C to choose from nothing is held out.
     """
     from sklearn.svm import LinearSVC
 
     predicted_NA = np.full((rows.X_tst.shape[0], rows.num_attributes), -1, np.int32)
-    chosen = []
-    for a in range(rows.num_attributes):
+    chosen: list[dict[str, Any]] = [{} for _ in range(rows.num_attributes)]
+    for a in np.argsort([(rows.attribute_of_L == a).sum() for a in range(rows.num_attributes)]):
         given = np.flatnonzero(rows.given_trn[:, a] >= 0)
         X, y = rows.X_trn[given], rows.given_trn[given, a]
         held = np.random.default_rng(0).random(len(given)) < HELD_OUT
-        accuracy = {}
-        for cost in COSTS:
+        costs = rows.costs.get(str(a), COSTS)
+        accuracy: dict[float, float] = {}
+        for cost in costs if len(costs) > 1 else ():
             trial = LinearSVC(C=cost).fit(X[~held], y[~held])
             accuracy[cost] = float((trial.predict(X[held]) == y[held]).mean())
             print(f"attribute {a}, C {cost:g}: {accuracy[cost]:.4f}", file=sys.stderr, flush=True)
-        best = max(COSTS, key=lambda cost: (accuracy[cost], cost == 1.0))
+        best = max(costs, key=lambda cost: (accuracy.get(cost, 0.0), cost == 1.0))
         predicted_NA[:, a] = LinearSVC(C=best).fit(X, y).predict(rows.X_tst)
+        print(f"attribute {a}: done, C {best:g}", file=sys.stderr, flush=True)
         told = {f"{cost:g}": value for cost, value in accuracy.items()}
-        chosen.append({"C": best, "held_out_accuracy": told})
+        chosen[a] = {"C": best, "held_out_accuracy": told}
     return predicted_NA, {"version": f"scikit-learn {version('scikit-learn')}", "chosen": chosen}
 
 
 def pecos(rows: Rows, num_threads: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """libpecos' XR-Linear over all labels; for each attribute the label with the highest score.
+    """XR-Linear of libpecos over all labels; for each attribute the label with the highest score.
 
     The beam holds every cluster, so that each attribute has all its labels.
     """

@@ -28,11 +28,7 @@ ROWS = [
 def space_of(rows, attributes=("brand", "L0", "L1", "L2"), hierarchy=("L0", "L1", "L2")):
     ids = list(dict.fromkeys(label for row in rows for label in row.split()))
     names = ["" if label.endswith("<none>") else label.split("=")[1] for label in ids]
-    positions = [attributes.index(label.split("=")[0]) for label in ids]
-    space = AttributeSpace(
-        tuple(attributes), tuple(hierarchy), LabelTable.from_ids(ids, names),
-        np.array(positions, np.int32),
-    )  # fmt: skip
+    space = AttributeSpace(attributes, hierarchy, LabelTable.from_ids(ids, names))
     Y_NL = [[float(label in row.split()) for label in ids] for row in rows]
     return space, sp.csr_array(np.array(Y_NL, np.float32))
 
