@@ -10,11 +10,19 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from xrt.encoder.loss_params import LossParams, PositiveWeight
 from xrt.tree.candidates import teacher_forced, union_candidates
 from xrt.tree.label_tree import LabelTree
 
 Head = tuple[np.ndarray, np.ndarray]
 """Weight (K, H) and bias (K,), float32: a node's logit is weight · (pooled / |pooled|) + bias."""
+
+
+def level_targets(tree: LabelTree, Y_NL: sp.csr_array, params: LossParams) -> list[sp.csr_array]:
+    """Targets Y_t (N, K_t) of every level: what the loss of each right node is multiplied by."""
+    if params.positive_weight is PositiveWeight.num_labels:
+        return tree.level_targets(Y_NL)
+    return tree.level_confidences(Y_NL)
 
 
 class LevelTargets(NamedTuple):

@@ -1,15 +1,14 @@
 """The loss of a level: one binary problem for each candidate node of each row.
 
-Shapes: B rows, K nodes, E ragged entries. Targets are how much label weight lies below a node
-(0 = none): above 0 the node is right. Only candidates count: no padded slot adds to the sum or to
-a denominator.
+Shapes: B rows, K nodes, E ragged entries. Targets are what a right node's loss is multiplied by, 0
+for a wrong one. Only candidates count: no padded slot adds to the sum or to a denominator.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xrt.encoder.loss_params import LossParams, MatcherLoss, PositiveWeight, RowReduction
+from xrt.encoder.loss_params import LossParams, MatcherLoss, RowReduction
 
 
 def entry_losses(logits: Tensor, targets: Tensor, params: LossParams) -> Tensor:
@@ -23,8 +22,7 @@ def entry_losses(logits: Tensor, targets: Tensor, params: LossParams) -> Tensor:
         )
     else:
         losses = torch.where(positive, 1.0 - logits, 1.0 + logits).clamp(min=0).square()
-    if params.positive_weight is PositiveWeight.num_labels:
-        losses = torch.where(positive, targets * losses, losses)
+    losses = torch.where(positive, targets * losses, losses)
     if params.negative_weight != 1.0:
         losses = torch.where(positive, losses, params.negative_weight * losses)
     return losses

@@ -55,6 +55,7 @@ def train_linear(
     too, `label_text_weight` long; 0 leaves them out. Without a path weight in `search` it is chosen
     on `validation_rows` rows. With `fused` such rows serve, too, to learn whether the votes of
     `neighbours` help and to make scores probabilities; the trees are trained once more for that.
+    Weights of labels and rows reach trees, rankers, votes and what is learnt on held-out rows.
     The vocabulary and the label trees of an `earlier` model are kept.
     Raises DataError when parts do not fit together, ConfigError for other trees than the earlier.
     """
@@ -67,7 +68,7 @@ def train_linear(
         seeds = tree_seeds(tree, num_trees, seed, len(corpus.labels))
         given = kept_trees(earlier, len(given) or len(seeds), taxonomy)
     vectoriser, X_NF = _rows_of(corpus, features, earlier, progress)
-    X = HybridMatrix.of(X_NF, dense_NH)
+    X = HybridMatrix.of(X_NF, dense_NH).weighted(corpus.row_weights)
     names = label_rows(vectoriser, corpus.labels, label_text_weight)
     train = _Trainer(corpus.labels, tree, given, ranker, names, seed, num_threads, progress)
     if search.path_weight is None:
