@@ -169,12 +169,12 @@ class LevelMatcher(pl.LightningModule):
 
         A level trained in chunks has no logits; one whose logits are wanted is trained whole.
         """
-        rows_E, nodes_E, values_E, dense = targets
+        rows_E, nodes_E, values_E, dense, all_ones = targets
         num_rows = len(pooled_BH)
         if not dense:
             logits_E = head.at(pooled_BH, rows_E, nodes_E)
             return logits_E, row_losses_ragged(
-                logits_E, values_E, rows_E, num_rows, self.params.loss
+                logits_E, values_E, rows_E, num_rows, self.params.loss, all_ones
             )
         chunk, loss = self.params.head_chunk, self.params.loss
         if 0 < chunk < head.num_nodes and not wants_logits:
@@ -184,7 +184,7 @@ class LevelMatcher(pl.LightningModule):
         targets_BK = pooled_BH.new_zeros(num_rows, head.num_nodes)
         targets_BK[rows_E, nodes_E] = values_E
         logits_BK = head(pooled_BH)
-        return logits_BK, row_losses_dense(logits_BK, targets_BK, loss)
+        return logits_BK, row_losses_dense(logits_BK, targets_BK, loss, all_ones)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the weights that training does not change."""
