@@ -87,7 +87,9 @@ def f1_of_sets(Y_true: Any, Y_predicted: Any, row_weights: np.ndarray | None = N
         micro=float(_f1(num_correct_L.sum(), num_true, num_predicted_L.sum())),
         macro=float(f1_L[occurs_L].mean()) if occurs_L.any() else 0.0,
         weighted=float((f1_L * num_true_L).sum() / (num_true or 1)),
-        samples=float(f1_N.mean() if row_weights is None else np.average(f1_N, weights=row_weights)),
+        samples=float(
+            f1_N.mean() if row_weights is None else np.average(f1_N, weights=row_weights)
+        ),
         num_macro_labels=int(occurs_L.sum()),
     )
 

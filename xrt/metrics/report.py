@@ -277,9 +277,7 @@ def _padded_counts(
 
 def _f1_at(judged: JudgedRanking, ks: tuple[int, ...]) -> dict[str, dict[int, float]]:
     """The four F1 averages of the set of the first k labels."""
-    scores = {
-        k: f1_of_sets(judged.truth_NL, top_k_set(judged, k), judged.weights_N) for k in ks
-    }
+    scores = {k: f1_of_sets(judged.truth_NL, top_k_set(judged, k), judged.weights_N) for k in ks}
     averages = ("micro", "macro", "weighted", "samples")
     return {f"{name}-F1": {k: getattr(scores[k], name) for k in ks} for name in averages}
 

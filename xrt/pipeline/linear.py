@@ -160,15 +160,17 @@ class _Trainer:
         trial = replace(
             model,
             linear=self.trees(fit, Y_fit, num_trees),
-            neighbours=sparse_memory(fit.sparse, Y_fit, self.names, params),
+            neighbours=sparse_memory(fit.sparse, Y_fit, self.names, params, fit.weights_N),
             fusion=Mixture({"linear": 1.0, "neighbours": 1.0}),
         )
-        sources = trial.sources(X.take(held.validation), num_threads=self.num_threads)
+        rows = X.take(held.validation)
+        sources = trial.sources(rows, num_threads=self.num_threads)
         counts_L = np.bincount(Y_fit.indices, minlength=Y_fit.shape[1])
         known = LabelFrequencies(counts_L, Y_fit.shape[0])
         Y_true = as_csr(Y_NL[held.validation])
-        learnt = fit_scores(sources, Y_true, known, self.seed, "linear")
+        learnt = fit_scores(sources, Y_true, known, self.seed, "linear", rows.weights_N)
         joined = replace(model, fusion=learnt.mixture, calibration=learnt.calibration)
         if "neighbours" not in learnt.mixture.sources:
             return joined
-        return replace(joined, neighbours=sparse_memory(X.sparse, Y_NL, self.names, params))
+        memory = sparse_memory(X.sparse, Y_NL, self.names, params, X.weights_N)
+        return replace(joined, neighbours=memory)

@@ -206,9 +206,7 @@ def _load_table(folder: Path, tree: LabelTree, t: int) -> tuple[np.ndarray, np.n
     return child_ptr, children
 
 
-def _highest_below(
-    Y_NK: sp.csr_array, parents_K: np.ndarray, above_NP: sp.csr_array
-) -> np.ndarray:
+def _highest_below(Y_NK: sp.csr_array, parents_K: np.ndarray, above_NP: sp.csr_array) -> np.ndarray:
     """For each entry of the level above the highest entry of its row among the node's children."""
     num_rows, num_above = above_NP.shape
     keys_above, keys = (
