@@ -133,7 +133,7 @@ def test_what_is_wrong_with_sample_weights_is_told(tmp_path):
     X, Y = problem()
     with pytest.raises(DataError, match=r"shape \(299,\) for 300 rows"):
         XRLinear().fit(X, Y, sample_weight=np.ones(299))
-    with pytest.raises(DataError, match="-1.0 at row 7"):
+    with pytest.raises(DataError, match=r"-1\.0 at row 7"):
         XRLinear().fit(X, Y, sample_weight=np.where(np.arange(300) == 7, -1.0, 1.0))
     corpus = read_corpus(write_jsonl(tmp_path / "trn.jsonl", ROWS), weight_column="weight")
     with pytest.raises(DataError, match="leave sample_weight out"):
@@ -202,7 +202,9 @@ def test_weighted_rows_are_repeated_rows_to_what_is_learnt_of_scores():
     points = np.linspace(0, 1, 21)
     found = fit_calibration(scores, Y, np.full(12, 9), weights_N=weights).curves[0]
     wanted = fit_calibration(repeated, as_csr(Y[rows]), np.full(12, 9)).curves[0]
-    np.testing.assert_allclose(found(points), wanted(points), atol=2e-3)
+    np.testing.assert_allclose(
+        found(points), wanted(points), atol=6e-3
+    )  # each step has one more candidate
     twice = {name: as_csr(part[rows]) for name, part in sources.items()}
     counts_L = np.full(12, 9)
     assert (

@@ -93,9 +93,9 @@ class RowCollector:
         """Add a row whose labels are columns; -1 stands for an empty label and is dropped."""
         if weights is not None or -1 in columns or len(set(columns)) != len(columns):
             best: dict[int, float] = {}
-            for column, weight in zip(columns, weights or [1.0] * len(columns), strict=True):
-                if column >= 0 and weight > 0:
-                    best[column] = max(weight, best.get(column, 0.0))
+            for column, confidence in zip(columns, weights or [1.0] * len(columns), strict=True):
+                if column >= 0 and confidence > 0:
+                    best[column] = max(confidence, best.get(column, 0.0))
             columns, weights = list(best), list(best.values())
         self.num_seen += 1
         self.texts.append(text)

@@ -66,7 +66,8 @@ class Corpus:
 
     Y: (N, L) float32 csr_array, an entry is the label's weight (1 unless the file gives weights):
     the confidence that it applies, or how often it was seen; absent means not known to apply.
-    row_weights: (N,) float32, how much each row counts in training; None where all count 1. X: (N, F) float32 bag-of-words rows of formats that carry them.
+    row_weights: (N,) float32, how much each row counts in training; None where all count 1.
+    X: (N, F) float32 bag-of-words rows of formats that carry them.
     filters: (M, 2) int64 pairs (row, label column) to strike from rankings before scoring.
     """
 

@@ -84,12 +84,12 @@ class RecordParser:
             number = value
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise BadLine(
-                f"{self.weight_name!r} holds {_kind(number)}; give a row's weight as a number above 0"
+                f"{self.weight_name!r} holds {_kind(number)}; give a row's weight as a number"
             )
         if not 1e-30 <= number <= 1e30:
             raise BadLine(
-                f"{self.weight_name!r} is {number}; give a finite weight above 0, and leave out rows "
-                "that are not to count"
+                f"{self.weight_name!r} is {number}; give a finite weight above 0, and leave out "
+                "rows that are not to count"
             )
         return float(number)
 

@@ -47,8 +47,8 @@ def write_jsonl(corpus: Corpus, path: str | Path) -> None:
 
 
 def write_csv(corpus: Corpus, path: str | Path) -> None:
-    """Write `uid` (where there are ids), `text` and `labels`, joined by ';'; and `weight` where rows
-    have weights.
+    """Write `uid` (where there are ids), `text` and `labels`, joined by ';'; and `weight` where
+    rows have weights.
 
     Raises DataError: labels have weights, or a label has the separator in it.
     """

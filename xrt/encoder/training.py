@@ -104,8 +104,8 @@ def train_matcher(
     Each level is kept in `run_folder` when it is done and skipped when the call is repeated; a
     level cut short goes on from its checkpoint, to the bytes an unbroken run gives (same machine,
     same number of threads). Entries of Y are confidences and multiply the loss of a right node;
-    `row_weights` (N,) that of a row, beside their mean. `validation` are held-out rows with their labels (n, L): a sample of
-    them chooses the best weights of each stage.
+    `row_weights` (N,) that of a row, beside their mean. `validation` are held-out rows with their
+    labels (n, L): a sample of them chooses the best weights of each stage.
     Raises ConfigError, DataError, TrainingError; SystemExit(143) after SIGTERM, the checkpoint
     written.
     """

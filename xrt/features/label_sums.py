@@ -91,7 +91,8 @@ def sum_labels(  # type: ignore[no-untyped-def]
     """Rows lo .. hi-1 of the labels' features, each of length 1 over both blocks.
 
     Rows add what they share, times the entry of `confidences` that stands beside them in
-    `label_rows` (None: 1 everywhere), then columns are multiplied by `weights_F`, then the heaviest stay.
+    `label_rows` (None: 1 everywhere), then columns are multiplied by `weights_F`, then the heaviest
+    stay.
     `scratch` is the arrays of a `LabelScratch`; `out_ptr` is made from `count_columns`.
     """
     sums_F, columns_F, words, words_of_words = scratch

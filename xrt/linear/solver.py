@@ -209,8 +209,9 @@ def train_level(
 ) -> LevelWeights:
     """Weights of all nodes of level t.
 
-    Y_level (N, K_t): a nonzero says that the row belongs below the node, and how surely. M (N, K_{t-1}): a nonzero
-    makes the row a candidate in the cluster; None at level 0, where every row is a candidate.
+    Y_level (N, K_t): a nonzero says that the row belongs below the node, and how surely. M (N,
+    K_{t-1}): a nonzero makes the row a candidate in the cluster; None at level 0, where every row
+    is a candidate.
     Raises DataError when the shapes do not fit together.
     """
     problem = LevelProblem.of(X, Y_level, M, tree, t)

@@ -42,8 +42,8 @@ class Reliability:
 def reliability(Y_true: Any, scores: Any, k: int, row_weights: Any = None) -> Reliability:
     """The scores of the first `k` labels of each instance beside how often they are true.
 
-    `Y_true` (N, L), `scores` (N, L') and `row_weights` (N,) as in `judge`. Raises DataError when they do not belong
-    together or a score lies outside of [0, 1].
+    `Y_true` (N, L), `scores` (N, L') and `row_weights` (N,) as in `judge`. Raises DataError when
+    they do not belong together or a score lies outside of [0, 1].
     """
     scores_NL = as_csr(scores, "scores")
     if scores_NL.nnz and not (scores_NL.data.min() >= 0 and scores_NL.data.max() <= 1):

@@ -29,8 +29,8 @@ class JudgedRanking:
     """Each instance's best labels with the verdict on each, the common ground of all metrics.
 
     `labels_NK` int64, best first, -1 where an instance has fewer predictions; `hits_NK` bool, True
-    where the label is true; `truth_NL` the true labels as a pattern of ones. `weights_N` is how much
-    each instance counts, None where each counts 1.
+    where the label is true; `truth_NL` the true labels as a pattern of ones. `weights_N` is how
+    much each instance counts, None where each counts 1.
     """
 
     labels_NK: np.ndarray
@@ -76,10 +76,12 @@ def judge(Y_true: Any, scores: Any, depth: int, row_weights: Any = None) -> Judg
 
     `Y_true` (N, L): an entry other than 0 is a true label. `scores` (N, L'): a stored entry is a
     prediction, higher is better. L may exceed L': labels that training never saw are appended at
-    the end, cannot be predicted, and count as missed. `row_weights` (N,) is how much each row counts.
+    the end, cannot be predicted, and count as missed. `row_weights` (N,) is how much each row
+    counts.
 
     Raises DataError when rows differ in number, when scores have more columns than the truth, or
-    when there is no row or no label, or for weights that cannot be; ConfigError when `depth` is below 1.
+    when there is no row or no label, or for weights that cannot be; ConfigError when `depth` is
+    below 1.
     """
     if depth < 1:
         raise ConfigError(f"depth = {depth}: at least 1 is needed")

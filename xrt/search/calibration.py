@@ -133,8 +133,8 @@ def fit_calibration(
 
     `lowest_counts` bound the bins of training frequency, whose counts are `label_counts_L` (L,); a
     bin with fewer than MIN_HITS true predictions takes the curve of all labels. A label of
-    confidence 0.3 is true in 0.3 of the cases; rows may have weights. Raises DataError when there is
-    no score.
+    confidence 0.3 is true in 0.3 of the cases; rows may have weights. Raises DataError when there
+    is no score.
     """
     if not scores_NL.nnz:
         raise DataError("no scores to calibrate: the held-out rows got no label at all")

@@ -24,8 +24,8 @@ def cross_fitted(
     use: Callable[[Choice, Sources], sp.csr_array],
     weights_N: np.ndarray | None = None,
 ) -> sp.csr_array:
-    """Scores (N, L) of each half of the rows by what `choose` made of the other half: of its scores,
-    its truth and, where rows have them, its weights.
+    """Scores (N, L) of each half of the rows by what `choose` made of the other half: of its
+    scores, its truth and, where rows have them, its weights.
 
     A single row has no other half and is scored by what was chosen on itself.
     """

@@ -222,8 +222,9 @@ class SparseNeighbours(NeighbourMemory):
 
 
 def labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
-    """The labels of the rows with confidences, at most 1 each, and no stored zeros. Raises DataError
-    where there are none or not as many.
+    """The labels of the rows with confidences, at most 1 each, and no stored zeros.
+
+    Raises DataError where there are no rows, or not as many.
     """
     weighted_NL = as_csr(Y_NL, "Y")
     Y_NL = binarize(weighted_NL)

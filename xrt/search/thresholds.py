@@ -18,8 +18,8 @@ def tune_thresholds(
 ) -> dict[str, float]:
     """The thresholds with the highest micro-F1 and macro-F1: `{"micro-F1": t, "macro-F1": t}`.
 
-    Labels are suggested that score at least t; rows may have weights. Empty where no score belongs to a true label. The
-    truth may have more columns than the scores (N, L).
+    Labels are suggested that score at least t; rows may have weights. Empty where no score belongs
+    to a true label. The truth may have more columns than the scores (N, L).
     """
     hits_P = hits_of(scores_NL, Y_true)
     if not hits_P.any():
