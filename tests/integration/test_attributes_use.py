@@ -1,4 +1,4 @@
-"""The attributes use from a CSV to values: training, the saved model, its decoding and its figures."""
+"""The attributes use from a CSV to values: training, the saved model, decoding, figures."""
 
 import csv
 import json
@@ -13,8 +13,8 @@ from xrt.applications.attributes.training import AttributeUse
 from xrt.cli import main
 from xrt.data.attribute_corpus import read_attributes
 from xrt.data.catalogue import CatalogueTable, read_catalogue
-from xrt.data.demo_attributes import write_attribute_demo
 from xrt.data.demo import DemoParams
+from xrt.data.demo_attributes import write_attribute_demo
 from xrt.errors import ArtifactError, DataError
 
 SETTINGS = ["experiment=attributes_demo", "num_threads=2", "validation_rows=200"]
@@ -52,7 +52,8 @@ def test_report_has_the_figures_of_every_attribute(run: Path):
     assert found["attributes"][1]["scores"]["accuracy"] > 0.9
     assert 0.2 < found["item_accuracy"] < 1
     page = (run / "report.html").read_text()
-    assert "item accuracy" in page and "paths never seen in training" in page
+    assert "item accuracy" in page
+    assert "paths never seen in training" in page
     manifest = json.loads((run / "model" / "manifest.json").read_text())
     assert manifest["metrics"]["attributes"]["item accuracy"] == found["item_accuracy"]
 
@@ -137,7 +138,8 @@ def test_items_come_back_as_suggestions(predictor: AttributePredictor, files: Pa
     found = predictor.predict_items(items)
     assert [set(row) for row in found] == [set(predictor.space.attributes)] * 3
     suggestion = found[0]["L0"]
-    assert suggestion.label == f"L0={suggestion.name}" and 0 < suggestion.score <= 1
+    assert suggestion.label == f"L0={suggestion.name}"
+    assert 0 < suggestion.score <= 1
     only_title = predictor.predict_items([{"title": items[0]["title"], "description": ""}])
     assert set(only_title[0]) == set(predictor.space.attributes)
 
@@ -162,7 +164,8 @@ def test_without_a_test_file_held_out_rows_are_judged(files: Path, tmp_path: Pat
     given = [f"data.path={files / 'trn.csv'}", "experiment=attributes", "num_threads=2"]
     assert main(["train", *given, f"paths.runs={tmp_path}"]) == 0
     out = capsys.readouterr().out
-    assert "held-out training rows" in out and "item accuracy" in out
+    assert "held-out training rows" in out
+    assert "item accuracy" in out
 
 
 @pytest.mark.parametrize("label_tree", ["taxonomy", "clusters_in_taxonomy"])
@@ -184,4 +187,5 @@ def test_rows_without_any_attribute_are_left_out(files: Path, tmp_path: Path):
     overrides = [*SETTINGS, f"dataset.trn={tmp_path / 'few.csv'}", f"paths.runs={tmp_path}"]
     params = build(pipeline_params(), compose(overrides))
     _, corpus, tst = AttributeUse().corpora(params, tmp_path)
-    assert corpus.num_instances == 38 and tst is None
+    assert corpus.num_instances == 38
+    assert tst is None

@@ -188,6 +188,6 @@ class CandidateFinder:
 
 
 def evidence_of(scores_E: np.ndarray) -> np.ndarray:
-    """log p and -log(1 - p) of scores: float32 (E, 2)."""
+    """Log p and -log(1 - p) of scores: float32 (E, 2)."""
     p_E = np.clip(scores_E.astype(np.float64), LOWEST, 1 - LOWEST)
     return np.column_stack([np.log(p_E), -np.log1p(-p_E)]).astype(np.float32)

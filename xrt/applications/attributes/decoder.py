@@ -249,7 +249,9 @@ class AttributeDecoder:
         free = tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
         sizes = {"labels": len(space.labels), "depth": len(hierarchy)}
         taxonomy = Taxonomy.load(folder, sizes)
-        given = tuple(GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free)))
+        given = tuple(
+            GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free))
+        )
         try:
             weights = JointWeights.from_dict(settings["weights"], len(hierarchy), len(free))
             unseen_B = np.array(settings["unseen"], np.float64).reshape(len(free))
@@ -272,7 +274,7 @@ def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:
 def log_likelihood(
     finder: CandidateFinder, candidates: Candidates, weights: JointWeights, given_NA: np.ndarray
 ) -> float:
-    """log P(what the rows give), summed over the rows."""
+    """Log P(what the rows give), summed over the rows."""
     free = posterior(candidates, weights, Allowed.every(candidates))
     held = posterior(candidates, weights, consistent(finder, candidates, given_NA))
     return float((held.log_z - free.log_z).sum())

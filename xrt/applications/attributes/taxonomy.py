@@ -99,7 +99,7 @@ class Taxonomy:
         return np.ascontiguousarray(self.paths_PD[first, d])
 
     def log_shares(self, d: int) -> np.ndarray:
-        """log P(node | node above) of each node of level d, add-one smoothed: float32 (K_d,)."""
+        """Log P(node | node above) of each node of level d, add-one smoothed: float32 (K_d,)."""
         counts_K = np.bincount(self.nodes_PD[:, d], weights=self.counts_P) + 1.0
         parents_K = self.tree.parents[d]
         totals = np.bincount(parents_K, weights=counts_K)

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
+from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
 from xrt.data.attribute_corpus import read_attributes
@@ -20,7 +21,6 @@ from xrt.data.item_texts import ItemTexts
 from xrt.metrics.attribute_confusions import impossible_paths
 from xrt.metrics.attributes import attribute_report
 from xrt.model import XrtModel
-from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.pipeline.extension import HeldOut, Judged
 from xrt.pipeline.params import DatasetParams, PipelineParams
 from xrt.pipeline.run import TrainOutcome, estimate_run, train
@@ -175,7 +175,11 @@ def parent_columns(decoder: AttributeDecoder) -> np.ndarray:
     parents_L = np.full(num_labels, -1, np.int64)
     for d in range(taxonomy.depth):
         columns_P = taxonomy.paths_PD[:, d].astype(np.int64)
-        above_P = taxonomy.paths_PD[:, d - 1].astype(np.int64) if d else np.full_like(columns_P, num_labels)
+        above_P = (
+            taxonomy.paths_PD[:, d - 1].astype(np.int64)
+            if d
+            else np.full_like(columns_P, num_labels)
+        )
         told = (columns_P >= 0) & (above_P >= 0)
         places = columns_P[told], above_P[told]
         counts = sp.coo_array(

@@ -1,9 +1,10 @@
 """Room for values that training has not seen.
 
 A row may only be held out of training if all its labels have another row, so held-out rows never
-show a value that is new (a path they may). How many rows of a new file will: as large a share as values seen once
-have of the training rows (Good and Turing's estimate). The joint model's choice "none of the
-candidates" is raised until its mean probability over the held-out rows grows by that share.
+show a value that is new (a path they may). How many rows of a new file will: as large a share as
+values seen once have of the training rows (Good and Turing's estimate). The joint model's choice
+"none of the candidates" is raised until its mean probability over the held-out rows grows by that
+share.
 """
 
 from dataclasses import replace
@@ -31,10 +32,10 @@ def unseen_shares(finder: CandidateFinder, given_NA: np.ndarray) -> np.ndarray:
     return np.array(shares, np.float64)
 
 
-def with_room(
-    weights: JointWeights, candidates: Candidates, shares_B: np.ndarray
-) -> JointWeights:
-    """The weights with the choice "none of the candidates" of each attribute raised by its share."""
+def with_room(weights: JointWeights, candidates: Candidates, shares_B: np.ndarray) -> JointWeights:
+    """The weights with the choice "none of the candidates" of each attribute raised by its
+    share.
+    """
     every = Allowed.every(candidates)
 
     def means(tried: JointWeights) -> np.ndarray:
