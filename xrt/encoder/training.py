@@ -106,12 +106,10 @@ def train_matcher(
     same number of threads). Entries of Y are confidences and multiply the loss of a right node;
     `row_weights` (N,) that of a row, beside their mean. `validation` are held-out rows with their
     labels (n, L): a sample of them chooses the best weights of each stage.
-    Raises ConfigError, DataError, TrainingError; SystemExit(143) after SIGTERM, the checkpoint
-    written.
+    Raises ConfigError, DataError, TrainingError; SystemExit(143) after SIGTERM, checkpoint written.
     """
     encoder, params = encoder or EncoderParams(), params or MatcherParams()
-    trainer = trainer or TrainerParams()
-    check_devices(trainer)
+    check_devices(trainer := trainer or TrainerParams())
     narrow = (tree.num_nodes(t) <= params.max_match_clusters for t in range(tree.depth))
     levels = [t for t, _ in enumerate(itertools.takewhile(bool, narrow))]
     if not levels:
@@ -124,15 +122,14 @@ def train_matcher(
     if tokens.num_rows != Y_NL.shape[0]:
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
     weights_N = as_row_weights(row_weights, tokens.num_rows)
-    found = weights_hash(backbone)
-    parts = [encoder, params, trainer.precision, found, list(tree.parents), Y_NL]
+    parts = [encoder, params, trainer.precision, weights_hash(backbone), list(tree.parents), Y_NL]
     held_out = None
     if validation is not None:
         held_out = sample_held_out(*validation, backbone, encoder, params)
     if held_out is not None:
         parts += [held_out.tokens.ids, held_out.tokens.indptr, held_out.Y_nK]
-    if weights_N is not None:
-        parts.append(weights_N)
+    if weights_N is not None or (Y_NL.data != 1).any():
+        parts += ["weighted", weights_N]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
     targets = level_targets(tree, Y_NL, params.loss)
     run = _Run(folder, tokens, tree, targets, encoder, params, trainer, progress, held_out,
@@ -201,12 +198,12 @@ def _train_stage(
                            problems=problems)  # fmt: skip
     validation = None
     if run.held_out is not None:
-        rows = run.held_out.at_level(run.tree, finest, params.loss)
-        validation = Validation(rows, checkpoint, matcher)
+        held_out = run.held_out.at_level(run.tree, finest, params.loss)
+        validation = Validation(held_out, checkpoint, matcher)
     batches = LevelBatches(run.tokens, problems, plan, run.weights_N)
+    rest = checkpoint, resume, run.trainer, run.progress, validation
     with attention_of(encoder, run.tokens.max_length, run.trainer):
-        asked_to_stop = fit_in_memory(matcher, batches, checkpoint, resume, run.trainer,
-                                      run.progress, validation)  # fmt: skip
+        asked_to_stop = fit_in_memory(matcher, batches, *rest)
     validated = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()
@@ -275,10 +272,10 @@ def _start_heads(
     if run.params.bootstrap in (Bootstrap.centroid, Bootstrap.linear):
         rows_n = sample_rows(run.targets[-1], run.params.bootstrap_rows_per_label, run.params.seed)
         tokens = run.tokens.subset(rows_n)
+        weights_n = None if run.weights_N is None else run.weights_N[rows_n]
         for layer in dict.fromkeys(layers):
             pooled_nH = encode_sharded(encoder, tokens, run.trainer, progress=run.progress,
                                        layer=layer)  # fmt: skip
-            weights_n = None if run.weights_N is None else run.weights_N[rows_n]
             samples[layer] = Sample(rows_n, unit_rows(pooled_nH), weights_n)
     heads: list[Head] = []
     for t, layer in zip(stage, layers, strict=True):

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.errors import ConfigError, DataError
+from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.cluster import solve_logistic_nodes, solve_squared_hinge
 from xrt.linear.gather import gather, squared_norms
 from xrt.linear.lanes import WIDTH
+from xrt.linear.level_problem import LevelProblem as LevelProblem
 from xrt.linear.sink import LevelSink, MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.progress import Progress
@@ -61,61 +62,6 @@ class SolverParams:
                 raise ConfigError(f"ranker.{name} = {getattr(self, name)}: must not be below 0")
         if self.epsilon < 1e-4:  # gradients are float32: below this they never agree
             raise ConfigError(f"ranker.epsilon = {self.epsilon}: at least 0.0001 is needed")
-
-
-@dataclass(frozen=True, eq=False)
-class LevelProblem:
-    """What level t is trained on.
-
-    `positives` csc (N, K_t): an entry says that the row belongs below the node, and how surely: it
-    multiplies `cost_positive` there. `candidates` csc (N, K_{t-1}): a nonzero makes the row a
-    candidate in the cluster; None where every row is one.
-    """
-
-    t: int
-    positives: sp.csc_array
-    candidates: sp.csc_array | None
-
-    @classmethod
-    def of(
-        cls, X: HybridMatrix, Y_level: sp.csr_array, M: sp.csr_array | None, tree: LabelTree, t: int
-    ) -> "LevelProblem":
-        """Check that targets and candidates fit rows and tree; DataError says what does not.
-
-        Zeros among the targets are no targets; a target below 0 is refused.
-        """
-        wanted, above = (X.num_rows, tree.num_nodes(t)), (X.num_rows, tree.num_nodes(t - 1))
-        if Y_level.shape != wanted:
-            raise DataError(
-                f"targets of level {t} have shape {Y_level.shape}, rows and nodes are {wanted}"
-            )
-        if M is not None and M.shape != above:
-            raise DataError(
-                f"candidates of level {t} have shape {M.shape}, rows and clusters are {above}"
-            )
-        positives = sp.csc_array(Y_level)
-        lowest = positives.data.min(initial=1)
-        if lowest < 0:
-            raise DataError(f"targets of level {t}: {lowest}; confidences of labels are above 0")
-        if lowest == 0:
-            positives.eliminate_zeros()
-        return cls(t, positives, None if M is None else sp.csc_array(M))
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether every confidence is 1."""
-        return bool((self.positives.data == 1).all())
-
-    def rows_of(self, cluster: int, siblings: np.ndarray) -> np.ndarray:
-        """Rows on which the nodes of a cluster are trained, ascending: candidates and true rows."""
-        candidates, positives = self.candidates, self.positives
-        assert candidates is not None
-        rows = [candidates.indices[candidates.indptr[cluster] : candidates.indptr[cluster + 1]]]
-        rows += [
-            positives.indices[positives.indptr[node] : positives.indptr[node + 1]]
-            for node in siblings
-        ]
-        return np.unique(np.concatenate(rows)).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -169,7 +115,7 @@ def train_levels(
             np.float32(params.cost_positive), np.float32(params.cost_negative),
             np.float32(params.epsilon), params.max_iterations, np.float32(params.threshold),
             np.uint64(seed * 31 + t + 1), rows_of_X.stop,
-            *_differing_costs(X, positives, local) if costs_differ[t] else (None, None),
+            *block.problem.costs(X, local[6]) if costs_differ[t] else (None, None),
         )  # fmt: skip
         sink_of[t].add(SolvedBlock(block.cluster, block.first, *found))
 
@@ -266,15 +212,6 @@ class _Rows:
                     self.indptr, self.indices, values, dense_NH, norms, self.bias, rows, columns,
                 )  # fmt: skip
             return self._all
-
-
-def _differing_costs(
-    X: HybridMatrix, positives: sp.csc_array, local: tuple[Any, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The confidence of every positive and the weights of a cluster's rows, float32."""
-    rows = local[6]
-    weights_n = np.ones(len(rows), np.float32) if X.weights_N is None else X.weights_N[rows]
-    return positives.data.astype(np.float32, copy=False), weights_n
 
 
 def _plan_blocks(
