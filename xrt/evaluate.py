@@ -29,11 +29,13 @@ def evaluate_scores(
     propensity: PropensityParams,
     ks: Sequence[int] = KS,
     threshold: float | None = None,
+    row_weights: np.ndarray | None = None,
 ) -> RankingReport:
     """All metrics of predictions on a corpus, whose table may end with labels unseen in training;
     with the F1 of labels that score at least `threshold`, where there is one.
 
-    Pairs of the corpus's filter file are struck from the rankings first.
+    Pairs of the corpus's filter file are struck from the rankings first. Rows count alike, whatever
+    weights they have for training; `row_weights` (N,) gives them weights here.
     """
     return evaluate_ranking(
         corpus.Y,
@@ -44,6 +46,7 @@ def evaluate_scores(
         propensity=propensity,
         threshold=threshold,
         probabilities=True,
+        row_weights=row_weights,
     )
 
 

@@ -1,10 +1,10 @@
 """Feature rows in two blocks, [sparse | dense], that are never merged.
 
-TF-IDF is sparse and wide, an embedding dense and narrow; each has its own kernels. N rows, F sparse
-columns, H dense columns.
+TF-IDF is sparse and wide, an embedding dense and narrow; each has its own kernels. Rows to train on
+may carry a weight each. N rows, F sparse columns, H dense columns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,14 @@ def unit_rows(embeddings_NH: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class HybridMatrix:
-    """Rows whose features are `sparse` (N, F) and `dense` (N, H); either may have no columns."""
+    """Rows whose features are `sparse` (N, F) and `dense` (N, H); either may have no columns.
+
+    `weights_N` is how much each row counts in training; None where each counts 1.
+    """
 
     sparse: sp.csr_array
     dense: np.ndarray
+    weights_N: np.ndarray | None = None
 
     @classmethod
     def of(cls, sparse: Any = None, dense: Any = None) -> "HybridMatrix":
@@ -69,5 +73,37 @@ class HybridMatrix:
         return int(self.dense.shape[1])
 
     def take(self, rows: np.ndarray) -> "HybridMatrix":
-        """The given rows, in the given order."""
-        return HybridMatrix(as_csr(self.sparse[rows]), np.ascontiguousarray(self.dense[rows]))
+        """The given rows, in the given order, with their weights."""
+        weights = None if self.weights_N is None else self.weights_N[rows]
+        return HybridMatrix(
+            as_csr(self.sparse[rows]), np.ascontiguousarray(self.dense[rows]), weights
+        )
+
+    def weighted(self, weights: Any) -> "HybridMatrix":
+        """The same rows with instance weights as `as_row_weights` takes them."""
+        return replace(self, weights_N=as_row_weights(weights, self.num_rows))
+
+
+def as_row_weights(weights: Any, num_rows: int) -> np.ndarray | None:
+    """Instance weights as float32 (N,); None where none are given, or all are 1.
+
+    Raises DataError when they are not one finite number above 0 for each row.
+    """
+    if weights is None:
+        return None
+    try:
+        with np.errstate(over="ignore"):
+            weights_N = np.ascontiguousarray(weights, np.float32)
+    except (TypeError, ValueError) as err:
+        raise DataError(f"row weights: not numbers ({err}); give one for each row") from err
+    if weights_N.shape != (num_rows,):
+        raise DataError(
+            f"row weights: shape {weights_N.shape} for {num_rows} rows; give one for each row"
+        )
+    wrong = np.flatnonzero(~(np.isfinite(weights_N) & (weights_N > 0)))
+    if len(wrong):
+        raise DataError(
+            f"row weights: {np.asarray(weights)[wrong[0]]} at row {wrong[0]}; give finite numbers "
+            "above 0, and leave out rows that are not to count"
+        )
+    return None if (weights_N == 1).all() else weights_N

@@ -80,11 +80,13 @@ def train_ranker(
 ) -> TreeRanker:
     """Train every level of the tree on rows X (N, F + H) with labels Y (N, L).
 
+    An entry of Y is the confidence in a label and multiplies `cost_positive`; above the labels that
+    of the surest one below counts. The weights of the rows of X multiply all their costs.
     With a `folder`, weights are streamed to where `TreeRanker.save(folder)` would put them and come
     back memory-mapped. Raises DataError when rows or labels do not fit together, CapacityError when
     the disk is full.
     """
-    targets = tree.level_targets(Y)
+    targets = tree.level_confidences(Y)
     above = [None, *(teacher_forced(targets[t - 1]) for t in range(1, tree.depth))]
     problems = [LevelProblem.of(X, targets[t], above[t], tree, t) for t in range(tree.depth)]
 

@@ -12,8 +12,9 @@ def asymmetric_loss(logit, right, gamma_positive=0.0, gamma_negative=2.0, margin
     return -(p**gamma_negative) * math.log(1.0 - p)
 
 
-def row_loss(logits, targets, kind, reduction="sum", positive_weight="one", negative_weight=1.0):
-    """Loss of one row given the logits and targets of its candidates."""
+def row_loss(logits, targets, kind, reduction="sum", negative_weight=1.0):
+    """Loss of one row given the logits and targets of its candidates; a right one's target is its
+    weight."""
     losses = []
     for logit, target in zip(logits, targets, strict=True):
         sign = 1.0 if target > 0 else -1.0
@@ -23,7 +24,7 @@ def row_loss(logits, targets, kind, reduction="sum", positive_weight="one", nega
             loss = asymmetric_loss(logit, target > 0)
         else:
             loss = max(0.0, 1.0 - sign * logit) ** 2
-        if target > 0 and positive_weight == "num_labels":
+        if target > 0:
             loss *= target
         if target <= 0:
             loss *= negative_weight

@@ -11,7 +11,7 @@ def all_path_worths(scores: dict[int, float], paths, level_worths, absent_D) -> 
     for p, path in enumerate(paths):
         total = np.float32(0.0)
         for d, column in enumerate(path):
-            worth = 0.0 if column < 0 else scores.get(int(column), absent_D[d])
+            worth = scores.get(int(column), absent_D[d])
             total = np.float32(np.float32(total + np.float32(worth)) + level_worths[d][p])
         totals.append(total)
     return np.array(totals, np.float32)

@@ -16,7 +16,7 @@ def exhaustive_scores(levels, tree, x, path_weight=1.0):
     return above
 
 
-def one_vs_rest(X, y, cost_positive, cost_negative, loss):
+def one_vs_rest(X, y, cost_positive, cost_negative, loss, sample_weight=None):
     """Weights and bias of one binary problem to full convergence, the bias regularised like a
     weight."""
     rows = np.hstack([X, np.ones((len(X), 1))])
@@ -27,7 +27,7 @@ def one_vs_rest(X, y, cost_positive, cost_negative, loss):
         model = LogisticRegression(
             C=1, class_weight=weight, fit_intercept=False, tol=1e-10, max_iter=10_000
         )
-    model.fit(rows, y)
+    model.fit(rows, y, sample_weight)
     return model.coef_[0, :-1], model.coef_[0, -1]
 
 

@@ -13,11 +13,12 @@ def weigh_columns(X, rarity):
     return rows
 
 
-def pifa(X, Y, max_features_per_label=None, rarity=0):
+def pifa(X, Y, max_features_per_label=None, rarity=0, weights=None):
     X, Z = weigh_columns(X, rarity), np.zeros((Y.shape[1], X.shape[1]))
     for label in range(Y.shape[1]):
         for row in np.flatnonzero(Y[:, label]):
-            Z[label] += X[row] / np.sqrt((Y[row] != 0).sum())
+            weight = 1 if weights is None else weights[row]
+            Z[label] += X[row] * weight * Y[row, label] / np.linalg.norm(Y[row])
         if max_features_per_label is not None:
             order = sorted(range(X.shape[1]), key=lambda f, z=Z[label]: (-abs(z[f]), f))
             Z[label, order[max_features_per_label:]] = 0

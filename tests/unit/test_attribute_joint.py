@@ -1,4 +1,4 @@
-"""Joint decoding: the taxonomy, the beam over it, the joint model and how its weights are learnt."""
+"""Joint decoding: the taxonomy, the beam over it, the joint model and how it is learnt."""
 
 import itertools
 from dataclasses import replace
@@ -31,7 +31,9 @@ def random_rows(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.column_stack([top, middle, types, brands]).astype(np.int32)
 
 
-def random_scores(rng: np.random.Generator, given: np.ndarray, density: float = 0.5) -> sp.csr_array:
+def random_scores(
+    rng: np.random.Generator, given: np.ndarray, density: float = 0.5
+) -> sp.csr_array:
     """Scores in (0, 1), higher where a value is true, for about half of the labels."""
     dense = rng.random((len(given), NUM_LABELS)) ** 3 * 0.6
     dense[np.arange(len(given))[:, None], given] += rng.random(given.shape) * 0.4
@@ -56,8 +58,20 @@ def test_taxonomy_counts_the_paths_of_rows_and_finds_a_home_for_open_levels():
     assert taxonomy.nodes_PD.tolist() == [[0, 0, 0], [0, 0, 1], [1, 1, 2]]
     assert taxonomy.column_of_node(2).tolist() == [12, 13, -1]
     shares = np.exp(taxonomy.log_shares(2))
-    assert shares[:2].sum() == pytest.approx(1) and shares[2] == pytest.approx(1)
+    assert shares[:2].sum() == pytest.approx(1)
+    assert shares[2] == pytest.approx(1)
     assert taxonomy.contains(np.array([[0, 4, 13], [1, 4, 12]])).tolist() == [True, False]
+
+
+def test_levels_of_which_no_row_says_anything_become_none_where_there_is_such_a_label():
+    rows = np.array([[0, 4, 12], [1, 5, -1], [1, -1, -1]], np.int32)
+    closed = Taxonomy.of(rows, [-1, 10, 20])
+    assert closed.paths_PD.tolist() == [[0, 4, 12], [1, 5, 20], [1, 10, 20]]
+    half = Taxonomy.of(rows, [-1, -1, 20])
+    assert half.paths_PD.tolist() == [[0, 4, 12], [1, -1, 20], [1, 5, 20]]
+    alike = Taxonomy.of(np.array([[1, 5, -1], [1, -1, -1]], np.int32), [-1, 5, 20])
+    assert alike.paths_PD.tolist() == [[1, 5, 20]]
+    assert alike.counts_P.tolist() == [2]
 
 
 def test_taxonomy_without_levels_or_rows_is_one_path():
@@ -196,15 +210,17 @@ def test_learnt_weights_make_the_rows_more_likely_and_are_within_bounds(found):
         return (held.log_z - free.log_z).sum()
 
     assert log_likelihood(weights) > log_likelihood(JointWeights.initial(3, 1)) + 1
-    assert (weights.levels_D3[:, :2] >= 0).all() and (weights.levels_D3[:, 2] <= 0).all()
+    assert (weights.levels_D3[:, :2] >= 0).all()
+    assert (weights.levels_D3[:, 2] <= 0).all()
 
 
 def test_a_value_that_is_no_candidate_leaves_its_probability_to_the_others(found):
-    given, finder, weights, candidates = found
+    given, finder, _, candidates = found
     far = given.copy()
     far[:, 3] = 10  # the column of no brand
     right = consistent(finder, candidates, far)
-    assert right.values[0][:, -1].all() and not right.values[0][:, :-1].any()
+    assert right.values[0][:, -1].all()
+    assert not right.values[0][:, :-1].any()
     open_row = given.copy()
     open_row[:, 3] = -1
     assert consistent(finder, candidates, open_row).values[0][:, -1].all()

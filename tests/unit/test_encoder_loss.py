@@ -4,14 +4,14 @@ import torch
 
 from tests.reference.matcher_loss import asymmetric_loss, row_loss
 from xrt.encoder.loss import entry_losses, row_losses_dense, row_losses_ragged
-from xrt.encoder.loss_params import LossParams, MatcherLoss, PositiveWeight, RowReduction
+from xrt.encoder.loss_params import LossParams, MatcherLoss, RowReduction
 from xrt.errors import ConfigError
 
 CASES = [
-    (kind, reduction, weight, negative)
+    (kind, reduction, negative)
     for kind in MatcherLoss
     for reduction in RowReduction
-    for weight, negative in ((PositiveWeight.one, 1.0), (PositiveWeight.num_labels, 0.5))
+    for negative in (1.0, 0.5)
 ]
 
 
@@ -20,29 +20,27 @@ def ragged_batch(seed: int = 0):
     rng = np.random.default_rng(seed)
     widths = [0, 1, 7, 40]
     logits = [rng.normal(size=w).astype(np.float32) * 2 for w in widths]
-    targets = [rng.integers(0, 3, w).astype(np.float32) for w in widths]
+    targets = [rng.integers(0, 5, w).astype(np.float32) / 2 for w in widths]
     rows = np.repeat(np.arange(4), widths)
     flat = (torch.from_numpy(np.concatenate(part)) for part in (logits, targets))
     return logits, targets, *flat, torch.from_numpy(rows)
 
 
-@pytest.mark.parametrize(("kind", "reduction", "weight", "negative"), CASES)
-def test_ragged_loss_is_that_of_each_row_alone(kind, reduction, weight, negative):
-    params = LossParams(kind=kind, row_reduction=reduction, positive_weight=weight,
-                        negative_weight=negative)  # fmt: skip
+@pytest.mark.parametrize(("kind", "reduction", "negative"), CASES)
+def test_ragged_loss_is_that_of_each_row_alone(kind, reduction, negative):
+    params = LossParams(kind=kind, row_reduction=reduction, negative_weight=negative)
     logits, targets, flat_logits, flat_targets, rows = ragged_batch()
     found = row_losses_ragged(flat_logits, flat_targets, rows, 4, params)
     wanted = [
-        row_loss(z.tolist(), y.tolist(), kind.value, reduction.value, weight.value, negative)
+        row_loss(z.tolist(), y.tolist(), kind.value, reduction.value, negative)
         for z, y in zip(logits, targets, strict=True)
     ]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "reduction", "weight", "negative"), CASES)
-def test_all_nodes_as_candidates_is_the_dense_loss(kind, reduction, weight, negative):
-    params = LossParams(kind=kind, row_reduction=reduction, positive_weight=weight,
-                        negative_weight=negative)  # fmt: skip
+@pytest.mark.parametrize(("kind", "reduction", "negative"), CASES)
+def test_all_nodes_as_candidates_is_the_dense_loss(kind, reduction, negative):
+    params = LossParams(kind=kind, row_reduction=reduction, negative_weight=negative)
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(5, 9, generator=generator)
     targets = torch.randint(0, 3, (5, 9), generator=generator).float()
@@ -60,6 +58,20 @@ def test_a_wide_neighbour_leaves_the_gradient_of_a_narrow_row_as_it_is():
     row_losses_ragged(alone, targets[rows == 2], torch.zeros(7, dtype=torch.long), 1,
                       params).sum().backward()  # fmt: skip
     torch.testing.assert_close(logits.grad[rows == 2], alone.grad)
+
+
+@pytest.mark.parametrize("kind", MatcherLoss)
+def test_targets_that_are_all_one_change_no_bit_of_loss_or_gradient(kind):
+    generator = torch.Generator().manual_seed(1)
+    targets = torch.randint(0, 2, (5, 9), generator=generator).float()
+    found = []
+    for all_ones in (False, True):
+        logits = torch.randn(5, 9, generator=torch.Generator().manual_seed(2)).requires_grad_()
+        losses = row_losses_dense(logits, targets, LossParams(kind=kind), all_ones)
+        losses.sum().backward()
+        found.append((losses, logits.grad))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_weight_of_zero_is_refused():

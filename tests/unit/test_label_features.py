@@ -41,6 +41,31 @@ def test_sparse_dense_and_definition_agree(seed, limit, rarity):
         assert np.diff(Z.indptr).max() <= limit
 
 
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), limit=st.sampled_from([None, 3]))
+def test_confidences_and_weights_of_rows_agree_with_the_definition(seed, limit):
+    X, Y = problem(seed)
+    rng = np.random.default_rng(seed)
+    doubted, weights = Y * rng.uniform(0.1, 2, Y.shape).astype(np.float32), rng.uniform(0.2, 3, 30)
+    rows = HybridMatrix.of(X).weighted(weights)
+    Z = pifa_hybrid(rows, doubted, max_features_per_label=limit, rarity=0.5)
+    expected = slow_pifa(X, doubted, limit, 0.5, weights)
+    np.testing.assert_allclose(Z.sparse.toarray(), expected, atol=1e-5)
+    if limit is None:
+        dense = pifa_hybrid(HybridMatrix.of(None, X).weighted(weights), doubted).dense
+        np.testing.assert_allclose(dense, slow_pifa(X, doubted, None, 0, weights), atol=1e-5)
+    only_confidences = pifa(X, doubted, max_features_per_label=limit, rarity=0)
+    np.testing.assert_allclose(only_confidences.toarray(), slow_pifa(X, doubted, limit), atol=1e-5)
+
+
+def test_a_weight_of_two_is_the_instance_twice():
+    X, Y = problem(5)
+    weights = np.where(np.arange(30) < 10, 2, 1)
+    twice = np.repeat(np.arange(30), weights)
+    weighted = pifa_hybrid(HybridMatrix.of(X).weighted(weights), Y, rarity=0).sparse.toarray()
+    np.testing.assert_allclose(weighted, pifa(X[twice], Y[twice], rarity=0).toarray(), atol=1e-5)
+
+
 def test_worked_by_hand():
     # instance 0 shares itself between two labels: each gets 1/sqrt(2)
     Z = pifa([[1, 0], [0, 1]], [[1, 1, 0], [0, 1, 0]], rarity=0)
@@ -123,9 +148,9 @@ def test_weights_that_cancel_leave_nothing_for_the_next_label():
     assert Z.toarray().tolist() == [[0, 0], [1, 0]]
 
 
-def test_values_of_y_do_not_matter():
+def test_the_scale_of_y_does_not_matter():
     X, Y = problem(5)
-    assert np.array_equal(pifa(X, Y).toarray(), pifa(X, Y * 7).toarray())
+    np.testing.assert_allclose(pifa(X, Y).toarray(), pifa(X, Y * 7).toarray(), atol=1e-6)
 
 
 def test_label_text_features_share_the_columns_of_the_texts():

@@ -30,7 +30,7 @@ def problem(n=40, f=9, H=5):
     return sparse, dense, members
 
 
-def solve(sparse, dense, members, num_lanes=WIDTH, epsilon=0.05, sweeps=50, stop=0):
+def solve(sparse, dense, members, num_lanes=WIDTH, epsilon=0.05, sweeps=50, stop=0, diagonal=None):
     n, f = sparse.shape
     indptr = np.concatenate([[0], np.cumsum((sparse != 0).sum(1))])
     columns = np.nonzero(sparse)[1].astype(np.int32)
@@ -40,7 +40,7 @@ def solve(sparse, dense, members, num_lanes=WIDTH, epsilon=0.05, sweeps=50, stop
     done = solve_lanes(
         indptr, columns, sparse[sparse != 0], dense, norms, np.float32(BIAS), members, num_lanes,
         np.float32(POSITIVE), np.float32(NEGATIVE), np.float32(epsilon), sweeps, np.uint64(SEED),
-        np.full(1, stop, np.uint8), w, w_dense, b, alpha,
+        np.full(1, stop, np.uint8), w, w_dense, b, alpha, diagonal,
     )  # fmt: skip
     return np.vstack([w, w_dense, b]), done
 

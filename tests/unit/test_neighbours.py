@@ -51,6 +51,54 @@ def test_equals_the_slow_twin(kind, k):
     assert found.has_sorted_indices
 
 
+def doubted(Y, seed=3):
+    """Confidences for labels, one of them above 1, and weights for rows."""
+    rng = np.random.default_rng(seed)
+    Y = Y.copy()
+    Y.data = rng.uniform(0.05, 1, Y.nnz).astype(np.float32)
+    Y.data[0] = 3
+    return Y, rng.uniform(0.1, 4, Y.shape[0])
+
+
+@both_kinds
+def test_confidences_and_weights_of_rows_equal_the_slow_twin(kind, tmp_path):
+    X, Y, queries = random_problem(kind)
+    Y, weights = doubted(Y)
+    memory = kind(X, Y, PARAMS, weights=weights)
+    found = memory.vote(queries[:15], 5)
+    stored = X if kind is SparseNeighbours else memory.unit_NH
+    expected = [
+        slow_neighbours.vote(dense(stored), Y.toarray(), query, PARAMS, 5, row_weights=weights)
+        for query in dense(queries[:15])
+    ]
+    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-4, atol=1e-6)
+    memory.save(tmp_path)
+    again = kind.load(tmp_path).vote(queries[:15], 5)
+    np.testing.assert_array_equal(again.toarray(), found.toarray())
+    np.save(tmp_path / "weights.npy", -np.ones(2500, np.float32))
+    with pytest.raises(ArtifactError, match=r"weights\.npy: not 2500 weights above 0"):
+        kind.load(tmp_path)
+
+
+@both_kinds
+def test_a_row_of_weight_two_votes_like_two_rows(kind):
+    X, Y, queries = random_problem(kind, num_rows=40, num_queries=30)
+    weights = np.where(np.arange(40) < 15, 2, 1)
+    twice = np.repeat(np.arange(40), weights)
+    params = NeighbourParams(num_neighbours=80)  # all that are similar at all
+    weighted = kind(X, Y, params, weights=weights).vote(queries, 30)
+    repeated = kind(X[twice], Y[twice], params).vote(queries, 30)
+    np.testing.assert_allclose(weighted.toarray(), repeated.toarray(), rtol=1e-5, atol=1e-7)
+
+
+def test_votes_that_underflow_stay_in_bounds():
+    X, Y = np.ones((3, 2)), as_csr(np.array([[1e-30, 0], [1e-30, 0], [0, 1]]))
+    memory = SparseNeighbours(X, Y, NeighbourParams(temperature=1e-4), weights=[1e-30, 1e-30, 1e30])
+    found = memory.vote(np.ones((1, 2)), 2).toarray()
+    assert found[0, 1] == 1
+    assert found[0, 0] < 1e-30
+
+
 @both_kinds
 def test_negative_features_give_no_negative_neighbours(kind):
     rng = np.random.default_rng(1)

@@ -42,7 +42,7 @@ def knowing(truth, rng, share):
 def cross_fitted(sources, truth, seed):
     """Each half fused with the weights chosen on the other."""
     return fitted_elsewhere(
-        sources, truth, seed, lambda s, Y: fit_weights(s, Y).weights, lambda w, s: fuse(s, w, 10)
+        sources, truth, seed, lambda s, Y, _: fit_weights(s, Y).weights, lambda w, s: fuse(s, w, 10)
     )
 
 

@@ -119,7 +119,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="?",
         default="-",
-        help="a text a line, or JSONL with `text` or `title` and `content`; - (default): stdin",
+        help="a text a line, or JSONL with `text` or `title` and `content`; - (default): stdin; "
+        "for a model of attributes a catalogue: CSV, TSV, JSONL, Parquet",
     )
     parser.add_argument(
         "-k", type=_positive, default=5, metavar="K", help="labels per text (default 5)"
@@ -133,6 +134,16 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="S",
         help="drop labels that score less: a number, micro-F1 or macro-F1 (tuned in training)",
+    )
+    parser.add_argument(
+        "--review",
+        metavar="FILE",
+        help="of a model of attributes: given values it doubts (default: OUT's name .review.jsonl)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="of a model of attributes: replace given values, too",
     )
     parser.add_argument(
         "--tail",

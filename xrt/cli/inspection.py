@@ -17,6 +17,10 @@ _LATER = (
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Print the metrics of a model on a labelled file, as a table or as JSON; the exit code."""
+    from xrt.cli import attributes
+
+    if attributes.is_attribute_model(arguments.model):
+        return attributes.evaluate(arguments)
     from xrt.evaluate import evaluate_model
 
     report = evaluate_model(arguments.model, arguments.file, ks=tuple(arguments.k))

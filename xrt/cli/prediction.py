@@ -31,7 +31,12 @@ class Line(NamedTuple):
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Tag every line of the input; returns the exit code."""
+    """Tag every line of the input, or fill a catalogue's attributes; returns the exit code."""
+    from xrt.cli import attributes
+
+    if attributes.is_attribute_model(arguments.model):
+        return attributes.predict(arguments)
+    attributes.refuse_attribute_options(arguments)
     from xrt.predict import Predictor
 
     predictor = Predictor.load(arguments.model, compute=arguments.compute)

@@ -64,32 +64,44 @@ class RowCollector:
         self.num_seen = 0
         self.num_surrogates = 0
         self._columns, self._weights, self._ends = array("q"), array("f"), array("q", [0])
-        self._weighted = False
+        self._row_weights = array("f")
         self._fingerprints: set[int] = set()
         self._num_duplicates = 0
         self._column_of: dict[Hashable, int] = {}
         self._label_ids: dict[str, int] = {}
 
     def add(
-        self, text: str, labels: Sequence[str | int], weights: Sequence[float] | None, id: str = ""
+        self,
+        text: str,
+        labels: Sequence[str | int],
+        weights: Sequence[float] | None,
+        id: str = "",
+        weight: float = 1.0,
     ) -> None:
         """Add a row whose labels are ids; twice there counts once, at its top weight."""
         columns = [self._column(label) for label in labels]
-        self.add_columns(text, columns, weights, id)
+        self.add_columns(text, columns, weights, id, weight)
 
     def add_columns(
-        self, text: str, columns: list[int], weights: Sequence[float] | None, id: str = ""
+        self,
+        text: str,
+        columns: list[int],
+        weights: Sequence[float] | None,
+        id: str = "",
+        weight: float = 1.0,
     ) -> None:
         """Add a row whose labels are columns; -1 stands for an empty label and is dropped."""
         if weights is not None or -1 in columns or len(set(columns)) != len(columns):
             best: dict[int, float] = {}
-            for column, weight in zip(columns, weights or [1.0] * len(columns), strict=True):
-                if column >= 0 and weight > 0:
-                    best[column] = max(weight, best.get(column, 0.0))
+            for column, confidence in zip(columns, weights or [1.0] * len(columns), strict=True):
+                if column >= 0 and confidence > 0:
+                    best[column] = max(confidence, best.get(column, 0.0))
             columns, weights = list(best), list(best.values())
         self.num_seen += 1
         self.texts.append(text)
         self.ids.append(id)
+        if self.options.weight_column is not None:
+            self._row_weights.append(weight)
         self._columns.extend(columns)
         self._weights.extend(weights if weights is not None else [1.0] * len(columns))
         self._ends.append(len(self._columns))
@@ -138,6 +150,7 @@ class RowCollector:
             Y=Y,
             labels=labels,
             ids=self.ids if any(self.ids) else None,
+            row_weights=np.array(self._row_weights, np.float32) if self._row_weights else None,
             report=ReadReport(
                 path=self.path,
                 num_rows=len(self.texts),

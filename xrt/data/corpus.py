@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from xrt.data.labels import LabelTable as LabelTable
 from xrt.data.labels import read_label_table as read_label_table
 from xrt.errors import DataError
+from xrt.hybrid import as_row_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,10 @@ class ReadReport:
 class Corpus:
     """N instances with L labels.
 
-    Y: (N, L) float32 csr_array, an entry is the label's weight (1 unless the file gives weights),
-    absent means not known to apply. X: (N, F) float32 bag-of-words rows of formats that carry them.
+    Y: (N, L) float32 csr_array, an entry is the label's weight (1 unless the file gives weights):
+    the confidence that it applies, or how often it was seen; absent means not known to apply.
+    row_weights: (N,) float32, how much each row counts in training; None where all count 1.
+    X: (N, F) float32 bag-of-words rows of formats that carry them.
     filters: (M, 2) int64 pairs (row, label column) to strike from rankings before scoring.
     """
 
@@ -75,6 +78,7 @@ class Corpus:
     filters: np.ndarray | None = None
     ids: list[str] | None = None
     report: ReadReport = field(default_factory=ReadReport)
+    row_weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         num_rows, num_labels = self.Y.shape
@@ -89,6 +93,7 @@ class Corpus:
             "texts": None if self.texts is None else len(self.texts),
             "X": None if self.X is None else self.X.shape[0],
             "ids": None if self.ids is None else len(self.ids),
+            "row_weights": None if self.row_weights is None else len(self.row_weights),
         }
         for what, size in sizes.items():
             if size is not None and size != num_rows:
@@ -126,6 +131,7 @@ class Corpus:
             Y=self.Y[rows],
             X=None if self.X is None else self.X[rows],
             ids=None if self.ids is None else [self.ids[i] for i in rows],
+            row_weights=None if self.row_weights is None else self.row_weights[rows],
             filters=None if self.filters is None else move_filters(self.filters, rows),
             report=replace(self.report, num_rows=len(rows)),
         )
@@ -140,6 +146,7 @@ class Corpus:
                 check_matrix(matrix, what)
         if self.Y.nnz and self.Y.data.min() <= 0:
             raise DataError(f"Y: weight {self.Y.data.min()}; label weights must be above 0")
+        as_row_weights(self.row_weights, self.num_instances)
         if self.filters is not None:
             check_filters(self.filters, self.Y.shape, "filters")
 

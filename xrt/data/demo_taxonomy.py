@@ -76,7 +76,7 @@ class DemoTaxonomy:
         ]
         sizes = [
             (self._name(4, f"{name}, small", name), self._name(4, f"{name}, large", name))
-            for name in features[0][:_FEATURES_BY_SIZE]
+            for name in features[0][: _FEATURES_BY_SIZE if product.size_scheme != "one" else 0]
         ]
         return TypeLevels((top, second), tuple(nouns), use, tuple(features), tuple(sizes))
 

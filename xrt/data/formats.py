@@ -64,6 +64,7 @@ _WRITERS: dict[CorpusFormat, Callable[[Corpus, Path], None]] = {
     CorpusFormat.BOW: write_bow,
     CorpusFormat.NPZ: write_npz,
 }
+_WITH_COLUMNS = (CorpusFormat.JSONL, CorpusFormat.CSV, CorpusFormat.TSV, CorpusFormat.PARQUET)
 _SUFFIXES = {
     ".jsonl": CorpusFormat.JSONL,
     ".ndjson": CorpusFormat.JSONL,
@@ -85,6 +86,7 @@ def read_corpus(
     text_columns: str | Sequence[str] | None = None,
     label_column: str | Sequence[str] = "labels",
     label_separator: str | None = None,
+    weight_column: str | None = None,
     skip_bad_lines: bool = False,
     bad_lines_folder: str | Path = ".",
     require_labels: bool = True,
@@ -106,6 +108,8 @@ def read_corpus(
         label_column: The column of the labels; with a list of columns, labels are `column=value`.
         label_separator: Splits a label value; None is ';' for one column of CSV, TSV or Parquet,
             and no splitting for JSONL and for a list of columns.
+        weight_column: The column (key) of JSONL, CSV, TSV or Parquet that says how much each row
+            counts in training; None reads none, whatever the columns are called.
         skip_bad_lines: Write bad lines to `<file name>.bad-lines.jsonl` instead of raising.
         bad_lines_folder: The folder of that file.
         require_labels: Whether a file without any label is an error.
@@ -123,11 +127,17 @@ def read_corpus(
         text_columns=text_columns,
         label_column=label_column,
         label_separator=label_separator,
+        weight_column=weight_column,
         skip_bad_lines=skip_bad_lines,
         bad_lines_folder=bad_lines_folder,
         require_labels=require_labels,
     )
     chosen = _as_format(format) if format is not None else detect_format(path)
+    if weight_column is not None and chosen not in _WITH_COLUMNS:
+        raise ConfigError(
+            f"weight_column = {weight_column!r}: {path} is {chosen.value}, which has no named "
+            "columns; set Corpus.row_weights, or give JSONL, CSV, TSV or Parquet"
+        )
     corpus = _READERS[chosen](path, options)
     corpus = _with_features(corpus, features)
     corpus = _with_filters(corpus, path, chosen, filters)

@@ -21,11 +21,13 @@ class ReadOptions:
     label_column: one name (its values are labels), or several (labels are `column=value`).
     label_separator: splits the value of a label column; None means ';' for a single column of
     CSV, TSV or Parquet, and no splitting for JSONL and for several columns.
+    weight_column: the column (key) of each row's weight; None: rows count alike.
     """
 
     text_columns: str | Sequence[str] | None = None
     label_column: str | Sequence[str] = "labels"
     label_separator: str | None = None
+    weight_column: str | None = None
     skip_bad_lines: bool = False
     bad_lines_folder: str | Path = "."
     require_labels: bool = True
@@ -35,6 +37,8 @@ class ReadOptions:
             raise ConfigError("text_columns = []: name a column, or None for the default")
         if not len(self.label_column):
             raise ConfigError("label_column is empty; name at least one column")
+        if self.weight_column == "":
+            raise ConfigError("weight_column = '': name a column, or None for no weights")
         if self.label_separator == "":
             raise ConfigError("label_separator = '': give at least one character, or None")
 

@@ -12,12 +12,15 @@ _SHOWN_KEYS = 12
 
 
 class Row(NamedTuple):
-    """Text, label ids, their weights (None: all 1) and the row's own id ('' where it has none)."""
+    """Text, label ids, their weights (None: all 1), the row's own id ('' where it has none) and
+    its weight.
+    """
 
     text: str
     labels: list[str | int]
     weights: list[float] | None
     id: str
+    weight: float = 1.0
 
 
 class RecordParser:
@@ -27,6 +30,7 @@ class RecordParser:
         self.text_names, self.label_names = options.text_names, options.label_names
         self.prefixed = options.prefixed
         self.separator = options.label_separator
+        self.weight_name = options.weight_column
         if self.separator is None and split_by_default and not options.prefixed:
             self.separator = DEFAULT_SEPARATOR
         self.saw_labels = False
@@ -50,7 +54,7 @@ class RecordParser:
             elif weights is not None:
                 weights += [1.0] * len(found)
             labels += found
-        return Row(text, labels, weights, row_id(record))
+        return Row(text, labels, weights, row_id(record), self.weight(record))
 
     def require_label_columns(self, path: object, columns: Iterable[str], anyway: bool) -> None:
         """Raises DataError when no row had a label column, unless `anyway`."""
@@ -66,6 +70,28 @@ class RecordParser:
             keys = shown(record)
             raise BadLine(f"no text under {wanted}; the keys are {keys}: name text_columns")
         return join_text(parts)
+
+    def weight(self, record: Mapping[str, Any]) -> float:
+        """The row's weight; 1 where no column is named for it. Raises BadLine for anything but a
+        finite number above 0.
+        """
+        if self.weight_name is None:
+            return 1.0
+        value = record.get(self.weight_name)
+        try:
+            number = float(value) if isinstance(value, str) else value
+        except ValueError:
+            number = value
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise BadLine(
+                f"{self.weight_name!r} holds {_kind(number)}; give a row's weight as a number"
+            )
+        if not 1e-30 <= number <= 1e30:
+            raise BadLine(
+                f"{self.weight_name!r} is {number}; give a finite weight above 0, and leave out "
+                "rows that are not to count"
+            )
+        return float(number)
 
     def _labels(self, name: str, value: Any) -> tuple[list[str | int], list[float] | None]:
         if isinstance(value, str):
@@ -115,6 +141,14 @@ def label_of(value: Any, name: str) -> str | int:
     if isinstance(value, float):
         raise BadLine(f"{name!r}: label {value} is not whole; use strings or integers")
     raise BadLine(f"{name!r} holds {_kind(value)} as a label; use strings or integers")
+
+
+def missing_weights(path: object, name: str, columns: Iterable[str]) -> str:
+    """The message for a file without the column of the rows' weights."""
+    return (
+        f"{path}: no column {name} for the rows' weights; the columns are {shown(columns)}: name "
+        "weight_column, or leave it out"
+    )
 
 
 def missing_labels(path: object, names: Sequence[str], columns: Iterable[str]) -> str:

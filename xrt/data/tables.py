@@ -16,7 +16,13 @@ from typing import Any, NamedTuple
 from xrt.data.collect import RowCollector, without_surrogates
 from xrt.data.corpus import Corpus
 from xrt.data.options import BadLine, ReadOptions
-from xrt.data.records import RecordParser, default_text_columns, missing_labels, shown
+from xrt.data.records import (
+    RecordParser,
+    default_text_columns,
+    missing_labels,
+    missing_weights,
+    shown,
+)
 from xrt.data.sources import numbered_lines, require_file
 from xrt.errors import DataError
 
@@ -165,5 +171,8 @@ def _wanted_columns(path: str | Path, columns: Sequence[str], options: ReadOptio
     missing = [name for name in options.label_names if name not in columns]
     if missing and options.require_labels:
         raise DataError(missing_labels(path, missing, columns))
-    named = {*text_names, *options.label_names, "uid", "id"}
+    weight_name = options.weight_column
+    if weight_name is not None and weight_name not in columns:
+        raise DataError(missing_weights(path, weight_name, columns))
+    named = {*text_names, *options.label_names, weight_name, "uid", "id"}
     return [name for name in columns if name in named]

@@ -19,9 +19,14 @@ from xrt.data.options import DEFAULT_SEPARATOR
 from xrt.data.sources import open_packed
 from xrt.errors import DataError
 
+WEIGHT_KEY = "weight"
+"""Where the weights of rows are written."""
+
 
 def write_jsonl(corpus: Corpus, path: str | Path) -> None:
-    """Write `uid` (where there are ids), `text` and `labels`: a list, or label -> weight."""
+    """Write `uid` (where there are ids), `text` and `labels`: a list, or label -> weight; and
+    `weight` where rows have weights (to be read with `weight_column="weight"`).
+    """
     texts = _texts(corpus, path)
     weighted = _is_weighted(corpus)
     with open_packed(path) as file:
@@ -33,6 +38,8 @@ def write_jsonl(corpus: Corpus, path: str | Path) -> None:
             record["labels"] = (
                 {id: float(str(w)) for id, w in zip(ids, weights, strict=True)} if weighted else ids
             )
+            if corpus.row_weights is not None:
+                record[WEIGHT_KEY] = float(str(corpus.row_weights[row]))
             line = json.dumps(record, ensure_ascii=False)
             if not line.isascii():
                 line = without_surrogates(line)
@@ -40,9 +47,10 @@ def write_jsonl(corpus: Corpus, path: str | Path) -> None:
 
 
 def write_csv(corpus: Corpus, path: str | Path) -> None:
-    """Write `uid` (where there are ids), `text` and `labels`, joined by ';'.
+    """Write `uid` (where there are ids), `text` and `labels`, joined by ';'; and `weight` where
+    rows have weights.
 
-    Raises DataError: there are weights, or a label has the separator in it.
+    Raises DataError: labels have weights, or a label has the separator in it.
     """
     texts = _texts(corpus, path)
     _refuse_weights(corpus, path)
@@ -53,6 +61,7 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
             "CSV; write JSONL"
         )
     header = ["text", "labels"] if corpus.ids is None else ["uid", "text", "labels"]
+    header += [] if corpus.row_weights is None else [WEIGHT_KEY]
     with open_packed(path) as file:
         lines = io.TextIOWrapper(file, "utf-8", errors="replace", newline="", write_through=True)
         writer = csv.writer(lines)  # CRLF as RFC 4180 has it; with "\n" a lone "\r" is not quoted
@@ -60,7 +69,9 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
         for row, text in enumerate(texts):
             columns, _ = _row(corpus.Y, row)
             labels = DEFAULT_SEPARATOR.join(corpus.labels.ids[column] for column in columns)
-            writer.writerow([*([] if corpus.ids is None else [corpus.ids[row]]), text, labels])
+            id = [] if corpus.ids is None else [corpus.ids[row]]
+            weight = [] if corpus.row_weights is None else [str(corpus.row_weights[row])]
+            writer.writerow([*id, text, labels, *weight])
         lines.detach()
 
 
@@ -69,10 +80,11 @@ def write_bow(corpus: Corpus, path: str | Path) -> None:
 
     Texts, ids and names are left out.
 
-    Raises DataError: the corpus has no X, or has weights.
+    Raises DataError: the corpus has no X, or labels or rows have weights.
     """
     X = _features(corpus, path)
     _refuse_weights(corpus, path)
+    _refuse_row_weights(corpus, path)
     with open_packed(path) as file:
         file.write(f"{X.shape[0]} {X.shape[1]} {corpus.num_labels}\n".encode())
         for row in range(X.shape[0]):
@@ -86,8 +98,11 @@ def write_npz(corpus: Corpus, path: str | Path) -> None:
     """Write `X.SPLIT.npz`, `Y.SPLIT.npz`, texts as `X.SPLIT.txt`, names as `output-items.txt`.
 
     `path` is that of the X file. Line ends in texts become blanks; label ids are left out.
+
+    Raises DataError: rows have weights, or the name is no such name.
     """
     path = Path(path)
+    _refuse_row_weights(corpus, path)
     if not (path.name.startswith("X.") and path.name.endswith(".npz") and len(path.name) > 6):
         raise DataError(f"{path}: name the X file of the pair X.SPLIT.npz, such as X.trn.npz")
     split = path.name[2:-4]
@@ -129,6 +144,11 @@ def _is_weighted(corpus: Corpus) -> bool:
 def _refuse_weights(corpus: Corpus, path: str | Path) -> None:
     if _is_weighted(corpus):
         raise DataError(f"{path}: this format holds no label weights; write jsonl or npz")
+
+
+def _refuse_row_weights(corpus: Corpus, path: str | Path) -> None:
+    if corpus.row_weights is not None:
+        raise DataError(f"{path}: this format holds no weights of rows; write jsonl or csv")
 
 
 def _row(matrix: sp.csr_array, row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,10 +26,13 @@ much as rows lie from that mean. Chosen on held-out rows of tibkat."""
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Rows whose embeddings are known, of length 1: `unit_nH` of `rows_n`."""
+    """Rows whose embeddings are known, of length 1: `unit_nH` of `rows_n`; and how much each row
+    counts, None where each counts 1.
+    """
 
     rows_n: np.ndarray
     unit_nH: np.ndarray
+    weights_n: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,8 @@ def start_head(
     """Weights with which the head of level t begins.
 
     `centroid` points each node to the mean of its rows; `linear` solves each node against its
-    siblings; both read a sample of rows. `inherit` copies the parent's weights, for BCE with the
+    siblings; both read a sample of rows, whose weights and targets multiply what they count.
+    `inherit` copies the parent's weights, for BCE with the
     log-odds of a child given its parent added. Otherwise, and for `inherit` at level 0, weights are
     small and random, for BCE with the log-odds of the node as bias.
     """
@@ -61,7 +65,7 @@ def start_head(
     prior_K = prior_log_odds(counts_K, Y_level.shape[0])
     logistic = params.loss.kind is not MatcherLoss.squared_hinge
     if params.bootstrap is Bootstrap.centroid and sample is not None:
-        return centroid_head(sample.unit_nH, Y_level[sample.rows_n], prior_K)
+        return centroid_head(sample.unit_nH, Y_level[sample.rows_n], prior_K, sample.weights_n)
     if params.bootstrap is Bootstrap.linear and sample is not None:
         return _solved_head(sample, Y_level, above, tree, t, params, progress)
     if params.bootstrap is Bootstrap.inherit and above is not None and above.head is not None:
@@ -70,8 +74,14 @@ def start_head(
     return params.head_scale * weight_KH, prior_K if logistic else np.zeros_like(prior_K)
 
 
-def centroid_head(unit_nH: np.ndarray, Y_nK: sp.csr_array, prior_K: np.ndarray) -> Head:
-    """A node's weights point from the mean of all rows to the mean of its own.
+def centroid_head(
+    unit_nH: np.ndarray,
+    Y_nK: sp.csr_array,
+    prior_K: np.ndarray,
+    weights_n: np.ndarray | None = None,
+) -> Head:
+    """A node's weights point from the mean of all rows to the mean of its own, in which a row
+    counts by its weight and its confidence, at most 1.
 
     The logit at the mean of all rows is the node's log-odds. Nodes without a row in the sample have
     weight 0.
@@ -79,9 +89,11 @@ def centroid_head(unit_nH: np.ndarray, Y_nK: sp.csr_array, prior_K: np.ndarray) 
     mean_H = unit_nH.mean(0)
     centred_nH = unit_nH - mean_H
     spread = float(np.linalg.norm(centred_nH, axis=1).mean())
-    pattern_Kn = sp.csr_array(Y_nK.T)
-    pattern_Kn.data = np.ones_like(pattern_Kn.data)
-    weight_KH = np.asarray(pattern_Kn @ centred_nH, np.float32)
+    counted_Kn = sp.csr_array(Y_nK.T)
+    counted_Kn.data = np.minimum(counted_Kn.data, np.float32(1))
+    if weights_n is not None:
+        counted_Kn.data *= weights_n[counted_Kn.indices]
+    weight_KH = np.asarray(counted_Kn @ centred_nH, np.float32)
     lengths_K1 = np.linalg.norm(weight_KH, axis=1, keepdims=True)
     weight_KH *= CENTROID_LOGIT / max(spread, 1e-6) / np.maximum(lengths_K1, 1e-12)
     return weight_KH, (prior_K - weight_KH @ mean_H).astype(np.float32)
@@ -111,10 +123,11 @@ def _solved_head(
     hinge = params.loss.kind is MatcherLoss.squared_hinge
     solver = SolverParams(loss=Loss.squared_hinge if hinge else Loss.logistic, threshold=0.0)
     M = None if above is None else teacher_forced(sp.csr_array(above.Y[sample.rows_n]))
+    X, Y_nK = HybridMatrix.of(dense=sample.unit_nH), sp.csr_array(Y_level[sample.rows_n])
+    Y_nK.data = np.minimum(Y_nK.data, np.float32(1))  # a target may be a number of labels
     weights = train_level(
-        HybridMatrix.of(dense=sample.unit_nH), sp.csr_array(Y_level[sample.rows_n]), M, tree, t,
-        solver, params.seed, progress=progress,
-    )  # fmt: skip
+        X.weighted(sample.weights_n), Y_nK, M, tree, t, solver, params.seed, progress=progress
+    )
     return weights.dense_weights.astype(np.float32), weights.node_bias.astype(np.float32)
 
 

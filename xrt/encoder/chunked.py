@@ -35,7 +35,7 @@ def row_losses_chunked(
     order_E = torch.argsort(targets.nodes_E, stable=True)
     rows_E, nodes_E, values_E = (part[order_E] for part in targets[:3])
     sums_B = _ChunkedLoss.apply(
-        pooled_BH, weight_KH, bias_K, rows_E, nodes_E, values_E, params, chunk
+        pooled_BH, weight_KH, bias_K, rows_E, nodes_E, values_E, params, chunk, targets.all_ones
     )
     assert isinstance(sums_B, Tensor)
     return sums_B if params.row_reduction is RowReduction.sum else sums_B / len(bias_K)
@@ -53,18 +53,19 @@ class _ChunkedLoss(torch.autograd.Function):
         values_E: Tensor,
         params: LossParams,
         chunk: int,
+        all_ones: bool,
     ) -> Tensor:
         kind = pooled_BH.device.type
         autocast = torch.is_autocast_enabled(kind)
         ctx.dtype = torch.get_autocast_dtype(kind) if autocast else pooled_BH.dtype
-        ctx.params, ctx.chunk = params, chunk
+        ctx.params, ctx.chunk, ctx.all_ones = params, chunk, all_ones
         entries = rows_E, nodes_E, values_E
         ctx.save_for_backward(pooled_BH, weight_KH, bias_K, rows_E, nodes_E, values_E)
         sums_B = bias_K.new_zeros(len(pooled_BH))
         with torch.autocast(kind, enabled=False):
             for nodes, targets_BC in _chunks(entries, len(pooled_BH), len(bias_K), chunk):
                 logits_BC = _logits(pooled_BH, weight_KH[nodes], bias_K[nodes], ctx.dtype)
-                sums_B += entry_losses(logits_BC, targets_BC, params).sum(1)
+                sums_B += entry_losses(logits_BC, targets_BC, params, all_ones).sum(1)
         return sums_B
 
     @staticmethod
@@ -78,14 +79,15 @@ class _ChunkedLoss(torch.autograd.Function):
             logits_BC = _logits(pooled_BH, weight_KH[nodes], bias_K[nodes], ctx.dtype)
             with torch.enable_grad():
                 logits_BC.requires_grad_()
-                losses_B = entry_losses(logits_BC, targets_BC, ctx.params).sum(1)
+                losses_BC = entry_losses(logits_BC, targets_BC, ctx.params, ctx.all_ones)
+                losses_B = losses_BC.sum(1)
                 (slope_BC,) = torch.autograd.grad(losses_B, logits_BC, gradients[0])
             bias_grad_K[nodes] = slope_BC.sum(0)
             slope_BC = slope_BC.to(ctx.dtype)
             weight_grad_KH[nodes] = (slope_BC.T @ low_BH).to(weight_KH.dtype)
             pooled_grad_BH += slope_BC @ weight_KH[nodes].to(ctx.dtype)
         pooled_grad_BH = pooled_grad_BH.to(pooled_BH.dtype)
-        return pooled_grad_BH, weight_grad_KH, bias_grad_K, None, None, None, None, None
+        return pooled_grad_BH, weight_grad_KH, bias_grad_K, None, None, None, None, None, None
 
 
 def _chunks(

@@ -17,7 +17,9 @@ from torch.distributed.fsdp import FSDPModule
 
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import cut_sorted
+from xrt.encoder.levels import level_targets
 from xrt.encoder.loss import row_losses_dense
+from xrt.encoder.loss_params import LossParams
 from xrt.encoder.matcher import LevelMatcher
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.encoder.token_store import TokenStore
@@ -39,9 +41,9 @@ class ValidationRows:
     tokens: TokenStore
     Y_nK: sp.csr_array
 
-    def at_level(self, tree: LabelTree, t: int) -> "ValidationRows":
+    def at_level(self, tree: LabelTree, t: int, params: LossParams) -> "ValidationRows":
         """The same rows with the targets of a level; these have those of the labels."""
-        return ValidationRows(self.tokens, tree.level_targets(self.Y_nK)[t])
+        return ValidationRows(self.tokens, level_targets(tree, self.Y_nK, params)[t])
 
 
 def sample_of(Y_NL: sp.csr_array, params: MatcherParams) -> np.ndarray:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from xrt.encoder.loss_params import LossParams, PositiveWeight
 from xrt.tree.candidates import teacher_forced, union_candidates
 from xrt.tree.label_tree import LabelTree
 
@@ -17,21 +18,30 @@ Head = tuple[np.ndarray, np.ndarray]
 """Weight (K, H) and bias (K,), float32: a node's logit is weight · (pooled / |pooled|) + bias."""
 
 
+def level_targets(tree: LabelTree, Y_NL: sp.csr_array, params: LossParams) -> list[sp.csr_array]:
+    """Targets Y_t (N, K_t) of every level: what the loss of each right node is multiplied by."""
+    if params.positive_weight is PositiveWeight.num_labels:
+        return tree.level_targets(Y_NL)
+    return tree.level_confidences(Y_NL)
+
+
 class LevelTargets(NamedTuple):
     """Targets and candidates of some rows, entry by entry: node `nodes_E[e]` for row `rows_E[e]`.
 
-    When `dense`, every node is a candidate and the entries are the positives alone.
+    When `dense`, every node is a candidate and the entries are the positives alone. When `all_ones`
+    no value is other than 0 or 1.
     """
 
     rows_E: Tensor
     nodes_E: Tensor
     values_E: Tensor
     dense: bool
+    all_ones: bool = False
 
     def to(self, device: torch.device) -> "LevelTargets":
         """The same on another device."""
         rows_E, nodes_E, values_E = (part.to(device) for part in self[:3])
-        return LevelTargets(rows_E, nodes_E, values_E, self.dense)
+        return LevelTargets(rows_E, nodes_E, values_E, self.dense, self.all_ones)
 
 
 class LevelProblem:
@@ -54,6 +64,7 @@ class LevelProblem:
         self.live = live
         children = None if M_above is None else sp.csr_array(tree.cluster_matrix(t).T)
         self._children = children
+        self._all_ones = bool((Y_level.data == 1).all())
 
     @property
     def num_nodes(self) -> int:
@@ -67,14 +78,14 @@ class LevelProblem:
         """
         Y_BK = self.Y_level[rows]
         if self.M_above is None:
-            return _entries(Y_BK, dense=True)
+            return _entries(Y_BK, dense=True, all_ones=self._all_ones)
         M_BK = self.M_above[rows]
         if best_above is not None:
             M_BK = union_candidates(M_BK, best_above)
         pattern_BK = sp.csr_array(M_BK @ self._children)
         pattern_BK.data[:] = 0.0
         pattern_BK.sort_indices()
-        return _entries(_overlay(pattern_BK, Y_BK), dense=False)
+        return _entries(_overlay(pattern_BK, Y_BK), dense=False, all_ones=self._all_ones)
 
 
 def level_candidates(
@@ -148,8 +159,8 @@ def _overlay(pattern_BK: sp.csr_array, Y_BK: sp.csr_array) -> sp.csr_array:
     return sp.csr_array((data, unique % num_nodes, indptr), shape=Y_BK.shape)
 
 
-def _entries(targets_BK: sp.csr_array, dense: bool) -> LevelTargets:
+def _entries(targets_BK: sp.csr_array, dense: bool, all_ones: bool) -> LevelTargets:
     rows = np.repeat(np.arange(targets_BK.shape[0], dtype=np.int64), np.diff(targets_BK.indptr))
     nodes = torch.from_numpy(targets_BK.indices.astype(np.int64))
     values = torch.from_numpy(targets_BK.data.astype(np.float32))
-    return LevelTargets(torch.from_numpy(rows), nodes, values, dense)
+    return LevelTargets(torch.from_numpy(rows), nodes, values, dense, all_ones)

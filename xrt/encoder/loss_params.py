@@ -22,10 +22,10 @@ class RowReduction(str, Enum):
 
 
 class PositiveWeight(str, Enum):
-    """Weight of a right node."""
+    """Weight of a right node, where labels are sure."""
 
-    one = "one"
-    num_labels = "num_labels"  # its target: how many of the row's labels lie below it
+    one = "one"  # doubtful: the confidence of the surest of the row's labels below it
+    num_labels = "num_labels"  # how many of the row's labels lie below it: sum of confidences
 
 
 @dataclass(frozen=True, kw_only=True)

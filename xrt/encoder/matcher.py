@@ -47,24 +47,35 @@ class LevelBatches:
     """
 
     def __init__(
-        self, tokens: TokenStore, problems: Sequence[LevelProblem], plan: BatchPlan
+        self,
+        tokens: TokenStore,
+        problems: Sequence[LevelProblem],
+        plan: BatchPlan,
+        weights_N: np.ndarray | None = None,
     ) -> None:
+        """`weights_N` is how much each row counts; None where each counts 1."""
         self.tokens = tokens
         self.problems = tuple(problems)
         self.stream = BatchStream(plan)
         self.rank, self.world_size = 0, 1
+        self.shares_N = None if weights_N is None else weights_N / weights_N.mean(dtype=np.float64)
 
     def __iter__(self) -> Iterator[LevelBatch]:
         for rows in self.stream:
             yield self._share(rows)
 
     def _share(self, rows: np.ndarray) -> LevelBatch:
-        """Weights add up so that the mean over processes is the mean over all rows of the step."""
+        """Weights add up so that the mean over processes is the mean over all rows of the step,
+        where a row counts by its weight beside the mean weight of all training rows: a step of rows
+        that count little is a small one.
+        """
         mine = rows_of_rank(rows, self.rank, self.world_size)
         weight = self.world_size / len(rows)
         if not len(mine):  # a step with fewer rows than processes: take part with no say
             mine, weight = rows[:1], 0.0
         weights_B = torch.full((len(mine),), weight)
+        if self.shares_N is not None:
+            weights_B *= torch.from_numpy(self.shares_N[mine].astype(np.float32))
         targets = tuple(None if level.live else level.of_rows(mine) for level in self.problems)
         return LevelBatch(*self.tokens.padded(mine), weights_B, targets, mine)
 
@@ -158,12 +169,12 @@ class LevelMatcher(pl.LightningModule):
 
         A level trained in chunks has no logits; one whose logits are wanted is trained whole.
         """
-        rows_E, nodes_E, values_E, dense = targets
+        rows_E, nodes_E, values_E, dense, all_ones = targets
         num_rows = len(pooled_BH)
         if not dense:
             logits_E = head.at(pooled_BH, rows_E, nodes_E)
             return logits_E, row_losses_ragged(
-                logits_E, values_E, rows_E, num_rows, self.params.loss
+                logits_E, values_E, rows_E, num_rows, self.params.loss, all_ones
             )
         chunk, loss = self.params.head_chunk, self.params.loss
         if 0 < chunk < head.num_nodes and not wants_logits:
@@ -173,7 +184,7 @@ class LevelMatcher(pl.LightningModule):
         targets_BK = pooled_BH.new_zeros(num_rows, head.num_nodes)
         targets_BK[rows_E, nodes_E] = values_E
         logits_BK = head(pooled_BH)
-        return logits_BK, row_losses_dense(logits_BK, targets_BK, loss)
+        return logits_BK, row_losses_dense(logits_BK, targets_BK, loss, all_ones)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the weights that training does not change."""

@@ -28,7 +28,7 @@ from xrt.encoder.fit import (
 from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.held_out import ValidationRows, sample_held_out
-from xrt.encoder.levels import Head, LevelProblem, level_candidates
+from xrt.encoder.levels import Head, LevelProblem, level_candidates, level_targets
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import (
     Bootstrap,
@@ -43,7 +43,7 @@ from xrt.encoder.token_store import TokenStore
 from xrt.encoder.validation import Validation
 from xrt.errors import ConfigError, DataError
 from xrt.hashing import content_hash
-from xrt.hybrid import unit_rows
+from xrt.hybrid import as_row_weights, unit_rows
 from xrt.progress import Progress
 from xrt.tree.candidates import teacher_forced
 from xrt.tree.label_tree import LabelTree
@@ -83,6 +83,7 @@ class _Run:
     trainer: TrainerParams
     progress: Progress | None
     held_out: ValidationRows | None
+    weights_N: np.ndarray | None
 
 
 def train_matcher(
@@ -96,13 +97,15 @@ def train_matcher(
     trainer: TrainerParams | None = None,
     progress: Progress | None = None,
     validation: tuple[Sequence[str] | TokenStore, sp.csr_array] | None = None,
+    row_weights: np.ndarray | None = None,
 ) -> MatcherResult:
     """Fine-tune an encoder on the levels of the tree and return it with the heads.
 
     Each level is kept in `run_folder` when it is done and skipped when the call is repeated; a
     level cut short goes on from its checkpoint, to the bytes an unbroken run gives (same machine,
-    same number of threads). `validation` are held-out rows with their labels (n, L): a sample of
-    them chooses the best weights of each stage.
+    same number of threads). Entries of Y are confidences and multiply the loss of a right node;
+    `row_weights` (N,) that of a row, beside their mean. `validation` are held-out rows with their
+    labels (n, L): a sample of them chooses the best weights of each stage.
     Raises ConfigError, DataError, TrainingError; SystemExit(143) after SIGTERM, the checkpoint
     written.
     """
@@ -120,6 +123,7 @@ def train_matcher(
     backbone, tokens = _read_texts(texts, encoder, params, run_folder, progress)
     if tokens.num_rows != Y_NL.shape[0]:
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
+    weights_N = as_row_weights(row_weights, tokens.num_rows)
     found = weights_hash(backbone)
     parts = [encoder, params, trainer.precision, found, list(tree.parents), Y_NL]
     held_out = None
@@ -127,9 +131,12 @@ def train_matcher(
         held_out = sample_held_out(*validation, backbone, encoder, params)
     if held_out is not None:
         parts += [held_out.tokens.ids, held_out.tokens.indptr, held_out.Y_nK]
+    if weights_N is not None:
+        parts.append(weights_N)
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
-    run = _Run(folder, tokens, tree, tree.level_targets(Y_NL), encoder, params, trainer, progress,
-               held_out)  # fmt: skip
+    targets = level_targets(tree, Y_NL, params.loss)
+    run = _Run(folder, tokens, tree, targets, encoder, params, trainer, progress, held_out,
+               weights_N)  # fmt: skip
     with torch_threads(), quiet_lightning():
         return _train_stages(run, backbone, levels)
 
@@ -194,10 +201,12 @@ def _train_stage(
                            problems=problems)  # fmt: skip
     validation = None
     if run.held_out is not None:
-        validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
+        rows = run.held_out.at_level(run.tree, finest, params.loss)
+        validation = Validation(rows, checkpoint, matcher)
+    batches = LevelBatches(run.tokens, problems, plan, run.weights_N)
     with attention_of(encoder, run.tokens.max_length, run.trainer):
-        asked_to_stop = fit_in_memory(matcher, LevelBatches(run.tokens, problems, plan), checkpoint,
-                                      resume, run.trainer, run.progress, validation)  # fmt: skip
+        asked_to_stop = fit_in_memory(matcher, batches, checkpoint, resume, run.trainer,
+                                      run.progress, validation)  # fmt: skip
     validated = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()
@@ -269,7 +278,8 @@ def _start_heads(
         for layer in dict.fromkeys(layers):
             pooled_nH = encode_sharded(encoder, tokens, run.trainer, progress=run.progress,
                                        layer=layer)  # fmt: skip
-            samples[layer] = Sample(rows_n, unit_rows(pooled_nH))
+            weights_n = None if run.weights_N is None else run.weights_N[rows_n]
+            samples[layer] = Sample(rows_n, unit_rows(pooled_nH), weights_n)
     heads: list[Head] = []
     for t, layer in zip(stage, layers, strict=True):
         above = None

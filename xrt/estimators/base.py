@@ -3,6 +3,7 @@
 N rows, L labels, F features.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +18,7 @@ from xrt.data.labels import LabelTable
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
-from xrt.hybrid import HybridMatrix
+from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.model import XrtModel, is_texts
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
@@ -44,9 +45,12 @@ class XrtEstimator(BaseEstimator):
     num_threads: int | None
     _kind = ""
 
-    def fit(self, X: Any, Y: Any = None) -> Self:
+    def fit(self, X: Any, Y: Any = None, sample_weight: Any = None) -> Self:
         """Train on a Corpus; or on texts, or rows (N, F), with labels Y (N, L).
 
+        Entries of Y are confidences: one of 0.3 costs 0.3 times as much to get wrong, and above 1
+        they count like repetitions. `sample_weight` (N,) does so for rows as a whole, rows without
+        it count 1. Entries and weights that are all 1 change nothing.
         Rows are brought to length 1. A HybridMatrix is taken by XRLinear only: its sparse block is
         brought to length 1, and the lengths of its dense rows say how much they count beside it.
         Raises DataError when rows do not fit together, or there is nothing to learn; ConfigError
@@ -55,7 +59,7 @@ class XrtEstimator(BaseEstimator):
         if self.get_params()["seed"] < 0:
             raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
         dense_NH = X.dense if isinstance(X, HybridMatrix) else None
-        corpus = corpus_of(X.sparse if isinstance(X, HybridMatrix) else X, Y)
+        corpus = corpus_of(X.sparse if isinstance(X, HybridMatrix) else X, Y, sample_weight)
         corpus.require_trainable()
         counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
         self._keep(self._train(corpus, dense_NH), counts_L, corpus.num_instances)
@@ -168,11 +172,15 @@ class XrtEstimator(BaseEstimator):
         return self.model_
 
 
-def corpus_of(X: Any, Y: Any = None) -> Corpus:
+def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
     """A corpus of what `fit` was given. Raises DataError when it cannot be one."""
     if isinstance(X, Corpus):
         if Y is not None:
             raise DataError("a corpus holds its labels; leave Y out")
+        if sample_weight is not None and X.row_weights is not None:
+            raise DataError("the corpus holds weights of its rows; leave sample_weight out")
+        if sample_weight is not None:
+            X = replace(X, row_weights=as_row_weights(sample_weight, X.num_instances))
         return X
     if Y is None:
         raise DataError("Y is missing; pass labels (N, L), or a Corpus")
@@ -191,7 +199,8 @@ def corpus_of(X: Any, Y: Any = None) -> Corpus:
     num_rows = len(texts) if texts is not None else rows_NF.shape[0]  # type: ignore[union-attr]
     if num_rows != labels_NL.shape[0]:
         raise DataError(f"X has {num_rows} rows, Y {labels_NL.shape[0]}; they must be the same")
-    corpus = Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF)
+    weights_N = as_row_weights(sample_weight, num_rows)
+    corpus = Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF, row_weights=weights_N)
     corpus.validate()
     return corpus
 

@@ -99,5 +99,7 @@ def _voters(source: str, memory: NeighbourMemory, query: Any) -> Voters:
     num_rows = int((found.rows_MW[0] >= 0).sum())
     similarities_W = found.similarities_MW[0, :num_rows].astype(np.float64)
     votes_W = np.exp((similarities_W - similarities_W.max(initial=0)) / memory.params.temperature)
+    if memory.weights_N is not None:
+        votes_W = votes_W * memory.weights_N[found.rows_MW[0, :num_rows]]
     total = votes_W.sum() if num_rows else 1.0
     return Voters(source, memory, found.rows_MW[0, :num_rows], similarities_W, votes_W / total)

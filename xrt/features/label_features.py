@@ -5,7 +5,9 @@ PIFA (positive instance feature aggregation): a label is the direction of the su
     Z = rownorm( rownorm(Y)^T X )
 
 where each instance shares one unit of length among its labels, so that instances with many labels
-say less about each. A label without instances has a row of zeros; the tree places it anywhere.
+say less about each. Entries of Y are confidences: a doubtful label gets the smaller share. An
+instance's own weight multiplies all its shares. A label without instances has a row of zeros; the
+tree places it anywhere.
 
 Here a sparse column of X is first weighted by its rarity, (1 + log(N / rows that have it))^r, and
 each row then brought back to its length. TF-IDF has weighted columns so once already; twice groups
@@ -52,7 +54,8 @@ def pifa(
 ) -> sp.csr_array:
     """PIFA of sparse features: X (N, F) and Y (N, L) give csr float32 (L, F), rows of length 1.
 
-    An entry of Y other than 0 makes its row an instance of the label. `max_features_per_label`
+    An entry of Y other than 0 makes its row an instance of the label, as surely as it is large.
+    `max_features_per_label`
     keeps only the entries of largest absolute weight in each row (before it is scaled), which
     bounds the memory of labels with many instances; None keeps all. `rarity` is the exponent r
     above; 0 leaves X as it is.
@@ -62,9 +65,8 @@ def pifa(
     """
     X_NF = as_csr(X, "X")
     no_dense = np.zeros((X_NF.shape[0], 0), np.float32)
-    return _aggregate(
-        X_NF, no_dense, Y, max_features_per_label, rarity, num_threads, progress
-    ).sparse
+    X = HybridMatrix(X_NF, no_dense)
+    return _aggregate(X, Y, max_features_per_label, rarity, num_threads, progress).sparse
 
 
 def pifa_dense(E_NH: np.ndarray, Y: Any, *, num_threads: int | None = None) -> np.ndarray:
@@ -76,7 +78,7 @@ def pifa_dense(E_NH: np.ndarray, Y: Any, *, num_threads: int | None = None) -> n
     if E_NH.ndim != 2:
         raise DataError(f"dense features: {E_NH.ndim} dimension(s) where 2 are needed")
     no_sparse = sp.csr_array((len(E_NH), 0), dtype=np.float32)
-    return _aggregate(no_sparse, E_NH, Y, None, 0.0, num_threads, None).dense
+    return _aggregate(HybridMatrix(no_sparse, E_NH), Y, None, 0.0, num_threads, None).dense
 
 
 def pifa_hybrid(
@@ -90,13 +92,13 @@ def pifa_hybrid(
 ) -> HybridMatrix:
     """PIFA of [sparse | dense] rows: both blocks of a label (L, F) and (L, H) have joint length 1.
 
-    How much each block counts is set by the lengths of the rows of X. Pruning and rarity concern
-    the sparse block.
+    How much each block counts is set by the lengths of the rows of X, how much each row by its
+    weight. Pruning and rarity concern the sparse block.
 
     Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1 or the
     rarity below 0.
     """
-    return _aggregate(X.sparse, X.dense, Y, max_features_per_label, rarity, num_threads, progress)
+    return _aggregate(X, Y, max_features_per_label, rarity, num_threads, progress)
 
 
 def label_text_features(names: Sequence[str], tfidf: TfidfFeatures) -> sp.csr_array:
@@ -105,19 +107,29 @@ def label_text_features(names: Sequence[str], tfidf: TfidfFeatures) -> sp.csr_ar
 
 
 class _Instances(NamedTuple):
-    """The rows of each label, as in csc, and what each row gives to any of its labels."""
+    """The rows of each label, as in csc, what each row gives to any of its labels, and by what that
+    is multiplied for each entry; None where all labels are alike.
+    """
 
     indptr: np.ndarray
     rows: np.ndarray
     shares_N: np.ndarray
+    confidences: np.ndarray | None
 
     @classmethod
-    def of(cls, Y: Any) -> "_Instances":
-        Y_NL = binarize(as_csr(Y, "Y"))
-        num_labels_N = np.maximum(1, np.diff(Y_NL.indptr))
-        columns = Y_NL.tocsc()
-        shares_N = (1.0 / np.sqrt(num_labels_N)).astype(np.float32)
-        return cls(columns.indptr, columns.indices, shares_N)
+    def of(cls, Y_NL: sp.csr_array, weights_N: np.ndarray | None) -> "_Instances":
+        labels_NL = binarize(Y_NL)
+        squares_N = np.diff(labels_NL.indptr).astype(np.float64)
+        certain = ((Y_NL.data == 1) | (Y_NL.data == 0)).all()
+        if not certain:
+            labels_NL.data = Y_NL.data[Y_NL.data != 0]
+            rows = np.repeat(np.arange(len(squares_N)), np.diff(labels_NL.indptr))
+            squares_N = np.bincount(rows, labels_NL.data.astype(float) ** 2, len(squares_N))
+        columns = labels_NL.tocsc()
+        shares_N = (1.0 / np.sqrt(np.where(squares_N > 0, squares_N, 1))).astype(np.float32)
+        if weights_N is not None:
+            shares_N *= weights_N
+        return cls(columns.indptr, columns.indices, shares_N, None if certain else columns.data)
 
     @property
     def num_labels(self) -> int:
@@ -125,8 +137,7 @@ class _Instances(NamedTuple):
 
 
 def _aggregate(
-    X_NF: sp.csr_array,
-    E_NH: np.ndarray,
+    X: HybridMatrix,
     Y: Any,
     limit: int | None,
     rarity: float,
@@ -134,8 +145,10 @@ def _aggregate(
     progress: Progress | None,
 ) -> HybridMatrix:
     """Both blocks of Z, in blocks of labels: columns are counted first, then rows are written."""
-    instances = _Instances.of(Y)
-    _check(X_NF.shape[0], len(instances.shares_N), limit, rarity)
+    X_NF, E_NH = X.sparse, X.dense
+    Y_NL = as_csr(Y, "Y")
+    _check(X_NF.shape[0], Y_NL.shape[0], limit, rarity)
+    instances = _Instances.of(Y_NL, X.weights_N)
     L, F = instances.num_labels, X_NF.shape[1]
     bounds = _label_blocks(X_NF, E_NH.shape[1], instances)
     num_blocks = len(bounds) - 1
@@ -160,7 +173,9 @@ def _aggregate(
         block_of_labels = (label_ptr, label_rows, bounds[block], bounds[block + 1])
         rows = (X_NF.indptr, X_NF.indices, X_NF.data, E_NH)
         out = (Z_LF.indptr, Z_LF.indices, Z_LF.data, Z_LH)
-        sum_labels(*rows, *shares, *block_of_labels, of_thread().arrays, *out)
+        sum_labels(
+            *rows, *shares, instances.confidences, *block_of_labels, of_thread().arrays, *out
+        )
 
     if progress is not None:
         progress.start("label features", L)

@@ -77,6 +77,7 @@ def sum_labels(  # type: ignore[no-untyped-def]
     weights_F,
     sparse_shares_N,
     shares_N,
+    confidences,
     label_ptr,
     label_rows,
     lo,
@@ -89,7 +90,9 @@ def sum_labels(  # type: ignore[no-untyped-def]
 ):
     """Rows lo .. hi-1 of the labels' features, each of length 1 over both blocks.
 
-    Rows add what they share, then columns are multiplied by `weights_F`, then the heaviest stay.
+    Rows add what they share, times the entry of `confidences` that stands beside them in
+    `label_rows` (None: 1 everywhere), then columns are multiplied by `weights_F`, then the heaviest
+    stay.
     `scratch` is the arrays of a `LabelScratch`; `out_ptr` is made from `count_columns`.
     """
     sums_F, columns_F, words, words_of_words = scratch
@@ -97,7 +100,9 @@ def sum_labels(  # type: ignore[no-untyped-def]
         sums_H = out_LH[label]
         for r in range(label_ptr[label], label_ptr[label + 1]):
             row = label_rows[r]
-            share = sparse_shares_N[row]
+            share, dense_share = sparse_shares_N[row], shares_N[row]
+            if confidences is not None:
+                share, dense_share = share * confidences[r], dense_share * confidences[r]
             for j in range(indptr[row], indptr[row + 1]):
                 column = np.uint64(indices[j])
                 word = column >> np.uint64(6)
@@ -105,7 +110,7 @@ def sum_labels(  # type: ignore[no-untyped-def]
                 words[word] |= np.uint64(1) << (column & np.uint64(63))
                 words_of_words[word >> np.uint64(6)] |= np.uint64(1) << (word & np.uint64(63))
             for h in range(dense_NH.shape[1]):
-                sums_H[h] += shares_N[row] * dense_NH[row, h]
+                sums_H[h] += dense_share * dense_NH[row, h]
         used = columns_F[: _used_columns(words, words_of_words, columns_F)]
         for column in used:
             sums_F[column] *= weights_F[column]

@@ -3,6 +3,9 @@
 n rows, f columns they use, H dense columns. What comes back for each node are the sparse weights
 above the threshold, the dense weights and the bias; a node without positive rows gets margin -1
 everywhere.
+
+A row costs `cost_negative`, or `cost_positive` where it has the label. Where rows differ, that is
+multiplied by the row's weight and, where it has the label, by its confidence in it.
 """
 
 import numpy as np
@@ -16,11 +19,14 @@ from xrt.linear.lockstep import solve_lanes
 @njit(nogil=True, cache=True)
 def solve_squared_hinge(  # type: ignore[no-untyped-def]
     indptr, columns, values, dense_nH, norms, bias, rows, used, nodes, positive_ptr, positive_rows,
-    cost_positive, cost_negative, epsilon, max_iterations, threshold, seed, stop,
+    cost_positive, cost_negative, epsilon, max_iterations, threshold, seed, stop, confidences,
+    weights_n,
 ):  # fmt: skip
     """Sixteen nodes at a time, those with most rows together.
 
     `rows` int32 (n,) are the rows' numbers, ascending, `used` int32 (f,) the columns' numbers.
+    `confidences` float32 has one for each of `positive_rows`, `weights_n` (n,) one for each row;
+    both None where all are 1.
     Returns pointers (nodes + 1,) into (columns, values) of the kept sparse weights, then the dense
     weights (nodes, H) and the biases (nodes,).
     """
@@ -40,6 +46,8 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
         np.zeros((1, WIDTH), np.float32),
     )
     alpha_nl, members = np.zeros((n, WIDTH), np.float32), np.zeros(n, np.uint16)
+    if weights_n is not None:
+        diagonal_nl = np.empty((n, WIDTH), np.float32)
     total = 0
     for group in range(num_groups):
         first = group * WIDTH
@@ -48,11 +56,26 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
         for lane in range(num_lanes):
             node = nodes[by_size[first + lane]]
             _mark(rows, positive_rows[positive_ptr[node] : positive_ptr[node + 1]], lane, members)
-        solve_lanes(
-            indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
-            cost_negative, epsilon, max_iterations, seed + np.uint64(nodes[by_size[first]]), stop,
-            w_fl, w_Hl, b_1l, alpha_nl,
-        )  # fmt: skip
+        if weights_n is None:
+            solve_lanes(
+                indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
+                cost_negative, epsilon, max_iterations, seed + np.uint64(nodes[by_size[first]]),
+                stop, w_fl, w_Hl, b_1l, alpha_nl,
+            )  # fmt: skip
+        else:
+            for i in range(n):
+                diagonal_nl[i] = _diagonal(cost_negative * weights_n[i])
+            for lane in range(num_lanes):
+                node = nodes[by_size[first + lane]]
+                for p in range(positive_ptr[node], positive_ptr[node + 1]):
+                    i = np.searchsorted(rows, positive_rows[p])
+                    cost = cost_positive * confidences[p] * weights_n[i]
+                    diagonal_nl[i, lane] = _diagonal(cost)
+            solve_lanes(
+                indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
+                cost_negative, epsilon, max_iterations, seed + np.uint64(nodes[by_size[first]]),
+                stop, w_fl, w_Hl, b_1l, alpha_nl, diagonal_nl,
+            )  # fmt: skip
         for lane in range(num_lanes):
             k = by_size[first + lane]
             biases[k] = b_1l[0, lane] * bias
@@ -80,6 +103,12 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
         columns_out[out : out + high - low] = kept_columns[low:high]
         values_out[out : out + high - low] = kept_values[low:high]
     return kept_ptr, columns_out, values_out, dense_weights, biases
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _diagonal(cost):  # type: ignore[no-untyped-def]
+    """1 / (2 C), finite: with a cost next to nothing a row has no say either way."""
+    return np.float32(min(0.5 / np.float64(cost), 1e30)) if cost > 0 else np.float32(1e30)
 
 
 @njit(nogil=True, cache=True)
@@ -132,7 +161,8 @@ def _enlarged(array, capacity):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def solve_logistic_nodes(  # type: ignore[no-untyped-def]
     indptr, columns, values, dense_nH, norms, bias, rows, used, nodes, positive_ptr, positive_rows,
-    cost_positive, cost_negative, epsilon, max_iterations, threshold, seed, stop,
+    cost_positive, cost_negative, epsilon, max_iterations, threshold, seed, stop, confidences,
+    weights_n,
 ):  # fmt: skip
     """One node after the other, arguments and results as in `solve_squared_hinge`."""
     n, f, H, num_nodes = len(rows), len(used), dense_nH.shape[1], len(nodes)
@@ -151,6 +181,11 @@ def solve_logistic_nodes(  # type: ignore[no-untyped-def]
         for i in range(n):
             y[i] = np.float32(1) if members[i] else np.float32(-1)
             cost[i] = cost_positive if members[i] else cost_negative
+        if weights_n is not None:
+            for p in range(positive_ptr[node], positive_ptr[node + 1]):
+                cost[np.searchsorted(rows, positive_rows[p])] *= confidences[p]
+            for i in range(n):
+                cost[i] = max(cost[i] * weights_n[i], np.float32(1e-30))
         w_f[:], b[:] = 0.0, 0.0
         solve_logistic(
             indptr, columns, values, dense_nH, norms, bias, y, cost, epsilon, max_iterations,

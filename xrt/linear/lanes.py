@@ -3,7 +3,7 @@
 The solvers treat sixteen labels at once, and what they do to one row of an array of shape (m, 16)
 must be one instruction. Compilers do not see that in loops over a row (arrays might overlap), so
 the value is made here and handed to LLVM as `<16 x float>`; a processor with shorter registers
-uses several. `load(a, i)` is row i of `a`, `store(a, i, v)` writes it; + - * work lane by lane.
+uses several. `load(a, i)` is row i of `a`, `store(a, i, v)` writes it; + - * / work lane by lane.
 
 Only for use inside `numba.njit` functions.
 """
@@ -44,7 +44,7 @@ class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def _define(operation: Any, instruction: str) -> None:
-    """Give + - or * of two values its meaning, lane by lane."""
+    """Give + - * or / of two values its meaning, lane by lane."""
 
     @infer_global(operation)
     class _Typed(AbstractTemplate):  # type: ignore[misc]
@@ -59,6 +59,7 @@ def _define(operation: Any, instruction: str) -> None:
 _define(operator.add, "fadd")
 _define(operator.sub, "fsub")
 _define(operator.mul, "fmul")
+_define(operator.truediv, "fdiv")
 
 
 def _row_pointer(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -9,6 +9,8 @@ label. For each label, with y_i = +1 or -1, C_i the cost of row i and w = sum_i 
 a row's features are read once for sixteen labels, whose weights lie side by side. Shrinking, to
 leave out rows that look settled, gains nothing here: a row is rarely settled for all sixteen. Nor
 do alphas taken over from the sixteen labels before: they cost more sweeps than they save.
+
+C_i is one of two costs, or each row's own in each lane; the compiler makes a function of each kind.
 """
 
 import numpy as np
@@ -71,13 +73,15 @@ def _add_dense_products(total, x_H, weights):  # type: ignore[no-untyped-def]
 def solve_lanes(  # type: ignore[no-untyped-def]
     indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
     cost_negative, epsilon, max_iterations, seed, stop, w_fl, w_Hl, b_1l, alpha_nl,
+    diagonal_nl=None,
 ):  # fmt: skip
     """Fill w_fl (f, 16), w_Hl (H, 16) and b_1l (1, 16), zeros when called, with the solutions.
 
     `members` uint16 (n,): bit l of entry i says that row i has the label of lane l; lanes from
     `num_lanes` on stay zero. `alpha_nl` (n, 16): zeros when called. A lane is done when the
     projected gradients of a sweep lie within `epsilon` of each other; all stop when `stop[0]` is
-    set by another thread. Returns the number of sweeps.
+    set by another thread. `diagonal_nl` (n, 16) are 1 / (2 C_i) of each lane where rows differ in
+    cost; None where the two costs hold. Returns the number of sweeps.
     """
     zero, one = splat(0.0), splat(1.0)
     diagonal_positive, diagonal_negative = splat(0.5 / cost_positive), splat(0.5 / cost_negative)
@@ -94,17 +98,23 @@ def solve_lanes(  # type: ignore[no-untyped-def]
             prefetch(alpha_nl, ahead * WIDTH)
             prefetch(columns, indptr[ahead])
             prefetch(values, indptr[ahead])
+            if diagonal_nl is not None:
+                prefetch(diagonal_nl, ahead * WIDTH)
             i = order[visit]
             margin = add_scaled(zero, bias, load(b_1l, 0))
             margin = _add_products(margin, values, columns, indptr[i], indptr[i + 1], w_fl)
             margin = _add_dense_products(margin, dense_nH[i], w_Hl)
             y = where_bit(members[i], one, zero - one)
-            diagonal = where_bit(members[i], diagonal_positive, diagonal_negative)
-            step_length = where_bit(
-                members[i],
-                splat(1.0 / (norms[i] + 0.5 / cost_positive)),
-                splat(1.0 / (norms[i] + 0.5 / cost_negative)),
-            )
+            if diagonal_nl is None:
+                diagonal = where_bit(members[i], diagonal_positive, diagonal_negative)
+                step_length = where_bit(
+                    members[i],
+                    splat(1.0 / (norms[i] + 0.5 / cost_positive)),
+                    splat(1.0 / (norms[i] + 0.5 / cost_negative)),
+                )
+            else:
+                diagonal = load(diagonal_nl, i)
+                step_length = one / (splat(norms[i]) + diagonal)
             alpha = load(alpha_nl, i)
             gradient = y * margin - one + alpha * diagonal
             falling = where_less(gradient, zero, gradient, zero)

@@ -8,7 +8,7 @@ first, feeds all threads.
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -67,8 +67,9 @@ class SolverParams:
 class LevelProblem:
     """What level t is trained on.
 
-    `positives` csc (N, K_t): a nonzero says that the row belongs below the node. `candidates` csc
-    (N, K_{t-1}): a nonzero makes the row a candidate in the cluster; None where every row is one.
+    `positives` csc (N, K_t): an entry says that the row belongs below the node, and how surely: it
+    multiplies `cost_positive` there. `candidates` csc (N, K_{t-1}): a nonzero makes the row a
+    candidate in the cluster; None where every row is one.
     """
 
     t: int
@@ -79,7 +80,10 @@ class LevelProblem:
     def of(
         cls, X: HybridMatrix, Y_level: sp.csr_array, M: sp.csr_array | None, tree: LabelTree, t: int
     ) -> "LevelProblem":
-        """Check that targets and candidates fit rows and tree; DataError says what does not."""
+        """Check that targets and candidates fit rows and tree; DataError says what does not.
+
+        Zeros among the targets are no targets; a target below 0 is refused.
+        """
         wanted, above = (X.num_rows, tree.num_nodes(t)), (X.num_rows, tree.num_nodes(t - 1))
         if Y_level.shape != wanted:
             raise DataError(
@@ -89,7 +93,18 @@ class LevelProblem:
             raise DataError(
                 f"candidates of level {t} have shape {M.shape}, rows and clusters are {above}"
             )
-        return cls(t, sp.csc_array(Y_level), None if M is None else sp.csc_array(M))
+        positives = sp.csc_array(Y_level)
+        lowest = positives.data.min(initial=1)
+        if lowest < 0:
+            raise DataError(f"targets of level {t}: {lowest}; confidences of labels are above 0")
+        if lowest == 0:
+            positives.eliminate_zeros()
+        return cls(t, positives, None if M is None else sp.csc_array(M))
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether every confidence is 1."""
+        return bool((self.positives.data == 1).all())
 
     def rows_of(self, cluster: int, siblings: np.ndarray) -> np.ndarray:
         """Rows on which the nodes of a cluster are trained, ascending: candidates and true rows."""
@@ -126,6 +141,7 @@ def train_levels(
     """Weights of all nodes of the problems' levels.
 
     A row with a true node in a cluster is a candidate there whether its candidates say so or not.
+    The weights of the rows of X multiply their costs in every problem.
     `sinks` take the weights of each problem as they are solved; None keeps them in memory. Raises
     CapacityError when a sink's disk is full; sinks are discarded on any error, and on Ctrl-C.
     """
@@ -135,6 +151,9 @@ def train_levels(
     blocks = _plan_blocks(problems, tables, X.num_rows)
     rows_of_X = _Rows(X, params)
     scratch = threading.local()
+    costs_differ = {
+        problem.t: X.weights_N is not None or not problem.is_certain for problem in problems
+    }
     sink_of = {problem.t: sink for problem, sink in zip(problems, sinks, strict=True)}
 
     def solve(index: int) -> None:
@@ -150,6 +169,7 @@ def train_levels(
             np.float32(params.cost_positive), np.float32(params.cost_negative),
             np.float32(params.epsilon), params.max_iterations, np.float32(params.threshold),
             np.uint64(seed * 31 + t + 1), rows_of_X.stop,
+            *_differing_costs(X, positives, local) if costs_differ[t] else (None, None),
         )  # fmt: skip
         sink_of[t].add(SolvedBlock(block.cluster, block.first, *found))
 
@@ -189,8 +209,9 @@ def train_level(
 ) -> LevelWeights:
     """Weights of all nodes of level t.
 
-    Y_level (N, K_t): a nonzero says that the row belongs below the node. M (N, K_{t-1}): a nonzero
-    makes the row a candidate in the cluster; None at level 0, where every row is a candidate.
+    Y_level (N, K_t): a nonzero says that the row belongs below the node, and how surely. M (N,
+    K_{t-1}): a nonzero makes the row a candidate in the cluster; None at level 0, where every row
+    is a candidate.
     Raises DataError when the shapes do not fit together.
     """
     problem = LevelProblem.of(X, Y_level, M, tree, t)
@@ -202,7 +223,7 @@ class _Rows:
 
     def __init__(self, X: HybridMatrix, params: SolverParams) -> None:
         if not X.sparse.data.all():
-            X = HybridMatrix(X.sparse.copy(), X.dense)
+            X = replace(X, sparse=X.sparse.copy())
             X.sparse.eliminate_zeros()
         self.X, self.bias, self.stop = X, np.float32(params.bias), np.zeros(1, np.uint8)
         self.indptr = X.sparse.indptr.astype(np.int64)
@@ -245,6 +266,15 @@ class _Rows:
                     self.indptr, self.indices, values, dense_NH, norms, self.bias, rows, columns,
                 )  # fmt: skip
             return self._all
+
+
+def _differing_costs(
+    X: HybridMatrix, positives: sp.csc_array, local: tuple[Any, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The confidence of every positive and the weights of a cluster's rows, float32."""
+    rows = local[6]
+    weights_n = np.ones(len(rows), np.float32) if X.weights_N is None else X.weights_N[rows]
+    return positives.data.astype(np.float32, copy=False), weights_n
 
 
 def _plan_blocks(

@@ -24,11 +24,12 @@ class Reliability:
     """The first k labels of all instances in bins of their scores.
 
     For each bin (of equal width over [0, 1]) the number of predictions, the mean of their scores
-    and the share of them that is true; 0 in empty bins.
+    and the share of them that is true; 0 in empty bins. With weights of instances the number is
+    their sum.
     """
 
     k: int
-    num_predicted: tuple[int, ...]
+    num_predicted: tuple[float, ...]
     mean_score: tuple[float, ...]
     precision: tuple[float, ...]
 
@@ -36,14 +37,14 @@ class Reliability:
     def expected_error(self) -> float:
         """ECE@k: mean over predictions of |precision - mean score| of their bin, in [0, 1]."""
         gaps_B = np.abs(np.subtract(self.precision, self.mean_score))
-        return float(gaps_B @ np.array(self.num_predicted) / max(1, sum(self.num_predicted)))
+        return float(gaps_B @ np.array(self.num_predicted) / (sum(self.num_predicted) or 1))
 
 
-def reliability(Y_true: Any, scores: Any, k: int) -> Reliability:
+def reliability(Y_true: Any, scores: Any, k: int, row_weights: Any = None) -> Reliability:
     """The scores of the first `k` labels of each instance beside how often they are true.
 
-    `Y_true` (N, L) and `scores` (N, L') as in `judge`. Raises DataError when they do not belong
-    together or a score lies outside of [0, 1].
+    `Y_true` (N, L), `scores` (N, L') and `row_weights` (N,) as in `judge`. Raises DataError when
+    they do not belong together or a score lies outside of [0, 1].
     """
     scores_NL = as_csr(scores, "scores")
     if scores_NL.nnz and not (scores_NL.data.min() >= 0 and scores_NL.data.max() <= 1):
@@ -51,8 +52,8 @@ def reliability(Y_true: Any, scores: Any, k: int) -> Reliability:
             f"scores run from {scores_NL.data.min():g} to {scores_NL.data.max():g}: "
             "calibration is measured on probabilities, 0 to 1"
         )
-    judged = judge(Y_true, scores_NL, k)
-    return _binned(k, *_predictions(judged, scores_NL), NUM_BINS)
+    judged = judge(Y_true, scores_NL, k, row_weights)
+    return _binned(k, *_predictions(judged, scores_NL), num_bins=NUM_BINS)
 
 
 def reliability_of_choices(
@@ -72,28 +73,41 @@ def reliability_of_choices(
             f"probabilities run from {probabilities_P.min():g} to {probabilities_P.max():g}; "
             "they must lie in 0 to 1"
         )
-    return _binned(1, probabilities_P, np.asarray(is_right_P, np.float64), num_bins)
+    return _binned(1, probabilities_P, np.asarray(is_right_P, np.float64), None, num_bins)
 
 
-def _binned(k: int, scores_P: np.ndarray, hits_P: np.ndarray, num_bins: int) -> Reliability:
+def _binned(
+    k: int,
+    scores_P: np.ndarray,
+    hits_P: np.ndarray,
+    weights_P: np.ndarray | None,
+    num_bins: int,
+) -> Reliability:
     bin_P = np.minimum((scores_P * num_bins).astype(np.int64), num_bins - 1)
+    if weights_P is not None:
+        scores_P, hits_P = scores_P * weights_P, hits_P * weights_P
     num_B, sum_B, hits_B = (
-        np.bincount(bin_P, weights, num_bins) for weights in (None, scores_P, hits_P)
+        np.bincount(bin_P, weights, num_bins) for weights in (weights_P, scores_P, hits_P)
     )
+    counted_B = np.where(num_B > 0, num_B, 1)
     return Reliability(
         k=k,
         num_predicted=tuple(num_B.tolist()),
-        mean_score=tuple((sum_B / np.maximum(num_B, 1)).tolist()),
-        precision=tuple((hits_B / np.maximum(num_B, 1)).tolist()),
+        mean_score=tuple((sum_B / counted_B).tolist()),
+        precision=tuple((hits_B / counted_B).tolist()),
     )
 
 
-def _predictions(judged: JudgedRanking, scores_NL: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Score and truth of each prediction of the ranking: float64, both of length P."""
+def _predictions(
+    judged: JudgedRanking, scores_NL: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Score, truth and weight of each prediction of the ranking: float64, all of length P."""
     rows, ranks = np.nonzero(judged.labels_NK >= 0)
     labels = judged.labels_NK[rows, ranks]
     width = int(scores_NL.shape[1])
     stored = np.repeat(np.arange(scores_NL.shape[0]), np.diff(scores_NL.indptr)) * width
     places = np.searchsorted(stored + scores_NL.indices, rows * width + labels)
     hits_P = judged.hits_NK[rows, ranks].astype(np.float64)
-    return scores_NL.data[places].astype(np.float64), hits_P
+    weights_N = judged.weights_N
+    weights_P = None if weights_N is None else weights_N[rows].astype(np.float64)
+    return scores_NL.data[places].astype(np.float64), hits_P, weights_P

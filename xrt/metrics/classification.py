@@ -57,11 +57,12 @@ def threshold_set(scores: Any, threshold: float) -> sp.csr_array:
     )
 
 
-def f1_of_sets(Y_true: Any, Y_predicted: Any) -> F1Scores:
+def f1_of_sets(Y_true: Any, Y_predicted: Any, row_weights: np.ndarray | None = None) -> F1Scores:
     """F1 of predicted label sets against the true ones.
 
     In both matrices an entry other than 0 means that the label is in the set. The truth may have
-    more columns (labels that cannot be predicted).
+    more columns (labels that cannot be predicted). With `row_weights` (N,) each instance is counted
+    so many times.
 
     Raises DataError when the matrices cannot belong together.
     """
@@ -72,25 +73,34 @@ def f1_of_sets(Y_true: Any, Y_predicted: Any) -> F1Scores:
     correct_NL = truth_NL * predicted_NL
 
     num_correct_L, num_true_L, num_predicted_L = (
-        np.bincount(matrix.indices, minlength=truth_NL.shape[1])
+        np.bincount(matrix.indices, _of_rows(row_weights, matrix), minlength=truth_NL.shape[1])
         for matrix in (correct_NL, truth_NL, predicted_NL)
     )
     num_correct_N, num_true_N, num_predicted_N = (
         np.diff(matrix.indptr) for matrix in (correct_NL, truth_NL, predicted_NL)
     )
     f1_L = _f1(num_correct_L, num_true_L, num_predicted_L)
+    f1_N = _f1(num_correct_N, num_true_N, num_predicted_N)
     occurs_L = (num_true_L + num_predicted_L) > 0
+    num_true = num_true_L.sum()
     return F1Scores(
-        micro=float(_f1(correct_NL.nnz, truth_NL.nnz, predicted_NL.nnz)),
+        micro=float(_f1(num_correct_L.sum(), num_true, num_predicted_L.sum())),
         macro=float(f1_L[occurs_L].mean()) if occurs_L.any() else 0.0,
-        weighted=float((f1_L * num_true_L).sum() / max(truth_NL.nnz, 1)),
-        samples=float(_f1(num_correct_N, num_true_N, num_predicted_N).mean()),
+        weighted=float((f1_L * num_true_L).sum() / (num_true or 1)),
+        samples=float(
+            f1_N.mean() if row_weights is None else np.average(f1_N, weights=row_weights)
+        ),
         num_macro_labels=int(occurs_L.sum()),
     )
+
+
+def _of_rows(row_weights: np.ndarray | None, matrix: sp.csr_array) -> np.ndarray | None:
+    """The weight of the row of each entry."""
+    return None if row_weights is None else np.repeat(row_weights, np.diff(matrix.indptr))
 
 
 def _f1(num_correct: Any, num_true: Any, num_predicted: Any) -> np.ndarray:
     """2 TP / (2 TP + FP + FN); 0 where nothing is true and nothing predicted."""
     total = np.asarray(num_true, np.float64) + num_predicted
-    f1: np.ndarray = 2.0 * np.asarray(num_correct, np.float64) / np.maximum(total, 1.0)
+    f1: np.ndarray = 2.0 * np.asarray(num_correct, np.float64) / np.where(total > 0, total, 1.0)
     return f1

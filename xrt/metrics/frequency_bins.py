@@ -39,7 +39,8 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
     """Figures at cut-off `k` for labels seen 0, 1, 2-4, 5-9, 10-49, 50-199 and 200+ times in
     training.
 
-    `train_label_counts` (L,) has one count for each label of the truth.
+    `train_label_counts` (L,) has one count for each label of the truth. Weights of the rows are in
+    precision and recall, not in the numbers.
 
     Raises DataError when it has another length or `k` exceeds the judged depth.
     """
@@ -57,15 +58,21 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
     occurring = np.unique(judged.truth_NL.indices)
     found = np.flatnonzero((rank_L >= 0) & (rank_L < k))
 
-    pairs, predicted, hits, occurring_bins, found_bins = (
+    asked = (judged.truth_NL.indices, labels_Nk[labels_Nk >= 0], labels_Nk[hits_Nk])
+    pairs, predicted, occurring_bins, found_bins = (
         np.bincount(bin_L[labels], minlength=len(LOWEST_COUNTS))
-        for labels in (
-            judged.truth_NL.indices,
-            labels_Nk[labels_Nk >= 0],
-            labels_Nk[hits_Nk],
-            occurring,
-            found,
+        for labels in (*asked[:2], occurring, found)
+    )
+    rows = np.arange(judged.num_instances)
+    rows_Nk = np.broadcast_to(rows[:, None], labels_Nk.shape)
+    row_of = (np.repeat(rows, judged.num_true_N), rows_Nk[labels_Nk >= 0], rows_Nk[hits_Nk])
+    weighted_pairs, weighted_predicted, hits = (
+        np.bincount(
+            bin_L[labels],
+            None if judged.weights_N is None else judged.weights_N[of],
+            minlength=len(LOWEST_COUNTS),
         )
+        for labels, of in zip(asked, row_of, strict=True)
     )
     return [
         FrequencyBin(
@@ -73,8 +80,8 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
             num_labels=int(occurring_bins[i]),
             num_pairs=int(pairs[i]),
             num_predicted=int(predicted[i]),
-            precision=float(hits[i] / max(predicted[i], 1)),
-            recall=float(hits[i] / max(pairs[i], 1)),
+            precision=float(hits[i] / (weighted_predicted[i] or 1)),
+            recall=float(hits[i] / (weighted_pairs[i] or 1)),
             coverage=float(found_bins[i] / max(occurring_bins[i], 1)),
         )
         for i, name in enumerate(bin_names())

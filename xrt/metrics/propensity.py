@@ -77,8 +77,8 @@ def psp_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
     Numerator: weights of the true labels among the first k; denominator: the k heaviest true labels
     of each instance. `weights_L` comes from `inverse_propensities`.
     """
-    gained_K = _gains(judged, weights_L).sum(axis=0).cumsum()
-    possible_K = _heaviest_true(judged, weights_L).sum(axis=0).cumsum()
+    gained_K = judged.total(_gains(judged, weights_L)).cumsum()
+    possible_K = judged.total(_heaviest_true(judged, weights_L)).cumsum()
     return np.divide(gained_K, possible_K, out=np.zeros(judged.depth), where=possible_K > 0)
 
 
@@ -91,9 +91,9 @@ def psndcg_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
     ideal_NK = ideal_dcg(judged)
     share_NK = np.divide(1.0, ideal_NK, out=np.zeros_like(ideal_NK), where=ideal_NK > 0)
     discounts_K = discounts(judged.depth)
-    gained_K = ((_gains(judged, weights_L) * discounts_K).cumsum(axis=1) * share_NK).sum(axis=0)
+    gained_K = judged.total((_gains(judged, weights_L) * discounts_K).cumsum(axis=1) * share_NK)
     best_NK = (_heaviest_true(judged, weights_L) * discounts_K).cumsum(axis=1)
-    possible_K = (best_NK * share_NK).sum(axis=0)
+    possible_K = judged.total(best_NK * share_NK)
     return np.divide(gained_K, possible_K, out=np.zeros(judged.depth), where=possible_K > 0)
 
 

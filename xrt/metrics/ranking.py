@@ -5,7 +5,8 @@ Conventions, the same in every function here:
 - P@k divides by k, also where fewer than k labels were predicted;
 - an instance without a true label scores 0 and stays in the mean;
 - among equal scores the lower label id comes first;
-- every stored entry of the scores is a prediction, whatever its value; an absent entry is none.
+- every stored entry of the scores is a prediction, whatever its value; an absent entry is none;
+- instances count alike, unless weights are given: then one of weight 2 counts like two of it.
 
 Shapes: N instances, L labels, K the deepest rank looked at. Every function returns float64 (K,):
 its value at cut-off 1, 2, ..., K.
@@ -19,6 +20,7 @@ import scipy.sparse as sp
 from numba import njit
 
 from xrt.errors import ConfigError, DataError
+from xrt.hybrid import as_row_weights
 from xrt.sparse import as_csr, binarize, ranked_columns
 
 
@@ -27,12 +29,14 @@ class JudgedRanking:
     """Each instance's best labels with the verdict on each, the common ground of all metrics.
 
     `labels_NK` int64, best first, -1 where an instance has fewer predictions; `hits_NK` bool, True
-    where the label is true; `truth_NL` the true labels as a pattern of ones.
+    where the label is true; `truth_NL` the true labels as a pattern of ones. `weights_N` is how
+    much each instance counts, None where each counts 1.
     """
 
     labels_NK: np.ndarray
     hits_NK: np.ndarray
     truth_NL: sp.csr_array
+    weights_N: np.ndarray | None = None
 
     @property
     def depth(self) -> int:
@@ -44,21 +48,40 @@ class JudgedRanking:
         """Number of instances, N."""
         return int(self.labels_NK.shape[0])
 
+    def mean(self, values_N: np.ndarray) -> np.ndarray:
+        """Mean over instances of a value each, or of a row each: (N,) or (N, K)."""
+        if self.weights_N is None:
+            mean: np.ndarray = values_N.mean(axis=0)
+            return mean
+        weights_N = self.weights_N.astype(np.float64)
+        weighted: np.ndarray = weights_N @ values_N / weights_N.sum()
+        return weighted
+
+    def total(self, values_NK: np.ndarray) -> np.ndarray:
+        """Sum over instances of a row each, (N, K), each times its weight."""
+        if self.weights_N is None:
+            total: np.ndarray = values_NK.sum(axis=0)
+            return total
+        weighted: np.ndarray = self.weights_N.astype(np.float64) @ values_NK
+        return weighted
+
     @property
     def num_true_N(self) -> np.ndarray:
         """Number of true labels of each instance."""
         return np.diff(self.truth_NL.indptr)
 
 
-def judge(Y_true: Any, scores: Any, depth: int) -> JudgedRanking:
+def judge(Y_true: Any, scores: Any, depth: int, row_weights: Any = None) -> JudgedRanking:
     """Rank the scores of each row down to `depth` and mark what is true.
 
     `Y_true` (N, L): an entry other than 0 is a true label. `scores` (N, L'): a stored entry is a
     prediction, higher is better. L may exceed L': labels that training never saw are appended at
-    the end, cannot be predicted, and count as missed.
+    the end, cannot be predicted, and count as missed. `row_weights` (N,) is how much each row
+    counts.
 
     Raises DataError when rows differ in number, when scores have more columns than the truth, or
-    when there is no row or no label; ConfigError when `depth` is below 1.
+    when there is no row or no label, or for weights that cannot be; ConfigError when `depth` is
+    below 1.
     """
     if depth < 1:
         raise ConfigError(f"depth = {depth}: at least 1 is needed")
@@ -68,7 +91,8 @@ def judge(Y_true: Any, scores: Any, depth: int) -> JudgedRanking:
     labels_NK = ranked_columns(scores_NL, depth)
     hits_NK = np.zeros(labels_NK.shape, np.bool_)
     _mark_hits(truth_NL.indptr, truth_NL.indices, labels_NK, hits_NK)
-    return JudgedRanking(labels_NK, hits_NK, truth_NL)
+    weights_N = as_row_weights(row_weights, len(labels_NK))
+    return JudgedRanking(labels_NK, hits_NK, truth_NL, weights_N)
 
 
 def check_shapes(truth_NL: sp.csr_array, scores_NL: sp.csr_array) -> None:
@@ -122,13 +146,21 @@ def precision_at(judged: JudgedRanking) -> np.ndarray:
     >>> precision_at(judged)
     array([0.5, 0.5])
     """
+    places_K = np.arange(1, judged.depth + 1)
+    if judged.weights_N is not None:
+        weighted_K: np.ndarray = judged.mean(judged.hits_NK).cumsum() / places_K
+        return weighted_K
     hits_K = judged.hits_NK.sum(axis=0).cumsum()
-    return hits_K / np.arange(1, judged.depth + 1) / judged.num_instances
+    precision_K: np.ndarray = hits_K / places_K / judged.num_instances
+    return precision_K
 
 
 def recall_at(judged: JudgedRanking) -> np.ndarray:
     """R@k: the share of an instance's true labels among the first k, mean over instances."""
     share_N = 1.0 / np.maximum(judged.num_true_N, 1)
+    if judged.weights_N is not None:
+        weighted_K: np.ndarray = judged.mean(share_N[:, None] * judged.hits_NK).cumsum()
+        return weighted_K
     recall_K: np.ndarray = (share_N @ judged.hits_NK).cumsum() / judged.num_instances
     return recall_K
 
@@ -138,14 +170,12 @@ def r_precision_at(judged: JudgedRanking) -> np.ndarray:
     reachable_NK = np.minimum(
         np.maximum(judged.num_true_N, 1)[:, None], np.arange(1, judged.depth + 1)[None, :]
     )
-    r_precision_K: np.ndarray = (judged.hits_NK.cumsum(axis=1) / reachable_NK).mean(axis=0)
-    return r_precision_K
+    return judged.mean(judged.hits_NK.cumsum(axis=1) / reachable_NK)
 
 
 def ndcg_at(judged: JudgedRanking) -> np.ndarray:
     """nDCG@k with log2 discounts and binary gains, mean over instances."""
-    ndcg_K: np.ndarray = ndcg_of_rows(judged).mean(axis=0)
-    return ndcg_K
+    return judged.mean(ndcg_of_rows(judged))
 
 
 def ndcg_of_rows(judged: JudgedRanking) -> np.ndarray:

@@ -142,6 +142,7 @@ def evaluate_ranking(
     propensity: PropensityParams | None = None,
     threshold: float | None = None,
     probabilities: bool = False,
+    row_weights: Any = None,
 ) -> RankingReport:
     """Measure predictions (N, L') against the truth (N, L), L >= L'.
 
@@ -149,13 +150,15 @@ def evaluate_ranking(
     prediction, higher is better, equal scores rank by label id. `train_label_counts` (length L' or
     more; missing ones are 0) and `num_train` come from the training set and give PSP, PSnDCG and
     the table by frequency. `threshold` adds the F1 of all labels scoring at least that;
-    `probabilities` says that scores are to be judged as such: ECE@k.
+    `probabilities` says that scores are to be judged as such: ECE@k. With `row_weights` (N,), all
+    above 0, rows count so much in every metric, as if they stood there so often; numbers of
+    instances and pairs stay numbers.
 
     Raises DataError when the matrices cannot belong together, ConfigError for a wrong `ks`, or when
     only one of `train_label_counts` and `num_train` is given.
     """
     ks = _checked_ks(ks)
-    judged = judge(Y_true, scores, depth=max(ks))
+    judged = judge(Y_true, scores, max(ks), row_weights)
     num_labels = judged.truth_NL.shape[1]
     predictable = scores.shape[1] if hasattr(scores, "shape") else np.shape(scores)[1]
     counts_L = _padded_counts(train_label_counts, num_train, num_labels)
@@ -173,7 +176,7 @@ def evaluate_ranking(
     curves["coverage"] = coverage_at(judged)
     metrics = {name: {k: float(curve_K[k - 1]) for k in ks} for name, curve_K in curves.items()}
 
-    reliable = {k: reliability(Y_true, scores, k) for k in ks} if probabilities else {}
+    reliable = {k: reliability(Y_true, scores, k, row_weights) for k in ks} if probabilities else {}
     if reliable:
         metrics["ECE"] = {k: found.expected_error for k, found in reliable.items()}
 
@@ -198,7 +201,7 @@ def evaluate_ranking(
         thresholded=(
             None
             if threshold is None
-            else f1_of_sets(judged.truth_NL, threshold_set(scores, threshold))
+            else f1_of_sets(judged.truth_NL, threshold_set(scores, threshold), judged.weights_N)
         ),
         reliability=reliable.get(_bins_cutoff(ks)),
     )
@@ -274,7 +277,7 @@ def _padded_counts(
 
 def _f1_at(judged: JudgedRanking, ks: tuple[int, ...]) -> dict[str, dict[int, float]]:
     """The four F1 averages of the set of the first k labels."""
-    scores = {k: f1_of_sets(judged.truth_NL, top_k_set(judged, k)) for k in ks}
+    scores = {k: f1_of_sets(judged.truth_NL, top_k_set(judged, k), judged.weights_N) for k in ks}
     averages = ("micro", "macro", "weighted", "samples")
     return {f"{name}-F1": {k: getattr(scores[k], name) for k in ks} for name in averages}
 

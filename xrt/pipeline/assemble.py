@@ -24,9 +24,11 @@ from xrt.pipeline.fit import (
     Rows,
     StageRunner,
     grow_tree,
+    labels_key,
     make_rows,
     match,
     rank_trees,
+    weights_of,
 )
 from xrt.pipeline.fusing import (
     every_source,
@@ -55,8 +57,8 @@ logger = logging.getLogger(__name__)
 def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
     """The linear model on all rows: features, trees, rankers, and how they are searched."""
     rows, params = make_rows(runner, corpus), runner.params
-    inputs = {"rows": rows.key, "labels": content_hash(corpus.Y)}
-    X = HybridMatrix.of(rows.X_NF)
+    inputs = {"rows": rows.key, "labels": labels_key(corpus)}
+    X = HybridMatrix.of(rows.X_NF).weighted(corpus.row_weights)
     names = label_rows(rows.features, corpus.labels, params.label_text_weight)
     search = params.search
     if search.path_weight is None:
@@ -158,12 +160,13 @@ def fit_deep(
     fit_rows, held_out = split
     inputs = {
         "rows": rows.key,
-        "labels": content_hash(corpus.Y),
+        "labels": labels_key(corpus),
         "texts": content_hash(corpus.texts),
         "held out": content_hash(held_out),
     }
     X_fit, Y_fit = as_csr(rows.X_NF[fit_rows]), as_csr(corpus.Y[fit_rows])
-    grower = TreeGrower(HybridMatrix.of(X_fit), Y_fit, runner.num_threads, runner.progress)
+    X = HybridMatrix.of(X_fit).weighted(weights_of(corpus, fit_rows))
+    grower = TreeGrower(X, Y_fit, runner.num_threads, runner.progress)
     tree, tree_key = grow_tree(
         runner, "matcher-tree", params.matcher_tree, grower, corpus.labels, inputs
     )
@@ -209,7 +212,7 @@ def _deep_model(
     unit_NH = unit_rows(matched.embeddings_NH[used])
     ranker = _rank_hybrid(runner, prefix, corpus, X_NF, Y, used, blocks, names, inputs)
     if prefix:  # the linear model of all rows must not judge rows it was trained on
-        X = HybridMatrix.of(X_NF)
+        X = HybridMatrix.of(X_NF).weighted(weights_of(corpus, used))
         seen = {name: inputs[name] for name in ("rows", "labels", "held out")}
         linear = _rank_linear(runner, prefix, corpus, X, Y, names, seen, params.num_trees)
         model = replace(model, linear=linear)
@@ -234,10 +237,12 @@ def _deep_model(
             used,
             runner.num_threads,
         ),
-        embedding_neighbours=dense_memory(unit_NH, Y, names, names_RH, params.embedding_neighbours),
+        embedding_neighbours=dense_memory(
+            unit_NH, Y, names, names_RH, params.embedding_neighbours, weights_of(corpus, used)
+        ),
         bf16=params.trainer.precision is not Precision.fp32,
     )
-    memory = sparse_memory(X_NF, Y, names, params.neighbours)
+    memory = sparse_memory(X_NF, Y, names, params.neighbours, weights_of(corpus, used))
     return replace(model, deep=deep, neighbours=memory, fusion=every_source(params, deep=True))
 
 
@@ -253,7 +258,7 @@ def _rank_hybrid(
     inputs: dict[str, str],
 ) -> TreeEnsemble:
     """Trees on [TF-IDF ; embeddings] of the `used` rows, and of the names of the labels."""
-    X = blocks.join(X_NF, blocks.embeddings(used))
+    X = blocks.join(X_NF, blocks.embeddings(used)).weighted(weights_of(corpus, used))
     inputs = {**inputs, **blocks.settings}
     if names is not None:
         X, Y_NL = names.join(X, Y_NL, embed_names(runner, names, blocks))

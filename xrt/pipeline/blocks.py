@@ -19,7 +19,7 @@ from xrt.data.splits import Split
 from xrt.deep import join_blocks
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix, unit_rows
-from xrt.pipeline.fit import Matched, StageRunner, uses_bf16
+from xrt.pipeline.fit import Matched, StageRunner, uses_bf16, weights_of
 from xrt.pipeline.trees import TreeGrower, paths_above
 from xrt.ranker import RankerParams, train_ranker
 from xrt.reading import load_array, read_json_bounded
@@ -172,7 +172,9 @@ def _choose(
         figures = []
         for blocks in tried:
             X_fit, X_held = (
-                blocks.join(as_csr(X_NF[rows]), blocks.embeddings(rows))
+                blocks.join(as_csr(X_NF[rows]), blocks.embeddings(rows)).weighted(
+                    weights_of(corpus, rows)
+                )
                 for rows in (sample, split.validation)
             )
             grower = TreeGrower(X_fit, Y_fit, runner.num_threads)
@@ -181,7 +183,7 @@ def _choose(
             found = TreeEnsemble((ranker,)).search(X_held, 10, search, runner.num_threads)
             figures.append({
                 "weight": blocks.weight, "frozen_weight": blocks.frozen_weight,
-                **quality(Y_true, found),
+                **quality(Y_true, found, X_held.weights_N),
             })  # fmt: skip
         best = max(range(len(tried)), key=lambda i: figures[i]["P@1"] + figures[i]["nDCG@10"])
         write_json(folder / "weights.json", {"chosen": best, "tried": figures})

@@ -1,12 +1,14 @@
 """The corpora of a run: the training file, and the test file read with its label table."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.errors import ConfigError, DataError
 from xrt.pipeline.params import DatasetParams
+from xrt.sparse import binarize
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,14 @@ def load_corpora(
             )
         params = _generated(params, run_folder, seed)
     assert params.trn is not None
-    trn = read_corpus(params.trn, labels=None, **_reading(params))  # type: ignore[arg-type]
+    trn = read_corpus(
+        params.trn,
+        labels=None,
+        weight_column=params.weight_column,
+        **_reading(params),  # type: ignore[arg-type]
+    )
+    if not params.confidences:
+        trn = replace(trn, Y=binarize(trn.Y))
     _tell(trn)
     trn.require_trainable()
     if params.tst is None:
@@ -76,8 +85,6 @@ def _reading(params: DatasetParams) -> dict[str, object]:
 
 def _generated(params: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
     """Write the demo catalogue into the run folder, once, and name its files."""
-    from dataclasses import replace
-
     from xrt.data.demo import write_demo
 
     folder = run_folder / f"demo-{params.num_rows}-{seed}"

@@ -54,7 +54,7 @@ class Extension(Protocol):
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
     ) -> Judged:
-        """Figures of the model that ships, from its scores of the test corpus where there is one."""
+        """Figures of the model that ships, from its scores of the test corpus if there is one."""
 
     def write(self, folder: Path) -> None:
         """Write what prediction needs beside the model."""

@@ -17,7 +17,7 @@ from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hashing import content_hash
-from xrt.hybrid import HybridMatrix
+from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import TreeGrower, given_tree, paths_above, tree_seeds
 from xrt.progress import Progress
@@ -84,6 +84,25 @@ def make_rows(runner: StageRunner, corpus: Corpus) -> Rows:
     stage = runner.run("features", 1, asdict(runner.params.features), inputs, produce)
     X_NF = load_csr(stage.folder, "X")
     return Rows(X_NF, TfidfFeatures.load(stage.folder / "features"), stage.output_hash)
+
+
+def labels_key(corpus: Corpus) -> str:
+    """What labels hash to, with all that says how much each counts.
+
+    Where nothing has a weight it is the hash of Y alone, so that earlier runs stay valid; those on
+    weights that were not looked at yet do not.
+    """
+    weights_N = as_row_weights(corpus.row_weights, corpus.num_instances)
+    if weights_N is None and (corpus.Y.data == 1).all():
+        return content_hash(corpus.Y)
+    return content_hash(["weighted", corpus.Y, weights_N])
+
+
+def weights_of(corpus: Corpus, rows: np.ndarray) -> np.ndarray | None:
+    """The weights of some of the corpus's rows; None where all are 1."""
+    if corpus.row_weights is None:
+        return None
+    return as_row_weights(corpus.row_weights[rows], len(rows))
 
 
 def grow_tree(
@@ -216,6 +235,7 @@ def match(
             )
             if len(validation_rows)
             else None,
+            row_weights=weights_of(corpus, fit_rows),
         )
         encoder = result.encoder
         embeddings_NH = np.empty((len(texts), encoder.hidden_size), np.float32)

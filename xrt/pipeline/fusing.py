@@ -18,7 +18,7 @@ from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.extension import HeldOut
-from xrt.pipeline.fit import Rows, StageRunner
+from xrt.pipeline.fit import Rows, StageRunner, weights_of
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.params import PipelineParams
@@ -79,9 +79,12 @@ def learn_scores(
         sources = {name: found[name] for name in SOURCES if name in found}
         Y_true = as_csr(corpus.Y[split.validation])
         frequencies = frequencies_of(runner, as_csr(corpus.Y[split.train]))
-        fit_scores(sources, Y_true, frequencies, params.seed, baseline).save(folder / "fused")
-        linear = {"linear": sources["linear"]}
-        fit_scores(linear, Y_true, frequencies, params.seed, "linear").save(folder / "linear")
+        weights_n = weights_of(corpus, split.validation)
+        fused = fit_scores(sources, Y_true, frequencies, params.seed, baseline, weights_n)
+        fused.save(folder / "fused")
+        alone = {"linear": sources["linear"]}
+        linear = fit_scores(alone, Y_true, frequencies, params.seed, "linear", weights_n)
+        linear.save(folder / "linear")
         for source, scores_NL in sources.items():
             save_csr(folder / "sources", source, scores_NL)
 
@@ -164,20 +167,21 @@ def fuse_linear(
         return model
     inputs = {**inputs, "held out": content_hash(held.validation)}
     X_NF, Y_NL = as_csr(rows.X_NF[held.train]), as_csr(corpus.Y[held.train])
+    weights_n = weights_of(corpus, held.train)
     told = inputs if names is None else {**inputs, **names.inputs}
     params = runner.params.neighbours
 
     def score() -> Scores:
         trial = replace(
             model,
-            linear=train(HybridMatrix.of(X_NF), Y_NL, inputs),
-            neighbours=sparse_memory(X_NF, Y_NL, names, params),
+            linear=train(HybridMatrix.of(X_NF).weighted(weights_n), Y_NL, inputs),
+            neighbours=sparse_memory(X_NF, Y_NL, names, params, weights_n),
             fusion=every_source(runner.params, deep=False),
         )
         return trial.sources(as_csr(rows.X_NF[held.validation]), num_threads=runner.num_threads)
 
     learnt = learn_scores(runner, corpus, held, score, told, "linear-fusion", "linear").fused
     if "neighbours" in learnt.mixture.sources:
-        memory = sparse_memory(rows.X_NF, corpus.Y, names, params)
+        memory = sparse_memory(rows.X_NF, corpus.Y, names, params, corpus.row_weights)
         model = replace(model, neighbours=memory)
     return with_scores(model, learnt)

@@ -50,9 +50,13 @@ class LabelRows:
             dense_RM = np.zeros((len(self.names), X.num_dense), np.float32)
         scale = np.float32(self.weight)
         below = HybridMatrix(as_csr(self.X_RF[kept] * scale), dense_RM[kept] * scale)
+        weights = X.weights_N
+        if weights is not None:
+            weights = np.append(weights, np.ones(len(kept), np.float32))
         rows = HybridMatrix(
             as_csr(sp.vstack([X.sparse, below.sparse], format="csr")),
             np.vstack([X.dense, below.dense]),
+            weights,
         )
         return rows, self.below(Y_NL, kept)
 

@@ -55,6 +55,7 @@ def train_linear(
     too, `label_text_weight` long; 0 leaves them out. Without a path weight in `search` it is chosen
     on `validation_rows` rows. With `fused` such rows serve, too, to learn whether the votes of
     `neighbours` help and to make scores probabilities; the trees are trained once more for that.
+    Weights of labels and rows reach trees, rankers, votes and what is learnt on held-out rows.
     The vocabulary and the label trees of an `earlier` model are kept.
     Raises DataError when parts do not fit together, ConfigError for other trees than the earlier.
     """
@@ -67,7 +68,7 @@ def train_linear(
         seeds = tree_seeds(tree, num_trees, seed, len(corpus.labels))
         given = kept_trees(earlier, len(given) or len(seeds), taxonomy)
     vectoriser, X_NF = _rows_of(corpus, features, earlier, progress)
-    X = HybridMatrix.of(X_NF, dense_NH)
+    X = HybridMatrix.of(X_NF, dense_NH).weighted(corpus.row_weights)
     names = label_rows(vectoriser, corpus.labels, label_text_weight)
     train = _Trainer(corpus.labels, tree, given, ranker, names, seed, num_threads, progress)
     if search.path_weight is None:
@@ -157,7 +158,7 @@ class _Trainer:
         if held is None:
             return model
         fit, Y_fit = X.take(held.train), as_csr(Y_NL[held.train])
-        memory = sparse_memory(fit.sparse, Y_fit, self.names, params)
+        memory = sparse_memory(fit.sparse, Y_fit, self.names, params, fit.weights_N)
         asked = ["linear"] if memory is None else ["linear", "neighbours"]
         trial = replace(
             model,
@@ -165,12 +166,14 @@ class _Trainer:
             neighbours=memory,
             fusion=Mixture(dict.fromkeys(asked, 1.0)),
         )
-        sources = trial.sources(X.take(held.validation), num_threads=self.num_threads)
+        rows = X.take(held.validation)
+        sources = trial.sources(rows, num_threads=self.num_threads)
         counts_L = np.bincount(Y_fit.indices, minlength=Y_fit.shape[1])
         known = LabelFrequencies(counts_L, Y_fit.shape[0])
         Y_true = as_csr(Y_NL[held.validation])
-        learnt = fit_scores(sources, Y_true, known, self.seed, "linear")
+        learnt = fit_scores(sources, Y_true, known, self.seed, "linear", rows.weights_N)
         joined = replace(model, fusion=learnt.mixture, calibration=learnt.calibration)
         if "neighbours" not in learnt.mixture.sources:
             return joined
-        return replace(joined, neighbours=sparse_memory(X.sparse, Y_NL, self.names, params))
+        memory = sparse_memory(X.sparse, Y_NL, self.names, params, X.weights_N)
+        return replace(joined, neighbours=memory)

@@ -13,17 +13,22 @@ from xrt.search.neighbours import NeighbourParams, SparseNeighbours
 
 
 def sparse_memory(
-    X_NF: sp.csr_array, Y_NL: sp.csr_array, names: LabelRows | None, params: NeighbourParams
+    X_NF: sp.csr_array,
+    Y_NL: sp.csr_array,
+    names: LabelRows | None,
+    params: NeighbourParams,
+    weights_N: np.ndarray | None = None,
 ) -> SparseNeighbours | None:
     """Memory of TF-IDF rows X (N, F) with labels Y (N, L), and of names that have a known word;
-    None where no row is to vote.
+    rows may have weights, a name counts 1. None where no row is to vote.
     """
     if not params.num_neighbours:
         return None
-    rows, Y_keys = HybridMatrix.of(X_NF), Y_NL
+    rows, Y_keys = HybridMatrix.of(X_NF).weighted(weights_N), Y_NL
     if names is not None and params.label_names:
         rows, Y_keys = names.join(rows, Y_NL)
-    return SparseNeighbours(rows.sparse, Y_keys, params, num_texts=X_NF.shape[0])
+    num_texts = X_NF.shape[0]
+    return SparseNeighbours(rows.sparse, Y_keys, params, num_texts, rows.weights_N)
 
 
 def dense_memory(
@@ -32,13 +37,16 @@ def dense_memory(
     names: LabelRows | None,
     names_RH: np.ndarray | None,
     params: NeighbourParams,
+    weights_N: np.ndarray | None = None,
 ) -> DenseNeighbours | None:
-    """Memory of embeddings (N, H) with labels Y (N, L), and of those of the names (R, H); None
-    where no row is to vote.
+    """Memory of embeddings (N, H) with labels Y (N, L), and of those of the names (R, H); rows may
+    have weights, a name counts 1. None where no row is to vote.
     """
     if not params.num_neighbours:
         return None
     num_texts = len(embeddings_NH)
     if names is not None and names_RH is not None and params.label_names:
         embeddings_NH, Y_NL = np.vstack([embeddings_NH, names_RH]), names.below(Y_NL)
-    return DenseNeighbours(embeddings_NH, Y_NL, params, num_texts=num_texts)
+        if weights_N is not None:
+            weights_N = np.append(weights_N, np.ones(len(names_RH), np.float32))
+    return DenseNeighbours(embeddings_NH, Y_NL, params, num_texts, weights_N)

@@ -32,6 +32,10 @@ class DatasetParams:
     text_columns: list[str] | None = None
     label_columns: list[str] | None = None
     label_separator: str | None = None
+    confidences: bool = True
+    """Weights of labels in the training file are confidences; false trains as if all were 1."""
+    weight_column: str | None = None
+    """Column (key) of the training file that says how much each row counts in training."""
     filters: str | None = None
     """Pairs (row, label) of the test file to strike from rankings."""
     skip_bad_lines: bool = False

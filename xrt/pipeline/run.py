@@ -77,8 +77,8 @@ def train(
     progress: Progress | None = None,
     extension: Extension | None = None,
 ) -> TrainOutcome:
-    """Train what the settings say and save it under `run_folder`/model; an `extension` reads, learns
-    and judges what a worked use needs beyond that.
+    """Train what the settings say and save it under `run_folder`/model; an `extension` reads,
+    learns and judges what a worked use needs beyond that.
 
     Stages that are up to date are skipped; a run that was stopped goes on where it was.
     Raises DataError, ConfigError or TrainingError; SystemExit(143) after SIGTERM.

@@ -118,11 +118,13 @@ def fit_booster(
     hits_P: np.ndarray,
     label_counts_L: np.ndarray,
     seed: int = 0,
+    weights_P: np.ndarray | None = None,
 ) -> Booster | None:
     """Trees that tell the true candidates (`hits_P`, bool) from the others; None where there are
     fewer than MIN_LEAF of either kind.
 
-    `candidates_NL` holds the weighted mean of the sources.
+    `candidates_NL` holds the weighted mean of the sources, `weights_P` how much each candidate
+    counts.
     """
     if min(int(hits_P.sum()), int((~hits_P).sum())) < MIN_LEAF:
         return None
@@ -133,7 +135,7 @@ def fit_booster(
     fitted = HistGradientBoostingClassifier(
         max_iter=NUM_TREES, learning_rate=LEARNING_RATE, max_leaf_nodes=LEAVES,
         min_samples_leaf=MIN_LEAF, l2_regularization=L2, early_stopping=False, random_state=seed,
-    ).fit(features_PD, hits_P)  # fmt: skip
+    ).fit(features_PD, hits_P, weights_P)  # fmt: skip
     return _as_arrays(fitted, names)
 
 

@@ -127,28 +127,34 @@ def fit_calibration(
     Y_true: sp.csr_array,
     label_counts_L: np.ndarray,
     lowest_counts: Sequence[int] = (0,),
+    weights_N: np.ndarray | None = None,
 ) -> Calibration:
     """Isotonic regression of the truth on the scores of rows that no source was trained on.
 
     `lowest_counts` bound the bins of training frequency, whose counts are `label_counts_L` (L,); a
-    bin with fewer than MIN_HITS true predictions takes the curve of all labels. Raises DataError
-    when there is no score.
+    bin with fewer than MIN_HITS true predictions takes the curve of all labels. A label of
+    confidence 0.3 is true in 0.3 of the cases; rows may have weights. Raises DataError when there
+    is no score.
     """
     if not scores_NL.nnz:
         raise DataError("no scores to calibrate: the held-out rows got no label at all")
-    hits_P = hits_of(scores_NL, Y_true)
+    hits_P, weights_P = truth_of(scores_NL, Y_true), weights_of_rows(scores_NL, weights_N)
     bin_P = np.searchsorted(lowest_counts, label_counts_L, side="right")[scores_NL.indices] - 1
-    of_all = fit_curve(scores_NL.data, hits_P)
+    of_all = fit_curve(scores_NL.data, hits_P, weights_P)
     curves = []
     for bin in range(len(lowest_counts)):
         here = bin_P == bin
-        enough = hits_P[here].sum() >= MIN_HITS and len(lowest_counts) > 1
-        curves.append(fit_curve(scores_NL.data[here], hits_P[here]) if enough else of_all)
+        enough = (hits_P[here] > 0).sum() >= MIN_HITS and len(lowest_counts) > 1
+        of_bin = None if weights_P is None else weights_P[here]
+        curves.append(fit_curve(scores_NL.data[here], hits_P[here], of_bin) if enough else of_all)
     return Calibration(tuple(lowest_counts), tuple(curves))
 
 
-def fit_curve(scores_P: np.ndarray, hits_P: np.ndarray) -> Curve:
-    """The isotonic curve of hits (0 or 1) over scores: a point in the middle of each step.
+def fit_curve(
+    scores_P: np.ndarray, hits_P: np.ndarray, weights_P: np.ndarray | None = None
+) -> Curve:
+    """The isotonic curve of hits (0 to 1) over scores: a point in the middle of each step. Weights
+    count beside their mean.
 
     A last step of nothing but hits would claim certainty: each step counts one candidate more than
     it has seen, of average truth.
@@ -158,16 +164,38 @@ def fit_curve(scores_P: np.ndarray, hits_P: np.ndarray) -> Curve:
     order = np.argsort(scores_P, kind="stable")
     scores, hits = scores_P[order].astype(np.float64), hits_P[order].astype(np.float64)
     first = np.flatnonzero(np.diff(scores, prepend=-1.0) > 0)  # equal scores are one point
-    weights = np.diff(np.append(first, len(scores)))
-    means = np.add.reduceat(hits, first) / weights
+    if weights_P is None:
+        weights, mean = np.diff(np.append(first, len(scores))), hits.mean()
+        means = np.add.reduceat(hits, first) / weights
+    else:
+        counted = weights_P[order].astype(np.float64) / weights_P.mean(dtype=np.float64)
+        weights, mean = np.add.reduceat(counted, first), np.average(hits, weights=counted)
+        means = np.add.reduceat(hits * counted, first) / weights
     steps = isotonic_regression(means, sample_weight=weights.astype(np.float64))
     starts = np.flatnonzero(np.diff(steps, prepend=-1.0) > 1e-12)
     total = np.add.reduceat(weights, starts)
     positives = np.add.reduceat(weights * means, starts)
     middles = np.add.reduceat(weights * scores[first], starts) / total
     kept = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MAX_POINTS)).astype(int))
-    probabilities = np.maximum.accumulate((positives + hits.mean()) / (total + 1.0))
+    probabilities = np.maximum.accumulate((positives + mean) / (total + 1.0))
     return Curve(middles[kept], np.minimum(probabilities, 1.0)[kept])
+
+
+def truth_of(scores_NL: sp.csr_array, Y_true: sp.csr_array) -> np.ndarray:
+    """How true the label of each stored score is: its confidence, at most 1, or 0: float32 (P,)."""
+    truth_P = hits_of(scores_NL, Y_true).astype(np.float32)
+    truth = as_csr(Y_true, "Y_true")
+    if (truth.data < 1).any():
+        part_NL = truth[:, : scores_NL.shape[1]] if truth.shape[1] > scores_NL.shape[1] else truth
+        rows = np.repeat(np.arange(scores_NL.shape[0]), np.diff(scores_NL.indptr))
+        found = np.asarray(part_NL[rows, scores_NL.indices]).ravel()
+        truth_P = np.minimum(found, 1).astype(np.float32)
+    return truth_P
+
+
+def weights_of_rows(scores_NL: sp.csr_array, weights_N: np.ndarray | None) -> np.ndarray | None:
+    """The weight of the row of each stored score: (P,)."""
+    return None if weights_N is None else np.repeat(weights_N, np.diff(scores_NL.indptr))
 
 
 def hits_of(scores_NL: sp.csr_array, Y_true: sp.csr_array) -> np.ndarray:

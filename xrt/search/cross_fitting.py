@@ -20,21 +20,24 @@ def cross_fitted(
     sources: Sources,
     Y_true: sp.csr_array,
     seed: int,
-    choose: Callable[[Sources, sp.csr_array], Choice],
+    choose: Callable[[Sources, sp.csr_array, np.ndarray | None], Choice],
     use: Callable[[Choice, Sources], sp.csr_array],
+    weights_N: np.ndarray | None = None,
 ) -> sp.csr_array:
-    """Scores (N, L) of each half of the rows by what `choose` made of the other half.
+    """Scores (N, L) of each half of the rows by what `choose` made of the other half: of its
+    scores, its truth and, where rows have them, its weights.
 
     A single row has no other half and is scored by what was chosen on itself.
     """
     num_rows = Y_true.shape[0]
     if num_rows < 2:
-        return use(choose(sources, Y_true), sources)
+        return use(choose(sources, Y_true, weights_N), sources)
     order = np.random.default_rng(seed).permutation(num_rows)
     first, second = np.sort(order[: num_rows // 2]), np.sort(order[num_rows // 2 :])
     parts = []
     for own, other in ((first, second), (second, first)):
-        chosen = choose(rows_of(sources, other), as_csr(Y_true[other]))
+        weights_n = None if weights_N is None else weights_N[other]
+        chosen = choose(rows_of(sources, other), as_csr(Y_true[other]), weights_n)
         parts.append(use(chosen, rows_of(sources, own)))
     back = np.argsort(np.concatenate([first, second]))
     return as_csr(sp.vstack(parts, format="csr")[back])
@@ -53,11 +56,19 @@ def criterion_of_rows(Y_true: sp.csr_array, scores_NL: sp.csr_array) -> np.ndarr
 
 
 def gain_of(
-    Y_true: sp.csr_array, scores_NL: sp.csr_array, baseline_NL: sp.csr_array
+    Y_true: sp.csr_array,
+    scores_NL: sp.csr_array,
+    baseline_NL: sp.csr_array,
+    weights_N: np.ndarray | None = None,
 ) -> tuple[float, float | None]:
     """How far the mean criterion is above the baseline's, and the standard error of the rows'
-    differences; None for a single row.
+    differences; None for a single row. Rows may have weights.
     """
     gain_N = criterion_of_rows(Y_true, scores_NL) - criterion_of_rows(Y_true, baseline_NL)
+    if weights_N is not None:
+        share_N = weights_N / weights_N.sum(dtype=np.float64)
+        mean, num_rows = float(share_N @ gain_N), len(gain_N)
+        squares = (share_N**2) @ (gain_N - mean) ** 2
+        return mean, float(np.sqrt(squares * num_rows / (num_rows - 1))) if num_rows > 1 else None
     error = float(gain_N.std(ddof=1) / np.sqrt(len(gain_N))) if len(gain_N) > 1 else None
     return float(gain_N.mean()), error

@@ -18,7 +18,6 @@ from xrt.search.neighbours import (
     NeighbourMemory,
     NeighbourParams,
     check_columns,
-    labels_of,
     left_out,
     nobody,
 )
@@ -40,15 +39,15 @@ class DenseNeighbours(NeighbourMemory):
         Y_NL: Any,
         params: NeighbourParams | None = None,
         num_texts: int | None = None,
+        weights: Any = None,
     ) -> None:
-        """Keep the embeddings and their labels: an entry of `Y_NL` other than 0 is a label. The
-        first `num_texts` rows are training texts; all, where it is not given.
+        """Keep the embeddings and their labels, as `SparseNeighbours` does. The first `num_texts`
+        rows are training texts; all, where it is not given.
 
         Raises DataError when they differ in rows or there is no row.
         """
         self.params = params or NeighbourParams()
-        self.Y_NL = labels_of(len(embeddings_NH), Y_NL)
-        self.num_texts = len(embeddings_NH) if num_texts is None else num_texts
+        self._keep_labels(len(embeddings_NH), Y_NL, weights, num_texts)
         self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import scipy.sparse as sp
 
 from xrt.atomic import write_json
@@ -72,32 +73,34 @@ def fit_scores(
     frequencies: LabelFrequencies,
     seed: int,
     baseline: str | None = None,
+    weights_N: np.ndarray | None = None,
 ) -> FittedScores:
     """Mixture, calibration and thresholds of sources (N, L) that were not trained on these rows.
 
     Trees are kept where they are better than weights alone. Where a `baseline` is named, a mixture
     is kept only where it is better than that source alone. Better is by at least one standard error
     of (P@1 + nDCG@10) / 2 over the rows. `frequencies` are those of the rows that the sources were
-    trained on.
+    trained on. `weights_N` is how much each row counts. Confidences of labels reach trees and
+    curves; where rankings are compared a label is true or not.
     """
-    fitted = fit_weights(sources, Y_true)
+    fitted = fit_weights(sources, Y_true, weights_N)
     figures: dict[str, Any] = {"weighted": fitted.figures, "alone": fitted.alone}
-    fused_NL = mixed(sources, Y_true, frequencies, seed, boosted=False)
+    fused_NL = mixed(sources, Y_true, frequencies, seed, False, weights_N)
     boosted = False
     if len(sources) > 1:  # a source alone stays what it is: the baseline of every report
-        boosted_NL = mixed(sources, Y_true, frequencies, seed, boosted=True)
-        figures["boosted"] = _gain(Y_true, boosted_NL, fused_NL)
+        boosted_NL = mixed(sources, Y_true, frequencies, seed, True, weights_N)
+        figures["boosted"] = _gain(Y_true, boosted_NL, fused_NL, weights_N)
         if figures["boosted"]["better"]:
             fused_NL, boosted = boosted_NL, True
     if baseline is not None:
         alone_NL = fuse(sources, {baseline: 1.0}, CANDIDATES)
-        figures["over " + baseline] = _gain(Y_true, fused_NL, alone_NL)
+        figures["over " + baseline] = _gain(Y_true, fused_NL, alone_NL, weights_N)
         if not figures["over " + baseline]["better"]:
             sources, fused_NL, boosted = {baseline: sources[baseline]}, alone_NL, False
-    mixture = fit_mixture(sources, Y_true, frequencies.counts_L, boosted, seed)
+    mixture = fit_mixture(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
     calibration = None
     if int(hits_of(fused_NL, Y_true).sum()) >= MIN_HITS:
-        calibration, found = _calibrate(fused_NL, Y_true, frequencies, seed)
+        calibration, found = _calibrate(fused_NL, Y_true, frequencies, seed, weights_N)
         figures.update(found)
     else:
         logger.info("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
@@ -105,26 +108,38 @@ def fit_scores(
 
 
 def mixed(
-    sources: Sources, Y_true: sp.csr_array, frequencies: LabelFrequencies, seed: int, boosted: bool
+    sources: Sources,
+    Y_true: sp.csr_array,
+    frequencies: LabelFrequencies,
+    seed: int,
+    boosted: bool,
+    weights_N: np.ndarray | None = None,
 ) -> sp.csr_array:
     """Scores of the mixture on rows (N, L), each half by what was fitted on the other."""
     counts_L = frequencies.counts_L
     return cross_fitted(
-        sources, Y_true, seed, lambda s, Y: fit_mixture(s, Y, counts_L, boosted, seed),
-        lambda chosen, s: chosen.scores(s, counts_L, CANDIDATES),
+        sources, Y_true, seed, lambda s, Y, w: fit_mixture(s, Y, counts_L, boosted, seed, w),
+        lambda chosen, s: chosen.scores(s, counts_L, CANDIDATES), weights_N,
     )  # fmt: skip
 
 
 def _gain(
-    Y_true: sp.csr_array, scores_NL: sp.csr_array, baseline_NL: sp.csr_array
+    Y_true: sp.csr_array,
+    scores_NL: sp.csr_array,
+    baseline_NL: sp.csr_array,
+    weights_N: np.ndarray | None,
 ) -> dict[str, float | bool | None]:
-    gain, error = gain_of(Y_true, scores_NL, baseline_NL)
+    gain, error = gain_of(Y_true, scores_NL, baseline_NL, weights_N)
     better = error is not None and gain > 0 and gain >= error
     return {"gain": gain, "standard_error": error, "better": better}
 
 
 def _calibrate(
-    fused_NL: sp.csr_array, Y_true: sp.csr_array, frequencies: LabelFrequencies, seed: int
+    fused_NL: sp.csr_array,
+    Y_true: sp.csr_array,
+    frequencies: LabelFrequencies,
+    seed: int,
+    weights_N: np.ndarray | None,
 ) -> tuple[Calibration, dict[str, Any]]:
     """Curves by frequency where they rank no worse and are better calibrated than one for all."""
     counts_L, source = frequencies.counts_L, {"fused": fused_NL}
@@ -132,17 +147,19 @@ def _calibrate(
     def judged(lowest_counts: tuple[int, ...]) -> sp.csr_array:
         return cross_fitted(
             source, Y_true, seed + 1,
-            lambda s, Y: fit_calibration(s["fused"], Y, counts_L, lowest_counts),
-            lambda chosen, s: chosen.apply(s["fused"], counts_L),
+            lambda s, Y, w: fit_calibration(s["fused"], Y, counts_L, lowest_counts, w),
+            lambda chosen, s: chosen.apply(s["fused"], counts_L), weights_N,
         )  # fmt: skip
 
     one_NL, bins_NL = judged((0,)), judged(LOWEST_COUNTS)
-    gain, _ = gain_of(Y_true, bins_NL, one_NL)
-    before, one, bins = (reliability(Y_true, s, ECE_K) for s in (fused_NL, one_NL, bins_NL))
+    gain, _ = gain_of(Y_true, bins_NL, one_NL, weights_N)
+    before, one, bins = (
+        reliability(Y_true, s, ECE_K, weights_N) for s in (fused_NL, one_NL, bins_NL)
+    )
     by_frequency = gain >= 0 and bins.expected_error <= one.expected_error
     lowest, calibrated_NL = (LOWEST_COUNTS, bins_NL) if by_frequency else ((0,), one_NL)
-    calibration = fit_calibration(fused_NL, Y_true, counts_L, lowest)
-    thresholds = tune_thresholds(top_k_rows(calibrated_NL, CANDIDATES), Y_true)
+    calibration = fit_calibration(fused_NL, Y_true, counts_L, lowest, weights_N)
+    thresholds = tune_thresholds(top_k_rows(calibrated_NL, CANDIDATES), Y_true, weights_N)
     figures = {
         f"ECE@{ECE_K}": {"before": before.expected_error, "after": one.expected_error},
         "by_frequency": {

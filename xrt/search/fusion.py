@@ -52,14 +52,17 @@ class Fusion:
     alone: dict[str, dict[str, float]]
 
 
-def fit_weights(sources: Mapping[str, sp.csr_array], Y_true: sp.csr_array) -> Fusion:
+def fit_weights(
+    sources: Mapping[str, sp.csr_array], Y_true: sp.csr_array, weights_N: np.ndarray | None = None
+) -> Fusion:
     """Weights, in tenths that sum to 1, of the best mixture on validation rows.
 
     Best is the mean of P@1 and nDCG@10, so that neither the first place nor the list is given up;
     among equals the mixture with fewer sources wins. The search starts from the best single source
-    and moves a tenth or a few from one source to another as long as that helps.
+    and moves a tenth or a few from one source to another as long as that helps. Rows may have
+    weights.
     """
-    alone = {name: _figures({name: 1.0}, sources, Y_true) for name in sources}
+    alone = {name: _figures({name: 1.0}, sources, Y_true, weights_N) for name in sources}
     best = max(alone, key=lambda name: _value(alone[name]))
     tenths = {name: GRID_STEPS * (name == best) for name in sources}
     figures = alone[best]
@@ -70,7 +73,7 @@ def fit_weights(sources: Mapping[str, sp.csr_array], Y_true: sp.csr_array) -> Fu
             if giver == taker or tenths[giver] < share:
                 continue
             moved = {**tenths, giver: tenths[giver] - share, taker: tenths[taker] + share}
-            found = _figures(moved, sources, Y_true)
+            found = _figures(moved, sources, Y_true, weights_N)
             if _value(found) > _value(figures) + 1e-6:
                 tenths, figures, improved = moved, found, True
     weights = {name: part / GRID_STEPS for name, part in tenths.items()}
@@ -78,14 +81,19 @@ def fit_weights(sources: Mapping[str, sp.csr_array], Y_true: sp.csr_array) -> Fu
 
 
 def _figures(
-    weights: Mapping[str, float], sources: Mapping[str, sp.csr_array], Y_true: sp.csr_array
+    weights: Mapping[str, float],
+    sources: Mapping[str, sp.csr_array],
+    Y_true: sp.csr_array,
+    weights_N: np.ndarray | None,
 ) -> dict[str, float]:
-    return quality(Y_true, fuse(sources, weights, 10))
+    return quality(Y_true, fuse(sources, weights, 10), weights_N)
 
 
-def quality(Y_true: sp.csr_array, scores_NL: sp.csr_array) -> dict[str, float]:
+def quality(
+    Y_true: sp.csr_array, scores_NL: sp.csr_array, weights_N: np.ndarray | None = None
+) -> dict[str, float]:
     """P@1 and nDCG@10 of a ranking: what weights are chosen by."""
-    judged = judge(Y_true, scores_NL, 10)
+    judged = judge(Y_true, scores_NL, 10, weights_N)
     precision_K, ndcg_K = precision_at(judged), ndcg_at(judged)
     return {"P@1": float(precision_K[0]), "nDCG@10": float(ndcg_K[9])}
 

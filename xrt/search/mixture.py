@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from xrt.errors import ArtifactError
 from xrt.search.boosting import Booster, fit_booster
-from xrt.search.calibration import hits_of
+from xrt.search.calibration import truth_of, weights_of_rows
 from xrt.search.ensemble import CANDIDATES
 from xrt.search.fusion import fit_weights, fuse
 from xrt.sparse import top_k_rows
@@ -71,11 +71,18 @@ def fit_mixture(
     label_counts_L: np.ndarray,
     boosted: bool,
     seed: int = 0,
+    weights_N: np.ndarray | None = None,
 ) -> Mixture:
-    """The best weights on held-out rows, and trees over them if `boosted`."""
-    weights = fit_weights(sources, Y_true).weights
+    """The best weights on held-out rows, and trees over them if `boosted`. Rows may have weights,
+    and trees mind a true candidate by its confidence.
+    """
+    weights = fit_weights(sources, Y_true, weights_N).weights
     if not boosted:
         return Mixture(weights)
     candidates_NL = fuse(sources, weights, CANDIDATES)
-    hits_P = hits_of(candidates_NL, Y_true)
-    return Mixture(weights, fit_booster(candidates_NL, sources, hits_P, label_counts_L, seed))
+    truth_P, of_rows_P = truth_of(candidates_NL, Y_true), weights_of_rows(candidates_NL, weights_N)
+    hits_P, weights_P = truth_P > 0, of_rows_P
+    if (truth_P[hits_P] != 1).any():
+        weights_P = np.where(hits_P, truth_P, 1) * (1 if of_rows_P is None else of_rows_P)
+    booster = fit_booster(candidates_NL, sources, hits_P, label_counts_L, seed, weights_P)
+    return Mixture(weights, booster)

@@ -17,9 +17,10 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import write_json
+from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, ConfigError, DataError
-from xrt.reading import check_csr, read_json_bounded
+from xrt.hybrid import as_row_weights
+from xrt.reading import check_csr, load_array, read_json_bounded
 from xrt.search.constraints import Constraint
 from xrt.search.nearest import nearest_by_postings
 from xrt.search.votes import Neighbours, block_bounds, vote_labels
@@ -52,10 +53,16 @@ class NeighbourParams:
 
 
 class NeighbourMemory(ABC):
-    """Rows in memory, their labels `Y_NL` and the parameters of the vote."""
+    """Rows in memory, their labels `Y_NL` and the parameters of the vote.
+
+    Labels are entries in (0, 1], all 1 where `confident`; `weights_N` are weights of the rows, None
+    where all are 1.
+    """
 
     Y_NL: sp.csr_array
     params: NeighbourParams
+    confident: bool
+    weights_N: np.ndarray | None
     num_texts: int
     """Rows that are training texts; those behind them are names of labels."""
 
@@ -92,20 +99,32 @@ class NeighbourMemory(ABC):
         if k < 1:
             raise DataError(f"k = {k}: ask for at least 1 label")
         found = self.nearest(queries, num_threads, leave_out)
-        temperature = self.params.temperature
+        rest = self.params.temperature, num_threads, self.confident, self.weights_N
         if constraint is None:
-            return vote_labels(found, self.Y_NL, k, temperature, num_threads)
+            return vote_labels(found, self.Y_NL, k, *rest)
         of_one_row = int(np.diff(self.Y_NL.indptr).max(initial=1))
         named = max(1, self.params.num_neighbours * of_one_row)  # all that have a vote
-        votes_ML = vote_labels(found, self.Y_NL, named, temperature, num_threads)
+        votes_ML = vote_labels(found, self.Y_NL, named, *rest)
         return top_k_rows(constraint.keep(votes_ML), k)
+
+    def _keep_labels(self, num_rows: int, Y_NL: Any, weights: Any, num_texts: int | None) -> None:
+        """Take labels and weights of the rows. Raises DataError where they do not fit them."""
+        self.Y_NL = labels_of(num_rows, Y_NL)
+        self.confident = bool((self.Y_NL.data == 1).all())
+        self.weights_N = as_row_weights(weights, num_rows)
+        self.num_texts = num_rows if num_texts is None else num_texts
 
     def save(self, folder: Path) -> None:
         """Write rows, labels and parameters into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self._save_rows(folder)
         save_csr(folder, "labels", self.Y_NL)
-        write_json(folder / "neighbours.json", {"num_texts": self.num_texts, **asdict(self.params)})
+        doubts = {} if self.confident else {"confident": False}
+        if self.weights_N is not None:
+            save_array(folder / "weights.npy", self.weights_N)
+            doubts["weighted"] = True
+        content = {"num_texts": self.num_texts, **asdict(self.params), **doubts}
+        write_json(folder / "neighbours.json", content)
 
     @classmethod
     def load(cls, folder: Path, mmap: bool = True) -> Self:
@@ -118,11 +137,18 @@ class NeighbourMemory(ABC):
         try:
             settings = dict(read_json_bounded(path))
             memory.num_texts = int(settings.pop("num_texts"))
+            memory.confident = bool(settings.pop("confident", True))
+            weighted = bool(settings.pop("weighted", False))
             memory.params = NeighbourParams(**settings)
         except (KeyError, TypeError, ValueError, ConfigError) as err:
             raise ArtifactError(f"{path}: unusable settings ({err}); train it anew") from err
         memory.Y_NL = _load_checked(folder, "labels", mmap)
         memory._load_rows(folder, mmap)
+        if not memory.confident and memory.Y_NL.data.min(initial=1) <= 0:
+            raise ArtifactError(f"{folder}: a confidence of 0 or less; restore or train it anew")
+        memory.weights_N = None
+        if weighted:
+            memory.weights_N = _load_weights(folder / "weights.npy", memory.num_rows, mmap)
         if memory.num_rows != memory.Y_NL.shape[0]:
             raise ArtifactError(
                 f"{folder}: {memory.num_rows} rows, but labels of {memory.Y_NL.shape[0]}; "
@@ -146,16 +172,17 @@ class SparseNeighbours(NeighbourMemory):
         Y_NL: Any,
         params: NeighbourParams | None = None,
         num_texts: int | None = None,
+        weights: Any = None,
     ) -> None:
-        """Keep the rows and their labels: an entry of `Y_NL` other than 0 is a label. The first
-        `num_texts` rows are training texts; all, where it is not given.
+        """Keep the rows and their labels: an entry of `Y_NL` other than 0 is a label, below 1 the
+        confidence in it. The first `num_texts` rows are training texts; all, where it is not given.
+        `weights` (N,) is how much each row counts.
 
         Raises DataError when they differ in rows or there is no row.
         """
         X_NF = normalize_rows(as_csr(X_NF, "X"))
         self.params = params or NeighbourParams()
-        self.Y_NL = labels_of(X_NF.shape[0], Y_NL)
-        self.num_texts = X_NF.shape[0] if num_texts is None else num_texts
+        self._keep_labels(X_NF.shape[0], Y_NL, weights, num_texts)
         self.postings_FN = as_csr(X_NF.T, "X")
 
     @property
@@ -196,8 +223,13 @@ class SparseNeighbours(NeighbourMemory):
 
 
 def labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
-    """The labels of the rows as a pattern. Raises DataError where there are none or not as many."""
-    Y_NL = binarize(as_csr(Y_NL, "Y"))
+    """The labels of the rows with confidences, at most 1 each, and no stored zeros.
+
+    Raises DataError where there are no rows, or not as many.
+    """
+    weighted_NL = as_csr(Y_NL, "Y")
+    Y_NL = binarize(weighted_NL)
+    Y_NL.data = np.minimum(weighted_NL.data[weighted_NL.data != 0], np.float32(1))
     if Y_NL.shape[0] != num_rows:
         raise DataError(f"{num_rows} rows of features, but {Y_NL.shape[0]} rows of labels")
     if not num_rows:
@@ -224,6 +256,13 @@ def check_columns(found: int, wanted: int) -> None:
     """Raise DataError for queries of another width than the rows in memory."""
     if found != wanted:
         raise DataError(f"queries have {found} columns, the rows in memory {wanted}")
+
+
+def _load_weights(path: Path, num_rows: int, mmap: bool) -> np.ndarray:
+    weights_N = load_array(path, np.float32, 1, mmap)
+    if len(weights_N) != num_rows or not (np.isfinite(weights_N) & (weights_N > 0)).all():
+        raise ArtifactError(f"{path}: not {num_rows} weights above 0; restore or train it anew")
+    return weights_N
 
 
 def _load_checked(folder: Path, name: str, mmap: bool) -> sp.csr_array:

@@ -34,13 +34,15 @@ def choose_path_weight(
     num_threads: int | None = None,
     weights: Sequence[float] = PATH_WEIGHTS,
 ) -> ChosenPathWeight:
-    """The path weight with the best mean of P@1 and nDCG@10 on rows X (N, F) with labels (N, L).
+    """The path weight with the best mean of P@1 and nDCG@10 on rows X (N, F) with labels (N, L);
+    the rows' weights count.
 
     `trial` must not have been trained on these rows.
     """
     figures = {}
     for weight in weights:
         tried = replace(params, path_weight=weight)
-        figures[weight] = quality(Y_true, trial.search(X, 10, tried, num_threads))
+        found = trial.search(X, 10, tried, num_threads)
+        figures[weight] = quality(Y_true, found, X.weights_N)
     best = max(weights, key=lambda weight: sum(figures[weight].values()))
     return ChosenPathWeight(best, figures)

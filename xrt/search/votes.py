@@ -1,8 +1,9 @@
 """Neighbours vote for labels.
 
 M queries, W neighbours a query, N training rows, L labels. A neighbour's weight is the softmax of
-similarity / temperature over the neighbours found; the score of a label is the sum of the weights
-of the neighbours that have it, so scores lie in [0, 1] and are 1 where all neighbours agree.
+similarity / temperature over the neighbours found, times the row's own weight, brought to sum 1
+again; the score of a label is the sum of the weights of the neighbours that have it, each times its
+confidence in the label. So scores lie in [0, 1] and are 1 where all neighbours agree and are sure.
 """
 
 import threading
@@ -16,6 +17,7 @@ from xrt.errors import DataError
 from xrt.threads import run_blocks
 
 QUERIES_PER_BLOCK = 256
+_LEAST = 1e-200  # a vote that underflowed to 0 would look like none
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +43,15 @@ def vote_labels(
     k: int,
     temperature: float,
     num_threads: int | None = None,
+    confident: bool = True,
+    weights_N: np.ndarray | None = None,
 ) -> sp.csr_array:
     """The `k` labels with the highest scores for each query: (M, L), in [0, 1].
 
-    Every stored entry of `Y_NL` is a label of its row. Among equal scores the lower label wins; a
-    query without neighbours has an empty row. Raises DataError when k is below 1.
+    Every stored entry of `Y_NL` is a label of its row: for sure, or unless `confident` with its
+    value in (0, 1] as confidence. `weights_N` are the rows' own weights. Among equal scores the
+    lower label wins; a query without neighbours has an empty row. Raises DataError when k is below
+    1.
     """
     if k < 1:
         raise DataError(f"k = {k}: ask for at least 1 label")
@@ -53,13 +59,14 @@ def vote_labels(
     num_labels = int(Y_NL.shape[1])
     bounds = block_bounds(len(rows_MW))
     scratch = threading.local()
+    confidences = None if confident else Y_NL.data
 
     def vote(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not hasattr(scratch, "votes_L"):
             scratch.votes_L = np.zeros(num_labels, np.float64)
         return _vote(
             rows_MW, similarities_MW, bounds[block], bounds[block + 1], Y_NL.indptr, Y_NL.indices,
-            min(k, num_labels), 1.0 / temperature, scratch.votes_L,
+            confidences, weights_N, min(k, num_labels), 1.0 / temperature, scratch.votes_L,
         )  # fmt: skip
 
     parts = run_blocks(vote, len(bounds) - 1, num_threads)
@@ -72,7 +79,10 @@ def vote_labels(
 
 
 @njit(nogil=True, cache=True)
-def _vote(rows_MW, similarities_MW, low, high, indptr, indices, k, sharpness, votes_L):  # type: ignore[no-untyped-def]
+def _vote(  # type: ignore[no-untyped-def]
+    rows_MW, similarities_MW, low, high, indptr, indices, confidences, weights_N, k, sharpness,
+    votes_L,
+):  # fmt: skip
     """Votes of queries low .. high - 1: counts a query, then labels (ascending) and scores.
 
     `votes_L` is all zeros before and after.
@@ -86,7 +96,9 @@ def _vote(rows_MW, similarities_MW, low, high, indptr, indices, k, sharpness, vo
     position = 0
     for query in range(low, high):
         num_voted = 0
-        num_found = _softmax(rows_MW[query], similarities_MW[query], sharpness, weights_W)
+        num_found = _softmax(
+            rows_MW[query], similarities_MW[query], weights_N, sharpness, weights_W
+        )
         for w in range(num_found):
             row = rows_MW[query, w]
             for p in range(indptr[row], indptr[row + 1]):
@@ -94,7 +106,10 @@ def _vote(rows_MW, similarities_MW, low, high, indptr, indices, k, sharpness, vo
                 if votes_L[label] == 0.0:
                     voted[num_voted] = label
                     num_voted += 1
-                votes_L[label] += weights_W[w]
+                if confidences is None:
+                    votes_L[label] += weights_W[w]
+                else:
+                    votes_L[label] += max(weights_W[w] * confidences[p], _LEAST)
         scores = np.empty(num_voted, np.float32)
         for v in range(num_voted):
             scores[v] = min(votes_L[voted[v]], 1.0)
@@ -108,7 +123,7 @@ def _vote(rows_MW, similarities_MW, low, high, indptr, indices, k, sharpness, vo
 
 
 @njit(nogil=True, cache=True)
-def _softmax(rows_W, similarities_W, sharpness, weights_W):  # type: ignore[no-untyped-def]
+def _softmax(rows_W, similarities_W, weights_N, sharpness, weights_W):  # type: ignore[no-untyped-def]
     """Weights of the neighbours found, and how many have one: those that underflow to 0 have
     none.
     """
@@ -120,6 +135,8 @@ def _softmax(rows_W, similarities_W, sharpness, weights_W):  # type: ignore[no-u
         weight = np.exp((np.float64(similarities_W[w]) - similarities_W[0]) * sharpness)
         if weight == 0.0:
             break
+        if weights_N is not None:
+            weight = max(weight * weights_N[rows_W[w]], _LEAST)
         weights_W[w] = weight
         total += weight
         num_found += 1

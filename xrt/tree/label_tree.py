@@ -90,6 +90,21 @@ class LabelTree:
             targets.append(as_csr(targets[-1] @ self.cluster_matrix(t), "Y"))
         return targets[::-1]
 
+    def level_confidences(self, Y_NL: sp.csr_array) -> list[sp.csr_array]:
+        """Targets of each level, (N, K_t), with the highest label weight of a row below a node.
+
+        The patterns are those of `level_targets`. A row with two labels below a cluster belongs
+        there once, as surely as the surer of them does.
+        """
+        targets = self.level_targets(Y_NL)
+        if (targets[-1].data == 1).all():
+            for Y_level in targets[:-1]:
+                Y_level.data = np.ones_like(Y_level.data)
+            return targets
+        for t in range(self.depth - 1, 0, -1):
+            targets[t - 1].data = _highest_below(targets[t], self.parents[t], targets[t - 1])
+        return targets
+
     def labels_below(self, t: int) -> np.ndarray:
         """The level-t node above each label: int32 (L,)."""
         nodes = np.arange(self.num_labels, dtype=np.int32)
@@ -189,3 +204,15 @@ def _load_table(folder: Path, tree: LabelTree, t: int) -> tuple[np.ndarray, np.n
             f"{folder}: children of level {t} do not fit its parents; restore or retrain"
         )
     return child_ptr, children
+
+
+def _highest_below(Y_NK: sp.csr_array, parents_K: np.ndarray, above_NP: sp.csr_array) -> np.ndarray:
+    """For each entry of the level above the highest entry of its row among the node's children."""
+    num_rows, num_above = above_NP.shape
+    keys_above, keys = (
+        np.repeat(np.arange(num_rows, dtype=np.int64), np.diff(Y.indptr)) * num_above + nodes
+        for Y, nodes in ((above_NP, above_NP.indices), (Y_NK, parents_K[Y_NK.indices]))
+    )
+    highest = np.zeros(above_NP.nnz, np.float32)
+    np.maximum.at(highest, np.searchsorted(keys_above, keys), Y_NK.data)
+    return highest

@@ -20,11 +20,14 @@ from xrt.applications.attributes.path_beam import (
 )
 from xrt.applications.attributes.taxonomy import Taxonomy
 from xrt.applications.attributes.weights import JointWeights
+from xrt.sparse import as_csr
 
 LOWEST = 1e-4
 """Scores are held this far from 0 and 1."""
 BEAM = 64
 """Nodes of each level of the hierarchy that are followed."""
+GIVEN = 1e4
+"""Worth of a given value: more than anything can speak against it."""
 NUM_PATHS = 16
 NUM_VALUES = 16
 
@@ -77,17 +80,27 @@ class CandidateFinder:
     beam: int = BEAM
 
     def find(
-        self, scores_NL: sp.csr_array, weights: JointWeights, num_threads: int | None = None
+        self,
+        scores_NL: sp.csr_array,
+        weights: JointWeights,
+        num_threads: int | None = None,
+        given_NA: np.ndarray | None = None,
     ) -> Candidates:
-        """The best paths by these weights and the best values of each other attribute."""
+        """The best paths by these weights and the best values of each other attribute; where values
+        are given, int32 (N, A) or -1, the best of the paths that agree with them, if there are any,
+        and the given values among the others.
+        """
         if not scores_NL.has_sorted_indices:
             scores_NL = scores_NL.sorted_indices()
         evidence_E2 = evidence_of(scores_NL.data)
-        paths_NM, evidence_NMK = self._paths(scores_NL, evidence_E2, weights, num_threads)
+        paths_NM, evidence_NMK = self._paths(scores_NL, evidence_E2, weights, num_threads, given_NA)
         values = [
-            self._values(scores_NL, evidence_E2, paths_NM, attribute, given)
+            self._values(
+                scores_NL, evidence_E2, paths_NM, attribute, given,
+                None if given_NA is None else given_NA[:, attribute],
+            )
             for attribute, given in zip(self.free, self.given, strict=True)
-        ]
+        ]  # fmt: skip
         return Candidates(paths_NM, evidence_NMK, values)
 
     def _paths(
@@ -96,6 +109,7 @@ class CandidateFinder:
         evidence_E2: np.ndarray,
         weights: JointWeights,
         num_threads: int | None,
+        given_NA: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         depth, num_rows = self.taxonomy.depth, scores_NL.shape[0]
         if not depth:
@@ -109,11 +123,21 @@ class CandidateFinder:
         worth_NL = sp.csr_array(
             (worth_E.astype(np.float32), scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape
         )
+        if given_NA is not None:
+            worth_NL = self._with_bonus(worth_NL, given_NA[:, self.hierarchy])
         paths_NM, _ = best_paths(
             worth_NL, levels, weights.share * np.concatenate(shares), weights.levels_D3[:, 2],
             self.beam, min(self.num_paths, self.taxonomy.num_paths), num_threads,
         )  # fmt: skip
         return paths_NM, self._path_evidence(scores_NL, evidence_E2, paths_NM, shares)
+
+    @staticmethod
+    def _with_bonus(worth_NL: sp.csr_array, given_ND: np.ndarray) -> sp.csr_array:
+        """Worths with GIVEN added to what a row gives, so that no other path comes before."""
+        rows, levels = np.nonzero(given_ND >= 0)
+        bonus = np.full(len(rows), GIVEN, np.float32)
+        places = rows, given_ND[rows, levels]
+        return as_csr(worth_NL + sp.coo_array((bonus, places), shape=worth_NL.shape), "worths")
 
     def _path_evidence(
         self,
@@ -129,7 +153,7 @@ class CandidateFinder:
             at_NM = positions_of(scores_NL.indptr, scores_NL.indices, columns_NM)
             found = at_NM >= 0
             evidence_NMK[found, 3 * d : 3 * d + 2] = evidence_E2[at_NM[found]]
-            evidence_NMK[..., 3 * d + 2] = ~found & (columns_NM >= 0)
+            evidence_NMK[..., 3 * d + 2] = ~found
             evidence_NMK[..., -1] += shares[d][taxonomy.nodes_PD[paths_NM, d]]
         evidence_NMK[paths_NM < 0] = 0.0
         return evidence_NMK
@@ -141,6 +165,7 @@ class CandidateFinder:
         paths_NM: np.ndarray,
         attribute: int,
         given: GivenPath,
+        given_N: np.ndarray | None,
     ) -> Values:
         at_NV = best_entries(
             scores_NL.indptr, scores_NL.indices, scores_NL.data, self.attribute_of_L, attribute,
@@ -151,6 +176,10 @@ class CandidateFinder:
         columns_NV[found] = scores_NL.indices[at_NV[found]]
         evidence_NV2 = np.zeros((*at_NV.shape, 2), np.float32)
         evidence_NV2[found] = evidence_E2[at_NV[found]]
+        if given_N is not None:
+            lost = np.flatnonzero((given_N >= 0) & ~(columns_NV == given_N[:, None]).any(axis=1))
+            columns_NV[lost, -1] = given_N[lost]
+            evidence_NV2[lost, -1] = evidence_of(np.zeros(1))
         if self.taxonomy.depth:
             lift_NMV = given.log_lift(self.taxonomy, paths_NM, columns_NV)
         else:
@@ -159,6 +188,6 @@ class CandidateFinder:
 
 
 def evidence_of(scores_E: np.ndarray) -> np.ndarray:
-    """log p and -log(1 - p) of scores: float32 (E, 2)."""
+    """Log p and -log(1 - p) of scores: float32 (E, 2)."""
     p_E = np.clip(scores_E.astype(np.float64), LOWEST, 1 - LOWEST)
     return np.column_stack([np.log(p_E), -np.log1p(-p_E)]).astype(np.float32)

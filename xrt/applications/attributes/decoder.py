@@ -52,6 +52,8 @@ class AttributeDecoder:
     space: AttributeSpace
     finder: CandidateFinder
     weights: JointWeights
+    unseen_B: np.ndarray
+    """Share of rows expected to have a new value of each attribute outside of the hierarchy."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     halves: tuple[JointWeights, JointWeights] | None = None
     """Weights learnt from the even and from the odd held-out rows; not saved."""
@@ -61,17 +63,24 @@ class AttributeDecoder:
         """Count what training rows give, int32 (N, A); weights as they begin."""
         hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
         free = tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
-        taxonomy = Taxonomy.of(given_NA[:, hierarchy])
+        none_D = [space.none_column(name) for name in space.hierarchy]
+        taxonomy = Taxonomy.of(given_NA[:, hierarchy], none_D)
         paths_N = path_numbers(taxonomy, given_NA[:, hierarchy])
         num_labels = len(space.labels)
         given = tuple(GivenPath.of(taxonomy, paths_N, given_NA[:, a], num_labels) for a in free)
         attribute_of_L = np.ascontiguousarray(space.attribute_of_L, np.int32)
         finder = CandidateFinder(taxonomy, attribute_of_L, hierarchy, free, given)
-        return cls(space, finder, JointWeights.initial(taxonomy.depth, len(free)))
+        weights = JointWeights.initial(taxonomy.depth, len(free))
+        return cls(space, finder, weights, unseen_shares(finder, given_NA))
 
-    def learnt(self, scores_NL: sp.csr_array, given_NA: np.ndarray, trained_NA: np.ndarray) -> Self:
-        """The decoder with weights learnt from the scores of rows that the model was not trained on
-        and what those rows give, int32 (N, A); `trained_NA` is what all training rows give.
+    def counting(self, given_NA: np.ndarray) -> Self:
+        """The decoder with the counts of other rows, its weights as they are."""
+        counted = type(self).of(self.space, given_NA)
+        return replace(counted, weights=self.weights, figures=self.figures)
+
+    def learnt(self, scores_NL: sp.csr_array, given_NA: np.ndarray) -> Self:
+        """The decoder with weights learnt from the scores of rows that neither the model was
+        trained on nor this decoder has counted, and what those rows give, int32 (N, A).
 
         Values count as dependent on the path where that makes the rows more likely by
         cross-fitting: weights of each half judge the other.
@@ -89,10 +98,10 @@ class AttributeDecoder:
         }
         lift = likelihoods[True] > likelihoods[False]
         chosen = candidates if lift else apart
-        shares = unseen_shares(self.finder, trained_NA)
+        shares = self.unseen_B
 
         def finished(weights: JointWeights) -> JointWeights:
-            return with_room(weights if lift else no_lift(weights), chosen, *shares)
+            return with_room(weights if lift else no_lift(weights), chosen, shares)
 
         weights = finished(fit_weights(self.finder, chosen, given_NA))
         even, odd = (finished(half) for half in halves[lift])
@@ -102,7 +111,7 @@ class AttributeDecoder:
                 "values depend on the path": likelihoods[True],
                 "values do not": likelihoods[False],
             },
-            "unseen": {"path": shares[0], "values": shares[1].tolist()},
+            "share of unseen values": shares.tolist(),
         }
         return replace(self, weights=weights, figures=figures, halves=(even, odd))
 
@@ -179,7 +188,7 @@ class AttributeDecoder:
     def _decode(
         self, scores_NL: sp.csr_array, given_NA: np.ndarray | None, num_threads: int | None
     ) -> Decoded:
-        candidates = self.finder.find(scores_NL, self.weights, num_threads)
+        candidates = self.finder.find(scores_NL, self.weights, num_threads, given_NA)
         allowed = Allowed.every(candidates)
         if given_NA is not None:
             allowed = consistent(self.finder, candidates, given_NA)
@@ -229,6 +238,7 @@ class AttributeDecoder:
             "attributes": list(self.space.attributes),
             "hierarchy": list(self.space.hierarchy),
             "weights": self.weights.to_dict(),
+            "unseen": self.unseen_B.tolist(),
             "figures": dict(self.figures),
         }
 
@@ -239,14 +249,17 @@ class AttributeDecoder:
         free = tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
         sizes = {"labels": len(space.labels), "depth": len(hierarchy)}
         taxonomy = Taxonomy.load(folder, sizes)
-        given = tuple(GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free)))
+        given = tuple(
+            GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free))
+        )
         try:
             weights = JointWeights.from_dict(settings["weights"], len(hierarchy), len(free))
+            unseen_B = np.array(settings["unseen"], np.float64).reshape(len(free))
         except (KeyError, TypeError, ValueError) as err:
             raise ArtifactError(f"{folder}: unreadable weights ({err}); train it anew") from err
         attribute_of_L = np.ascontiguousarray(space.attribute_of_L, np.int32)
         finder = CandidateFinder(taxonomy, attribute_of_L, hierarchy, free, given)
-        return cls(space, finder, weights, dict(settings.get("figures", {})))
+        return cls(space, finder, weights, unseen_B, dict(settings.get("figures", {})))
 
 
 def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:
@@ -261,7 +274,7 @@ def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:
 def log_likelihood(
     finder: CandidateFinder, candidates: Candidates, weights: JointWeights, given_NA: np.ndarray
 ) -> float:
-    """log P(what the rows give), summed over the rows."""
+    """Log P(what the rows give), summed over the rows."""
     free = posterior(candidates, weights, Allowed.every(candidates))
     held = posterior(candidates, weights, consistent(finder, candidates, given_NA))
     return float((held.log_z - free.log_z).sum())

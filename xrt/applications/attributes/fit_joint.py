@@ -13,7 +13,7 @@ from xrt.applications.attributes.joint import Allowed, Posterior, posterior
 from xrt.applications.attributes.weights import JointWeights
 
 MAX_ROUNDS = 100
-PULL = 0.1
+PULL = 0.02
 """Log likelihood that a weight costs at a distance of 1 from where it began, twice."""
 
 

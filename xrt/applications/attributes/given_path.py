@@ -54,7 +54,7 @@ class GivenPath:
     def log_lift(
         self, taxonomy: Taxonomy, paths_NM: np.ndarray, columns_NV: np.ndarray
     ) -> np.ndarray:
-        """log lift of each value under each path: float32 (N, M, V); 0 where either is -1."""
+        """Log lift of each value under each path: float32 (N, M, V); 0 where either is -1."""
         lift_NMV = np.zeros((*paths_NM.shape, columns_NV.shape[1]), np.float32)
         totals_K = np.asarray(self.counts_KL.sum(axis=1), np.float64)
         num_values = max(1, len(np.unique(self.counts_KL.indices)))

@@ -116,7 +116,9 @@ def most_probable(found: Posterior) -> Best:
         picks.append(np.where(none_NM, -1, pick_NM))
         tops.append(np.where(none_NM, worth_NMV[:, :, -1], top_NM))
     total_NM = found.paths_NM + sum(tops)
-    path_N = total_NM[:, :-1].argmax(axis=1) if total_NM.shape[1] > 1 else np.full(len(total_NM), -1)
+    path_N = (
+        total_NM[:, :-1].argmax(axis=1) if total_NM.shape[1] > 1 else np.full(len(total_NM), -1)
+    )
     rows = np.arange(len(total_NM))
     lost_N = ~np.isfinite(total_NM[rows, path_N])
     path_N = np.where(lost_N, total_NM.shape[1] - 1, path_N)
@@ -126,7 +128,7 @@ def most_probable(found: Posterior) -> Best:
 
 
 def log_sum(worth: np.ndarray, axis: int) -> np.ndarray:
-    """log of the sum of exponentials; -inf where all are."""
+    """Log of the sum of exponentials; -inf where all are."""
     top = worth.max(axis=axis, keepdims=True)
     safe = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):

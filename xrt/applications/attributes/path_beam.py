@@ -56,7 +56,7 @@ def best_paths(
 
     `worth_NL` holds what a label is worth in a row, with an entry for every label that has a score;
     `worth_K` what each node of all levels is worth in any row, `absent_D` what a label without a
-    score is worth.
+    score is worth, or a level of which nothing is known.
     """
     num_rows, num_labels = worth_NL.shape
     paths_NM = np.full((num_rows, num_paths), -1, np.int32)
@@ -110,11 +110,9 @@ def _down(nodes, totals, child_ptr, children, columns_K, worth_K, scratch_L, abs
         for j in range(child_ptr[nodes[i]], child_ptr[nodes[i] + 1]):
             child = children[j]
             column = columns_K[child]
-            worth = np.float32(0.0)
-            if column >= 0:
+            worth = absent
+            if column >= 0 and not np.isnan(scratch_L[column]):
                 worth = scratch_L[column]
-                if np.isnan(worth):
-                    worth = absent
             found[at] = child
             gained[at] = totals[i] + worth + worth_K[child]
             at += 1

@@ -129,9 +129,7 @@ class AttributePredictor:
             texts = self.item_texts.texts(table)
             model, threads = self.predictor.model, self.predictor.num_threads
             scores_NL = model.predict(texts, CANDIDATES, num_threads=threads)
-            self._last = table, with_every_attribute(
-                model, texts, scores_NL, self.space, threads
-            )
+            self._last = table, with_every_attribute(model, texts, scores_NL, self.space, threads)
         return self._last[1]
 
 
@@ -159,7 +157,7 @@ def with_every_attribute(
             shape=(1, len(space.labels)),
         )
         found = model.predict(
-            [texts[row] for row in without], 1, num_threads=num_threads,
+            [texts[int(row)] for row in without], 1, num_threads=num_threads,
             constraint=Constraint(marked, allows=True),
         )  # fmt: skip
         spread = sp.csr_array(
@@ -182,7 +180,7 @@ def save_parts(folder: Path, item_texts: ItemTexts, decoder: AttributeDecoder) -
 
 
 def load_parts(folder: Path, model: XrtModel) -> tuple[ItemTexts, AttributeDecoder]:
-    """Read what `save_parts` wrote. Raises ArtifactError when there is nothing, or it is damaged."""
+    """Read what `save_parts` wrote. Raises ArtifactError when there is nothing, or damage."""
     if not is_attribute_model(folder):
         raise ArtifactError(
             f"{folder}: a model of labels, not of attributes; use Predictor, or train one with "

@@ -5,7 +5,7 @@ label column of each level, coarse to fine; the label "none" is a column like an
 stands for a level of which no row says anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,11 +30,12 @@ class Taxonomy:
     counts_P: np.ndarray
 
     @classmethod
-    def of(cls, given_ND: np.ndarray) -> Self:
+    def of(cls, given_ND: np.ndarray, none_D: Sequence[int] = ()) -> Self:
         """The paths of rows that give at least the first level.
 
         A row that leaves a level open counts for the path it fits, where there is one: for the most
-        frequent of those that agree with it.
+        frequent of those that agree with it. Where there is none, the open levels become "none", of
+        which `none_D` has the label column (-1 where no row says none: it stays open).
         """
         given_ND = np.ascontiguousarray(given_ND, np.int32)
         if not given_ND.shape[1]:
@@ -50,14 +51,16 @@ class Taxonomy:
         for path_D, count in zip(paths_PD[~whole_P], counts_P[~whole_P], strict=True):
             home = _home(path_D, kept_PD, kept_P, homes)
             if home is None:
-                left.append((path_D, int(count)))
+                closed_D = np.where(path_D >= 0, path_D, none_D) if len(none_D) else path_D
+                left.append((closed_D.astype(np.int32), int(count)))
             else:
                 kept_P[home] += count
         if left:
             kept_PD = np.vstack([kept_PD, *(path_D[None] for path_D, _ in left)])
             kept_P = np.concatenate([kept_P, [count for _, count in left]])
-        order = np.lexsort(kept_PD.T[::-1])
-        return cls(np.ascontiguousarray(kept_PD[order]), kept_P[order].astype(np.int64))
+        kept_PD, back_P = np.unique(kept_PD, axis=0, return_inverse=True)  # two may be closed alike
+        counts_P = np.bincount(back_P.ravel(), weights=kept_P).astype(np.int64)
+        return cls(np.ascontiguousarray(kept_PD), counts_P)
 
     @property
     def num_paths(self) -> int:
@@ -96,7 +99,7 @@ class Taxonomy:
         return np.ascontiguousarray(self.paths_PD[first, d])
 
     def log_shares(self, d: int) -> np.ndarray:
-        """log P(node | node above) of each node of level d, add-one smoothed: float32 (K_d,)."""
+        """Log P(node | node above) of each node of level d, add-one smoothed: float32 (K_d,)."""
         counts_K = np.bincount(self.nodes_PD[:, d], weights=self.counts_P) + 1.0
         parents_K = self.tree.parents[d]
         totals = np.bincount(parents_K, weights=counts_K)

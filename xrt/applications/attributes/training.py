@@ -11,6 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
+from xrt.applications.attributes.label_trees import with_taxonomy
+from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
 from xrt.data.attribute_corpus import read_attributes
 from xrt.data.attribute_space import AttributeSpace
@@ -19,7 +21,6 @@ from xrt.data.item_texts import ItemTexts
 from xrt.metrics.attribute_confusions import impossible_paths
 from xrt.metrics.attributes import attribute_report
 from xrt.model import XrtModel
-from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.pipeline.extension import HeldOut, Judged
 from xrt.pipeline.params import DatasetParams, PipelineParams
 from xrt.pipeline.run import TrainOutcome, estimate_run, train
@@ -88,15 +89,16 @@ class AttributeUse:
         """How the values of a row go together."""
         assert self.space is not None
         given_NA = self.space.given_NA(corpus.Y)
-        begun = AttributeDecoder.of(self.space, given_NA)
-        self.decoder = begun
         if held_out is None:
+            self.decoder = AttributeDecoder.of(self.space, given_NA)
             return
+        counted_NA = np.delete(given_NA, held_out.rows, axis=0)
         rows_NA = given_NA[held_out.rows]
-        self.decoder = begun.learnt(held_out.scores_NL, rows_NA, given_NA)
-        logger.info("attributes, on %d held-out rows: %s", len(rows_NA), self.decoder.figures)
-        decoded, places = self.decoder.cross_decoded(held_out.scores_NL)
+        learnt = AttributeDecoder.of(self.space, counted_NA).learnt(held_out.scores_NL, rows_NA)
+        logger.info("attributes, on held-out rows: %s", learnt.figures)
+        decoded, places = learnt.cross_decoded(held_out.scores_NL)
         self.held_out = rows_NA[places], decoded
+        self.decoder = learnt.counting(given_NA)
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
@@ -129,13 +131,16 @@ class AttributeUse:
             space, given_NA, decoded.columns_NA, len(space.labels), self.counts_L,
             decoded.probabilities_NA, decoded.row_probabilities_N,
         )  # fmt: skip
-        parents_L = parent_columns(self.decoder)
-        tables, plots = [], []
         paths_ND = decoded.columns_NA[:, list(self.decoder.finder.hierarchy)]
+        impossible = None
         lines = [f"attributes on the {where}", "", report.to_text()]
         if taxonomy.depth:
             impossible = impossible_paths(paths_ND, taxonomy.paths_PD)
             lines.append(f"paths that training never saw: {impossible}")
+        tables, plots = attribute_tables(
+            report, given_NA, decoded.columns_NA, space, parent_columns(self.decoder),
+            where=where, num_impossible_paths=impossible,
+        )  # fmt: skip
         metrics = {
             f"accuracy {found.name}": found.scores.accuracy
             for found in report.attributes
@@ -170,7 +175,11 @@ def parent_columns(decoder: AttributeDecoder) -> np.ndarray:
     parents_L = np.full(num_labels, -1, np.int64)
     for d in range(taxonomy.depth):
         columns_P = taxonomy.paths_PD[:, d].astype(np.int64)
-        above_P = taxonomy.paths_PD[:, d - 1].astype(np.int64) if d else np.full_like(columns_P, num_labels)
+        above_P = (
+            taxonomy.paths_PD[:, d - 1].astype(np.int64)
+            if d
+            else np.full_like(columns_P, num_labels)
+        )
         told = (columns_P >= 0) & (above_P >= 0)
         places = columns_P[told], above_P[told]
         counts = sp.coo_array(

@@ -1,0 +1,77 @@
+"""`xrt predict` and `xrt evaluate` on a model of product attributes: catalogues are filled."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from xrt.errors import ConfigError
+
+_SETTINGS = "attributes.json"  # in the folder of such a model
+_OF_LABELS = {
+    "tail": ("--tail", 0.0),
+    "allowed": ("--allowed", None),
+    "forbidden": ("--forbidden", None),
+    "text_columns": ("--text-columns", None),
+    "format": ("--format", "auto"),
+}
+"""Options of `xrt predict` that mean nothing here, and their defaults."""
+
+
+def is_attribute_model(folder: str) -> bool:
+    """Whether a saved model is one of attributes; nothing is opened."""
+    return (Path(folder) / _SETTINGS).is_file()
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Fill the missing attributes of a catalogue; counts go to standard error; the exit code."""
+    _check(arguments)
+    from xrt.applications.attributes.filling import fill
+    from xrt.applications.attributes.predictor import AttributePredictor
+    from xrt.progress import RichProgress
+
+    counts = fill(
+        AttributePredictor.load(arguments.model, compute=arguments.compute),
+        arguments.file,
+        arguments.out,
+        min_probability=arguments.min_score,
+        overwrite=arguments.overwrite,
+        review_path=arguments.review,
+        progress=RichProgress(),
+    )
+    print(counts.to_text(), file=sys.stderr)
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Print the table of attributes, or all figures as JSON; the exit code."""
+    from xrt.applications.attributes.evaluation import evaluate_attribute_model
+
+    found = evaluate_attribute_model(arguments.model, arguments.file)
+    print(json.dumps(found.to_dict(), indent=2) if arguments.json else found.to_text())
+    return 0
+
+
+def refuse_attribute_options(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError where a model of labels is asked for what only one of attributes does."""
+    if arguments.review is not None or arguments.overwrite:
+        raise ConfigError(
+            f"--review, --overwrite: {arguments.model} is a model of labels, not of attributes; "
+            "leave them out"
+        )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    model = arguments.model
+    if arguments.file == "-" or arguments.out is None:
+        raise ConfigError(
+            f"{model} fills the attributes of a catalogue: give its file and --out FILE "
+            "(.csv, .tsv, .jsonl or .parquet)"
+        )
+    for name, (option, default) in _OF_LABELS.items():
+        if getattr(arguments, name) != default:
+            raise ConfigError(f"{option}: not for a model of attributes, as {model}; leave it out")
+    if isinstance(arguments.min_score, str):
+        raise ConfigError(
+            f"--min-score {arguments.min_score}: a model of attributes takes a probability, 0 to 1"
+        )
