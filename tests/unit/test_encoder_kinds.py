@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 import transformers
 from transformers import AutoTokenizer
@@ -11,11 +12,20 @@ from transformers import AutoTokenizer
 from xrt.encoder.adapters import add_adapters
 from xrt.encoder.backbone import TextEncoder, position_limit, quiet_transformers
 from xrt.encoder.embed import encode
-from xrt.encoder.params import EncoderParams, LoraParams, Pooling
+from xrt.encoder.params import (
+    EncoderParams,
+    LoraParams,
+    MatcherParams,
+    Pooling,
+    Precision,
+    TrainerParams,
+)
 from xrt.encoder.resolve import weights_hash
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.encoder.token_store import TokenStore
+from xrt.encoder.training import train_matcher
 from xrt.errors import ConfigError
+from xrt.tree.label_tree import LabelTree
 
 TEXTS = ["a small red lamp", "chair", "", "a very long text about mugs and shirts and chairs"]
 SIZES = {
@@ -126,6 +136,30 @@ def test_saved_is_loaded_without_a_decoder(encoder, tmp_path):
     )
     assert first.shape == last.shape == (1, 32)
     assert not torch.allclose(first, last)
+
+
+@pytest.mark.parametrize("folder", ["t5"], indirect=True)
+def test_the_encoder_of_a_t5_is_trained_as_a_matcher(folder, tmp_path, monkeypatch):
+    """Its loss falls, and what comes back embeds the training rows as it says."""
+    monkeypatch.setenv("XRT_NUM_THREADS", "1")
+    words = ("red", "lamp", "chair", "mugs", "shirts", "small")
+    chosen = [(n % 6, (n + 1 + n // 6) % 6) for n in range(48)]
+    texts = [f"{words[a]} and {words[b]}" for a, b in chosen]
+    Y_NL = np.zeros((48, 6), np.float32)
+    for row, labels in enumerate(chosen):
+        Y_NL[row, labels] = 1.0
+    result = train_matcher(
+        texts, sp.csr_array(Y_NL), LabelTree.from_paths([["x"], ["x"], ["y"], ["y"], ["z"], ["z"]]),
+        run_folder=tmp_path, encoder=EncoderParams(name=str(folder), max_length=24),
+        params=MatcherParams(
+            steps=[60], max_batch_rows=8, encoder_learning_rate=5e-3, head_learning_rate=5e-3
+        ),
+        trainer=TrainerParams(accelerator="cpu", devices=1, precision=Precision.fp32),
+    )  # fmt: skip
+    (losses_S,) = result.losses
+    assert losses_S[-6:].mean() < 0.8 * losses_S[:6].mean()
+    assert result.encoder.model.config.model_type == "t5"
+    np.testing.assert_allclose(vectors(result.encoder, texts), result.train_embeddings, atol=2e-5)
 
 
 def test_inner_layers_are_those_of_transformers(encoder):
