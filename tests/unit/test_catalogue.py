@@ -77,7 +77,7 @@ def test_a_bad_line_is_one_error_or_skipped_and_written_aside(write, tmp_path):
     aside = tmp_path / "bad" / "shop.csv.bad-lines.jsonl"
     assert table.bad_lines_path == str(aside)
     assert json.loads(aside.read_text())["line"] == 3
-    assert table.notes == (f"1 bad lines were skipped and written to {aside}",)
+    assert table.messages() == [f"{path}: 1 bad lines were skipped and written to {aside}"]
     with pytest.raises(DataError, match="no row is good"):
         read_catalogue(write(HEADER + "a\n"), skip_bad_lines=True, bad_lines_folder=tmp_path)
 

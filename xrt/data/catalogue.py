@@ -30,8 +30,9 @@ _TABLES = (CorpusFormat.CSV, CorpusFormat.TSV, CorpusFormat.PARQUET, CorpusForma
 class CatalogueTable:
     """`columns`: name -> N cells as stripped text, '' where empty, in the order of the file.
 
-    `notes` are findings to tell the user; `skipped_rows` are positions among the file's rows, from
-    0, written to `bad_lines_path`. `all_names`: the columns of the file, where only some were read.
+    `notes` are findings to tell the user, lines skipped apart: `skipped_rows` are their positions
+    among the file's rows, from 0, and `bad_lines_path` is where they were written. `all_names`: the
+    columns of the file, where only some were read.
     """
 
     columns: dict[str, list[str]]
@@ -74,6 +75,14 @@ class CatalogueTable:
         """The column names in the order of the file."""
         return tuple(self.columns)
 
+    def messages(self) -> list[str]:
+        """One sentence for each finding, lines skipped included."""
+        messages = [f"{self.path}: {note}" for note in self.notes]
+        if self.skipped_rows:
+            skipped = f"{len(self.skipped_rows)} bad lines were skipped and written to"
+            messages.append(f"{self.path}: {skipped} {self.bad_lines_path}")
+        return messages
+
     def require(self, names: Iterable[str], what: str, setting: str) -> None:
         """Raises DataError naming the columns there are, when one of `names` is not among them."""
         missing = [name for name in names if name not in self.columns]
@@ -108,7 +117,7 @@ def read_catalogue(
         bad_lines_folder: The folder of that file.
 
     Returns:
-        The table; `notes` tell of lines that were not UTF-8 and of lines skipped.
+        The table; `messages()` tell of lines that were not UTF-8 and of lines skipped.
 
     Raises:
         DataError: the file cannot be used; the message names file, line, cause and what to do.
@@ -139,8 +148,6 @@ def read_catalogue(
         raise DataError(fault)
     bad_lines_path = bad.write()
     notes = [*decode.notes(), *found.notes]
-    if bad.rows:
-        notes.append(f"{len(bad.rows)} bad lines were skipped and written to {bad_lines_path}")
     return CatalogueTable(
         found.columns, str(path), tuple(notes), names, tuple(bad.rows), bad_lines_path
     )

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-BATCH_ROWS = 50_000
+BATCH_ROWS = 500  # few, so that the cells of a batch stay in the processor's cache
+_ROWS_TO_JUDGE = 50_000  # before a column is taken for one of mostly distinct cells
 
 
 class CellColumns:
@@ -23,9 +24,9 @@ class CellColumns:
         stripped = list(map(str.strip, cells))
         if seen is not None:
             stripped = list(map(seen.setdefault, stripped, stripped))
-            if len(seen) > (len(column) + len(stripped)) // 2:
-                self._seen[name] = None  # mostly distinct: sharing is not worth its memory
         column.extend(stripped)
+        if seen is not None and len(column) >= _ROWS_TO_JUDGE and len(seen) > len(column) // 2:
+            self._seen[name] = None  # sharing is not worth its memory
 
     def add_record(self, record: dict[str, str]) -> None:
         """Append one row; columns that it lacks stay empty in it."""
