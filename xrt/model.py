@@ -8,7 +8,7 @@ They are fused by weight, calibrated to probabilities where the model has learnt
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from xrt.encoder.compute import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
+from xrt.inputs import is_texts
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.search.calibration import Calibration
@@ -297,23 +298,7 @@ class XrtModel:
         )
 
 
-def _load_deep(
-    settings: Mapping[str, Any], folder: Path, mmap: bool, compute: Compute
-) -> "DeepPart":
+def _load_deep(settings: Any, folder: Path, mmap: bool, compute: Compute) -> "DeepPart":
     from xrt.deep import DeepPart
 
     return DeepPart.load(settings, folder, mmap, compute)
-
-
-def is_texts(inputs: Any) -> bool:
-    """True for a sequence of strings; one string alone is refused.
-
-    Raises DataError for a lone string: it would be taken for a list of letters.
-    """
-    if isinstance(inputs, str):
-        raise DataError("one string where a list of texts is needed; write [text]")
-    if sp.issparse(inputs) or isinstance(inputs, HybridMatrix):
-        return False
-    if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "fiub":
-        return False
-    return all(isinstance(text, str) for text in inputs)

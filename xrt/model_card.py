@@ -27,6 +27,7 @@ class ModelCard:
     says which rows they were measured on. `verdict` says in a sentence why this kind of model was
     saved, `added` holds both kinds side by side by the rows they were measured on. `calibrated`:
     scores are probabilities, `thresholds` say from which ones on labels are best suggested.
+    `judged` is what a worked use measured, as plain text.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelCard:
     added: Mapping[str, Comparison] = field(default_factory=dict)
     calibrated: bool = False
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    judged: str = ""
 
 
 def render_model_card(card: ModelCard) -> str:
@@ -60,6 +62,7 @@ def render_model_card(card: ModelCard) -> str:
         _summary(card),
         "## Data and shape\n\n" + _facts(card),
         f"## Metrics\n\nMeasured on {_inline(card.evaluated_on)}.\n\n" + _metrics_table(card),
+        *([f"## In use\n\n```text\n{card.judged.strip()}\n```"] if card.judged else []),
         *([f"## What the encoder added\n\n{_added(card)}"] if card.verdict else []),
         "## Scores\n\n" + _scores(card),
         "## Use\n\n" + _usage(card),

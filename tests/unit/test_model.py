@@ -18,7 +18,8 @@ from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
-from xrt.model import XrtModel, is_texts
+from xrt.inputs import is_texts
+from xrt.model import XrtModel
 from xrt.pipeline.fusing import SOURCES
 from xrt.pipeline.linear import train_linear
 from xrt.predict import Predictor

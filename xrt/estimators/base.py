@@ -19,7 +19,8 @@ from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
 from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.model import XrtModel, is_texts
+from xrt.inputs import as_inputs, is_texts
+from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
 from xrt.sparse import as_csr
@@ -203,13 +204,6 @@ def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
     corpus = Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF, row_weights=weights_N)
     corpus.validate()
     return corpus
-
-
-def as_inputs(X: Any) -> Any:
-    """Texts or rows that can be gone through twice: what an iterator gives is put in a list."""
-    if isinstance(X, str | HybridMatrix) or hasattr(X, "__len__") or sp.issparse(X):
-        return X
-    return list(X)
 
 
 def _restored(settings: dict[str, Any], cls: type[XrtEstimator]) -> dict[str, Any]:

@@ -3,24 +3,20 @@
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.artifact import library_versions, refuse_to_overwrite, write_artifact
-from xrt.atomic import write_json, write_text
+from xrt.artifact import refuse_to_overwrite
+from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
-from xrt.encoder.params import EncoderParams
 from xrt.encoder.resolve import require_encoder
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
-from xrt.hashing import plain
 from xrt.metrics.comparison import SHOWN, Comparison, compare
 from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
-from xrt.model_card import ModelCard, render_model_card
 from xrt.pipeline.assemble import fit_deep, fit_linear, require_texts
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate import estimate, refuse_if_too_small
@@ -30,6 +26,7 @@ from xrt.pipeline.fusing import held_out_scores
 from xrt.pipeline.machine import Machine
 from xrt.pipeline.page import write_run_report
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.saving import save_model
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
 from xrt.search.ensemble import CANDIDATES
@@ -109,7 +106,7 @@ def train(
         if extension is not None:
             shipped = "deep" if best is models.get("deep") else "linear"
             judged = extension.judge(best, tst, scores.get(shipped))
-        _save(best, folder / "model", trn, reports, params, verdict, tested, extension, judged)
+        save_model(best, folder / "model", trn, reports, params, verdict, tested, extension, judged)
         page = write_run_report(folder, params, reports, verdict, tested, judged)
     return TrainOutcome(folder / "model", page, reports, verdict, tested, judged)
 
@@ -218,98 +215,3 @@ def _evaluate(
 def label_counts(corpus: Corpus) -> np.ndarray:
     """Rows of each label: int64 (L,)."""
     return np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
-
-
-def _save(
-    model: XrtModel,
-    folder: Path,
-    trn: Corpus,
-    reports: Mapping[str, RankingReport],
-    params: PipelineParams,
-    verdict: Verdict | None,
-    tested: Comparison | None,
-    extension: Extension | None,
-    judged: Judged,
-) -> None:
-    metrics = {name: report.to_dict()["metrics"] for name, report in reports.items()}
-    if judged.metrics:
-        metrics["attributes"] = dict(judged.metrics)
-    training = {
-        "num_rows": trn.num_instances,
-        "num_labels": trn.num_labels,
-    }
-
-    card = _card(model, trn, metrics, params)
-    if verdict is not None:
-        card = replace(card, verdict=verdict.message, added=verdict.added_on(tested))
-
-    def write(target: Path) -> None:
-        model.save(target)
-        write_text(target / "README.md", render_model_card(card))
-        if verdict is not None:
-            write_json(target / "verdict.json", verdict.to_dict())
-        if extension is not None:
-            extension.write(target)
-
-    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
-    manifest = {
-        "kind": model.kind,
-        "metrics": metrics,
-        "configuration": plain(_portable(params)),
-        "training": training,
-        "tree": model.linear.describe() if model.deep is None else tree.describe(),
-        **model.about_scores(),
-        **({} if verdict is None else {"verdict": verdict.summary()}),
-    }
-    write_artifact(folder, write, manifest)
-
-
-def _portable(params: PipelineParams) -> dict[str, Any]:
-    """The settings with file names instead of paths: a model should not tell where it was made."""
-    dataset = params.dataset
-    names = {
-        field: None if path is None else Path(path).name
-        for field, path in (
-            ("trn", dataset.trn), ("tst", dataset.tst), ("labels", dataset.labels),
-            ("filters", dataset.filters),
-        )
-    }  # fmt: skip
-    settings = asdict(replace(params, dataset=replace(dataset, **names)))  # type: ignore[arg-type]
-    for tree in (settings["tree"], settings["matcher_tree"]):
-        tree["paths"] = None if tree["paths"] is None else Path(tree["paths"]).name
-    if params.encoder is not None:
-        settings["encoder"]["name"] = _encoder_name(params.encoder)
-    return settings
-
-
-def _encoder_name(encoder: EncoderParams) -> str:
-    """The encoder's name; of a local folder its last part only."""
-    return Path(encoder.name).name if Path(encoder.name).is_dir() else encoder.name
-
-
-def _card(
-    model: XrtModel,
-    trn: Corpus,
-    metrics: Mapping[str, Mapping[str, float]],
-    params: PipelineParams,
-) -> ModelCard:
-    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
-    return ModelCard(
-        name=params.dataset.name,
-        kind=model.kind,
-        data=params.dataset.name,
-        num_instances=trn.num_instances,
-        num_labels=trn.num_labels,
-        num_features=model.num_features,
-        tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
-        num_trees=len((model.linear if model.deep is None else model.deep.ranker).trees),
-        metrics=metrics,
-        evaluated_on="the test file, on which nothing was chosen",
-        versions=library_versions(),
-        date="",
-        calibrated=model.calibration is not None,
-        thresholds=model.about_scores()["thresholds"],
-        encoder=(
-            None if params.encoder is None or model.deep is None else _encoder_name(params.encoder)
-        ),
-    )

@@ -13,11 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.candidates import CandidateFinder, Candidates
-from xrt.applications.attributes.fit_joint import consistent, fit_weights
+from xrt.applications.attributes.fit_joint import consistent
 from xrt.applications.attributes.given_path import GivenPath
 from xrt.applications.attributes.joint import Allowed, Posterior, most_probable, posterior
+from xrt.applications.attributes.learning import learn_weights
 from xrt.applications.attributes.taxonomy import Taxonomy
-from xrt.applications.attributes.unseen import unseen_shares, with_room
+from xrt.applications.attributes.unseen import unseen_shares
 from xrt.applications.attributes.weights import JointWeights
 from xrt.data.attribute_space import AttributeSpace
 from xrt.errors import ArtifactError
@@ -81,61 +82,14 @@ class AttributeDecoder:
     def learnt(self, scores_NL: sp.csr_array, given_NA: np.ndarray) -> Self:
         """The decoder with weights learnt from the scores of rows that neither the model was
         trained on nor this decoder has counted, and what those rows give, int32 (N, A).
-
-        Values count as dependent on the path where that makes the rows more likely by
-        cross-fitting: weights of each half judge the other.
         """
         if len(given_NA) < MIN_ROWS:
             logger.info("too few held-out rows to learn how attributes go together")
             return self
         scores_NL, given_NA = scores_NL[:MAX_ROWS], given_NA[:MAX_ROWS]
         candidates = self.finder.find(scores_NL, self.weights)
-        apart = without_lift(candidates)
-        halves = {True: self._halves(candidates, given_NA), False: self._halves(apart, given_NA)}
-        likelihoods = {
-            lift: self._cross_likelihood(candidates if lift else apart, weights, given_NA)
-            for lift, weights in halves.items()
-        }
-        lift = likelihoods[True] > likelihoods[False]
-        chosen = candidates if lift else apart
-        shares = self.unseen_B
-
-        def finished(weights: JointWeights) -> JointWeights:
-            return with_room(weights if lift else no_lift(weights), chosen, shares)
-
-        weights = finished(fit_weights(self.finder, chosen, given_NA))
-        even, odd = (finished(half) for half in halves[lift])
-        figures = {
-            "rows": len(given_NA),
-            "log likelihood of a row": {
-                "values depend on the path": likelihoods[True],
-                "values do not": likelihoods[False],
-            },
-            "share of unseen values": shares.tolist(),
-        }
-        return replace(self, weights=weights, figures=figures, halves=(even, odd))
-
-    def _halves(
-        self, candidates: Candidates, given_NA: np.ndarray
-    ) -> tuple[JointWeights, JointWeights]:
-        even = np.arange(len(given_NA)) % 2 == 0
-        return (
-            fit_weights(self.finder, take(candidates, even), given_NA[even]),
-            fit_weights(self.finder, take(candidates, ~even), given_NA[~even]),
-        )
-
-    def _cross_likelihood(
-        self,
-        candidates: Candidates,
-        halves: tuple[JointWeights, JointWeights],
-        given_NA: np.ndarray,
-    ) -> float:
-        even = np.arange(len(given_NA)) % 2 == 0
-        total = sum(
-            log_likelihood(self.finder, take(candidates, rows), weights, given_NA[rows])
-            for weights, rows in zip(halves, (~even, even), strict=True)
-        )
-        return total / len(given_NA)
+        found = learn_weights(self.finder, candidates, given_NA, self.unseen_B)
+        return replace(self, weights=found.weights, figures=found.figures, halves=found.halves)
 
     def cross_decoded(self, scores_NL: sp.csr_array) -> tuple[Decoded, np.ndarray]:
         """What the rows that it learnt from say of it: the values of each half with weights learnt
@@ -269,40 +223,6 @@ def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:
     distinct, back = np.unique(rows, axis=0, return_inverse=True)
     found = np.array([numbers.get(path.tobytes(), -1) for path in distinct], np.int64)
     return found[back.ravel()] if len(distinct) else np.zeros(0, np.int64)
-
-
-def log_likelihood(
-    finder: CandidateFinder, candidates: Candidates, weights: JointWeights, given_NA: np.ndarray
-) -> float:
-    """Log P(what the rows give), summed over the rows."""
-    free = posterior(candidates, weights, Allowed.every(candidates))
-    held = posterior(candidates, weights, consistent(finder, candidates, given_NA))
-    return float((held.log_z - free.log_z).sum())
-
-
-def no_lift(weights: JointWeights) -> JointWeights:
-    """The weights for values that do not depend on the path."""
-    free_B4 = weights.free_B4.copy()
-    free_B4[:, 2] = 0.0
-    return replace(weights, free_B4=free_B4)
-
-
-def without_lift(candidates: Candidates) -> Candidates:
-    """The candidates as if no value went with any path."""
-    values = [replace(v, lift_NMV=np.zeros_like(v.lift_NMV)) for v in candidates.values]
-    return replace(candidates, values=values)
-
-
-def take(candidates: Candidates, rows: np.ndarray) -> Candidates:
-    """Some of the rows."""
-    values = [
-        replace(
-            v, columns_NV=v.columns_NV[rows], evidence_NV2=v.evidence_NV2[rows],
-            lift_NMV=v.lift_NMV[rows],
-        )
-        for v in candidates.values
-    ]  # fmt: skip
-    return Candidates(candidates.paths_NM[rows], candidates.evidence_NMK[rows], values)
 
 
 def _batches(num_rows: int) -> Iterator[slice]:

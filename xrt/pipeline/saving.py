@@ -1,0 +1,115 @@
+"""Writes the model of a run: its parts, its card, its manifest."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from xrt.artifact import library_versions, write_artifact
+from xrt.atomic import write_json, write_text
+from xrt.data.corpus import Corpus
+from xrt.encoder.params import EncoderParams
+from xrt.hashing import plain
+from xrt.metrics.comparison import Comparison
+from xrt.metrics.report import RankingReport
+from xrt.model import XrtModel
+from xrt.model_card import ModelCard, render_model_card
+from xrt.pipeline.extension import Extension, Judged
+from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.verdict import Verdict
+
+
+def save_model(
+    model: XrtModel,
+    folder: Path,
+    trn: Corpus,
+    reports: Mapping[str, RankingReport],
+    params: PipelineParams,
+    verdict: Verdict | None,
+    tested: Comparison | None,
+    extension: Extension | None,
+    judged: Judged,
+) -> None:
+    """Write the model that ships, with its card and the manifest, whole or not at all."""
+    metrics = {name: report.to_dict()["metrics"] for name, report in reports.items()}
+    training = {
+        "num_rows": trn.num_instances,
+        "num_labels": trn.num_labels,
+    }
+
+    card = replace(_card(model, trn, metrics, params), judged=judged.text)
+    if judged.metrics:
+        metrics["attributes"] = dict(judged.metrics)
+    if verdict is not None:
+        card = replace(card, verdict=verdict.message, added=verdict.added_on(tested))
+
+    def write(target: Path) -> None:
+        model.save(target)
+        write_text(target / "README.md", render_model_card(card))
+        if verdict is not None:
+            write_json(target / "verdict.json", verdict.to_dict())
+        if extension is not None:
+            extension.write(target)
+
+    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
+    manifest = {
+        "kind": model.kind,
+        "metrics": metrics,
+        "configuration": plain(_portable(params)),
+        "training": training,
+        "tree": model.linear.describe() if model.deep is None else tree.describe(),
+        **model.about_scores(),
+        **({} if verdict is None else {"verdict": verdict.summary()}),
+    }
+    write_artifact(folder, write, manifest)
+
+
+def _portable(params: PipelineParams) -> dict[str, Any]:
+    """The settings with file names instead of paths: a model should not tell where it was made."""
+    dataset = params.dataset
+    names = {
+        field: None if path is None else Path(path).name
+        for field, path in (
+            ("trn", dataset.trn), ("tst", dataset.tst), ("labels", dataset.labels),
+            ("filters", dataset.filters),
+        )
+    }  # fmt: skip
+    settings = asdict(replace(params, dataset=replace(dataset, **names)))  # type: ignore[arg-type]
+    for tree in (settings["tree"], settings["matcher_tree"]):
+        tree["paths"] = None if tree["paths"] is None else Path(tree["paths"]).name
+    if params.encoder is not None:
+        settings["encoder"]["name"] = _encoder_name(params.encoder)
+    return settings
+
+
+def _encoder_name(encoder: EncoderParams) -> str:
+    """The encoder's name; of a local folder its last part only."""
+    return Path(encoder.name).name if Path(encoder.name).is_dir() else encoder.name
+
+
+def _card(
+    model: XrtModel,
+    trn: Corpus,
+    metrics: Mapping[str, Mapping[str, float]],
+    params: PipelineParams,
+) -> ModelCard:
+    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
+    return ModelCard(
+        name=params.dataset.name,
+        kind=model.kind,
+        data=params.dataset.name,
+        num_instances=trn.num_instances,
+        num_labels=trn.num_labels,
+        num_features=model.num_features,
+        tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
+        num_trees=len((model.linear if model.deep is None else model.deep.ranker).trees),
+        metrics=metrics,
+        evaluated_on="the test file, on which nothing was chosen",
+        versions=library_versions(),
+        date="",
+        calibrated=model.calibration is not None,
+        thresholds=model.about_scores()["thresholds"],
+        encoder=(
+            None if params.encoder is None or model.deep is None else _encoder_name(params.encoder)
+        ),
+    )
