@@ -148,3 +148,15 @@ def test_equal_cells_share_a_string_and_a_subset_keeps_the_order(write):
     assert table.subset([5, 0]).columns["title"] == ["long title number 5", "long title number 0"]
     with pytest.raises(DataError, match="make them equal"):
         CatalogueTable({"a": ["1"], "b": []})
+
+
+def test_rows_keep_their_places_over_many_batches(write, tmp_path):
+    records = [{"a": i} | ({"b": "late"} if i > 1000 else {}) for i in range(1203)]
+    table = read_catalogue(write("\n".join(map(json.dumps, records)), "shop.jsonl"))
+    assert table.columns["a"] == [str(i) for i in range(1203)]
+    assert table.columns["b"] == [""] * 1001 + ["late"] * 202
+    lines = [f"{i},x" if i != 777 else "broken" for i in range(1203)]
+    path = write("\n".join(["a,b", *lines]))
+    table = read_catalogue(path, skip_bad_lines=True, bad_lines_folder=tmp_path)
+    assert table.columns["a"] == [str(i) for i in range(1203) if i != 777]
+    assert table.skipped_rows == (777,)
