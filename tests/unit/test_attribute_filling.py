@@ -102,6 +102,7 @@ def test_overwrite_replaces_what_the_model_would_write_otherwise(tmp_path, sourc
     assert rows[2]["brand_filled"] == "true"
     assert rows[1]["brand_filled"] == "false"
     assert rows[6]["L1"] == "cap"
+    assert float(rows[6]["row_score"]) == pytest.approx(0.9**3)  # not steered by what was given
 
 
 def test_cells_below_the_least_probability_stay_empty(tmp_path, source):

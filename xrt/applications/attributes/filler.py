@@ -74,7 +74,8 @@ class Filler:
             for name, count in zip(self.attributes, is_such_NA.sum(axis=0).tolist(), strict=True):
                 self.counts[kind][name] += count
         self._add_disagreements(chunk, num_before, decision, judged)
-        return self._rows(chunk, decision, judged.completed.row_probabilities_N)
+        source = judged.free if self.overwrite else judged.completed
+        return self._rows(chunk, decision, source.row_probabilities_N)
 
     def _add_disagreements(
         self, chunk: Chunk, num_before: int, decision: Decision, judged: Judged

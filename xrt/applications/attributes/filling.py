@@ -2,8 +2,9 @@
 
 The output has all columns of the input in their order and as they were (attributes that the input
 lacks stand behind them), then `<attribute>_score`, the probability of the value that stands there
-as the model sees it, `row_score`, the probability that all of the model's values are right, and
-`<attribute>_filled`. What a catalogue says and the model doubts goes to a review file.
+as the model sees it, `row_score`, the probability that the model's values of the row are all right
+(if those that the row gives are, unless these are overwritten), and `<attribute>_filled`. What a
+catalogue says and the model doubts goes to a review file.
 """
 
 from collections.abc import Sequence
