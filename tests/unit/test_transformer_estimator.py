@@ -1,5 +1,6 @@
 """XRTransformer: judged, saved and opened again."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ def test_a_transformer_goes_round(tiny_corpus: Tiny, tmp_path: Path):
     settings: dict[str, Any] = {
         "encoder": "tiny-random", "max_length": 8, "num_epochs": 0.5, "always_deep": True
     }  # fmt: skip
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     first = XRTransformer(**settings, num_threads=1).fit(texts, Y_NL)
+    # later stages must end on SIGTERM, too
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
     scores_NL = dense(first.predict(texts, 3))
     assert first.model_.kind == "transformer"
     assert scores_NL.shape == Y_NL.shape

@@ -2,12 +2,14 @@
 way.
 """
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,20 @@ def quiet_spawned() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     if multiprocessing.parent_process() is not None:
         warnings.filterwarnings("ignore", module=r"lightning\..*")
+
+
+@contextlib.contextmanager
+def signals_given_back() -> Iterator[None]:
+    """While open, signals may be handled otherwise: Lightning leaves its own handler for SIGTERM,
+    which ends nothing.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 class ForwardTermination:

@@ -23,6 +23,7 @@ from xrt.encoder.checkpoints import (
     Checkpointer,
     ForwardTermination,
     TellProgress,
+    signals_given_back,
 )
 from xrt.encoder.compiled import CompileLayers
 from xrt.encoder.embed import best_device, supports_bf16
@@ -76,7 +77,7 @@ def fit_level(
     )
     matcher.train()
     ckpt_path = str(checkpoint) if resume else None
-    with supervised(trainer, num_devices(params)) as forwarded:
+    with signals_given_back(), supervised(trainer, num_devices(params)) as forwarded:
         trainer.fit(matcher, batches, ckpt_path=ckpt_path, weights_only=True)
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
