@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
 from xrt.applications.attributes.training import AttributeUse
 from xrt.cli import main
@@ -166,6 +167,58 @@ def test_without_a_test_file_held_out_rows_are_judged(files: Path, tmp_path: Pat
     out = capsys.readouterr().out
     assert "held-out training rows" in out
     assert "item accuracy" in out
+
+
+def test_evaluate_tells_what_training_told(run: Path, files: Path, capsys: Any):
+    trained = json.loads((run / "report.json").read_text())["attributes"]
+    assert main(["evaluate", str(run / "model"), str(files / "tst_truth.csv"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["attributes"] == trained["attributes"]
+    assert found["each attribute alone"] == trained["each attribute alone"]
+    assert found["num_impossible_paths"] == 0
+    assert found["each attribute alone"]["num_impossible_paths"] > 0
+    assert main(["evaluate", str(run / "model"), str(files / "tst_truth.csv")]) == 0
+    text = capsys.readouterr().out
+    assert text.splitlines()[1].startswith("brand")
+    assert "each attribute decoded alone: item accuracy" in text
+
+
+def test_attributes_that_the_file_lacks_are_not_judged(
+    predictor: AttributePredictor, tmp_path: Path
+):
+    brand = predictor.space.value(int(predictor.space.columns_of("brand")[0]))
+    (tmp_path / "in.csv").write_text(f"title,description,brand\nred bowl,,{brand}\n")
+    report = evaluate_attributes(predictor, tmp_path / "in.csv").report
+    assert [figures.support for figures in report.attributes] == [1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title,description,shop\na 1,,x\n", "has none of the attributes brand, L0"),
+        ("title,description,brand\na 1,,\n", "none of its 1 rows gives an attribute"),
+        ("name,brand\na 1,nike\n", "no text column"),
+    ],
+)
+def test_files_that_cannot_be_judged(
+    predictor: AttributePredictor, tmp_path: Path, text: str, message: str
+):
+    (tmp_path / "in.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        evaluate_attributes(predictor, tmp_path / "in.csv")
+
+
+def test_a_catalogue_is_filled_and_given_cells_stay(run: Path, files: Path, tmp_path: Path):
+    given = ["predict", str(run / "model"), str(files / "tst.csv"), "--out"]
+    assert main([*given, str(tmp_path / "filled.csv")]) == 0
+    before, after = (read_catalogue(path) for path in (files / "tst.csv", tmp_path / "filled.csv"))
+    assert after.num_rows == before.num_rows
+    for name in ("brand", "L0", "L1", "L2", "L3", "L4"):
+        pairs = list(zip(before.columns[name], after.columns[name], strict=True))
+        assert all(old == new for old, new in pairs if old)
+        assert sum(bool(new) for _, new in pairs) >= sum(bool(old) for old, _ in pairs)
+    assert all(after.columns["brand"])  # every item has a maker
+    assert (tmp_path / "filled.review.jsonl").is_file()
 
 
 @pytest.mark.parametrize("label_tree", ["taxonomy", "clusters_in_taxonomy"])

@@ -1,43 +1,20 @@
 """The command line on a model of attributes: a stand-in answers."""
 
 import csv
-import json
-from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from tests.attribute_stand_in import StandInPredictor
 from xrt import cli
-from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.applications.attributes.taxonomy import Taxonomy
-from xrt.data.item_texts import ItemTexts
-from xrt.errors import DataError
-
-
-class LoadedStandIn(StandInPredictor):
-    """With what evaluation asks for, too: training saw L1 "court" under L0 "shoe" alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.item_texts = ItemTexts(self.schema, {})
-        seen = np.int32([[self._column("L0=shoe"), self._column("L1=court")]])
-        finder = SimpleNamespace(taxonomy=Taxonomy.of(seen), hierarchy=(1, 2))
-        self.decoder = SimpleNamespace(finder=finder)
-        artifact = SimpleNamespace(path=lambda name: Path("label_counts.npy"))
-        self.predictor = SimpleNamespace(artifact=artifact)
 
 
 @pytest.fixture
 def model(tmp_path, monkeypatch) -> str:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "attributes.json").write_text("{}")
-    monkeypatch.setattr(AttributePredictor, "load", lambda folder, compute="auto": LoadedStandIn())
-    counts_L = np.arange(1, 12, dtype=np.int64)
     monkeypatch.setattr(
-        "xrt.applications.attributes.evaluation.load_array", lambda path, dtype, ndim: counts_L
+        AttributePredictor, "load", lambda folder, compute="auto": StandInPredictor()
     )
     return str(tmp_path / "model")
 
@@ -71,38 +48,6 @@ def test_overwrite_is_asked_for(model, catalogue, tmp_path):
     assert cli.main(["predict", model, catalogue, "--out", str(out), "--overwrite"]) == 0
     with open(out, newline="") as file:
         assert [row["brand"] for row in csv.DictReader(file)] == ["nike", "puma", "asics", ""]
-
-
-def test_the_table_of_attributes(model, catalogue, capsys):
-    assert cli.main(["evaluate", model, catalogue]) == 0
-    text = capsys.readouterr().out
-    assert text.splitlines()[1].split()[:2] == ["brand", "0.3333"]
-    assert "item accuracy" in text
-    assert "paths never seen in training: 3" in text
-    assert cli.main(["evaluate", model, catalogue, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["attributes"][0]["num_unseen_rows"] == 1
-    assert found["num_impossible_paths"] == 3
-
-
-def test_attributes_that_the_file_lacks_are_not_judged(tmp_path):
-    (tmp_path / "in.csv").write_text("title,brand\nnike cap 9,nike\n")
-    report = evaluate_attributes(LoadedStandIn(), tmp_path / "in.csv").report
-    assert [figures.support for figures in report.attributes] == [1, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("title,shop\na 1,x\n", "has none of the attributes brand, L0, L1; the columns are title"),
-        ("title,brand\na 1,\n", "none of its 1 rows gives an attribute"),
-        ("name,brand\na 1,nike\n", "no text column title"),
-    ],
-)
-def test_files_that_cannot_be_judged(tmp_path, text, message):
-    (tmp_path / "in.csv").write_text(text)
-    with pytest.raises(DataError, match=message):
-        evaluate_attributes(LoadedStandIn(), tmp_path / "in.csv")
 
 
 @pytest.mark.parametrize(

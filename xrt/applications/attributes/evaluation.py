@@ -3,42 +3,18 @@
 N rows, A attributes, L labels.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from xrt.applications.attributes.judging import Evaluation, judge
 from xrt.applications.attributes.predictor import AttributePredictor
 from xrt.data.attribute_corpus import read_attributes
 from xrt.data.catalogue import read_catalogue
 from xrt.data.records import shown
 from xrt.errors import DataError
-from xrt.metrics.attribute_confusions import impossible_paths
-from xrt.metrics.attributes import AttributeReport, attribute_report
 from xrt.reading import load_array
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The figures, and the predicted paths of the hierarchy that training never saw (None without
-    one).
-    """
-
-    report: AttributeReport
-    num_impossible_paths: int | None
-
-    def to_text(self) -> str:
-        """The table, and a line on paths."""
-        if self.num_impossible_paths is None:
-            return self.report.to_text()
-        return (
-            f"{self.report.to_text()}\npaths never seen in training: {self.num_impossible_paths:,}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**self.report.to_dict(), "num_impossible_paths": self.num_impossible_paths}
 
 
 def evaluate_attributes(
@@ -59,23 +35,11 @@ def evaluate_attributes(
         )
     corpus, _, _ = read_attributes(table, labels=space.labels, item_texts=predictor.item_texts)
     given_NA = replace(space, labels=corpus.labels).given_NA(corpus.Y)
-    found = predictor.predict(table)
-    report = attribute_report(
-        space,
-        given_NA,
-        found.columns_NA,
-        len(space.labels),
-        counts_L,
-        found.probabilities_NA,
-        found.row_probabilities_N,
-    )
-    if not report.num_judged:
+    if not (given_NA >= 0).any():
         raise DataError(f"{path}: none of its {table.num_rows:,} rows gives an attribute to judge")
-    taxonomy, levels = predictor.decoder.finder.taxonomy, predictor.decoder.finder.hierarchy
-    if not levels:
-        return Evaluation(report, None)
-    paths_ND = found.columns_NA[:, list(levels)]
-    return Evaluation(report, impossible_paths(paths_ND, taxonomy.paths_PD))
+    scores_NL = predictor.scores(table)
+    decoded = predictor.decoder.decode(scores_NL, num_threads=predictor.predictor.num_threads)
+    return judge(predictor.decoder, given_NA, decoded, scores_NL, counts_L)
 
 
 def evaluate_attribute_model(folder: str | Path, path: str | Path) -> Evaluation:

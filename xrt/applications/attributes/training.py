@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
+from xrt.applications.attributes.judging import judge
 from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
@@ -18,8 +19,6 @@ from xrt.data.attribute_corpus import read_attributes
 from xrt.data.attribute_space import AttributeSpace
 from xrt.data.corpus import Corpus
 from xrt.data.item_texts import ItemTexts
-from xrt.metrics.attribute_confusions import impossible_paths
-from xrt.metrics.attributes import attribute_report
 from xrt.model import XrtModel
 from xrt.pipeline.extension import HeldOut, Judged
 from xrt.pipeline.params import DatasetParams, PipelineParams
@@ -51,8 +50,8 @@ class AttributeUse:
     space: AttributeSpace | None = None
     decoder: AttributeDecoder | None = None
     counts_L: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    held_out: tuple[np.ndarray, Decoded] | None = None
-    """What held-out rows give, and what is decoded for each half with weights of the other."""
+    held_out: tuple[np.ndarray, Decoded, sp.csr_array] | None = None
+    """What held-out rows give, what is decoded for each half with weights of the other, scores."""
 
     def corpora(
         self, params: PipelineParams, run_folder: Path
@@ -97,7 +96,7 @@ class AttributeUse:
         learnt = AttributeDecoder.of(self.space, counted_NA).learnt(held_out.scores_NL, rows_NA)
         logger.info("attributes, on held-out rows: %s", learnt.figures)
         decoded, places = learnt.cross_decoded(held_out.scores_NL)
-        self.held_out = rows_NA[places], decoded
+        self.held_out = rows_NA[places], decoded, held_out.scores_NL[places]
         self.decoder = learnt.counting(given_NA)
 
     def judge(
@@ -112,11 +111,11 @@ class AttributeUse:
             decoded, where = self.decoder.decode(scores_NL), "test file"
             given_NA = replace(self.space, labels=corpus.labels).given_NA(corpus.Y)
         elif self.held_out is not None:
-            given_NA, decoded = self.held_out
+            given_NA, decoded, scores_NL = self.held_out
             where = f"{len(given_NA):,} held-out training rows"
         else:
             return Judged(text="no row could be held out: nothing to judge; give dataset.tst")
-        return self._judged(given_NA, decoded, where)
+        return self._judged(given_NA, decoded, scores_NL, where)
 
     def write(self, folder: Path) -> None:
         """What prediction needs beside the model."""
@@ -124,33 +123,29 @@ class AttributeUse:
         assert self.decoder is not None
         save_parts(folder, self.item_texts, self.decoder)
 
-    def _judged(self, given_NA: np.ndarray, decoded: Decoded, where: str) -> Judged:
+    def _judged(
+        self, given_NA: np.ndarray, decoded: Decoded, scores_NL: sp.csr_array, where: str
+    ) -> Judged:
         assert self.decoder is not None
-        space, taxonomy = self.decoder.space, self.decoder.finder.taxonomy
-        report = attribute_report(
-            space, given_NA, decoded.columns_NA, len(space.labels), self.counts_L,
-            decoded.probabilities_NA, decoded.row_probabilities_N,
-        )  # fmt: skip
-        paths_ND = decoded.columns_NA[:, list(self.decoder.finder.hierarchy)]
-        impossible = None
-        lines = [f"attributes on the {where}", "", report.to_text()]
-        if taxonomy.depth:
-            impossible = impossible_paths(paths_ND, taxonomy.paths_PD)
-            lines.append(f"paths that training never saw: {impossible}")
+        found = judge(self.decoder, given_NA, decoded, scores_NL, self.counts_L)
+        report = found.report
         tables, plots = attribute_tables(
-            report, given_NA, decoded.columns_NA, space, parent_columns(self.decoder),
-            where=where, num_impossible_paths=impossible,
+            report, given_NA, decoded.columns_NA, self.decoder.space, parent_columns(self.decoder),
+            where=where, num_impossible_paths=found.num_impossible_paths,
         )  # fmt: skip
         metrics = {
-            f"accuracy {found.name}": found.scores.accuracy
-            for found in report.attributes
-            if found.scores is not None
+            f"accuracy {figures.name}": figures.scores.accuracy
+            for figures in report.attributes
+            if figures.scores is not None
         }
         if report.item_accuracy is not None:
             metrics["item accuracy"] = report.item_accuracy
-        content = {"attributes": {"where": where, **report.to_dict()}}
         return Judged(
-            text="\n".join(lines), content=content, tables=tables, plots=plots, metrics=metrics
+            text=f"attributes on the {where}\n\n{found.to_text()}",
+            content={"attributes": {"where": where, **found.to_dict()}},
+            tables=tables,
+            plots=plots,
+            metrics=metrics,
         )
 
 
