@@ -9,7 +9,6 @@ import copy
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -273,7 +272,6 @@ def _resume(folder: Path, model: Any, optimiser: torch.optim.Optimizer, key: str
     if folder.parent.is_dir():
         recover_folder(folder)
     if not folder.is_dir():
-        shutil.rmtree(folder.parent / "best", ignore_errors=True)
         return Position()
     told = json.loads((folder / "position.json").read_text())
     if told.pop("key") != key:
