@@ -131,9 +131,8 @@ def train_matcher(
     if weights_N is not None or (Y_NL.data != 1).any():
         parts += ["weighted", weights_N]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
-    targets = level_targets(tree, Y_NL, params.loss)
-    run = _Run(folder, tokens, tree, targets, encoder, params, trainer, progress, held_out,
-               weights_N)  # fmt: skip
+    run = _Run(folder, tokens, tree, level_targets(tree, Y_NL, params.loss), encoder, params,
+               trainer, progress, held_out, weights_N)  # fmt: skip
     with torch_threads(), quiet_lightning():
         return _train_stages(run, backbone, levels)
 
