@@ -24,7 +24,7 @@ from xrt.sparse import as_csr
 
 LOWEST = 1e-4
 """Scores are held this far from 0 and 1."""
-BEAM = 64
+BEAM = 32
 """Nodes of each level of the hierarchy that are followed."""
 GIVEN = 1e4
 """Worth of a given value: more than anything can speak against it."""
@@ -85,10 +85,12 @@ class CandidateFinder:
         weights: JointWeights,
         num_threads: int | None = None,
         given_NA: np.ndarray | None = None,
+        lifted: bool = False,
     ) -> Candidates:
         """The best paths by these weights and the best values of each other attribute; where values
         are given, int32 (N, A) or -1, the best of the paths that agree with them, if there are any,
-        and the given values among the others.
+        and the given values among the others. Lifts are looked up where they have a weight, or all
+        with `lifted`.
         """
         if not scores_NL.has_sorted_indices:
             scores_NL = scores_NL.sorted_indices()
@@ -96,10 +98,11 @@ class CandidateFinder:
         paths_NM, evidence_NMK = self._paths(scores_NL, evidence_E2, weights, num_threads, given_NA)
         values = [
             self._values(
-                scores_NL, evidence_E2, paths_NM, attribute, given,
+                scores_NL, evidence_E2, paths_NM, attribute,
+                given if lifted or weights.free_B4[b, 2] else None,
                 None if given_NA is None else given_NA[:, attribute],
             )
-            for attribute, given in zip(self.free, self.given, strict=True)
+            for b, (attribute, given) in enumerate(zip(self.free, self.given, strict=True))
         ]  # fmt: skip
         return Candidates(paths_NM, evidence_NMK, values)
 
@@ -164,7 +167,7 @@ class CandidateFinder:
         evidence_E2: np.ndarray,
         paths_NM: np.ndarray,
         attribute: int,
-        given: GivenPath,
+        given: GivenPath | None,
         given_N: np.ndarray | None,
     ) -> Values:
         at_NV = best_entries(
@@ -180,7 +183,7 @@ class CandidateFinder:
             lost = np.flatnonzero((given_N >= 0) & ~(columns_NV == given_N[:, None]).any(axis=1))
             columns_NV[lost, -1] = given_N[lost]
             evidence_NV2[lost, -1] = evidence_of(np.zeros(1))
-        if self.taxonomy.depth:
+        if self.taxonomy.depth and given is not None:
             lift_NMV = given.log_lift(self.taxonomy, paths_NM, columns_NV)
         else:
             lift_NMV = np.zeros((*paths_NM.shape, columns_NV.shape[1]), np.float32)

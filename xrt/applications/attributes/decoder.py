@@ -4,7 +4,7 @@ N rows, L labels, A attributes.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +22,7 @@ from xrt.applications.attributes.unseen import unseen_shares
 from xrt.applications.attributes.weights import JointWeights
 from xrt.data.attribute_space import AttributeSpace
 from xrt.errors import ArtifactError
+from xrt.threads import run_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,14 @@ class Decoded:
     columns_NA: np.ndarray
     probabilities_NA: np.ndarray
     row_probabilities_N: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """A batch of rows: the candidates, and how probable their combinations are."""
+
+    candidates: Candidates
+    posterior: Posterior
 
 
 _FIELDS = ("columns_NA", "probabilities_NA", "row_probabilities_N")
@@ -87,7 +96,7 @@ class AttributeDecoder:
             logger.info("too few held-out rows to learn how attributes go together")
             return self
         scores_NL, given_NA = scores_NL[:MAX_ROWS], given_NA[:MAX_ROWS]
-        candidates = self.finder.find(scores_NL, self.weights)
+        candidates = self.finder.find(scores_NL, self.weights, lifted=True)
         found = learn_weights(self.finder, candidates, given_NA, self.unseen_B)
         return replace(self, weights=found.weights, figures=found.figures, halves=found.halves)
 
@@ -116,37 +125,47 @@ class AttributeDecoder:
         the others, are kept as long as a seen path agrees, and the others are chosen to go with
         them.
         """
-        parts = [
-            self._decode(scores_NL[rows], None if given_NA is None else given_NA[rows], num_threads)
-            for rows in _batches(scores_NL.shape[0])
-        ]
-        num_attributes = len(self.space.attributes)
+        return self.best(self.weigh(scores_NL, given_NA, num_threads))
+
+    def weigh(
+        self,
+        scores_NL: sp.csr_array,
+        given_NA: np.ndarray | None = None,
+        num_threads: int | None = None,
+    ) -> list[Weighed]:
+        """All combinations of candidates weighed against each other, batch by batch."""
+
+        def block(number: int) -> Weighed:
+            rows = slice(number * BATCH_ROWS, (number + 1) * BATCH_ROWS)
+            given = None if given_NA is None else given_NA[rows]
+            candidates = self.finder.find(scores_NL[rows], self.weights, given_NA=given)
+            allowed = Allowed.every(candidates)
+            if given is not None:
+                allowed = consistent(self.finder, candidates, given)
+            return Weighed(candidates, posterior(candidates, self.weights, allowed))
+
+        return run_blocks(block, -(-scores_NL.shape[0] // BATCH_ROWS), num_threads)
+
+    def best(self, weighed: Sequence[Weighed]) -> Decoded:
+        """The most probable combination of each row."""
+        parts = [self._best(part.candidates, part.posterior) for part in weighed]
         if not parts:
-            nothing = np.zeros((0, num_attributes))
+            nothing = np.zeros((0, len(self.space.attributes)))
             return Decoded(nothing.astype(np.int32), nothing.astype(np.float32), np.zeros(0))
         return Decoded(*(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS))
 
-    def probability_of(
-        self, scores_NL: sp.csr_array, columns_NA: np.ndarray, num_threads: int | None = None
-    ) -> np.ndarray:
+    def probability_of(self, weighed: Sequence[Weighed], columns_NA: np.ndarray) -> np.ndarray:
         """The probability of given values, int32 (N, A): float32 (N, A), 0 for a value that is no
         candidate, nan where none is given.
         """
-        parts = [np.zeros((0, len(self.space.attributes)), np.float32)]
-        for rows in _batches(scores_NL.shape[0]):
-            candidates = self.finder.find(scores_NL[rows], self.weights, num_threads)
-            found = posterior(candidates, self.weights, Allowed.every(candidates))
-            parts.append(self._marginals(candidates, found, columns_NA[rows]))
+        parts, low = [np.zeros((0, len(self.space.attributes)), np.float32)], 0
+        for part in weighed:
+            high = low + part.candidates.num_rows
+            parts.append(self._marginals(part.candidates, part.posterior, columns_NA[low:high]))
+            low = high
         return np.concatenate(parts)
 
-    def _decode(
-        self, scores_NL: sp.csr_array, given_NA: np.ndarray | None, num_threads: int | None
-    ) -> Decoded:
-        candidates = self.finder.find(scores_NL, self.weights, num_threads, given_NA)
-        allowed = Allowed.every(candidates)
-        if given_NA is not None:
-            allowed = consistent(self.finder, candidates, given_NA)
-        found = posterior(candidates, self.weights, allowed)
+    def _best(self, candidates: Candidates, found: Posterior) -> Decoded:
         best = most_probable(found)
         rows = np.arange(candidates.num_rows)
         columns_NA = np.full((len(rows), len(self.space.attributes)), -1, np.int32)
@@ -223,7 +242,3 @@ def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:
     distinct, back = np.unique(rows, axis=0, return_inverse=True)
     found = np.array([numbers.get(path.tobytes(), -1) for path in distinct], np.int64)
     return found[back.ravel()] if len(distinct) else np.zeros(0, np.int64)
-
-
-def _batches(num_rows: int) -> Iterator[slice]:
-    return (slice(low, low + BATCH_ROWS) for low in range(0, num_rows, BATCH_ROWS))

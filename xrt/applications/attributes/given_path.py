@@ -8,6 +8,7 @@ V values, D levels, L labels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,12 +57,23 @@ class GivenPath:
     ) -> np.ndarray:
         """Log lift of each value under each path: float32 (N, M, V); 0 where either is -1."""
         lift_NMV = np.zeros((*paths_NM.shape, columns_NV.shape[1]), np.float32)
-        totals_K = np.asarray(self.counts_KL.sum(axis=1), np.float64)
-        num_values = max(1, len(np.unique(self.counts_KL.indices)))
         counts = self.counts_KL.indptr, self.counts_KL.indices, self.counts_KL.data
         nodes_PD = taxonomy.nodes_PD + self.bases
-        _log_lift(*counts, totals_K, nodes_PD, paths_NM, columns_NV, num_values, BACK_OFF, lift_NMV)
+        _log_lift(
+            *counts, self.totals_K, nodes_PD, paths_NM, columns_NV, self.num_values, BACK_OFF,
+            lift_NMV,
+        )  # fmt: skip
         return lift_NMV
+
+    @cached_property
+    def totals_K(self) -> np.ndarray:
+        """Rows under each node: float64 (1 + K,)."""
+        return np.asarray(self.counts_KL.sum(axis=1), np.float64)
+
+    @cached_property
+    def num_values(self) -> int:
+        """Values that any row gives, at least 1."""
+        return max(1, len(np.unique(self.counts_KL.indices)))
 
     def save(self, folder: Path, name: str) -> None:
         """Write the counts into the folder."""

@@ -91,15 +91,16 @@ def _descend(  # type: ignore[no-untyped-def]
                 nodes, totals, child_ptr[above:], children, columns[node_ptr[d]:],
                 worth_K[node_ptr[d]:], scratch_L, absent_D[d], keep,
             )  # fmt: skip
-        paths_NM[row, : len(nodes)] = nodes
-        totals_NM[row, : len(nodes)] = totals
+        order = np.argsort(-totals, kind="mergesort")
+        paths_NM[row, : len(nodes)] = nodes[order]
+        totals_NM[row, : len(nodes)] = totals[order]
         for at in range(indptr[row], indptr[row + 1]):
             scratch_L[indices[at]] = np.nan
 
 
 @njit(nogil=True, cache=True)
 def _down(nodes, totals, child_ptr, children, columns_K, worth_K, scratch_L, absent, keep):  # type: ignore[no-untyped-def]
-    """The `keep` best children of the nodes, best first."""
+    """The `keep` best children of the nodes, in ascending order as the nodes are."""
     size = 0
     for node in nodes:
         size += child_ptr[node + 1] - child_ptr[node]
@@ -116,10 +117,11 @@ def _down(nodes, totals, child_ptr, children, columns_K, worth_K, scratch_L, abs
             found[at] = child
             gained[at] = totals[i] + worth + worth_K[child]
             at += 1
-    order = np.argsort(found)
-    found, gained = found[order], gained[order]
-    order = np.argsort(-gained, kind="mergesort")[:keep]
-    return found[order], gained[order]
+    if size > keep:
+        order = np.argsort(-gained, kind="mergesort")[:keep]
+        order.sort()  # nodes ascend at every level, so that of equals the lower one comes first
+        found, gained = found[order], gained[order]
+    return found, gained
 
 
 @njit(nogil=True, cache=True)

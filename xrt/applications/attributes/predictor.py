@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.attributes.decoder import AttributeDecoder
+from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
 from xrt.atomic import write_json
 from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import AttributeSpace
@@ -64,6 +64,7 @@ class AttributePredictor:
         """Wrap parts in memory; `AttributePredictor.load` is the usual way."""
         self.predictor, self.item_texts, self.decoder = predictor, item_texts, decoder
         self._last: tuple[CatalogueTable, sp.csr_array] | None = None
+        self._last_weighed: tuple[CatalogueTable, list[Weighed]] | None = None
 
     @classmethod
     def load(
@@ -101,7 +102,12 @@ class AttributePredictor:
 
         Raises DataError when a text column is not there.
         """
-        found = self.decoder.decode(self.scores(table), given_NA, self.predictor.num_threads)
+        if given_NA is None:
+            weighed = self._weighed(table)
+        else:
+            threads = self.predictor.num_threads
+            weighed = self.decoder.weigh(self.scores(table), given_NA, threads)
+        found = self.decoder.best(weighed)
         return AttributePredictions(
             self.space, found.columns_NA, found.probabilities_NA, found.row_probabilities_N
         )
@@ -118,8 +124,14 @@ class AttributePredictor:
         """The probability of given values, label columns int32 (N, A): float32 (N, A), 0 for values
         that the search did not find, nan where a column is -1.
         """
-        threads = self.predictor.num_threads
-        return self.decoder.probability_of(self.scores(table), columns_NA, threads)
+        return self.decoder.probability_of(self._weighed(table), columns_NA)
+
+    def _weighed(self, table: CatalogueTable) -> list[Weighed]:
+        """The candidates of a table without anything given; those of the last table are kept."""
+        if self._last_weighed is None or self._last_weighed[0] is not table:
+            found = self.decoder.weigh(self.scores(table), None, self.predictor.num_threads)
+            self._last_weighed = table, found
+        return self._last_weighed[1]
 
     def scores(self, table: CatalogueTable) -> sp.csr_array:
         """Scores of the best labels of each row, some of every attribute: (N, L), in [0, 1]. Those
