@@ -34,7 +34,7 @@ class TitleWriter:
         self.color_words = vocabulary.words["colors"]
         self.filler = vocabulary.words["filler"]["title"]
         self.abbreviations = {k: v[0] for k, v in vocabulary.words["abbreviations"].items()}
-        self._size_forms = _size_forms(vocabulary)
+        self.size_forms = size_forms(vocabulary)
         self._shortened: dict[str, str] = {}
 
     def write(
@@ -50,12 +50,12 @@ class TitleWriter:
         brand = self.brands[brand_index]
         line = brand.lines[int(u[0] * len(brand.lines))]
         maker, range_name = _maker_words(brand, line, u[1], u[2], u[3])
-        noun = _skewed(product.nouns, u[4])
+        noun = skewed(product.nouns, u[4])
         if u[22] < 0.06:
             noun = f"for {product.uses[int(u[4] * len(product.uses))]}"
         feature = product.features[int(u[5] * len(product.features))] if u[6] < 0.7 else ""
-        color_word = _skewed(self.color_words[color], u[7]) if color and u[8] < 0.9 else ""
-        size_word = _skewed(self._size_forms[size], u[9]) if size and u[10] < 0.9 else ""
+        color_word = skewed(self.color_words[color], u[7]) if color and u[8] < 0.9 else ""
+        size_word = skewed(self.size_forms[size], u[9]) if size and u[10] < 0.9 else ""
         filler = self.filler[int(u[11] * 9.99)] if u[12] < 0.08 else ""
         tail = f"{price:.2f}" if price is not None and u[13] < 0.06 else ""
         order = u[14]
@@ -110,7 +110,7 @@ def _maker_words(brand: Brand, line: str, how: float, form: float, also: float) 
     return "", line if how < _LINE else ""
 
 
-def _skewed(forms: tuple[str, ...], draw: float) -> str:
+def skewed(forms: tuple[str, ...], draw: float) -> str:
     """The first form most often (of three, in 58 % of cases), the later ones ever more rarely."""
     return forms[int(draw * draw * len(forms))]
 
@@ -137,7 +137,8 @@ def with_typo(title: str, where: float, kind: float) -> str:
     return title[:i] + _NEIGHBOURS.get(title[i].lower(), "x") + title[i + 1 :]
 
 
-def _size_forms(vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
+def size_forms(vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
+    """How each size is written, the usual form first: "26 cm", "26cm", "26 CM", ..."""
     units = vocabulary.words["units"]
     forms: dict[str, tuple[str, ...]] = {}
     for sizes in vocabulary.words["sizes"].values():
