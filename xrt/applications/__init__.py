@@ -1,0 +1,1 @@
+"""Worked uses on top of the estimators."""

@@ -1,0 +1,138 @@
+"""Which words stand for which values: names, and phrases learnt from titles and from clicks.
+
+A phrase g stands for a value v as far as items (or queries) with g have v, P(v | g), and those with
+v have g, P(g | v). A product line has the first in plenty and some of the second; a word that
+merely goes along with a brand's only department has almost none of the second.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.query_intent.catalogue import Catalogue
+from xrt.applications.query_intent.words import phrases, trigrams, words_of
+
+_MIN_ITEMS = 2
+_MIN_FORWARD = 0.15
+_MIN_STRENGTH = 0.03
+_MAX_LABELS = 12
+_MAX_FORMS = 6
+
+
+class Meaning(NamedTuple):
+    """A value that a phrase may stand for, with P(v | g), P(g | v), and how often both met."""
+
+    label: int
+    forward: float
+    backward: float
+    together: float
+
+    @property
+    def strength(self) -> float:
+        """Geometric mean of both shares."""
+        return (self.forward * self.backward) ** 0.5
+
+
+class AliasTable:
+    """Meanings of phrases. `num_with`: items (queries) with each phrase; `mass_L`: with each value;
+    both are needed to leave a query's own clicks out.
+    """
+
+    def __init__(
+        self, meanings: dict[str, list[Meaning]], num_with: dict[str, float], mass_L: np.ndarray
+    ) -> None:
+        self.meanings, self.num_with, self.mass_L = meanings, num_with, mass_L
+
+    def without(self, phrase: str, own: Mapping[int, float]) -> list[Meaning]:
+        """Meanings of a phrase without one query that has it, whose share of each value is `own`."""
+        others = self.num_with.get(phrase, 0.0) - 1
+        if others < 1:
+            return []
+        left = []
+        for label, _, _, together in self.meanings.get(phrase, ()):
+            share = own.get(label, 0.0)
+            rest = together - share
+            if rest > 1e-9:
+                mass = max(float(self.mass_L[label]) - share, 1e-9)
+                left.append(Meaning(label, min(rest / (others + 0.5), 1.0), min(rest / mass, 1.0), rest))
+        return left
+
+    def forms(self, num_labels: int) -> list[list[str]]:
+        """The strongest phrases of each value."""
+        found: list[list[tuple[float, str]]] = [[] for _ in range(num_labels)]
+        for phrase, meanings in self.meanings.items():
+            for meaning in meanings:
+                if meaning.forward >= 0.5:
+                    found[meaning.label].append((-meaning.strength, phrase))
+        return [[phrase for _, phrase in sorted(some)[:_MAX_FORMS]] for some in found]
+
+
+def learn_from_titles(catalogue: Catalogue, max_titles: int, seed: int) -> AliasTable:
+    """Aliases from the titles of the catalogue, or of a sample of it."""
+    rows = np.arange(len(catalogue.titles))
+    if len(rows) > max_titles:
+        rows = np.sort(np.random.default_rng([seed, 0]).choice(rows, max_titles, replace=False))
+    texts = (catalogue.titles[row] for row in rows.tolist())
+    return learn_aliases(texts, catalogue.Y_IL[rows], catalogue)
+
+
+def learn_aliases(
+    texts: Iterable[str], shares_NL: sp.csr_array, catalogue: Catalogue
+) -> AliasTable:
+    """Aliases from texts that have each value with the given share, 0 to 1."""
+    vocabulary: dict[str, int] = {}
+    pointers, columns = [0], []
+    for text in texts:
+        found = dict.fromkeys(phrase for _, _, phrase in phrases(words_of(text)))
+        columns += [vocabulary.setdefault(phrase, len(vocabulary)) for phrase in found]
+        pointers.append(len(columns))
+    ones = np.ones(len(columns), np.float32)
+    has_NG = sp.csr_array((ones, columns, pointers), shape=(len(pointers) - 1, len(vocabulary)))
+    num_with_G = np.asarray(has_NG.sum(axis=0)).ravel()
+    kept_G = np.flatnonzero(num_with_G >= _MIN_ITEMS)
+    has_GN = sp.csr_array(has_NG[:, kept_G].T)
+    together_GL = sp.csr_array(has_GN @ shares_NL)
+    known_NA = sp.csr_array(shares_NL @ catalogue.of_attribute_LA)
+    known_NA.data[:] = 1
+    known_GA = (has_GN @ known_NA).toarray()
+    mass_L = np.asarray(shares_NL.sum(axis=0)).ravel()
+    names = list(vocabulary)
+    meanings: dict[str, list[Meaning]] = {}
+    num_with: dict[str, float] = {}
+    for row, g in enumerate(kept_G.tolist()):
+        part = slice(together_GL.indptr[row], together_GL.indptr[row + 1])
+        labels, together = together_GL.indices[part], together_GL.data[part].astype(np.float64)
+        forward = together / (known_GA[row, catalogue.attribute_L[labels]] + 0.5)
+        backward = together / np.maximum(mass_L[labels], 1e-9)
+        strength = np.sqrt(np.clip(forward, 0, 1) * np.clip(backward, 0, 1))
+        wanted = (forward >= _MIN_FORWARD) & (strength >= _MIN_STRENGTH) & (together >= 1)
+        chosen = np.flatnonzero(wanted)
+        chosen = chosen[np.lexsort((labels[chosen], -strength[chosen]))][:_MAX_LABELS]
+        if len(chosen):
+            meanings[names[g]] = [
+                Meaning(int(labels[i]), min(float(forward[i]), 1.0), min(float(backward[i]), 1.0), float(together[i]))
+                for i in chosen
+            ]
+            num_with[names[g]] = float(num_with_G[g])
+    return AliasTable(meanings, num_with, mass_L)
+
+
+class NameTable:
+    """Values by the words of their names, and each name's and alias's trigrams."""
+
+    def __init__(self, names: Sequence[str], forms: Sequence[Sequence[str]]) -> None:
+        self.words = [words_of(name) for name in names]
+        by_phrase: dict[str, list[int]] = defaultdict(list)
+        for label, words in enumerate(self.words):
+            if words:
+                by_phrase[" ".join(words)].append(label)
+        self.labels_of = dict(by_phrase)
+        self.longest = max((len(words) for words in self.words), default=1)
+        self.trigrams = [
+            [trigrams(form) for form in dict.fromkeys([" ".join(words), *some]) if form]
+            for words, some in zip(self.words, forms, strict=True)
+        ]
+        self.word_counts = Counter(word for words in self.words for word in set(words))
