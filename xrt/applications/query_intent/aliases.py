@@ -5,7 +5,7 @@ v have g, P(g | v). A product line has the first in plenty and some of the secon
 merely goes along with a brand's only department has almost none of the second.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ _MIN_FORWARD = 0.15
 _MIN_STRENGTH = 0.03
 _MAX_LABELS = 12
 _MAX_FORMS = 6
+_MAX_LIKE = 2
 
 
 class Meaning(NamedTuple):
@@ -132,7 +133,6 @@ class NameTable:
         self.labels_of = dict(by_phrase)
         self.longest = max((len(words) for words in self.words), default=1)
         self.trigrams = [
-            [trigrams(form) for form in dict.fromkeys([" ".join(words), *some]) if form]
+            [trigrams(form) for form in dict.fromkeys([" ".join(words), *some[:_MAX_LIKE]]) if form]
             for words, some in zip(self.words, forms, strict=True)
         ]
-        self.word_counts = Counter(word for words in self.words for word in set(words))

@@ -4,8 +4,10 @@ A value is *named* when the words of its name stand in the query and are not par
 that clicks support. A word that names a value is taken: it speaks less for others.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from xrt.applications.query_intent.aliases import AliasTable, Meaning, NameTable
 from xrt.applications.query_intent.catalogue import Catalogue
@@ -39,6 +41,11 @@ class Words:
     names: NameTable
     titles: AliasTable
     clicks: AliasTable
+
+    @cached_property
+    def attribute_of(self) -> list[int]:
+        """Attribute of each label, as plain integers: they are asked for one by one."""
+        return [int(a) for a in self.catalogue.attribute_L]
 
 
 @dataclass
@@ -107,14 +114,14 @@ def word_features(
 ) -> list[tuple[float, ...]]:
     """A row of WORD_FEATURES for each of the labels."""
     catalogue = tables.catalogue
-    attribute_of, related = catalogue.attribute_L, catalogue.related
+    attribute_of, related = tables.attribute_of, catalogue.related
     named = supported_names(reading, share)
     title, click = _strongest(reading.by_titles), _strongest(reading.by_clicks)
     alias = {
         label: max(title[label][0] if label in title else 0.0, click[label][0] if label in click else 0.0)
         for label in {*title, *click}
     }
-    span_trigrams = [trigrams(phrase) for first, end, phrase in reading.spans if end - first <= 3]
+    span_trigrams = [trigrams(phrase) for first, end, phrase in reading.spans if end - first <= 2]
     like = {
         label: max(
             (likeness(a, b) for a in tables.names.trigrams[label] for b in span_trigrams),
@@ -122,13 +129,19 @@ def word_features(
         )
         for label in labels
     }
+    spoken: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for other in {*alias, *named}:
+        spoken[attribute_of[other]].append((other, alias.get(other, 0.0)))
+    liked: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for other, value in like.items():
+        liked[attribute_of[other]].append((other, value))
     rows = []
     for label in labels:
         attribute = attribute_of[label]
         rivals = [
-            other
-            for other in {*alias, *named}
-            if other != label and attribute_of[other] == attribute and (label, other) not in related
+            (other, strength)
+            for other, strength in spoken[attribute]
+            if other != label and (label, other) not in related
         ]
         elsewhere = [span for other, span in named.items() if attribute_of[other] != attribute]
         t = title.get(label, (0.0, 0.0, 0.0, -1))
@@ -142,17 +155,15 @@ def word_features(
                 sum(word in reading.words for word in name) / len(name) if name else 0.0,
                 *t[:3],
                 *c[:3],
-                max((alias.get(other, 0.0) for other in rivals), default=0.0),
-                float(any(other in named for other in rivals)),
+                max((strength for _, strength in rivals), default=0.0),
+                float(any(other in named for other, _ in rivals)),
                 _taken_elsewhere(reading, best_span, attribute, tables, named),
                 like[label],
                 max(
                     (
                         value
-                        for other, value in like.items()
-                        if other != label
-                        and attribute_of[other] == attribute
-                        and (label, other) not in related
+                        for other, value in liked[attribute]
+                        if other != label and (label, other) not in related
                     ),
                     default=0.0,
                 ),
@@ -183,7 +194,7 @@ def _taken_elsewhere(
     """How strongly the phrase that speaks most for a value speaks for one of another attribute."""
     if span < 0:
         return 0.0
-    attribute_of = tables.catalogue.attribute_L
+    attribute_of = tables.attribute_of
     first, end, _ = reading.spans[span]
     for label, (f, e) in named.items():
         if attribute_of[label] != attribute and f <= first and end <= e:
