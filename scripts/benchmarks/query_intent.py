@@ -8,6 +8,7 @@ corpus, on queries that no corpus has.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -68,12 +69,14 @@ def one_seed(folder: Path, params: ClickParams, seed: int) -> dict:
         "click share": peers.by_share(threshold),
         "vote": peers.by_vote(threshold),
     }
+    f1 = {name: f1_by_attribute(found, truth) for name, found in labelled.items()}
+    print(f"seed {seed}, labels: {f1}", file=sys.stderr, flush=True)
     return {
         "seconds": seconds,
         "rows": result.report.log.num_rows,
         "queries": result.report.num_queries,
         "threshold": threshold,
-        "f1": {name: f1_by_attribute(found, truth) for name, found in labelled.items()},
+        "f1": f1,
         "model": {name: model_figures(found, tests, seed) for name, found in labelled.items()},
     }
 
@@ -88,7 +91,7 @@ def read_truth(path: Path) -> tuple[Truth, Truth]:
 
 
 def read_labelled(path: Path) -> Labelled:
-    """text -> label -> confidence."""
+    """Text -> label -> confidence."""
     records = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     return {record["text"]: record["labels"] for record in records}
 
@@ -107,6 +110,7 @@ def model_figures(labelled: Labelled, tests: Truth, seed: int) -> dict[str, floa
     ]
     row, column, weight = (np.array(some) for some in zip(*places, strict=True))
     Y = sp.csr_array((weight.astype(np.float32), (row, column)), shape=(len(rows), len(ids)))
+    Y.sort_indices()
     model = XRLinear(seed=seed, features=TfidfParams(char_ngrams=(3, 5), min_df=1))
     model.fit(Corpus(list(rows), Y, table))
     texts = sorted(tests)
@@ -160,7 +164,9 @@ def tables(figures: list[dict]) -> str:
 
 def _cell(values: list[float]) -> str:
     mean = f"{100 * np.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ({100 * min(values):.1f} to {100 * max(values):.1f})"
+    return (
+        mean if len(values) == 1 else f"{mean} ({100 * min(values):.1f} to {100 * max(values):.1f})"
+    )
 
 
 if __name__ == "__main__":

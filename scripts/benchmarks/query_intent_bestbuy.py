@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def read_facets(path: Path) -> dict[str, dict[str, int]]:
-    """query -> category path -> results."""
+    """Query -> category path -> results."""
     found: dict[str, dict[str, int]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
@@ -151,10 +151,13 @@ def fitted(rows: dict[str, dict[str, float]]) -> tuple[XRLinear, list[str]]:
     ids = sorted({v for found in rows.values() for v in found})
     table = LabelTable.from_ids(ids, [v.rpartition(STEP)[2].rpartition("=")[2] for v in ids])
     places = [
-        (row, table.index[v], c) for row, found in enumerate(rows.values()) for v, c in found.items()
+        (row, table.index[v], c)
+        for row, found in enumerate(rows.values())
+        for v, c in found.items()
     ]
     row, column, weight = (np.array(some) for some in zip(*places, strict=True))
     Y = sp.csr_array((weight.astype(np.float32), (row, column)), shape=(len(rows), len(ids)))
+    Y.sort_indices()
     model = XRLinear(features=TfidfParams(char_ngrams=(3, 5), min_df=1))
     return model.fit(Corpus(list(rows), Y, table)), ids
 

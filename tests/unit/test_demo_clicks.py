@@ -79,7 +79,7 @@ def test_clicks_prefer_the_top_and_what_was_meant(folder, rows, queries):
             counts[fits][1] += row["impressions"]
     rate = {fits: clicks / shown for fits, (clicks, shown) in counts.items()}
     assert rate[True] > 2 * rate[False] > 0  # fickle clicks are there, too
-    at = rows.group_by("position").agg((pl.col("count").sum() / pl.col("impressions").sum()))
+    at = rows.group_by("position").agg(pl.col("count").sum() / pl.col("impressions").sum())
     by_position = dict(at.iter_rows())
     assert by_position[1] > 2 * by_position[8]
 

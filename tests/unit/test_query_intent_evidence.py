@@ -63,9 +63,7 @@ def random_rows(num_queries, catalogue, rng, positions=5):
             "impressions": rng.integers(6, 20, n).astype(float),
         }
     )
-    return frame.unique(["query_id", "item_id", "position"]).sort(
-        "query_id", "item_id", "position"
-    )
+    return frame.unique(["query_id", "item_id", "position"]).sort("query_id", "item_id", "position")
 
 
 def test_click_features_equal_plain_loops(catalogue):
@@ -154,7 +152,9 @@ def features_of(text, share, catalogue):
 
 
 def test_a_product_line_is_learnt_as_an_alias_of_its_brand(catalogue):
-    found = features_of("tavola pan", {"brand=Norvelle": 0.9, "category=Home > Pots": 0.1}, catalogue)
+    found = features_of(
+        "tavola pan", {"brand=Norvelle": 0.9, "category=Home > Pots": 0.1}, catalogue
+    )
     brand, pots = found["brand=Norvelle"], found["category=Home > Pots"]
     assert brand["name_words"] == 0
     assert brand["title_forward"] > 0.8 > 0.3 > pots["title_alias"]

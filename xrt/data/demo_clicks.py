@@ -173,9 +173,7 @@ class ClickSimulator:
             clicks = rng.binomial(num_searches, chance)
             if num_searches:
                 shown = np.full(len(items), num_searches)
-                rows.append(
-                    (items[order], position, shown, clicks, np.full(len(items), ranking))
-                )
+                rows.append((items[order], position, shown, clicks, np.full(len(items), ranking)))
         return tuple(np.concatenate(parts) for parts in zip(*rows, strict=True))
 
     def _retrieve(

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.query_intent.catalogue import Catalogue
+from xrt.applications.query_intent.click_evidence import at
 from xrt.applications.query_intent.words import phrases, trigrams, words_of
 
 _MIN_ITEMS = 2
@@ -58,7 +59,9 @@ class AliasTable:
             rest = together - share
             if rest > 1e-9:
                 mass = max(float(self.mass_L[label]) - share, 1e-9)
-                left.append(Meaning(label, min(rest / (others + 0.5), 1.0), min(rest / mass, 1.0), rest))
+                left.append(
+                    Meaning(label, min(rest / (others + 0.5), 1.0), min(rest / mass, 1.0), rest)
+                )
         return left
 
     def forms(self, num_labels: int) -> list[list[str]]:
@@ -98,26 +101,32 @@ def learn_aliases(
     together_GL = sp.csr_array(has_GN @ shares_NL)
     known_NA = sp.csr_array(shares_NL @ catalogue.of_attribute_LA)
     known_NA.data[:] = 1
-    known_GA = (has_GN @ known_NA).toarray()
+    known_GA = sp.csr_array(has_GN @ known_NA)
+    known_GA.sort_indices()
     mass_L = np.asarray(shares_NL.sum(axis=0)).ravel()
+    g_P = np.repeat(np.arange(len(kept_G)), np.diff(together_GL.indptr))
+    label_P, together_P = together_GL.indices, together_GL.data.astype(np.float64)
+    known_P = at(known_GA, g_P, catalogue.attribute_L[label_P])
+    forward_P = np.minimum(together_P / (known_P + 0.5), 1)
+    backward_P = np.minimum(together_P / np.maximum(mass_L[label_P], 1e-9), 1)
+    strength_P = np.sqrt(forward_P * backward_P)
+    wanted = (forward_P >= _MIN_FORWARD) & (strength_P >= _MIN_STRENGTH) & (together_P >= 1)
+    chosen = np.flatnonzero(wanted)
+    chosen = chosen[np.lexsort((label_P[chosen], -strength_P[chosen], g_P[chosen]))]
     names = list(vocabulary)
     meanings: dict[str, list[Meaning]] = {}
-    num_with: dict[str, float] = {}
-    for row, g in enumerate(kept_G.tolist()):
-        part = slice(together_GL.indptr[row], together_GL.indptr[row + 1])
-        labels, together = together_GL.indices[part], together_GL.data[part].astype(np.float64)
-        forward = together / (known_GA[row, catalogue.attribute_L[labels]] + 0.5)
-        backward = together / np.maximum(mass_L[labels], 1e-9)
-        strength = np.sqrt(np.clip(forward, 0, 1) * np.clip(backward, 0, 1))
-        wanted = (forward >= _MIN_FORWARD) & (strength >= _MIN_STRENGTH) & (together >= 1)
-        chosen = np.flatnonzero(wanted)
-        chosen = chosen[np.lexsort((labels[chosen], -strength[chosen]))][:_MAX_LABELS]
-        if len(chosen):
-            meanings[names[g]] = [
-                Meaning(int(labels[i]), min(float(forward[i]), 1.0), min(float(backward[i]), 1.0), float(together[i]))
-                for i in chosen
-            ]
-            num_with[names[g]] = float(num_with_G[g])
+    for g, *meaning in zip(
+        g_P[chosen].tolist(),
+        label_P[chosen].tolist(),
+        forward_P[chosen].tolist(),
+        backward_P[chosen].tolist(),
+        together_P[chosen].tolist(),
+        strict=True,
+    ):
+        of_phrase = meanings.setdefault(names[kept_G[g]], [])
+        if len(of_phrase) < _MAX_LABELS:
+            of_phrase.append(Meaning(*meaning))
+    num_with = {phrase: float(num_with_G[vocabulary[phrase]]) for phrase in meanings}
     return AliasTable(meanings, num_with, mass_L)
 
 

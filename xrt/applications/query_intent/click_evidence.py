@@ -107,7 +107,9 @@ def most_clicked(
     facet_P = _facet(catalogue)[label_P]
     order = np.lexsort((label_P, -share_QL.data, facet_P, query_P))
     group = query_P[order] * (_facet(catalogue).max() + 1) + facet_P[order]
-    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]]) if len(group) else np.array([], int)
+    starts = (
+        np.flatnonzero(np.r_[True, group[1:] != group[:-1]]) if len(group) else np.array([], int)
+    )
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
     kept = np.sort(order[rank < max_values])
     return query_P[kept], label_P[kept].astype(np.int64)
@@ -123,11 +125,13 @@ def click_features(
 ) -> np.ndarray:
     """Evidence of P pairs: float32 (P, len(CLICK_FEATURES)); NaN where there is nothing to say."""
     attribute_P, prior_P = catalogue.attribute_L[label_P], catalogue.prior_L[label_P]
-    mass_P, known_mass_P = at(matrices.mass_QL, query_P, label_P), at(
-        matrices.mass_QA, query_P, attribute_P
+    mass_P, known_mass_P = (
+        at(matrices.mass_QL, query_P, label_P),
+        at(matrices.mass_QA, query_P, attribute_P),
     )
-    clicks_P, known_P = at(matrices.clicks_QL, query_P, label_P), at(
-        matrices.clicks_QA, query_P, attribute_P
+    clicks_P, known_P = (
+        at(matrices.clicks_QL, query_P, label_P),
+        at(matrices.clicks_QA, query_P, attribute_P),
     )
     share_P = smoothed_share(mass_P, known_mass_P, prior_P, params.prior_strength)
     lower_P = wilson_lower(clicks_P, known_P, params.z)
@@ -144,7 +148,9 @@ def click_features(
         share_P - _best_other(share_QL, query_P, label_P, share_P, catalogue),
         known_mass_P / np.maximum(total_P, 1e-9),
         _log_rate_ratio(matrices, query_P, label_P, attribute_P),
-        _ratio(at(matrices.looks_QL, query_P, label_P), at(matrices.looks_QA, query_P, attribute_P)),
+        _ratio(
+            at(matrices.looks_QL, query_P, label_P), at(matrices.looks_QA, query_P, attribute_P)
+        ),
         np.where(parent_P >= 0, _ratio(mass_P, parent_mass_P), np.nan),
         catalogue.depth_L[label_P].astype(float),
         np.log(prior_P),
@@ -183,7 +189,10 @@ def _log_rate_ratio(
 
     Both rates are drawn to the query's own rate, which counts for two looks' worth of clicks.
     """
-    clicks, looks = at(matrices.clicks_QL, query_P, label_P), at(matrices.looks_QL, query_P, label_P)
+    clicks, looks = (
+        at(matrices.clicks_QL, query_P, label_P),
+        at(matrices.looks_QL, query_P, label_P),
+    )
     other_clicks = at(matrices.clicks_QA, query_P, attribute_P) - clicks
     other_looks = at(matrices.looks_QA, query_P, attribute_P) - looks
     total_looks = matrices.looks_Q[query_P]

@@ -57,6 +57,8 @@ def _at_most_parent(
     for depth in range(1, int(catalogue.depth_L.max()) + 1):
         some = np.flatnonzero(catalogue.depth_L[labels] == depth)
         some = some[catalogue.parent_L[labels[some]] >= 0]
-        parent = np.searchsorted(keys, queries[some] * num_labels + catalogue.parent_L[labels[some]])
+        parent = np.searchsorted(
+            keys, queries[some] * num_labels + catalogue.parent_L[labels[some]]
+        )
         bounded[some] = np.minimum(bounded[some], bounded[parent])
     return bounded

@@ -5,6 +5,7 @@ P pairs (text, value). A text is a query, or a rewriting of one with the same cl
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +57,7 @@ class Pairs:
     def of_text(self) -> list[slice]:
         """Where each text's pairs are."""
         bounds = np.searchsorted(self.text_P, np.arange(len(self.readings) + 1))
-        return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [slice(a, b) for a, b in pairwise(bounds)]
 
 
 class GroupEvidence:

@@ -50,7 +50,9 @@ def _solve(
     clicks_at = np.bincount(position, clicks, MAX_POSITION + 1)
     theta = np.ones(MAX_POSITION + 1)
     for _ in range(_NUM_ROUNDS):
-        attraction = clicks_of_pair / np.maximum(np.bincount(pair, impressions * theta[position]), 1e-12)
+        attraction = clicks_of_pair / np.maximum(
+            np.bincount(pair, impressions * theta[position]), 1e-12
+        )
         expected = np.bincount(position, impressions * attraction[pair], MAX_POSITION + 1)
         new = np.where(expected > 0, (clicks_at + 0.5) / (expected + 0.5), 0.0)
         new = new / max(new[1], 1e-12) if new[1] > 0 else new / new.max()

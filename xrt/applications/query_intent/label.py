@@ -166,9 +166,7 @@ def _write_group(
         texts = [Text(q, group.queries[q], before + q < num_known) for q in numbers]
         pairs = evidence.pairs(texts, learnt.words)
         probability_P = learnt.model.predict(pairs.features_PF)
-        queries, labels, confidence = decide(
-            pairs.query_P, pairs.label_P, probability_P, catalogue
-        )
+        queries, labels, confidence = decide(pairs.query_P, pairs.label_P, probability_P, catalogue)
         accepted = confidence >= params.min_confidence
         report.count(queries, labels, confidence, accepted, catalogue)
         chosen: dict[int, dict[str, float]] = {q: {} for q in numbers}

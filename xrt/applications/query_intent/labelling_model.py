@@ -1,8 +1,8 @@
 """The labelling model: judges (query, value) pairs from all evidence, and its calibration.
 
-Boosted trees over the features of clicks and words, trained on pairs where both agree. Probabilities
-are calibrated by isotonic regression on the queries held out of the trees, one in four. Trees are
-trained on one thread, so that their bytes do not depend on how many there are.
+Boosted trees over the features of clicks and words, trained on pairs where both agree.
+Probabilities are calibrated by isotonic regression on the queries held out of the trees, one in
+four. Trees are trained on one thread, so that they do not depend on how many there are.
 """
 
 from dataclasses import dataclass

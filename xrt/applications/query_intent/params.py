@@ -14,7 +14,7 @@ class LabellingParams:
     judged for a query, the most clicked first. min_confidence: labels that are less sure are not
     written. max_training_queries: queries that the labelling model, aliases and examination are
     learnt from. max_alias_titles: titles that aliases are learnt from. min_examination: lowest
-    chance of a look at a position that clicks are divided by. max_count: a count above it is absurd.
+    chance of a look at a position that clicks are divided by. max_count: a count above is absurd.
     batch_rows: rows of the log read at once. partition_rows: rows of it held at once later on.
     """
 

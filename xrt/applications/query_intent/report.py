@@ -94,8 +94,10 @@ class LabellingReport:
     def to_text(self) -> str:
         """A few lines; the last says what to do next."""
         log = self.log
-        lines = [f"{log.num_rows:,} rows of clicks, {self.num_queries:,} queries after "
-                 f"normalising ({self.num_with_variants:,} were typed in several ways)"]  # fmt: skip
+        lines = [
+            f"{log.num_rows:,} rows of clicks, {self.num_queries:,} queries after normalising "
+            f"({self.num_with_variants:,} were typed in other ways, too)"
+        ]
         found = [
             (log.num_bad, f"bad rows skipped, written to {log.bad_lines_path}"),
             (
@@ -117,9 +119,7 @@ class LabellingReport:
                 "not corrected (no item was shown at several positions, with impressions)"
                 if self.examination is None
                 else "chance of a look "
-                + ", ".join(
-                    f"{self.examination[p]:.2f} at {p}" for p in (2, 5, 10)
-                )
+                + ", ".join(f"{self.examination[p]:.2f} at {p}" for p in (2, 5, 10))
             )
         )
         lines.append(
@@ -129,9 +129,7 @@ class LabellingReport:
         for name, counts in self.attributes.items():
             share = counts.num_queries / max(self.num_queries, 1)
             mean = counts.sum_confidence / max(counts.num_accepted, 1)
-            lines.append(
-                f"{name}: {share:.0%} of queries have a value; mean confidence {mean:.2f}"
-            )
+            lines.append(f"{name}: {share:.0%} of queries have a value; mean confidence {mean:.2f}")
         return "\n".join([*lines, f"{self.num_labelled:,} queries have a label", self.next_step()])
 
     def next_step(self) -> str:

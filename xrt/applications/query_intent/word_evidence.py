@@ -118,7 +118,9 @@ def word_features(
     named = supported_names(reading, share)
     title, click = _strongest(reading.by_titles), _strongest(reading.by_clicks)
     alias = {
-        label: max(title[label][0] if label in title else 0.0, click[label][0] if label in click else 0.0)
+        label: max(
+            title[label][0] if label in title else 0.0, click[label][0] if label in click else 0.0
+        )
         for label in {*title, *click}
     }
     span_trigrams = [trigrams(phrase) for first, end, phrase in reading.spans if end - first <= 2]
@@ -175,7 +177,7 @@ def word_features(
 
 
 def _strongest(found: list[list[Meaning]]) -> dict[int, tuple[float, float, float, int]]:
-    """label -> (strength, forward, backward, span) of its strongest phrase."""
+    """Label -> (strength, forward, backward, span) of its strongest phrase."""
     best: dict[int, tuple[float, float, float, int]] = {}
     for span, meanings in enumerate(found):
         for meaning in meanings:
