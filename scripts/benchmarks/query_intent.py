@@ -97,8 +97,8 @@ def read_labelled(path: Path) -> Labelled:
 
 
 def model_figures(labelled: Labelled, tests: Truth, seed: int) -> dict[str, float]:
-    """XRLinear trained on a corpus; the threshold is tuned on a quarter of the test queries, and all
-    figures are those of the others.
+    """XRLinear trained on a corpus; the threshold is tuned on a quarter of the test queries, and
+    all figures are those of the others.
     """
     rows = {text: weights for text, weights in labelled.items() if weights}
     ids = sorted({label for weights in rows.values() for label in weights})

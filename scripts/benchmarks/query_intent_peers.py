@@ -1,4 +1,4 @@
-"""The two peers of `xrt label`: raw click share with one threshold, and a vote of labelling functions.
+"""The two peers of `xrt label`: raw click share with one threshold, a vote of labelling functions.
 
 Both see what `xrt label` sees, queries normalised and catalogue closed under ancestors included.
 """

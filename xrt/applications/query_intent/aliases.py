@@ -49,7 +49,7 @@ class AliasTable:
         self.meanings, self.num_with, self.mass_L = meanings, num_with, mass_L
 
     def without(self, phrase: str, own: Mapping[int, float]) -> list[Meaning]:
-        """Meanings of a phrase without one query that has it, whose share of each value is `own`."""
+        """Meanings of a phrase without one query that has it, with the shares `own` of values."""
         others = self.num_with.get(phrase, 0.0) - 1
         if others < 1:
             return []

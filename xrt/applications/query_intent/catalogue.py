@@ -148,8 +148,8 @@ def _last_rows(corpus: Corpus) -> tuple[np.ndarray, list[str]]:
     if num_repeated:
         shown = ", ".join(list(conflicting)[:_SHOWN])
         notes.append(
-            f"{num_repeated} rows repeat an item; the last row counts, and {len(conflicting)} items "
-            f"have other values there than before{': ' + shown if shown else ''}"
+            f"{num_repeated} rows repeat an item; the last row counts, and {len(conflicting)} "
+            f"items have other values there than before{': ' + shown if shown else ''}"
         )
     return np.array(list(last.values()), np.int64), notes
 
@@ -216,14 +216,14 @@ def _about_values(
     single = [name for name, size in zip(attributes, sizes, strict=True) if size == 1]
     if single:
         notes.append(
-            f"{len(single)} attributes have one value ({', '.join(single[:_SHOWN])}): clicks cannot "
-            "tell it from others, only words of the query can"
+            f"{len(single)} attributes have one value ({', '.join(single[:_SHOWN])}): clicks "
+            "cannot tell it from others, only words of the query can"
         )
     unnamed = sum(not any(c.isalpha() for c in name) for name in names)
     if unnamed:
         notes.append(
-            f"{unnamed} of {len(names)} values have no letter in their name, so queries cannot name "
-            "them but by words learnt from titles; give names with --names"
+            f"{unnamed} of {len(names)} values have no letter in their name, so queries cannot "
+            "name them but by words learnt from titles; give names with --names"
         )
     return notes
 

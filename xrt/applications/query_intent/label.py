@@ -100,7 +100,8 @@ def label_queries(
         (work / "parts").mkdir()
         partitions = Partitions(work / "parts")
         partitions.fill(log, items.items)
-        if log.report.num_unknown_items == log.report.num_rows - log.report.num_bad:
+        met = log.report
+        if met.num_unknown_items == met.num_rows - met.num_bad - met.num_blank_queries > 0:
             raise DataError(
                 f"{clicks}: none of its items is among the catalogue's {len(items.items)}; do both "
                 "use the same ids?"

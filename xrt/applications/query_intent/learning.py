@@ -21,6 +21,7 @@ from xrt.applications.query_intent.labelling_model import Examples, LabellingMod
 from xrt.applications.query_intent.params import LabellingParams
 from xrt.applications.query_intent.partitions import QueryGroup
 from xrt.applications.query_intent.word_evidence import Words
+from xrt.errors import DataError
 from xrt.progress import Progress
 
 _NUM_REWRITINGS = 2
@@ -91,6 +92,8 @@ def first_queries(groups: Iterator[QueryGroup], num_queries: int) -> QueryGroup:
         queries += group.queries[:room]
         if len(queries) == num_queries:
             break
+    if not queries:
+        raise DataError("clicks: no row has a query that is not blank; check its column")
     return QueryGroup(queries, [[] for _ in queries], pl.concat(parts))
 
 
@@ -153,11 +156,7 @@ def _verdicts(
 
 
 def _carried_over(pairs: Pairs, verdict_P: np.ndarray, others: Pairs) -> np.ndarray:
-    """Verdicts of a query for the pairs of its rewritings.
-
-    Values that only the new words bring up are false where the attribute has a true value: -1
-    otherwise.
-    """
+    """Verdicts of queries for the pairs of their rewritings; -1 for values only these bring up."""
     known = {
         (q, label): verdict
         for q, label, verdict in zip(

@@ -41,7 +41,6 @@ class Partitions:
         self.folder = folder
         self.num_rows = [0] * NUM_PARTITIONS
         self.num_batches = 0
-        self.num_queries_typed = 0
 
     def fill(self, log: ClickLog, items: dict[str, int]) -> None:
         """Read the whole log."""
@@ -49,9 +48,14 @@ class Partitions:
             {"item": list(items), "item_id": np.arange(len(items), dtype=np.int32)},
             schema={"item": pl.String, "item_id": pl.Int32},
         )
+        waiting: list[pl.DataFrame] = []  # a folder of small files makes no more files of ours
         for batch in log.batches():
-            self._spill(_normalised(batch), known, log)
-            self.num_batches += 1
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= log.batch_rows:
+                self._spill(_normalised(pl.concat(waiting)), known, log)
+                waiting = []
+        if waiting:
+            self._spill(_normalised(pl.concat(waiting)), known, log)
 
     def _spill(self, batch: pl.DataFrame, known: pl.DataFrame, log: ClickLog) -> None:
         blank = batch["query"] == ""
@@ -75,6 +79,7 @@ class Partitions:
             number = int(str(partition))
             part.drop("partition").write_parquet(self._path(number, self.num_batches))
             self.num_rows[number] += len(part)
+        self.num_batches += 1
 
     def _path(self, partition: int, batch: int) -> Path:
         return self.folder / f"{partition:02d}-{batch:06d}.parquet"
