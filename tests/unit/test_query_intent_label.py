@@ -88,18 +88,28 @@ def test_small_batches_and_parts_give_the_same_bytes(demo, labelled, tmp_path):
     assert again.path.read_bytes() == labelled.path.read_bytes()
 
 
-def test_a_frame_a_csv_and_jsonl_give_the_same_bytes(demo, labelled, tmp_path):
+def test_parquet_csv_and_jsonl_are_read_alike(demo, tmp_path):
     frame = pl.read_parquet(demo / "clicks" / "*.parquet")
+    frame.write_parquet(tmp_path / "clicks.parquet")
     frame.rename({"item": "sku"}).write_csv(tmp_path / "clicks.csv")
     frame.write_ndjson(tmp_path / "clicks.jsonl")
-    packed = tmp_path / "clicks.csv.gz"
-    packed.write_bytes(gzip.compress((tmp_path / "clicks.csv").read_bytes()))
-    logs = [frame, packed, tmp_path / "clicks.jsonl"]
-    for number, log in enumerate(logs):
-        columns = {"item": "sku"} if log is packed else None
-        out = tmp_path / f"c{number}.jsonl"
-        label_queries(log, demo / "items.jsonl", out, columns=columns)
-        assert out.read_bytes() == labelled.path.read_bytes()
+    (tmp_path / "clicks.csv.gz").write_bytes(gzip.compress((tmp_path / "clicks.csv").read_bytes()))
+    _, expected = batches(demo / "clicks", batch_rows=10**6)
+    for name in ("clicks.parquet", "clicks.jsonl", "clicks.csv", "clicks.csv.gz"):
+        columns = {"item": "sku"} if ".csv" in name else None
+        _, found = batches(tmp_path / name, batch_rows=7000, columns=columns)
+        assert found.equals(expected)
+
+
+def test_impressions_and_positions_are_not_needed(demo, tmp_path):
+    clicked = pl.read_parquet(demo / "clicks" / "*.parquet").filter(pl.col("count") > 0)
+    frame = clicked.select("query", "item", "count")
+    result = label_queries(frame, demo / "items.jsonl", tmp_path / "c.jsonl")
+    truth = truth_of(demo)
+    found = {r["text"]: set(r["labels"]) for r in records_of(result.path)}
+    assert result.report.examination is None
+    assert micro_f1(found, truth) > 0.8
+    assert "position bias: not corrected" in result.report.to_text()
 
 
 def test_the_report_counts_what_was_met(labelled):
@@ -123,8 +133,8 @@ def test_the_command_line_writes_the_same(demo, labelled, tmp_path, capsys):
     assert "write NAME=COLUMN" in capsys.readouterr().err
 
 
-def batches(path, **options):
-    log = ClickLog(path, batch_rows=100, max_count=1e9, **options)
+def batches(path, batch_rows=100, **options):
+    log = ClickLog(path, batch_rows=batch_rows, max_count=1e9, **options)
     return log, pl.concat(log.batches())
 
 

@@ -49,6 +49,7 @@ class LabellingModel:
         self.seed = seed
         self._trees: Any = None
         self._curve: Any = None
+        self._silent_F = np.zeros(0, bool)
 
     def fit(self, examples: Examples) -> "LabellingModel":
         """Train on judged pairs.
@@ -64,6 +65,7 @@ class LabellingModel:
                 f"{len(examples.verdict_P) - true} false pairs, {_MIN_EACH} of each are needed; "
                 "give more clicks, or values with names (--names)"
             )
+        self._silent_F = np.isnan(examples.features_PF).all(axis=0)
         inside = examples.query_P % _HELD_OUT != 0
         if len(np.unique(examples.verdict_P[inside])) < 2 or inside.all():
             inside = np.arange(len(inside)) % _HELD_OUT != 0
@@ -84,7 +86,11 @@ class LabellingModel:
 
     def _raw(self, features_PF: np.ndarray) -> np.ndarray:
         with threadpool_limits(1, "openmp"):
-            return self._trees.predict_proba(features_PF)[:, 1]
+            return self._trees.predict_proba(self._told(features_PF))[:, 1]
+
+    def _told(self, features_PF: np.ndarray) -> np.ndarray:
+        """Features that no example had (impressions, say) as zeros, which the trees pass over."""
+        return np.where(self._silent_F, np.float32(0), features_PF)
 
     def _train(self, examples: Examples, rows: np.ndarray) -> Any:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -100,5 +106,7 @@ class LabellingModel:
         )
         with threadpool_limits(1, "openmp"):
             return trees.fit(
-                examples.features_PF[rows], examples.verdict_P[rows], examples.weight_P[rows]
+                self._told(examples.features_PF[rows]),
+                examples.verdict_P[rows],
+                examples.weight_P[rows],
             )
