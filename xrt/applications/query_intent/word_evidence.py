@@ -137,7 +137,7 @@ def word_features(
     liked: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for other, value in like.items():
         liked[attribute_of[other]].append((other, value))
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for label in labels:
         attribute = attribute_of[label]
         rivals = [
