@@ -1,4 +1,4 @@
-"""The command line: `xrt train | predict | explain | evaluate | inspect`.
+"""The command line: `xrt train | predict | explain | evaluate | inspect | label`.
 
 This module imports nothing heavy, so that `xrt --help` and a misspelt option answer at once; each
 command imports what it needs when it runs. Faults of the user end in one line and exit code 2.
@@ -61,6 +61,10 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.explanation import explain
 
         return explain(arguments)
+    if arguments.command == "label":
+        from xrt.cli.labelling import label
+
+        return label(arguments)
     from xrt.cli import inspection
 
     return {"evaluate": inspection.evaluate, "inspect": inspection.inspect}[arguments.command](
@@ -108,6 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="sizes, tree, and what a model knows")
     inspect.add_argument("model", metavar="MODEL", help="folder of a trained model")
     inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
+
+    from xrt.cli.labelling import add_label_arguments
+
+    add_label_arguments(
+        commands.add_parser("label", help="clicks and a catalogue in, labelled queries out")
+    )
     return parser
 
 

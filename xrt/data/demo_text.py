@@ -37,7 +37,7 @@ class Wording(NamedTuple):
 def wording(product: ProductType, u: list[float]) -> Wording:
     """How the title made from these draws names the product; `noun` is -1 where it does not."""
     use = int(u[4] * len(product.uses)) if u[22] < 0.06 else -1
-    noun = _skewed(product.nouns, u[4]) if use < 0 else -1
+    noun = _place(product.nouns, u[4]) if use < 0 else -1
     feature = int(u[5] * len(product.features)) if u[6] < 0.7 else -1
     return Wording(noun, use, feature)
 
@@ -52,7 +52,7 @@ class TitleWriter:
         self.color_words = vocabulary.words["colors"]
         self.filler = vocabulary.words["filler"]["title"]
         self.abbreviations = {k: v[0] for k, v in vocabulary.words["abbreviations"].items()}
-        self._size_forms = _size_forms(vocabulary)
+        self.size_forms = size_forms(vocabulary)
         self._shortened: dict[str, str] = {}
 
     def write(
@@ -71,8 +71,8 @@ class TitleWriter:
         said = wording(product, u)
         noun = product.nouns[said.noun] if said.noun >= 0 else f"for {product.uses[said.use]}"
         feature = product.features[said.feature] if said.feature >= 0 else ""
-        color_word = _chosen(self.color_words[color], u[7]) if color and u[8] < 0.9 else ""
-        size_word = _chosen(self._size_forms[size], u[9]) if size and u[10] < 0.9 else ""
+        color_word = skewed(self.color_words[color], u[7]) if color and u[8] < 0.9 else ""
+        size_word = skewed(self.size_forms[size], u[9]) if size and u[10] < 0.9 else ""
         filler = self.filler[int(u[11] * 9.99)] if u[12] < 0.08 else ""
         tail = f"{price:.2f}" if price is not None and u[13] < 0.06 else ""
         order = u[14]
@@ -127,13 +127,14 @@ def _maker_words(brand: Brand, line: str, how: float, form: float, also: float) 
     return "", line if how < _LINE else ""
 
 
-def _skewed(forms: tuple[str, ...], draw: float) -> int:
+def _place(forms: tuple[str, ...], draw: float) -> int:
     """The first form most often (of three, in 58 % of cases), the later ones ever more rarely."""
     return int(draw * draw * len(forms))
 
 
-def _chosen(forms: tuple[str, ...], draw: float) -> str:
-    return forms[_skewed(forms, draw)]
+def skewed(forms: tuple[str, ...], draw: float) -> str:
+    """One of the forms, the first most often, as `_place` says."""
+    return forms[_place(forms, draw)]
 
 
 def _cased(title: str, draw: float) -> str:
@@ -158,7 +159,8 @@ def with_typo(title: str, where: float, kind: float) -> str:
     return title[:i] + _NEIGHBOURS.get(title[i].lower(), "x") + title[i + 1 :]
 
 
-def _size_forms(vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
+def size_forms(vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
+    """How each size is written, the usual form first: "26 cm", "26cm", "26 CM", ..."""
     units = vocabulary.words["units"]
     forms: dict[str, tuple[str, ...]] = {}
     for sizes in vocabulary.words["sizes"].values():

@@ -1,0 +1,252 @@
+"""The catalogue as query labelling needs it: item -> values, and what values have to do with
+each other.
+
+I items, L labels (values `attribute=value`), A attributes. A value with " > " is a path, and its
+ancestors are values, too; an item that has a value has its ancestors.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.data.corpus import Corpus
+from xrt.data.formats import read_corpus
+from xrt.errors import DataError
+
+STEP = " > "
+_EXCLUSIVE_SHARE = 0.9
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items and their values.
+
+    Y_IL: float32 of ones, ancestors included. attribute_L, parent_L (-1: none), depth_L: int64.
+    names: the readable value of each label, of a path the last step. exclusive_A: attributes of
+    which an item has one value (or one path). notes: what was met, a sentence each.
+    """
+
+    items: dict[str, int]
+    titles: list[str]
+    Y_IL: sp.csr_array
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    attributes: tuple[str, ...]
+    attribute_L: np.ndarray
+    parent_L: np.ndarray
+    depth_L: np.ndarray
+    exclusive_A: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def of_attribute_LA(self) -> sp.csr_array:
+        """Which labels belong to which attribute: ones (L, A)."""
+        L, A = len(self.labels), len(self.attributes)
+        ones = np.ones(L, np.float32)
+        return sp.csr_array((ones, (np.arange(L), self.attribute_L)), shape=(L, A))
+
+    @cached_property
+    def known_IA(self) -> sp.csr_array:
+        """Which items have a value of which attribute: ones (I, A)."""
+        known = sp.csr_array(self.Y_IL @ self.of_attribute_LA)
+        known.data[:] = 1
+        return known
+
+    @cached_property
+    def prior_L(self) -> np.ndarray:
+        """Share of each value among the items that have its attribute: float64 (L,)."""
+        with_value = np.asarray(self.Y_IL.sum(axis=0)).ravel()
+        with_attribute = np.asarray(self.known_IA.sum(axis=0)).ravel()
+        return (with_value / np.maximum(with_attribute[self.attribute_L], 1)).astype(np.float64)
+
+    @cached_property
+    def related(self) -> set[tuple[int, int]]:
+        """Pairs (label, ancestor), and the same the other way round."""
+        pairs = set()
+        for label in range(len(self.labels)):
+            for ancestor in self.ancestors(label):
+                pairs |= {(label, ancestor), (ancestor, label)}
+        return pairs
+
+    def ancestors(self, label: int) -> Iterator[int]:
+        """Ancestors of a label, the nearest first."""
+        parent = int(self.parent_L[label])
+        while parent >= 0:
+            yield parent
+            parent = int(self.parent_L[parent])
+
+
+def catalogue_of(corpus: Corpus) -> Catalogue:
+    """The catalogue in a corpus whose rows are items: ids, titles and labels `attribute=value`.
+
+    Of rows with the same id the last counts. Raises DataError when rows have no ids, or there is
+    no label.
+    """
+    where = corpus.report.path or "catalogue"
+    if corpus.ids is None:
+        raise DataError(f"{where}: items have no ids; call their column `id`")
+    if not corpus.num_labels or not corpus.Y.nnz:
+        raise DataError(f"{where}: no item has a value; name the column of labels")
+    rows, notes = _last_rows(corpus)
+    labels, index, parents = _with_ancestors([str(id) for id in corpus.labels.ids])
+    attributes = tuple(dict.fromkeys(attribute_of(label) for label in labels))
+    number = {name: i for i, name in enumerate(attributes)}
+    attribute_L = np.array([number[attribute_of(label)] for label in labels])
+    depth_L = np.array([_value(label).count(STEP) for label in labels])
+    Y_IL = _closed(corpus.Y[rows], labels, corpus, index, parents)
+    named = {str(id): name for id, name in zip(corpus.labels.ids, corpus.labels.names, strict=True)}
+    names = tuple(_last_step(named.get(label) or _value(label)) for label in labels)
+    catalogue = Catalogue(
+        items={str(corpus.ids[row]): i for i, row in enumerate(rows.tolist())},
+        titles=[corpus.texts[row] if corpus.texts else "" for row in rows.tolist()],
+        Y_IL=Y_IL,
+        labels=tuple(labels),
+        names=names,
+        attributes=attributes,
+        attribute_L=attribute_L,
+        parent_L=parents,
+        depth_L=depth_L,
+        exclusive_A=_exclusive(Y_IL, attribute_L, depth_L, len(attributes)),
+        notes=(*notes, *_about_values(attributes, attribute_L, names)),
+    )
+    return catalogue
+
+
+def attribute_of(label: str) -> str:
+    """The part before "="; labels without one are all of the attribute "label"."""
+    name, equals, _ = label.partition("=")
+    return name if equals else "label"
+
+
+def _value(label: str) -> str:
+    _, equals, value = label.partition("=")
+    return value if equals else label
+
+
+def _last_step(value: str) -> str:
+    return value.rpartition(STEP)[2] if STEP in value else value
+
+
+def _last_rows(corpus: Corpus) -> tuple[np.ndarray, list[str]]:
+    """The rows that count, in order of first appearance of their id, and what to tell."""
+    last: dict[str, int] = {}
+    conflicting: dict[str, None] = {}
+    num_repeated = 0
+    for row, id in enumerate(corpus.ids or ()):
+        before = last.get(id)
+        if before is not None:
+            num_repeated += 1
+            if _labels_of(corpus, before) != _labels_of(corpus, row):
+                conflicting[id] = None
+        last[id] = row
+    notes = []
+    if num_repeated:
+        shown = ", ".join(list(conflicting)[:_SHOWN])
+        notes.append(
+            f"{num_repeated} rows repeat an item; the last row counts, and {len(conflicting)} "
+            f"items have other values there than before{': ' + shown if shown else ''}"
+        )
+    return np.array(list(last.values()), np.int64), notes
+
+
+def _labels_of(corpus: Corpus, row: int) -> set[int]:
+    return set(corpus.Y.indices[corpus.Y.indptr[row] : corpus.Y.indptr[row + 1]].tolist())
+
+
+def _with_ancestors(ids: list[str]) -> tuple[list[str], dict[str, int], np.ndarray]:
+    """Labels with missing ancestors appended, their positions, and each one's parent or -1."""
+    labels = list(ids)
+    index = {label: i for i, label in enumerate(labels)}
+    parents: list[int] = []
+    for label in labels:  # grows on the way: appended ancestors get their own ancestors
+        parent = -1
+        if STEP in _value(label):
+            above = label.rpartition(STEP)[0]
+            parent = index.setdefault(above, len(labels))
+            if parent == len(labels):
+                labels.append(above)
+        parents.append(parent)
+    return labels, index, np.array(parents, np.int64)
+
+
+def _closed(
+    Y: sp.csr_array, labels: list[str], corpus: Corpus, index: dict[str, int], parents: np.ndarray
+) -> sp.csr_array:
+    """Y over all labels, each item with the ancestors of its values."""
+    columns = np.array([index[str(id)] for id in corpus.labels.ids], np.int64)
+    rows = np.repeat(np.arange(Y.shape[0]), np.diff(Y.indptr))
+    current = columns[Y.indices]
+    row_parts, column_parts = [rows], [current]
+    while len(current):
+        above = parents[current]
+        rows, current = rows[above >= 0], above[above >= 0]
+        row_parts.append(rows)
+        column_parts.append(current)
+    where = np.concatenate(row_parts), np.concatenate(column_parts)
+    shape = (Y.shape[0], len(labels))
+    closed = sp.csr_array((np.ones(len(where[0]), np.float32), where), shape=shape)
+    closed.sum_duplicates()
+    closed.data[:] = 1
+    return closed
+
+
+def _exclusive(
+    Y_IL: sp.csr_array, attribute_L: np.ndarray, depth_L: np.ndarray, num_attributes: int
+) -> np.ndarray:
+    """Whether nine items in ten have at most one value of the attribute at each depth."""
+    rows = np.repeat(np.arange(Y_IL.shape[0]), np.diff(Y_IL.indptr))
+    place = attribute_L * (depth_L.max() + 1) + depth_L
+    key = rows * (place.max() + 1) + place[Y_IL.indices]
+    keys, counts = np.unique(key, return_counts=True)
+    attribute = keys % (place.max() + 1) // (depth_L.max() + 1)
+    single = np.bincount(attribute, counts == 1, num_attributes)
+    return single >= _EXCLUSIVE_SHARE * np.bincount(attribute, minlength=num_attributes)
+
+
+def _about_values(
+    attributes: tuple[str, ...], attribute_L: np.ndarray, names: tuple[str, ...]
+) -> list[str]:
+    notes = []
+    sizes = np.bincount(attribute_L, minlength=len(attributes))
+    single = [name for name, size in zip(attributes, sizes, strict=True) if size == 1]
+    if single:
+        notes.append(
+            f"{len(single)} attributes have one value ({', '.join(single[:_SHOWN])}): clicks "
+            "cannot tell it from others, only words of the query can"
+        )
+    unnamed = sum(not any(c.isalpha() for c in name) for name in names)
+    if unnamed:
+        notes.append(
+            f"{unnamed} of {len(names)} values have no letter in their name, so queries cannot "
+            "name them but by words learnt from titles; give names with --names"
+        )
+    return notes
+
+
+def read_catalogue(
+    path: str | Path,
+    *,
+    title_columns: tuple[str, ...] = ("title",),
+    label_columns: tuple[str, ...] = ("labels",),
+    names: str | Path | None = None,
+    skip_bad_lines: bool = False,
+) -> Catalogue:
+    """Read a catalogue from JSONL, CSV, TSV or Parquet; an item's id stands under `id` (or `uid`).
+
+    One label column holds labels `attribute=value`; of several, each is an attribute. `names` is a
+    file of lines `label TAB name`.
+    """
+    columns = label_columns[0] if len(label_columns) == 1 else label_columns
+    corpus = read_corpus(
+        path,
+        text_columns=title_columns,
+        label_column=columns,
+        label_names=names,
+        skip_bad_lines=skip_bad_lines,
+    )
+    return catalogue_of(corpus)

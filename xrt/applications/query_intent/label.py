@@ -1,0 +1,189 @@
+"""`label_queries`: clicks and a catalogue in, a training corpus of queries with soft labels out.
+
+The log is read once, batch by batch, and laid down in parts by query; what judging needs is learnt
+from the first queries (in the order of their CRC, which is as good as a random draw); then part
+after part is judged and written. Memory: the catalogue, the sample, one batch, one part.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import polars as pl
+
+from xrt.applications.query_intent.catalogue import Catalogue, catalogue_of, read_catalogue
+from xrt.applications.query_intent.click_log import ClickLog
+from xrt.applications.query_intent.decision import decide
+from xrt.applications.query_intent.evidence import GroupEvidence, Text
+from xrt.applications.query_intent.learning import Learnt, first_queries, learn
+from xrt.applications.query_intent.params import LabellingParams
+from xrt.applications.query_intent.partitions import Partitions, QueryGroup
+from xrt.applications.query_intent.report import LabellingReport
+from xrt.atomic import write_json
+from xrt.data.corpus import Corpus
+from xrt.data.formats import read_corpus
+from xrt.data.sources import open_packed
+from xrt.errors import DataError
+from xrt.progress import Progress
+
+_BATCH_QUERIES = 2_000
+_MAX_VARIANTS = 5
+
+
+@dataclass(frozen=True)
+class LabellingResult:
+    """The corpus file, and what was met on the way."""
+
+    path: Path
+    report: LabellingReport
+
+    def read(self) -> Corpus:
+        """The corpus; confidences are the values of Y."""
+        return read_corpus(self.path, require_labels=False)
+
+
+def label_queries(
+    clicks: str | Path | pl.DataFrame,
+    catalogue: str | Path | Corpus | Catalogue,
+    out: str | Path,
+    params: LabellingParams | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    skip_bad_lines: bool = False,
+    progress: Progress | None = None,
+) -> LabellingResult:
+    """Write a corpus of all queries of the log, each with its labels and their confidence.
+
+    Lines of the corpus: `uid`, `text` (the normalised query), `labels` (label -> confidence, empty
+    where no value is meant), and `variants`, ways it was typed, where there are others. Beside it
+    `OUT.report.json` is written. Both appear whole or not at all.
+
+    Args:
+        clicks: A file, a folder of files, or a frame, with columns `query`, `item`, `count`,
+            `impressions`, `position`; the last three may be missing.
+        catalogue: Items with ids and labels `attribute=value`.
+        out: The corpus, JSONL; packed when it ends in `.gz` or `.xz`.
+        params: Settings.
+        columns: What the log calls its columns, e.g. `{"item": "sku"}`.
+        skip_bad_lines: Write bad rows beside the corpus instead of raising.
+        progress: Told of every step.
+
+    Returns:
+        Where the corpus is, and the report.
+
+    Raises:
+        DataError: the log or the catalogue cannot be used, or they agree on too little to learn.
+    """
+    params = params or LabellingParams()
+    items = _catalogue(catalogue)
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".xrt-label-", dir=out.parent) as folder:
+        work = Path(folder)
+        if isinstance(clicks, pl.DataFrame):
+            clicks.write_parquet(work / "clicks.parquet")
+            clicks = work / "clicks.parquet"
+        log = ClickLog(
+            clicks,
+            columns=columns,
+            batch_rows=params.batch_rows,
+            max_count=params.max_count,
+            skip_bad_lines=skip_bad_lines,
+            bad_lines_folder=out.parent,
+            progress=progress,
+        )
+        (work / "parts").mkdir()
+        partitions = Partitions(work / "parts")
+        partitions.fill(log, items.items)
+        met = log.report
+        if met.num_unknown_items == met.num_rows - met.num_bad - met.num_blank_queries > 0:
+            raise DataError(
+                f"{clicks}: none of its items is among the catalogue's {len(items.items)}; do both "
+                "use the same ids?"
+            )
+        sample = first_queries(
+            partitions.groups(params.partition_rows), params.max_training_queries
+        )
+        learnt = learn(sample, items, params, progress)
+        report = _report(log, items, learnt)
+        num_known = len(sample.queries)
+        del sample
+        groups = partitions.groups(params.partition_rows)
+        with open_packed(out) as file, _told(progress, sum(partitions.num_rows)):
+            for group in groups:
+                _write_group(group, items, learnt, num_known, params, report, file)
+                if progress is not None:
+                    progress.advance(len(group.rows), queries=report.num_queries)
+    write_json(out.with_name(f"{out.name}.report.json"), report.to_dict())
+    return LabellingResult(out, report)
+
+
+def _catalogue(catalogue: str | Path | Corpus | Catalogue) -> Catalogue:
+    if isinstance(catalogue, Catalogue):
+        return catalogue
+    return catalogue_of(catalogue) if isinstance(catalogue, Corpus) else read_catalogue(catalogue)
+
+
+def _report(log: ClickLog, catalogue: Catalogue, learnt: Learnt) -> LabellingReport:
+    return LabellingReport(
+        log=log.report,
+        notes=list(catalogue.notes),
+        examination=None if learnt.examination is None else learnt.examination.tolist(),
+        num_training_queries=learnt.num_queries,
+        num_agreed_true=learnt.num_true,
+        num_agreed_false=learnt.num_false,
+        num_sure=learnt.num_sure,
+    )
+
+
+@contextlib.contextmanager
+def _told(progress: Progress | None, total: int) -> Iterator[None]:
+    if progress is not None:
+        progress.start("judge (rows)", total)
+    yield
+    if progress is not None:
+        progress.finish()
+
+
+def _write_group(
+    group: QueryGroup,
+    catalogue: Catalogue,
+    learnt: Learnt,
+    num_known: int,
+    params: LabellingParams,
+    report: LabellingReport,
+    file: BinaryIO,
+) -> None:
+    """Judge a group and write its queries; the first `num_known` of all have taught the aliases."""
+    evidence = GroupEvidence(group, catalogue, learnt.examination, params)
+    before = report.num_queries
+    for start in range(0, len(group.queries), _BATCH_QUERIES):
+        numbers = range(start, min(start + _BATCH_QUERIES, len(group.queries)))
+        texts = [Text(q, group.queries[q], before + q < num_known) for q in numbers]
+        pairs = evidence.pairs(texts, learnt.words)
+        probability_P = learnt.model.predict(pairs.features_PF)
+        queries, labels, confidence = decide(pairs.query_P, pairs.label_P, probability_P, catalogue)
+        accepted = confidence >= params.min_confidence
+        report.count(queries, labels, confidence, accepted, catalogue)
+        chosen: dict[int, dict[str, float]] = {q: {} for q in numbers}
+        for q, label, sure in zip(
+            queries[accepted].tolist(),
+            labels[accepted].tolist(),
+            confidence[accepted].tolist(),
+            strict=True,
+        ):
+            chosen[q][catalogue.labels[label]] = round(sure, 4)
+        for q, found in chosen.items():
+            record: dict[str, object] = {"uid": f"q{before + q}", "text": group.queries[q]}
+            record["labels"] = found
+            if group.variants[q]:
+                record["variants"] = group.variants[q][:_MAX_VARIANTS]
+            file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        report.num_labelled += int(np.count_nonzero([bool(found) for found in chosen.values()]))
+    report.num_queries += len(group.queries)
+    report.num_with_variants += sum(bool(forms) for forms in group.variants)

@@ -1,0 +1,96 @@
+"""`xrt label`: clicks and a catalogue in, a training corpus of queries with soft labels out."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from xrt.errors import ConfigError
+
+COLUMNS = ("query", "item", "count", "impressions", "position")
+
+
+def add_label_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `xrt label`."""
+    parser.add_argument(
+        "clicks",
+        metavar="CLICKS",
+        help="Parquet, CSV, TSV or JSONL, or a folder of them, with query, item, count, "
+        "impressions, position (the last three may be missing)",
+    )
+    parser.add_argument(
+        "catalogue",
+        metavar="CATALOGUE",
+        help="items: id, title, labels (attribute=value; a value may be a path A > B > C)",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="the corpus, JSONL")
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="what the click log calls its columns: query=search_term item=sku",
+    )
+    parser.add_argument(
+        "--title-columns", nargs="+", default=["title"], metavar="KEY", help="default: title"
+    )
+    parser.add_argument(
+        "--label-columns",
+        nargs="+",
+        default=["labels"],
+        metavar="KEY",
+        help="default: labels; of several, each is an attribute",
+    )
+    parser.add_argument("--names", metavar="FILE", help="names of values: label TAB name")
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        metavar="P",
+        help="write labels that are at least as sure (default 0.5)",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="default 0")
+    parser.add_argument(
+        "--skip-bad-lines", action="store_true", help="write bad rows beside FILE and go on"
+    )
+
+
+def label(arguments: argparse.Namespace) -> int:
+    """Label all queries of the log; returns the exit code. The report goes to standard error."""
+    from xrt.applications.query_intent import LabellingParams, label_queries
+    from xrt.applications.query_intent.catalogue import read_catalogue
+    from xrt.progress import RichProgress
+
+    columns = column_names(arguments.columns)
+    given = {"min_confidence": arguments.min_confidence, "seed": arguments.seed}
+    params = LabellingParams(**{name: v for name, v in given.items() if v is not None})
+    catalogue = read_catalogue(
+        arguments.catalogue,
+        title_columns=tuple(arguments.title_columns),
+        label_columns=tuple(arguments.label_columns),
+        names=arguments.names,
+        skip_bad_lines=arguments.skip_bad_lines,
+    )
+    result = label_queries(
+        arguments.clicks,
+        catalogue,
+        Path(arguments.out),
+        params,
+        columns=columns,
+        skip_bad_lines=arguments.skip_bad_lines,
+        progress=RichProgress(),
+    )
+    text = result.report.to_text().replace("CORPUS", str(result.path))
+    print(text, file=sys.stderr)
+    return 0
+
+
+def column_names(pairs: list[str]) -> dict[str, str]:
+    """`["item=sku"]` as `{"item": "sku"}`. Raises ConfigError for anything else."""
+    found = {}
+    for pair in pairs:
+        name, equals, column = pair.partition("=")
+        if name not in COLUMNS or not equals or not column:
+            raise ConfigError(
+                f"--columns {pair}: write NAME=COLUMN, where NAME is one of {', '.join(COLUMNS)}"
+            )
+        found[name] = column
+    return found
