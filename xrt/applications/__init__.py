@@ -1,0 +1,1 @@
+"""The worked uses, on top of the pipeline."""

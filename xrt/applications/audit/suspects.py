@@ -1,0 +1,147 @@
+"""Which labels are suspected: missing ones and wrong ones, the surest first.
+
+N rows, L labels, P pairs, S suspects.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.audit.decoys import looks_like_decoy
+from xrt.applications.audit.name_matches import name_matches
+from xrt.applications.audit.nearest_rows import agreement_of_pairs
+from xrt.applications.audit.out_of_fold import FoldScores
+from xrt.applications.audit.pairs import Pairs, join_pairs
+from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.probabilities import (
+    Evidence,
+    calibrated,
+    fitted_pairs,
+    with_all_evidence,
+)
+from xrt.applications.audit.thresholds import shrunk_thresholds
+from xrt.metrics.frequency_bins import bin_names, bin_of_labels
+from xrt.search.votes import Neighbours
+
+MISSING, WRONG = "missing", "wrong"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Pairs with their evidence and what follows from it, all (P,) but `thresholds_L`.
+
+    `probability_P` is from all evidence, `decoy_P` says how much a given label looks like one put
+    there at random (0 of labels not given).
+    """
+
+    pairs: Pairs
+    evidence: Evidence
+    probability_P: np.ndarray
+    decoy_P: np.ndarray
+    thresholds_L: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Suspects:
+    """Pairs suspected of one kind, as positions among the judged, best score first."""
+
+    kind: str
+    places_S: np.ndarray
+    scores_S: np.ndarray
+    num_found: int
+    """How many there were before the best ones were kept."""
+
+
+def judge_pairs(
+    scores: FoldScores,
+    X_NF: sp.csr_array,
+    Y_NL: sp.csr_array,
+    names_LF: sp.csr_array,
+    found: Neighbours,
+    fold_N: np.ndarray,
+    params: AuditParams,
+) -> Judged:
+    """Evidence and probabilities of all given labels, and of others that are likely enough."""
+    pairs = join_pairs(scores.best_NL, scores.given_NL, params.candidates)
+    decoys = join_pairs(scores.best_NL, scores.decoys_NL, params.candidates)
+    decoys = decoys.take(decoys.given_P)
+    counts_KL = _counts_of_folds(Y_NL, fold_N, params.folds)
+    fold_P, fold_D = fold_N[pairs.rows_P], fold_N[decoys.rows_P]
+    counts_P = (counts_KL.sum(axis=0) - counts_KL)[fold_P, pairs.labels_P]
+    counts_D = (counts_KL.sum(axis=0) - counts_KL)[fold_D, decoys.labels_P]
+    fitted_P = fitted_pairs(pairs, params.candidates, params.seed)
+    probability = calibrated(
+        np.concatenate([pairs.scores_P, decoys.scores_P]),
+        np.concatenate([pairs.given_P, np.zeros(len(decoys), bool)]),
+        np.concatenate([counts_P, counts_D]),
+        np.concatenate([fold_P, fold_D]),
+        np.concatenate([fitted_P, np.zeros(len(decoys), bool)]),
+    )
+    kept = fitted_P | pairs.given_P | (probability[: len(pairs)] >= params.min_probability)
+    pairs, fitted_P, fold_P = pairs.take(kept), fitted_P[kept], fold_P[kept]
+
+    def evidence_of(some: Pairs, probability_P: np.ndarray, counts_P: np.ndarray) -> Evidence:
+        votes_P, _ = agreement_of_pairs(found, Y_NL, some.ptr_N, some.labels_P, params.num_threads)
+        nearest_P = found.similarities_MW[some.rows_P, 0]
+        name_P = name_matches(X_NF, names_LF, some.rows_P, some.labels_P)
+        return Evidence(probability_P, votes_P, nearest_P, name_P, counts_P)
+
+    evidence = evidence_of(pairs, probability[: len(kept)][kept], counts_P[kept])
+    likely_P = pairs.given_P | (evidence.probability_P >= params.min_probability)
+    all_P = with_all_evidence(pairs, evidence, fold_P, fitted_P, likely_P, params.seed)
+    given, given_evidence = _take(pairs, evidence, pairs.given_P)
+    false_evidence = evidence_of(decoys, probability[len(kept) :], counts_D)
+    decoy_P = np.zeros(len(pairs), np.float32)
+    decoy_P[pairs.given_P] = looks_like_decoy(
+        (given, given_evidence), (decoys, false_evidence), fold_N, params.seed
+    )
+    thresholds_L = shrunk_thresholds(given.labels_P, all_P[pairs.given_P], Y_NL.shape[1])
+    pairs, evidence = _take(pairs, evidence, likely_P)
+    return Judged(pairs, evidence, all_P[likely_P], decoy_P[likely_P], thresholds_L)
+
+
+def suspected_missing(judged: Judged, params: AuditParams) -> Suspects:
+    """Labels that are not given and reach the threshold of the label, the likeliest first."""
+    likely_P = judged.probability_P >= judged.thresholds_L[judged.pairs.labels_P]
+    likely_P &= judged.probability_P >= params.min_probability
+    places = np.flatnonzero(likely_P & ~judged.pairs.given_P)
+    return _best(MISSING, places, judged.probability_P[places], params.max_suggestions)
+
+
+def suspected_wrong(judged: Judged, params: AuditParams) -> Suspects:
+    """Given labels that are among the least likely of labels as frequent and not among the row's
+    best-scored ones: those that look most like decoys first.
+    """
+    pairs = judged.pairs
+    unlikely_P = np.zeros(len(pairs), bool)
+    bin_P = bin_of_labels(judged.evidence.counts_P)
+    for bin in range(len(bin_names())):
+        here = np.flatnonzero(pairs.given_P & (bin_P == bin))
+        if len(here):
+            limit = np.quantile(judged.probability_P[here], params.wrong_quantile)
+            unlikely_P[here] = judged.probability_P[here] <= limit
+    places = np.flatnonzero(unlikely_P & (pairs.ranks_P > params.top_ranks))
+    return _best(WRONG, places, judged.decoy_P[places], params.max_suggestions)
+
+
+def _best(kind: str, places: np.ndarray, scores: np.ndarray, limit: int) -> Suspects:
+    order = np.argsort(-scores, kind="stable")[:limit]
+    return Suspects(kind, places[order], scores[order], len(places))
+
+
+def _take(pairs: Pairs, evidence: Evidence, kept: np.ndarray) -> tuple[Pairs, Evidence]:
+    parts = (getattr(evidence, f"{name}_P")[kept] for name in _EVIDENCE_FIELDS)
+    return pairs.take(kept), Evidence(*parts)
+
+
+_EVIDENCE_FIELDS = ("probability", "agreement", "similarity", "name", "counts")
+
+
+def _counts_of_folds(Y_NL: sp.csr_array, fold_N: np.ndarray, num_folds: int) -> np.ndarray:
+    """Rows of each label in each fold: int32 (K, L)."""
+    num_labels = Y_NL.shape[1]
+    fold_E = np.repeat(fold_N, np.diff(Y_NL.indptr))
+    keys = fold_E * num_labels + Y_NL.indices
+    counts = np.bincount(keys, minlength=num_folds * num_labels)
+    return counts.reshape(num_folds, num_labels).astype(np.int32)
