@@ -34,27 +34,52 @@ def path_scores(
     check_columns(ranker.levels[0], X)
     bounds = block_bounds(X.num_rows, num_threads)
     log_scores_E = np.zeros(asked_NL.nnz, np.float32)
-    for t, weights in enumerate(ranker.levels):
-        nodes_E = tree.labels_below(t)[asked_NL.indices]
-        parents_E = tree.parents[t][nodes_E]
-        places_E = _places(*tree.children(t))[nodes_E]
-        path_weight = np.float32(params.path_weight if t == tree.depth - 1 else 1.0)
-        code = TRANSFORM_CODES[params.transform]
-
-        def walk(block: int) -> None:
-            low, high = int(bounds[block]), int(bounds[block + 1])
-            rows = RowBlock.of(X, low, high)
-            _walk(
-                rows.indptr, rows.columns, rows.values,
-                asked_NL.indptr[low : high + 1].astype(np.int64), parents_E, places_E,
-                *weights.kernel_arrays, code, path_weight, log_scores_E,
-            )  # fmt: skip
-
-        run_blocks(walk, len(bounds) - 1, num_threads)
+    for t in range(tree.depth):
+        last = t == tree.depth - 1
+        _score_level(
+            ranker,
+            t,
+            X,
+            asked_NL,
+            params,
+            params.path_weight if last else 1.0,
+            bounds,
+            log_scores_E,
+            num_threads,
+        )
     scores = sp.csr_array(asked_NL.shape, dtype=np.float32)
     scores.indptr, scores.indices = asked_NL.indptr, asked_NL.indices
     scores.data = np.exp(log_scores_E)
     return scores
+
+
+def _score_level(
+    ranker: TreeRanker,
+    t: int,
+    X: HybridMatrix,
+    asked_NL: sp.csr_array,
+    params: SearchParams,
+    path_weight: float,
+    bounds: np.ndarray,
+    log_scores_E: np.ndarray,
+    num_threads: int | None,
+) -> None:
+    """Turn the log scores of the nodes above into those of the nodes of level t."""
+    nodes_E = ranker.tree.labels_below(t)[asked_NL.indices]
+    parents_E = ranker.tree.parents[t][nodes_E]
+    places_E = _places(*ranker.tree.children(t))[nodes_E]
+
+    def walk(block: int) -> None:
+        low, high = int(bounds[block]), int(bounds[block + 1])
+        rows = RowBlock.of(X, low, high)
+        asked_ptr = asked_NL.indptr[low : high + 1].astype(np.int64)
+        _walk(
+            rows.indptr, rows.columns, rows.values, asked_ptr, parents_E, places_E,
+            *ranker.levels[t].kernel_arrays, TRANSFORM_CODES[params.transform],
+            np.float32(path_weight), log_scores_E,
+        )  # fmt: skip
+
+    run_blocks(walk, len(bounds) - 1, num_threads)
 
 
 def _places(child_ptr: np.ndarray, children: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from xrt.applications.audit.probabilities import (
 )
 from xrt.applications.audit.thresholds import shrunk_thresholds
 from xrt.metrics.frequency_bins import bin_names, bin_of_labels
+from xrt.progress import Progress
 from xrt.search.votes import Neighbours
 
 MISSING, WRONG = "missing", "wrong"
@@ -61,6 +62,7 @@ def judge_pairs(
     found: Neighbours,
     fold_N: np.ndarray,
     params: AuditParams,
+    progress: Progress | None = None,
 ) -> Judged:
     """Evidence and probabilities of all given labels, and of others that are likely enough."""
     pairs = join_pairs(scores.best_NL, scores.given_NL, params.candidates)
