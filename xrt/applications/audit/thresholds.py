@@ -30,7 +30,9 @@ def shrunk_thresholds(
             continue
         bin_mean = float(sums_L[here].sum() / counts_L[here].sum())
         own = _variance_within(squares_P[np.isin(labels_P, here)], counts_L[here])
-        within = own if own > 0 else within
+        within = within if own is None else own
+        if within is None:  # no label has two rows: nothing tells labels from chance
+            within = float(np.mean((means_L[here] - bin_mean) ** 2))
         of_mean = within / counts_L[here]
         spread = float(np.mean((means_L[here] - bin_mean) ** 2))
         between = max(0.0, spread - float(of_mean.mean()))
@@ -41,7 +43,7 @@ def shrunk_thresholds(
     return thresholds_L
 
 
-def _variance_within(squares_P: np.ndarray, counts_L: np.ndarray) -> float:
-    """Pooled variance of rows about the mean of their label; 0 where each label has one row."""
+def _variance_within(squares_P: np.ndarray, counts_L: np.ndarray) -> float | None:
+    """Pooled variance of rows about the mean of their label; None where each label has one row."""
     spare = int(counts_L.sum() - (counts_L > 0).sum())
-    return float(squares_P.sum() / spare) if spare > 0 else 0.0
+    return float(squares_P.sum() / spare) if spare > 0 else None
