@@ -76,7 +76,7 @@ def test_path_scores_are_those_of_the_readable_twin(
 def test_path_scores_of_rows_without_words_and_without_labels(
     ranker: tuple[TreeRanker, sp.csr_array, sp.csr_array],
 ) -> None:
-    model, X_NF, Y_NL = ranker
+    model, _, Y_NL = ranker
     empty = HybridMatrix.of(sp.csr_array((3, 60), dtype=np.float32))
     asked = as_csr(Y_NL[:3])
     found = path_scores(model, empty, asked, WIDE)

@@ -5,12 +5,10 @@ N rows, L labels, S suggestions, best first.
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from xrt.applications.audit.applying import apply_suggestions
 from xrt.applications.audit.noise import Damaged, damage
