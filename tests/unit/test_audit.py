@@ -39,6 +39,8 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("corpus")
     rows = make_rows(600, 0)
+    for row in rows:  # every label is said, unlike in make_rows
+        row["title"] = " ".join([*(label.lower() for label in row["labels"]), "the", "and"])
     rows[500] = {"title": "kare kare kare kare lore", "labels": ["LORE"]}
     rows[501] = {"title": "mire mire mire mire", "labels": ["MIRE", "NUTI"]}
     (folder / "labels.tsv").write_text(
@@ -119,7 +121,8 @@ def test_after_apply_nothing_of_the_same_is_found(
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert sorted(rows[500]["labels"]) == ["KARE", "LORE"]
     assert rows[501]["labels"] == ["MIRE"]
-    record = [json.loads(line) for line in (tmp_path / "corrected.jsonl.changes.jsonl").open()]
+    lines = (tmp_path / "corrected.jsonl.changes.jsonl").read_text().splitlines()
+    record = [json.loads(line) for line in lines]
     assert [(r["change"], r["row"], r["label"]) for r in record] == [
         ("add", 500, "KARE"), ("remove", 501, "NUTI"),
     ]  # fmt: skip

@@ -83,3 +83,15 @@ def _join(num_rows, num_candidates, ptr_a, labels_a, scores_a, ptr_b, labels_b, 
         ptr, labels[:place].copy(), scores[:place].copy(), ranks[:place].copy(),
         given[:place].copy(),
     )  # fmt: skip
+
+
+def values_at(matrix_NM: sp.csr_array, rows_P: np.ndarray, columns_P: np.ndarray) -> np.ndarray:
+    """The values of some cells of a csr matrix with sorted columns, 0 where none is stored: (P,)."""
+    num_columns = matrix_NM.shape[1]
+    rows_E = np.repeat(np.arange(matrix_NM.shape[0], dtype=np.int64), np.diff(matrix_NM.indptr))
+    keys_E = np.append(rows_E * num_columns + matrix_NM.indices, np.iinfo(np.int64).max)
+    values_E = np.append(matrix_NM.data, 0)
+    keys_P = np.asarray(rows_P, np.int64) * num_columns + columns_P
+    places_P = np.searchsorted(keys_E, keys_P)
+    values_P: np.ndarray = np.where(keys_E[places_P] == keys_P, values_E[places_P], 0)
+    return values_P

@@ -12,6 +12,7 @@ import numpy as np
 
 from xrt.applications.audit.applying import apply_suggestions
 from xrt.applications.audit.noise import Damaged, damage
+from xrt.applications.audit.pairs import values_at
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.run import SUGGESTIONS, audit
 from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion, read_suggestions
@@ -64,7 +65,7 @@ def recovery(damaged: Damaged, suggestions: Sequence[Suggestion]) -> dict[str, A
     for kind, cells_NL in ((ADD, damaged.removed_NL), (REMOVE, damaged.added_NL)):
         own = [s for s in suggestions if s.kind == kind]
         places = np.array([(s.row, index[s.label]) for s in own], np.int64).reshape(-1, 2)
-        hits_S = np.asarray(cells_NL[places[:, 0], places[:, 1]]).ravel() > 0
+        hits_S = values_at(cells_NL, places[:, 0], places[:, 1]) > 0
         told[kind] = {"damage": int(cells_NL.nnz), **ranked_recovery(hits_S, int(cells_NL.nnz))}
     return told
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.audit.pairs import values_at
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.suspects import Judged
 from xrt.data.corpus import Corpus
@@ -35,7 +36,7 @@ def similar_labels(corpus: Corpus, judged: Judged, params: AuditParams) -> list[
     counts_L = np.bincount(Y_NL.indices, minlength=corpus.num_labels)
     names_LL = _alike_in_name(corpus, params)
     cross_LL = _cross_prediction(Y_NL, judged, counts_L)
-    mutual_LL = sp.csr_array(cross_LL.minimum(cross_LL.T))
+    mutual_LL = as_csr(cross_LL.minimum(as_csr(cross_LL.T)))
     common_LL = as_csr(Y_NL.T.tocsr() @ Y_NL)
     shared_LL = _jaccard(common_LL, counts_L)
     candidates: set[tuple[int, int]] = set()
@@ -48,7 +49,7 @@ def similar_labels(corpus: Corpus, judged: Judged, params: AuditParams) -> list[
     pairs = np.array(sorted(candidates), np.int64).reshape(-1, 2)
     a, b = pairs.T
     name, cross, back, shared = (
-        np.asarray(matrix[i, j]).ravel()
+        values_at(matrix, i, j)
         for matrix, i, j in (
             (names_LL, a, b), (cross_LL, a, b), (cross_LL, b, a), (shared_LL, a, b),
         )
@@ -83,7 +84,7 @@ def _alike_in_name(corpus: Corpus, params: AuditParams) -> sp.csr_array:
     columns = named[found.rows_MW[rows, places]]
     cells = (found.similarities_MW[rows, places], (named[rows], columns))
     similar = sp.csr_array(cells, shape=shape)
-    return as_csr(similar.maximum(similar.T))
+    return as_csr(similar.maximum(as_csr(similar.T)))
 
 
 def _cross_prediction(Y_NL: sp.csr_array, judged: Judged, counts_L: np.ndarray) -> sp.csr_array:
@@ -91,11 +92,11 @@ def _cross_prediction(Y_NL: sp.csr_array, judged: Judged, counts_L: np.ndarray) 
     pairs = judged.pairs
     likely = ~pairs.given_P & (judged.probability_P >= 0.5 * MIN_CROSS)
     cells = (judged.probability_P[likely], (pairs.rows_P[likely], pairs.labels_P[likely]))
-    predicted_NL = sp.csr_array(cells, shape=Y_NL.shape)
+    predicted_NL = as_csr(sp.csr_array(cells, shape=Y_NL.shape))
     sums_LL = as_csr(Y_NL.T.tocsr() @ predicted_NL)
     common_LL = as_csr(Y_NL.T.tocsr() @ Y_NL)
     coo = sums_LL.tocoo()
-    both = np.asarray(common_LL[coo.row, coo.col]).ravel()
+    both = values_at(common_LL, coo.row, coo.col)
     without = np.maximum(counts_L[coo.row] - both, 1)
     return as_csr(sp.csr_array((coo.data / without, (coo.row, coo.col)), shape=sums_LL.shape))
 

@@ -100,7 +100,9 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _parse(path: str | Path, number: int, record: dict[str, Any]) -> Suggestion:
     known = {field.name for field in fields(Suggestion)}
     try:
-        suggestion = Suggestion(**{name: record[name] for name in known if name in record})
+        found = {name: record[name] for name in known if name in record}
+        lists = {name: tuple(found.get(name, ())) for name in ("neighbours", "matched_terms")}
+        suggestion = Suggestion(**(found | lists))
         numbers = [float(getattr(suggestion, name)) for name in EVIDENCE_FEATURES]
         sound = suggestion.kind in (ADD, REMOVE) and isinstance(suggestion.row, int)
     except (TypeError, ValueError) as err:
