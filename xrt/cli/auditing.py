@@ -4,6 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xrt.applications.audit.params import AuditParams
 
 
 def run(argv: Sequence[str]) -> int:
@@ -80,7 +84,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _params(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _params(arguments: argparse.Namespace) -> "AuditParams":
     from xrt.applications.audit.params import AuditParams
 
     return AuditParams(
@@ -89,8 +93,8 @@ def _params(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-def _reading(arguments: argparse.Namespace) -> dict[str, object]:
-    options: dict[str, object] = {"label_names": arguments.labels}
+def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    options: dict[str, Any] = {"label_names": arguments.labels}
     if arguments.text_columns:
         options["text_columns"] = arguments.text_columns
     if arguments.label_columns:

@@ -39,7 +39,7 @@ def accepted(suggestions: Sequence[Suggestion], accept: str) -> list[Suggestion]
         return _named(suggestions, Path(accept))
     if not 0 <= least <= 1:
         raise ConfigError(f"--accept {accept}: a score from 0 to 1, `all`, or a file is needed")
-    return [s for s in suggestions if (s.score if s.trust is None else s.trust) >= least]
+    return [s for s in suggestions if s.sureness >= least]
 
 
 def _named(suggestions: Sequence[Suggestion], path: Path) -> list[Suggestion]:

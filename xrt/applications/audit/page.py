@@ -53,12 +53,12 @@ def _suggested(title: str, suggestions: Sequence[Suggestion]) -> Table:
     columns = ["row", "text", "label", "score", "probability", "neighbours", "words of the name"]
     rows = [
         [
-            s.row, (s.text or "")[:120], s.name or s.label, s.trust or s.score, s.probability,
+            s.row, (s.text or "")[:120], s.name or s.label, s.sureness, s.probability,
             s.agreement, ", ".join(s.matched_terms),
         ]
         for s in suggestions[:SHOWN]
     ]  # fmt: skip
-    scores = [s.score if s.trust is None else s.trust for s in suggestions]
+    scores = [s.sureness for s in suggestions]
     chart = ""
     if scores:
         ranks = np.arange(1, len(scores) + 1).tolist()

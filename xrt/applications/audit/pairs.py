@@ -86,7 +86,7 @@ def _join(num_rows, num_candidates, ptr_a, labels_a, scores_a, ptr_b, labels_b, 
 
 
 def values_at(matrix_NM: sp.csr_array, rows_P: np.ndarray, columns_P: np.ndarray) -> np.ndarray:
-    """The values of some cells of a csr matrix with sorted columns, 0 where none is stored: (P,)."""
+    """The values of some cells of a csr matrix with sorted columns, 0 where none is: (P,)."""
     num_columns = matrix_NM.shape[1]
     rows_E = np.repeat(np.arange(matrix_NM.shape[0], dtype=np.int64), np.diff(matrix_NM.indptr))
     keys_E = np.append(rows_E * num_columns + matrix_NM.indices, np.iinfo(np.int64).max)

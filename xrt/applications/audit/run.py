@@ -144,7 +144,10 @@ def _hierarchy(
         return None
     told = hierarchy_report(corpus, known)
     if path is not None:
-        told["unknown_labels"] = _counted(unknown_labels(corpus, path))
+        unknown = unknown_labels(corpus, path)
+        if unknown:
+            logger.warning("%s: the corpus lacks %d of its labels", path, len(unknown))
+        told["unknown_labels"] = _counted(unknown)
         told["labels_without_path"] = sum(not each for each in known)
     return told
 

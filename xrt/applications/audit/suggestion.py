@@ -56,6 +56,11 @@ class Suggestion:
     matched_terms: tuple[str, ...] = ()
     trust: float | None = None
 
+    @property
+    def sureness(self) -> float:
+        """What suggestions of a kind are ranked by: `trust` where there is one, else `score`."""
+        return self.score if self.trust is None else self.trust
+
 
 def corpus_key(corpus: Corpus) -> str:
     """What a corpus hashes to: texts or features, and the labels of each row; 16 digits."""

@@ -22,7 +22,7 @@ from xrt.applications.audit.probabilities import (
 )
 from xrt.applications.audit.thresholds import shrunk_thresholds
 from xrt.metrics.frequency_bins import bin_names, bin_of_labels
-from xrt.progress import Progress
+from xrt.progress import Progress, SilentProgress
 from xrt.search.votes import Neighbours
 
 MISSING, WRONG = "missing", "wrong"
@@ -65,23 +65,19 @@ def judge_pairs(
     progress: Progress | None = None,
 ) -> Judged:
     """Evidence and probabilities of all given labels, and of others that are likely enough."""
+    told = progress or SilentProgress()
+    told.start("evidence", 4)
     pairs = join_pairs(scores.best_NL, scores.given_NL, params.candidates)
     decoys = join_pairs(scores.best_NL, scores.decoys_NL, params.candidates)
     decoys = decoys.take(decoys.given_P)
     counts_KL = _counts_of_folds(Y_NL, fold_N, params.folds)
-    fold_P, fold_D = fold_N[pairs.rows_P], fold_N[decoys.rows_P]
-    counts_P = (counts_KL.sum(axis=0) - counts_KL)[fold_P, pairs.labels_P]
-    counts_D = (counts_KL.sum(axis=0) - counts_KL)[fold_D, decoys.labels_P]
-    fitted_P = fitted_pairs(pairs, params.candidates, params.seed)
-    probability = calibrated(
-        np.concatenate([pairs.scores_P, decoys.scores_P]),
-        np.concatenate([pairs.given_P, np.zeros(len(decoys), bool)]),
-        np.concatenate([counts_P, counts_D]),
-        np.concatenate([fold_P, fold_D]),
-        np.concatenate([fitted_P, np.zeros(len(decoys), bool)]),
+    elsewhere_KL = counts_KL.sum(axis=0) - counts_KL
+    counts_P, counts_D = (
+        elsewhere_KL[fold_N[some.rows_P], some.labels_P] for some in (pairs, decoys)
     )
-    kept = fitted_P | pairs.given_P | (probability[: len(pairs)] >= params.min_probability)
-    pairs, fitted_P, fold_P = pairs.take(kept), fitted_P[kept], fold_P[kept]
+    fitted_P = fitted_pairs(pairs, params.candidates, params.seed)
+    linear_P, linear_D = _calibrated_alike(pairs, decoys, counts_P, counts_D, fitted_P, fold_N)
+    told.advance()
 
     def evidence_of(some: Pairs, probability_P: np.ndarray, counts_P: np.ndarray) -> Evidence:
         votes_P, _ = agreement_of_pairs(found, Y_NL, some.ptr_N, some.labels_P, params.num_threads)
@@ -89,18 +85,44 @@ def judge_pairs(
         name_P = name_matches(X_NF, names_LF, some.rows_P, some.labels_P)
         return Evidence(probability_P, votes_P, nearest_P, name_P, counts_P)
 
-    evidence = evidence_of(pairs, probability[: len(kept)][kept], counts_P[kept])
+    kept = fitted_P | pairs.given_P | (linear_P >= params.min_probability)
+    pairs, fitted_P = pairs.take(kept), fitted_P[kept]
+    evidence = evidence_of(pairs, linear_P[kept], counts_P[kept])
+    told.advance()
     likely_P = pairs.given_P | (evidence.probability_P >= params.min_probability)
-    all_P = with_all_evidence(pairs, evidence, fold_P, fitted_P, likely_P, params.seed)
-    given, given_evidence = _take(pairs, evidence, pairs.given_P)
-    false_evidence = evidence_of(decoys, probability[len(kept) :], counts_D)
-    decoy_P = np.zeros(len(pairs), np.float32)
-    decoy_P[pairs.given_P] = looks_like_decoy(
-        (given, given_evidence), (decoys, false_evidence), fold_N, params.seed
+    all_P = with_all_evidence(
+        pairs, evidence, fold_N[pairs.rows_P], fitted_P, likely_P, params.seed
     )
-    thresholds_L = shrunk_thresholds(given.labels_P, all_P[pairs.given_P], Y_NL.shape[1])
+    told.advance()
+    given = _take(pairs, evidence, pairs.given_P)
+    false = decoys, evidence_of(decoys, linear_D, counts_D)
+    decoy_P = np.zeros(len(pairs), np.float32)
+    decoy_P[pairs.given_P] = looks_like_decoy(given, false, fold_N, params.seed)
+    told.advance()
+    told.finish()
+    thresholds_L = shrunk_thresholds(given[0].labels_P, all_P[pairs.given_P], Y_NL.shape[1])
     pairs, evidence = _take(pairs, evidence, likely_P)
     return Judged(pairs, evidence, all_P[likely_P], decoy_P[likely_P], thresholds_L)
+
+
+def _calibrated_alike(
+    pairs: Pairs,
+    decoys: Pairs,
+    counts_P: np.ndarray,
+    counts_D: np.ndarray,
+    fitted_P: np.ndarray,
+    fold_N: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Linear probabilities of pairs and of decoys by the same curves, which decoys do not shape."""
+    nothing_D = np.zeros(len(decoys), bool)
+    probability = calibrated(
+        np.concatenate([pairs.scores_P, decoys.scores_P]),
+        np.concatenate([pairs.given_P, nothing_D]),
+        np.concatenate([counts_P, counts_D]),
+        np.concatenate([fold_N[pairs.rows_P], fold_N[decoys.rows_P]]),
+        np.concatenate([fitted_P, nothing_D]),
+    )
+    return probability[: len(pairs)], probability[len(pairs) :]
 
 
 def suspected_missing(judged: Judged, params: AuditParams) -> Suspects:
