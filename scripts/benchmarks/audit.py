@@ -141,7 +141,6 @@ def recover(damaged: Damaged, judged: Judged, params: AuditParams) -> dict[str, 
         "wrong": {
             "linear probability": 1 - evidence.probability_P, "fixed product": against,
             "all evidence": 1 - judged.probability_P, "decoys": judged.decoy_P,
-            "decoys x all evidence": judged.decoy_P * (1 - judged.probability_P),
         },
     }  # fmt: skip
     told: dict[str, Any] = {}

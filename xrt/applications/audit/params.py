@@ -18,7 +18,7 @@ class AuditParams:
     min_probability: float = 0.02
     """Labels less likely than this are never suspected missing."""
     wrong_quantile: float = 0.15
-    """A given label may be wrong if its probability is among this share of the lowest."""
+    """A given label may be wrong if it is among this share of those that look most wrong."""
     top_ranks: int = 3
     """And if it is not among so many best-scored labels of its row."""
     max_suggestions: int = 200_000

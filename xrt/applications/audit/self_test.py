@@ -104,7 +104,7 @@ def effect(
     return {"P@5": figures, "won_back": round(won / lost, 4) if lost > 0 else None}
 
 
-REPAIR_ADDITIONS, REPAIR_REMOVALS = 0.5, 0.9
+REPAIR_ADDITIONS, REPAIR_REMOVALS = 0.5, 0.98
 """From which score on a suggestion is followed when nobody looks at it."""
 
 

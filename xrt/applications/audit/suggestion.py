@@ -28,8 +28,8 @@ class Suggestion:
     """One label to add to a row or to remove from it.
 
     `score` ranks suggestions of one kind: of an addition it is the probability of the label from
-    all evidence, of a removal how much the label looks like one put there at random. `threshold` is
-    the probability from which the label is expected. `agreement` is the share of the vote of the
+    all evidence, of a removal its rank share among all given labels by how wrong they look.
+    `threshold` is the probability from which the label is expected. `agreement` is the share of the vote of the
     nearest rows, `neighbours` those rows, `name_in_text` the share of the label's name in the text,
     `label_rows` in how many other rows the model saw the label. `trust` is the probability that the
     change is right, learnt from decisions; None without.

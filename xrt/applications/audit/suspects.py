@@ -21,7 +21,6 @@ from xrt.applications.audit.probabilities import (
     with_all_evidence,
 )
 from xrt.applications.audit.thresholds import shrunk_thresholds
-from xrt.metrics.frequency_bins import bin_names, bin_of_labels
 from xrt.progress import Progress, SilentProgress
 from xrt.search.votes import Neighbours
 
@@ -134,19 +133,30 @@ def suspected_missing(judged: Judged, params: AuditParams) -> Suspects:
 
 
 def suspected_wrong(judged: Judged, params: AuditParams) -> Suspects:
-    """Given labels that are among the least likely of labels as frequent and not among the row's
-    best-scored ones: those that look most like decoys first.
+    """Given labels that are among the share `wrong_quantile` of those that look most wrong, less
+    likely than their threshold, and not among the row's best-scored ones.
+
+    The score is the mean of two ranks among all given labels, as shares: by how little likely the
+    label is, which leans to rare labels, and by how much it looks like a decoy.
     """
     pairs = judged.pairs
-    unlikely_P = np.zeros(len(pairs), bool)
-    bin_P = bin_of_labels(judged.evidence.counts_P)
-    for bin in range(len(bin_names())):
-        here = np.flatnonzero(pairs.given_P & (bin_P == bin))
-        if len(here):
-            limit = np.quantile(judged.probability_P[here], params.wrong_quantile)
-            unlikely_P[here] = judged.probability_P[here] <= limit
-    places = np.flatnonzero(unlikely_P & (pairs.ranks_P > params.top_ranks))
-    return _best(WRONG, places, judged.decoy_P[places], params.max_suggestions)
+    given = np.flatnonzero(pairs.given_P)
+    if not len(given):
+        return _best(WRONG, given, np.zeros(0, np.float32), params.max_suggestions)
+    unlikely, like_decoy = -judged.probability_P[given], judged.decoy_P[given]
+    scores = (_rank_share(unlikely) + _rank_share(like_decoy)) / 2
+    suspect = scores >= np.quantile(scores, 1 - params.wrong_quantile)
+    suspect &= pairs.ranks_P[given] > params.top_ranks
+    suspect &= judged.probability_P[given] < judged.thresholds_L[pairs.labels_P[given]]
+    return _best(WRONG, given[suspect], scores[suspect], params.max_suggestions)
+
+
+def _rank_share(values: np.ndarray) -> np.ndarray:
+    """The share of values that are smaller, equals counted half: float64, of the same length."""
+    ordered = np.sort(values)
+    below, up_to = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    shares: np.ndarray = (below + up_to) / (2 * len(values))
+    return shares
 
 
 def _best(kind: str, places: np.ndarray, scores: np.ndarray, limit: int) -> Suspects:
