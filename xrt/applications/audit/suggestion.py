@@ -29,10 +29,10 @@ class Suggestion:
 
     `score` ranks suggestions of one kind: of an addition it is the probability of the label from
     all evidence, of a removal its rank share among all given labels by how wrong they look.
-    `threshold` is the probability from which the label is expected. `agreement` is the share of the vote of the
-    nearest rows, `neighbours` those rows, `name_in_text` the share of the label's name in the text,
-    `label_rows` in how many other rows the model saw the label. `trust` is the probability that the
-    change is right, learnt from decisions; None without.
+    `threshold` is the probability from which the label is expected. `agreement` is the share of
+    the vote of the nearest rows, `neighbours` those rows, `name_in_text` the share of the label's
+    name in the text, `label_rows` in how many other rows the model saw the label. `trust` is the
+    probability that the change is right, learnt from decisions; None without.
     """
 
     id: str
