@@ -61,9 +61,9 @@ def hierarchy_report(corpus: Corpus, paths: list[tuple[str, ...]]) -> dict[str, 
 def _edges(corpus: Corpus, paths: list[tuple[str, ...]]) -> np.ndarray:
     """(label, ancestor) for each ancestor that is itself a label, by id, path or name: (E, 2)."""
     column: dict[str, int] = {}
-    for i, (label, name) in enumerate(zip(corpus.labels.ids, corpus.labels.names, strict=True)):
-        column.setdefault(label, i)
-        column.setdefault(name or label, i)
+    for i, (label_id, name) in enumerate(zip(corpus.labels.ids, corpus.labels.names, strict=True)):
+        column.setdefault(label_id, i)
+        column.setdefault(name or label_id, i)
     edges = []
     for label, path in enumerate(paths):
         for depth, step in enumerate(path):

@@ -4,6 +4,8 @@ N rows, E entries (row, label), T levels, C children of a cluster. A beam as wid
 row would find the same scores and look at many more nodes on the way.
 """
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
@@ -73,11 +75,12 @@ def _score_level(
         low, high = int(bounds[block]), int(bounds[block + 1])
         rows = RowBlock.of(X, low, high)
         asked_ptr = asked_NL.indptr[low : high + 1].astype(np.int64)
-        _walk(
+        arguments: tuple[Any, ...] = (
             rows.indptr, rows.columns, rows.values, asked_ptr, parents_E, places_E,
             *ranker.levels[t].kernel_arrays, TRANSFORM_CODES[params.transform],
             np.float32(path_weight), log_scores_E,
         )  # fmt: skip
+        _walk(*arguments)
 
     run_blocks(walk, len(bounds) - 1, num_threads)
 

@@ -121,7 +121,7 @@ def write_parquet(path: Path, suggestions: list[Suggestion]) -> None:
     """The same as a table; neighbours and terms as lists."""
     import polars as pl
 
-    schema = {
+    schema: dict[str, Any] = {
         "id": pl.Utf8, "kind": pl.Utf8, "corpus": pl.Utf8, "row": pl.Int64, "uid": pl.Utf8,
         "text": pl.Utf8, "label": pl.Utf8, "name": pl.Utf8, "score": pl.Float64,
         "probability": pl.Float64, "linear_probability": pl.Float64, "threshold": pl.Float64,
