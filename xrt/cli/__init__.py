@@ -1,4 +1,4 @@
-"""The command line: `xrt train | predict | explain | evaluate | inspect | label`.
+"""The command line: `xrt train | predict | explain | evaluate | inspect | label | audit`.
 
 This module imports nothing heavy, so that `xrt --help` and a misspelt option answer at once; each
 command imports what it needs when it runs. Faults of the user end in one line and exit code 2.
@@ -52,6 +52,10 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.train import run
 
         return run(argv[1:] if argv[0] == "train" else argv)
+    if argv and argv[0] == "audit":
+        from xrt.cli.auditing import run as audit
+
+        return audit(argv[1:])
     arguments = _parser().parse_args(argv)
     if arguments.command == "predict":
         from xrt.cli.prediction import predict
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_TRAIN_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    commands.add_parser("audit", help="labels that look wrong or missing; audit apply changes them")
     add_predict_arguments(
         commands.add_parser("predict", help="tag texts: text or JSONL in, JSONL out")
     )

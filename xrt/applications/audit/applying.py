@@ -1,0 +1,107 @@
+"""Accepted suggestions become a corrected corpus and a record of every change."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.audit.suggestion import ADD, Suggestion, corpus_key, read_lines
+from xrt.atomic import atomic_file
+from xrt.data.corpus import Corpus
+from xrt.errors import ConfigError, DataError
+from xrt.sparse import as_csr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """The corrected corpus, what was changed, and the rows that lost their last label."""
+
+    corpus: Corpus
+    changes: list[Suggestion]
+    num_emptied: int
+
+
+def accepted(suggestions: Sequence[Suggestion], accept: str) -> list[Suggestion]:
+    """The suggestions to follow: `all`, those with at least a score, or those that a file names.
+
+    A score is compared with `trust` where decisions were learnt from, else with `score`. A file has
+    an id a line, or JSON lines with `id` and `accepted`. Raises DataError for an id that no
+    suggestion has, or a score that is not one.
+    """
+    if accept == "all":
+        return list(suggestions)
+    try:
+        least = float(accept)
+    except ValueError:
+        return _named(suggestions, Path(accept))
+    if not 0 <= least <= 1:
+        raise ConfigError(f"--accept {accept}: a score from 0 to 1, `all`, or a file is needed")
+    return [s for s in suggestions if s.sureness >= least]
+
+
+def _named(suggestions: Sequence[Suggestion], path: Path) -> list[Suggestion]:
+    if not path.is_file():
+        raise DataError(
+            f"--accept {path}: no such file; give `all`, a score from 0 to 1, or a file of ids"
+        )
+    if path.read_text(encoding="utf-8").lstrip().startswith("{"):
+        ids = {str(record.get("id")) for _, record in read_lines(path) if record.get("accepted")}
+    else:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        ids = {line.strip() for line in lines if line.strip()}
+    unknown = sorted(ids - {s.id for s in suggestions})
+    if unknown:
+        raise DataError(
+            f"{path}: {len(unknown)} of its {len(ids)} ids are no suggestions ({unknown[0]!r}); "
+            "give the suggestions that they were chosen from"
+        )
+    return [s for s in suggestions if s.id in ids]
+
+
+def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
+    """The corpus with these changes made; the one given stays as it is.
+
+    Raises DataError when suggestions belong to another corpus.
+    """
+    own = corpus_key(corpus)
+    other = next((s for s in suggestions if s.corpus != own), None)
+    if other is not None:
+        raise DataError(
+            f"{corpus.report.path or 'corpus'}: suggestion {other.id} was made for another corpus "
+            f"({other.corpus}, this is {own}); give the file that was audited, unchanged"
+        )
+    index = corpus.labels.index
+    changed: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    for s in suggestions:
+        changed[s.kind == ADD].append((s.row, index[s.label]))
+    added_NL, removed_NL = (_cells(changed[kind], corpus.Y.shape) for kind in (True, False))
+    Y_NL = as_csr(corpus.Y)
+    Y_new = sp.csr_array(Y_NL - Y_NL.multiply(removed_NL) + added_NL, dtype=np.float32)
+    Y_new.eliminate_zeros()
+    before, after = (np.diff(matrix.indptr) for matrix in (Y_NL, Y_new))
+    num_emptied = int(((before > 0) & (after == 0)).sum())
+    return Applied(
+        corpus=replace(corpus, Y=as_csr(Y_new)), changes=list(suggestions), num_emptied=num_emptied
+    )
+
+
+def _cells(places: list[tuple[int, int]], shape: tuple[int, ...]) -> sp.csr_array:
+    rows, columns = np.array(places, np.int64).reshape(-1, 2).T
+    cells = sp.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+    cells.data[:] = 1
+    return cells
+
+
+def write_changes(path: Path, changes: Sequence[Suggestion]) -> None:
+    """The record: a JSON line for each change, with its score and what it was made for."""
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for s in changes:
+            record = {
+                "id": s.id, "change": s.kind, "row": s.row, "uid": s.uid, "label": s.label,
+                "name": s.name, "score": s.score, "trust": s.trust,
+                "probability": s.probability, "corpus": s.corpus,
+            }  # fmt: skip
+            file.write(json.dumps(record) + "\n")

@@ -1,0 +1,53 @@
+"""Lexical evidence: how much of a label's name a text has.
+
+N rows, L labels, F TF-IDF columns, P pairs (row, label). Words count by the square of their TF-IDF
+weight in the name, so that its rare words say most; words that the vocabulary lacks do not count.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+from numba import njit
+
+from xrt.features.tfidf import TfidfFeatures
+
+
+def name_matches(
+    X_NF: sp.csr_array, names_LF: sp.csr_array, rows_P: np.ndarray, labels_P: np.ndarray
+) -> np.ndarray:
+    """The share of the name's weight that lies on words of the row, float32 (P,) in [0, 1].
+
+    `names_LF` has a row of length 1 for each label, empty where it has no name.
+    """
+    return np.asarray(
+        _shares(
+            X_NF.indptr, X_NF.indices, names_LF.indptr, names_LF.indices, names_LF.data, rows_P,
+            labels_P,
+        )
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _shares(indptr, columns, name_ptr, name_columns, name_data, rows_P, labels_P):  # type: ignore[no-untyped-def]
+    shares_P = np.zeros(len(rows_P), np.float32)
+    for p in range(len(rows_P)):
+        low, high = indptr[rows_P[p]], indptr[rows_P[p] + 1]
+        total = 0.0
+        for j in range(name_ptr[labels_P[p]], name_ptr[labels_P[p] + 1]):
+            place = low + np.searchsorted(columns[low:high], name_columns[j])
+            if place < high and columns[place] == name_columns[j]:
+                total += np.float64(name_data[j]) * name_data[j]
+        shares_P[p] = min(total, 1.0)
+    return shares_P
+
+
+def matched_terms(
+    X_NF: sp.csr_array,
+    names_LF: sp.csr_array,
+    features: TfidfFeatures,
+    row: int,
+    label: int,
+) -> list[str]:
+    """The words of the label's name that the text has."""
+    own = X_NF.indices[X_NF.indptr[row] : X_NF.indptr[row + 1]]
+    name = names_LF.indices[names_LF.indptr[label] : names_LF.indptr[label + 1]]
+    return [features.feature_name(int(column)) for column in np.intersect1d(own, name)]

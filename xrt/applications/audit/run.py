@@ -1,0 +1,156 @@
+"""An audit from a corpus to its folder of suggestions and reports."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrt.applications.audit.decisions import read_decisions, with_trust
+from xrt.applications.audit.describing import describe
+from xrt.applications.audit.duplicate_rows import conflicting_rows, leakage
+from xrt.applications.audit.evidence_stages import Rows, make_rows, score_rows, similar_rows
+from xrt.applications.audit.hierarchy import hierarchy_report, paths_of_labels, unknown_labels
+from xrt.applications.audit.missing_rate import missing_rates
+from xrt.applications.audit.page import write_page
+from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.similar_labels import similar_labels
+from xrt.applications.audit.suggestion import (
+    Suggestion,
+    corpus_key,
+    write_parquet,
+    write_suggestions,
+)
+from xrt.applications.audit.suspects import (
+    Judged,
+    judge_pairs,
+    suspected_missing,
+    suspected_wrong,
+)
+from xrt.atomic import write_json
+from xrt.data.corpus import Corpus
+from xrt.data.label_paths import read_label_paths
+from xrt.progress import Progress
+from xrt.search.votes import Neighbours
+from xrt.sparse import as_csr, binarize
+
+logger = logging.getLogger(__name__)
+
+SUGGESTIONS = "suggestions.jsonl"
+
+
+def audit(
+    corpus: Corpus,
+    folder: str | Path,
+    params: AuditParams | None = None,
+    *,
+    test: Corpus | None = None,
+    paths: str | None = None,
+    decisions: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Look for wrong and missing labels; write suggestions and reports into the folder.
+
+    `test` is looked for in the corpus, `paths` is a file with a taxonomy, `decisions` one with what
+    people decided about earlier suggestions. Long steps are kept in the folder and not repeated.
+    Returns what `report.json` holds. Raises DataError when the corpus, or a file named, cannot be
+    used; ConfigError for settings that do not fit it.
+    """
+    params, folder = params or AuditParams(), Path(folder)
+    corpus.require_trainable()
+    given_paths = None if paths is None else read_label_paths(paths, corpus.labels)
+    decided = None if decisions is None else read_decisions(decisions)
+    rows = make_rows(folder, corpus, progress)
+    scores, fold_N = score_rows(folder, corpus, rows, params, progress)
+    found = similar_rows(folder, rows, params, progress)
+    Y_NL = binarize(as_csr(corpus.Y, "Y"))
+    judged = judge_pairs(scores, rows.X_NF, Y_NL, rows.names_LF, found, fold_N, params, progress)
+    suggestions, counted = _suggestions(corpus, rows, found, judged, params)
+    report: dict[str, Any] = {"corpus": _about(corpus), "settings": asdict(params)}
+    report["suggestions"] = counted
+    if decided is not None:
+        suggestions, report["decisions"] = with_trust(suggestions, decided)
+    counts_L = np.bincount(Y_NL.indices, minlength=corpus.num_labels)
+    report["missing_rates"] = missing_rates(judged, counts_L, corpus.num_instances)
+    report["similar_labels"] = similar_labels(corpus, judged, params)
+    report["duplicate_rows"] = conflicting_rows(corpus, rows.group_N, found, params.near_duplicate)
+    report["labels"] = _about_labels(corpus, counts_L)
+    if test is not None:
+        report["leakage"] = leakage(corpus, test, rows, params, progress)
+    report["hierarchy"] = _hierarchy(corpus, given_paths, paths)
+    write_suggestions(folder / SUGGESTIONS, suggestions)
+    write_parquet(folder / "suggestions.parquet", suggestions)
+    write_json(folder / "report.json", report)
+    write_page(folder / "report.html", report, suggestions)
+    return report
+
+
+def _suggestions(
+    corpus: Corpus, rows: Rows, found: Neighbours, judged: Judged, params: AuditParams
+) -> tuple[list[Suggestion], dict[str, Any]]:
+    """Suggestions of both kinds, and how many there were."""
+    key = corpus_key(corpus)
+    suggestions: list[Suggestion] = []
+    counted: dict[str, Any] = {}
+    for suspects in (suspected_missing(judged, params), suspected_wrong(judged, params)):
+        suggestions += describe(suspects, judged, corpus, rows, found, key)
+        counted[suspects.kind] = {
+            "found": suspects.num_found, "written": len(suspects.places_S),
+        }  # fmt: skip
+    return suggestions, counted
+
+
+def _about(corpus: Corpus) -> dict[str, Any]:
+    notes = []
+    if corpus.texts is None:
+        notes.append("rows of features: there is no evidence from the words of labels")
+    elif not corpus.labels.num_named:
+        notes.append("no label has a name: there is no evidence from the words of labels")
+    without = int((np.diff(corpus.Y.indptr) == 0).sum())
+    if without:
+        notes.append(f"{without} rows have no label: they can only get suggestions to add")
+    for note in notes:
+        logger.warning("%s", note)
+    return {
+        "key": corpus_key(corpus), "rows": corpus.num_instances, "labels": corpus.num_labels,
+        "pairs": int(corpus.Y.nnz), "notes": notes,
+    }  # fmt: skip
+
+
+def _about_labels(corpus: Corpus, counts_L: np.ndarray) -> dict[str, Any]:
+    """Labels without name, without rows, and names that several labels have."""
+    ids, names = corpus.labels.ids, corpus.labels.names
+    by_name: dict[str, list[str]] = {}
+    for label, name in zip(ids, names, strict=True):
+        if name:
+            by_name.setdefault(name.casefold().strip(), []).append(label)
+    twice = {name: labels for name, labels in by_name.items() if len(labels) > 1}
+    return {
+        "without_name": sum(not name for name in names),
+        "unused": _counted([ids[i] for i in np.flatnonzero(counts_L == 0)]),
+        "of_one_row": int((counts_L == 1).sum()),
+        "same_name": {"count": len(twice), "examples": dict(list(twice.items())[:100])},
+    }
+
+
+def _hierarchy(
+    corpus: Corpus, given: Sequence[tuple[str, ...]] | None, path: str | None
+) -> dict[str, Any] | None:
+    """What is odd by the taxonomy; None where the corpus has none."""
+    known = list(given) if given is not None else paths_of_labels(corpus)
+    if known is None:
+        return None
+    told = hierarchy_report(corpus, known)
+    if path is not None:
+        unknown = unknown_labels(corpus, path)
+        if unknown:
+            logger.warning("%s: the corpus lacks %d of its labels", path, len(unknown))
+        told["unknown_labels"] = _counted(unknown)
+        told["labels_without_path"] = sum(not each for each in known)
+    return told
+
+
+def _counted(labels: list[str]) -> dict[str, Any]:
+    return {"count": len(labels), "examples": labels[:100]}

@@ -1,0 +1,132 @@
+"""How well an audit finds what is known to be wrong: labels are damaged and looked for.
+
+N rows, L labels, S suggestions, best first.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrt.applications.audit.applying import apply_suggestions
+from xrt.applications.audit.noise import Damaged, damage
+from xrt.applications.audit.pairs import values_at
+from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.run import SUGGESTIONS, audit
+from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion, read_suggestions
+from xrt.data.corpus import Corpus
+from xrt.data.labels import LABEL_TEXT_WEIGHT
+from xrt.data.splits import validation_split
+from xrt.features.tfidf_params import TfidfParams
+from xrt.metrics.ranking import judge
+from xrt.pipeline.linear import train_linear
+from xrt.progress import Progress
+from xrt.ranker import RankerParams
+from xrt.search.beam import SearchParams
+from xrt.sparse import as_csr, binarize
+from xrt.tree.clustering import TreeParams
+
+
+def self_test(
+    corpus: Corpus,
+    folder: Path,
+    params: AuditParams,
+    shares: Sequence[float],
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """A record for each share and kind of damage: what was found of it, and P@5 on held-out rows
+    after training on clean, damaged and repaired labels.
+
+    Half as many wrong labels are added as are removed. The corpus is taken for right: labels that
+    it lacks itself count as false alarms. Raises DataError when no row can be held out.
+    """
+    split = validation_split(corpus.Y, size=max(1, corpus.num_instances // 10), seed=params.seed)
+    clean, held = corpus.subset(split.train), corpus.subset(split.validation)
+    found = []
+    for share in shares:
+        for by_frequency in (False, True):
+            damaged = damage(clean, share, share / 2, by_frequency=by_frequency, seed=params.seed)
+            with tempfile.TemporaryDirectory(dir=_made(folder)) as work:
+                audit(damaged.corpus, work, params, progress=progress)
+                suggestions = read_suggestions(Path(work) / SUGGESTIONS)
+            told = {"removed": share, "added": share / 2, "by_frequency": by_frequency}
+            told |= recovery(damaged, suggestions)
+            told |= effect(clean, damaged, suggestions, held, params)
+            found.append(told)
+    return found
+
+
+def recovery(damaged: Damaged, suggestions: Sequence[Suggestion]) -> dict[str, Any]:
+    """Average precision, and precision and recall of as many suggestions as there is damage."""
+    told: dict[str, Any] = {}
+    index = damaged.corpus.labels.index
+    for kind, cells_NL in ((ADD, damaged.removed_NL), (REMOVE, damaged.added_NL)):
+        own = [s for s in suggestions if s.kind == kind]
+        places = np.array([(s.row, index[s.label]) for s in own], np.int64).reshape(-1, 2)
+        hits_S = values_at(cells_NL, places[:, 0], places[:, 1]) > 0
+        told[kind] = {"damage": int(cells_NL.nnz), **ranked_recovery(hits_S, int(cells_NL.nnz))}
+    return told
+
+
+def ranked_recovery(hits_S: np.ndarray, total: int) -> dict[str, Any]:
+    """Figures of a ranking whose hits are given, of `total` that could be found."""
+    hits = hits_S.cumsum()
+    precision_S = hits / np.arange(1, len(hits) + 1)
+    depth = min(total, len(hits))
+    return {
+        "suggested": len(hits),
+        "average_precision": round(float(precision_S[hits_S].sum() / max(total, 1)), 4),
+        "precision_at_damage": round(float(hits[depth - 1] / depth) if depth else 0.0, 4),
+        "recall_at_damage": round(float(hits[depth - 1] / max(total, 1)) if depth else 0.0, 4),
+        "recall": round(float(hits_S.sum() / max(total, 1)), 4),
+    }
+
+
+def effect(
+    clean: Corpus,
+    damaged: Damaged,
+    suggestions: Sequence[Suggestion],
+    held: Corpus,
+    params: AuditParams,
+) -> dict[str, Any]:
+    """P@5 on other rows of linear models of clean, damaged and repaired labels, and the share of
+    the loss that the repair wins back (None where nothing was lost).
+    """
+    repaired = apply_suggestions(damaged.corpus, chosen(suggestions, params)).corpus
+    figures = {
+        name: precision_at_5(corpus, held, params)
+        for name, corpus in (("clean", clean), ("damaged", damaged.corpus), ("repaired", repaired))
+    }
+    lost = figures["clean"] - figures["damaged"]
+    won = figures["repaired"] - figures["damaged"]
+    return {"P@5": figures, "won_back": round(won / lost, 4) if lost > 0 else None}
+
+
+REPAIR_ADDITIONS, REPAIR_REMOVALS = 0.5, 0.98
+"""From which score on a suggestion is followed when nobody looks at it."""
+
+
+def chosen(suggestions: Sequence[Suggestion], params: AuditParams) -> list[Suggestion]:
+    """The suggestions that a repair without a person follows."""
+    least = {ADD: REPAIR_ADDITIONS, REMOVE: REPAIR_REMOVALS}
+    return [s for s in suggestions if s.score >= least[s.kind]]
+
+
+def precision_at_5(corpus: Corpus, held: Corpus, params: AuditParams) -> float:
+    """P@5 of the linear model of a corpus on held-out rows, whose labels have the same columns."""
+    model = train_linear(
+        corpus, features=TfidfParams(), tree=TreeParams(), ranker=RankerParams(),
+        search=SearchParams(), seed=params.seed, label_text_weight=LABEL_TEXT_WEIGHT,
+        num_threads=params.num_threads,
+    )  # fmt: skip
+    inputs = held.X if held.texts is None else held.texts
+    scores_NL = model.predict(inputs, 5, num_threads=params.num_threads)
+    judged = judge(binarize(as_csr(held.Y)), scores_NL, 5)
+    return round(float(judged.hits_NK.mean()), 5)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,168 @@
+"""`xrt audit FILE` and `xrt audit apply SUGGESTIONS`: labels that look wrong or missing."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xrt.applications.audit.params import AuditParams
+
+
+def run(argv: Sequence[str]) -> int:
+    """Audit a corpus, or apply suggestions; the exit code."""
+    if list(argv[:1]) == ["apply"]:
+        return _apply(_apply_parser().parse_args(argv[1:]))
+    arguments = _audit_parser().parse_args(argv)
+    return _self_test(arguments) if arguments.self_test else _audit(arguments)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from xrt.applications.audit.run import SUGGESTIONS, audit
+    from xrt.data.formats import read_corpus
+    from xrt.progress import RichProgress
+
+    corpus = read_corpus(arguments.file, **_reading(arguments))
+    test = None
+    if arguments.test is not None:
+        test = read_corpus(arguments.test, labels=corpus.labels, **_reading(arguments))
+    folder = Path(arguments.out)
+    report = audit(
+        corpus, folder, _params(arguments), test=test, paths=arguments.paths,
+        decisions=arguments.decisions, progress=RichProgress(),
+    )  # fmt: skip
+    for note in report["corpus"]["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    counted = report["suggestions"]
+    print(f"{counted['missing']['found']:,} labels may be missing, ", end="")
+    print(f"{counted['wrong']['found']:,} may be wrong: {folder / SUGGESTIONS}")
+    print(f"report: {folder / 'report.html'}")
+    return 0
+
+
+def _self_test(arguments: argparse.Namespace) -> int:
+    import json
+
+    from xrt.applications.audit.self_test import self_test
+    from xrt.atomic import write_json
+    from xrt.data.formats import read_corpus
+    from xrt.progress import RichProgress
+
+    corpus = read_corpus(arguments.file, **_reading(arguments))
+    folder = Path(arguments.out)
+    found = self_test(corpus, folder, _params(arguments), arguments.noise, RichProgress())
+    write_json(folder / "self-test.json", found)
+    print(json.dumps(found, indent=2))
+    return 0
+
+
+def _apply(arguments: argparse.Namespace) -> int:
+    from xrt.applications.audit.applying import accepted, apply_suggestions, write_changes
+    from xrt.applications.audit.decisions import read_decisions, with_trust
+    from xrt.applications.audit.suggestion import ADD, read_suggestions
+    from xrt.data.formats import read_corpus, write_corpus
+    from xrt.errors import ConfigError
+
+    out = Path(arguments.out)
+    record = out.with_name(f"{out.name}.changes.jsonl")
+    for given in (arguments.corpus, arguments.suggestions):
+        if Path(given).resolve() in (out.resolve(), record.resolve()):
+            raise ConfigError(f"--out {out}: is a file that is read; name another")
+    suggestions = read_suggestions(arguments.suggestions)
+    if arguments.decisions is not None:
+        suggestions, _ = with_trust(suggestions, read_decisions(arguments.decisions))
+    corpus = read_corpus(arguments.corpus, require_labels=False, **_reading(arguments))
+    applied = apply_suggestions(corpus, accepted(suggestions, arguments.accept))
+    write_corpus(applied.corpus, out)
+    write_changes(record, applied.changes)
+    num_added = sum(change.kind == ADD for change in applied.changes)
+    print(f"{num_added:,} labels added, {len(applied.changes) - num_added:,} removed: {out}")
+    print(f"record of every change: {record}")
+    if applied.num_emptied:
+        print(f"note: {applied.num_emptied:,} rows have no label any more", file=sys.stderr)
+    return 0
+
+
+def _params(arguments: argparse.Namespace) -> "AuditParams":
+    from xrt.applications.audit.params import AuditParams
+
+    return AuditParams(
+        folds=arguments.folds, neighbours=arguments.neighbours, seed=arguments.seed,
+        max_suggestions=arguments.max_suggestions,
+    )  # fmt: skip
+
+
+def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    options: dict[str, Any] = {"label_names": arguments.labels}
+    if arguments.text_columns:
+        options["text_columns"] = arguments.text_columns
+    if arguments.label_columns:
+        one = len(arguments.label_columns) == 1
+        options["label_column"] = arguments.label_columns[0] if one else arguments.label_columns
+    return options
+
+
+def _audit_parser() -> argparse.ArgumentParser:
+    from xrt.applications.audit.params import AuditParams
+
+    defaults = AuditParams()
+    parser = argparse.ArgumentParser(
+        prog="xrt audit",
+        description="Labels that look wrong or missing, with the evidence for each; "
+        "`xrt audit apply` makes the changes.",
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="labelled corpus, in any format training reads"
+    )
+    parser.add_argument("--out", default="audit", metavar="FOLDER", help="default: audit")
+    parser.add_argument(
+        "--folds", type=int, default=defaults.folds, help=f"default {defaults.folds}"
+    )
+    parser.add_argument("--neighbours", type=int, default=defaults.neighbours, metavar="W")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--max-suggestions", type=int, default=defaults.max_suggestions, metavar="N",
+        help="of each kind, the best ones",
+    )  # fmt: skip
+    parser.add_argument(
+        "--test", metavar="FILE", help="look for the rows of this file in the corpus"
+    )
+    parser.add_argument("--paths", metavar="FILE", help="taxonomy: `label TAB ancestor > ancestor`")
+    parser.add_argument(
+        "--decisions", metavar="FILE", help="learn from JSON lines with `id` and `accepted`"
+    )
+    parser.add_argument(
+        "--self-test", action="store_true",
+        help="damage a copy of the labels and tell how much of the damage is found",
+    )  # fmt: skip
+    parser.add_argument(
+        "--noise", type=float, nargs="+", default=[0.05, 0.1, 0.2], metavar="SHARE",
+        help="shares of labels that the self-test removes and adds",
+    )  # fmt: skip
+    _add_reading(parser)
+    return parser
+
+
+def _apply_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xrt audit apply", description="Write a corrected corpus and a record of every change."
+    )
+    parser.add_argument("suggestions", metavar="SUGGESTIONS", help="suggestions.jsonl of an audit")
+    parser.add_argument("--corpus", required=True, metavar="FILE", help="the file that was audited")
+    parser.add_argument("--out", required=True, metavar="FILE", help="corrected corpus")
+    parser.add_argument(
+        "--accept", default="all", metavar="all|FILE|SCORE",
+        help="all (default), a file of ids or decisions, or the least score",
+    )  # fmt: skip
+    parser.add_argument(
+        "--decisions", metavar="FILE", help="compare what is learnt from them with the least score"
+    )
+    _add_reading(parser)
+    return parser
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--labels", metavar="FILE", help="names of labels: `id TAB name`")
+    parser.add_argument("--text-columns", nargs="+", metavar="NAME")
+    parser.add_argument("--label-columns", nargs="+", metavar="NAME")
