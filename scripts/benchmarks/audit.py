@@ -19,6 +19,7 @@ import os
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt import read_corpus
-from xrt.applications.audit.applying import apply_suggestions
+from xrt.applications.audit.applying import apply_suggestions, soften
 from xrt.applications.audit.describing import describe
 from xrt.applications.audit.evidence_stages import Rows, make_rows, score_rows, similar_rows
 from xrt.applications.audit.noise import Damaged, damage
 from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.self_test import chosen, precision_at_5, ranked_recovery
+from xrt.applications.audit.self_test import (
+    chosen,
+    precision_at_5,
+    ranked_recovery,
+    won_back,
+)
 from xrt.applications.audit.suggestion import corpus_key
 from xrt.applications.audit.suspects import (
     Judged,
@@ -42,6 +48,8 @@ from xrt.applications.audit.suspects import (
 from xrt.progress import RichProgress
 from xrt.search.votes import Neighbours
 from xrt.sparse import as_csr, binarize
+
+TREE_SEEDS = (0, 1, 2)
 
 
 class Clock:
@@ -225,7 +233,9 @@ def repair(
     params: AuditParams,
     tst: Path,
 ) -> dict[str, Any]:
-    """P@5 on the test file of XRLinear of clean, damaged and repaired labels."""
+    """P@5 on the test file of XRLinear of clean, damaged, repaired and softened labels, the mean of
+    TREE_SEEDS: one tree differs from the next by as much as there is to win.
+    """
     key = corpus_key(damaged.corpus)
     suggestions = [
         suggestion
@@ -233,17 +243,22 @@ def repair(
         for suggestion in describe(suspects, judged, damaged.corpus, rows, found, key)
     ]
     followed = chosen(suggestions, params)
-    repaired = apply_suggestions(damaged.corpus, followed).corpus
     test = read_corpus(tst, labels=clean.labels)
-    figures = {
-        name: precision_at_5(corpus, test, params)
-        for name, corpus in (("clean", clean), ("damaged", damaged.corpus), ("repaired", repaired))
+    corpora = {
+        "clean": clean,
+        "damaged": damaged.corpus,
+        "repaired": apply_suggestions(damaged.corpus, followed).corpus,
+        "softened": soften(damaged.corpus, suggestions).corpus,
     }
-    lost = figures["clean"] - figures["damaged"]
-    won = figures["repaired"] - figures["damaged"]
+    figures = {
+        name: round(float(np.mean([
+            precision_at_5(corpus, test, replace(params, seed=seed)) for seed in TREE_SEEDS
+        ])), 5)
+        for name, corpus in corpora.items()
+    }  # fmt: skip
     kinds = [suggestion.kind for suggestion in followed]
     return {
-        "P@5": figures, "won_back": round(won / lost, 3) if lost > 0 else None,
+        "P@5": figures, "won_back": won_back(figures),
         "changes": {kind: kinds.count(kind) for kind in set(kinds)},
     }  # fmt: skip
 

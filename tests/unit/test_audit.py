@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from tests.small_corpora import make_rows, write_rows
-from xrt.applications.audit.applying import accepted, apply_suggestions
+from xrt.applications.audit.applying import (
+    LEFT,
+    SOFT_ADDITIONS,
+    SOFT_REMOVALS,
+    accepted,
+    apply_suggestions,
+)
 from xrt.applications.audit.decisions import with_trust
 from xrt.applications.audit.noise import damage
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.run import audit
-from xrt.applications.audit.self_test import ranked_recovery
+from xrt.applications.audit.self_test import ranked_recovery, self_test
 from xrt.applications.audit.suggestion import (
     ADD,
     REMOVE,
@@ -129,6 +135,42 @@ def test_after_apply_nothing_of_the_same_is_found(
     audit(read_corpus(out), tmp_path / "again", PARAMS)
     again = {s.id for s in read_suggestions(tmp_path / "again" / "suggestions.jsonl")}
     assert not again & {"add:500:KARE", "remove:501:NUTI", "remove:500:KARE", "add:501:NUTI"}
+
+
+def test_soft_apply_writes_doubts_as_confidences(
+    corpus: Corpus, corpus_file: Path, audited: Path, tmp_path: Path
+) -> None:
+    out, given = tmp_path / "soft.jsonl", audited / "suggestions.jsonl"
+    arguments = ["audit", "apply", str(given), "--corpus", str(corpus_file), "--out", str(out)]
+    assert main([*arguments, "--accept", "soft"]) == 0
+    soft = read_corpus(out)
+    suggestions = read_suggestions(given)
+    heard = {
+        (s.row, s.label): s.score if s.kind == "add" else LEFT
+        for s in suggestions
+        if s.score >= (SOFT_ADDITIONS if s.kind == "add" else SOFT_REMOVALS)
+    }
+    assert {"add", "remove"} == {s.kind for s in suggestions if (s.row, s.label) in heard}
+    before, after = (
+        {
+            (row, c.labels.ids[column]): float(c.Y[row, column])
+            for row, column in zip(*c.Y.nonzero(), strict=True)
+        }
+        for c in (corpus, soft)
+    )
+    assert set(after) == set(before) | set(heard)
+    for cell, confidence in after.items():
+        assert confidence == pytest.approx(heard.get(cell, before.get(cell)), abs=1e-5)
+
+
+def test_self_test_tells_what_was_found_and_won_back(corpus: Corpus, tmp_path: Path) -> None:
+    told = self_test(corpus, tmp_path, PARAMS, [0.1])
+    assert [record["by_frequency"] for record in told] == [False, True]
+    for record in told:
+        assert record["add"]["damage"] > 0
+        assert 0 <= record["add"]["average_precision"] <= 1
+        assert set(record["P@5"]) == {"clean", "damaged", "repaired", "softened"}
+    assert not list(tmp_path.iterdir())  # the work of each round is gone
 
 
 def test_suggestions_of_another_corpus_are_refused(

@@ -58,7 +58,13 @@ def _self_test(arguments: argparse.Namespace) -> int:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    from xrt.applications.audit.applying import accepted, apply_suggestions, write_changes
+    from xrt.applications.audit.applying import (
+        SOFT,
+        accepted,
+        apply_suggestions,
+        soften,
+        write_changes,
+    )
     from xrt.applications.audit.decisions import read_decisions, with_trust
     from xrt.applications.audit.suggestion import ADD, read_suggestions
     from xrt.data.formats import read_corpus, write_corpus
@@ -73,11 +79,16 @@ def _apply(arguments: argparse.Namespace) -> int:
     if arguments.decisions is not None:
         suggestions, _ = with_trust(suggestions, read_decisions(arguments.decisions))
     corpus = read_corpus(arguments.corpus, require_labels=False, **_reading(arguments))
-    applied = apply_suggestions(corpus, accepted(suggestions, arguments.accept))
+    soft = arguments.accept == SOFT
+    if soft:
+        applied = soften(corpus, suggestions)
+    else:
+        applied = apply_suggestions(corpus, accepted(suggestions, arguments.accept))
     write_corpus(applied.corpus, out)
     write_changes(record, applied.changes)
     num_added = sum(change.kind == ADD for change in applied.changes)
-    print(f"{num_added:,} labels added, {len(applied.changes) - num_added:,} removed: {out}")
+    others = f"{len(applied.changes) - num_added:,} {'doubted' if soft else 'removed'}"
+    print(f"{num_added:,} labels added, {others}: {out}")
     print(f"record of every change: {record}")
     if applied.num_emptied:
         print(f"note: {applied.num_emptied:,} rows have no label any more", file=sys.stderr)
@@ -152,8 +163,9 @@ def _apply_parser() -> argparse.ArgumentParser:
     parser.add_argument("--corpus", required=True, metavar="FILE", help="the file that was audited")
     parser.add_argument("--out", required=True, metavar="FILE", help="corrected corpus")
     parser.add_argument(
-        "--accept", default="all", metavar="all|FILE|SCORE",
-        help="all (default), a file of ids or decisions, or the least score",
+        "--accept", default="all", metavar="all|soft|FILE|SCORE",
+        help="all (default), a file of ids or decisions, or the least score; soft changes only how "
+        "much a label counts in training",
     )  # fmt: skip
     parser.add_argument(
         "--decisions", metavar="FILE", help="compare what is learnt from them with the least score"

@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.audit.suggestion import ADD, Suggestion, corpus_key, read_lines
+from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion, corpus_key, read_lines
 from xrt.atomic import atomic_file
 from xrt.data.corpus import Corpus
 from xrt.errors import ConfigError, DataError
 from xrt.sparse import as_csr
+
+SOFT = "soft"
+SOFT_ADDITIONS, SOFT_REMOVALS = 0.2, 0.9
+"""From which sureness on a suggestion is heard where it only weighs."""
+LEFT = 0.3
+"""Confidence that is left to a label suspected to be wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +72,7 @@ def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Appl
 
     Raises DataError when suggestions belong to another corpus.
     """
-    own = corpus_key(corpus)
-    other = next((s for s in suggestions if s.corpus != own), None)
-    if other is not None:
-        raise DataError(
-            f"{corpus.report.path or 'corpus'}: suggestion {other.id} was made for another corpus "
-            f"({other.corpus}, this is {own}); give the file that was audited, unchanged"
-        )
+    _require_own(corpus, suggestions)
     index = corpus.labels.index
     changed: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
     for s in suggestions:
@@ -88,11 +88,49 @@ def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Appl
     )
 
 
-def _cells(places: list[tuple[int, int]], shape: tuple[int, ...]) -> sp.csr_array:
+def soften(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
+    """The corpus with doubts in place of changes: a label that is suspected to be missing is added
+    with its sureness as confidence, one that is suspected to be wrong stays with the confidence
+    LEFT. Suggestions less sure than SOFT_ADDITIONS and SOFT_REMOVALS are not heard.
+
+    Training reads confidences as weights. Raises DataError when suggestions belong to another
+    corpus.
+    """
+    _require_own(corpus, suggestions)
+    index, least = corpus.labels.index, {ADD: SOFT_ADDITIONS, REMOVE: SOFT_REMOVALS}
+    heard = [s for s in suggestions if s.sureness >= least[s.kind]]
+    added = [s for s in heard if s.kind == ADD]
+    doubted = [(s.row, index[s.label]) for s in heard if s.kind == REMOVE]
+    Y_NL = as_csr(corpus.Y)
+    doubts_NL = Y_NL.multiply(_cells(doubted, corpus.Y.shape))
+    added_NL = _cells([(s.row, index[s.label]) for s in added], corpus.Y.shape, added)
+    Y_new = sp.csr_array(Y_NL - (1 - LEFT) * doubts_NL + added_NL, dtype=np.float32)
+    return Applied(corpus=replace(corpus, Y=as_csr(Y_new)), changes=heard, num_emptied=0)
+
+
+def _require_own(corpus: Corpus, suggestions: Sequence[Suggestion]) -> None:
+    own = corpus_key(corpus)
+    other = next((s for s in suggestions if s.corpus != own), None)
+    if other is not None:
+        raise DataError(
+            f"{corpus.report.path or 'corpus'}: suggestion {other.id} was made for another corpus "
+            f"({other.corpus}, this is {own}); give the file that was audited, unchanged"
+        )
+
+
+def _cells(
+    places: list[tuple[int, int]],
+    shape: tuple[int, ...],
+    suggestions: Sequence[Suggestion] | None = None,
+) -> sp.csr_array:
+    """1 at these places, or the sureness of their suggestions."""
     rows, columns = np.array(places, np.int64).reshape(-1, 2).T
     cells = sp.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
     cells.data[:] = 1
-    return cells
+    if suggestions is None:
+        return cells
+    sure = np.array([s.sureness for s in suggestions], np.float32)
+    return sp.csr_array((sure, (rows, columns)), shape=shape)
 
 
 def write_changes(path: Path, changes: Sequence[Suggestion]) -> None:

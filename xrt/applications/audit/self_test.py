@@ -4,13 +4,13 @@ N rows, L labels, S suggestions, best first.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xrt.applications.audit.applying import apply_suggestions
+from xrt.applications.audit.applying import apply_suggestions, soften
 from xrt.applications.audit.noise import Damaged, damage
 from xrt.applications.audit.pairs import values_at
 from xrt.applications.audit.params import AuditParams
@@ -91,17 +91,28 @@ def effect(
     held: Corpus,
     params: AuditParams,
 ) -> dict[str, Any]:
-    """P@5 on other rows of linear models of clean, damaged and repaired labels, and the share of
-    the loss that the repair wins back (None where nothing was lost).
+    """P@5 on other rows of linear models of clean and damaged labels, of labels changed by the
+    surest suggestions and of labels with the suggestions as doubts; and what each wins back.
     """
-    repaired = apply_suggestions(damaged.corpus, chosen(suggestions, params)).corpus
-    figures = {
-        name: precision_at_5(corpus, held, params)
-        for name, corpus in (("clean", clean), ("damaged", damaged.corpus), ("repaired", repaired))
+    corpora = {
+        "clean": clean,
+        "damaged": damaged.corpus,
+        "repaired": apply_suggestions(damaged.corpus, chosen(suggestions, params)).corpus,
+        "softened": soften(damaged.corpus, suggestions).corpus,
     }
+    figures = {name: precision_at_5(corpus, held, params) for name, corpus in corpora.items()}
+    return {"P@5": figures, "won_back": won_back(figures)}
+
+
+def won_back(figures: Mapping[str, float]) -> dict[str, float] | None:
+    """The share of what the damage cost that each way of repair wins back; None where nothing was
+    lost.
+    """
     lost = figures["clean"] - figures["damaged"]
-    won = figures["repaired"] - figures["damaged"]
-    return {"P@5": figures, "won_back": round(won / lost, 4) if lost > 0 else None}
+    if lost <= 0:
+        return None
+    ways = ("repaired", "softened")
+    return {way: round((figures[way] - figures["damaged"]) / lost, 4) for way in ways}
 
 
 REPAIR_ADDITIONS, REPAIR_REMOVALS = 0.5, 0.98
