@@ -2,11 +2,13 @@
 
 import csv
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
@@ -21,6 +23,18 @@ from xrt.errors import ArtifactError, DataError
 SETTINGS = ["experiment=attributes_demo", "num_threads=2", "validation_rows=200"]
 
 
+def train(arguments: list[str]) -> int:
+    """The command, with hydra as new and the logging that it sets up undone."""
+    GlobalHydra.instance().clear()
+    handlers, level = logging.root.handlers[:], logging.root.level
+    try:
+        return main(arguments)
+    finally:
+        for handler in set(logging.root.handlers) - set(handlers):
+            handler.close()
+        logging.root.handlers, logging.root.level = handlers, level
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: Any) -> Path:
     folder = tmp_path_factory.mktemp("demo")
@@ -32,7 +46,7 @@ def files(tmp_path_factory: Any) -> Path:
 def run(files: Path, tmp_path_factory: Any) -> Path:
     runs = tmp_path_factory.mktemp("runs")
     given = [f"data.path={files / 'trn.csv'}", f"dataset.tst={files / 'tst_truth.csv'}"]
-    assert main(["train", *SETTINGS, *given, f"paths.runs={runs}"]) == 0
+    assert train(["train", *SETTINGS, *given, f"paths.runs={runs}"]) == 0
     return runs / "attributes_demo"
 
 
@@ -156,14 +170,14 @@ def test_a_model_of_labels_is_refused(run: Path, tmp_path: Path):
                 for i in range(30))
     )  # fmt: skip
     given = ["dataset=files", f"dataset.trn={tmp_path / 'trn.jsonl'}", "encoder=none"]
-    assert main(["train", *given, "name=plain", f"paths.runs={tmp_path}"]) == 0
+    assert train(["train", *given, "name=plain", f"paths.runs={tmp_path}"]) == 0
     with pytest.raises(ArtifactError, match="model of labels"):
         AttributePredictor.load(tmp_path / "plain" / "model")
 
 
 def test_without_a_test_file_held_out_rows_are_judged(files: Path, tmp_path: Path, capsys: Any):
     given = [f"data.path={files / 'trn.csv'}", "experiment=attributes", "num_threads=2"]
-    assert main(["train", *given, f"paths.runs={tmp_path}"]) == 0
+    assert train(["train", *given, f"paths.runs={tmp_path}"]) == 0
     out = capsys.readouterr().out
     assert "held-out training rows" in out
     assert "item accuracy" in out
@@ -224,7 +238,7 @@ def test_a_catalogue_is_filled_and_given_cells_stay(run: Path, files: Path, tmp_
 @pytest.mark.parametrize("label_tree", ["taxonomy", "clusters_in_taxonomy"])
 def test_label_tree_out_of_the_hierarchy(files: Path, tmp_path: Path, label_tree: str):
     given = [f"data.path={files / 'trn.csv'}", f"label_tree={label_tree}", "tree.max_leaf_size=20"]
-    assert main(["train", *SETTINGS, *given, f"paths.runs={tmp_path}"]) == 0
+    assert train(["train", *SETTINGS, *given, f"paths.runs={tmp_path}"]) == 0
     found = json.loads((tmp_path / "attributes_demo" / "report.json").read_text())
     assert found["attributes"]["item_accuracy"] > 0.1
 

@@ -379,7 +379,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
 def test_a_model_does_not_tell_where_it_was_made(tmp_path):
     from xrt.encoder.params import EncoderParams
     from xrt.pipeline.params import DatasetParams
-    from xrt.pipeline.run import _encoder_name, _portable
+    from xrt.pipeline.saving import _encoder_name, _portable
     from xrt.tree.clustering import TreeParams
 
     folder = tmp_path / "my-encoder"

@@ -233,7 +233,7 @@ def test_what_does_not_fit_is_refused(kind):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("num_neighbours", 0), ("temperature", 0.0), ("temperature", float("nan"))],
+    [("num_neighbours", -1), ("temperature", 0.0), ("temperature", float("nan"))],
 )
 def test_params_are_checked(name, value):
     with pytest.raises(ConfigError, match=rf"neighbours\.{name} = "):

@@ -52,6 +52,13 @@ class NeighbourParams:
             )
 
 
+def _voting(params: NeighbourParams) -> NeighbourParams:
+    """The parameters of a memory, in which some row has to vote."""
+    if not params.num_neighbours:
+        raise ConfigError("num_neighbours = 0: a memory of which no row votes; leave it out")
+    return params
+
+
 class NeighbourMemory(ABC):
     """Rows in memory, their labels `Y_NL` and the parameters of the vote.
 
@@ -139,7 +146,7 @@ class NeighbourMemory(ABC):
             memory.num_texts = int(settings.pop("num_texts"))
             memory.confident = bool(settings.pop("confident", True))
             weighted = bool(settings.pop("weighted", False))
-            memory.params = NeighbourParams(**settings)
+            memory.params = _voting(NeighbourParams(**settings))
         except (KeyError, TypeError, ValueError, ConfigError) as err:
             raise ArtifactError(f"{path}: unusable settings ({err}); train it anew") from err
         memory.Y_NL = _load_checked(folder, "labels", mmap)
