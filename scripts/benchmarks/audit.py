@@ -49,7 +49,7 @@ from xrt.progress import RichProgress
 from xrt.search.votes import Neighbours
 from xrt.sparse import as_csr, binarize
 
-TREE_SEEDS = (0, 1, 2)
+TREE_SEEDS = (0, 1, 2, 3, 4)
 
 
 class Clock:

@@ -146,7 +146,7 @@ def test_soft_apply_writes_doubts_as_confidences(
     soft = read_corpus(out)
     suggestions = read_suggestions(given)
     heard = {
-        (s.row, s.label): s.score if s.kind == "add" else LEFT
+        (s.row, s.label): s.score**2 if s.kind == "add" else LEFT
         for s in suggestions
         if s.score >= (SOFT_ADDITIONS if s.kind == "add" else SOFT_REMOVALS)
     }

@@ -15,7 +15,7 @@ from xrt.errors import ConfigError, DataError
 from xrt.sparse import as_csr
 
 SOFT = "soft"
-SOFT_ADDITIONS, SOFT_REMOVALS = 0.2, 0.9
+SOFT_ADDITIONS, SOFT_REMOVALS = 0.05, 0.9
 """From which sureness on a suggestion is heard where it only weighs."""
 LEFT = 0.3
 """Confidence that is left to a label suspected to be wrong."""
@@ -90,8 +90,10 @@ def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Appl
 
 def soften(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
     """The corpus with doubts in place of changes: a label that is suspected to be missing is added
-    with its sureness as confidence, one that is suspected to be wrong stays with the confidence
-    LEFT. Suggestions less sure than SOFT_ADDITIONS and SOFT_REMOVALS are not heard.
+    with the square of its sureness as confidence (a label that looks like the row's and is not
+    given is less likely true than one that looks as much like it and is), one that is suspected to
+    be wrong stays with the confidence LEFT. Suggestions less sure than SOFT_ADDITIONS and
+    SOFT_REMOVALS are not heard.
 
     Training reads confidences as weights. Raises DataError when suggestions belong to another
     corpus.
@@ -123,13 +125,13 @@ def _cells(
     shape: tuple[int, ...],
     suggestions: Sequence[Suggestion] | None = None,
 ) -> sp.csr_array:
-    """1 at these places, or the sureness of their suggestions."""
+    """1 at these places, or the confidence that suggestions to add come with."""
     rows, columns = np.array(places, np.int64).reshape(-1, 2).T
     cells = sp.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
     cells.data[:] = 1
     if suggestions is None:
         return cells
-    sure = np.array([s.sureness for s in suggestions], np.float32)
+    sure = np.array([s.sureness for s in suggestions], np.float32) ** 2
     return sp.csr_array((sure, (rows, columns)), shape=shape)
 
 
