@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.stats import rankdata
 
 from xrt import read_corpus
 from xrt.applications.audit.applying import apply_suggestions, soften
@@ -208,9 +209,12 @@ def dense(damaged: Damaged, judged: Judged, num_labels: int, output: Path) -> di
         cells = sp.csc_array((values_P, (pairs.rows_P, pairs.labels_P)), shape=Y_NL.shape)
         scores[name] = as_csr(cells[:, columns])[rows].toarray().astype(np.float32)
     np.savez(output, linear=scores["linear"], given=given, truth=truth)
+    wrong_ranks = np.zeros(given.shape, np.float32)
+    wrong_ranks[given] = rankdata(1 - scores["all"][given]) + rankdata(scores["decoy"][given])
     for name, missing, wrong in (
         ("self-confidence of the linear probability", scores["linear"], 1 - scores["linear"]),
         ("all evidence", scores["all"], 1 - scores["all"]),
+        ("as xrt audit ranks them", scores["all"], wrong_ranks),
     ):
         told[name] = {
             kind: ranked_recovery(ordered(values[cells], truth[cells]), int(truth[cells].sum()))

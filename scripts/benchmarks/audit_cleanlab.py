@@ -35,7 +35,8 @@ def main() -> None:
             "average_precision": float(average_precision_score(truth[here], -quality[here])),
         }
     started = time.process_time()
-    flagged, *_ = cleanlab_filter.find_multilabel_issues_per_class(labels, linear, n_jobs=1)
+    flagged = np.asarray(cleanlab_filter.find_multilabel_issues_per_class(labels, linear, n_jobs=1))
+    assert flagged.shape == given.shape, flagged.shape
     for kind, here in (("missing", ~given), ("wrong", given)):
         chosen = flagged & here
         told[kind] |= {
