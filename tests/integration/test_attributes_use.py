@@ -180,6 +180,7 @@ def test_without_a_test_file_held_out_rows_are_judged(files: Path, tmp_path: Pat
     assert train(["train", *given, f"paths.runs={tmp_path}"]) == 0
     out = capsys.readouterr().out
     assert "held-out training rows" in out
+    assert "attributes/model catalogue.csv --out filled.csv" in out
     assert "item accuracy" in out
 
 

@@ -64,7 +64,7 @@ class TrainOutcome:
         lines += ["", self.judged.text, ""] if self.judged.text else []
         lines.append(f"model:   {self.model_folder}")
         lines.append(f"report:  {self.report_path}")
-        lines.append(f'try it:  echo "some text" | xrt predict {self.model_folder} - -k 5')
+        lines.append(f"try it:  {self.judged.command.format(model=self.model_folder)}")
         return "\n".join(lines)
 
 

@@ -27,6 +27,8 @@ from xrt.progress import Progress
 
 logger = logging.getLogger(__name__)
 
+COMMAND = "xrt predict {model} catalogue.csv --out filled.csv"
+
 
 def train_attributes(
     params: PipelineParams, run_folder: str | Path, progress: Progress | None = None
@@ -114,7 +116,8 @@ class AttributeUse:
             given_NA, decoded, scores_NL = self.held_out
             where = f"{len(given_NA):,} held-out training rows"
         else:
-            return Judged(text="no row could be held out: nothing to judge; give dataset.tst")
+            text = "no row could be held out: nothing to judge; give dataset.tst"
+            return Judged(text=text, command=COMMAND)
         return self._judged(given_NA, decoded, scores_NL, where)
 
     def write(self, folder: Path) -> None:
@@ -146,6 +149,7 @@ class AttributeUse:
             tables=tables,
             plots=plots,
             metrics=metrics,
+            command=COMMAND,
         )
 
 
