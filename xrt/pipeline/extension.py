@@ -30,8 +30,8 @@ class HeldOut:
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """What a use has to say about the model that ships, on the test file: text for the terminal,
-    content for report.json, tables and plots for the page, metrics for the manifest; and the command
-    that uses the model, in which {model} stands for its folder.
+    content for report.json, tables and plots for the page, metrics for the manifest; and the
+    command that uses the model, in which {model} stands for its folder.
     """
 
     text: str = ""
