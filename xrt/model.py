@@ -91,9 +91,8 @@ class XrtModel:
         return self.features.transform(list(inputs))
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
-        """Embeddings as the encoder gives them: float32 (N, H), not of length 1.
-
-        Raises DataError without an encoder, or for rows of features instead of texts.
+        """Embeddings as the encoder gives them: float32 (N, H), not of length 1. Raises DataError
+        without an encoder, or for rows of features instead of texts.
         """
         if self.deep is None:
             raise DataError("this model is linear and has no encoder")
@@ -213,9 +212,7 @@ class XrtModel:
         num_threads: int | None = None,
     ) -> np.ndarray:
         """Scores of given labels for each text or row, however they rank: float32 (N, A), in
-        [0, 1].
-
-        No beam is narrowed: every source scores every one of the columns.
+        [0, 1]. No beam is narrowed: every source scores every one of the columns.
         """
         columns_A = np.asarray(columns_A, np.int64)
         if not len(columns_A):
@@ -280,14 +277,18 @@ class XrtModel:
             raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
         has_features = (folder / "features").is_dir()
         memory = folder / "neighbours"
-        labels = LabelTable.load(folder)
+        labels, part = LabelTable.load(folder), None
+        if deep is not None:
+            from xrt.deep import DeepPart  # here, since it brings torch
+
+            part = DeepPart.load(deep, folder, mmap, compute)
         if calibration is not None and known is None:
             raise ArtifactError(f"{folder}: calibration without label counts; train it anew")
         return cls(
             labels=labels,
             features=TfidfFeatures.load(folder / "features") if has_features else None,
             linear=TreeEnsemble.load(folder / "linear", mmap),
-            deep=None if deep is None else _load_deep(deep, folder, mmap, compute),
+            deep=part,
             search=search,
             neighbours=SparseNeighbours.load(memory, mmap) if memory.is_dir() else None,
             fusion=Mixture.load(fusion, folder),
@@ -296,9 +297,3 @@ class XrtModel:
                 None if known is None else LabelFrequencies.load(known, folder, len(labels))
             ),
         )
-
-
-def _load_deep(settings: Any, folder: Path, mmap: bool, compute: Compute) -> "DeepPart":
-    from xrt.deep import DeepPart
-
-    return DeepPart.load(settings, folder, mmap, compute)

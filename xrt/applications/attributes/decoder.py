@@ -71,15 +71,13 @@ class AttributeDecoder:
     @classmethod
     def of(cls, space: AttributeSpace, given_NA: np.ndarray) -> Self:
         """Count what training rows give, int32 (N, A); weights as they begin."""
-        hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
-        free = tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
+        hierarchy, free = places_of(space)
         none_D = [space.none_column(name) for name in space.hierarchy]
         taxonomy = Taxonomy.of(given_NA[:, hierarchy], none_D)
         paths_N = path_numbers(taxonomy, given_NA[:, hierarchy])
         num_labels = len(space.labels)
         given = tuple(GivenPath.of(taxonomy, paths_N, given_NA[:, a], num_labels) for a in free)
-        attribute_of_L = np.ascontiguousarray(space.attribute_of_L, np.int32)
-        finder = CandidateFinder(taxonomy, attribute_of_L, hierarchy, free, given)
+        finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, given)
         weights = JointWeights.initial(taxonomy.depth, len(free))
         return cls(space, finder, weights, unseen_shares(finder, given_NA))
 
@@ -218,8 +216,7 @@ class AttributeDecoder:
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any], space: AttributeSpace) -> Self:
         """Read what `save` wrote. Raises ArtifactError when it is damaged."""
-        hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
-        free = tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
+        hierarchy, free = places_of(space)
         sizes = {"labels": len(space.labels), "depth": len(hierarchy)}
         taxonomy = Taxonomy.load(folder, sizes)
         given = tuple(
@@ -230,9 +227,14 @@ class AttributeDecoder:
             unseen_B = np.array(settings["unseen"], np.float64).reshape(len(free))
         except (KeyError, TypeError, ValueError) as err:
             raise ArtifactError(f"{folder}: unreadable weights ({err}); train it anew") from err
-        attribute_of_L = np.ascontiguousarray(space.attribute_of_L, np.int32)
-        finder = CandidateFinder(taxonomy, attribute_of_L, hierarchy, free, given)
+        finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, given)
         return cls(space, finder, weights, unseen_B, dict(settings.get("figures", {})))
+
+
+def places_of(space: AttributeSpace) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Positions of the attributes of the hierarchy, coarse to fine, and of the others."""
+    hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
+    return hierarchy, tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
 
 
 def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def train_attributes(
     """Train a model of product attributes: `params.schema` says which columns are what, and
     `params.dataset.trn` is a catalogue. Otherwise as `xrt.pipeline.train`.
     """
-    return train(params, run_folder, progress, AttributeUse())
+    return train(params, run_folder, progress, AttributeUse(params.num_threads or None))
 
 
 def estimate_attributes(params: PipelineParams, run_folder: str | Path) -> str:
@@ -48,6 +48,7 @@ def estimate_attributes(params: PipelineParams, run_folder: str | Path) -> str:
 class AttributeUse:
     """An Extension of the pipeline: called by `train` in the order of its methods."""
 
+    num_threads: int | None = None
     item_texts: ItemTexts | None = None
     space: AttributeSpace | None = None
     decoder: AttributeDecoder | None = None
@@ -109,8 +110,9 @@ class AttributeUse:
         assert self.decoder is not None
         if corpus is not None and scores_NL is not None:
             assert corpus.texts is not None
-            scores_NL = with_every_attribute(model, corpus.texts, scores_NL, self.space)
-            decoded, where = self.decoder.decode(scores_NL), "test file"
+            threads = self.num_threads
+            scores_NL = with_every_attribute(model, corpus.texts, scores_NL, self.space, threads)
+            decoded, where = self.decoder.decode(scores_NL, num_threads=threads), "test file"
             given_NA = replace(self.space, labels=corpus.labels).given_NA(corpus.Y)
         elif self.held_out is not None:
             given_NA, decoded, scores_NL = self.held_out
