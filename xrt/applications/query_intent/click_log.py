@@ -4,24 +4,25 @@ A log is one file or a folder of them (Parquet, CSV, TSV or JSONL; .gz and .xz t
 Parquet). Memory is that of one batch.
 """
 
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from xrt.applications.query_intent.click_text import ROW, BrokenLine, TextBlock, TextLog
 from xrt.atomic import write_text
-from xrt.data.sources import open_unpacked, plain_name, require_file
+from xrt.data.sources import plain_name, require_file
 from xrt.errors import DataError
 from xrt.progress import Progress
 
 COLUMNS = ("query", "item", "count", "impressions", "position")
 _NEEDED = 2
-_BYTES_PER_ROW = 64
 _MAX_BAD_KEPT = 10_000
+_SHOWN_COLUMNS = 12
+_SHOWN_CHARACTERS = 80
 _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson")
 
 
@@ -71,8 +72,8 @@ class ClickLog:
     def batches(self) -> Iterator[pl.DataFrame]:
         """Frames of sound rows, in the order of the log.
 
-        Raises DataError naming file and row: a count is missing, negative, absurd or not a number
-        (unless bad lines are skipped); a needed column is not there.
+        Raises DataError naming file and row: a line is no record, a count is missing, negative,
+        absurd or not a number (unless bad lines are skipped); a needed column is not there.
         """
         files = self._files()
         total = sum(file.stat().st_size for file in files)
@@ -80,10 +81,12 @@ class ClickLog:
             self.progress.start("read clicks (bytes)", total)
         for file in files:
             done = 0
-            for first_row, share, raw in self._raw(file):
-                yield self._checked(file, first_row, raw)
+            for block in self._blocks(file):
+                self._take_out_broken(file, block.broken)
+                if len(block.frame):
+                    yield self._checked(file, self._selected(file, block.frame))
                 if self.progress is not None:
-                    now = int(share * file.stat().st_size)
+                    now = int(block.share * file.stat().st_size)
                     self.progress.advance(now - done, rows=self.report.num_rows)
                     done = now
         if self.progress is not None:
@@ -100,81 +103,48 @@ class ClickLog:
             raise DataError(f"{self.path}: no click file in the folder ({', '.join(_SUFFIXES)})")
         return found
 
-    def _raw(self, file: Path) -> Iterator[tuple[int, float, pl.DataFrame]]:
-        """(number of the first row or line, share of the file read so far, raw columns)."""
-        if plain_name(file).endswith((".parquet", ".pq")):
-            yield from self._parquet(file)
-        else:
-            yield from self._text(file)
+    def _blocks(self, file: Path) -> Iterator[TextBlock]:
+        if not plain_name(file).endswith((".parquet", ".pq")):
+            return TextLog(file, self.batch_rows).blocks()
+        return self._parquet(file)
 
-    def _parquet(self, file: Path) -> Iterator[tuple[int, float, pl.DataFrame]]:
+    def _parquet(self, file: Path) -> Iterator[TextBlock]:
         try:
             lazy = pl.scan_parquet(file)
             names = lazy.collect_schema().names()
             rows = int(lazy.select(pl.len()).collect().item())
-            lazy = lazy.select(self._selection(file, names))
+            self._require_columns(file, names)
+            lazy = lazy.select([n for n in names if n in self.columns.values()])
             for start in range(0, rows, self.batch_rows):
                 frame = lazy.slice(start, self.batch_rows).collect()
-                yield start + 1, min(1.0, (start + len(frame)) / rows), frame
+                share = min(1.0, (start + len(frame)) / rows)
+                yield TextBlock(frame.with_row_index(ROW, start + 1), (), share)
         except pl.exceptions.PolarsError as err:
             cause = str(err).splitlines()[0]
             raise DataError(f"{file}: not readable as Parquet ({cause}); write it again") from err
 
-    def _text(self, file: Path) -> Iterator[tuple[int, float, pl.DataFrame]]:
-        """Blocks of whole lines, parsed by polars; a block it cannot parse is read line by line."""
-        is_json = plain_name(file).endswith((".jsonl", ".ndjson"))
-        separator = "\t" if plain_name(file).endswith(".tsv") else ","
-        size = file.stat().st_size
-        with open_unpacked(file) as stream:
-            header = b"" if is_json else stream.readline().removeprefix(b"\xef\xbb\xbf")
-            line, read, rest = 1 if is_json else 2, len(header), b""
-            while chunk := stream.read(self.batch_rows * _BYTES_PER_ROW):
-                read += len(chunk)
-                block, rest = _whole_lines(rest + chunk)
-                if block:
-                    frame = self._parse(file, line, header, block, separator, is_json)
-                    yield line, min(1.0, read / size), frame
-                    line += block.count(b"\n")
-            if rest.strip():
-                yield line, 1.0, self._parse(file, line, header, rest, separator, is_json)
-
-    def _parse(
-        self, file: Path, line: int, header: bytes, block: bytes, separator: str, is_json: bool
-    ) -> pl.DataFrame:
-        try:
-            if is_json:
-                frame = pl.read_ndjson(io.BytesIO(block))
-            else:
-                frame = pl.read_csv(
-                    io.BytesIO(header + block), separator=separator, infer_schema=False
-                )
-        except pl.exceptions.PolarsError as err:
-            cause = str(err).splitlines()[0][:120]
-            last = line + block.count(b"\n")
-            raise DataError(
-                f"{file}: lines {line} to {last} cannot be read ({cause}); correct them, or write "
-                "the log as Parquet"
-            ) from err
-        return frame.select(self._selection(file, frame.columns))
-
-    def _selection(self, file: Path, names: list[str]) -> list[pl.Expr]:
-        """The five columns by their own names."""
+    def _require_columns(self, file: Path, names: list[str]) -> None:
         for name in COLUMNS[:_NEEDED]:
             if self.columns[name] not in names:
+                shown = ", ".join([n for n in names if n != ROW][:_SHOWN_COLUMNS]) or "none"
                 raise DataError(
                     f"{file}: no column {self.columns[name]!r} for {name}; the columns are "
-                    f"{', '.join(names[:12])}: name it with --columns {name}=..."
+                    f"{shown}: name it with --columns {name}=..."
                 )
+
+    def _selected(self, file: Path, frame: pl.DataFrame) -> pl.DataFrame:
+        """The row's number and the five columns by their own names."""
+        self._require_columns(file, frame.columns)
         absent = {"count": pl.lit(1.0), "impressions": pl.lit(None), "position": pl.lit(None)}
-        chosen = []
+        chosen = [pl.col(ROW)]
         for name in COLUMNS:
-            present = self.columns[name] in names
+            present = self.columns[name] in frame.columns
             source = pl.col(self.columns[name]) if present else absent[name]
             kind = pl.String if name in COLUMNS[:_NEEDED] else pl.Float64
             chosen.append(source.cast(kind, strict=False).alias(name))
-        return chosen
+        return frame.select(chosen)
 
-    def _checked(self, file: Path, first_row: int, frame: pl.DataFrame) -> pl.DataFrame:
+    def _checked(self, file: Path, frame: pl.DataFrame) -> pl.DataFrame:
         self.report.num_rows += len(frame)
         count, views = pl.col("count"), pl.col("impressions")
         sound = (
@@ -183,10 +153,11 @@ class ClickLog:
             & pl.col("item").is_not_null()
             & (views.is_finite() & (views >= 0) & (views <= self.max_count)).fill_null(True)
         )
-        bad = frame.with_row_index("row", first_row).filter(~sound)
+        bad = frame.filter(~sound)
         if len(bad):
-            self._refuse(file, bad)
+            self._take_out(file, bad.rename({ROW: "row"}))
             frame = frame.filter(sound)
+        frame = frame.drop(ROW)
         more = frame.select((views < count).fill_null(False).sum()).item()
         self.report.num_more_clicks_than_impressions += int(more)
         return frame.with_columns(
@@ -199,20 +170,39 @@ class ClickLog:
             .alias("position"),
         )
 
-    def _refuse(self, file: Path, bad: pl.DataFrame) -> None:
+    def _take_out(self, file: Path, bad: pl.DataFrame) -> None:
+        """Note rows with a count that cannot be, or raise for the first."""
         first = bad.row(0, named=True)
         kind = "row" if plain_name(file).endswith((".parquet", ".pq")) else "line"
-        message = (
+        self._note(
+            len(bad),
+            bad.head(_MAX_BAD_KEPT).to_dicts(),
+            file,
             f"{file}: {kind} {first['row']}: query {first['query']!r}, item {first['item']!r}, "
             f"count {first['count']}, impressions {first['impressions']}: query and item are "
-            f"needed, and counts from 0 to {self.max_count:g}; correct it"
+            f"needed, and counts from 0 to {self.max_count:g}; correct it",
         )
+
+    def _take_out_broken(self, file: Path, broken: Sequence[BrokenLine]) -> None:
+        """Note lines that are no record, or raise for the first."""
+        if not broken:
+            return
+        self.report.num_rows += len(broken)
+        self._note(
+            len(broken),
+            [{"row": b.line, "cause": b.cause, "text": b.text} for b in broken],
+            file,
+            f"{file}: line {broken[0].line}: {broken[0].cause}: "
+            f"{broken[0].text[:_SHOWN_CHARACTERS]!r}; correct it",
+        )
+
+    def _note(self, number: int, bad: list[dict[str, Any]], file: Path, message: str) -> None:
         if not self.skip_bad_lines:
             raise DataError(f"{message} (or pass --skip-bad-lines)")
-        self.report.num_bad += len(bad)
+        self.report.num_bad += number
         self.report.first_bad = self.report.first_bad or message
         room = _MAX_BAD_KEPT - len(self.report.bad)
-        self.report.bad += [{"file": str(file), **row} for row in bad.head(room).to_dicts()]
+        self.report.bad += [{"file": str(file), **row} for row in bad[:room]]
 
     def _write_bad_lines(self) -> None:
         if self.report.bad:
@@ -220,11 +210,3 @@ class ClickLog:
             lines = [json.dumps(row, ensure_ascii=False, default=str) for row in self.report.bad]
             write_text(target, "\n".join(lines) + "\n")
             self.report.bad_lines_path = str(target)
-
-
-def _whole_lines(block: bytes) -> tuple[bytes, bytes]:
-    """The block up to the last line end outside quotes, and the rest."""
-    end = block.rfind(b"\n")
-    while end >= 0 and block.count(b'"', 0, end) % 2:
-        end = block.rfind(b"\n", 0, end)
-    return block[: end + 1], block[end + 1 :]
