@@ -21,7 +21,8 @@ import scipy.sparse as sp
 
 from xrt import XRLinear
 from xrt.applications.query_intent import LabellingParams, label_queries
-from xrt.applications.query_intent.catalogue import STEP, read_catalogue
+from xrt.applications.query_intent.catalogue import read_catalogue
+from xrt.applications.query_intent.value_tree import STEP
 from xrt.applications.query_intent.words import normalise_query
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.features.tfidf_params import TfidfParams

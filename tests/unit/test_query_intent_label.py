@@ -6,6 +6,7 @@ import pytest
 
 from xrt.applications.query_intent import LabellingParams, label_queries
 from xrt.applications.query_intent.click_log import ClickLog
+from xrt.applications.query_intent.partitions import Partitions
 from xrt.cli import main
 from xrt.data.demo import DemoParams
 from xrt.data.demo_clicks import ClickParams, write_demo_clicks
@@ -190,3 +191,21 @@ def test_settings_out_of_range_are_told():
         LabellingParams(min_confidence=1.5)
     with pytest.raises(ConfigError, match="batch_rows = 0"):
         LabellingParams(batch_rows=0)
+
+
+def test_a_part_too_large_is_read_in_stretches_of_the_same_queries(tmp_path):
+    rows = [(f"query {i % 997}", f"i{i % 13}", 1 + i % 3) for i in range(20_000)]
+    pl.DataFrame(rows, schema=["query", "item", "count"], orient="row").write_parquet(
+        tmp_path / "clicks.parquet"
+    )
+    log = ClickLog(tmp_path / "clicks.parquet", batch_rows=900, max_count=1e9)
+    (tmp_path / "parts").mkdir()
+    partitions = Partitions(tmp_path / "parts")
+    partitions.fill(log, {f"i{i}": i for i in range(13)})
+    whole = list(partitions.groups(10**9))
+    small = list(partitions.groups(60))
+    assert len(whole) == 1 < 300 < len(small)  # 64 parts of about 310 rows, in stretches of 60
+    assert [q for group in small for q in group.queries] == whole[0].queries
+    assert max(len(group.rows) for group in small) < 200
+    totals = [group.rows["count"].sum() for group in small]
+    assert sum(totals) == whole[0].rows["count"].sum() == sum(count for *_, count in rows)

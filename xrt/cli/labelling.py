@@ -40,7 +40,13 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="default: labels; of several, each is an attribute",
     )
+    parser.add_argument(
+        "--id-column", metavar="KEY", help="of the catalogue's items (default: uid or id)"
+    )
     parser.add_argument("--names", metavar="FILE", help="names of values: label TAB name")
+    parser.add_argument(
+        "--paths", metavar="FILE", help="taxonomy of values: `label TAB ancestor > ancestor`"
+    )
     parser.add_argument(
         "--min-confidence",
         type=float,
@@ -49,7 +55,7 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="default 0")
     parser.add_argument(
-        "--skip-bad-lines", action="store_true", help="write bad rows beside FILE and go on"
+        "--skip-bad-lines", action="store_true", help="write bad lines beside FILE and go on"
     )
 
 
@@ -67,6 +73,8 @@ def label(arguments: argparse.Namespace) -> int:
         title_columns=tuple(arguments.title_columns),
         label_columns=tuple(arguments.label_columns),
         names=arguments.names,
+        paths=arguments.paths,
+        id_column=arguments.id_column,
         skip_bad_lines=arguments.skip_bad_lines,
     )
     result = label_queries(

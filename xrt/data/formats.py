@@ -87,6 +87,7 @@ def read_corpus(
     label_column: str | Sequence[str] = "labels",
     label_separator: str | None = None,
     weight_column: str | None = None,
+    id_column: str | None = None,
     skip_bad_lines: bool = False,
     bad_lines_folder: str | Path = ".",
     require_labels: bool = True,
@@ -110,6 +111,8 @@ def read_corpus(
             and no splitting for JSONL and for a list of columns.
         weight_column: The column (key) of JSONL, CSV, TSV or Parquet that says how much each row
             counts in training; None reads none, whatever the columns are called.
+        id_column: The column (key) of those formats that holds each row's own id (`Corpus.ids`);
+            None takes `uid`, else `id`, where they are there.
         skip_bad_lines: Write bad lines to `<file name>.bad-lines.jsonl` instead of raising.
         bad_lines_folder: The folder of that file.
         require_labels: Whether a file without any label is an error.
@@ -128,16 +131,21 @@ def read_corpus(
         label_column=label_column,
         label_separator=label_separator,
         weight_column=weight_column,
+        id_column=id_column,
         skip_bad_lines=skip_bad_lines,
         bad_lines_folder=bad_lines_folder,
         require_labels=require_labels,
     )
     chosen = _as_format(format) if format is not None else detect_format(path)
-    if weight_column is not None and chosen not in _WITH_COLUMNS:
-        raise ConfigError(
-            f"weight_column = {weight_column!r}: {path} is {chosen.value}, which has no named "
-            "columns; set Corpus.row_weights, or give JSONL, CSV, TSV or Parquet"
-        )
+    for setting, named, instead in (
+        ("weight_column", weight_column, "set Corpus.row_weights"),
+        ("id_column", id_column, "set Corpus.ids"),
+    ):
+        if named is not None and chosen not in _WITH_COLUMNS:
+            raise ConfigError(
+                f"{setting} = {named!r}: {path} is {chosen.value}, which has no named "
+                f"columns; {instead}, or give JSONL, CSV, TSV or Parquet"
+            )
     corpus = _READERS[chosen](path, options)
     corpus = _with_features(corpus, features)
     corpus = _with_filters(corpus, path, chosen, filters)

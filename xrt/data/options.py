@@ -7,6 +7,7 @@ from pathlib import Path
 from xrt.errors import ConfigError
 
 DEFAULT_SEPARATOR = ";"
+DEFAULT_ID_COLUMNS = ("uid", "id")
 
 
 class BadLine(Exception):
@@ -22,12 +23,14 @@ class ReadOptions:
     label_separator: splits the value of a label column; None means ';' for a single column of
     CSV, TSV or Parquet, and no splitting for JSONL and for several columns.
     weight_column: the column (key) of each row's weight; None: rows count alike.
+    id_column: the column (key) of each row's own id; None takes `uid`, else `id`.
     """
 
     text_columns: str | Sequence[str] | None = None
     label_column: str | Sequence[str] = "labels"
     label_separator: str | None = None
     weight_column: str | None = None
+    id_column: str | None = None
     skip_bad_lines: bool = False
     bad_lines_folder: str | Path = "."
     require_labels: bool = True
@@ -39,8 +42,15 @@ class ReadOptions:
             raise ConfigError("label_column is empty; name at least one column")
         if self.weight_column == "":
             raise ConfigError("weight_column = '': name a column, or None for no weights")
+        if self.id_column == "":
+            raise ConfigError("id_column = '': name a column, or None for `uid` or `id`")
         if self.label_separator == "":
             raise ConfigError("label_separator = '': give at least one character, or None")
+
+    @property
+    def id_names(self) -> tuple[str, ...]:
+        """The columns that may hold a row's id, the one that counts first."""
+        return DEFAULT_ID_COLUMNS if self.id_column is None else (self.id_column,)
 
     @property
     def text_names(self) -> tuple[str, ...] | None:

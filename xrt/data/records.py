@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from xrt.data.options import DEFAULT_SEPARATOR, BadLine, ReadOptions
+from xrt.data.options import DEFAULT_ID_COLUMNS, DEFAULT_SEPARATOR, BadLine, ReadOptions
 from xrt.errors import DataError
 
-_ID_KEYS = ("uid", "id")
 _SHOWN_KEYS = 12
 
 
@@ -30,7 +29,7 @@ class RecordParser:
         self.text_names, self.label_names = options.text_names, options.label_names
         self.prefixed = options.prefixed
         self.separator = options.label_separator
-        self.weight_name = options.weight_column
+        self.weight_name, self.id_names = options.weight_column, options.id_names
         if self.separator is None and split_by_default and not options.prefixed:
             self.separator = DEFAULT_SEPARATOR
         self.saw_labels = False
@@ -54,7 +53,7 @@ class RecordParser:
             elif weights is not None:
                 weights += [1.0] * len(found)
             labels += found
-        return Row(text, labels, weights, row_id(record), self.weight(record))
+        return Row(text, labels, weights, row_id(record, self.id_names), self.weight(record))
 
     def require_label_columns(self, path: object, columns: Iterable[str], anyway: bool) -> None:
         """Raises DataError when no row had a label column, unless `anyway`."""
@@ -174,9 +173,9 @@ def _weight(name: str, label: str, weight: Any) -> float:
     return float(weight)
 
 
-def row_id(record: Mapping[str, Any]) -> str:
-    """The value of `uid` or `id` where it is text or a whole number, else ''."""
-    for key in _ID_KEYS:
+def row_id(record: Mapping[str, Any], names: Iterable[str] = DEFAULT_ID_COLUMNS) -> str:
+    """The value under the first of `names` that is text or a whole number, else ''."""
+    for key in names:
         value = record.get(key)
         if type(value) is str or type(value) is int:
             return str(value)

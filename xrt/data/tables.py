@@ -174,5 +174,10 @@ def _wanted_columns(path: str | Path, columns: Sequence[str], options: ReadOptio
     weight_name = options.weight_column
     if weight_name is not None and weight_name not in columns:
         raise DataError(missing_weights(path, weight_name, columns))
-    named = {*text_names, *options.label_names, weight_name, "uid", "id"}
+    if options.id_column is not None and options.id_column not in columns:
+        raise DataError(
+            f"{path}: no column {options.id_column!r} of ids; the columns are {shown(columns)}: "
+            "name id_column"
+        )
+    named = {*text_names, *options.label_names, weight_name, *options.id_names}
     return [name for name in columns if name in named]

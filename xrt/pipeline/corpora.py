@@ -32,6 +32,7 @@ def load_corpora(
         params.trn,
         labels=None,
         weight_column=params.weight_column,
+        id_column=params.id_column,
         **_reading(params),  # type: ignore[arg-type]
     )
     if not params.confidences:

@@ -36,6 +36,8 @@ class DatasetParams:
     """Weights of labels in the training file are confidences; false trains as if all were 1."""
     weight_column: str | None = None
     """Column (key) of the training file that says how much each row counts in training."""
+    id_column: str | None = None
+    """Column (key) of each row's own id; `uid` or `id` when not given."""
     filters: str | None = None
     """Pairs (row, label) of the test file to strike from rankings."""
     skip_bad_lines: bool = False

@@ -13,11 +13,18 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.query_intent.value_tree import (
+    ValueTree,
+    attribute_of,
+    last_step,
+    value_of,
+    value_tree,
+)
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
+from xrt.data.label_paths import read_label_paths
 from xrt.errors import DataError
 
-STEP = " > "
 _EXCLUSIVE_SHARE = 0.9
 _SHOWN = 3
 
@@ -81,26 +88,29 @@ class Catalogue:
             parent = int(self.parent_L[parent])
 
 
-def catalogue_of(corpus: Corpus) -> Catalogue:
+def catalogue_of(corpus: Corpus, paths: str | Path | None = None) -> Catalogue:
     """The catalogue in a corpus whose rows are items: ids, titles and labels `attribute=value`.
 
-    Of rows with the same id the last counts. Raises DataError when rows have no ids, or there is
-    no label.
+    Of rows with the same id the last counts. `paths` is a taxonomy as `read_label_paths` reads it.
+    Raises DataError when rows have no ids, there is no label, or one lies above itself.
     """
     where = corpus.report.path or "catalogue"
     if corpus.ids is None:
-        raise DataError(f"{where}: items have no ids; call their column `id`")
+        raise DataError(
+            f"{where}: items have no ids; call their column `id`, or name it (--id-column)"
+        )
     if not corpus.num_labels or not corpus.Y.nnz:
         raise DataError(f"{where}: no item has a value; name the column of labels")
     rows, notes = _last_rows(corpus)
-    labels, index, parents = _with_ancestors([str(id) for id in corpus.labels.ids])
+    above = [] if paths is None else read_label_paths(paths, corpus.labels)
+    tree = value_tree([str(id) for id in corpus.labels.ids], corpus.labels.names, above)
+    labels = tree.labels
     attributes = tuple(dict.fromkeys(attribute_of(label) for label in labels))
     number = {name: i for i, name in enumerate(attributes)}
     attribute_L = np.array([number[attribute_of(label)] for label in labels])
-    depth_L = np.array([_value(label).count(STEP) for label in labels])
-    Y_IL = _closed(corpus.Y[rows], labels, corpus, index, parents)
+    Y_IL = _closed(corpus.Y[rows], corpus, tree)
     named = {str(id): name for id, name in zip(corpus.labels.ids, corpus.labels.names, strict=True)}
-    names = tuple(_last_step(named.get(label) or _value(label)) for label in labels)
+    names = tuple(last_step(named.get(label) or value_of(label)) for label in labels)
     catalogue = Catalogue(
         items={str(corpus.ids[row]): i for i, row in enumerate(rows.tolist())},
         titles=[corpus.texts[row] if corpus.texts else "" for row in rows.tolist()],
@@ -109,27 +119,12 @@ def catalogue_of(corpus: Corpus) -> Catalogue:
         names=names,
         attributes=attributes,
         attribute_L=attribute_L,
-        parent_L=parents,
-        depth_L=depth_L,
-        exclusive_A=_exclusive(Y_IL, attribute_L, depth_L, len(attributes)),
+        parent_L=tree.parent_L,
+        depth_L=tree.depth_L,
+        exclusive_A=_exclusive(Y_IL, attribute_L, tree.depth_L, len(attributes)),
         notes=(*notes, *_about_values(attributes, attribute_L, names)),
     )
     return catalogue
-
-
-def attribute_of(label: str) -> str:
-    """The part before "="; labels without one are all of the attribute "label"."""
-    name, equals, _ = label.partition("=")
-    return name if equals else "label"
-
-
-def _value(label: str) -> str:
-    _, equals, value = label.partition("=")
-    return value if equals else label
-
-
-def _last_step(value: str) -> str:
-    return value.rpartition(STEP)[2] if STEP in value else value
 
 
 def _last_rows(corpus: Corpus) -> tuple[np.ndarray, list[str]]:
@@ -158,37 +153,19 @@ def _labels_of(corpus: Corpus, row: int) -> set[int]:
     return set(corpus.Y.indices[corpus.Y.indptr[row] : corpus.Y.indptr[row + 1]].tolist())
 
 
-def _with_ancestors(ids: list[str]) -> tuple[list[str], dict[str, int], np.ndarray]:
-    """Labels with missing ancestors appended, their positions, and each one's parent or -1."""
-    labels = list(ids)
-    index = {label: i for i, label in enumerate(labels)}
-    parents: list[int] = []
-    for label in labels:  # grows on the way: appended ancestors get their own ancestors
-        parent = -1
-        if STEP in _value(label):
-            above = label.rpartition(STEP)[0]
-            parent = index.setdefault(above, len(labels))
-            if parent == len(labels):
-                labels.append(above)
-        parents.append(parent)
-    return labels, index, np.array(parents, np.int64)
-
-
-def _closed(
-    Y: sp.csr_array, labels: list[str], corpus: Corpus, index: dict[str, int], parents: np.ndarray
-) -> sp.csr_array:
+def _closed(Y: sp.csr_array, corpus: Corpus, tree: ValueTree) -> sp.csr_array:
     """Y over all labels, each item with the ancestors of its values."""
-    columns = np.array([index[str(id)] for id in corpus.labels.ids], np.int64)
+    columns = np.array([tree.index[str(id)] for id in corpus.labels.ids], np.int64)
     rows = np.repeat(np.arange(Y.shape[0]), np.diff(Y.indptr))
     current = columns[Y.indices]
     row_parts, column_parts = [rows], [current]
     while len(current):
-        above = parents[current]
+        above = tree.parent_L[current]
         rows, current = rows[above >= 0], above[above >= 0]
         row_parts.append(rows)
         column_parts.append(current)
     where = np.concatenate(row_parts), np.concatenate(column_parts)
-    shape = (Y.shape[0], len(labels))
+    shape = (Y.shape[0], len(tree.labels))
     closed = sp.csr_array((np.ones(len(where[0]), np.float32), where), shape=shape)
     closed.sum_duplicates()
     closed.data[:] = 1
@@ -234,12 +211,15 @@ def read_catalogue(
     title_columns: tuple[str, ...] = ("title",),
     label_columns: tuple[str, ...] = ("labels",),
     names: str | Path | None = None,
+    paths: str | Path | None = None,
+    id_column: str | None = None,
     skip_bad_lines: bool = False,
 ) -> Catalogue:
-    """Read a catalogue from JSONL, CSV, TSV or Parquet; an item's id stands under `id` (or `uid`).
+    """Read a catalogue from JSONL, CSV, TSV or Parquet.
 
     One label column holds labels `attribute=value`; of several, each is an attribute. `names` is a
-    file of lines `label TAB name`.
+    file of lines `label TAB name`, `paths` a taxonomy of lines `label TAB ancestor > ancestor`. An
+    item's id stands under `id_column`, or else under `uid` or `id`.
     """
     columns = label_columns[0] if len(label_columns) == 1 else label_columns
     corpus = read_corpus(
@@ -247,6 +227,7 @@ def read_catalogue(
         text_columns=title_columns,
         label_column=columns,
         label_names=names,
+        id_column=id_column,
         skip_bad_lines=skip_bad_lines,
     )
-    return catalogue_of(corpus)
+    return catalogue_of(corpus, paths)

@@ -1,10 +1,12 @@
 """Turns a click log of any size into groups of queries that fit in memory.
 
-Each batch is summed over equal rows and written to 64 files by the CRC-32 of its queries; a group
-is a few files read together. Groups come in the order of the CRC, and so do the queries of a
-group: the order of all queries is the same however they are grouped.
+Each batch is summed over equal rows and written to 64 parts by the CRC-32 of its queries; a group
+is a few parts read together, or a stretch of CRCs of a part that is too large. Groups come in the
+order of the CRC, and so do the queries of a group: the order of all queries is the same however
+they are grouped.
 """
 
+import itertools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,46 +87,64 @@ class Partitions:
         return self.folder / f"{partition:02d}-{batch:06d}.parquet"
 
     def groups(self, max_rows: int) -> Iterator[QueryGroup]:
-        """All queries, in groups of about `max_rows` rows; one part at least."""
+        """All queries, in groups of about `max_rows` rows as they were laid down; one query at
+        least.
+        """
         pending: list[int] = []
         size = 0
         for partition, rows in enumerate(self.num_rows):
             if pending and size + rows > max_rows:
-                yield self._group(pending)
+                yield _group(pl.concat(map(pl.read_parquet, self._files(pending))))
                 pending, size = [], 0
-            if rows:
+            if rows > max_rows:
+                yield from self._stretches(partition, max_rows)
+            elif rows:
                 pending.append(partition)
                 size += rows
         if pending:
-            yield self._group(pending)
+            yield _group(pl.concat(map(pl.read_parquet, self._files(pending))))
 
-    def _group(self, partitions: list[int]) -> QueryGroup:
-        files = [f for p in partitions for f in sorted(self.folder.glob(f"{p:02d}-*.parquet"))]
-        rows = pl.concat([pl.read_parquet(file) for file in files])
-        typed = (
-            rows.group_by("crc", "query", "typed")
-            .agg(pl.col("count").sum())
-            .sort(["crc", "query", "count", "typed"], descending=[False, False, True, False])
-            .group_by("crc", "query", maintain_order=True)
-            .agg("typed")
-        )
-        queries = typed["query"].to_list()
-        numbered = pl.DataFrame({"query": queries, "query_id": np.arange(len(queries))})
-        summed = (
-            rows.lazy()
-            .filter(pl.col("item_id") >= 0)
-            .group_by("query", "item_id", "position")
-            .agg(pl.col("count").sum(), pl.col("impressions").sum())
-            .join(numbered.lazy(), on="query")
-            .select("query_id", "item_id", "position", "count", "impressions")
-            .sort("query_id", "item_id", "position")
-            .collect()
-        )
-        variants = [
-            [form for form in forms if form != query]
-            for query, forms in zip(queries, typed["typed"].to_list(), strict=True)
-        ]
-        return QueryGroup(queries, variants, summed)
+    def _files(self, partitions: list[int]) -> list[Path]:
+        return [f for p in partitions for f in sorted(self.folder.glob(f"{p:02d}-*.parquet"))]
+
+    def _stretches(self, partition: int, max_rows: int) -> Iterator[QueryGroup]:
+        """The queries of one part, in stretches of CRCs that are equally wide."""
+        width = (1 << 32) // NUM_PARTITIONS
+        first = partition * width
+        number = -(-self.num_rows[partition] // max_rows)
+        bounds = [first + width * i // number for i in range(number + 1)]
+        for low, high in itertools.pairwise(bounds):
+            within = (pl.col("crc") >= low) & (pl.col("crc") < high)
+            rows = pl.concat(pl.read_parquet(f).filter(within) for f in self._files([partition]))
+            if len(rows):
+                yield _group(rows)
+
+
+def _group(rows: pl.DataFrame) -> QueryGroup:
+    typed = (
+        rows.group_by("crc", "query", "typed")
+        .agg(pl.col("count").sum())
+        .sort(["crc", "query", "count", "typed"], descending=[False, False, True, False])
+        .group_by("crc", "query", maintain_order=True)
+        .agg("typed")
+    )
+    queries = typed["query"].to_list()
+    numbered = pl.DataFrame({"query": queries, "query_id": np.arange(len(queries))})
+    summed = (
+        rows.lazy()
+        .filter(pl.col("item_id") >= 0)
+        .group_by("query", "item_id", "position")
+        .agg(pl.col("count").sum(), pl.col("impressions").sum())
+        .join(numbered.lazy(), on="query")
+        .select("query_id", "item_id", "position", "count", "impressions")
+        .sort("query_id", "item_id", "position")
+        .collect()
+    )
+    variants = [
+        [form for form in forms if form != query]
+        for query, forms in zip(queries, typed["typed"].to_list(), strict=True)
+    ]
+    return QueryGroup(queries, variants, summed)
 
 
 def _normalised(batch: pl.DataFrame) -> pl.DataFrame:
