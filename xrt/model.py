@@ -73,7 +73,8 @@ class XrtModel:
         block is brought to length 1 and whose dense block stays as it is.
         """
         if not isinstance(inputs, HybridMatrix):
-            return HybridMatrix.of(self.rows_of(inputs))
+            rows = self.rows_of(inputs)
+            return HybridMatrix(rows, np.zeros((rows.shape[0], 0), np.float32))
         return HybridMatrix(normalize_rows(inputs.sparse), inputs.dense)
 
     def rows_of(self, inputs: Any) -> sp.csr_array:

@@ -4,6 +4,8 @@ N rows, K_t nodes at level t. Scores are logarithms of the product of f(margin) 
 go in blocks, each on one thread; the table that a thread needs is made once and kept.
 """
 
+import copy
+import functools
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -153,10 +155,19 @@ def joined(parts: Sequence[Beam], num_nodes: int) -> sp.csr_array:
         nodes = np.concatenate([part.nodes for part in parts])
         scores = np.concatenate([part.scores for part in parts])
     dtype = index_type(int(indptr[-1]))
-    found = sp.csr_array((len(indptr) - 1, num_nodes), dtype=np.float32)
+    if len(indptr) == 2:
+        found = copy.copy(_no_scores(num_nodes))  # a tenth of the time that making one takes
+    else:
+        found = sp.csr_array((len(indptr) - 1, num_nodes), dtype=np.float32)
     found.indptr = indptr.astype(dtype)
     found.indices, found.data = nodes.astype(dtype, copy=False), scores
     return found
+
+
+@functools.lru_cache(maxsize=64)
+def _no_scores(num_nodes: int) -> sp.csr_array:
+    """One row without entries, to be copied."""
+    return sp.csr_array((1, num_nodes), dtype=np.float32)
 
 
 def index_type(num_entries: int) -> type:

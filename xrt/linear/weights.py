@@ -20,6 +20,8 @@ import scipy.sparse as sp
 from xrt.atomic import atomic_file, save_array, write_json
 from xrt.errors import ArtifactError, DataError
 from xrt.linear.chunk_rows import into_chunks
+from xrt.linear.column_major import MAX_CLUSTERS, MAX_ENTRIES, MAX_NODES, ColumnMajor
+from xrt.linear.row_keys import MAX_KEYS, RowKeys
 from xrt.reading import load_array, read_json_bounded
 from xrt.tree.label_tree import LabelTree
 
@@ -107,6 +109,26 @@ class LevelWeights:
             self.dense.view(np.uint16) if half else self.dense, self.bias,
         )  # fmt: skip
         return tuple(read_only(array) for array in arrays)
+
+    @cached_property
+    def column_major(self) -> ColumnMajor | None:
+        """The entries by column, for lone rows; None below many clusters, or for many entries."""
+        if (
+            len(self.child_ptr) - 1 > MAX_CLUSTERS
+            or self.num_nodes > MAX_NODES
+            or len(self.entry_values) > MAX_ENTRIES
+        ):
+            return None
+        child_ptr, _, *rest, _, _ = self.kernel_arrays
+        return ColumnMajor.of(self.num_features, child_ptr, *rest)
+
+    @cached_property
+    def row_keys(self) -> RowKeys | None:
+        """The rows of chunks laid out for lone rows; None where there are too many."""
+        if len(self.row_columns) > MAX_KEYS:
+            return None
+        _, _, chunk_ptr, row_columns, row_ptr, *_ = self.kernel_arrays
+        return RowKeys.of(chunk_ptr, row_columns, row_ptr, self.num_features)
 
     @property
     def dense_weights(self) -> np.ndarray:

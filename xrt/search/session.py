@@ -1,7 +1,7 @@
 """A search down all levels: rows go in blocks, and a block goes down the whole tree on one thread.
 
 N rows, L nodes of the last level. A single row meets no thread pool and no matrix on its way: one
-compiled call for each level.
+compiled call for each level, with weights laid out for it.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
+from xrt.linear.lone_row import step_row
 from xrt.linear.scoring import (
     Beam,
     RowBlock,
@@ -48,7 +49,7 @@ class SearchSession:
         for weights in self._levels:
             check_columns(weights, X)
         if X.num_rows == 1:
-            return joined([self._descend(X, 0, 1, k, start)], self._levels[-1].num_nodes)
+            return joined([self._descend_alone(X, k, start)], self._levels[-1].num_nodes)
         bounds = block_bounds(X.num_rows, num_threads)
         parts = run_blocks(
             lambda block: self._descend(X, int(bounds[block]), int(bounds[block + 1]), k, start),
@@ -56,6 +57,12 @@ class SearchSession:
             num_threads,
         )
         return joined(parts, self._levels[-1].num_nodes)
+
+    def _descend_alone(self, X: HybridMatrix, k: int, start: sp.csr_array | None) -> Beam:
+        row, beam = RowBlock.of(X, 0, 1), block_beam(start, 0, 1)
+        for weights in self._levels[:-1]:
+            beam = step_row(weights, row, beam, self._beam_size, self._transform)
+        return step_row(self._levels[-1], row, beam, k, self._transform, self._path_weight)
 
     def _descend(
         self, X: HybridMatrix, low: int, high: int, k: int, start: sp.csr_array | None

@@ -1,0 +1,41 @@
+"""A step down the tree for a row that comes alone: the same beam as `step_block`, sooner.
+
+What it reads is laid out anew, in memory, when the first such row comes.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from xrt.linear.column_major import expand_all
+from xrt.linear.row_keys import expand_row
+from xrt.linear.scoring import Beam, RowBlock, step_block
+from xrt.linear.weights import LevelWeights
+from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
+
+
+def step_row(
+    weights: LevelWeights,
+    row: RowBlock,
+    beam: Beam,
+    keep: int,
+    transform: PathTransform,
+    path_weight: float = 1.0,
+) -> Beam:
+    """One step down for a block of one row: the `keep` best children of the nodes in its beam."""
+    child_ptr, children, chunk_ptr, _, _, entry_children, entry_values, dense, bias = (
+        weights.kernel_arrays
+    )
+    own = (row.columns, row.values, row.dense, beam.nodes, beam.scores, child_ptr, children)
+    how = (TRANSFORM_CODES[transform], np.float32(path_weight), keep)
+    arguments: tuple[Any, ...]
+    if len(beam.nodes) == len(child_ptr) - 1 and weights.column_major is not None:
+        arguments = (*own, *weights.column_major.arrays, dense, bias, *how)
+        nodes, scores = expand_all(*arguments)
+    elif weights.row_keys is not None:
+        entries = (entry_children, entry_values)
+        arguments = (*own, chunk_ptr, *weights.row_keys.arrays, *entries, dense, bias, *how)
+        nodes, scores = expand_row(*arguments)
+    else:
+        return step_block(weights, row, beam, keep, transform, path_weight)
+    return Beam(np.array([0, len(nodes)]), nodes, scores)
