@@ -9,7 +9,7 @@ from tests.reference.slow_linear import expanded
 from tests.unit.test_expand import FEATURES, random_level, random_rows
 from xrt.hybrid import HybridMatrix
 from xrt.linear import weights as weights_module
-from xrt.linear.lone_row import step_row
+from xrt.linear.lone_row import LoneBeam, step_row
 from xrt.linear.row_keys import RowKeys
 from xrt.linear.scoring import Beam, RowBlock, block_beam, root_beam, step, step_block
 from xrt.search.session import SearchSession
@@ -62,8 +62,8 @@ def test_all_ways_give_the_bits_of_a_block(tree, way, num_dense, density, dtype,
             scores = -np.linspace(0, 1, len(nodes), dtype=np.float32)
             beam = Beam(np.array([0, len(nodes)]), nodes, scores)
             for keep in (1, 7, 400):
-                found = step_row(weights, block, beam, keep, HINGE, 0.5)
-                same(found, step_block(bottom, block, beam, keep, HINGE, 0.5))
+                found = step_row(weights, block, LoneBeam(*beam[1:]), keep, HINGE, 0.5)
+                same(found.of_block, step_block(bottom, block, beam, keep, HINGE, 0.5))
 
 
 @pytest.mark.parametrize("way", list(WAYS))
@@ -73,7 +73,7 @@ def test_all_ways_equal_the_slow_twin(tree, way, monkeypatch):
     beam = step(random_level(tree, 0), X, root_beam(12), 9, HINGE)
     for row, best in enumerate(expanded(bottom, tree, 1, X, beam, 20, 0.5)):
         block, above = RowBlock.of(X, row, row + 1), block_beam(beam, row, row + 1)
-        found = step_row(bottom, block, above, 20, HINGE, 0.5)
+        found = step_row(bottom, block, LoneBeam(*above[1:]), 20, HINGE, 0.5)
         assert found.nodes.tolist() == sorted(best)
         expected = [best[node] for node in sorted(best)]
         np.testing.assert_allclose(found.scores, expected, rtol=1e-5, atol=1e-6)

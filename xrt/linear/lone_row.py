@@ -3,7 +3,7 @@
 What it reads is laid out anew, in memory, when the first such row comes.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,14 +14,26 @@ from xrt.linear.weights import LevelWeights
 from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
 
 
+class LoneBeam(NamedTuple):
+    """The nodes of one row, ascending, and their log scores: int32, float32."""
+
+    nodes: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def of_block(self) -> Beam:
+        """The same as the beam of a block of one row."""
+        return Beam(np.array([0, len(self.nodes)]), self.nodes, self.scores)
+
+
 def step_row(
     weights: LevelWeights,
     row: RowBlock,
-    beam: Beam,
+    beam: LoneBeam,
     keep: int,
     transform: PathTransform,
     path_weight: float = 1.0,
-) -> Beam:
+) -> LoneBeam:
     """One step down for a block of one row: the `keep` best children of the nodes in its beam."""
     child_ptr, children, chunk_ptr, _, _, entry_children, entry_values, dense, bias = (
         weights.kernel_arrays
@@ -31,11 +43,10 @@ def step_row(
     arguments: tuple[Any, ...]
     if len(beam.nodes) == len(child_ptr) - 1 and weights.column_major is not None:
         arguments = (*own, *weights.column_major.arrays, dense, bias, *how)
-        nodes, scores = expand_all(*arguments)
-    elif weights.row_keys is not None:
+        return LoneBeam(*expand_all(*arguments))
+    if weights.row_keys is not None:
         entries = (entry_children, entry_values)
         arguments = (*own, chunk_ptr, *weights.row_keys.arrays, *entries, dense, bias, *how)
-        nodes, scores = expand_row(*arguments)
-    else:
-        return step_block(weights, row, beam, keep, transform, path_weight)
-    return Beam(np.array([0, len(nodes)]), nodes, scores)
+        return LoneBeam(*expand_row(*arguments))
+    _, *found = step_block(weights, row, beam.of_block, keep, transform, path_weight)
+    return LoneBeam(*found)

@@ -130,7 +130,8 @@ def mean_scores(parts: Sequence[sp.csr_array], k: int) -> sp.csr_array:
     An entry of 0 stays an entry: it was found. Columns of each row must ascend.
     """
     if len(parts) == 1:
-        return parts[0] if np.diff(parts[0].indptr).max(initial=0) <= k else top_k_rows(parts[0], k)
+        few = parts[0].nnz <= k or np.diff(parts[0].indptr).max(initial=0) <= k
+        return parts[0] if few else top_k_rows(parts[0], k)
     indptr, indices, data = parts[0].indptr, parts[0].indices, parts[0].data
     for part in parts[1:]:
         indptr, indices, data = _add(indptr, indices, data, part.indptr, part.indices, part.data)

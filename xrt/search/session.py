@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
-from xrt.linear.lone_row import step_row
+from xrt.linear.lone_row import LoneBeam, step_row
 from xrt.linear.scoring import (
     Beam,
     RowBlock,
@@ -59,10 +59,12 @@ class SearchSession:
         return joined(parts, self._levels[-1].num_nodes)
 
     def _descend_alone(self, X: HybridMatrix, k: int, start: sp.csr_array | None) -> Beam:
-        row, beam = RowBlock.of(X, 0, 1), block_beam(start, 0, 1)
+        row, (_, nodes, scores) = RowBlock.of(X, 0, 1), block_beam(start, 0, 1)
+        beam = LoneBeam(nodes, scores)
         for weights in self._levels[:-1]:
             beam = step_row(weights, row, beam, self._beam_size, self._transform)
-        return step_row(self._levels[-1], row, beam, k, self._transform, self._path_weight)
+        last = self._levels[-1]
+        return step_row(last, row, beam, k, self._transform, self._path_weight).of_block
 
     def _descend(
         self, X: HybridMatrix, low: int, high: int, k: int, start: sp.csr_array | None
