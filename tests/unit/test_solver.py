@@ -113,6 +113,25 @@ def test_small_weights_are_dropped():
     assert 0 < (cut != 0).sum() < (full != 0).sum()
 
 
+def test_the_threshold_falls_with_the_length_of_rows():
+    assert SolverParams().threshold_for(3) == SolverParams().threshold_for(128) == 0.1
+    assert SolverParams().threshold_for(512) == 0.05
+    assert SolverParams(threshold=0.1).threshold_for(512) == 0.1
+    X, Y = problem()
+    long = HybridMatrix(sp.csr_array(0.1 * np.hstack([X.sparse.toarray()] * 60) + 1e-3), X.dense)
+    nonzeros = long.sparse.nnz / long.num_rows
+    assert nonzeros > 512
+    told = [None, SolverParams().threshold_for(nonzeros), 0.1]
+    by_default, by_length, many_dropped = (
+        train_level(long, Y, None, LabelTree.flat(6), 0, SolverParams(threshold=t), 0).to_csc()
+        for t in told
+    )
+    np.testing.assert_array_equal(by_default.toarray(), by_length.toarray())
+    assert by_default.nnz > many_dropped.nnz
+    with pytest.raises(ConfigError, match=r"ranker\.threshold = -1"):
+        SolverParams(threshold=-1)
+
+
 def test_labels_without_rows_in_all_rows_and_rows_without_features():
     X = HybridMatrix.of(sp.csr_array(np.vstack([np.eye(4), np.zeros((1, 4))])))
     Y = as_csr(np.column_stack([np.ones(5), np.zeros(5), [1, 0, 0, 0, 0]]))

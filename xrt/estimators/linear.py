@@ -44,7 +44,7 @@ class XRLinear(XrtEstimator):
         loss: Loss | str = Loss.squared_hinge,
         cost_positive: float = 1.0,
         cost_negative: float = 1.0,
-        threshold: float = 0.1,
+        threshold: float | None = None,
         matcher_negatives: int = 0,
         half: bool = False,
         features: TfidfParams | None = None,

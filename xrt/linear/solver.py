@@ -6,6 +6,7 @@ Levels whose candidates are known beforehand are trained together: one queue of 
 first, feeds all threads.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,9 @@ from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.progress import Progress
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
+
+SHORT_ROW, SHORT_ROW_THRESHOLD = 128, 0.1
+"""Rows of up to so many nonzeros lose weights of up to this size, which then say nothing."""
 
 
 class Loss(str, Enum):
@@ -48,8 +52,9 @@ class SolverParams:
     """Stop once the gradients of a sweep lie so close together."""
     max_iterations: int = 100
     """Sweeps over the rows at the most."""
-    threshold: float = 0.1
-    """Sparse weights of at most this size are dropped."""
+    threshold: float | None = None
+    """Sparse weights of at most this size are dropped. None: 0.1, and less for long rows, see
+    `threshold_for`."""
     bias: float = 1.0
     """Value of the constant feature; 0 for none."""
 
@@ -58,10 +63,21 @@ class SolverParams:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"ranker.{name} = {getattr(self, name)}: must be above 0")
         for name in ("threshold", "bias"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"ranker.{name} = {getattr(self, name)}: must not be below 0")
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ConfigError(f"ranker.{name} = {value}: must not be below 0")
         if self.epsilon < 1e-4:  # gradients are float32: below this they never agree
             raise ConfigError(f"ranker.epsilon = {self.epsilon}: at least 0.0001 is needed")
+
+    def threshold_for(self, nonzeros_per_row: float) -> float:
+        """The threshold for rows with so many nonzeros on average.
+
+        A value of a row of length 1 is about 1 / sqrt(nonzeros), and so weights share what they say
+        among more and smaller ones where rows are long, as those of character n-grams are.
+        """
+        if self.threshold is not None:
+            return self.threshold
+        return SHORT_ROW_THRESHOLD * math.sqrt(SHORT_ROW / max(nonzeros_per_row, SHORT_ROW))
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,7 @@ def train_levels(
     tables = {problem.t: tree.children(problem.t) for problem in problems}
     blocks = _plan_blocks(problems, tables, X.num_rows)
     rows_of_X = _Rows(X, params)
+    threshold = np.float32(params.threshold_for(X.sparse.nnz / max(X.num_rows, 1)))
     scratch = threading.local()
     costs_differ = {
         problem.t: X.weights_N is not None or not problem.is_certain for problem in problems
@@ -113,7 +130,7 @@ def train_levels(
         found = kernel(
             *local, nodes, positives.indptr, positives.indices,
             np.float32(params.cost_positive), np.float32(params.cost_negative),
-            np.float32(params.epsilon), params.max_iterations, np.float32(params.threshold),
+            np.float32(params.epsilon), params.max_iterations, threshold,
             np.uint64(seed * 31 + t + 1), rows_of_X.stop,
             *block.problem.costs(X, local[6]) if costs_differ[t] else (None, None),
         )  # fmt: skip

@@ -29,6 +29,7 @@ HYBRID_TREE = 3
 """Times as long as a linear tree's rankers: those with an embedding."""
 LIBRARIES = 400 << 20
 """Bytes of the interpreter and its libraries; with an encoder torch's too."""
+_FEW_KEPT_FROM = 0.05  # weights up to this dropped: then few are kept
 _WIDTH = 16  # nodes solved together
 
 
@@ -142,8 +143,9 @@ def _shape(params: PipelineParams, corpus: Corpus) -> _Shape:
         text_bytes = int(sum(len(text) for text in texts) / len(texts) * N * 1.3)
     labels_per_row = corpus.Y.nnz / N
     # kept weights of a label and row: fewer the more rows share a label's columns
-    kept = 0.45 * per_row if params.ranker.threshold >= 0.05 else per_row
-    weights = int(corpus.Y.nnz * min(kept, 60.0 if params.ranker.threshold >= 0.05 else per_row))
+    few = params.ranker.threshold_for(per_row) >= _FEW_KEPT_FROM
+    kept = 0.45 * per_row if few else per_row
+    weights = int(corpus.Y.nnz * min(kept, 60.0 if few else per_row))
     weights = min(weights, len(corpus.labels) * num_features)
     return _Shape(
         num_rows=N, num_labels=len(corpus.labels), num_features=num_features, per_row=per_row,
