@@ -9,7 +9,6 @@ import scipy.sparse as sp
 from tests.reference.slow_linear import exhaustive_scores
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.solver import SolverParams
 from xrt.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.search.beam import SearchParams, beam_search
 from xrt.sparse import as_csr, ranked_columns
@@ -139,4 +138,3 @@ def test_no_rows_no_features_and_wrong_columns(trained):
         )
     with pytest.raises(DataError, match="k = 0"):
         beam_search(ranker.levels, X, 0, SearchParams())
-    assert SolverParams().threshold == 0.1

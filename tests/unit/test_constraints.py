@@ -194,3 +194,36 @@ def test_a_search_that_is_not_set_up_is_refused(trained: Trained):
     X, _, ranker = trained
     with pytest.raises(DataError, match="k = 0"):
         constrained_search(ranker.levels, ranker.tree, X, 0, FULL, made(allowed=ids(1)))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_sets_for_all_rows_alone_and_written_for_each_row_find_the_same(
+    trained: Trained, case: Any
+):
+    X, _, ranker = trained
+    if made(**case).marked_NL.shape[0] > 1:
+        case = {name: sets if isinstance(sets[0], str) else sets[0] for name, sets in case.items()}
+    shared = made(**case)
+    marks = shared.marked_NL[np.zeros(NUM_ROWS, np.int64)]
+    of_each = Constraint(as_csr(sp.csr_array(marks)), shared.allows)
+    for beam_size in (1, 2, 30):
+        params = SearchParams(beam_size=beam_size)
+        together, one_by_one = (
+            constrained_search(ranker.levels, ranker.tree, X, 4, params, constraint)
+            for constraint in (shared, of_each)
+        )
+        np.testing.assert_array_equal(stored(together), stored(one_by_one))
+        for row in range(0, NUM_ROWS, 7):
+            alone = X.take(np.array([row]))
+            found = constrained_search(ranker.levels, ranker.tree, alone, 4, params, shared)
+            np.testing.assert_array_equal(stored(found)[0], stored(together)[row])
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_open_nodes_are_those_of_the_slow_twin(trained: Trained, case: Any):
+    tree, constraint = trained[2].tree, made(**case)
+    if constraint.marked_NL.shape[0] > 1:
+        constraint = constraint.rows(0, 1)
+    allowed, forbidden = columns(case.get("allowed"), 0), columns(case.get("forbidden"), 0)
+    for t, nodes in enumerate(constraint.open_nodes(tree)):
+        assert set(np.flatnonzero(nodes).tolist()) == enterable(tree, t, allowed, forbidden)

@@ -33,11 +33,30 @@ def step_row(
     keep: int,
     transform: PathTransform,
     path_weight: float = 1.0,
+    open_bias: np.ndarray | None = None,
 ) -> LoneBeam:
     """One step down for a block of one row: the `keep` best children of the nodes in its beam."""
+    found = _step(weights, row, beam, keep, transform, path_weight, open_bias)
+    if open_bias is None:
+        return found
+    entered = found.scores > -np.inf
+    return LoneBeam(found.nodes[entered], found.scores[entered])
+
+
+def _step(
+    weights: LevelWeights,
+    row: RowBlock,
+    beam: LoneBeam,
+    keep: int,
+    transform: PathTransform,
+    path_weight: float,
+    open_bias: np.ndarray | None,
+) -> LoneBeam:
+    """The same, nodes that are closed among them, with -inf."""
     child_ptr, children, chunk_ptr, _, _, entry_children, entry_values, dense, bias = (
         weights.kernel_arrays
     )
+    bias = bias if open_bias is None else open_bias
     own = (row.columns, row.values, row.dense, beam.nodes, beam.scores, child_ptr, children)
     how = (TRANSFORM_CODES[transform], np.float32(path_weight), keep)
     arguments: tuple[Any, ...]
@@ -48,5 +67,5 @@ def step_row(
         entries = (entry_children, entry_values)
         arguments = (*own, chunk_ptr, *weights.row_keys.arrays, *entries, dense, bias, *how)
         return LoneBeam(*expand_row(*arguments))
-    _, *found = step_block(weights, row, beam.of_block, keep, transform, path_weight)
+    _, *found = step_block(weights, row, beam.of_block, keep, transform, path_weight, open_bias)
     return LoneBeam(*found)

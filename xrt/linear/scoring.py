@@ -106,14 +106,35 @@ def step_block(
     keep: int,
     transform: PathTransform,
     path_weight: float = 1.0,
+    open_bias: np.ndarray | None = None,
 ) -> Beam:
-    """One step down for a block of rows, on this thread."""
+    """One step down for a block of rows, on this thread.
+
+    open_bias: the bias of the weights with -inf for nodes that may not be entered, as
+    `closed_to` gives it.
+    """
+    *arrays, bias = weights.kernel_arrays
     arguments: tuple[Any, ...] = (
-        *rows, *beam, *weights.kernel_arrays, TRANSFORM_CODES[transform],
+        *rows, *beam, *arrays, bias if open_bias is None else open_bias, TRANSFORM_CODES[transform],
         np.float32(path_weight), keep, _lookup(weights.num_features),
         MAX_HELD_SCORES,
     )  # fmt: skip
-    return Beam(*expand(*arguments))
+    found = Beam(*expand(*arguments))
+    return found if open_bias is None else _entered(found)
+
+
+def closed_to(weights: LevelWeights, open_K: np.ndarray) -> np.ndarray:
+    """The bias of the weights, -inf for nodes that are not open: no margin brings those back."""
+    return read_only(np.where(open_K[weights.children], weights.bias, np.float32(-np.inf)))
+
+
+def _entered(beam: Beam) -> Beam:
+    """The nodes of each row that are not closed."""
+    entered = beam.scores > -np.inf
+    if entered.all():
+        return beam
+    before = np.concatenate([[0], np.cumsum(entered)])
+    return Beam(before[beam.indptr], beam.nodes[entered], beam.scores[entered])
 
 
 def step(

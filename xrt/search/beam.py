@@ -18,7 +18,8 @@ from xrt.tree.label_tree import LabelTree
 from xrt.tree.path_scores import PathTransform
 
 CONSTRAINED_ROWS = 1024
-"""Rows searched at once under a constraint: all children of a beam are held until it has chosen."""
+"""Rows searched at once under a constraint of their own: all children of a beam are held until it
+has chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +81,18 @@ def constrained_search(
     With a beam as wide as the labels that are let through, each of them has its score.
     """
     _check(params, k)
-    shared = constraint.marked_NL.shape[0] == 1
-    of_levels = [constraint.at(tree, t) for t in range(tree.depth)] if shared else []
+    if constraint.marked_NL.shape[0] == 1:
+        assert params.path_weight is not None
+        entered = constraint.open_nodes(tree)
+        session = SearchSession(
+            levels, params.beam_size, params.transform, params.path_weight, entered
+        )
+        return session.search(X, k, num_threads=num_threads)
     found = []
     for low in range(0, X.num_rows, CONSTRAINED_ROWS):
         high = min(X.num_rows, low + CONSTRAINED_ROWS)
-        if not shared:
-            here = constraint.rows(low, high)
-            of_levels = [here.at(tree, t) for t in range(tree.depth)]
+        here = constraint.rows(low, high)
+        of_levels = [here.at(tree, t) for t in range(tree.depth)]
         rows = X.take(np.arange(low, high))
         scores = _constrained(levels, rows, k, params, of_levels, num_threads)
         found.append(Beam(scores.indptr, scores.indices, scores.data))

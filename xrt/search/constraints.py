@@ -46,6 +46,19 @@ class Constraint:
             counts_NK.data = (counts_NK.data == below_K[counts_NK.indices]).astype(np.float32)
         return Constraint(binarize(counts_NK), self.allows)
 
+    def open_nodes(self, tree: LabelTree) -> list[np.ndarray]:
+        """The nodes of each level that any row may enter, of a constraint on all rows alike, the
+        last of them labels that may be given: bool (K_t,).
+        """
+        open_K = np.full(tree.num_labels, not self.allows)
+        open_K[self.marked_NL.indices] = self.allows
+        levels = [open_K]
+        for t in range(tree.depth - 1, 0, -1):
+            above_K = np.zeros(tree.num_nodes(t - 1), bool)
+            above_K[tree.parents[t][levels[0]]] = True
+            levels.insert(0, above_K)
+        return levels
+
     def keep(self, scores_NK: sp.csr_array) -> sp.csr_array:
         """The scores of what may be given; an entry of 0 stays an entry."""
         wanted = _marked(

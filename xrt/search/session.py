@@ -6,6 +6,7 @@ compiled call for each level, with weights laid out for it.
 
 from collections.abc import Sequence
 
+import numpy as np
 import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
@@ -16,6 +17,7 @@ from xrt.linear.scoring import (
     block_beam,
     block_bounds,
     check_columns,
+    closed_to,
     joined,
     step_block,
 )
@@ -33,10 +35,18 @@ class SearchSession:
         beam_size: int,
         transform: PathTransform,
         path_weight: float = 1.0,
+        open_nodes: Sequence[np.ndarray] | None = None,
     ) -> None:
-        """See SearchParams."""
-        self._levels, self._beam_size = levels, beam_size
-        self._transform, self._path_weight = transform, path_weight
+        """See SearchParams. open_nodes: for each level the nodes that may be entered, bool (K_t,);
+        None: all.
+        """
+        self._beam_size, self._transform = beam_size, transform
+        self._levels = levels
+        biases: list[np.ndarray | None] = [None] * len(levels)
+        if open_nodes is not None:
+            biases = [closed_to(*each) for each in zip(levels, open_nodes, strict=True)]
+        self._inner = list(zip(levels[:-1], biases[:-1], strict=True))
+        self._last = (levels[-1], path_weight, biases[-1])
 
     def search(
         self,
@@ -61,15 +71,16 @@ class SearchSession:
     def _descend_alone(self, X: HybridMatrix, k: int, start: sp.csr_array | None) -> Beam:
         row, (_, nodes, scores) = RowBlock.of(X, 0, 1), block_beam(start, 0, 1)
         beam = LoneBeam(nodes, scores)
-        for weights in self._levels[:-1]:
-            beam = step_row(weights, row, beam, self._beam_size, self._transform)
-        last = self._levels[-1]
-        return step_row(last, row, beam, k, self._transform, self._path_weight).of_block
+        for weights, bias in self._inner:
+            beam = step_row(weights, row, beam, self._beam_size, self._transform, 1.0, bias)
+        weights, path_weight, bias = self._last
+        return step_row(weights, row, beam, k, self._transform, path_weight, bias).of_block
 
     def _descend(
         self, X: HybridMatrix, low: int, high: int, k: int, start: sp.csr_array | None
     ) -> Beam:
         rows, beam = RowBlock.of(X, low, high), block_beam(start, low, high)
-        for weights in self._levels[:-1]:
-            beam = step_block(weights, rows, beam, self._beam_size, self._transform)
-        return step_block(self._levels[-1], rows, beam, k, self._transform, self._path_weight)
+        for weights, bias in self._inner:
+            beam = step_block(weights, rows, beam, self._beam_size, self._transform, 1.0, bias)
+        weights, path_weight, bias = self._last
+        return step_block(weights, rows, beam, k, self._transform, path_weight, bias)
