@@ -32,7 +32,6 @@ def load_corpora(
         params.trn,
         labels=None,
         weight_column=params.weight_column,
-        id_column=params.id_column,
         **_reading(params),  # type: ignore[arg-type]
     )
     if not params.confidences:
@@ -76,6 +75,7 @@ def _reading(params: DatasetParams) -> dict[str, object]:
         "label_names": params.labels,
         "text_columns": params.text_columns,
         "label_separator": params.label_separator,
+        "id_column": params.id_column,
         "skip_bad_lines": params.skip_bad_lines,
     }
     if params.label_columns is not None:
