@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from xrt.linear.chunk_margins import add_dense, as_float
-from xrt.linear.expand import keep_best
+from xrt.linear.expand import best_of_row
 from xrt.linear.lanes import prefetch
 from xrt.tree.path_scores import log_score
 
@@ -108,10 +108,4 @@ def expand_all(  # type: ignore[no-untyped-def]
         above = path_weight * beam_scores[pair]
         for place in range(low, high):
             scores[place] = above + log_score(scores[place], code)
-    size = min(keep, len(scores))
-    nodes_out, scores_out = np.empty(size, np.int32), np.empty(size, np.float32)
-    keep_best(
-        0, len(beam_nodes), 0, beam_nodes, child_ptr, children, child_ptr, scores, nodes_out,
-        scores_out,
-    )  # fmt: skip
-    return nodes_out, scores_out
+    return best_of_row(keep, beam_nodes, child_ptr, children, child_ptr, scores)

@@ -202,6 +202,17 @@ def keep_best(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def best_of_row(keep, beam_nodes, child_ptr, children, pairs_ptr, scores):  # type: ignore[no-untyped-def]
+    """`keep_best` for a lone row whose pairs are all in the beam: nodes and log scores."""
+    size = min(keep, pairs_ptr[len(beam_nodes)])
+    nodes, kept = np.empty(size, np.int32), np.empty(size, np.float32)
+    keep_best(
+        0, len(beam_nodes), 0, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes, kept
+    )
+    return nodes, kept
+
+
+@njit(nogil=True, cache=True)
 def _insert(nodes, scores, held, node, score):  # type: ignore[no-untyped-def]
     """Put a node in its place among the best, best first; the worst falls out when all is full."""
     place = held

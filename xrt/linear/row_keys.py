@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from xrt.linear.chunk_margins import add_dense, add_sparse
-from xrt.linear.expand import keep_best
+from xrt.linear.expand import best_of_row
 from xrt.linear.lanes import prefetch
 from xrt.tree.path_scores import log_score
 
@@ -70,7 +70,7 @@ def _fill(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  
         for row in range(low, high):
             column = np.uint32(row_columns[row])
             before = np.uint64(row_ptr[row] - row_ptr[low])
-            keys[row] = (np.uint64(column) << np.uint64(32)) | before
+            keys[row] = (np.uint64(column) << _HALF) | before
             here = np.int64(column >> shift)
             while bucket < here:
                 bucket += 1
@@ -111,13 +111,7 @@ def expand_row(  # type: ignore[no-untyped-def]
         above = path_weight * beam_scores[pair]
         for child in range(np.uint64(len(margins_C))):
             margins_C[child] = above + log_score(margins_C[child], code)
-    size = min(keep, pairs_ptr[num_pairs])
-    nodes_out, scores_out = np.empty(size, np.int32), np.empty(size, np.float32)
-    keep_best(
-        0, len(beam_nodes), 0, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out,
-        scores_out,
-    )  # fmt: skip
-    return nodes_out, scores_out
+    return best_of_row(keep, beam_nodes, child_ptr, children, pairs_ptr, scores)
 
 
 @njit(nogil=True, cache=True)
