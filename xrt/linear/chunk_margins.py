@@ -131,14 +131,14 @@ def _float_row(matrix, row, buffer):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD)
-def add_dense(dense_nH, rows, places, chunk_dense_CH, scores):  # type: ignore[no-untyped-def]
+def add_dense(dense_nH, rows, places, chunk_dense_CH, scores, floats):  # type: ignore[no-untyped-def]
     """Add to the margins of each row of a group, which start at places[g], its dense products.
 
     Four children at a time, and all rows for these: their weights stay in the nearest cache.
+    `floats`: room for 4 H numbers.
     """
     num_children, width = chunk_dense_CH.shape
-    buffer_4H = np.empty((4, width), np.float32)
-    sums = np.empty(4, np.float32)
+    buffer_4H = floats[: 4 * width].reshape(4, width)
     for first in range(0, num_children, 4):
         last = num_children - 1
         w0 = float_row(chunk_dense_CH, first, buffer_4H[0])
@@ -153,6 +153,11 @@ def add_dense(dense_nH, rows, places, chunk_dense_CH, scores):  # type: ignore[n
                 b += x_H[h] * w1[h]
                 c += x_H[h] * w2[h]
                 d += x_H[h] * w3[h]
-            sums[0], sums[1], sums[2], sums[3] = a, b, c, d
-            for s in range(min(4, num_children - first)):
-                scores[places[g] + first + s] += sums[s]
+            place = places[g] + first
+            scores[place] += a
+            if first + 1 < num_children:
+                scores[place + 1] += b
+            if first + 2 < num_children:
+                scores[place + 2] += c
+            if first + 3 < num_children:
+                scores[place + 3] += d

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from xrt.linear.best_children import keep_best
 from xrt.linear.chunk_margins import add_dense
-from xrt.linear.expand import by_cluster, keep_best
+from xrt.linear.expand import by_cluster
 from xrt.linear.scoring import Beam, RowBlock
 from xrt.linear.weights import LevelWeights, read_only
 from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform, log_score
@@ -142,7 +143,8 @@ def _log_scores(  # type: ignore[no-untyped-def]
             scores[pairs_ptr[pair] : pairs_ptr[pair + 1]] = bias_K[low:high] + sums_K[low:high]
         if walked:
             sums_K[:] = 0
-    order = by_cluster(beam_nodes, len(child_ptr) - 1)
+    order, floats = np.empty(num_pairs, np.int64), np.empty(4 * dense_nH.shape[1], np.float32)
+    by_cluster(beam_nodes, len(child_ptr) - 1, order, np.empty(len(child_ptr), np.int64))
     num_frequent, begin = len(slabs) // len(bias_K), 0
     while begin < num_pairs:
         cluster, end = beam_nodes[order[begin]], begin
@@ -157,7 +159,7 @@ def _log_scores(  # type: ignore[no-untyped-def]
             end += 1
         group = order[begin:end]
         if dense_nH.shape[1] > 0:
-            add_dense(dense_nH, row_of[group], pairs_ptr[group], dense_KH[low:high], scores)
+            add_dense(dense_nH, row_of[group], pairs_ptr[group], dense_KH[low:high], scores, floats)
         begin = end
     for pair in range(num_pairs):
         for place in range(pairs_ptr[pair], pairs_ptr[pair + 1]):

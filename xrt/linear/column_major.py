@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from xrt.linear.best_children import best_of_row
 from xrt.linear.chunk_margins import add_dense, as_float
-from xrt.linear.expand import best_of_row
 from xrt.linear.lanes import prefetch
 from xrt.tree.path_scores import log_score
 
@@ -82,11 +82,14 @@ def _fill(  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def expand_all(  # type: ignore[no-untyped-def]
     columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, ptr, entry_nodes,
-    entry_values, dense_KH, bias_K, code, path_weight, keep,
+    entry_values, dense_KH, bias_K, code, path_weight, keep, whole, floats, nodes_out, scores_out,
 ):  # fmt: skip
     """The beam of one row one level down, as `expand` gives it; all clusters are in the beam."""
-    num_columns = np.uint64(len(columns))
-    begins, ends = np.empty(num_columns, np.int64), np.empty(num_columns, np.int64)
+    num_columns, num_nodes = np.uint64(len(columns)), np.uint64(len(bias_K))
+    begins, whole = whole[:num_columns], whole[num_columns:]
+    ends, first_row = whole[:num_columns], whole[num_columns : num_columns + _ONE]
+    scores, floats = floats[:num_nodes], floats[num_nodes:]
+    first_row[0] = 0
     for j in range(num_columns):
         prefetch(ptr, np.uint64(np.uint32(columns[j])))
     for j in range(num_columns):
@@ -95,17 +98,18 @@ def expand_all(  # type: ignore[no-untyped-def]
         prefetch(entry_nodes, np.uint64(begins[j]))
         prefetch(entry_values, np.uint64(begins[j]))
         prefetch(entry_values, np.uint64(begins[j] + _IN_A_LINE))
-    scores = bias_K.copy()
+    scores[:] = bias_K
     for j in range(num_columns):
         value = values[j]
         for entry in range(np.uint64(begins[j]), np.uint64(ends[j])):
             scores[np.uint32(entry_nodes[entry])] += value * as_float(entry_values[entry])
-    first_row = np.zeros(1, np.int64)
     for pair in range(len(beam_nodes)):
         low, high = child_ptr[pair], child_ptr[pair + 1]
         if dense_1H.shape[1] > 0:
-            add_dense(dense_1H, first_row, first_row, dense_KH[low:high], scores[low:high])
+            add_dense(dense_1H, first_row, first_row, dense_KH[low:high], scores[low:high], floats)
         above = path_weight * beam_scores[pair]
         for place in range(low, high):
             scores[place] = above + log_score(scores[place], code)
-    return best_of_row(keep, beam_nodes, child_ptr, children, child_ptr, scores)
+    return best_of_row(
+        keep, beam_nodes, child_ptr, children, child_ptr, scores, nodes_out, scores_out
+    )

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from xrt.linear.best_children import best_of_row
 from xrt.linear.chunk_margins import add_dense, add_sparse
-from xrt.linear.expand import best_of_row
 from xrt.linear.lanes import prefetch
 from xrt.tree.path_scores import log_score
 
@@ -82,20 +82,25 @@ def _fill(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  
 def expand_row(  # type: ignore[no-untyped-def]
     columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, chunk_ptr, keys,
     starts, starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K, code,
-    path_weight, keep,
+    path_weight, keep, whole, floats, nodes_out, scores_out,
 ):  # fmt: skip
     """The beam of one row one level down, as `expand` gives it: nodes (ascending), log scores."""
     num_pairs = np.uint64(len(beam_nodes))
-    pairs_ptr = np.zeros(num_pairs + _ONE, np.int64)
+    num_places = num_pairs * np.uint64(len(columns))
+    pairs_ptr, whole = whole[: num_pairs + _ONE], whole[num_pairs + _ONE :]
+    found_ptr, whole = whole[: num_pairs + _ONE], whole[num_pairs + _ONE :]
+    begins, whole = whole[:num_places], whole[num_places:]
+    ends, first_row = whole[:num_places], whole[num_places : num_places + _ONE]
+    found, floats = floats[:num_places], floats[num_places:]
+    pairs_ptr[0], first_row[0] = 0, 0
     for pair in range(num_pairs):
         node = np.uint64(beam_nodes[pair])
         pairs_ptr[pair + _ONE] = pairs_ptr[pair] + child_ptr[node + _ONE] - child_ptr[node]
-    begins, ends, found, found_ptr = _find(
+    scores, floats = floats[: pairs_ptr[num_pairs]], floats[pairs_ptr[num_pairs] :]
+    _find(
         columns, values, beam_nodes, chunk_ptr, keys, starts, starts_ptr, shift_P, entry_ptr,
-        entry_children, entry_values,
+        entry_children, entry_values, begins, ends, found, found_ptr,
     )  # fmt: skip
-    scores = np.empty(pairs_ptr[num_pairs], np.float32)
-    first_row = np.zeros(1, np.int64)
     for pair in range(num_pairs):
         node = np.uint64(beam_nodes[pair])
         low, high = child_ptr[node], child_ptr[node + _ONE]
@@ -107,24 +112,24 @@ def expand_row(  # type: ignore[no-untyped-def]
             margins_C,
         )  # fmt: skip
         if dense_1H.shape[1] > 0:
-            add_dense(dense_1H, first_row, first_row, dense_KH[low:high], margins_C)
+            add_dense(dense_1H, first_row, first_row, dense_KH[low:high], margins_C, floats)
         above = path_weight * beam_scores[pair]
         for child in range(np.uint64(len(margins_C))):
             margins_C[child] = above + log_score(margins_C[child], code)
-    return best_of_row(keep, beam_nodes, child_ptr, children, pairs_ptr, scores)
+    return best_of_row(
+        keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
+    )
 
 
 @njit(nogil=True, cache=True)
 def _find(  # type: ignore[no-untyped-def]
     columns, values, beam_nodes, chunk_ptr, keys, starts, starts_ptr, shift_P, entry_ptr,
-    entry_children, entry_values,
+    entry_children, entry_values, begins, ends, found, found_ptr,
 ):  # fmt: skip
-    """For each node of the beam the columns that its chunk has: where their entries begin and end,
-    and the row's values there; those of a node begin at found_ptr.
+    """Writes, for each node of the beam, for the columns that its chunk has, where their entries
+    begin and end, and the row's values there; those of a node begin at found_ptr.
     """
     num_pairs, num_columns = np.uint64(len(beam_nodes)), np.uint64(len(columns))
-    begins = np.empty(num_pairs * num_columns, np.int64)
-    ends = np.empty(num_pairs * num_columns, np.int64)
     for pair in range(num_pairs):
         node, base = np.uint64(beam_nodes[pair]), pair * num_columns
         first, shift = starts_ptr[node], np.uint32(shift_P[node])
@@ -138,9 +143,7 @@ def _find(  # type: ignore[no-untyped-def]
             bucket = np.uint64(begins[i])
             begins[i], ends[i] = low + starts[bucket], low + starts[bucket + _ONE]
             prefetch(keys, np.uint64(begins[i]))
-    found = np.empty(num_pairs * num_columns, np.float32)
-    found_ptr = np.zeros(num_pairs + _ONE, np.int64)
-    num_found = np.uint64(0)
+    found_ptr[0], num_found = 0, np.uint64(0)
     for pair in range(num_pairs):
         node, base = np.uint64(beam_nodes[pair]), pair * num_columns
         last_key = np.uint64(chunk_ptr[node + _ONE]) - _ONE
@@ -160,4 +163,3 @@ def _find(  # type: ignore[no-untyped-def]
                     num_found += _ONE
                     break
         found_ptr[pair + _ONE] = num_found
-    return begins, ends, found, found_ptr

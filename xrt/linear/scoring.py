@@ -6,7 +6,6 @@ go in blocks, each on one thread; the table that a thread needs is made once and
 
 import copy
 import functools
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,8 @@ import scipy.sparse as sp
 
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.expand import expand
+from xrt.linear.expand import expand, measure
+from xrt.linear.scratch import BeamRoom, scratch
 from xrt.linear.weights import LevelWeights, read_only
 from xrt.threads import default_num_threads, run_blocks
 from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
@@ -24,7 +24,6 @@ ROWS_PER_BLOCK = 4096
 MIN_ROWS_PER_BLOCK = 128
 MAX_HELD_SCORES = 1 << 24
 """Scores a thread holds at once: a block with more is taken in parts."""
-_scratch = threading.local()
 
 
 class Beam(NamedTuple):
@@ -107,19 +106,26 @@ def step_block(
     transform: PathTransform,
     path_weight: float = 1.0,
     open_bias: np.ndarray | None = None,
+    room: BeamRoom | None = None,
 ) -> Beam:
     """One step down for a block of rows, on this thread.
 
     open_bias: the bias of the weights with -inf for nodes that may not be entered, as
-    `closed_to` gives it.
+    `closed_to` gives it. room: where to write the beam; None makes new arrays.
     """
     *arrays, bias = weights.kernel_arrays
+    mine, num_rows, room = scratch(), len(beam.indptr) - 1, room or BeamRoom.empty()
+    next_ptr = room.indptr.take(num_rows + 1)[: num_rows + 1]
+    size, whole, floats = measure(
+        rows.indptr, beam.indptr, beam.nodes, arrays[0], keep, MAX_HELD_SCORES, next_ptr
+    )
+    found = Beam(next_ptr, room.nodes.take(size)[:size], room.scores.take(size)[:size])
     arguments: tuple[Any, ...] = (
         *rows, *beam, *arrays, bias if open_bias is None else open_bias, TRANSFORM_CODES[transform],
-        np.float32(path_weight), keep, _lookup(weights.num_features),
-        MAX_HELD_SCORES,
+        np.float32(path_weight), MAX_HELD_SCORES, mine.lookup(weights.num_features),
+        mine.whole.take(whole), mine.floats.take(floats + 4 * weights.num_dense), *found,
     )  # fmt: skip
-    found = Beam(*expand(*arguments))
+    expand(*arguments)
     return found if open_bias is None else _entered(found)
 
 
@@ -194,11 +200,3 @@ def _no_scores(num_nodes: int) -> sp.csr_array:
 def index_type(num_entries: int) -> type:
     """int32 as long as the entries of a matrix can be counted in it, else int64."""
     return np.int32 if num_entries < 2**31 else np.int64
-
-
-def _lookup(num_features: int) -> np.ndarray:
-    """A table of zeros for at least so many columns, this thread's own; it is given back zeroed."""
-    table: np.ndarray | None = getattr(_scratch, "table", None)
-    if table is None or len(table) < num_features:
-        table = _scratch.table = np.zeros(num_features, np.int32)
-    return table

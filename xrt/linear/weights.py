@@ -100,6 +100,11 @@ class LevelWeights:
         return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
 
     @cached_property
+    def widest(self) -> int:
+        """Children of the cluster that has most."""
+        return int(np.diff(self.child_ptr).max(initial=0))
+
+    @cached_property
     def kernel_arrays(self) -> tuple[np.ndarray, ...]:
         """All arrays as compiled code takes them: read-only views, float16 as its bits."""
         half = self.dtype == np.float16

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
-from xrt.linear.lone_row import LoneBeam, step_row
+from xrt.linear.lone_row import LoneBeam, rooms_for, step_row
 from xrt.linear.scoring import (
     Beam,
     RowBlock,
@@ -21,6 +21,7 @@ from xrt.linear.scoring import (
     joined,
     step_block,
 )
+from xrt.linear.scratch import scratch
 from xrt.linear.weights import LevelWeights
 from xrt.threads import run_blocks
 from xrt.tree.path_scores import PathTransform
@@ -42,6 +43,9 @@ class SearchSession:
         """
         self._beam_size, self._transform = beam_size, transform
         self._levels = levels
+        self._widest = max(weights.widest for weights in levels)
+        inner_nodes = max((weights.num_nodes for weights in levels[:-1]), default=0)
+        self._most_kept = min(beam_size, inner_nodes)
         biases: list[np.ndarray | None] = [None] * len(levels)
         if open_nodes is not None:
             biases = [closed_to(*each) for each in zip(levels, open_nodes, strict=True)]
@@ -70,17 +74,21 @@ class SearchSession:
 
     def _descend_alone(self, X: HybridMatrix, k: int, start: sp.csr_array | None) -> Beam:
         row, (_, nodes, scores) = RowBlock.of(X, 0, 1), block_beam(start, 0, 1)
-        beam = LoneBeam(nodes, scores)
-        for weights, bias in self._inner:
-            beam = step_row(weights, row, beam, self._beam_size, self._transform, 1.0, bias)
+        beam, num_pairs = LoneBeam(nodes, scores), max(self._most_kept, len(nodes))
+        rooms = rooms_for(row, num_pairs, self._widest, self._most_kept)
+        how = self._beam_size, self._transform, 1.0
+        for depth, (weights, bias) in enumerate(self._inner):
+            beam = step_row(weights, row, beam, *how, bias, rooms[depth % 2])
         weights, path_weight, bias = self._last
-        return step_row(weights, row, beam, k, self._transform, path_weight, bias).of_block
+        room = rooms[0].for_result(min(k, len(beam.nodes) * self._widest))
+        return step_row(weights, row, beam, k, self._transform, path_weight, bias, room).of_block
 
     def _descend(
         self, X: HybridMatrix, low: int, high: int, k: int, start: sp.csr_array | None
     ) -> Beam:
-        rows, beam = RowBlock.of(X, low, high), block_beam(start, low, high)
-        for weights, bias in self._inner:
-            beam = step_block(weights, rows, beam, self._beam_size, self._transform, 1.0, bias)
+        rows, beam, rooms = RowBlock.of(X, low, high), block_beam(start, low, high), scratch().beams
+        for depth, (weights, bias) in enumerate(self._inner):
+            how = (self._beam_size, self._transform, 1.0, bias, rooms[depth % 2])
+            beam = step_block(weights, rows, beam, *how)
         weights, path_weight, bias = self._last
         return step_block(weights, rows, beam, k, self._transform, path_weight, bias)
