@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
-from xrt.data.splits import validation_split
+from xrt.data.splits import Split, validation_split
 from xrt.deep import DeepPart
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
@@ -56,7 +56,8 @@ logger = logging.getLogger(__name__)
 
 def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
     """The linear model on all rows: features, trees, rankers, and how they are searched."""
-    rows, params = make_rows(runner, corpus), runner.params
+    params = runner.params
+    rows = make_rows(runner, corpus, params.features)
     inputs = {"rows": rows.key, "labels": labels_key(corpus)}
     X = HybridMatrix.of(rows.X_NF).weighted(corpus.row_weights)
     names = label_rows(rows.features, corpus.labels, params.label_text_weight)
@@ -164,14 +165,7 @@ def fit_deep(
         "texts": content_hash(corpus.texts),
         "held out": content_hash(held_out),
     }
-    X_fit, Y_fit = as_csr(rows.X_NF[fit_rows]), as_csr(corpus.Y[fit_rows])
-    X = HybridMatrix.of(X_fit).weighted(weights_of(corpus, fit_rows))
-    grower = TreeGrower(X, Y_fit, runner.num_threads, runner.progress)
-    tree, tree_key = grow_tree(
-        runner, "matcher-tree", params.matcher_tree, grower, corpus.labels, inputs
-    )
-    del grower
-    matched = match(runner, corpus, tree, fit_rows, held_out, {**inputs, "tree": tree_key})
+    matched = _fine_tune(runner, corpus, rows, split, inputs)
     inputs["matcher"] = matched.key
     blocks = make_blocks(runner, corpus, rows.X_NF, matched, split, model.search, inputs)
     names = label_rows(rows.features, corpus.labels, params.label_text_weight)
@@ -192,6 +186,24 @@ def fit_deep(
     if params.refit:
         trial = _deep_model(runner, corpus, model, rows, *parts, every_row, inputs, "")
     return DeepFit(linear, with_scores(trial, learnt.fused), verdict)
+
+
+def _fine_tune(
+    runner: StageRunner, corpus: Corpus, rows: Rows, split: Split, inputs: dict[str, str]
+) -> Matched:
+    """The matcher, on a tree over the run's rows or over those of `matcher_features`."""
+    params, (fit_rows, held_out) = runner.params, split
+    if params.matcher_features not in (None, params.features):
+        rows = make_rows(runner, corpus, params.matcher_features, "matcher-features")
+        inputs = {**inputs, "rows": rows.key}
+    X_fit, Y_fit = as_csr(rows.X_NF[fit_rows]), as_csr(corpus.Y[fit_rows])
+    X = HybridMatrix.of(X_fit).weighted(weights_of(corpus, fit_rows))
+    grower = TreeGrower(X, Y_fit, runner.num_threads, runner.progress)
+    tree, key = grow_tree(
+        runner, "matcher-tree", params.matcher_tree, grower, corpus.labels, inputs
+    )
+    del grower  # label features are not needed any more
+    return match(runner, corpus, tree, fit_rows, held_out, {**inputs, "tree": key})
 
 
 def _deep_model(

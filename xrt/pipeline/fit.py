@@ -16,6 +16,7 @@ from xrt.atomic import save_array, write_json
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.features.tfidf import TfidfFeatures
+from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.pipeline.params import PipelineParams
@@ -66,7 +67,9 @@ class Rows:
     key: str
 
 
-def make_rows(runner: StageRunner, corpus: Corpus) -> Rows:
+def make_rows(
+    runner: StageRunner, corpus: Corpus, params: TfidfParams, name: str = "features"
+) -> Rows:
     """Stage 1: TF-IDF rows of the texts, or the corpus's own rows brought to length 1."""
     if corpus.texts is None:
         assert corpus.X is not None
@@ -75,13 +78,13 @@ def make_rows(runner: StageRunner, corpus: Corpus) -> Rows:
     texts = corpus.texts
 
     def produce(folder: Path) -> None:
-        features = TfidfFeatures(runner.params.features)
+        features = TfidfFeatures(params)
         X_NF = features.fit_transform(texts, runner.progress)
         features.save(folder / "features")
         save_csr(folder, "X", X_NF)
 
     inputs = {"texts": content_hash(texts)}
-    stage = runner.run("features", 1, asdict(runner.params.features), inputs, produce)
+    stage = runner.run(name, 1, asdict(params), inputs, produce)
     X_NF = load_csr(stage.folder, "X")
     return Rows(X_NF, TfidfFeatures.load(stage.folder / "features"), stage.output_hash)
 

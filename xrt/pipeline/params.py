@@ -79,6 +79,9 @@ class PipelineParams:
     matcher: MatcherParams = field(default_factory=MatcherParams)
     matcher_tree: TreeParams = field(default_factory=lambda: TreeParams(max_top_nodes=1024))
     """The tree whose levels the matcher is trained on; refined afterwards with `tree`'s shape."""
+    matcher_features: TfidfParams | None = None
+    """TF-IDF that the matcher's tree is grown on; null: `features`. Where it is set, other
+    `features` need no other fine-tuning: the run folder's matcher is used again."""
     trainer: TrainerParams = field(default_factory=TrainerParams)
     ranker: RankerParams = field(default_factory=RankerParams)
     num_trees: int = 1
