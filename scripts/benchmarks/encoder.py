@@ -41,9 +41,12 @@ from linear_machine import commit, machine
 from linear_record import Line
 
 HERE = Path(__file__).parent
-CHILDREN = {"pecos": "encoder_pecos.py", "xrt": "encoder_xrt.py", "xrt-32": "encoder_xrt.py"}
+CHILDREN = {
+    "pecos": "encoder_pecos.py", "xrt": "encoder_xrt.py", "xrt-32": "encoder_xrt.py",
+    "xrt-upper": "encoder_xrt.py",
+}  # fmt: skip
 PECOS_BATCH_ROWS = 32
-BATCH_ROWS = {"pecos": PECOS_BATCH_ROWS, "xrt": 0, "xrt-32": PECOS_BATCH_ROWS}
+BATCH_ROWS = {"pecos": PECOS_BATCH_ROWS, "xrt-32": PECOS_BATCH_ROWS}
 THREAD_SETTINGS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
     "XRT_NUM_THREADS",
@@ -92,6 +95,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--warm-up", type=int, default=5, help="steps before them")
     parser.add_argument("--repeats", type=int, help="default: 5; with --full 1")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--frozen-layers", type=int, default=4, help="of xrt-upper")
     parser.add_argument("--seed", type=int, default=0, help="of the texts")
     parser.add_argument("--full", action="store_true", help="train to the end, and judge")
     parser.add_argument("--full-steps", type=int, default=300, help="PECOS's steps of each level")
@@ -102,7 +106,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     args.systems = args.systems or (["pecos", "xrt"] if args.full else list(CHILDREN))
     args.max_length = args.max_length or ([64] if args.full else [128, 64])
     args.repeats = args.repeats or (1 if args.full else 5)
-    if args.full and "xrt-32" in args.systems:
+    if args.full and not {"pecos", "xrt"}.issuperset(args.systems):
         parser.error("--full knows pecos and xrt alone")
     if "pecos" in args.systems and not args.peer_python:
         parser.error(PEER_NEEDED)
@@ -157,7 +161,8 @@ def run_child(system: str, rows: Path, max_length: int, args: argparse.Namespace
     """Figures of one system in a process of its own, with its predictions judged; or its error."""
     settings = {
         "encoder": str(args.encoder), "max_length": max_length, "threads": args.threads,
-        "batch_rows": BATCH_ROWS[system], "warm_up": args.warm_up,
+        "batch_rows": BATCH_ROWS.get(system, 0), "warm_up": args.warm_up,
+        "frozen_layers": args.frozen_layers if system == "xrt-upper" else 0,
         "steps": args.full_steps if args.full else args.warm_up + args.steps,
         "dataset": str(dataset_folder(args.data)) if args.full else None,
     }  # fmt: skip
@@ -193,6 +198,7 @@ def shown_command(args: argparse.Namespace) -> str:
     words += ["--max-length", *map(str, args.max_length)]
     names = ("full_steps",) if args.full else ("rows", "steps", "warm_up", "seed")
     words += ["--full"] if args.full else []
+    words += ["--frozen-layers", str(args.frozen_layers)] if "xrt-upper" in args.systems else []
     for name in (*names, "repeats", "threads"):
         words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return " ".join(words)

@@ -20,8 +20,8 @@ next. PECOS's step is timed from one clipping of gradients to the next, xrt's fr
 step to the end of the next: forward and backward pass, both optimisers and the making of the batch
 are in it, loading, clustering, tokenising, saving and the first {warm_up} steps are not. `xrt` has
 its own batches (a budget of tokens, rows of like length), `xrt-32` the 32 rows a step of PECOS's
-recipes. PECOS computes in float32 and pads to the length limit, xrt in bfloat16 where the processor
-has it, and pads to the longest row of a batch."""
+recipes, `xrt-upper` trains the upper layers alone. PECOS computes in float32 and pads to the length
+limit, xrt in bfloat16 where the processor has it, and pads to the longest row of a batch."""
 FULL_EXPLANATION = """\
 Whole runs on the same training and test rows; P, R and PSP (A 0.55, B 1.5) by xrt's metrics. PECOS:
 the recipe published for wiki10-31k, the set with the nearest number of labels, with other steps,

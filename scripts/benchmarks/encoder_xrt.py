@@ -49,7 +49,9 @@ def pace(rows: Path, asked: dict[str, Any]) -> dict[str, Any]:
     params = MatcherParams(steps=[asked["steps"]], bootstrap=Bootstrap.none)
     if asked["batch_rows"]:
         params = replace(params, max_batch_rows=asked["batch_rows"])
-    encoder = EncoderParams(name=asked["encoder"], max_length=asked["max_length"])
+    encoder = EncoderParams(
+        name=asked["encoder"], max_length=asked["max_length"], frozen_layers=asked["frozen_layers"]
+    )
     clock = StepClock()
     with tempfile.TemporaryDirectory(prefix="benchmark-matcher-") as folder:
         train_matcher(
@@ -67,7 +69,8 @@ def pace(rows: Path, asked: dict[str, Any]) -> dict[str, Any]:
         "documents_per_second": sum(timed) / seconds, "steps": len(timed),
         "rows_of_step": sum(timed) / len(timed), "step_ms": 1e3 * seconds / len(timed),
         "settings": f"at most {params.max_batch_rows} rows and {params.token_budget} tokens a "
-        f"step, precision {TrainerParams().precision.value}",
+        f"step, precision {TrainerParams().precision.value}"
+        + (f", {encoder.frozen_layers} lower layers as they were" if encoder.frozen_layers else ""),
     }  # fmt: skip
 
 

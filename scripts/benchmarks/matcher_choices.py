@@ -32,6 +32,9 @@ from xrt.pipeline.trees import TreeGrower
 from xrt.sparse import as_csr
 from xrt.tree.clustering import TreeParams
 
+FROZEN = {f"{layers} lower layers frozen": layers for layers in (2, 3, 4, 5)}
+"""Choices that train the upper layers of the encoder alone."""
+
 
 def choices(steps: int) -> dict[str, MatcherParams]:
     """Settings by name; each has as many steps over all levels as the first."""
@@ -48,6 +51,7 @@ def choices(steps: int) -> dict[str, MatcherParams]:
         "head in chunks of 4,096": replace(base, head_chunk=4_096),
         "labels on TFN and MAN": wide,
         "the same, moved row by row": replace(wide, row_wise_above=1_000),
+        **dict.fromkeys(FROZEN, base),
     }
 
 
@@ -76,11 +80,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     training._embeddings = lambda run, encoder, t: np.zeros(  # type: ignore[assignment]
         (run.tokens.num_rows, encoder.hidden_size), np.float32
     )
-    encoder = EncoderParams(name=args.encoder, max_length=args.length)
     every = choices(args.steps)
     for name in args.choices or every:
         params = replace(every[name], validation_sample=args.held_out)
         params = replace(params, validate_every_steps=max(params.steps))
+        encoder = EncoderParams(
+            name=args.encoder, max_length=args.length, frozen_layers=FROZEN.get(name, 0)
+        )
         with tempfile.TemporaryDirectory(prefix="xrt-choices-") as folder:
             started = time.perf_counter()
             result = training.train_matcher(

@@ -139,6 +139,7 @@ def train(
     strategy: Strategy = Strategy.auto,
     held_out: bool = False,
     lora: LoraParams | None = None,
+    frozen_layers: int = 0,
     **params,
 ) -> MatcherResult:
     """Train both levels, where asked with validation on texts of another draw; `params` replace the
@@ -162,7 +163,9 @@ def train(
         Y_NL,
         tree,
         run_folder=run_folder,
-        encoder=EncoderParams(name="tiny-random", lora=lora or LoraParams()),
+        encoder=EncoderParams(
+            name="tiny-random", lora=lora or LoraParams(), frozen_layers=frozen_layers
+        ),
         params=MatcherParams(**settings),
         trainer=trainer_params(devices, strategy),
         progress=progress,

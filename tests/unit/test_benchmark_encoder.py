@@ -94,9 +94,10 @@ def test_the_matcher_is_timed_from_step_to_step(scripts, tmp_path):
     sp.save_npz(tmp_path / "Y_clusters.npz", labels)
     asked = {
         "encoder": str(encoder), "max_length": 16, "threads": 1, "batch_rows": 8, "steps": 12,
-        "warm_up": 4,
+        "warm_up": 4, "frozen_layers": 1,
     }  # fmt: skip
     figures = scripts("encoder_xrt").pace(tmp_path, asked)
+    assert "1 lower layers as they were" in figures["settings"]
     assert figures["documents_per_second"] > 0
     assert figures["steps"] == 8  # of twelve, less four to warm up
     assert 7 < figures["rows_of_step"] <= 8

@@ -89,6 +89,14 @@ class TextEncoder(nn.Module):
         weights_BT1 = attention_mask_BT.unsqueeze(-1).to(hidden_BTH.dtype)
         return (hidden_BTH * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1.0)
 
+    def freeze(self, num_layers: int) -> None:
+        """Have training leave all but the layers above the lowest `num_layers` as they are; what
+        is computed below them needs no backward pass. 0 trains everything.
+        """
+        self.model.requires_grad_(num_layers == 0)
+        for layer in self.layers[num_layers:]:
+            layer.requires_grad_(True)
+
     @contextlib.contextmanager
     def plain_attention(self) -> Iterator[None]:
         """While open, attention is computed step by step instead of by torch's fused kernel.
@@ -178,6 +186,11 @@ def check_config(config: Any, params: EncoderParams) -> None:
         raise ConfigError(
             f"encoder.max_length = {params.max_length}: "
             f"the encoder reads at most {positions} tokens"
+        )
+    if params.frozen_layers >= config.num_hidden_layers:
+        raise ConfigError(
+            f"encoder.frozen_layers = {params.frozen_layers}: the encoder has "
+            f"{config.num_hidden_layers} layers, and one must be left to train"
         )
 
 

@@ -51,6 +51,9 @@ class EncoderParams:
     inner_dropout: float | None = 0.0
     """Dropout within the encoder in training; null is what it was pretrained with. A pass or two
     over the rows need none, and a step is faster without it."""
+    frozen_layers: int = 0
+    """So many layers from below stay as they were pretrained, with all that is outside of layers,
+    the embeddings of tokens among it. A step takes less time and memory."""
     lora: LoraParams = field(default_factory=LoraParams)
 
     def __post_init__(self) -> None:
@@ -62,6 +65,13 @@ class EncoderParams:
             raise ConfigError(f"encoder.pooling = {str(self.pooling)!r}: choose mean or cls")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"encoder.dropout = {self.dropout}: must be in [0, 1)")
+        if self.frozen_layers < 0:
+            raise ConfigError(f"encoder.frozen_layers = {self.frozen_layers}: 0 trains all layers")
+        if self.frozen_layers and self.lora.rank:
+            raise ConfigError(
+                f"encoder.frozen_layers = {self.frozen_layers} and encoder.lora.rank = "
+                f"{self.lora.rank}: adapters freeze all layers already; set one of them to 0"
+            )
         if self.inner_dropout is not None and not 0 <= self.inner_dropout < 1:
             raise ConfigError(
                 f"encoder.inner_dropout = {self.inner_dropout}: must be in [0, 1), or null"

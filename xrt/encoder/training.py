@@ -191,6 +191,7 @@ def _train_stage(
     resume = resumable(checkpoint)
     starts = None if resume else _start_heads(run, encoder, stage, layers)
     heads = _heads(run, encoder.hidden_size, problems, starts)
+    encoder.freeze(run.encoder_params.frozen_layers)
     add_adapters(encoder.model, run.encoder_params.lora, f"lora/{params.seed}/{finest}")
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps, level=finest,
                            dropout=run.encoder_params.dropout, layers=layers,

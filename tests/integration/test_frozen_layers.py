@@ -1,0 +1,105 @@
+"""Lower layers that stay as pretrained: their bytes, checkpoints, resuming, bad values."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from matcher_run import SINGLE_PASS, WORDS, corpus, train
+from test_matcher_resume import fingerprint
+from test_single_pass import Accident, PaceWithAccident
+
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.heads import LabelHead, random_weights
+from xrt.encoder.matcher import LevelMatcher
+from xrt.encoder.params import EncoderParams, LoraParams, MatcherParams, Schedule
+from xrt.encoder.resolve import resolve_encoder
+from xrt.errors import ConfigError
+
+PARAMS = EncoderParams(name="tiny-random", max_length=16)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return resolve_encoder("tiny-random", work_folder=tmp_path, texts=corpus()[0], seed=0)
+
+
+@pytest.mark.parametrize("schedule", [SINGLE_PASS, {"steps": [5, 10]}], ids=["single", "levels"])
+def test_only_the_layers_above_are_trained(tmp_path, folder, schedule):
+    before = dict(TextEncoder.from_pretrained(folder, PARAMS).model.named_parameters())
+    after = train(tmp_path / "run", frozen_layers=1, **schedule).encoder.model
+    moved = {name for name, p in after.named_parameters() if not torch.equal(p, before[name])}
+    assert after.config.num_hidden_layers == 2
+    assert moved
+    assert all(".layer.1." in f".{name}" for name in moved)
+    everything = train(tmp_path / "all", **schedule).encoder.model
+    moved = {name for name, p in everything.named_parameters() if not torch.equal(p, before[name])}
+    assert any(".layer.0." in f".{name}" for name in moved)
+    assert any("embeddings" in name for name in moved)
+
+
+def test_the_embeddings_are_those_of_the_saved_encoder(tmp_path):
+    result = train(tmp_path / "run", frozen_layers=1, **SINGLE_PASS)
+    result.encoder.save(tmp_path / "saved")
+    texts = corpus()[0][:4]
+    again = TextEncoder.load(tmp_path / "saved").eval()
+    tokens = again.tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        found_NH = again(tokens["input_ids"], tokens["attention_mask"]).numpy()
+    np.testing.assert_allclose(found_NH, result.train_embeddings[:4], atol=1e-5)
+    assert any(word in texts[0] for word in WORDS)
+
+
+def test_a_broken_run_resumes_to_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XRT_NUM_THREADS", "1")
+    settings = {**SINGLE_PASS, "frozen_layers": 1}
+    train(tmp_path / "whole", **settings)
+    with pytest.raises(Accident):
+        train(tmp_path / "broken", progress=PaceWithAccident(), **settings)
+    train(tmp_path / "broken", **settings)
+    assert fingerprint(tmp_path / "broken") == fingerprint(tmp_path / "whole")
+
+
+def test_two_processes_leave_them_too(tmp_path):
+    common = {"frozen_layers": 1, "steps": [3, 3], "schedule": Schedule.coarse_to_fine}
+    one = train(tmp_path / "one", max_batch_rows=8, **common)
+    two = train(tmp_path / "two", devices=2, max_batch_rows=4, **common)
+    assert [len(losses_S) for losses_S in two.losses] == [3, 3]
+    ours, theirs = one.encoder.model.state_dict(), two.encoder.model.state_dict()
+    below = [name for name in theirs if ".layer.1." not in f".{name}"]
+    assert below
+    assert all(torch.equal(ours[name], theirs[name]) for name in below)
+
+
+def test_checkpoints_and_the_optimiser_hold_the_trained_layers_alone(folder):
+    encoder = TextEncoder.from_pretrained(folder, PARAMS)
+    encoder.freeze(1)
+    head = LabelHead.of_arrays(random_weights(3, 32, 0), np.zeros(3, np.float32))
+    matcher = LevelMatcher(encoder, [head], MatcherParams(), num_steps=5, level=0)
+    checkpoint = {"state_dict": matcher.state_dict()}
+    matcher.on_save_checkpoint(checkpoint)
+    of_encoder = [name for name in checkpoint["state_dict"] if name.startswith("encoder.")]
+    assert of_encoder
+    assert all(".layer.1." in name for name in of_encoder)
+    encoder.freeze(0)
+    assert all(p.requires_grad for p in encoder.parameters())
+
+
+def test_nothing_below_is_computed_backwards(folder):
+    encoder = TextEncoder.from_pretrained(folder, PARAMS)
+    encoder.freeze(1)
+    ids, mask = torch.tensor([[2, 9, 8, 3]]), torch.ones(1, 4, dtype=torch.long)
+    below, above = encoder.forward_layers(ids, mask, [1, 2])
+    assert below.grad_fn is None
+    assert above.grad_fn is not None
+
+
+def test_bad_numbers_of_layers_say_what_to_do(folder):
+    with pytest.raises(ConfigError, match=r"frozen_layers = -1: 0 trains all layers"):
+        replace(PARAMS, frozen_layers=-1)
+    with pytest.raises(
+        ConfigError, match=r"frozen_layers = 1 and encoder.lora.rank = 2: .* set one"
+    ):
+        replace(PARAMS, frozen_layers=1, lora=LoraParams(rank=2))
+    with pytest.raises(ConfigError, match=r"frozen_layers = 2: the encoder has 2 layers"):
+        TextEncoder.from_pretrained(folder, replace(PARAMS, frozen_layers=2))
