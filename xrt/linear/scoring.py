@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.expand import expand, measure
-from xrt.linear.scratch import BeamRoom, scratch
+from xrt.linear.scratch import NEW_ARRAYS, BeamRoom, scratch
 from xrt.linear.weights import LevelWeights, read_only
 from xrt.threads import default_num_threads, run_blocks
 from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
@@ -106,15 +106,15 @@ def step_block(
     transform: PathTransform,
     path_weight: float = 1.0,
     open_bias: np.ndarray | None = None,
-    room: BeamRoom | None = None,
+    room: BeamRoom = NEW_ARRAYS,
 ) -> Beam:
     """One step down for a block of rows, on this thread.
 
     open_bias: the bias of the weights with -inf for nodes that may not be entered, as
-    `closed_to` gives it. room: where to write the beam; None makes new arrays.
+    `closed_to` gives it. room: where to write the beam.
     """
     *arrays, bias = weights.kernel_arrays
-    mine, num_rows, room = scratch(), len(beam.indptr) - 1, room or BeamRoom.empty()
+    mine, num_rows = scratch(), len(beam.indptr) - 1
     next_ptr = room.indptr.take(num_rows + 1)[: num_rows + 1]
     size, whole, floats = measure(
         rows.indptr, beam.indptr, beam.nodes, arrays[0], keep, MAX_HELD_SCORES, next_ptr

@@ -30,6 +30,14 @@ class Buffer:
         return self._kept
 
 
+class NewArrays(Buffer):
+    """Gives a new array each time, of the very size."""
+
+    def take(self, size: int) -> np.ndarray:
+        """An array that nobody else has."""
+        return np.empty(size, self._kept.dtype)
+
+
 class BeamRoom(NamedTuple):
     """Where a beam is written: int64, int32, float32."""
 
@@ -38,9 +46,13 @@ class BeamRoom(NamedTuple):
     scores: Buffer
 
     @classmethod
-    def empty(cls) -> "BeamRoom":
+    def of(cls, kind: type[Buffer]) -> "BeamRoom":
         """Nothing is held yet."""
-        return cls(Buffer(np.int64), Buffer(np.int32), Buffer(np.float32))
+        return cls(kind(np.int64), kind(np.int32), kind(np.float32))
+
+
+NEW_ARRAYS = BeamRoom.of(NewArrays)
+"""For beams that stay."""
 
 
 class LoneRoom(NamedTuple):
@@ -69,7 +81,7 @@ class Scratch:
 
     def __init__(self) -> None:
         self.whole, self.floats = Buffer(np.int64), Buffer(np.float32)
-        self.beams = (BeamRoom.empty(), BeamRoom.empty())
+        self.beams = (BeamRoom.of(Buffer), BeamRoom.of(Buffer))
         self._zeros = np.zeros(0, np.int32)
         self._rooms = (_room(0, 0, 0),) * 2
 
