@@ -59,13 +59,19 @@ def _makes_an_array(numbers):
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("beam_size", [2, 9, 200])
 @pytest.mark.parametrize(
-    ("num_rows", "max_clusters", "name"),
-    [(1, 64, "expand_all"), (1, 0, "expand_row"), (40, 64, "expand")],
+    ("num_rows", "limits", "name"),
+    [
+        (1, {}, "expand_all"),
+        (1, {"MAX_CLUSTERS": 0}, "expand_row"),
+        (1, {"MAX_CLUSTERS": 0, "MAX_KEYS": 0}, "expand"),
+        (40, {}, "expand"),
+    ],
 )
 def test_kernels_make_no_arrays(
-    levels, calls, monkeypatch, dtype, beam_size, num_rows, max_clusters, name
+    levels, calls, monkeypatch, dtype, beam_size, num_rows, limits, name
 ):
-    monkeypatch.setattr(weights_module, "MAX_CLUSTERS", max_clusters)
+    for limit, value in limits.items():
+        monkeypatch.setattr(weights_module, limit, value)
     fresh = [replace(level).astype(dtype) for level in levels]
     session = SearchSession(fresh, beam_size, HINGE)
     for k in (3, 150, 300):  # by insertion, by a heap, all

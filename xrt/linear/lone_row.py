@@ -1,7 +1,7 @@
 """A step down the tree for a row that comes alone: the same beam as `step_block`, sooner.
 
-What it reads is laid out anew, in memory, when the first such row comes. What it needs for a moment
-lies in memory that its thread keeps; levels too large to be laid out anew are the exception.
+What it reads is laid out anew, in memory, when the first such row comes, unless a level is too
+large for that. What it needs for a moment lies in memory that its thread keeps.
 """
 
 from typing import Any, NamedTuple
@@ -87,5 +87,10 @@ def _step(
         entries = (entry_children, entry_values)
         arguments = (*own, chunk_ptr, *weights.row_keys.arrays, *entries, dense, bias, *how)
         return LoneBeam(*expand_row(*arguments))
-    _, *found = step_block(weights, row, beam.of_block, keep, transform, path_weight, open_bias)
-    return LoneBeam(*found)
+    between = scratch().beams[0]
+    _, nodes, scores = step_block(
+        weights, row, beam.of_block, keep, transform, path_weight, open_bias, between
+    )
+    size = len(nodes)
+    room.nodes[:size], room.scores[:size] = nodes, scores
+    return LoneBeam(room.nodes[:size], room.scores[:size])
