@@ -37,6 +37,8 @@ class OnnxNetwork:
             ) from err
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = default_num_threads()
+        # its threads would wait in a loop, on the processors that the search then needs
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session: Any = onnxruntime.InferenceSession(
             graph_of(encoder), options, providers=["CPUExecutionProvider"]
