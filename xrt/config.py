@@ -29,6 +29,8 @@ HYDRA_VERSION_BASE = "1.3"
 PIPELINE_PARAMS = "xrt.pipeline:PipelineParams"
 OWN_SETTINGS = ("name", "paths")  # of the command line, not of the pipeline
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
+NULL_ABOVE = "Unexpected type for root: NoneType"
+"""omegaconf's AssertionError where a setting's part is null."""
 
 
 @dataclasses.dataclass

@@ -20,6 +20,7 @@ from xrt.config import build, compose, pipeline_params
 from xrt.data.formats import read_corpus
 from xrt.features.tfidf_params import TfidfParams
 from xrt.pipeline import PipelineParams, fit, train
+from xrt.pipeline.params import MatcherFeatures
 from xrt.pipeline.run import fit_model
 from xrt.predict import Predictor
 from xrt.ranker import RankerParams, TreeRanker
@@ -123,7 +124,7 @@ def test_other_features_keep_the_matcher_whose_tree_has_its_own(
     params: PipelineParams, copied: Path, tmp_path: Path, stages_that_run: Any
 ):
     before = model_bytes(copied / "model")
-    swept = replace(params, features=BOTH, matcher_features=params.features)
+    swept = replace(params, features=BOTH, matcher_features=MatcherFeatures.words)
     ran = stages_that_run(swept, copied)
     assert {"features", "matcher-features", "linear", "ranker"} <= ran
     assert not ran & {"matcher-tree", "matcher"}
@@ -145,7 +146,7 @@ def test_other_features_keep_the_matcher_whose_tree_has_its_own(
 def test_features_that_are_the_same_are_not_made_twice(
     params: PipelineParams, copied: Path, stages_that_run: Any
 ):
-    same = replace(params, matcher_features=params.features)
+    same = replace(params, matcher_features=MatcherFeatures.words)
     assert stages_that_run(same, copied) == set()
     assert not (copied / "stages" / "matcher-features").exists()
 
@@ -153,7 +154,7 @@ def test_features_that_are_the_same_are_not_made_twice(
 def test_the_preset_keeps_the_matcher_of_the_one_it_builds_on():
     names = ("tibkat_long", "tibkat_chars")
     plain, chars = (build(pipeline_params(), compose([f"experiment={name}"])) for name in names)
-    assert chars.matcher_features == plain.features
+    assert (chars.matcher_features, plain.features) == (MatcherFeatures.words, TfidfParams())
     assert chars.features.char_ngrams == (4, 4)
     changed = {"features", "matcher_features", "dataset"}
     for name in vars(plain):

@@ -115,6 +115,10 @@ def clean_hydra() -> Iterator[None]:
         (["tree=nope"], "Could not find 'tree/nope' Available options in 'tree'"),
         (["sede=1"], "sede: no such setting; did you mean seed?"),
         (["seed:1"], "seed:1: not a setting; write key=value"),
+        (
+            ["encoder=none", "encoder.max_length=9"],
+            "encoder.max_length=9: a part that is null has no settings; choose one",
+        ),
     ],
 )
 def test_faults_stop_the_run_in_one_line(

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from xrt.config import (
     COMPOSITION_ERRORS,
     HYDRA_VERSION_BASE,
+    NULL_ABOVE,
     build,
     conf_folder,
     explain,
@@ -54,6 +55,14 @@ def run(settings: Sequence[str]) -> int:
         entry()
     except COMPOSITION_ERRORS as err:
         raise ConfigError(explain(err)) from err
+    except AssertionError as err:
+        if not str(err).startswith(NULL_ABOVE):
+            raise
+        inner = ", ".join(setting for setting in settings if "." in setting.partition("=")[0])
+        raise ConfigError(
+            f"{inner}: a part that is null has no settings; choose one, as in encoder=minilm or "
+            "schema=auto, or leave them out"
+        ) from err
     finally:
         sys.argv = argv
     if faults:

@@ -15,6 +15,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.params import Precision
 from xrt.errors import ConfigError
+from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.model import XrtModel
@@ -40,7 +41,7 @@ from xrt.pipeline.fusing import (
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.memories import dense_memory, sparse_memory
 from xrt.pipeline.name_embeddings import embed_names
-from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.params import MatcherFeatures, PipelineParams
 from xrt.pipeline.shortlists import make_shortlists
 from xrt.pipeline.trees import TreeGrower, hold_out
 from xrt.pipeline.verdict import Verdict, reach_verdict
@@ -193,8 +194,9 @@ def _fine_tune(
 ) -> Matched:
     """The matcher, on a tree over the run's rows or over those of `matcher_features`."""
     params, (fit_rows, held_out) = runner.params, split
-    if params.matcher_features not in (None, params.features):
-        rows = make_rows(runner, corpus, params.matcher_features, "matcher-features")
+    words = TfidfParams()
+    if params.matcher_features is MatcherFeatures.words and params.features != words:
+        rows = make_rows(runner, corpus, words, "matcher-features")
         inputs = {**inputs, "rows": rows.key}
     X_fit, Y_fit = as_csr(rows.X_NF[fit_rows]), as_csr(corpus.Y[fit_rows])
     X = HybridMatrix.of(X_fit).weighted(weights_of(corpus, fit_rows))

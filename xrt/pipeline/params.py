@@ -63,6 +63,15 @@ class LabelTreeOf(str, Enum):
     """The hierarchy above, k-means within its larger groups."""
 
 
+class MatcherFeatures(str, Enum):
+    """The features of the tree that the matcher learns."""
+
+    same = "same"
+    """Those of the rankers, `features`."""
+    words = "words"
+    """Single words, as `TfidfParams` has them where nothing is said."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PipelineParams:
     """A training run. Without `encoder` the model is linear."""
@@ -79,9 +88,9 @@ class PipelineParams:
     matcher: MatcherParams = field(default_factory=MatcherParams)
     matcher_tree: TreeParams = field(default_factory=lambda: TreeParams(max_top_nodes=1024))
     """The tree whose levels the matcher is trained on; refined afterwards with `tree`'s shape."""
-    matcher_features: TfidfParams | None = None
-    """TF-IDF that the matcher's tree is grown on; null: `features`. Where it is set, other
-    `features` need no other fine-tuning: the run folder's matcher is used again."""
+    matcher_features: MatcherFeatures = MatcherFeatures.same
+    """TF-IDF that the matcher's tree is grown on. With `words`, other `features` need no other
+    fine-tuning: the run folder's matcher is used again."""
     trainer: TrainerParams = field(default_factory=TrainerParams)
     ranker: RankerParams = field(default_factory=RankerParams)
     num_trees: int = 1
