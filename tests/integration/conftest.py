@@ -2,13 +2,21 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.small_corpora import make_rows, small_params, write_rows
 from xrt.pipeline import PipelineParams, train
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums of the encoder, and so its bytes, are the same for the same number of threads only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XRT_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +36,7 @@ def params(data: Path) -> PipelineParams:
 
 @pytest.fixture(scope="session")
 def run_folder(params: PipelineParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on one thread: sums of the encoder, and so its bytes, are the same for the
-    same number of threads only. Tests that change something work on a copy.
-    """
+    """A finished run on one thread; tests that change something work on a copy."""
     folder = tmp_path_factory.mktemp("run") / "small"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XRT_NUM_THREADS", "1")

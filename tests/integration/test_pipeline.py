@@ -1,6 +1,5 @@
 """Text in, model folder out: what a training run promises, on 24 labels and a random encoder."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,7 @@ from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams
 
 TEXTS = [row["title"] for row in make_rows(40, seed=9)]
 LABELS = 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums of the encoder, and so its bytes, are the same for the same number of threads only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XRT_NUM_THREADS", "1")
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -31,14 +31,7 @@ REPORTING = ("README.md", "manifest.json")  # the two files of a model that tell
 BOTH = TfidfParams(char_ngrams=(2, 3))
 TEXTS = [row["title"] for row in make_rows(40, seed=9)]
 LABELS = 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums of the encoder, and so its bytes, are the same for the same number of threads only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XRT_NUM_THREADS", "1")
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_second_run_runs_nothing_and_writes_the_same_bytes(

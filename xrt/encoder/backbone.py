@@ -190,7 +190,8 @@ def check_config(config: Any, params: EncoderParams) -> None:
     if params.frozen_layers >= config.num_hidden_layers:
         raise ConfigError(
             f"encoder.frozen_layers = {params.frozen_layers}: the encoder has "
-            f"{config.num_hidden_layers} layers, and one must be left to train"
+            f"{config.num_hidden_layers} layers, and one must be left to train; choose at most "
+            f"{config.num_hidden_layers - 1}"
         )
 
 

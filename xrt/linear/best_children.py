@@ -39,10 +39,10 @@ def keep_best(  # type: ignore[no-untyped-def]
                 nodes_out[held], scores_out[held] = node, score
                 held += 1
                 if held == keep and keep < num_children:
-                    _make_heap(nodes_out, scores_out)
+                    _make_heap(nodes_out, scores_out, True)
                     worst = scores_out[0]
-            elif _worse(scores_out[0], nodes_out[0], score, node):
-                _sift(nodes_out, scores_out, 0, keep, node, score)
+            elif _worse(scores_out[0], nodes_out[0], score, node, True):
+                _sift(nodes_out, scores_out, 0, keep, node, score, True)
                 worst = scores_out[0]
     sort_by_node(nodes_out, scores_out)
 
@@ -80,28 +80,33 @@ def _insert(nodes, scores, held, node, score):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _worse(score, node, other_score, other_node):  # type: ignore[no-untyped-def]
-    return score < other_score or (score == other_score and node > other_node)
+def _worse(score, node, other_score, other_node, by_score):  # type: ignore[no-untyped-def]
+    """Whether the score is lower, or, where that does not decide, the node higher."""
+    return (by_score and score < other_score) or (
+        (not by_score or score == other_score) and node > other_node
+    )
 
 
 @njit(nogil=True, cache=True)
-def _make_heap(nodes, scores):  # type: ignore[no-untyped-def]
+def _make_heap(nodes, scores, by_score):  # type: ignore[no-untyped-def]
     """Every node worse than those below it."""
     for place in range(len(nodes) // 2 - 1, -1, -1):
-        _sift(nodes, scores, place, len(nodes), nodes[place], scores[place])
+        _sift(nodes, scores, place, len(nodes), nodes[place], scores[place], by_score)
 
 
 @njit(nogil=True, cache=True)
-def _sift(nodes, scores, place, size, node, score):  # type: ignore[no-untyped-def]
+def _sift(nodes, scores, place, size, node, score, by_score):  # type: ignore[no-untyped-def]
     """Put a node where all below are better, from `place` on."""
     while True:
         below = 2 * place + 1
         if below >= size:
             break
         other = below + 1
-        if other < size and _worse(scores[other], nodes[other], scores[below], nodes[below]):
+        if other < size and _worse(
+            scores[other], nodes[other], scores[below], nodes[below], by_score
+        ):
             below = other
-        if not _worse(scores[below], nodes[below], score, node):
+        if not _worse(scores[below], nodes[below], score, node, by_score):
             break
         nodes[place], scores[place] = nodes[below], scores[below]
         place = below
@@ -125,25 +130,8 @@ def sort_by_node(nodes, scores):  # type: ignore[no-untyped-def]
         ascend = ascend and nodes[i - 1] < nodes[i]
     if ascend:
         return
-    for place in range(size // 2 - 1, -1, -1):
-        _sink(nodes, scores, place, size, nodes[place], scores[place])
+    _make_heap(nodes, scores, False)
     for last in range(size - 1, 0, -1):
         node, score = nodes[last], scores[last]
         nodes[last], scores[last] = nodes[0], scores[0]
-        _sink(nodes, scores, 0, last, node, score)
-
-
-@njit(nogil=True, cache=True)
-def _sink(nodes, scores, place, size, node, score):  # type: ignore[no-untyped-def]
-    """Put a node where all below are lower, from `place` on."""
-    while True:
-        below = 2 * place + 1
-        if below >= size:
-            break
-        if below + 1 < size and nodes[below + 1] > nodes[below]:
-            below += 1
-        if nodes[below] <= node:
-            break
-        nodes[place], scores[place] = nodes[below], scores[below]
-        place = below
-    nodes[place], scores[place] = node, score
+        _sift(nodes, scores, 0, last, node, score, False)
