@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # spawned processes import the p
 import matcher_run
 from matcher_run import STEPS, train
 
+from tests.processes import ends_with_the_test
 from xrt.encoder import training
 from xrt.encoder.checkpoints import AtomicCheckpointIO, resumable
 from xrt.encoder.matcher import LevelMatcher
@@ -42,12 +43,8 @@ def started(folder: Path, *options: str) -> Iterator[subprocess.Popen]:
     with open(folder / "stderr.txt", "wb") as stderr:
         process = subprocess.Popen([sys.executable, PROGRAM, str(folder), *options], env=env,
                                    stderr=stderr, start_new_session=True)  # fmt: skip
-    try:
+    with ends_with_the_test(process):
         yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def wait_for(path: Path, process: subprocess.Popen, seconds: float = 250.0) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.processes import ends_with_the_test
 from tests.small_corpora import make_rows, model_bytes
 from xrt.config import build, compose, pipeline_params
 from xrt.data.formats import read_corpus
@@ -170,12 +170,8 @@ def training_process(data: Path, folder: Path) -> Iterator[subprocess.Popen]:
     argv = [sys.executable, "-c", KILLED, data / "trn.jsonl", data / "tst.jsonl", folder]
     process = subprocess.Popen([str(arg) for arg in argv], env=env, stderr=subprocess.DEVNULL,
                                start_new_session=True)  # fmt: skip
-    try:
+    with ends_with_the_test(process):
         yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.mark.slow
