@@ -15,8 +15,9 @@ of xrt from the end of a step to the end of the next, as its progress tells them
 batch, both passes and the optimisers are in; loading, clustering, tokenising, saving and the first
 steps are not.
 
-`--full` trains both to the end instead, PECOS with --full-steps steps of 32 rows on each level of
-its tree, xrt as `experiment=tibkat` says, and judges what they predict for the test rows.
+`--full` trains to the end instead, PECOS with --full-steps steps of 32 rows on each level of its
+tree, `xrt` as `experiment=tibkat` says, `xrt-upper` as `experiment=tibkat_fast`, and judges what
+they predict for the test rows.
 
 Each run's figures go to --output as one JSON line; the record is printed, and written to --record;
 `encoder_record.py` makes it from the lines alone. The exit status is 1 where a run failed.
@@ -46,6 +47,8 @@ CHILDREN = {
     "xrt-upper": "encoder_xrt.py",
 }  # fmt: skip
 PECOS_BATCH_ROWS = 32
+PRESETS = {"xrt": "tibkat", "xrt-upper": "tibkat_fast"}
+"""Of whole runs."""
 BATCH_ROWS = {"pecos": PECOS_BATCH_ROWS, "xrt-32": PECOS_BATCH_ROWS}
 THREAD_SETTINGS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
@@ -95,7 +98,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--warm-up", type=int, default=5, help="steps before them")
     parser.add_argument("--repeats", type=int, help="default: 5; with --full 1")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--frozen-layers", type=int, default=4, help="of xrt-upper")
+    parser.add_argument("--frozen-layers", type=int, default=4, help="of xrt-upper's steps")
     parser.add_argument("--seed", type=int, default=0, help="of the texts")
     parser.add_argument("--full", action="store_true", help="train to the end, and judge")
     parser.add_argument("--full-steps", type=int, default=300, help="PECOS's steps of each level")
@@ -103,11 +106,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--output", type=Path, default=Path("encoder.jsonl"), help="appended to")
     parser.add_argument("--record", type=Path, help="markdown file to write")
     args = parser.parse_args(arguments)
-    args.systems = args.systems or (["pecos", "xrt"] if args.full else list(CHILDREN))
+    args.systems = args.systems or (["pecos", *PRESETS] if args.full else list(CHILDREN))
     args.max_length = args.max_length or ([64] if args.full else [128, 64])
     args.repeats = args.repeats or (1 if args.full else 5)
-    if args.full and not {"pecos", "xrt"}.issuperset(args.systems):
-        parser.error("--full knows pecos and xrt alone")
+    if args.full and not {"pecos", *PRESETS}.issuperset(args.systems):
+        parser.error(f"--full knows pecos, {', '.join(PRESETS)} alone")
     if "pecos" in args.systems and not args.peer_python:
         parser.error(PEER_NEEDED)
     args.encoder = args.encoder or packaged_minilm()
@@ -165,6 +168,7 @@ def run_child(system: str, rows: Path, max_length: int, args: argparse.Namespace
         "frozen_layers": args.frozen_layers if system == "xrt-upper" else 0,
         "steps": args.full_steps if args.full else args.warm_up + args.steps,
         "dataset": str(dataset_folder(args.data)) if args.full else None,
+        "preset": PRESETS.get(system),
     }  # fmt: skip
     python = args.peer_python if system == "pecos" else sys.executable
     environment = {**os.environ, **dict.fromkeys(THREAD_SETTINGS, str(args.threads))}
@@ -198,7 +202,8 @@ def shown_command(args: argparse.Namespace) -> str:
     words += ["--max-length", *map(str, args.max_length)]
     names = ("full_steps",) if args.full else ("rows", "steps", "warm_up", "seed")
     words += ["--full"] if args.full else []
-    words += ["--frozen-layers", str(args.frozen_layers)] if "xrt-upper" in args.systems else []
+    if "xrt-upper" in args.systems and not args.full:
+        words += ["--frozen-layers", str(args.frozen_layers)]
     for name in (*names, "repeats", "threads"):
         words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return " ".join(words)

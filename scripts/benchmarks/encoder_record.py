@@ -25,9 +25,9 @@ limit, xrt in bfloat16 where the processor has it, and pads to the longest row o
 FULL_EXPLANATION = """\
 Whole runs on the same training and test rows; P, R and PSP (A 0.55, B 1.5) by xrt's metrics. PECOS:
 the recipe published for wiki10-31k, the set with the nearest number of labels, with other steps,
-length limit and learning rate (see `settings`); TF-IDF rows are given, off the clock. xrt: the
-preset `tibkat`; TF-IDF, the linear model and the choice of fusion weights are on the clock. PECOS
-is not told the labels' names, which xrt's preset reads."""
+length limit and learning rate (see `settings`); TF-IDF rows are given, off the clock. xrt:
+presets; TF-IDF, the linear model and the choice of fusion weights are on the clock. PECOS is not
+told the labels' names, which xrt's presets read."""
 METRICS = ("P@1", "P@3", "P@5", "R@10", "PSP@1", "PSP@3", "PSP@5")
 
 
@@ -114,16 +114,24 @@ def full_parts(lines: Sequence[Line]) -> list[str]:
     """Heading, table and explanation of whole runs."""
     if not lines:
         return []
+    peer = {(line["max_length"], line["round"]): line["train_seconds"]
+            for line in lines if line["system"] == "pecos"}  # fmt: skip
     rows = [
         [
-            str(line["max_length"]), line["system"],
-            f"{line['train_seconds']:.0f}", f"{line['predict_seconds']:.0f}",
+            str(line["max_length"]), line["system"], f"{line['train_seconds']:.0f}",
+            share(line["train_seconds"], peer.get((line["max_length"], line["round"]))),
+            f"{line['predict_seconds']:.0f}",
             *(f"{100 * line[metric]:.2f}" for metric in METRICS), number(line["peak_gb"]),
         ]
         for line in lines
     ]  # fmt: skip
-    head = ["tokens", "system", "train s", "predict s", *METRICS, "peak GB"]
+    head = ["tokens", "system", "train s", "of PECOS's", "predict s", *METRICS, "peak GB"]
     return ["## Whole runs", table(head, rows), FULL_EXPLANATION]
+
+
+def share(seconds: float, peers: float | None) -> str:
+    """Seconds as a share of the peer's in the same round; a dash where it did not finish one."""
+    return "-" if peers is None else f"{seconds / peers:.2f}"
 
 
 def failure(line: Line) -> str:

@@ -4,7 +4,7 @@
 
 `pace`: one level of clusters is trained for a few steps with xrt's defaults; a step is timed from
 the end of one to the end of the next, as Lightning tells them. `batch_rows` 0 is xrt's own batch
-size. `full`: the preset `tibkat` is trained to the end and predicts the test rows.
+size. `full`: a preset is trained to the end and predicts the test rows.
 """
 
 import json
@@ -75,7 +75,7 @@ def pace(rows: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def full(rows: Path, out: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """The preset `tibkat` from texts to predictions for the test rows.
+    """A preset from texts to predictions for the test rows.
 
     The deep model is the one that predicts, whatever held-out rows say.
     """
@@ -86,7 +86,7 @@ def full(rows: Path, out: Path, asked: dict[str, Any]) -> dict[str, Any]:
     from xrt.pipeline.run import fit_judged
 
     dataset = Path(asked["dataset"])
-    settings = [f"experiment={dataset.name}", f"paths.data={dataset.parent}", "always_deep=true"]
+    settings = [f"experiment={asked['preset']}", f"paths.data={dataset.parent}", "always_deep=true"]
     params = build(pipeline_params(), compose(settings))
     encoder = replace(params.encoder, name=asked["encoder"], max_length=asked["max_length"])
     files = replace(params.dataset, trn=str(split_file(dataset, "trn")), tst=None)
@@ -103,7 +103,7 @@ def full(rows: Path, out: Path, asked: dict[str, Any]) -> dict[str, Any]:
     return {
         "train_seconds": trained - started, "predict_seconds": predicted - trained,
         "verdict": None if verdict is None else verdict.message,
-        "settings": f"experiment={dataset.name}, {params.matcher.num_epochs} passes of at most "
+        "settings": f"experiment={asked['preset']}, {params.matcher.num_epochs} passes of at most "
         f"{params.matcher.max_batch_rows} rows a step",
     }  # fmt: skip
 

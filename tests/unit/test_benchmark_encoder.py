@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from tests.unit.test_benchmark_synthetic import SCRIPTS, load_script
+from xrt.config import build, compose, pipeline_params
 
 
 @pytest.fixture
@@ -56,9 +57,12 @@ def test_whole_runs_have_their_figures(record):
     whole = line("pecos", 1, 0.0, what="full", train_seconds=4000.4, predict_seconds=111.0)
     whole |= {"P@1": 0.489, "P@3": 0.3, "P@5": 0.2, "R@10": 0.454}
     whole |= {"PSP@1": 0.2, "PSP@3": 0.22, "PSP@5": 0.25}
-    row = "| 64 | pecos | 4000 | 111 | 48.90 | 30.00 | 20.00 | 45.40 | 20.00 | 22.00 | 25.00 | 1 |"
-    told = record.render([whole])
-    assert row in told
+    ours = whole | {"system": "xrt", "train_seconds": 1000.1}
+    row = "| 64 | {} | 111 | 48.90 | 30.00 | 20.00 | 45.40 | 20.00 | 22.00 | 25.00 | 1 |"
+    told = record.render([whole, ours, ours | {"round": 2}])
+    assert row.format("pecos | 4000 | 1.00") in told
+    assert row.format("xrt | 1000 | 0.25") in told
+    assert row.format("xrt | 1000 | -") in told  # no run of PECOS in that round
     assert "## Steps" not in told
 
 
@@ -69,7 +73,17 @@ def test_the_command_line_shows_no_path_of_this_machine(scripts, tmp_path):
     assert str(tmp_path) not in shown
     assert "--max-length 128 64" in shown
     shown = benchmark.shown_command(benchmark.parse_arguments([*args, "--full"]))
-    assert "--systems pecos xrt --max-length 64 --full --full-steps 300" in shown
+    assert "--systems pecos xrt xrt-upper --max-length 64 --full --full-steps 300" in shown
+    assert "--frozen-layers" not in shown  # the preset's
+
+
+def test_whole_runs_are_of_presets_that_freeze_as_many_layers_as_their_names_say(scripts):
+    presets = scripts("encoder").PRESETS
+    frozen = {
+        system: build(pipeline_params(), compose([f"experiment={preset}"])).encoder.frozen_layers
+        for system, preset in presets.items()
+    }
+    assert frozen == {"xrt": 0, "xrt-upper": 4}
 
 
 def test_a_missing_peer_is_told_with_what_to_install(scripts, tmp_path, capsys):

@@ -1,6 +1,8 @@
 """Encoders of the kinds that the presets name, each tiny and random."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from transformers import AutoTokenizer
 from xrt.encoder.adapters import add_adapters
 from xrt.encoder.backbone import TextEncoder, position_limit, quiet_transformers
 from xrt.encoder.embed import encode
+from xrt.encoder.half_states import HalfStates
 from xrt.encoder.params import (
     EncoderParams,
     LoraParams,
@@ -87,6 +90,34 @@ def test_texts_together_are_texts_one_by_one(folder, pooling):
 def test_bfloat16_gives_nearly_the_same(encoder):
     exact, rounded = vectors(encoder, TEXTS), vectors(encoder, TEXTS, bf16=True)
     assert np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
+
+
+def test_half_states_are_for_kinds_that_normalise_after_each_sum(encoder):
+    """A layer gets bfloat16 while the callback is there, where products are computed in it."""
+    ids, mask = torch.tensor([[2, 9, 8, 3], [2, 7, 3, 0]]), torch.tensor([[1] * 4, [1, 1, 1, 0]])
+    seen: list[torch.dtype] = []
+    encoder.layers[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    module: Any = SimpleNamespace(encoder=encoder.eval())
+
+    def vectors_BH(products: bool) -> torch.Tensor:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=products):
+            return encoder(ids, mask)
+
+    callback, trainer = HalfStates(), cast(Any, None)
+    with encoder.plain_attention():
+        exact, rounded = vectors_BH(False), vectors_BH(True)
+        callback.setup(trainer, module, "fit")
+        assert torch.equal(vectors_BH(False), exact)
+        halved = vectors_BH(True)
+        callback.teardown(trainer, module, "fit")
+        assert torch.equal(vectors_BH(True), rounded)
+    halves = encoder.model.config.model_type in {"bert", "roberta", "xlm-roberta"}
+    assert (seen[3] is torch.bfloat16) is halves
+    assert seen.count(torch.bfloat16) == halves
+    assert halved.dtype == torch.float32
+    if not halves:
+        assert torch.equal(halved, rounded)
+    assert (halved - exact).abs().max() < 0.03 * exact.abs().max()
 
 
 def test_every_trained_weight_gets_a_gradient(encoder):

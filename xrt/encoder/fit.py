@@ -27,6 +27,8 @@ from xrt.encoder.checkpoints import (
 )
 from xrt.encoder.compiled import CompileLayers
 from xrt.encoder.embed import best_device, supports_bf16
+from xrt.encoder.freed_memory import KeepFreedMemory
+from xrt.encoder.half_states import HalfStates
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import Precision, Strategy, TrainerParams
 from xrt.encoder.sharding import FullyShardedStrategy
@@ -66,6 +68,8 @@ def fit_level(
         callbacks.insert(0, validation)
     if params.compile:
         callbacks.append(CompileLayers())
+    if device_of(params) == "cpu":
+        callbacks += [HalfStates(), KeepFreedMemory()]
     trainer = pl.Trainer(
         **device_settings(params),
         max_steps=matcher.num_steps,
