@@ -14,6 +14,7 @@ from matcher_run import Pace, corpus, encoder_and_tokens
 
 from xrt.encoder import freed_memory
 from xrt.encoder.batches import BatchPlan
+from xrt.encoder.embed_sharded import encode_sharded
 from xrt.encoder.fit import fit_level
 from xrt.encoder.freed_memory import give_freed_memory, keep_freed_memory
 from xrt.encoder.heads import LabelHead, random_weights
@@ -112,6 +113,16 @@ def test_a_fit_gives_freed_memory_back_at_its_end(tmp_path, progress, monkeypatc
     else:
         with pytest.raises(RuntimeError, match="the accident"):
             fit_level(matcher, batches, *run)
+    assert told == ["keep_freed_memory", "give_freed_memory"]
+
+
+@needs_glibc
+def test_an_encoding_gives_freed_memory_back_at_its_end(tmp_path, monkeypatch):
+    told: list[str] = []
+    for name in ("keep_freed_memory", "give_freed_memory"):
+        monkeypatch.setattr(freed_memory, name, lambda name=name: told.append(name))
+    encoder, tokens = encoder_and_tokens(tmp_path)
+    encode_sharded(encoder, tokens, trainer_of(Precision.fp32))
     assert told == ["keep_freed_memory", "give_freed_memory"]
 
 

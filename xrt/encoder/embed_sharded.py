@@ -4,6 +4,7 @@ memory-mapped file.
 Shapes: N rows, B rows of a batch, H hidden width.
 """
 
+import contextlib
 import itertools
 import signal
 import tempfile
@@ -20,6 +21,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.checkpoints import quiet_spawned
 from xrt.encoder.embed import cut_batches, encode, pooled_at
 from xrt.encoder.fit import device_of, device_settings, lightning_precision, num_devices, supervised
+from xrt.encoder.freed_memory import freed_memory_kept
 from xrt.encoder.params import TrainerParams
 from xrt.encoder.spawned import SpawnedDDP
 from xrt.encoder.token_store import TokenStore
@@ -58,9 +60,10 @@ def encode_sharded(
     with atomic_file(target) as temporary:
         embeddings_NH = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
         if num_devices(params) == 1 or len(cuts) - 1 < MIN_BATCHES * num_devices(params):
-            bf16 = lightning_precision(params) == "bf16-mixed"
-            encode(encoder, tokens, token_budget=token_budget, bf16=bf16, device=device_of(params),
-                   progress=progress, layer=layer, out_NH=embeddings_NH)  # fmt: skip
+            device, bf16 = device_of(params), lightning_precision(params) == "bf16-mixed"
+            with freed_memory_kept() if device == "cpu" else contextlib.nullcontext():
+                encode(encoder, tokens, token_budget=token_budget, bf16=bf16, device=device,
+                       progress=progress, layer=layer, out_NH=embeddings_NH)  # fmt: skip
             embeddings_NH.flush()
         else:
             _predict(_Encoding(encoder, tokens, order, cuts, layer, temporary, progress), params)

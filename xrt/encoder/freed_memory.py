@@ -1,4 +1,4 @@
-"""On a CPU, memory that one step frees is kept for the next, for the time of a fit.
+"""On a CPU, memory that one step frees is kept for the next, for the time of a fit or an encoding.
 
 A step makes and drops hundreds of arrays of some megabytes. glibc gives large ones back to the
 system at once, and the system has to clear their pages again when the next array of the size
@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 
 import lightning.pytorch as pl
 
@@ -36,6 +37,16 @@ class KeepFreedMemory(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """What is free goes back to the system."""
+        give_freed_memory()
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """While open, as `KeepFreedMemory`."""
+    keep_freed_memory()
+    try:
+        yield
+    finally:
         give_freed_memory()
 
 
