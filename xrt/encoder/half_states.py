@@ -2,7 +2,8 @@
 
 torch computes the products of a bfloat16 fit in bfloat16 and hands everything else on in float32:
 each layer's input is converted for each product that reads it, and all sums, norms and masks move
-twice the bytes. Encoders that normalise after each sum lose nothing that their products had kept.
+twice the bytes. An encoder that normalises after each sum reads rounded states in any case, since
+its products round them.
 """
 
 from typing import Any
