@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from linear_machine import commit, machine
@@ -24,7 +25,7 @@ import xrt.encoder.training as training
 from xrt.data.formats import read_corpus
 from xrt.data.splits import validation_split
 from xrt.encoder.loss_params import LossParams, MatcherLoss
-from xrt.encoder.params import EncoderParams, MatcherParams, Schedule
+from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, Schedule
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
@@ -32,8 +33,12 @@ from xrt.pipeline.trees import TreeGrower
 from xrt.sparse import as_csr
 from xrt.tree.clustering import TreeParams
 
-FROZEN = {f"{layers} lower layers frozen": layers for layers in (2, 3, 4, 5)}
-"""Choices that train the upper layers of the encoder alone."""
+OF_ENCODER: dict[str, dict[str, Any]] = {
+    "no dropout on the embedding": {"dropout": 0.0},
+    "dropout within the encoder": {"inner_dropout": None},
+    **{f"{layers} lower layers frozen": {"frozen_layers": layers} for layers in (2, 3, 4, 5)},
+}
+"""Choices that are settings of the encoder."""
 
 
 def choices(steps: int) -> dict[str, MatcherParams]:
@@ -51,7 +56,10 @@ def choices(steps: int) -> dict[str, MatcherParams]:
         "head in chunks of 4,096": replace(base, head_chunk=4_096),
         "labels on TFN and MAN": wide,
         "the same, moved row by row": replace(wide, row_wise_above=1_000),
-        **dict.fromkeys(FROZEN, base),
+        "heads start as their parents": replace(base, bootstrap=Bootstrap.inherit),
+        "heads start from a linear solve": replace(base, bootstrap=Bootstrap.linear),
+        "heads start small and random": replace(base, bootstrap=Bootstrap.none),
+        **dict.fromkeys(OF_ENCODER, base),
     }
 
 
@@ -85,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         params = replace(every[name], validation_sample=args.held_out)
         params = replace(params, validate_every_steps=max(params.steps))
         encoder = EncoderParams(
-            name=args.encoder, max_length=args.length, frozen_layers=FROZEN.get(name, 0)
+            name=args.encoder, max_length=args.length, **OF_ENCODER.get(name, {})
         )
         with tempfile.TemporaryDirectory(prefix="xrt-choices-") as folder:
             started = time.perf_counter()
