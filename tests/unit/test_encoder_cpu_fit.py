@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,15 @@ def trainer_of(precision: Precision) -> TrainerParams:
     return TrainerParams(accelerator="cpu", devices=1, precision=precision)
 
 
+def fitted(folder: Path, precision: Precision, progress: Pace | None) -> LevelMatcher:
+    """After a fit, or one that ended with the progress's accident."""
+    matcher, batches = matcher_and_batches(folder)
+    fails = progress is not None
+    with pytest.raises(RuntimeError, match="the accident") if fails else nullcontext():
+        fit_level(matcher, batches, folder / "fit.ckpt", False, trainer_of(precision), progress)
+    return matcher
+
+
 def state_types(matcher: LevelMatcher) -> list[torch.dtype]:
     """What the second layer gets, noted from now on."""
     seen: list[torch.dtype] = []
@@ -69,13 +79,7 @@ def test_a_fit_in_bfloat16_has_bfloat16_between_layers(tmp_path, precision):
 @pytest.mark.parametrize("progress", [None, Fails()])
 def test_nothing_is_left_on_the_encoder(tmp_path, progress):
     """Nor after a fit that fails: what embeds the rows next is the encoder alone."""
-    matcher, batches = matcher_and_batches(tmp_path)
-    run = tmp_path / "fit.ckpt", False, trainer_of(Precision.bf16), progress
-    if progress is None:
-        fit_level(matcher, batches, *run)
-    else:
-        with pytest.raises(RuntimeError, match="the accident"):
-            fit_level(matcher, batches, *run)
+    matcher = fitted(tmp_path, Precision.bf16, progress)
     assert not any(module._forward_hooks for module in matcher.encoder.modules())
 
 
@@ -100,27 +104,22 @@ def test_freed_memory_is_there_for_the_next_array_while_it_is_kept():
     assert page_faults() > PAGES / 2
 
 
-@needs_glibc
-@pytest.mark.parametrize("progress", [None, Fails()])
-def test_a_fit_gives_freed_memory_back_at_its_end(tmp_path, progress, monkeypatch):
+@pytest.fixture
+def told(monkeypatch) -> list[str]:
+    """What is told to the C library, by name."""
     told: list[str] = []
     for name in ("keep_freed_memory", "give_freed_memory"):
         monkeypatch.setattr(freed_memory, name, lambda name=name: told.append(name))
-    matcher, batches = matcher_and_batches(tmp_path)
-    run = tmp_path / "fit.ckpt", False, trainer_of(Precision.fp32), progress
-    if progress is None:
-        fit_level(matcher, batches, *run)
-    else:
-        with pytest.raises(RuntimeError, match="the accident"):
-            fit_level(matcher, batches, *run)
+    return told
+
+
+@pytest.mark.parametrize("progress", [None, Fails()])
+def test_a_fit_gives_freed_memory_back_at_its_end(tmp_path, progress, told):
+    fitted(tmp_path, Precision.fp32, progress)
     assert told == ["keep_freed_memory", "give_freed_memory"]
 
 
-@needs_glibc
-def test_an_encoding_gives_freed_memory_back_at_its_end(tmp_path, monkeypatch):
-    told: list[str] = []
-    for name in ("keep_freed_memory", "give_freed_memory"):
-        monkeypatch.setattr(freed_memory, name, lambda name=name: told.append(name))
+def test_an_encoding_gives_freed_memory_back_at_its_end(tmp_path, told):
     encoder, tokens = encoder_and_tokens(tmp_path)
     encode_sharded(encoder, tokens, trainer_of(Precision.fp32))
     assert told == ["keep_freed_memory", "give_freed_memory"]
