@@ -1,4 +1,4 @@
-"""Inputs made wrong in many ways, the same for the same seed; and the check that a reader bears them.
+"""Inputs made wrong in many ways, by a seed; and the check that a reader bears them.
 
 A reader may succeed or raise an error of ours. Anything else is a fault: another exception, a hang,
 or memory that the input's size does not explain.
@@ -18,9 +18,9 @@ BYTES = 500 << 20
 
 ODD_PIECES = (
     b'"', b'""', b"\\", b'\\"', b"\t", b",", b";", b"|", b"\r", b"\r\n", b"\n", b"\n\n", b"\x00",
-    b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xc2\x85", b"\xcc\x81", b"\xed\xa0\x80",
-    b"\\ud800", b"null", b"NaN", b"-1", b"1e400", b"9" * 25, b"0.5", b"true", b"[", b"]", b"{", b"}",
-    b"[" * 3000, b'{"a":' * 3000, b":", b">", b"<", b"&amp;", b"=", b" ", b"__proto__", b"''",
+    b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xc2\x85", b"\xcc\x81",
+    b"\xed\xa0\x80", b"\\ud800", b"null", b"NaN", b"-1", b"1e400", b"9" * 25, b"0.5", b"true", b"[", b"]", b"{",
+    b"}", b"[" * 3000, b'{"a":' * 3000, b":", b">", b"<", b"&amp;", b"=", b" ", b"__proto__", b"''",
     b"1099511627776", b"2147483647", b"4294967296", b"x" * 5000, b"\xf0\x9f\x8e\x88",
 )  # fmt: skip
 
