@@ -19,8 +19,8 @@ BYTES = 500 << 20
 ODD_PIECES = (
     b'"', b'""', b"\\", b'\\"', b"\t", b",", b";", b"|", b"\r", b"\r\n", b"\n", b"\n\n", b"\x00",
     b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xc2\x85", b"\xcc\x81",
-    b"\xed\xa0\x80", b"\\ud800", b"null", b"NaN", b"-1", b"1e400", b"9" * 25, b"0.5", b"true", b"[", b"]", b"{",
-    b"}", b"[" * 3000, b'{"a":' * 3000, b":", b">", b"<", b"&amp;", b"=", b" ", b"__proto__", b"''",
+    b"\xed\xa0\x80", b"\\ud800", b"null", b"NaN", b"-1", b"1e400", b"9" * 25, b"0.5", b"true", b"[", b"]",
+    b"{", b"}", b"[" * 3000, b'{"a":' * 3000, b":", b">", b"<", b"&amp;", b"=", b" ", b"__proto__", b"''",
     b"1099511627776", b"2147483647", b"4294967296", b"x" * 5000, b"\xf0\x9f\x8e\x88",
 )  # fmt: skip
 
