@@ -119,8 +119,10 @@ def _parse(path: str | Path, number: int, record: dict[str, Any]) -> Suggestion:
             f"{path}: line {number}: not a suggestion of an audit ({fault!r} is "
             f"{shown_value(record.get(fault))}); give the suggestions.jsonl that `xrt audit` wrote"
         )
-    lists = {name: tuple(record.get(name) or ()) for name in ("neighbours", "matched_terms")}
-    return Suggestion(**({name: record.get(name) for name in _CHECKS} | lists))
+    values: dict[str, Any] = {name: record.get(name) for name in _CHECKS}
+    for name in ("neighbours", "matched_terms"):
+        values[name] = tuple(values[name] or ())
+    return Suggestion(**values)
 
 
 def shown_value(value: Any) -> str:
