@@ -3,6 +3,7 @@
 CSV and TSV have the grammar of `xrt.data.delimited`, Parquet is read with polars.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -110,10 +111,10 @@ def parquet_table(path: str | Path, options: ReadOptions) -> Table:
 
 def _frame_rows(path: str | Path, frame: "pl.DataFrame") -> Iterator[Line]:
     with frame_faults(path):
-        number = 0
+        numbers = itertools.count(1)
         for batch in frame.iter_slices(_PARQUET_BATCH):
-            for number, row in enumerate(batch.iter_rows(), number + 1):
-                yield Line(number, row)
+            for row in batch.iter_rows():
+                yield Line(next(numbers), row)
 
 
 def _read(path: str | Path, options: ReadOptions, table: Table) -> Corpus:
