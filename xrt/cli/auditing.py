@@ -18,6 +18,11 @@ def run(argv: Sequence[str]) -> int:
     return _self_test(arguments) if arguments.self_test else _audit(arguments)
 
 
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of `audit` or of `audit apply`."""
+    return _apply_parser() if command == "audit apply" else _audit_parser()
+
+
 def _audit(arguments: argparse.Namespace) -> int:
     from xrt.applications.audit.run import SUGGESTIONS, audit
     from xrt.data.formats import read_corpus
