@@ -8,8 +8,7 @@ from xrt.data.attribute_schema import AttributeSchema, EmptyMeans, TextColumn
 from xrt.data.catalogue import CatalogueTable
 from xrt.data.hierarchy_inference import infer_hierarchy
 from xrt.data.level_names import counted_levels, name_words
-from xrt.data.schema_inference import infer_schema, role_of
-from xrt.data.schema_inference import column_facts
+from xrt.data.schema_inference import column_facts, infer_schema, role_of
 from xrt.errors import ConfigError, DataError
 
 CATEGORIES = [("Home", "Pans", "Woks"), ("Home", "Pans", "Skillets"), ("Home", "Mugs", "Cups")]
@@ -169,7 +168,9 @@ def test_an_empty_cell_means_missing_where_none_is_written_out():
     assert infer_schema(table(), AttributeSchema())[0].empty is EmptyMeans.AUTO
     written = [path[2] or "NA" for path in CATEGORIES] * 20
     assert infer_schema(table(L2=written), AttributeSchema())[0].empty is EmptyMeans.MISSING
-    assert infer_schema(table(L2=written), AttributeSchema(empty="none"))[0].empty is EmptyMeans.NONE
+    assert (
+        infer_schema(table(L2=written), AttributeSchema(empty="none"))[0].empty is EmptyMeans.NONE
+    )
 
 
 def test_a_few_words_for_nothing_do_not_make_empty_cells_unknown():
@@ -187,10 +188,13 @@ def test_a_few_words_for_nothing_do_not_make_empty_cells_unknown():
         (["Level 2", "Level 1"], ["Level 1", "Level 2"]),
         (["category_3", "category_1", "category"], ["category", "category_1", "category_3"]),
         (["type", "sub_category", "category"], ["category", "sub_category"]),
-        (["subsubcategory", "category", "Sub-Category"], ["category", "Sub-Category", "subsubcategory"]),
+        (["subsubcategory", "category", "Sub-Category"],
+         ["category", "Sub-Category", "subsubcategory"]),
         (["CategoryText", "Category Level 2"], ["CategoryText", "Category Level 2"]),
-        (["Main Category", "subCategory", "Category"], ["Main Category", "Category", "subCategory"]),
-        (["productCategory2Name", "productCategory1Name"], ["productCategory1Name", "productCategory2Name"]),
+        (["Main Category", "subCategory", "Category"],
+         ["Main Category", "Category", "subCategory"]),
+        (["productCategory2Name", "productCategory1Name"],
+         ["productCategory1Name", "productCategory2Name"]),
         (["taxonomyL2", "taxonomyL1"], ["taxonomyL1", "taxonomyL2"]),
         (["Class", "SubClass", "Department"], ["Class", "SubClass"]),
         (["Unterkategorie", "Kategorie"], ["Kategorie", "Unterkategorie"]),
@@ -249,9 +253,12 @@ def contradicting(num_rows=400):
     tags = ["red", "round", "new", "cheap", "big"]
     return {
         "the other way round": (
-            {"category_1": [tags[i % 5] for i in rows], "category_2": [tags[i // 5 % 5] for i in rows]},
-            "category_2 is left out of the hierarchy: in 80% of the rows category_1 and category_2 "
-            "also occur the other way round",
+            {
+                "category_1": [tags[i % 5] for i in rows],
+                "category_2": [tags[i // 5 % 5] for i in rows],
+            },
+            "category_2 is left out of the hierarchy: in 80% of the rows category_1 and "
+            "category_2 also occur the other way round",
         ),
         "without a parent": (
             {
@@ -262,7 +269,7 @@ def contradicting(num_rows=400):
         ),
         "pairs that do not come again": (
             {"L1": [f"T{i % 20}" for i in rows], "L2": [f"M{i // 20}" for i in rows]},
-            "L2 is left out of the hierarchy: only 0% of the rows with values of L1 and L2 that come",
+            "L2 is left out of the hierarchy: only 0% of the rows with values of L1 and L2 that",
         ),
     }  # fmt: skip
 

@@ -59,7 +59,7 @@ class AttributeSpace:
 
     @cached_property
     def is_none_L(self) -> np.ndarray:
-        """bool (L,): the labels that say "none"."""
+        """Bool (L,): the labels that say "none"."""
         found = (id.partition("=")[2] == NONE_VALUE for id in self.labels.ids)
         return np.fromiter(found, bool, len(self.labels))
 

@@ -30,7 +30,8 @@ _TEXT_WORDS = set("title name product description content text summary body deta
 _NUMERIC_WORDS = set("price cost mrp msrp rating amount quantity weight discount stock".split())
 _CATEGORICAL_WORDS = set("store shop seller vendor retailer manufacturer supplier currency".split())
 _TARGET_WORDS = set(
-    "brand category categories subcategory department type color colour size material gender".split()
+    "brand category categories subcategory department type "
+    "color colour size material gender".split()
 )
 _ID_WORDS = set("id ids uid uuid sku asin ean gtin upc isbn mpn url link image index".split())
 

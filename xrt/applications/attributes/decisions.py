@@ -129,7 +129,9 @@ def written_NA(
 ) -> np.ndarray:
     """The cells that get a value, not "none", where rows give nothing: bool (N, A)."""
     empty_NA = np.full(found.columns_NA.shape, EMPTY, np.int32)
-    decision = decide(empty_NA, Judged(found, found, found.probabilities_NA), labels, min_probability)
+    decision = decide(
+        empty_NA, Judged(found, found, found.probabilities_NA), labels, min_probability
+    )
     return decision.is_filled_NA & ~labels.says_none(decision.chosen_NA)
 
 

@@ -27,8 +27,8 @@ class CellCodes:
         self.schema, self.space = schema, space
 
     def codes_NA(self, table: CatalogueTable) -> np.ndarray:
-        """int32 (N, A): the label column of each cell, else EMPTY, UNKNOWN or NONE; a column that is
-        not there is empty.
+        """int32 (N, A): the label column of each cell, else EMPTY, UNKNOWN or NONE; a column that
+        is not there is empty.
         """
         codes_NA = np.full((table.num_rows, len(self.space.attributes)), EMPTY, np.int32)
         for a, attribute in enumerate(self.space.attributes):
