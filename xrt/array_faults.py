@@ -7,7 +7,8 @@ read, or write, where it should not. A pass runs at the speed of memory, on the 
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 _EXPONENT: dict[int, Any] = {
     2: np.uint16(0x7C00),

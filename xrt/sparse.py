@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.atomic import save_array, write_json
 from xrt.errors import DataError
+from xrt.jit import njit
 from xrt.reading import check_csr, load_array
 from xrt.saved_values import SavedValues
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from xrt.array_faults import exponent_of, read_only
 from xrt.errors import ArtifactError
+from xrt.jit import njit
 from xrt.threads import run_blocks
 
 CHUNKS_PER_BLOCK = 256
