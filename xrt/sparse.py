@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, DataError
+from xrt.jit import njit
 
 
 def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:

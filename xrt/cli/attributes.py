@@ -16,6 +16,7 @@ _OF_LABELS = {
     "format": ("--format", "auto"),
 }
 """Options of `xrt predict` that mean nothing here, and their defaults."""
+LABEL_OPTIONS = tuple(_OF_LABELS)
 
 
 def is_attribute_model(folder: str) -> bool:

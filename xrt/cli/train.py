@@ -15,6 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from xrt.cli.doors import option_writer
 from xrt.config import (
     COMPOSITION_ERRORS,
     HYDRA_VERSION_BASE,
@@ -45,7 +46,7 @@ def run(settings: Sequence[str]) -> int:
             train_once(config)
         except XrtError as err:
             logger.debug("stopped", exc_info=True)
-            faults.append(str(err))
+            faults.append(err.worded(option_writer(["train"])))
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not to its printer
     entry = hydra.main(

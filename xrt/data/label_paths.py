@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xrt.atomic import write_text
-from xrt.data.labels import LabelTable, clean_label
+from xrt.data.cells import clean_label
+from xrt.data.labels import LabelTable
 from xrt.data.sources import numbered_lines
 from xrt.errors import DataError
 

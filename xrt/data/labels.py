@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xrt.atomic import save_array
+from xrt.data.cells import clean_label
 from xrt.data.packed_strings import PackedStrings
 from xrt.data.sources import numbered_lines, open_packed
 from xrt.errors import ArtifactError, DataError
@@ -162,9 +163,3 @@ def _parse_line(path: str | Path, number: int, raw: bytes) -> tuple[str, str]:
     if not id.strip():
         raise DataError(f"{path}: line {number}: no id before the tab; write 'id TAB name'")
     return clean_label(id), clean_label(name)
-
-
-def clean_label(label: str) -> str:
-    """The label without outer blanks; inner tabs and line ends become one blank."""
-    label = label.strip()
-    return label if label.isprintable() else " ".join(label.split())

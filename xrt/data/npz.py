@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.data.cells import clean_label
 from xrt.data.collect import csr_from_parts
 from xrt.data.corpus import Corpus, ReadReport, check_matrix
-from xrt.data.labels import LabelTable, clean_label
+from xrt.data.labels import LabelTable
 from xrt.data.options import ReadOptions
 from xrt.data.sources import COMPRESSED_SUFFIXES, numbered_lines, plain_name, require_file
 from xrt.errors import DataError

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.best_children import keep_best
 from xrt.linear.chunk_margins import add_dense
 from xrt.linear.expand import by_cluster

@@ -289,6 +289,7 @@ def narrowed(weights: np.ndarray, dtype: Any) -> np.ndarray:
 def _link_or_copy(source: Path, target: Path) -> None:
     """The same bytes under another name; files of weights are only ever replaced, not changed."""
     with atomic_file(target) as temporary:
+        temporary.unlink()
         try:
             os.link(source, temporary)
         except OSError:  # another file system, or one without links

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.errors import DataError
+from xrt.jit import njit
 from xrt.threads import run_blocks
 
 QUERIES_PER_BLOCK = 256

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.hybrid import HybridMatrix
+from xrt.jit import njit
 from xrt.linear.chunk_margins import add_sparse, find_by_bisection
 from xrt.linear.scoring import RowBlock, block_bounds, check_columns
 from xrt.ranker import TreeRanker
