@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from xrt.array_faults import rises
 from xrt.atomic import save_array
 from xrt.data.cells import clean_label
 from xrt.data.packed_strings import PackedStrings
 from xrt.data.side_tables import read_side_table
 from xrt.data.sources import open_packed
 from xrt.errors import ArtifactError, DataError
-from xrt.reading import load_array
+from xrt.reading import load_array, map_bytes
 
 LABEL_TABLE_NAME = "labels.tsv"
 OFFSETS_NAME = "labels.offsets.npy"
@@ -141,15 +142,14 @@ class LabelTable:
             return read_label_table(path)
         offsets = load_array(folder / OFFSETS_NAME, np.int64, 1)
         num_bytes = path.stat().st_size if path.is_file() else -1
-        expected = int(offsets[-1]) if len(offsets) % 2 and offsets[0] == 0 else -1
-        if expected != num_bytes or num_bytes < 0:
+        if len(offsets) % 2 == 0 or num_bytes < 0 or not rises(offsets, num_bytes, 1):
             raise ArtifactError(
-                f"{path}: does not fit {OFFSETS_NAME} ({num_bytes} bytes where {expected} "
-                "belong); copy the model again from where it came, or train it anew"
+                f"{path}: does not fit {OFFSETS_NAME} (it has {num_bytes} bytes); copy the model "
+                "again from where it came, or train it anew"
             )
         if num_bytes == 0:
             return cls((), ())
-        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        data = map_bytes(path)
         ids = PackedStrings(data, offsets[:-1:2], offsets[1::2] - 1)
         return cls(ids, PackedStrings(data, offsets[1::2], offsets[2::2] - 1))
 
