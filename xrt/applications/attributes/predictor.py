@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
+from xrt.artifact import reading_parts
 from xrt.atomic import write_json
 from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import AttributeSpace
@@ -73,6 +74,7 @@ class AttributePredictor:
         verify: bool | str = True,
         num_threads: int | None = None,
         compute: str = "auto",
+        expect: str | None = None,
     ) -> Self:
         """Open a model that `xrt train experiment=attributes` saved; arguments as in
         `Predictor.load`.
@@ -80,8 +82,9 @@ class AttributePredictor:
         Raises ArtifactError when the folder is missing or damaged, or its model is for labels
         alone.
         """
-        predictor = Predictor.load(folder, verify, num_threads, compute)
-        item_texts, decoder = load_parts(Path(folder), predictor.model)
+        predictor = Predictor.load(folder, verify, num_threads, compute, expect)
+        with reading_parts(folder):
+            item_texts, decoder = load_parts(Path(folder), predictor.model)
         return cls(predictor, item_texts, decoder)
 
     @property
