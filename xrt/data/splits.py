@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.errors import ConfigError, DataError
+from xrt.jit import njit
 
 logger = logging.getLogger(__name__)
 

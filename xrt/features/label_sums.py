@@ -7,7 +7,8 @@ N instances, L labels, F sparse columns, H dense columns.
 """
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 # What lets the compiler use SIMD; NaN and infinities keep their meaning.
 _SIMD = {"reassoc", "contract", "nsz"}

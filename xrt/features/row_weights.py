@@ -5,7 +5,8 @@ N texts, F terms.
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
+
+from xrt.jit import njit
 
 
 def idf_of(counts_NF: sp.csr_array) -> np.ndarray:

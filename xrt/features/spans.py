@@ -10,9 +10,9 @@ T tokens of a text; `starts[t]` is where token t begins, and it ends before `sta
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from xrt.features.characters import CODE_POINT, KEPT
+from xrt.jit import njit
 
 _SPACE = np.uint8(32)
 

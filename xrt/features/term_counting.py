@@ -4,10 +4,10 @@ N texts of a block.
 """
 
 import numpy as np
-from numba import njit
 
 from xrt.features.spans import find_spans, scratch_for, write_line
 from xrt.features.term_table import CHUNK, find, hash_spans
+from xrt.jit import njit
 
 
 @njit(nogil=True, cache=True)

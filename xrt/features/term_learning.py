@@ -10,10 +10,10 @@ N texts of a block.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from xrt.features.spans import find_spans, scratch_for, write_line
 from xrt.features.term_table import CHUNK, PADDING, find, hash_spans, slot_of
+from xrt.jit import njit
 
 _EMPTY = np.uint64(0)
 

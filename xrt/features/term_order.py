@@ -5,7 +5,8 @@ Different terms with equal keys go on with their next seven bytes.
 """
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 _CHUNK = 7
 

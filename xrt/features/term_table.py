@@ -9,7 +9,8 @@ plus 1. Equal hashes are no trouble: bytes are compared before a term counts as 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 PADDING = 8  # bytes after the last term, because terms are read 8 bytes at a time
 MAX_TERMS = 2**31 - 2

@@ -4,7 +4,8 @@ Nothing is allocated: a few are held in order by insertion, many in a heap whose
 """
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 MAX_INSERTED = 128
 """Kept nodes of a row that are held in order by insertion; more are held in a heap."""

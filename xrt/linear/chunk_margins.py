@@ -9,9 +9,10 @@ sums run in the order of the columns, so a row alone gets the very margins it ge
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from xrt.jit import njit
 from xrt.linear.dual import SIMD
 from xrt.linear.lanes import prefetch
 

@@ -1,7 +1,8 @@
 """Turns weights that were solved node by node into the rows of chunks, which search reads."""
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 
 @njit(nogil=True, cache=True)

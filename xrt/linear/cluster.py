@@ -9,8 +9,8 @@ multiplied by the row's weight and, where it has the label, by its confidence in
 """
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.dual import solve_logistic
 from xrt.linear.lanes import WIDTH
 from xrt.linear.lockstep import solve_lanes

@@ -8,8 +8,8 @@ run in the order of the columns, as everywhere. P clusters, K nodes, F sparse an
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.best_children import best_of_row
 from xrt.linear.chunk_margins import add_dense, as_float
 from xrt.linear.lanes import prefetch

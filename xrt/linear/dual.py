@@ -9,8 +9,8 @@ the cost of row i. With w = sum_i alpha_i y_i x_i the solver minimises over 0 < 
 """
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.shuffle import new_state, shuffle
 
 # What lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning.

@@ -7,8 +7,8 @@ columns.
 """
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.best_children import keep_best
 from xrt.linear.chunk_margins import (
     add_dense,

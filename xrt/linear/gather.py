@@ -4,8 +4,8 @@ n rows of the cluster, f columns they use; cost does not depend on the number of
 """
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.dual import SIMD
 
 

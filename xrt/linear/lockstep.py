@@ -14,8 +14,8 @@ C_i is one of two costs, or each row's own in each lane; the compiler makes a fu
 """
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.lanes import (
     WIDTH,
     add_scaled,

@@ -11,8 +11,8 @@ order of the columns, as everywhere. P clusters, C children of one, H dense colu
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.best_children import best_of_row
 from xrt.linear.chunk_margins import add_dense, add_sparse
 from xrt.linear.lanes import prefetch

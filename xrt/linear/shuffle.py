@@ -1,7 +1,8 @@
 """Random orders from a seed, inside compiled code."""
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 
 @njit(nogil=True, cache=True)

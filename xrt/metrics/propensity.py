@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.errors import ConfigError, DataError
+from xrt.jit import njit
 from xrt.metrics.ranking import JudgedRanking, discounts, ideal_dcg
 
 

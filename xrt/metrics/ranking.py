@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import as_row_weights
+from xrt.jit import njit
 from xrt.sparse import as_csr, binarize, ranked_columns
 
 

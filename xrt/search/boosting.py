@@ -14,10 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError
+from xrt.jit import njit
 from xrt.reading import load_array, read_json_bounded
 
 NUM_TREES = 80

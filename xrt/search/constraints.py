@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.data.labels import LabelTable
 from xrt.errors import DataError
+from xrt.jit import njit
 from xrt.sparse import binarize
 from xrt.tree.label_tree import LabelTree
 

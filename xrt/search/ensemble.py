@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix
+from xrt.jit import njit
 from xrt.linear.weights import LevelWeights
 from xrt.ranker import TreeRanker
 from xrt.search.beam import SearchParams, beam_search, constrained_search

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.chunk_slabs import ChunkSlabs, Pattern
 from xrt.linear.scoring import Beam, RowBlock, block_beam, step_block
 from xrt.linear.weights import LevelWeights

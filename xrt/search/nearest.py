@@ -6,8 +6,8 @@ among equals the lower row, and only similarities above 0.
 """
 
 import numpy as np
-from numba import njit
 
+from xrt.jit import njit
 from xrt.linear.dual import SIMD
 
 PAGE_BITS = 10

@@ -7,7 +7,8 @@ f(margin).
 from enum import Enum
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 
 class PathTransform(str, Enum):

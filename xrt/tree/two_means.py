@@ -11,7 +11,8 @@ costs more in a wider matrix.
 """
 
 import numpy as np
-from numba import njit
+
+from xrt.jit import njit
 
 # What lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning.
 _SIMD = {"reassoc", "contract", "nsz"}

@@ -14,10 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.applications.attributes.taxonomy import Taxonomy
 from xrt.errors import ArtifactError
+from xrt.jit import njit
 from xrt.sparse import as_csr, load_csr, save_csr
 
 BACK_OFF = 5.0

@@ -15,9 +15,9 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.applications.attributes.taxonomy import Taxonomy
+from xrt.jit import njit
 from xrt.threads import run_blocks
 
 BLOCK_ROWS = 1024

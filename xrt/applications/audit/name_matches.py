@@ -6,9 +6,9 @@ weight in the name, so that its rare words say most; words that the vocabulary l
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.features.tfidf import TfidfFeatures
+from xrt.jit import njit
 
 
 def name_matches(

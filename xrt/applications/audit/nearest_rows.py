@@ -7,8 +7,8 @@ share, and ranked by the cosine of all words. A row without words has no neighbo
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
+from xrt.jit import njit
 from xrt.progress import Progress
 from xrt.search.neighbours import NeighbourParams, SparseNeighbours
 from xrt.search.votes import Neighbours

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
+
+from xrt.jit import njit
 
 
 @dataclass(frozen=True, eq=False)

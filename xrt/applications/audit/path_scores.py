@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from xrt.hybrid import HybridMatrix
+from xrt.jit import njit
 from xrt.linear.chunk_margins import add_sparse, find_by_bisection
 from xrt.linear.scoring import RowBlock, block_bounds, check_columns
 from xrt.ranker import TreeRanker
@@ -67,6 +67,7 @@ def _score_level(
     num_threads: int | None,
 ) -> None:
     """Turn the log scores of the nodes above into those of the nodes of level t."""
+    ranker.levels[t].check(num_threads=num_threads)
     nodes_E = ranker.tree.labels_below(t)[asked_NL.indices]
     parents_E = ranker.tree.parents[t][nodes_E]
     places_E = _places(*ranker.tree.children(t))[nodes_E]
