@@ -163,7 +163,7 @@ def test_a_higher_score_never_moves_a_path_down():
 
 
 @pytest.mark.parametrize(
-    "level", [[0.4, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 2.0, -1.0], [1.0, 1.0, -30.0], [3.0, 0.0, 9.0]]
+    "level", [[0.4, 0.0, 0.0], [0.0] * 3, [0.0, 2.0, -1.0], [1.0, 1.0, -30.0], [3.0, 0.0, 9.0]]
 )  # fmt: skip
 def test_a_label_without_a_score_is_never_worth_more_than_the_lowest_score(level):
     levels = [level]
