@@ -1,23 +1,30 @@
 """The kernels of an audit beside their readable twins, and what follows from evidence."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from tests.reference import slow_audit
+from tests.small_corpora import write_rows
 from xrt.applications.audit import nearest_rows
 from xrt.applications.audit.decoys import draw_decoys
 from xrt.applications.audit.folds import fold_of_rows, groups_of_texts
 from xrt.applications.audit.name_matches import name_matches
 from xrt.applications.audit.nearest_rows import TEMPERATURE, RowMemory, agreement_of_pairs
 from xrt.applications.audit.out_of_fold import in_row_order
-from xrt.applications.audit.pairs import join_pairs
+from xrt.applications.audit.pairs import Pairs, join_pairs
+from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.path_scores import path_scores
-from xrt.applications.audit.probabilities import calibrated
+from xrt.applications.audit.probabilities import Evidence, calibrated
+from xrt.applications.audit.run import audit
+from xrt.applications.audit.suggestion import read_suggestions
+from xrt.applications.audit.suspects import Judged, suspected_missing, suspected_wrong
 from xrt.applications.audit.thresholds import shrunk_thresholds
-from xrt.errors import DataError
+from xrt.data.formats import read_corpus
+from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.search.beam import SearchParams
@@ -222,3 +229,53 @@ def test_params_are_checked() -> None:
         AuditParams(folds=1)
     with pytest.raises(ConfigError, match="wrong_quantile"):
         replace(AuditParams(), wrong_quantile=1.5)
+
+
+def judged_pairs(counts: list[int], given: list[bool], probability: list[float]) -> Judged:
+    """One row with as many labels, each with its rows elsewhere, all ranked low."""
+    num = len(counts)
+    rows, labels = np.zeros(num, np.int32), np.arange(num, dtype=np.int32)
+    chances = np.array(probability, np.float32)
+    ranks = np.full(num, 51, np.int16)
+    pairs = Pairs(np.array([0, num]), rows, labels, chances, ranks, np.array(given))
+    evidence = Evidence(chances, chances, chances, chances, np.array(counts))
+    return Judged(pairs, evidence, chances, 1 - chances, np.full(num, 0.5))
+
+
+@pytest.mark.parametrize(("least", "wrong", "missing"), [(1, [1, 2], [4, 5]), (3, [2], [5])])
+def test_labels_that_the_judging_model_has_not_seen_are_not_suspected(
+    least: int, wrong: list[int], missing: list[int]
+) -> None:
+    judged = judged_pairs(
+        [0, 1, 9, 0, 2, 9], [True] * 3 + [False] * 3, [0.01, 0.02, 0.03, 0.9, 0.8, 0.7]
+    )
+    params = AuditParams(min_label_rows=least, wrong_quantile=1)
+    assert suspected_wrong(judged, params).places_S.tolist() == wrong
+    assert suspected_missing(judged, params).places_S.tolist() == missing
+
+
+def test_ranks_of_wrong_labels_are_among_judged_ones_only() -> None:
+    """Unseen labels look most wrong; they do not push seen ones out of the share that is told."""
+    judged = judged_pairs([0] * 90 + [5] * 10, [True] * 100, [0.0] * 90 + [0.4] * 9 + [0.01])
+    found = suspected_wrong(judged, AuditParams(wrong_quantile=0.1))
+    assert found.places_S.tolist() == [99]
+    assert found.scores_S[0] == pytest.approx(0.95)
+
+
+def test_a_label_for_each_row_gives_no_suggestion(tmp_path: Path) -> None:
+    words = ("red", "green", "blue", "teal", "grey", "pink", "gold", "cyan", "lime", "navy")
+    rows = [{"text": f"a {word} thing", "labels": [word.upper()]} for word in words]
+    corpus = read_corpus(write_rows(tmp_path / "c.jsonl", rows))
+    params = AuditParams(folds=2, neighbours=3, num_threads=1)
+    report = audit(corpus, tmp_path / "audit", params)
+    assert read_suggestions(tmp_path / "audit" / "suggestions.jsonl") == []
+    assert report["not_judged"]["given"] == 10
+    assert "10 given labels stand in no other row" in " ".join(report["corpus"]["notes"])
+    page = (tmp_path / "audit" / "report.html").read_text()
+    assert "Audit of c.jsonl on " in page
+    assert "xrt audit apply suggestions.jsonl --corpus c.jsonl" in page
+
+
+def test_a_floor_below_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match="min_label_rows = 0: at least 1"):
+        AuditParams(min_label_rows=0)

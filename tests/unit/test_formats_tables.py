@@ -79,7 +79,10 @@ def test_bad_rows_are_named_by_their_line(write, tmp_path, row, cause):
 def test_a_quote_never_closed_does_not_swallow_the_file(write, tmp_path):
     path = write('text,labels\na,x\n"b,y\nc,z\n')
     with pytest.raises(DataError, match="line 3: a double quote is opened here and never closed"):
-        read_corpus(path, skip_bad_lines=True, bad_lines_folder=tmp_path)
+        read_corpus(path)
+    corpus = read_corpus(path, skip_bad_lines=True, bad_lines_folder=tmp_path)
+    assert corpus.texts == ["a", "c"]
+    assert corpus.report.num_skipped == 1
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,8 @@ command imports what it needs when it runs. Faults of the user end in one line a
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-
-from xrt.errors import XrtError
-
-EXIT_FAULT = 2
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 
 _TRAIN_HELP = """\
 settings are given as key=value and group=choice; conf/ holds the groups:
@@ -22,28 +15,21 @@ settings are given as key=value and group=choice; conf/ holds the groups:
   xrt train -m experiment=bibtex search.beam_size=5,10,20    one run for each value
   xrt train --help                                every setting with its value
 """
+_EPILOG = "A fault is told in one line; with --debug anywhere among the words, with its traceback."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 good, 2 a fault of the input, 130 interrupted."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        code = _dispatch(argv)
-        sys.stdout.flush()
-        return code
-    except XrtError as err:
-        return _fault(str(err))
-    except BrokenPipeError:
-        # the reader has gone (`| head`): leave quietly, and give the last flush a place to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
-    except OSError as err:
-        if err.filename is None:
-            raise
-        return _fault(f"{err.filename}: {err.strerror}")
-    except KeyboardInterrupt:
-        print("xrt: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    """Run one command.
+
+    Args:
+        argv: The words behind `xrt`; None takes those of the process.
+
+    Returns:
+        The exit code: 0 good, 2 a fault of the input, 1 a fault of xrt; see `xrt.cli.ending`.
+    """
+    from xrt.cli.ending import run_to_end
+
+    return run_to_end(list(sys.argv[1:] if argv is None else argv), _dispatch)
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -56,7 +42,7 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.auditing import run as audit
 
         return audit(argv[1:])
-    arguments = _parser().parse_args(argv)
+    arguments = main_parser().parse_args(argv)
     if arguments.command == "predict":
         from xrt.cli.prediction import predict
 
@@ -76,16 +62,14 @@ def _dispatch(argv: list[str]) -> int:
     )
 
 
-def _fault(message: str) -> int:
-    print(f"xrt: error: {' '.join(message.split())}", file=sys.stderr)
-    return EXIT_FAULT
-
-
-def _parser() -> argparse.ArgumentParser:
+def main_parser() -> argparse.ArgumentParser:
+    """The parser of all commands but `train` and `audit`, which have their own."""
     from xrt import __version__
 
     parser = argparse.ArgumentParser(
-        prog="xrt", description="Tags text with the right few labels out of thousands to millions."
+        prog="xrt",
+        description="Tags text with the right few labels out of thousands to millions.",
+        epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"xrt {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -146,9 +130,10 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-score",
         type=_score,
-        default=0.0,
         metavar="S",
-        help="drop labels that score less: a number, micro-F1 or macro-F1 (tuned in training)",
+        help="drop labels that score less: a number (default 0), micro-F1 or macro-F1 (tuned in "
+        "training); of a model of attributes: leave cells empty below this probability (default "
+        "0.5: never write what is more likely wrong)",
     )
     parser.add_argument(
         "--review",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xrt.applications.audit.params import AuditParams
+    from xrt.data.corpus import Corpus
 
 
 def run(argv: Sequence[str]) -> int:
@@ -18,21 +19,27 @@ def run(argv: Sequence[str]) -> int:
     return _self_test(arguments) if arguments.self_test else _audit(arguments)
 
 
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of `audit` or of `audit apply`."""
+    return _apply_parser() if command == "audit apply" else _audit_parser()
+
+
 def _audit(arguments: argparse.Namespace) -> int:
     from xrt.applications.audit.run import SUGGESTIONS, audit
     from xrt.data.formats import read_corpus
     from xrt.progress import RichProgress
 
-    corpus = read_corpus(arguments.file, **_reading(arguments))
+    folder = Path(arguments.out)
+    reading = _reading(arguments, folder)
+    corpus = read_corpus(arguments.file, **reading)
     test = None
     if arguments.test is not None:
-        test = read_corpus(arguments.test, labels=corpus.labels, **_reading(arguments))
-    folder = Path(arguments.out)
+        test = read_corpus(arguments.test, labels=corpus.labels, **reading)
     report = audit(
         corpus, folder, _params(arguments), test=test, paths=arguments.paths,
         decisions=arguments.decisions, progress=RichProgress(),
     )  # fmt: skip
-    for note in report["corpus"]["notes"]:
+    for note in (*_skipped(corpus), *report["corpus"]["notes"]):
         print(f"note: {note}", file=sys.stderr)
     counted = report["suggestions"]
     print(f"{counted['missing']['found']:,} labels may be missing, ", end="")
@@ -49,8 +56,8 @@ def _self_test(arguments: argparse.Namespace) -> int:
     from xrt.data.formats import read_corpus
     from xrt.progress import RichProgress
 
-    corpus = read_corpus(arguments.file, **_reading(arguments))
     folder = Path(arguments.out)
+    corpus = read_corpus(arguments.file, **_reading(arguments, folder))
     found = self_test(corpus, folder, _params(arguments), arguments.noise, RichProgress())
     write_json(folder / "self-test.json", found)
     print(json.dumps(found, indent=2))
@@ -78,7 +85,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     suggestions = read_suggestions(arguments.suggestions)
     if arguments.decisions is not None:
         suggestions, _ = with_trust(suggestions, read_decisions(arguments.decisions))
-    corpus = read_corpus(arguments.corpus, require_labels=False, **_reading(arguments))
+    corpus = read_corpus(arguments.corpus, require_labels=False, **_reading(arguments, out.parent))
     soft = arguments.accept == SOFT
     if soft:
         applied = soften(corpus, suggestions)
@@ -100,18 +107,31 @@ def _params(arguments: argparse.Namespace) -> "AuditParams":
 
     return AuditParams(
         folds=arguments.folds, neighbours=arguments.neighbours, seed=arguments.seed,
-        max_suggestions=arguments.max_suggestions,
+        max_suggestions=arguments.max_suggestions, min_label_rows=arguments.min_label_rows,
     )  # fmt: skip
 
 
-def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
-    options: dict[str, Any] = {"label_names": arguments.labels}
+def _reading(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What `read_corpus` is told; bad lines that are skipped are written into the folder."""
+    options: dict[str, Any] = {
+        "label_names": arguments.labels, "format": arguments.format,
+        "label_separator": arguments.label_separator, "id_column": arguments.id_column,
+        "weight_column": arguments.weight_column, "skip_bad_lines": arguments.skip_bad_lines,
+        "bad_lines_folder": folder,
+    }  # fmt: skip
     if arguments.text_columns:
         options["text_columns"] = arguments.text_columns
     if arguments.label_columns:
         one = len(arguments.label_columns) == 1
         options["label_column"] = arguments.label_columns[0] if one else arguments.label_columns
     return options
+
+
+def _skipped(corpus: "Corpus") -> list[str]:
+    report = corpus.report
+    if not report.num_skipped:
+        return []
+    return [f"{report.num_skipped:,} bad lines skipped, written to {report.bad_lines_path}"]
 
 
 def _audit_parser() -> argparse.ArgumentParser:
@@ -135,6 +155,11 @@ def _audit_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-suggestions", type=int, default=defaults.max_suggestions, metavar="N",
         help="of each kind, the best ones",
+    )  # fmt: skip
+    parser.add_argument(
+        "--min-label-rows", type=int, default=defaults.min_label_rows, metavar="N",
+        help="judge labels that stand in at least so many of the rows the judging model has seen "
+        f"(default {defaults.min_label_rows})",
     )  # fmt: skip
     parser.add_argument(
         "--test", metavar="FILE", help="look for the rows of this file in the corpus"
@@ -178,3 +203,15 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="FILE", help="names of labels: `id TAB name`")
     parser.add_argument("--text-columns", nargs="+", metavar="NAME")
     parser.add_argument("--label-columns", nargs="+", metavar="NAME")
+    parser.add_argument(
+        "--label-separator", metavar="TEXT", help="splits the cell of a label column"
+    )
+    parser.add_argument("--id-column", metavar="NAME", help="ids of rows (default: uid or id)")
+    parser.add_argument("--weight-column", metavar="NAME", help="weights of rows")
+    parser.add_argument(
+        "--format", metavar="FORMAT", help="of FILE, where its name does not say it: jsonl, csv, "
+        "tsv, parquet, bow, lf, npz",
+    )  # fmt: skip
+    parser.add_argument(
+        "--skip-bad-lines", action="store_true", help="write bad lines aside and go on"
+    )

@@ -15,12 +15,12 @@ import numpy as np
 
 from xrt.data.catalogue_cells import BATCH_ROWS, CellColumns, NotText, cell_text
 from xrt.data.collect import BadLines
+from xrt.data.delimited import Line, csv_rows, read_header, tsv_rows
 from xrt.data.formats import CorpusFormat, detect_format
 from xrt.data.jsonl import parse_json_line
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.records import shown
 from xrt.data.sources import numbered_lines, require_file
-from xrt.data.tables import Line, csv_rows, read_header, tsv_rows
 from xrt.errors import ConfigError, DataError
 
 _TABLES = (CorpusFormat.CSV, CorpusFormat.TSV, CorpusFormat.PARQUET, CorpusFormat.JSONL)
@@ -205,14 +205,11 @@ def _read_rows(path: Path, rows: Iterator[Line], wanted: set[str] | None, bad: B
     while batch := list(islice(rows, BATCH_ROWS)):
         good: list[Sequence[str]] = []
         for line in batch:
-            if len(line.cells) == len(header) and not line.fault:
-                good.append(line.cells)
+            if line.fault:
+                bad.refuse(num_seen, line.number, line.raw, BadLine(line.fault), line.num_lines)
             else:
-                fault = line.fault or (
-                    f"{len(line.cells)} columns where the header has {len(header)}; correct the row"
-                )
-                bad.refuse(num_seen, line.number, "\t".join(line.cells), BadLine(fault))
-            num_seen += 1
+                good.append(line.cells)
+            num_seen += line.num_lines
         by_column = list(zip(*good, strict=True)) or [()] * len(header)
         for i in kept:
             cells.add_column(header[i], by_column[i])

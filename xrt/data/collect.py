@@ -12,13 +12,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.atomic import write_bytes
+from xrt.data.cells import clean_label
 from xrt.data.corpus import Corpus, ReadReport
-from xrt.data.labels import LabelTable, clean_label
+from xrt.data.labels import LabelTable
 from xrt.data.options import BadLine, ReadOptions
 from xrt.errors import DataError
-
-REPLACEMENT = "�"
-_SHOWN_BYTES = 1 << 20
 
 
 class BadLines:
@@ -30,18 +28,22 @@ class BadLines:
         self.first = ""
         self._records: list[bytes] = []
 
-    def refuse(self, row: int, line: int, raw: bytes | str, fault: BadLine) -> None:
-        """Note row `row` (from 0), which stands on line `line` (from 1).
+    def refuse(
+        self, row: int, line: int, raw: bytes | str, fault: BadLine, num_lines: int = 1
+    ) -> None:
+        """Note row `row` (from 0), which begins on line `line` (from 1) and takes `num_lines`, each
+        counted as a row, for nobody can say how many rows were meant.
 
         Raises DataError: bad lines are not to be skipped.
         """
         message = f"{self.path}: line {line}: {fault}"
         if not self.options.skip_bad_lines:
-            raise DataError(f"{message} (or pass skip_bad_lines=True)")
+            advice = {**fault.settings, "skip_bad_lines": "to set bad lines aside"}
+            raise DataError(message, settings=advice)
         self.first = self.first or message
-        self.rows.append(row)
+        self.rows += range(row, row + num_lines)
         text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
-        record = {"line": line, "cause": str(fault), "content": text[:_SHOWN_BYTES]}
+        record = {"line": line, "cause": str(fault), "content": text}
         self._records.append(json.dumps(record).encode())
 
     def write(self) -> str:
@@ -110,23 +112,24 @@ class RowCollector:
             self._num_duplicates += 1
         self._fingerprints.add(fingerprint)
 
-    def refuse(self, line: int, raw: bytes | str, fault: BadLine) -> None:
+    def refuse(self, line: int, raw: bytes | str, fault: BadLine, num_lines: int = 1) -> None:
         """Count the row on `line` as bad; see `BadLines.refuse`."""
-        self.bad.refuse(self.num_seen, line, raw, fault)
-        self.num_seen += 1
+        self.bad.refuse(self.num_seen, line, raw, fault, num_lines)
+        self.num_seen += num_lines
 
     def _column(self, label: str | int) -> int:
         column = self._column_of.get(label)
         if column is None:
             id = clean_label(str(label))
-            if not id.isascii():
-                id = without_surrogates(id)
             column = self._label_ids.setdefault(id, len(self._label_ids)) if id else -1
             self._column_of[label] = column
         return column
 
-    def finish(self, labels: LabelTable | None = None) -> Corpus:
-        """The corpus so far. Columns follow `labels`, or without it the sorted ids that were added.
+    def finish(
+        self, labels: LabelTable | None = None, notes: Sequence[str] = (), num_split: int = 0
+    ) -> Corpus:
+        """The corpus so far. Columns follow `labels`, or without it the sorted ids that were added;
+        `notes` and `num_split`, the cells that were split unasked, go into the report.
 
         Raises DataError: there is no row.
         """
@@ -161,6 +164,8 @@ class RowCollector:
                 num_skipped=len(self.bad.rows),
                 skipped_rows=tuple(self.bad.rows),
                 bad_lines_path=self.bad.write(),
+                num_split_cells=num_split,
+                notes=tuple(notes),
             ),
         )
 
@@ -190,8 +195,3 @@ def sorted_ids(ids: Iterable[str]) -> list[str]:
     if all(id.isascii() and id.isdigit() for id in ids):
         return sorted(ids, key=lambda id: (int(id) if len(id) < 4000 else 0, id))
     return sorted(ids)
-
-
-def without_surrogates(text: str) -> str:
-    """The text with every lone surrogate replaced by U+FFFD, so that it can be written as UTF-8."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -7,24 +7,35 @@ Labels may be a list of strings or integers, one string or integer, or an object
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xrt.data.collect import REPLACEMENT, RowCollector
+from xrt.data.cells import REPLACEMENT
+from xrt.data.collect import RowCollector
 from xrt.data.corpus import Corpus
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.records import RecordParser
 from xrt.data.sources import numbered_lines
+from xrt.errors import DataError
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_TOO_DEEP = "JSON nested too deep; keep only the keys that are needed"
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
+Refusal = Callable[[int, bytes, BadLine], object]
+
+
 class JsonLine(NamedTuple):
-    """A parsed line, and whether half a surrogate pair in it was replaced."""
+    """A parsed line: the object, whether half a surrogate pair in it was replaced, its number from
+    1 and its bytes.
+    """
 
     record: dict[str, Any]
     had_surrogate: bool
+    number: int = 0
+    raw: bytes = b""
 
 
 def read_jsonl(path: str | Path, options: ReadOptions) -> Corpus:
@@ -32,20 +43,46 @@ def read_jsonl(path: str | Path, options: ReadOptions) -> Corpus:
     collector = RowCollector(path, options)
     parser = RecordParser(options, split_by_default=False)
     keys: list[str] = []
+    for line in read_json_lines(path, collector.refuse):
+        keys = keys or list(line.record)
+        try:
+            row = parser.parse(line.record)
+            collector.add(*row)
+            collector.num_surrogates += line.had_surrogate
+        except BadLine as fault:
+            collector.refuse(line.number, line.raw, fault)
+    corpus = collector.finish(notes=parser.notes(), num_split=parser.num_split)
+    parser.require_label_columns(path, keys, anyway=not options.require_labels)
+    return corpus
+
+
+def read_json_lines(path: str | Path, refuse: Refusal | None = None) -> Iterator[JsonLine]:
+    """The one reader of JSON lines: every door that takes such a file uses it.
+
+    A byte order mark is removed, gzip and xz are unpacked, only LF and CRLF end a line (U+2028 does
+    not), blank lines are passed over, half a surrogate pair becomes U+FFFD.
+
+    Args:
+        path: The file.
+        refuse: Called with number, bytes and fault of a line that is no object; None raises.
+
+    Yields:
+        The objects, with the number of each one's line.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no JSON object and `refuse` is None.
+    """
     for number, raw in numbered_lines(path):
         if not raw or raw.isspace():
             continue
         try:
             line = parse_json_line(raw)
-            keys = keys or list(line.record)
-            row = parser.parse(line.record)
-            collector.add(*row)
-            collector.num_surrogates += line.had_surrogate
         except BadLine as fault:
-            collector.refuse(number, raw, fault)
-    corpus = collector.finish()
-    parser.require_label_columns(path, keys, anyway=not options.require_labels)
-    return corpus
+            if refuse is None:
+                raise DataError(f"{path}: line {number}: {fault}") from fault
+            refuse(number, raw, fault)
+            continue
+        yield JsonLine(line.record, line.had_surrogate, number, raw)
 
 
 def parse_json_line(raw: bytes) -> JsonLine:
@@ -59,16 +96,23 @@ def parse_json_line(raw: bytes) -> JsonLine:
     except UnicodeDecodeError as err:
         raise BadLine(f"byte {err.start + 1} is not UTF-8; convert the file to UTF-8") from err
     except RecursionError as err:
-        raise BadLine("JSON nested too deep; keep only the keys that are needed") from err
+        raise BadLine(_TOO_DEEP) from err
     except ValueError as err:
         if text.lstrip().startswith("["):
             raise BadLine("a JSON list; write one object a line, e.g. jq -c '.[]' FILE") from err
+        if b"\r" in raw:
+            raise BadLine(
+                "lines end in CR alone, as on an old Mac; convert the file: tr '\\r' '\\n'"
+            ) from err
         raise BadLine(f"broken JSON ({err}); correct it") from err
     if not isinstance(record, dict):
         kind = "list" if isinstance(record, list) else type(record).__name__
         raise BadLine(f"a JSON {kind}, not an object; write one object a line")
     if "\\u" in text and _ESCAPED_SURROGATE.search(text):
-        return _repaired(record)
+        try:
+            return _repaired(record)
+        except RecursionError as err:
+            raise BadLine(_TOO_DEEP) from err
     return JsonLine(record, had_surrogate=False)
 
 

@@ -7,15 +7,17 @@ that row.
 """
 
 import math
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from xrt.data.cells import clean_label, id_text
 from xrt.data.collect import RowCollector
 from xrt.data.corpus import Corpus, ReadReport
-from xrt.data.jsonl import parse_json_line
-from xrt.data.labels import LabelTable, clean_label
+from xrt.data.jsonl import read_json_lines
+from xrt.data.labels import LabelTable
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.records import RecordParser, row_id, shown, text_of
 from xrt.data.sources import beside, numbered_lines, plain_name
@@ -33,17 +35,15 @@ def read_lf(path: str | Path, options: ReadOptions) -> Corpus:
     collector = RowCollector(path, options)
     parser = RecordParser(options, split_by_default=False)
     num_columns = 0
-    for number, raw in numbered_lines(path):
-        if not raw.strip():
-            continue
+    for line in read_json_lines(path, collector.refuse):
         try:
-            record, had_surrogate = parse_json_line(raw)
-            columns, weights = _targets(record, limit)
-            collector.add_columns(parser.text(record), columns, weights, row_id(record))
-            collector.num_surrogates += had_surrogate
+            columns, weights = _targets(line.record, limit)
+            text, id = parser.text(line.record), row_id(line.record)
+            collector.add_columns(text, columns, weights, id)
+            collector.num_surrogates += line.had_surrogate
             num_columns = max([num_columns, *(column + 1 for column in columns)])
         except BadLine as fault:
-            collector.refuse(number, raw, fault)
+            collector.refuse(line.number, line.raw, fault)
     if labels is None:
         labels = LabelTable.from_ids(str(i) for i in range(num_columns))
     return collector.finish(labels)
@@ -75,19 +75,18 @@ def _targets(record: dict[str, Any], limit: int | None) -> tuple[list[int], list
 
 def _read_labels(path: Path) -> LabelTable:
     uids, names = [], []
-    for number, raw in numbered_lines(path):
-        if not raw.strip():
-            continue
+    for line in read_json_lines(path, partial(_refuse_label, path)):
         try:
-            record = parse_json_line(raw).record
-            uids.append(clean_label(str(record.get("uid", ""))))
-            names.append(clean_label(text_of(record.get("title"), "title")))
+            uids.append(id_text(line.record.get("uid")))
+            names.append(clean_label(text_of(line.record.get("title"), "title")))
         except BadLine as fault:
-            raise DataError(
-                f"{path}: line {number}: {fault}; a label lost shifts the others"
-            ) from fault
+            _refuse_label(path, line.number, line.raw, fault)
     usable = all(uids) and len(set(uids)) == len(uids)
     return LabelTable.from_ids(uids if usable else map(str, range(len(uids))), names)
+
+
+def _refuse_label(path: Path, number: int, raw: bytes, fault: BadLine) -> NoReturn:
+    raise DataError(f"{path}: line {number}: {fault}; a label lost shifts the others")
 
 
 def find_filters(path: str | Path) -> Path | None:
@@ -103,7 +102,7 @@ def filter_note(path: str | Path) -> str:
         return ""
     return (
         f"WARNING: no filter file (filter_labels_{split}.txt) beside this LF set; where it has "
-        "reciprocal pairs, precision without it comes out many points too low: pass filters="
+        "reciprocal pairs, precision without it comes out many points too low: put it there"
     )
 
 

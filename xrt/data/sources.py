@@ -108,6 +108,15 @@ def _unpacked(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     r"""Lines as (number from 1, bytes without line end); a BOM is removed, `\r\n` equals `\n`.
 
+    Raises DataError: as `lines_with_ends`.
+    """
+    for number, line in lines_with_ends(path):
+        yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def lines_with_ends(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Lines as (number from 1, bytes as they are in the file); a BOM is removed.
+
     Raises DataError: as `open_unpacked`; the text is UTF-16; or the unpacked content is empty.
     """
     with open_unpacked(path) as file:
@@ -115,7 +124,7 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
         for number, line in enumerate(file, 1):
             if number == 1:
                 line = _without_mark(path, line)
-            yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+            yield number, line
         if number == 0:
             raise DataError(f"{path}: the unpacked file is empty; write or fetch it again")
 

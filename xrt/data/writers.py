@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.atomic import atomic_file
-from xrt.data.collect import without_surrogates
+from xrt.data.cells import without_surrogates
 from xrt.data.corpus import Corpus
 from xrt.data.npz import ITEMS_FILE
 from xrt.data.options import DEFAULT_SEPARATOR

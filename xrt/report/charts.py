@@ -15,6 +15,7 @@ import numpy as np
 _FOREGROUND = "#010203"  # stands for currentColor until the SVG is written
 _COLORS = ("#4c8bf5", "#e8710a", "#1e9e6a", "#c2559d", "#8d6e63", "#8a8d00")
 _MAX_POINTS = 400
+_LEGEND_COLUMNS = 3
 
 
 def bar_chart(
@@ -74,7 +75,10 @@ def _new_figure(title: str, x_label: str, y_label: str) -> tuple[Any, Any]:
 
 def _finish(figure: Any, axes: Any, num_series: int) -> str:
     if num_series > 1:
-        axes.legend(frameon=False, labelcolor=_FOREGROUND, fontsize=9)
+        figure.legend(  # below the axes: inside them it would lie over bars and lines
+            loc="outside lower center", ncols=min(num_series, _LEGEND_COLUMNS), frameon=False,
+            labelcolor=_FOREGROUND, fontsize=9,
+        )  # fmt: skip
     title = axes.get_title().replace("\\$", "$")
     salt = hashlib.sha256(title.encode("utf-8", "replace")).hexdigest()[:8]
     return _inline_svg(_save_svg(figure, salt), title)

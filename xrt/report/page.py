@@ -7,6 +7,7 @@ under MAX_BYTES: long tables are cut (and say so), then charts are left out from
 import html
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: left; }}
+td, th {{ unicode-bidi: isolate; }}
 td.number, th.number {{ text-align: right; }}
 tbody tr:hover {{ background: var(--soft); }}
 svg {{ max-width: 100%; height: auto; }}
@@ -167,8 +169,13 @@ def _cell(value: Any) -> str:
     return _escape(value)
 
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and signs that turn the direction of the text around them."""
+
+
 def _escape(value: Any) -> str:
-    text = str(value)
+    """A value as text of the page; what would be unseen or turn other text shows as U+FFFD."""
+    text = _UNSEEN.sub("\ufffd", str(value))
     return html.escape(text if len(text) <= _MAX_CELL else text[: _MAX_CELL - 1] + "…", quote=True)
 
 

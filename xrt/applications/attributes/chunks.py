@@ -14,11 +14,11 @@ import polars as pl
 
 from xrt.data.catalogue import CatalogueTable, Decoder
 from xrt.data.catalogue_cells import NotText, cell_text
+from xrt.data.delimited import csv_rows, read_header, tsv_rows
 from xrt.data.formats import CorpusFormat, detect_format
 from xrt.data.jsonl import parse_json_line
 from xrt.data.options import BadLine
 from xrt.data.sources import numbered_lines, require_file
-from xrt.data.tables import csv_rows, read_header, tsv_rows
 from xrt.errors import DataError
 
 PARQUET_ROWS = 200_000

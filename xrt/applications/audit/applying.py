@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion, corpus_key, read_lines
+from xrt.applications.audit.decisions import read_decisions
+from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion, corpus_key
 from xrt.atomic import atomic_file
 from xrt.data.corpus import Corpus
+from xrt.data.sources import first_line, numbered_lines
 from xrt.errors import ConfigError, DataError
 from xrt.sparse import as_csr
 
@@ -34,8 +36,8 @@ def accepted(suggestions: Sequence[Suggestion], accept: str) -> list[Suggestion]
     """The suggestions to follow: `all`, those with at least a score, or those that a file names.
 
     A score is compared with `trust` where decisions were learnt from, else with `score`. A file has
-    an id a line, or JSON lines with `id` and `accepted`. Raises DataError for an id that no
-    suggestion has, or a score that is not one.
+    an id a line, or decisions as `read_decisions` reads them. Raises DataError for an id that no
+    suggestion has, or a file that is neither; ConfigError for a score that is not one.
     """
     if accept == "all":
         return list(suggestions)
@@ -53,11 +55,11 @@ def _named(suggestions: Sequence[Suggestion], path: Path) -> list[Suggestion]:
         raise DataError(
             f"--accept {path}: no such file; give `all`, a score from 0 to 1, or a file of ids"
         )
-    if path.read_text(encoding="utf-8").lstrip().startswith("{"):
-        ids = {str(record.get("id")) for _, record in read_lines(path) if record.get("accepted")}
+    is_json = path.stat().st_size > 0 and first_line(path).startswith(b"{")
+    if is_json:
+        ids = {id for id, is_accepted in read_decisions(path).items() if is_accepted}
     else:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        ids = {line.strip() for line in lines if line.strip()}
+        ids = _plain_ids(path)
     unknown = sorted(ids - {s.id for s in suggestions})
     if unknown:
         raise DataError(
@@ -65,6 +67,20 @@ def _named(suggestions: Sequence[Suggestion], path: Path) -> list[Suggestion]:
             "give the suggestions that they were chosen from"
         )
     return [s for s in suggestions if s.id in ids]
+
+
+def _plain_ids(path: Path) -> set[str]:
+    """The ids of a file with one a line; none of a file of 0 bytes."""
+    ids: set[str] = set()
+    for number, raw in numbered_lines(path) if path.stat().st_size else ():
+        try:
+            ids.add(raw.decode("utf-8").strip())
+        except UnicodeDecodeError as err:
+            raise DataError(
+                f"{path}: line {number}: byte {err.start + 1} is not UTF-8; convert the file to "
+                "UTF-8"
+            ) from err
+    return ids - {""}
 
 
 def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
@@ -79,7 +95,8 @@ def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Appl
         changed[s.kind == ADD].append((s.row, index[s.label]))
     added_NL, removed_NL = (_cells(changed[kind], corpus.Y.shape) for kind in (True, False))
     Y_NL = as_csr(corpus.Y)
-    Y_new = sp.csr_array(Y_NL - Y_NL.multiply(removed_NL) + added_NL, dtype=np.float32)
+    left_NL = sp.csr_array(Y_NL - Y_NL.multiply(removed_NL))
+    Y_new = sp.csr_array(left_NL.maximum(added_NL), dtype=np.float32)
     Y_new.eliminate_zeros()
     before, after = (np.diff(matrix.indptr) for matrix in (Y_NL, Y_new))
     num_emptied = int(((before > 0) & (after == 0)).sum())
@@ -106,18 +123,25 @@ def soften(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
     Y_NL = as_csr(corpus.Y)
     doubts_NL = Y_NL.multiply(_cells(doubted, corpus.Y.shape))
     added_NL = _cells([(s.row, index[s.label]) for s in added], corpus.Y.shape, added)
-    Y_new = sp.csr_array(Y_NL - (1 - LEFT) * doubts_NL + added_NL, dtype=np.float32)
+    left_NL = sp.csr_array(Y_NL - (1 - LEFT) * doubts_NL)
+    Y_new = sp.csr_array(left_NL.maximum(added_NL), dtype=np.float32)
     return Applied(corpus=replace(corpus, Y=as_csr(Y_new)), changes=heard, num_emptied=0)
 
 
 def _require_own(corpus: Corpus, suggestions: Sequence[Suggestion]) -> None:
-    own = corpus_key(corpus)
-    other = next((s for s in suggestions if s.corpus != own), None)
-    if other is not None:
-        raise DataError(
-            f"{corpus.report.path or 'corpus'}: suggestion {other.id} was made for another corpus "
-            f"({other.corpus}, this is {own}); give the file that was audited, unchanged"
-        )
+    own, index = corpus_key(corpus), corpus.labels.index
+    where = corpus.report.path or "corpus"
+    for s in suggestions:
+        if s.corpus != own:
+            raise DataError(
+                f"{where}: suggestion {s.id} was made for another corpus ({s.corpus}, this is "
+                f"{own}); give the file that was audited, unchanged, and name the same columns"
+            )
+        if s.row >= corpus.num_instances or s.label not in index:
+            raise DataError(
+                f"{where}: suggestion {s.id} is about row {s.row}, label {s.label!r}; the corpus "
+                f"has {corpus.num_instances} rows and lacks one of them: audit it anew"
+            )
 
 
 def _cells(

@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.audit.suggestion import EVIDENCE_FEATURES, Suggestion, read_lines
+from xrt.applications.audit.suggestion import (
+    EVIDENCE_FEATURES,
+    Suggestion,
+    read_lines,
+    shown_value,
+)
 from xrt.errors import DataError
 
 MIN_DECISIONS = 10
@@ -20,13 +25,18 @@ MIN_DECISIONS = 10
 def read_decisions(path: str | Path) -> dict[str, bool]:
     """Accepted or not for each suggestion's id: JSON lines with `id` and `accepted`.
 
+    `accepted` must be true or false; text such as "false" is refused, since any text would count as
+    true. Of two decisions on one suggestion the later counts.
+
     Raises DataError naming the line that is something else.
     """
     decided: dict[str, bool] = {}
     for number, record in read_lines(path):
         if not isinstance(record.get("id"), str) or not isinstance(record.get("accepted"), bool):
+            wrong = "id" if not isinstance(record.get("id"), str) else "accepted"
             raise DataError(
-                f'{path}: line {number}: write {{"id": "add:12:label", "accepted": true}}'
+                f"{path}: line {number}: {wrong!r} is {shown_value(record.get(wrong))}; write "
+                '{"id": "add:12:label", "accepted": true} or false, without quotes'
             )
         decided[record["id"]] = record["accepted"]
     return decided

@@ -10,15 +10,22 @@ from typing import Any
 
 import numpy as np
 
+from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.suspects import Judged
 from xrt.metrics.frequency_bins import bin_names, bin_of_labels
 from xrt.metrics.propensity import inverse_propensities
 
 
-def missing_rates(judged: Judged, counts_L: np.ndarray, num_rows: int) -> list[dict[str, Any]]:
-    """A record for each range of label frequency that has labels, rarest first."""
+def missing_rates(
+    judged: Judged, counts_L: np.ndarray, num_rows: int, params: AuditParams
+) -> list[dict[str, Any]]:
+    """A record for each range of label frequency that has labels, rarest first.
+
+    Pairs whose label the judging model has seen too rarely are left out.
+    """
     pairs = judged.pairs
     likely_P = judged.probability_P >= judged.thresholds_L[pairs.labels_P]
+    likely_P &= judged.seen_often(params.min_label_rows)
     bin_L = bin_of_labels(counts_L)
     bin_P = bin_L[pairs.labels_P]
     jain_L = 1 / inverse_propensities(counts_L, num_rows)

@@ -1,12 +1,14 @@
 """report.html of an audit."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion
+from xrt.data.sources import plain_name
 from xrt.report import Table, bar_chart, line_chart, write_report
 
 SHOWN = 50
@@ -37,16 +39,25 @@ def _overview(report: Mapping[str, Any]) -> Table:
         ["given labels of rows", corpus["pairs"]],
         ["suspected missing", counted["missing"]["found"]],
         ["suspected wrong", counted["wrong"]["found"]],
+        ["given labels not judged, too rare elsewhere", report["not_judged"]["given"]],
         ["labels without name", labels["without_name"]],
         ["labels without rows", labels["unused"]["count"]],
         ["labels with one row", labels["of_one_row"]],
         ["names that several labels have", labels["same_name"]["count"]],
     ]
-    return Table(title="Overview", columns=["what", "count"], rows=rows, note=_notes(corpus))
+    note = " ".join([_about(corpus["file"]), *(f"Note: {note}." for note in corpus["notes"])])
+    return Table(title="Overview", columns=["what", "count"], rows=rows, note=note)
 
 
-def _notes(corpus: Mapping[str, Any]) -> str:
-    return " ".join(f"Note: {note}." for note in corpus["notes"])
+def _about(file: str) -> str:
+    """What was audited, when, and the command that comes next."""
+    day = datetime.now(UTC).date().isoformat()
+    return (
+        f"Audit of {file or 'a corpus'} on {day}. Next: look through the suggestions, then make "
+        f"the changes that you accept: xrt audit apply suggestions.jsonl --corpus "
+        f"{file or 'FILE'} --out corrected{Path(plain_name(file)).suffix if file else '.jsonl'} "
+        "--accept IDS (a file of ids, a least score, soft or all; name the same columns as here)."
+    )
 
 
 def _suggested(title: str, suggestions: Sequence[Suggestion]) -> Table:

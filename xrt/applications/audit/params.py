@@ -21,6 +21,8 @@ class AuditParams:
     """A given label may be wrong if it is among this share of those that look most wrong."""
     top_ranks: int = 3
     """And if it is not among so many best-scored labels of its row."""
+    min_label_rows: int = 1
+    """Rows of a label that the judging model must have seen; pairs with fewer are not judged."""
     max_suggestions: int = 200_000
     """Suggestions of each kind that are written, the best ones."""
     near_duplicate: float = 0.9
@@ -33,7 +35,7 @@ class AuditParams:
     def __post_init__(self) -> None:
         for name, least in (
             ("folds", 2), ("candidates", 1), ("neighbours", 1), ("top_ranks", 0),
-            ("max_suggestions", 1),
+            ("min_label_rows", 1), ("max_suggestions", 1),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} = {getattr(self, name)}: at least {least} is needed")

@@ -68,12 +68,14 @@ def audit(
     Y_NL = binarize(as_csr(corpus.Y, "Y"))
     judged = judge_pairs(scores, rows.X_NF, Y_NL, rows.names_LF, found, fold_N, params, progress)
     suggestions, counted = _suggestions(corpus, rows, found, judged, params)
-    report: dict[str, Any] = {"corpus": _about(corpus), "settings": asdict(params)}
-    report["suggestions"] = counted
+    not_judged = _not_judged(judged, params)
+    about = _about(corpus, not_judged["given"], params.min_label_rows)
+    report: dict[str, Any] = {"corpus": about, "settings": asdict(params)}
+    report["suggestions"], report["not_judged"] = counted, not_judged
     if decided is not None:
         suggestions, report["decisions"] = with_trust(suggestions, decided)
     counts_L = np.bincount(Y_NL.indices, minlength=corpus.num_labels)
-    report["missing_rates"] = missing_rates(judged, counts_L, corpus.num_instances)
+    report["missing_rates"] = missing_rates(judged, counts_L, corpus.num_instances, params)
     report["similar_labels"] = similar_labels(corpus, judged, params)
     report["duplicate_rows"] = conflicting_rows(corpus, rows.group_N, found, params.near_duplicate)
     report["labels"] = _about_labels(corpus, counts_L)
@@ -102,7 +104,14 @@ def _suggestions(
     return suggestions, counted
 
 
-def _about(corpus: Corpus) -> dict[str, Any]:
+def _not_judged(judged: Judged, params: AuditParams) -> dict[str, int]:
+    """Pairs of labels that the judging model has seen too rarely: given ones, and likely ones."""
+    rare_P = ~judged.seen_often(params.min_label_rows)
+    given_P = judged.pairs.given_P
+    return {"given": int((rare_P & given_P).sum()), "likely": int((rare_P & ~given_P).sum())}
+
+
+def _about(corpus: Corpus, num_not_judged: int, min_label_rows: int) -> dict[str, Any]:
     notes = []
     if corpus.texts is None:
         notes.append("rows of features: there is no evidence from the words of labels")
@@ -111,11 +120,18 @@ def _about(corpus: Corpus) -> dict[str, Any]:
     without = int((np.diff(corpus.Y.indptr) == 0).sum())
     if without:
         notes.append(f"{without} rows have no label: they can only get suggestions to add")
+    if num_not_judged:
+        times = "no other row" if min_label_rows == 1 else f"fewer than {min_label_rows} other rows"
+        notes.append(
+            f"{num_not_judged} given labels stand in {times} that the judging model has seen: they "
+            "are not judged"
+        )
     for note in notes:
         logger.warning("%s", note)
     return {
-        "key": corpus_key(corpus), "rows": corpus.num_instances, "labels": corpus.num_labels,
-        "pairs": int(corpus.Y.nnz), "notes": notes,
+        "file": Path(corpus.report.path).name, "key": corpus_key(corpus),
+        "rows": corpus.num_instances, "labels": corpus.num_labels, "pairs": int(corpus.Y.nnz),
+        "notes": notes,
     }  # fmt: skip
 
 

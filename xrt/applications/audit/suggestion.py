@@ -4,13 +4,16 @@ One JSON object a line; each says which corpus it belongs to, so that it is appl
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from xrt.atomic import atomic_file
 from xrt.data.corpus import Corpus
+from xrt.data.jsonl import parse_json_line
+from xrt.data.options import BadLine
+from xrt.data.sources import numbered_lines
 from xrt.errors import DataError
 from xrt.hashing import content_hash
 from xrt.sparse import as_csr, binarize
@@ -79,42 +82,95 @@ def write_suggestions(path: Path, suggestions: Iterable[Suggestion]) -> None:
 def read_suggestions(path: str | Path) -> list[Suggestion]:
     """Read what `write_suggestions` wrote.
 
-    Raises DataError naming file and line for anything else.
+    Raises DataError naming file and line for anything else, and for an id that stands twice.
     """
-    return [_parse(path, number, record) for number, record in read_lines(path)]
+    found: dict[str, Suggestion] = {}
+    for number, record in read_lines(path):
+        suggestion = _parse(path, number, record)
+        if suggestion.id in found:
+            raise DataError(
+                f"{path}: line {number}: suggestion {suggestion.id!r} stands there twice; remove "
+                "one of the lines"
+            )
+        found[suggestion.id] = suggestion
+    return list(found.values())
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file with their line numbers. Raises DataError for a bad line."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as err:
-        raise DataError(f"{path}: cannot be read ({err}); name the JSONL file of an audit") from err
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+    """The objects of a JSONL file with their line numbers; none of a file of 0 bytes.
+
+    Raises DataError naming file and line for a line that is no JSON object.
+    """
+    if Path(path).is_file() and Path(path).stat().st_size == 0:
+        return
+    for number, raw in numbered_lines(path):
+        if not raw.strip():
             continue
         try:
-            record = json.loads(line)
-        except ValueError as err:
-            raise DataError(f"{path}: line {number}: not JSON ({err})") from err
-        if not isinstance(record, dict):
-            raise DataError(f"{path}: line {number}: an object is needed, not {line[:40]!r}")
-        yield number, record
+            yield number, parse_json_line(raw).record
+        except BadLine as fault:
+            raise DataError(f"{path}: line {number}: {fault}") from fault
 
 
 def _parse(path: str | Path, number: int, record: dict[str, Any]) -> Suggestion:
-    known = {field.name for field in fields(Suggestion)}
-    try:
-        found = {name: record[name] for name in known if name in record}
-        lists = {name: tuple(found.get(name, ())) for name in ("neighbours", "matched_terms")}
-        suggestion = Suggestion(**(found | lists))
-        numbers = [float(getattr(suggestion, name)) for name in EVIDENCE_FEATURES]
-        sound = suggestion.kind in (ADD, REMOVE) and isinstance(suggestion.row, int)
-    except (TypeError, ValueError) as err:
-        raise DataError(f"{path}: line {number}: not a suggestion of an audit ({err})") from err
-    if not sound or any(value != value for value in numbers):
-        raise DataError(f"{path}: line {number}: not a suggestion of an audit; audit anew")
-    return suggestion
+    fault = next((name for name in _CHECKS if not _CHECKS[name](record.get(name))), None)
+    if fault is not None:
+        raise DataError(
+            f"{path}: line {number}: not a suggestion of an audit ({fault!r} is "
+            f"{shown_value(record.get(fault))}); give the suggestions.jsonl that `xrt audit` wrote"
+        )
+    values: dict[str, Any] = {name: record.get(name) for name in _CHECKS}
+    for name in ("neighbours", "matched_terms"):
+        values[name] = tuple(values[name] or ())
+    return Suggestion(**values)
+
+
+def shown_value(value: Any) -> str:
+    """A JSON value as an error message shows it."""
+    return "not there" if value is None else json.dumps(value)[:_SHOWN_CHARACTERS]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) <= _LARGEST  # not of NaN
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_share_or_none(value: Any) -> bool:
+    return value is None or _is_share(value)
+
+
+def _is_list_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, list)
+
+
+_SHOWN_CHARACTERS = 40
+_LARGEST = 1e300
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "id": _is_text, "kind": lambda value: value in (ADD, REMOVE), "corpus": _is_text,
+    "row": _is_count, "uid": _is_text_or_none, "text": _is_text_or_none, "label": _is_text,
+    "name": _is_text, "score": _is_share, "probability": _is_number,
+    "linear_probability": _is_number, "threshold": _is_number, "rank": _is_count,
+    "agreement": _is_number, "similarity": _is_number, "name_in_text": _is_number,
+    "label_rows": _is_count, "neighbours": _is_list_or_none, "matched_terms": _is_list_or_none,
+    "trust": _is_share_or_none,
+}  # fmt: skip
+"""What each field of a suggestion in a file must be."""
 
 
 def write_parquet(path: Path, suggestions: list[Suggestion]) -> None:

@@ -41,6 +41,11 @@ class Judged:
     decoy_P: np.ndarray
     thresholds_L: np.ndarray
 
+    def seen_often(self, min_label_rows: int) -> np.ndarray:
+        """The pairs whose label the model that judged them had seen in enough rows: bool (P,)."""
+        seen_P: np.ndarray = self.evidence.counts_P >= min_label_rows
+        return seen_P
+
 
 @dataclass(frozen=True, eq=False)
 class Suspects:
@@ -99,7 +104,8 @@ def judge_pairs(
     decoy_P[pairs.given_P] = looks_like_decoy(given, false, fold_N, params.seed)
     told.advance()
     told.finish()
-    thresholds_L = shrunk_thresholds(given[0].labels_P, all_P[pairs.given_P], Y_NL.shape[1])
+    known_P = pairs.given_P & (evidence.counts_P >= params.min_label_rows)
+    thresholds_L = shrunk_thresholds(pairs.labels_P[known_P], all_P[known_P], Y_NL.shape[1])
     pairs, evidence = _take(pairs, evidence, likely_P)
     return Judged(pairs, evidence, all_P[likely_P], decoy_P[likely_P], thresholds_L)
 
@@ -125,8 +131,12 @@ def _calibrated_alike(
 
 
 def suspected_missing(judged: Judged, params: AuditParams) -> Suspects:
-    """Labels that are not given and reach the threshold of the label, the likeliest first."""
+    """Labels that are not given and reach the threshold of the label, the likeliest first.
+
+    A label that the judging model has seen in fewer than `min_label_rows` rows is not suspected.
+    """
     likely_P = judged.probability_P >= judged.thresholds_L[judged.pairs.labels_P]
+    likely_P &= judged.seen_often(params.min_label_rows)
     likely_P &= judged.probability_P >= params.min_probability
     places = np.flatnonzero(likely_P & ~judged.pairs.given_P)
     return _best(MISSING, places, judged.probability_P[places], params.max_suggestions)
@@ -136,11 +146,13 @@ def suspected_wrong(judged: Judged, params: AuditParams) -> Suspects:
     """Given labels that are among the share `wrong_quantile` of those that look most wrong, less
     likely than their threshold, and not among the row's best-scored ones.
 
-    The score is the mean of two ranks among all given labels, as shares: by how little likely the
-    label is, which leans to rare labels, and by how much it looks like a decoy.
+    The score is the mean of two ranks among all judged labels, as shares: by how little likely the
+    label is, which leans to rare labels, and by how much it looks like a decoy. A label that the
+    judging model has seen in fewer than `min_label_rows` rows is not judged: its low score says
+    nothing about the row.
     """
     pairs = judged.pairs
-    given = np.flatnonzero(pairs.given_P)
+    given = np.flatnonzero(pairs.given_P & judged.seen_often(params.min_label_rows))
     if not len(given):
         return _best(WRONG, given, np.zeros(0, np.float32), params.max_suggestions)
     unlikely, like_decoy = -judged.probability_P[given], judged.decoy_P[given]

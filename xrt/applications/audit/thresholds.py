@@ -15,14 +15,15 @@ def shrunk_thresholds(
 ) -> np.ndarray:
     """The threshold of each label, float64 (L,), from the probabilities of its given pairs.
 
-    A label that no row has takes the threshold of the rarest labels that some have.
+    A label without a pair takes the threshold of the rarest labels that have some; where none has
+    any, it is 1: nothing says from where on a label is expected.
     """
     counts_L = np.bincount(labels_P, minlength=num_labels)
     sums_L = np.bincount(labels_P, probability_P, minlength=num_labels)
     means_L = np.divide(sums_L, counts_L, out=np.zeros(num_labels), where=counts_L > 0)
     squares_P = (probability_P - means_L[labels_P]) ** 2
     bin_L = bin_of_labels(counts_L)
-    thresholds_L, of_rarest = np.zeros(num_labels), 0.0
+    thresholds_L, of_rarest = np.zeros(num_labels), 1.0
     within = _variance_within(squares_P, counts_L)
     for bin in reversed(range(len(bin_names()))):
         here = np.flatnonzero((bin_L == bin) & (counts_L > 0))

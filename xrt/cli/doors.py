@@ -1,0 +1,156 @@
+"""What the settings that messages advise are called on the command line, a table for each command.
+
+An error names a setting as Python has it (`label_column`); here it becomes the option of the
+command at hand (`--label-columns NAME`, `dataset.label_columns=[NAME]`). Options are looked up in
+the command's own parser, settings of `xrt train` in its dataclass: what does not exist there cannot
+be advised. This module is read only when there is something to tell.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args, get_origin, get_type_hints
+
+from xrt.errors import python_option
+
+Option = Callable[[str, str], str | None]
+"""Writes a setting, from its name and value ('' for none); None where there is no such option."""
+
+_NAMES: dict[str, dict[str, str | None]] = {
+    "train": {
+        "label_column": "dataset.label_columns",
+        "label_names": "dataset.labels",
+        "features": None,  # of `read_corpus`; in training the settings of TF-IDF are called so
+        "min_score": None,
+    },
+    "predict": {"label_names": None},
+    "explain": {},
+    "evaluate": {},
+    "inspect": {},
+    "label": {"label_column": "label_columns", "label_names": "names"},
+    "audit": {"label_column": "label_columns", "label_names": "labels"},
+    "audit apply": {"label_column": "label_columns", "label_names": "labels"},
+}
+"""Names that differ from those of Python, by command; None: the command has nothing like it."""
+
+COMMANDS = tuple(_NAMES)
+
+
+def command_of(argv: Sequence[str]) -> str:
+    """The command that these arguments call; '' for none."""
+    if argv and "=" in argv[0] and not argv[0].startswith("-"):
+        return "train"
+    words = " ".join(argv[:2])
+    return words if words in COMMANDS else argv[0] if argv and argv[0] in COMMANDS else ""
+
+
+def option_writer(argv: Sequence[str]) -> Option:
+    """How the command of these arguments writes a setting.
+
+    Args:
+        argv: The words behind `xrt`.
+
+    Returns:
+        The writer; that of Python where the arguments name no command.
+    """
+    command = command_of(argv)
+    if command == "train":
+        return training_option
+    if not command:
+        return python_option
+    return _writer_of(command, _attribute_options(command, argv))
+
+
+def training_option(name: str, value: str, without: Sequence[str] = ()) -> str | None:
+    """A setting as `xrt train` takes it: `dataset.skip_bad_lines=true`, `encoder=none`.
+
+    Args:
+        name: A name of Python, a full name (`trainer.precision`) or a group (`encoder`).
+        value: Its value; '' for none.
+        without: Full names of settings that this run does not read.
+
+    Returns:
+        The text, or None where there is no such setting.
+    """
+    name = _NAMES["train"].get(name, name) or ""
+    if value and name in _groups():
+        return f"{name}={value}" if value in _groups()[name] else None
+    fields = dict(_training_fields())
+    ends = [full for full in fields if full == name or full.endswith(f".{name}")]
+    best = next((full for full in ends if full in (name, f"dataset.{name}")), "")
+    full = best or (ends[0] if len(ends) == 1 else "")
+    if not full or full in without:
+        return None
+    is_list = any(get_origin(part) is list for part in (fields[full], *get_args(fields[full])))
+    if is_list and not value.startswith("["):
+        return f"{full}=[{value or 'NAME,...'}]"
+    return f"{full}={value or full.rpartition('.')[2].upper()}"
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a command other than `train`."""
+    if command.startswith("audit"):
+        from xrt.cli import auditing
+
+        return auditing.parser_of(command)
+    from xrt import cli
+
+    for action in cli.main_parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parser: argparse.ArgumentParser = action.choices[command]
+            return parser
+    raise KeyError(command)
+
+
+def _writer_of(command: str, hidden: Sequence[str]) -> Option:
+    actions = {action.dest: action for action in parser_of(command)._actions}
+
+    def write(name: str, value: str) -> str | None:
+        known = _NAMES[command].get(name, name)
+        action = actions.get(known or "")
+        if action is None or not action.option_strings or action.dest in hidden:
+            return None
+        option = action.option_strings[-1]
+        if action.nargs == 0:
+            return option if value in ("", "true") else None
+        if action.choices is not None:
+            return f"{option} {value}" if value in action.choices else None
+        return f"{option} {value or action.metavar or action.dest.upper()}"
+
+    return write
+
+
+def _attribute_options(command: str, argv: Sequence[str]) -> tuple[str, ...]:
+    """The options of a command that a model of attributes, named in `argv`, does not take."""
+    from xrt.cli import attributes
+
+    models = [word for word in argv[1:] if not word.startswith("-")][:1]
+    if command == "predict" and models and attributes.is_attribute_model(models[0]):
+        return attributes.LABEL_OPTIONS
+    return ()
+
+
+def _groups() -> dict[str, list[str]]:
+    from xrt.config import conf_folder
+
+    folders = [folder for folder in conf_folder().iterdir() if folder.is_dir()]
+    return {folder.name: [file.stem for file in folder.glob("*.yaml")] for folder in folders}
+
+
+def _training_fields() -> Iterator[tuple[str, Any]]:
+    from xrt.config import pipeline_params
+
+    yield from _fields(pipeline_params(), "")
+
+
+def _fields(params: type, prefix: str) -> Iterator[tuple[str, Any]]:
+    hints = get_type_hints(params)
+    for field in dataclasses.fields(params):
+        if not field.init:
+            continue
+        parts = (hints[field.name], *get_args(hints[field.name]))
+        inner = [part for part in parts if dataclasses.is_dataclass(part)]
+        if inner:
+            yield from _fields(inner[0], f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        else:
+            yield f"{prefix}{field.name}", hints[field.name]
