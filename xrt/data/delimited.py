@@ -81,11 +81,16 @@ def csv_rows(path: str | Path, decode: Callable[[bytes], str] = decode_utf8) -> 
 
 def tsv_rows(path: str | Path, decode: Callable[[bytes], str] = decode_utf8) -> Iterator[Line]:
     """The rows of a TSV file, the header first; arguments and faults as of `csv_rows`."""
+    return parse_tsv((number, decode(raw)) for number, raw in lines_with_ends(path))
+
+
+def parse_tsv(lines: Iterable[tuple[int, str]]) -> Iterator[Line]:
+    """The rows of numbered lines of TSV, line ends included; see `tsv_rows`."""
     width = 0
-    for number, raw in lines_with_ends(path):
-        if not raw.strip() and (not width or b"\t" not in raw):
+    for number, line in lines:
+        if not line.strip() and (not width or "\t" not in line):
             continue
-        text = decode(raw).removesuffix("\n").removesuffix("\r")
+        text = _without_end(line)
         cells = text.split("\t")
         if '"' in text:
             cells = [unquoted(cell) for cell in cells]
