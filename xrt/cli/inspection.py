@@ -24,9 +24,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from xrt.evaluate import evaluate_model
 
     reading = reading_arguments(arguments)
-    report = evaluate_model(
-        arguments.model, arguments.file, ks=tuple(arguments.k), reading=reading
-    )
+    report = evaluate_model(arguments.model, arguments.file, ks=tuple(arguments.k), reading=reading)
     print(json.dumps(report.to_dict(), indent=2) if arguments.json else report.to_text())
     return 0
 

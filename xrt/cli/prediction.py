@@ -50,7 +50,9 @@ def predict(arguments: argparse.Namespace) -> int:
                 target.write(json.dumps(_record(line, suggestions), ensure_ascii=False) + "\n")
             target.flush()
     if bad.rows:
-        print(f"{source.name}: {len(bad.rows)} bad lines were skipped: {bad.write()}", file=sys.stderr)
+        print(
+            f"{source.name}: {len(bad.rows)} bad lines were skipped: {bad.write()}", file=sys.stderr
+        )
     return 0
 
 

@@ -7,8 +7,6 @@ plain text; with a format named, CSV and TSV too.
 """
 
 import argparse
-import contextlib
-import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +67,7 @@ class TextInput:
             The lists. A pipe that pauses does not hold back the lines that came before the pause.
 
         Raises:
-            DataError: The file cannot be read so, or a line cannot be used and is not to be skipped.
+            DataError: The file cannot be read so, or a line that cannot be used is not skipped.
             ConfigError: The format cannot be read from standard input.
         """
         chosen = self._chosen()

@@ -23,7 +23,7 @@ _OTHER_PACKING = {
     b"BZh": "bzip2",
     b"\x28\xb5\x2f\xfd": "zstandard",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
-    b"PK\x03\x04": "zip (as workbooks such as .xlsx are)",
+    b"PK\x03\x04": "zip (as workbooks .xlsx are)",
 }
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -102,7 +102,9 @@ def _unpacked(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
         return cast(BinaryIO, io.BufferedReader(lzma.LZMAFile(file), _BUFFER_BYTES))
     for magic, name in _OTHER_PACKING.items():
         if head.startswith(magic):
-            raise DataError(f"{path}: packed with {name}, which is not read; unpack or export it first")
+            raise DataError(
+                f"{path}: packed with {name}, which is not read; unpack or export it first"
+            )
     return file
 
 
