@@ -101,11 +101,20 @@ def write_artifact(
         "configuration": {},
     }
     content = {**head, **plain(manifest, "manifest")}
-    with atomic_folder(target) as temporary:
+    with atomic_folder(target, lambda folder: _is_same_model(folder, target)) as temporary:
         write(temporary)
         content["files"] = records_to_json(take_inventory(temporary, leave_out=[MANIFEST]))
         write_bytes(temporary / MANIFEST, _render(content))
     return open_artifact(target, verify="sizes")
+
+
+def _is_same_model(folder: Path, other: Path) -> bool:
+    """Whether `other` is a whole model with the manifest of `folder`: it need not be replaced."""
+    try:
+        same = (folder / MANIFEST).read_bytes() == (other / MANIFEST).read_bytes()
+        return same and open_artifact(other).folder == other
+    except (OSError, ArtifactError):
+        return False
 
 
 def open_artifact(

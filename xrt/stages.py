@@ -10,7 +10,6 @@ The version is bumped by hand when the code changes what a stage writes.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xrt.atomic import atomic_folder, recover_folder, write_json
+from xrt.atomic import atomic_folder, fcntl, recover_folder, write_json
 from xrt.errors import ArtifactError, XrtError
 from xrt.hashing import content_hash, plain
 from xrt.inventory import check_inventory, records_from_json, records_to_json, take_inventory
@@ -149,6 +148,8 @@ def run_lock(run_folder: str | Path) -> Iterator[None]:
 
 
 def _take_lock(descriptor: int, run: Path) -> None:
+    if fcntl is None:
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -76,6 +76,17 @@ def test_a_failed_save_leaves_the_old_model(saved: Path) -> None:
     assert os.listdir(saved.parent) == ["model"]
 
 
+def test_a_model_that_did_not_change_is_not_written_again(saved: Path) -> None:
+    before = saved.stat().st_ino
+    write_artifact(saved, fill, MANIFEST)
+    assert saved.stat().st_ino == before
+    (saved / "labels.tsv").write_text("0\tchargers\n1\tlomps\n")  # altered: not the same model
+    write_artifact(saved, fill, MANIFEST)
+    assert saved.stat().st_ino != before
+    assert open_artifact(saved).path("labels.tsv").read_text() == "0\tchargers\n1\tlamps\n"
+    assert os.listdir(saved.parent) == ["model"]
+
+
 def test_a_model_may_be_replaced_but_nothing_else(saved: Path, tmp_path: Path) -> None:
     write_artifact(saved, fill, {**MANIFEST, "kind": "transformer"})
     assert open_artifact(saved).kind == "transformer"
