@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 from xrt.data.collect import BadLines
 from xrt.data.delimited import Line as Row
-from xrt.data.delimited import csv_rows, parse_csv, parse_tsv, read_header, tsv_rows
+from xrt.data.delimited import csv_rows, decode_utf8, parse_csv, parse_tsv, read_header, tsv_rows
 from xrt.data.formats import CorpusFormat, format_by_name
 from xrt.data.jsonl import parse_json_line
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.records import RecordParser, row_id
-from xrt.data.sources import first_line, open_unpacked, require_file, text_lines
+from xrt.data.sources import first_line, open_unpacked, require_file, stream_lines
 from xrt.data.tables import Table, delimited_table, parquet_table, raw_text
 from xrt.errors import ConfigError, DataError
 
@@ -115,8 +115,9 @@ class TextInput:
         if self.file != "-" and not Path(self.file).is_fifo():
             rows = csv_rows(self.file) if is_csv else tsv_rows(self.file)
         else:
-            lines = text_lines(self.name, _stream(self.file))
-            rows = parse_csv(lines) if is_csv else parse_tsv(lines)
+            lines = stream_lines(self.name, _stream(self.file))
+            texts = ((number, decode_utf8(raw)) for number, raw in lines)
+            rows = parse_csv(texts) if is_csv else parse_tsv(lines)
         return delimited_table(self.name, self.options, rows)
 
 

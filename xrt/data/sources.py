@@ -132,14 +132,13 @@ def lines_with_ends(path: str | Path) -> Iterator[tuple[int, bytes]]:
             raise DataError(f"{path}: the unpacked file is empty; write or fetch it again")
 
 
-def text_lines(name: str | Path, lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """Lines of a stream as (number from 1, text as it came); a BOM is removed.
+def stream_lines(name: str | Path, lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Lines of a stream as (number from 1, bytes as they came); a BOM is removed.
 
-    A byte that is not UTF-8 becomes half a surrogate pair. Raises DataError: the text is UTF-16.
+    Raises DataError: the text is UTF-16.
     """
     for number, line in enumerate(lines, 1):
-        raw = _without_mark(name, line) if number == 1 else line
-        yield number, raw.decode("utf-8", "surrogateescape")
+        yield number, _without_mark(name, line) if number == 1 else line
 
 
 def _without_mark(path: str | Path, line: bytes) -> bytes:
