@@ -14,6 +14,7 @@ import numpy as np
 from xrt.data.attribute_schema import AttributeSchema, EmptyMeans
 from xrt.data.attribute_space import AttributeSpace, label_id, value_table
 from xrt.data.catalogue import CatalogueTable, read_catalogue
+from xrt.data.catalogue_cells import SeveralValues, list_in, single_value
 from xrt.data.collect import csr_from_parts
 from xrt.data.corpus import Corpus, ReadReport
 from xrt.data.formats import align_labels
@@ -88,12 +89,19 @@ def encode_targets(
 ) -> tuple[list[list[str]], list[np.ndarray]]:
     """For each target its distinct values, and int64 (N,) codes into them, `EMPTY` or `NONE`.
 
-    Inner blanks of a value become one blank; what empty cells say is decided by the schema. A
-    column that is not there is empty.
+    Values are clean (`clean_label`); what empty cells say is decided by the schema. A column that
+    is not there is empty.
+
+    Raises DataError: a cell holds several values, or no text.
     """
     values, codes_AN = [], []
     for name in schema.targets or []:
-        found, codes = _encode(table.columns.get(name), table.num_rows, schema)
+        if name in table.no_text:
+            raise DataError(
+                f"{table.path}: column {name!r}: {table.no_text[name]}, where a target has one value "
+                "a row; write the value as text"
+            )
+        found, codes = _encode(name, table, schema)
         values.append(found)
         codes_AN.append(codes)
     _decide_empty(schema, codes_AN, [name in table.columns for name in schema.targets or []])
@@ -101,8 +109,9 @@ def encode_targets(
 
 
 def _encode(
-    cells: list[str] | None, num_rows: int, schema: AttributeSchema
+    name: str, table: CatalogueTable, schema: AttributeSchema
 ) -> tuple[list[str], np.ndarray]:
+    cells, num_rows = table.columns.get(name), table.num_rows
     if cells is None:
         return [], np.full(num_rows, EMPTY)
     index: dict[str, int] = {}
@@ -110,7 +119,7 @@ def _encode(
     values: dict[str, int] = {}
     code_of_raw = np.empty(len(index), np.int64)
     for position, cell in enumerate(index):
-        value = " ".join(cell.split())
+        value = value_of(cell, name, table)
         if not value:
             code_of_raw[position] = EMPTY
         elif schema.says_none(value):
@@ -118,6 +127,33 @@ def _encode(
         else:
             code_of_raw[position] = values.setdefault(value, len(values))
     return list(values), code_of_raw[raw]
+
+
+def value_of(cell: str, name: str, table: CatalogueTable, num_before: int = 0) -> str:
+    """The clean value of a target cell; '' where it is empty.
+
+    Args:
+        cell: Its text.
+        name: The column.
+        table: The rows it is from, for a message.
+        num_before: Rows of the file before these.
+
+    Returns:
+        The value.
+
+    Raises:
+        DataError: the cell holds a list of several values.
+    """
+    try:
+        return single_value(cell)
+    except SeveralValues as fault:
+        cells = table.columns[name]
+        others = sum(1 for other in cells if other[:1] == "[" and len(list_in(other) or ()) > 1) - 1
+        more = f" (and {others} rows more)" if others else ""
+        raise DataError(
+            f"{table.path}: row {num_before + cells.index(cell) + 1}{more}: column {name!r} holds "
+            f"{fault}, where a target has one value; keep one of them, or give each level a column"
+        ) from None
 
 
 def _decide_empty(schema: AttributeSchema, codes_AN: list[np.ndarray], present: list[bool]) -> None:
