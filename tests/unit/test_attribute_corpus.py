@@ -216,7 +216,9 @@ def test_values_that_look_alike_are_one():
 
 @pytest.mark.parametrize("cell", ['["Acme", "Bolt"]', "['Acme', 'Bolt']", '["Acme","Bolt","Acme"]'])
 def test_a_list_of_several_values_is_no_value(cell):
-    wrong = r"shop\.csv: row 2: column 'brand' holds a list of 2 values \('Acme', 'Bolt'\), where a "
+    wrong = (
+        r"shop\.csv: row 2: column 'brand' holds a list of 2 values \('Acme', 'Bolt'\), where a "
+    )
     with pytest.raises(DataError, match=wrong):
         brands_of(["Acme", cell])
     with pytest.raises(DataError, match=r"row 1 \(and 2 rows more\)"):
@@ -237,7 +239,9 @@ def test_lists_of_one_and_objects_from_json(tmp_path):
     asked = schema(targets=["brand"], hierarchy=[])
     assert read_attributes(path, asked)[0].labels.ids == ("brand=Acme",)
     path.write_text("\n".join(map(json.dumps, [*rows, {"title": "c", "brand": {"name": "x"}}])))
-    with pytest.raises(DataError, match="column 'brand': line 3 has a dict, where a target has one"):
+    with pytest.raises(
+        DataError, match="column 'brand': line 3 has a dict, where a target has one"
+    ):
         read_attributes(path, asked)
 
 
@@ -249,5 +253,7 @@ def test_a_column_of_lists_is_no_target_by_itself():
     }
     corpus, space, _ = read_attributes(CatalogueTable(columns, path="shop.csv"))
     assert space.attributes == ("brand",)
-    note = "column 'categories' is no target: 40 cells hold a list of several values, where a target"
+    note = (
+        "column 'categories' is no target: 40 cells hold a list of several values, where a target"
+    )
     assert any(found.startswith(note) for found in corpus.report.notes)

@@ -123,7 +123,11 @@ def test_some_columns_only(write):
 def test_records_with_other_keys_and_other_values(write, tmp_path):
     lines = ['{"a": 1, "tags": ["x", "y"]}', '{"b": true, "a": null}', '{"a": {"deep": 1}}']
     table = read_catalogue(write("\n".join(lines), "shop.jsonl"))
-    assert table.columns == {"a": ["1", "", ""], "tags": ['["x", "y"]', "", ""], "b": ["", "true", ""]}
+    assert table.columns == {
+        "a": ["1", "", ""],
+        "tags": ['["x", "y"]', "", ""],
+        "b": ["", "true", ""],
+    }
     assert table.notes == ("column 'a': 1 cells are neither text nor number and were left empty",)
     frame = pl.DataFrame({"a": [1, None], "tags": [["x", "y"], []], "o": [{"p": 1}, {"p": 2}]})
     frame = frame.with_columns(d=pl.date(2024, 1, 31), k=pl.lit("k").cast(pl.Categorical), n=None)
@@ -240,5 +244,7 @@ def test_the_format_that_is_named_counts(write):
     assert read_catalogue(path, format="csv").columns["brand"] == ["Acme"]
     with pytest.raises(DataError, match=r"shop\.txt: line 1: .* fits no known format"):
         read_catalogue(path)
-    with pytest.raises(ConfigError, match="format = 'bow': no format of a catalogue; choose one of"):
+    with pytest.raises(
+        ConfigError, match="format = 'bow': no format of a catalogue; choose one of"
+    ):
         read_catalogue(path, format="bow")

@@ -172,8 +172,23 @@ def read_catalogue(
     bad_lines_path = bad.write()
     notes = [*decode.notes(), *found.notes]
     return CatalogueTable(
-        found.columns, str(path), tuple(notes), names, tuple(bad.rows), bad_lines_path, found.no_text
+        found.columns,
+        str(path),
+        tuple(notes),
+        names,
+        tuple(bad.rows),
+        bad_lines_path,
+        found.no_text,
     )
+
+
+def is_table(path: Path) -> bool:
+    """Whether name and content tell a format with named columns."""
+    require_file(path)
+    try:
+        return detect_format(path) in _TABLES
+    except DataError:  # nothing fits, or the file is damaged, which reading it will tell
+        return False
 
 
 def table_format(path: Path, format: CorpusFormat | str | None) -> CorpusFormat:

@@ -128,7 +128,9 @@ def single_value(cell: str) -> str:
     values = list(dict.fromkeys(filter(None, map(clean_label, parts))))
     if len(values) > 1:
         shown = ", ".join(repr(value[:40]) for value in values[:2])
-        raise SeveralValues(f"a list of {len(values)} values ({shown}{', ...' * (len(values) > 2)})")
+        raise SeveralValues(
+            f"a list of {len(values)} values ({shown}{', ...' * (len(values) > 2)})"
+        )
     return "".join(values)
 
 

@@ -3,6 +3,6 @@
 WORDS_FOR_NOTHING = (
     *("na", "n/a", "none", "null", "nan", "<na>", "nat", "nil", "n.a.", "#n/a", "#null!"),
     *("undefined", "not available", "not applicable", "(none)", "(null)", "[null]", "\\n"),
-    *("-", "--", "---", "–", "—"),  # noqa: RUF001
+    *("-", "--", "---", "–", "—"),
 )
 """As programs and people write them, small; cells in any case are meant."""
