@@ -227,8 +227,8 @@ def test_a_list_of_several_values_is_no_value(cell):
     table = CatalogueTable({"brand": ["Acme", cell]}, path="new.csv")
     with pytest.raises(DataError, match=r"new\.csv: row 12: column 'brand'"):
         CellCodes(texts.schema, space).codes_NA(table, num_before=10)
+    more = CatalogueTable({"title": ["a", "b"], "brand": ["Acme", cell]})
     with pytest.raises(DataError, match=r"row 2: column 'brand' holds a list"):
-        more = CatalogueTable({"title": ["a", "b"], "brand": ["Acme", cell]})
         read_attributes(more, labels=space.labels, item_texts=texts)
 
 

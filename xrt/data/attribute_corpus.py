@@ -118,8 +118,8 @@ def encode_targets(
     for name in schema.targets or []:
         if name in table.no_text:
             raise DataError(
-                f"{table.path}: column {name!r}: {table.no_text[name]}, where a target has one value "
-                "a row; write the value as text"
+                f"{table.path}: column {name!r}: {table.no_text[name]}, where a target has one "
+                "value a row; write the value as text"
             )
         found, codes = _encode(name, table, schema)
         values.append(found)
