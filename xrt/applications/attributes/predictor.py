@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
 from xrt.artifact import reading_parts
 from xrt.atomic import write_json
@@ -86,6 +87,12 @@ class AttributePredictor:
         with reading_parts(folder):
             item_texts, decoder = load_parts(Path(folder), predictor.model)
         return cls(predictor, item_texts, decoder)
+
+    @property
+    def reading(self) -> Reading:
+        """How the training file was read."""
+        artifact = self.predictor.artifact
+        return Reading() if artifact is None else Reading.of(artifact.manifest)
 
     @property
     def schema(self) -> AttributeSchema:
