@@ -9,7 +9,7 @@ def explain(arguments: argparse.Namespace) -> int:
     """Print the explanation of one text, to read or as JSON; the exit code."""
     from xrt.predict import Predictor
 
-    predictor = Predictor.load(arguments.model)
+    predictor = Predictor.load(arguments.model, expect=arguments.expect)
     text = sys.stdin.read().rstrip("\n") if arguments.text == "-" else arguments.text
     texts = None if arguments.training is None else _training_texts(arguments.training)
     found = predictor.explain(text, arguments.k, labels=arguments.labels, texts=texts)

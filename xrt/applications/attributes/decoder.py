@@ -22,6 +22,7 @@ from xrt.applications.attributes.unseen import unseen_shares
 from xrt.applications.attributes.weights import JointWeights
 from xrt.data.attribute_space import AttributeSpace
 from xrt.errors import ArtifactError
+from xrt.saved_values import SavedValues
 from xrt.threads import run_blocks
 
 logger = logging.getLogger(__name__)
@@ -222,13 +223,18 @@ class AttributeDecoder:
         given = tuple(
             GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free))
         )
+        values = SavedValues.of(settings, f"{folder}: settings")
+        saved, unseen_B = values.part("weights"), values.numbers("unseen", len(free))
+        for name, shape in (("levels", (len(hierarchy), 3)), ("free", (len(free), 4))):
+            saved.numbers(name, *shape)
+        for name in ("share", "other_path"):
+            saved.number(name)
         try:
-            weights = JointWeights.from_dict(settings["weights"], len(hierarchy), len(free))
-            unseen_B = np.array(settings["unseen"], np.float64).reshape(len(free))
-        except (KeyError, TypeError, ValueError) as err:
-            raise ArtifactError(f"{folder}: unreadable weights ({err}); train it anew") from err
+            weights = JointWeights.from_dict(saved.content, len(hierarchy), len(free))
+        except ValueError as err:
+            raise ArtifactError(f"{folder}: unusable weights ({err}); train it anew") from err
         finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, given)
-        return cls(space, finder, weights, unseen_B, dict(settings.get("figures", {})))
+        return cls(space, finder, weights, unseen_B, values.part("figures").content)
 
 
 def places_of(space: AttributeSpace) -> tuple[tuple[int, ...], tuple[int, ...]]:

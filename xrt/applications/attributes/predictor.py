@@ -6,7 +6,6 @@
 N rows, A attributes, L labels.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,10 @@ from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import AttributeSpace
 from xrt.data.catalogue import CatalogueTable
 from xrt.data.item_texts import ItemTexts
-from xrt.errors import ArtifactError
+from xrt.errors import ArtifactError, DataError
 from xrt.model import XrtModel
 from xrt.predict import Predictor, Suggestion
+from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
 from xrt.search.ensemble import CANDIDATES
 from xrt.sparse import as_csr
@@ -208,11 +208,11 @@ def load_parts(folder: Path, model: XrtModel) -> tuple[ItemTexts, AttributeDecod
             f"{folder}: a model of labels, not of attributes; use Predictor, or train one with "
             "xrt train experiment=attributes data.path=FILE"
         )
+    settings = SavedValues.read(folder / SETTINGS)
+    attributes, hierarchy = settings.texts("attributes"), settings.texts("hierarchy")
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        attributes, hierarchy = tuple(settings["attributes"]), tuple(settings["hierarchy"])
-        item_texts = ItemTexts.from_dict(settings["item_texts"])
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise ArtifactError(f"{folder}: unreadable {SETTINGS} ({err}); train it anew") from err
-    space = AttributeSpace(attributes, hierarchy, model.labels)
-    return item_texts, AttributeDecoder.load(folder / ARRAYS, settings, space)
+        item_texts = ItemTexts.from_dict(settings.part("item_texts").content)
+        space = AttributeSpace(attributes, hierarchy, model.labels)
+    except DataError as err:
+        raise ArtifactError(f"{settings.where}: unusable ({err}); train it anew") from err
+    return item_texts, AttributeDecoder.load(folder / ARRAYS, settings.content, space)
