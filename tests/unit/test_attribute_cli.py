@@ -14,7 +14,7 @@ def model(tmp_path, monkeypatch) -> str:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "attributes.json").write_text("{}")
     monkeypatch.setattr(
-        AttributePredictor, "load", lambda folder, compute="auto": StandInPredictor()
+        AttributePredictor, "load", lambda folder, compute="auto", expect=None: StandInPredictor()
     )
     return str(tmp_path / "model")
 
