@@ -32,8 +32,9 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.applications.attributes.predictor import AttributePredictor
     from xrt.progress import RichProgress
 
+    way = {} if arguments.decode is None else {"decode": arguments.decode}
     counts = fill(
-        AttributePredictor.load(arguments.model, compute=arguments.compute),
+        AttributePredictor.load(arguments.model, compute=arguments.compute, **way),
         arguments.file,
         arguments.out,
         min_probability=MIN_PROBABILITY if arguments.min_score is None else arguments.min_score,
@@ -56,10 +57,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def refuse_attribute_options(arguments: argparse.Namespace) -> None:
     """Raise ConfigError where a model of labels is asked for what only one of attributes does."""
-    if arguments.review is not None or arguments.overwrite:
+    given = (arguments.review, arguments.decode)
+    if any(option is not None for option in given) or arguments.overwrite:
         raise ConfigError(
-            f"--review, --overwrite: {arguments.model} is a model of labels, not of attributes; "
-            "leave them out"
+            f"--review, --overwrite, --decode: {arguments.model} is a model of labels, not of "
+            "attributes; leave them out"
         )
 
 

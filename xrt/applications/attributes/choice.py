@@ -2,6 +2,8 @@
 say. N rows, A attributes.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +20,8 @@ def choose_way(
     given_NA: np.ndarray,
     asked: Decode = Decode.auto,
 ) -> AttributeDecoder:
-    """The decoder with the way that gets more whole rows right, `row` where both are equal.
+    """The decoder with the way that gets more whole rows right: `each` where it is better by more
+    than chance explains, else `row`, whose values go together.
 
     Args:
         decoder: A decoder that has learnt its weights.
@@ -27,30 +30,30 @@ def choose_way(
         asked: `row` or `each` ships in any case; `auto` chooses.
 
     Returns:
-        The decoder with its `way`, with `by_score`, the attributes whose best-scored value is more
-        often right than their most probable one, and with the figures of both ways.
+        The decoder with its `way`, with `by_score`, the attributes whose best-scored value is right
+        clearly more often than their most probable one, and with the figures of both ways.
     """
     names = decoder.space.attributes
-    probable = decoder.best(weighed, Decode.each).columns_NA
-    scored = np.concatenate([part.scored_NA for part in weighed])
-    decoder = replace(
-        decoder, by_score=tuple(np.array(names)[_num_right(scored, given_NA)
-        > _num_right(probable, given_NA)].tolist()),
-    )  # fmt: skip
-    figures = {
-        way.value: right_values(names, decoder.best(weighed, way).columns_NA, given_NA)
-        for way in (Decode.row, Decode.each)
-    }
-    alone = right_values(names, scored, given_NA)
-    items = [figures[way.value]["item accuracy"] or 0.0 for way in (Decode.row, Decode.each)]
-    better = Decode.each if items[1] > items[0] else Decode.row
+    scored_NA = np.concatenate([part.scored_NA for part in weighed])
+    probable_NA = decoder.best(weighed, Decode.each).columns_NA
+    by_score_A = [
+        is_clearly_better(
+            _is_right(scored_NA, given_NA)[:, a], _is_right(probable_NA, given_NA)[:, a]
+        )
+        for a in range(len(names))
+    ]
+    decoder = replace(decoder, by_score=tuple(itertools.compress(names, by_score_A)))
+    row_NA, each_NA = (decoder.best(weighed, way).columns_NA for way in (Decode.row, Decode.each))
+    is_better = is_clearly_better(*(_is_whole(found, given_NA) for found in (each_NA, row_NA)))
+    better = Decode.each if is_better else Decode.row
     way = better if asked is Decode.auto else asked
     told = {
         "ships": way.value,
         "chosen on held-out rows": asked is Decode.auto,
         "rows": len(given_NA),
-        **figures,
-        "best score alone": alone,
+        "row": right_values(names, row_NA, given_NA),
+        "each": right_values(names, each_NA, given_NA),
+        "best score alone": right_values(names, scored_NA, given_NA),
         "each by score": list(decoder.by_score),
     }
     return replace(decoder, way=way, figures={**decoder.figures, "decode": told})
@@ -62,11 +65,9 @@ def right_values(
     """The share of rows with all given values right, and for each attribute the share of its values
     that are; None where nothing is given.
     """
-    is_given_NA = given_NA >= 0
-    judged_N = is_given_NA.any(axis=1)
-    whole_N = ((columns_NA == given_NA) | ~is_given_NA).all(axis=1)[judged_N]
-    num_given_A = is_given_NA.sum(axis=0).tolist()
-    num_right_A = _num_right(columns_NA, given_NA).tolist()
+    whole_N = _is_whole(columns_NA, given_NA)[(given_NA >= 0).any(axis=1)]
+    num_right_A = _is_right(columns_NA, given_NA).sum(axis=0).tolist()
+    num_given_A = (given_NA >= 0).sum(axis=0).tolist()
     return {
         "item accuracy": float(whole_N.mean()) if len(whole_N) else None,
         "accuracy": {
@@ -76,16 +77,25 @@ def right_values(
     }
 
 
+def is_clearly_better(is_right_N: np.ndarray, other_N: np.ndarray) -> bool:
+    """Whether rows are right more often than by another way: by more than two standard errors of
+    the difference, so that chance hardly explains it.
+    """
+    won, lost = int((is_right_N & ~other_N).sum()), int((other_N & ~is_right_N).sum())
+    return won - lost > 2 * math.sqrt(won + lost)
+
+
 def choice_text(figures: dict[str, Any]) -> str:
     """What was chosen and why, in one line."""
     ways = ", ".join(
         f"decode={way} {_percent(figures[way]['item accuracy'])}" for way in ("row", "each")
     )
-    reason = "the better ships" if figures["chosen on held-out rows"] else "as the settings say"
+    chosen = ", chosen by" if figures["chosen on held-out rows"] else " as the settings say;"
     return (
-        f"decode={figures['ships']}, {reason}; item accuracy on {figures['rows']:,} held-out "
-        f"training rows: {ways}, best score of each attribute alone "
-        f"{_percent(figures['best score alone']['item accuracy'])}"
+        f"decode={figures['ships']}{chosen} item accuracy on {figures['rows']:,} held-out training "
+        f"rows: {ways}, best score of each attribute alone "
+        f"{_percent(figures['best score alone']['item accuracy'])} (decode=each ships where it is "
+        "better by more than chance)"
     )
 
 
@@ -93,7 +103,13 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def _num_right(columns_NA: np.ndarray, given_NA: np.ndarray) -> np.ndarray:
-    """Given values that are right: int64 (A,)."""
-    right_A: np.ndarray = ((columns_NA == given_NA) & (given_NA >= 0)).sum(axis=0)
-    return right_A
+def _is_right(columns_NA: np.ndarray, given_NA: np.ndarray) -> np.ndarray:
+    """Which given values are right: bool (N, A)."""
+    right_NA: np.ndarray = (columns_NA == given_NA) & (given_NA >= 0)
+    return right_NA
+
+
+def _is_whole(columns_NA: np.ndarray, given_NA: np.ndarray) -> np.ndarray:
+    """Rows with all given values right: bool (N,)."""
+    whole_N: np.ndarray = ((columns_NA == given_NA) | (given_NA < 0)).all(axis=1)
+    return whole_N

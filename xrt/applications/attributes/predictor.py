@@ -87,8 +87,9 @@ class AttributePredictor:
                 saw; `each`: the most probable value of each attribute by itself, more often right
                 at a level and less often in whole rows. None: as training chose.
 
-        Raises ConfigError for another `decode`, ArtifactError when the folder is missing or damaged, or its model is for labels
-        alone.
+        Raises:
+            ConfigError: another `decode`.
+            ArtifactError: the folder is missing or damaged, or its model is for labels alone.
         """
         predictor = Predictor.load(folder, verify, num_threads, compute)
         item_texts, decoder = load_parts(Path(folder), predictor.model)

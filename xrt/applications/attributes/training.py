@@ -135,15 +135,14 @@ class AttributeUse:
         assert self.decoder is not None
         save_parts(folder, self.item_texts, self.decoder)
 
-    def _judged(
-        self, given_NA: np.ndarray, weighed: Sequence[Weighed], where: str
-    ) -> Judged:
+    def _judged(self, given_NA: np.ndarray, weighed: Sequence[Weighed], where: str) -> Judged:
         assert self.decoder is not None
         found = judge(self.decoder, given_NA, weighed, self.counts_L)
         report = found.report
         tables, plots = attribute_tables(
-            report, given_NA, found.decoded.columns_NA, self.decoder.space, parent_columns(self.decoder),
-            where=where, num_impossible_paths=found.num_impossible_paths,
+            report, given_NA, found.decoded.columns_NA, self.decoder.space,
+            parent_columns(self.decoder), where=where,
+            num_impossible_paths=found.num_impossible_paths,
         )  # fmt: skip
         metrics = {
             f"accuracy {figures.name}": figures.scores.accuracy
