@@ -162,7 +162,7 @@ class AttributeDecoder:
             )
             candidates = self.finder.find(scores_NL[rows], self.weights, given_NA=given)
             allowed = Allowed.every(candidates)
-            has_given_N = np.zeros(candidates.num_rows, bool)
+            has_given_N: np.ndarray = np.zeros(candidates.num_rows, bool)
             if given is not None:
                 allowed = consistent(self.finder, candidates, given)
                 has_given_N = (given >= 0).any(axis=1)

@@ -119,6 +119,7 @@ class AttributeUse:
         """The table of attributes on the test file; without one, on the held-out rows."""
         assert self.space is not None
         assert self.decoder is not None
+        weighed: Sequence[Weighed]
         if corpus is not None and scores_NL is not None:
             assert corpus.texts is not None
             threads = self.num_threads
