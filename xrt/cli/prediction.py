@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from xrt.cli.outputs import refuse_inputs_as_outputs
 from xrt.data.jsonl import parse_json_line
 from xrt.data.labels import LabelTable
 from xrt.data.options import BadLine, ReadOptions
@@ -34,6 +35,15 @@ def predict(arguments: argparse.Namespace) -> int:
     """Tag every line of the input, or fill a catalogue's attributes; returns the exit code."""
     from xrt.cli import attributes
 
+    refuse_inputs_as_outputs(
+        {"--out": arguments.out, "--review": arguments.review},
+        {
+            "FILE": arguments.file,
+            "--allowed": arguments.allowed,
+            "--forbidden": arguments.forbidden,
+        },
+        {"MODEL": arguments.model},
+    )
     if attributes.is_attribute_model(arguments.model):
         return attributes.predict(arguments)
     attributes.refuse_attribute_options(arguments)

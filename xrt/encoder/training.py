@@ -294,7 +294,9 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
     kept = run.folder.embeddings(t)
     if kept is not None:
         return kept
-    return encode_sharded(encoder, run.tokens, run.trainer,
-                          token_budget=max(4096, run.params.token_budget),
-                          target=run.folder.embeddings_path(t),
-                          progress=run.progress)  # fmt: skip
+    found_NH = encode_sharded(encoder, run.tokens, run.trainer,
+                              token_budget=max(4096, run.params.token_budget),
+                              target=run.folder.embeddings_path(t),
+                              progress=run.progress)  # fmt: skip
+    run.folder.seal_embeddings(t)
+    return found_NH
