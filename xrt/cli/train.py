@@ -15,7 +15,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from xrt.cli.doors import option_writer
+from xrt.cli.doors import training_option
+from xrt.cli.settings import names_of, ready_for_hydra
 from xrt.config import (
     COMPOSITION_ERRORS,
     HYDRA_VERSION_BASE,
@@ -31,39 +32,48 @@ from xrt.errors import ConfigError, XrtError
 logger = logging.getLogger(__name__)
 
 
-def run(settings: Sequence[str]) -> int:
-    """Train with these settings (`key=value`, `group=choice`, hydra's options); the exit code.
+def run(words: Sequence[str]) -> int:
+    """Train with these settings.
 
-    Raises ConfigError in one line for a setting that is unknown or of the wrong type.
+    Args:
+        words: `key=value`, `group=choice` and hydra's options.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        XrtError: In one line for a setting that is unknown or of the wrong type, and for the faults
+            of all runs of a sweep.
     """
+    settings = ready_for_hydra(words)
     register()
     faults: list[str] = []
+    begun: list[bool] = []
 
     def job(config: DictConfig) -> None:
         # a fault of one run of a sweep does not stop the others; hydra would print it in many lines
+        begun.append(True)
         try:
-            train_once(config)
+            train_once(config, names_of(settings))
         except XrtError as err:
             logger.debug("stopped", exc_info=True)
-            faults.append(err.worded(option_writer(["train"])))
+            faults.append(err.worded(training_option))
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not to its printer
     entry = hydra.main(
         version_base=HYDRA_VERSION_BASE, config_path=str(conf_folder()), config_name="train"
     )(job)
-    argv, sys.argv = sys.argv, [sys.argv[0], *map(_full_name, settings)]
+    argv, sys.argv = sys.argv, [sys.argv[0], *settings]
     try:
         entry()
     except COMPOSITION_ERRORS as err:
         raise ConfigError(explain(err)) from err
-    except AssertionError as err:
-        if not str(err).startswith(NULL_ABOVE):
+    except XrtError:
+        raise
+    except Exception as err:
+        if begun:
             raise
-        inner = ", ".join(setting for setting in settings if "." in setting.partition("=")[0])
-        raise ConfigError(
-            f"{inner}: a part that is null has no settings; choose one, as in encoder=minilm or "
-            "schema=auto, or leave them out"
-        ) from err
+        raise _composition_fault(err, settings) from err
     finally:
         sys.argv = argv
     if faults:
@@ -71,20 +81,40 @@ def run(settings: Sequence[str]) -> int:
     return 0
 
 
-_SHORT_NAMES = {"data.path": "dataset.trn"}
+def _composition_fault(err: Exception, settings: Sequence[str]) -> Exception:
+    """What to raise for an error of hydra's that came before any work was begun."""
+    if isinstance(err, AssertionError) and str(err).startswith(NULL_ABOVE):
+        inner = ", ".join(setting for setting in settings if "." in setting.partition("=")[0])
+        return ConfigError(
+            f"{inner}: a part that is null has no settings; choose one, as in encoder=minilm or "
+            "schema=auto, or leave them out"
+        )
+    cause: BaseException | None = err
+    while cause is not None:  # logging hides that a log file cannot be written
+        if isinstance(cause, OSError) and cause.filename is not None:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    of_hydra = [setting for setting in settings if setting.startswith(("hydra", "-"))]
+    return ConfigError(
+        f"{', '.join(of_hydra or settings)}: hydra cannot use this ({type(err).__name__}: {err}); "
+        "leave out what is not needed"
+    )
 
 
-def _full_name(setting: str) -> str:
-    """`data.path=FILE` is `dataset.trn=FILE`."""
-    name, equals, value = setting.partition("=")
-    return f"{_SHORT_NAMES.get(name, name)}{equals}{value}"
+def train_once(config: DictConfig, names: Sequence[str] = ()) -> None:
+    """One run: the settings become the pipeline's parameters, and the pipeline does the rest.
 
+    Args:
+        config: All settings.
+        names: Full names of those that were given by hand.
 
-def train_once(config: DictConfig) -> None:
-    """One run: the settings become the pipeline's parameters, and the pipeline does the rest."""
+    Raises:
+        XrtError: A setting, the data or the machine is not fit for it.
+    """
     from xrt.progress import RichProgress
 
-    params = build(pipeline_params(), config)
+    params = build_params(config)
+    refuse_idle_settings(params, names)
     folder = Path(HydraConfig.get().runtime.output_dir)
     estimate, train = _runs(params)
     if params.estimate:
@@ -103,3 +133,13 @@ def _runs(params: Any) -> tuple[Callable[..., str], Callable[..., Any]]:
     from xrt.pipeline import estimate_run, train
 
     return estimate_run, train
+
+
+def build_params(config: DictConfig) -> Any:
+    """The pipeline's parameters from all settings. Raises ConfigError with all their faults."""
+    if not str(config.name).strip(" ./"):
+        raise ConfigError(f"name = {str(config.name)!r}: names the run's folder; give it a name")
+    try:
+        return build(pipeline_params(), config)
+    except RecursionError as err:
+        raise ConfigError("an interpolation (${...}) leads back to itself; write values") from err
