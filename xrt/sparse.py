@@ -5,7 +5,6 @@ int64) indices and no duplicates; an absent entry means 0.
 """
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.atomic import save_array, write_json
-from xrt.errors import ArtifactError, DataError
+from xrt.errors import DataError
 from xrt.jit import njit
+from xrt.reading import check_csr, load_array
+from xrt.saved_values import SavedValues
 
 
 def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
@@ -163,29 +164,16 @@ def save_csr(folder: Path, name: str, X_NM: sp.csr_array) -> None:
 
 
 def load_csr(folder: Path, name: str, mmap: bool = True) -> sp.csr_array:
-    """Read what `save_csr` wrote. Raises ArtifactError when the parts do not make a matrix."""
-    try:
-        shape = tuple(json.loads((folder / f"{name}.shape.json").read_text())["shape"])
-        data, indices, indptr = (
-            np.load(
-                folder / f"{name}.{part}.npy", mmap_mode="r" if mmap else None, allow_pickle=False
-            )
-            for part in ("data", "indices", "indptr")
-        )
-    except (OSError, ValueError, KeyError) as err:
-        raise ArtifactError(
-            f"{folder / name}: unreadable matrix ({err}); restore or retrain"
-        ) from err
-    if len(shape) != 2 or len(indptr) != shape[0] + 1 or len(indices) != len(data):
-        raise ArtifactError(
-            f"{folder / name}: parts of a matrix do not fit together; restore or retrain"
-        )
-    if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
-        raise ArtifactError(f"{folder / name}: row pointers are not increasing; restore or retrain")
-    if len(indices) and (indices.min() < 0 or indices.max() >= shape[1]):
-        raise ArtifactError(
-            f"{folder / name}: a column lies outside 0..{shape[1] - 1}; restore or retrain"
-        )
-    matrix = sp.csr_array(shape, dtype=data.dtype)
+    """Read what `save_csr` wrote: a float32 matrix in canonical form, safe to walk blindly.
+
+    Raises ArtifactError when the parts do not make such a matrix.
+    """
+    what = folder / name
+    shape = SavedValues.read(folder / f"{name}.shape.json").whole_numbers("shape", length=2)
+    data = load_array(folder / f"{name}.data.npy", np.float32, 1, mmap)
+    indices = load_array(folder / f"{name}.indices.npy", [np.int32, np.int64], 1, mmap)
+    indptr = load_array(folder / f"{name}.indptr.npy", [np.int32, np.int64], 1, mmap)
+    check_csr(indptr, indices, data, (shape[0], shape[1]), what)
+    matrix = sp.csr_array(shape, dtype=np.float32)
     matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
     return matrix

@@ -43,7 +43,12 @@ def alone(tmp_path_factory) -> LevelMatcher:
 
 
 @EVERY_STRATEGY
-def test_two_processes_take_the_first_steps_of_one(tmp_path, alone, strategy):
+def test_two_processes_take_the_first_steps_of_one(tmp_path, alone, strategy, monkeypatch):
+    """In a job of SLURM, too, which has one task: ranks are those of our own processes."""
+    for name in ("PROCID", "LOCALID", "NODEID"):
+        monkeypatch.setenv(f"SLURM_{name}", "0")
+    for name, value in (("JOB_ID", "7"), ("NTASKS", "1"), ("NODELIST", "localhost")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
     two = fit_first_steps(tmp_path, 2, strategy=strategy)
     assert alone.gradients_P.abs().max() > 0
     torch.testing.assert_close(two.gradients_P, alone.gradients_P, rtol=1e-3, atol=1e-5)

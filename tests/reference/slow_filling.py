@@ -20,3 +20,17 @@ def decide_cell(
     if code == -1 and chosen in blank:
         return None, score, "none", disagrees
     return chosen, score, "filled", disagrees
+
+
+def decide_levels(cells, none, least, overwrite):
+    """Which levels of one row are decided, coarse to fine; each (code, column, probability)."""
+    decided, whole = [], True
+    for code, column, probability in cells:
+        wanted = column >= 0 and (code == -1 or (overwrite and column != code))
+        writes = wanted and probability >= least
+        if writes and column not in none and not whole:
+            writes = False
+        decided.append(writes)
+        has_value = column not in none if writes else code != -1 and code not in none
+        whole = whole and has_value
+    return decided

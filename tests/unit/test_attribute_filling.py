@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.attribute_stand_in import StandInPredictions, StandInPredictor
-from tests.reference.slow_filling import decide_cell
-from xrt.applications.attributes.decisions import Judged, decide
+from tests.reference.slow_filling import decide_cell, decide_levels
+from xrt.applications.attributes.decisions import Judged, WrittenLabels, decide, written_NA
 from xrt.applications.attributes.filling import fill
 from xrt.applications.attributes.given_cells import CellCodes
 from xrt.applications.attributes.review import Review, default_review_path
@@ -56,7 +56,7 @@ def source(tmp_path) -> Path:
 
 
 def test_missing_cells_are_filled_and_scored(tmp_path, source):
-    counts = fill(StandInPredictor(), source, tmp_path / "out.csv")
+    counts = fill(StandInPredictor(), source, tmp_path / "out.csv", min_probability=0.0)
     rows = read_rows(tmp_path / "out.csv")
     assert list(rows[0]) == [*NAMES, *ADDED]
     found = [[row["brand"], row["L0"], row["L1"].strip()] for row in rows]
@@ -116,7 +116,7 @@ def test_cells_below_the_least_probability_stay_empty(tmp_path, source):
 
 def test_none_is_written_where_an_empty_cell_does_not_say_it(tmp_path, source):
     predictor = StandInPredictor(empty="missing", none_values=["na", "n/a"])
-    counts = fill(predictor, source, tmp_path / "out.csv")
+    counts = fill(predictor, source, tmp_path / "out.csv", min_probability=0.4)
     row = read_rows(tmp_path / "out.csv")[5]
     assert (row["brand"], row["L1"], row["brand_filled"]) == ("na", "na", "true")
     assert counts.none == {"brand": 0, "L0": 0, "L1": 0}
@@ -342,7 +342,8 @@ def test_decisions_equal_the_rules_cell_by_cell(cells, overwrite):
         StandInPredictions(done, done_score, rows),
         given_score,
     )
-    found = decide(code, judged, is_blank_L, 0.5, overwrite)
+    labels = WrittenLabels(is_blank_L, is_blank_L)
+    found = decide(code, judged, labels, 0.5, overwrite)
     for n, cell in enumerate(cells):
         column, score, outcome, disagrees = decide_cell(*cell, {1, 3}, 0.5, overwrite)
         assert found.is_filled_NA[n, 0] == (outcome == "filled")
@@ -353,3 +354,58 @@ def test_decisions_equal_the_rules_cell_by_cell(cells, overwrite):
         assert found.scores_NA[n, 0] == pytest.approx(
             np.nan if score is None else score, nan_ok=True
         )
+
+
+def test_nothing_is_written_that_is_more_likely_wrong(tmp_path):
+    rows = [["nike cap 5", "", ""], ["nike cap 4", "", ""]]
+    source = write_csv(tmp_path / "in.csv", rows, ["title", "brand", "L0"])
+    counts = fill(StandInPredictor(), source, tmp_path / "out.csv")
+    assert [row["brand"] for row in read_rows(tmp_path / "out.csv")] == ["nike", ""]
+    assert counts.unsure == {"brand": 1, "L0": 1, "L1": 1}
+    assert counts.to_text().splitlines()[-1].startswith("next: look at the empty cells of")
+
+
+class SureOfTheLeaf(StandInPredictor):
+    """As the stand-in, but sure of L1 and doubtful of L0."""
+
+    def predict(self, table, given_NA=None):
+        found = super().predict(table, given_NA)
+        found.probabilities_NA[:, 1] = 0.3
+        found.probabilities_NA[:, 2] = 0.9
+        return found
+
+
+def test_nothing_is_written_below_an_empty_level(tmp_path):
+    rows = [["nike cap 9", "", ""], ["nike cap 9", "hat", ""], ["nike cap 9", "n/a", ""]]
+    rows += [["nike cap 9", "", "cap"], ["nike cap 9", "Hats", ""]]  # "Hats" is new to the model
+    source = write_csv(tmp_path / "in.csv", rows, ["title", "L0", "L1"])
+    counts = fill(SureOfTheLeaf(), source, tmp_path / "out.csv")
+    found = [(row["L0"], row["L1"]) for row in read_rows(tmp_path / "out.csv")]
+    assert found == [("", ""), ("hat", "cap"), ("n/a", ""), ("", "cap"), ("Hats", "cap")]
+    assert (counts.filled["L1"], counts.unsure["L1"]) == (2, 2)
+    fill(SureOfTheLeaf(), source, tmp_path / "over.csv", overwrite=True)
+    assert [row["L1"] for row in read_rows(tmp_path / "over.csv")] == ["", "cap", "", "cap", "cap"]
+
+
+level_cells = st.tuples(st.integers(-2, 3), st.integers(-1, 3), st.sampled_from([0.2, 0.8]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(st.tuples(level_cells, level_cells, level_cells), min_size=1, max_size=8),
+    overwrite=st.booleans(),
+    none_is_blank=st.booleans(),
+)
+def test_levels_equal_the_rules_row_by_row(rows, overwrite, none_is_blank):
+    none = np.array([False, False, False, True])
+    cells = np.array(rows)
+    code, chosen = cells[:, :, 0].astype(int), cells[:, :, 1].astype(int)
+    said = StandInPredictions(chosen, cells[:, :, 2], np.zeros(len(rows)))
+    labels = WrittenLabels(none, none if none_is_blank else np.zeros(4, bool), (2, 0, 1))
+    found = decide(code, Judged(said, said, np.zeros(code.shape)), labels, 0.5, overwrite)
+    for n, row in enumerate(rows):
+        written = decide_levels([row[a] for a in labels.levels], {3}, 0.5, overwrite)
+        decided = (found.is_filled_NA | found.is_none_NA)[n, list(labels.levels)]
+        assert decided.tolist() == written
+    empty = decide(np.full_like(code, -1), Judged(said, said, np.zeros(code.shape)), labels)
+    assert (written_NA(said, labels) == empty.is_filled_NA & (chosen != 3)).all()

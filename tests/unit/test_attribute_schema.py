@@ -6,7 +6,9 @@ import pytest
 
 from xrt.data.attribute_schema import AttributeSchema, EmptyMeans, TextColumn
 from xrt.data.catalogue import CatalogueTable
-from xrt.data.schema_inference import find_hierarchy, infer_schema
+from xrt.data.hierarchy_inference import infer_hierarchy
+from xrt.data.level_names import counted_levels, name_words
+from xrt.data.schema_inference import column_facts, infer_schema, role_of
 from xrt.errors import ConfigError, DataError
 
 CATEGORIES = [("Home", "Pans", "Woks"), ("Home", "Pans", "Skillets"), ("Home", "Mugs", "Cups")]
@@ -69,7 +71,7 @@ def test_a_schema_survives_json():
 
 def test_every_role_is_told_from_the_columns(caplog):
     with caplog.at_level(logging.INFO, "xrt"):
-        schema = infer_schema(table(), AttributeSchema())
+        schema, _ = infer_schema(table(), AttributeSchema())
     assert schema.text_columns == ["title"]
     assert schema.numeric_columns == ["price"]
     assert schema.categorical_columns == ["store"]
@@ -85,11 +87,11 @@ def test_what_the_user_said_is_kept():
     asked = AttributeSchema(
         text_columns=["id*2", "title:T"], numeric_columns=[], targets=["L2", "L0"], hierarchy=[]
     )
-    schema = infer_schema(table(), asked)
+    schema, _ = infer_schema(table(), asked)
     assert (schema.text_columns, schema.numeric_columns) == (["id*2", "title:T"], [])
     assert (schema.targets, schema.hierarchy) == (["L2", "L0"], [])
     assert schema.categorical_columns == ["store"]
-    assert infer_schema(table(), AttributeSchema(targets=["L2", "L0"])).hierarchy == ["L0", "L2"]
+    assert infer_schema(table(), AttributeSchema(targets=["L2", "L0"]))[0].hierarchy == ["L0", "L2"]
 
 
 def test_columns_without_telling_names_are_told_by_their_cells():
@@ -105,7 +107,7 @@ def test_columns_without_telling_names_are_told_by_their_cells():
         },
         path="x.csv",
     )
-    schema = infer_schema(plain, AttributeSchema())
+    schema, _ = infer_schema(plain, AttributeSchema())
     assert schema.text_columns == ["a"]
     assert schema.numeric_columns == ["b"]
     assert schema.targets == ["c"]
@@ -115,7 +117,7 @@ def test_columns_without_telling_names_are_told_by_their_cells():
 
 def test_a_wordy_name_does_not_make_a_text_of_a_kind():
     more = {"product_type": ["Pan", "Mug"] * 60, "brand_name": ["A", "B", "C"] * 40}
-    schema = infer_schema(table(**more), AttributeSchema())
+    schema, _ = infer_schema(table(**more), AttributeSchema())
     assert schema.text_columns == ["title"]
     assert {"product_type", "brand_name"} <= set(schema.targets)
 
@@ -152,18 +154,161 @@ def test_the_chain_is_counted_not_read_off_the_order_or_the_sizes():
         "middle": [p[1] for p in paths],
     }
     schema = AttributeSchema()
-    assert find_hierarchy(columns, schema) == ["top", "middle", "fine"]
+    assert infer_hierarchy(columns, schema).levels == ["top", "middle", "fine"]
     few_fine = ["" if i % 6 > 1 else cell for i, cell in enumerate(columns["fine"])]
     assert len(set(few_fine)) < len(set(columns["middle"]))
-    assert find_hierarchy(columns | {"fine": few_fine}, schema) == ["top", "middle", "fine"]
+    assert infer_hierarchy(columns | {"fine": few_fine}, schema).levels == ["top", "middle", "fine"]
     strays = [cell if i % 50 else "Toys" for i, cell in enumerate(columns["top"])]
-    assert find_hierarchy(columns | {"top": strays}, schema) == ["top", "middle", "fine"]
+    assert infer_hierarchy(columns | {"top": strays}, schema).levels == ["top", "middle", "fine"]
     mixed = [cell if i % 5 else "Toys" for i, cell in enumerate(columns["top"])]
-    assert find_hierarchy(columns | {"top": mixed}, schema) == ["middle", "fine"]
+    assert infer_hierarchy(columns | {"top": mixed}, schema).levels == ["middle", "fine"]
 
 
 def test_an_empty_cell_means_missing_where_none_is_written_out():
-    assert infer_schema(table(), AttributeSchema()).empty is EmptyMeans.AUTO
+    assert infer_schema(table(), AttributeSchema())[0].empty is EmptyMeans.AUTO
     written = [path[2] or "NA" for path in CATEGORIES] * 20
-    assert infer_schema(table(L2=written), AttributeSchema()).empty is EmptyMeans.MISSING
-    assert infer_schema(table(L2=written), AttributeSchema(empty="none")).empty is EmptyMeans.NONE
+    assert infer_schema(table(L2=written), AttributeSchema())[0].empty is EmptyMeans.MISSING
+    assert (
+        infer_schema(table(L2=written), AttributeSchema(empty="none"))[0].empty is EmptyMeans.NONE
+    )
+
+
+def test_a_few_words_for_nothing_do_not_make_empty_cells_unknown():
+    cells = [path[2] for path in CATEGORIES] * 50
+    ends = [i for i, cell in enumerate(cells) if not cell]
+    cells[ends[0]] = cells[ends[1]] = "-"
+    assert infer_schema(table(300, L2=cells), AttributeSchema())[0].empty is EmptyMeans.AUTO
+
+
+@pytest.mark.parametrize(
+    ("names", "levels"),
+    [
+        (["L2", "L1", "L10", "brand"], ["L1", "L2", "L10"]),
+        (["lvl1", "lvl2"], ["lvl1", "lvl2"]),
+        (["Level 2", "Level 1"], ["Level 1", "Level 2"]),
+        (["category_3", "category_1", "category"], ["category", "category_1", "category_3"]),
+        (["type", "sub_category", "category"], ["category", "sub_category"]),
+        (["subsubcategory", "category", "Sub-Category"],
+         ["category", "Sub-Category", "subsubcategory"]),
+        (["CategoryText", "Category Level 2"], ["CategoryText", "Category Level 2"]),
+        (["Main Category", "subCategory", "Category"],
+         ["Main Category", "Category", "subCategory"]),
+        (["productCategory2Name", "productCategory1Name"],
+         ["productCategory1Name", "productCategory2Name"]),
+        (["taxonomyL2", "taxonomyL1"], ["taxonomyL1", "taxonomyL2"]),
+        (["Class", "SubClass", "Department"], ["Class", "SubClass"]),
+        (["Unterkategorie", "Kategorie"], ["Kategorie", "Unterkategorie"]),
+        (["sous-catégorie", "catégorie"], ["catégorie", "sous-catégorie"]),
+        (["color_1", "color_2", "type_1", "type_2"], []),
+        (["brand", "category"], []),
+        (["level 1 of 2", "level 2 of 2"], []),
+    ],
+)  # fmt: skip
+def test_names_that_count_are_levels(names, levels):
+    assert counted_levels(names) == levels
+
+
+def test_camel_case_is_words():
+    assert name_words("CategoryText") == ["category", "text"]
+    assert name_words("HTMLColor2") == ["html", "color", "2"]
+    assert name_words("imageURLs") == ["image", "urls"]
+    assert name_words("Größe_in CM") == ["größe", "in", "cm"]
+    facts = column_facts(["Red", "Blue", "Red", "Blue"] * 10, AttributeSchema())
+    assert role_of("brandName", facts) == "target"
+    assert role_of("CategoryText", facts) == "target"
+    assert role_of("productTitle", facts) == "text"
+    assert role_of("vendorName", facts) == "categorical"
+    assert role_of("imageUrl", facts) == role_of("productID", facts) == ""
+    assert role_of("lvl2Name", facts) == "target"
+
+
+def shared_children(num_rows=600):
+    """L3 has names of its own and "Other", which stands under every L2 and is most of the rows."""
+    tops = [f"T{i % 4}" for i in range(num_rows)]
+    middles = [f"M{i % 4}{i % 3}" for i in range(num_rows)]
+    fines = ["Other" if i % 5 else f"F{i % 4}{i % 3}" for i in range(num_rows)]
+    return {"L1": tops, "L2": middles, "L3": fines}
+
+
+def test_a_child_under_many_parents_does_not_end_the_hierarchy():
+    found = infer_hierarchy(shared_children(), AttributeSchema())
+    assert (found.levels, found.notes) == (["L1", "L2", "L3"], [])
+    unnamed = dict(zip(("a", "b", "c"), shared_children().values(), strict=True))
+    assert infer_hierarchy(unnamed, AttributeSchema()).levels == ["a", "b"]
+
+
+def test_a_level_below_those_whose_names_count_joins_by_its_cells():
+    columns = {
+        "kind": [f"K{i % 24}" for i in range(600)],
+        "sub_category": ["Other" if i % 2 else f"S{i % 12}" for i in range(600)],
+        "brand": [f"B{i % 24}" for i in range(600)],
+        "category": [f"C{i % 4}" for i in range(600)],
+    }
+    found = infer_hierarchy(columns, AttributeSchema())
+    assert found.levels == ["category", "sub_category", "kind"]  # a brand is no kind of thing
+
+
+def contradicting(num_rows=400):
+    rows = range(num_rows)
+    tags = ["red", "round", "new", "cheap", "big"]
+    return {
+        "the other way round": (
+            {
+                "category_1": [tags[i % 5] for i in rows],
+                "category_2": [tags[i // 5 % 5] for i in rows],
+            },
+            "category_2 is left out of the hierarchy: in 80% of the rows category_1 and "
+            "category_2 also occur the other way round",
+        ),
+        "without a parent": (
+            {
+                "L1": ["" if i % 10 else f"T{i % 20}" for i in rows],
+                "L2": [f"M{i % 40}" for i in rows],
+            },
+            "L2 is left out of the hierarchy: 90% of the rows that give L2 have no L1",
+        ),
+        "pairs that do not come again": (
+            {"L1": [f"T{i % 20}" for i in rows], "L2": [f"M{i // 20}" for i in rows]},
+            "L2 is left out of the hierarchy: only 0% of the rows with values of L1 and L2 that",
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", contradicting())
+def test_cells_that_contradict_the_names_are_told(case):
+    columns, note = contradicting()[case]
+    found = infer_hierarchy(columns, AttributeSchema())
+    assert found.levels == []
+    assert [text[: len(note)] for text in found.notes] == [note]
+
+
+def test_numbers_that_run_from_fine_to_coarse_are_turned_round():
+    columns = {"L1": [], "L2": [], "L3": []}
+    for i in range(900):
+        columns["L3"].append(f"T{i % 3}")
+        columns["L2"].append(f"M{i % 9}")
+        columns["L1"].append(f"F{i % 45}")
+    assert infer_hierarchy(columns, AttributeSchema()).levels == ["L3", "L2", "L1"]
+
+
+def test_a_leaf_without_a_number_is_not_the_top():
+    columns = {name: [] for name in ("category", "category_1", "category_2")}
+    for i in range(900):
+        columns["category"].append(f"F{i % 90}")
+        columns["category_1"].append(f"T{i % 3}")
+        columns["category_2"].append(f"M{i % 9}")
+    found = infer_hierarchy(columns, AttributeSchema())
+    assert found.levels == ["category_1", "category_2", "category"]
+
+
+def test_a_column_that_nearly_has_one_parent_is_told():
+    columns = {
+        "a": [f"T{i % 4}" for i in range(1000)],
+        "b": [f"M{i % 16}" for i in range(1000)],
+        "c": [f"F{i % 16}" if i % 7 else "F0" for i in range(1000)],
+    }
+    found = infer_hierarchy(columns, AttributeSchema())
+    assert found.levels == ["a", "b"]
+    (note,) = found.notes
+    assert note.startswith("c is no level of the hierarchy a > b: its values tell a in 89%")
+    assert "94% are needed; where it is one, name hierarchy" in note

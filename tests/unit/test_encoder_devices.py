@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xrt.encoder import embed_sharded, fit
+from xrt.encoder import devices, embed_sharded, fit
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.compiled import CompileLayers
 from xrt.encoder.embed import encode
@@ -17,7 +17,7 @@ from xrt.encoder.fit import device_settings, lightning_strategy
 from xrt.encoder.params import EncoderParams, Precision, Strategy, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.sharding import FullyShardedStrategy
-from xrt.encoder.spawned import SpawnedDDP
+from xrt.encoder.spawned import OwnProcesses, SpawnedDDP
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ConfigError
 
@@ -58,9 +58,49 @@ def test_other_processes_are_spawned_and_one_needs_none(strategy, kind):
 def test_layers_are_compiled_on_cuda_only(monkeypatch):
     with pytest.raises(ConfigError, match=r"trainer\.compile = true: only on cuda, not cpu"):
         TrainerParams(accelerator="cpu", compile=True)
-    monkeypatch.setattr(fit, "best_device", lambda accelerator: "cpu")
+    monkeypatch.setattr(devices, "best_device", lambda accelerator: "cpu")
     with pytest.raises(ConfigError, match="only on cuda, here is cpu"):
         device_settings(TrainerParams(devices=1, compile=True))
+
+
+SLURM = {
+    "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "1", "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost",
+}  # fmt: skip
+JOBS = {
+    "sbatch": SLURM,
+    "srun, second task": SLURM | {"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"},
+    "srun, second node": SLURM | {"SLURM_NODEID": "1", "SLURM_NTASKS_PER_NODE": "1"},
+    "torchrun": {
+        "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "GROUP_RANK": "0",
+        "LOCAL_WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "7", "MASTER_ADDR": "nowhere.invalid",
+        "MASTER_PORT": "1",
+    },
+    "lsf": {
+        "LSB_JOBID": "7", "LSB_DJOB_RANKFILE": "/no/such/file", "JSM_NAMESPACE_LOCAL_RANK": "0",
+        "JSM_NAMESPACE_RANK": "0", "JSM_NAMESPACE_SIZE": "2", "LSB_HOSTS": "a b",
+    },
+    "kubeflow": {"KUBERNETES_PORT": "tcp://0", "MASTER_ADDR": "nowhere.invalid", "RANK": "1",
+                 "MASTER_PORT": "1", "WORLD_SIZE": "4"},
+    "shell": {"NODE_RANK": "3", "LOCAL_RANK": "2", "GROUP_RANK": "1"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("job", list(JOBS))
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_processes_are_our_own_in_the_job_of_any_scheduler(monkeypatch, job, strategy):
+    for name, value in JOBS[job].items():
+        monkeypatch.setenv(name, value)
+    several = TrainerParams(accelerator="cpu", devices=2, strategy=strategy)
+    engine = fit.pl.Trainer(**device_settings(several)).strategy
+    assert isinstance(engine.cluster_environment, OwnProcesses)
+    assert engine.launcher._start_method == "spawn"
+    assert not engine.cluster_environment.creates_processes_externally
+    assert engine.cluster_environment.main_address == "127.0.0.1"
+    assert engine.cluster_environment.main_port > 1023
+    assert engine.node_rank == 0
+    alone = TrainerParams(accelerator="cpu", devices=1, strategy=strategy)
+    assert fit.pl.Trainer(**device_settings(alone)).strategy.global_rank == 0
 
 
 @pytest.mark.parametrize(("found", "devices"), [(0, 0), (0, 1), (1, 2)])

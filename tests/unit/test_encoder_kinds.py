@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 from xrt.encoder.adapters import add_adapters
 from xrt.encoder.backbone import TextEncoder, position_limit, quiet_transformers
 from xrt.encoder.embed import encode
+from xrt.encoder.folder import encoder_hash, weight_files
 from xrt.encoder.half_states import HalfStates
 from xrt.encoder.params import (
     EncoderParams,
@@ -23,7 +24,6 @@ from xrt.encoder.params import (
     Precision,
     TrainerParams,
 )
-from xrt.encoder.resolve import weights_hash
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.encoder.token_store import TokenStore
 from xrt.encoder.training import train_matcher
@@ -226,6 +226,6 @@ def test_weights_in_several_files_are_hashed_together(encoder, tmp_path):
         encoder.model.save_pretrained(tmp_path / "whole")
         encoder.model.save_pretrained(tmp_path / "parts", max_shard_size="20KB")
     assert len(list((tmp_path / "parts").glob("model-*.safetensors"))) > 1
-    assert weights_hash(tmp_path / "parts") != weights_hash(tmp_path / "whole")
+    assert encoder_hash(tmp_path / "parts") != encoder_hash(tmp_path / "whole")
     with pytest.raises(ConfigError, match=r"no model\.safetensors"):
-        weights_hash(tmp_path)
+        weight_files(tmp_path)

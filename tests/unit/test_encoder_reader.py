@@ -102,7 +102,7 @@ def test_one_text_has_the_tokens_of_a_store(encoder: TextEncoder):
 
 def test_a_text_without_any_token_is_padding(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch):
     reader = reader_of(encoder, "fp32")
-    monkeypatch.setattr(type(encoder.tokenizer), "__call__", lambda *_, **__: {"input_ids": []})
+    monkeypatch.setattr("xrt.encoder.reader.token_ids", lambda *_: ([[]], [False]))
     ids_1T, mask_1T = reader.tokens_of_one("")
     assert ids_1T.tolist() == [[encoder.tokenizer.pad_token_id]]
     assert mask_1T.tolist() == [[0]]

@@ -120,7 +120,7 @@ def test_oddities_are_counted_and_kept(write):
         (b"[1, 2]", "a JSON list, not an object"),
         (b"[", "a JSON list; write one object a line"),
         (b"[" * 100_000, "nested too deep"),
-        ({"body": "a", "labels": []}, "the keys are body, labels: name text_columns"),
+        ({"body": "a", "labels": []}, "the keys are body, labels: rename one .*text_columns="),
         ({"text": {"a": 1}, "labels": []}, "'text' holds an object where text is needed"),
         ({"text": "a", "labels": [True]}, "true/false as a label"),
         ({"text": "a", "labels": [None]}, "null as a label"),

@@ -31,7 +31,7 @@ def test_labels_with_the_same_ancestors_share_a_cluster(tmp_path):
         ("a\tHome\nb Home\n", "line 2: no tab"),
         ("a\tHome\na\tHome\n", "line 2: label 'a' stands twice"),
         ("a\tHome > > x\n", "line 1: an empty ancestor"),
-        ("x\tHome\n", "none of its 1 labels is among the corpus's 4"),
+        ("x\tHome\n", "none of its 1 ids is among the 4 labels; it has 'x'"),
     ],
 )
 def test_faults_name_the_line(tmp_path, text, message):

@@ -200,3 +200,31 @@ def test_a_space_gives_the_names():
 def test_inputs_that_do_not_belong_together(given_NA, predicted_NA, more, message):
     with pytest.raises(DataError, match=message):
         attribute_report(("a",), given_NA, predicted_NA, 4, **more)
+
+
+def test_what_a_fill_would_write_is_counted():
+    given_NA = [[0, 2], [0, 3], [1, -1], [-1, -1], [6, 2]]  # 3 says none, 6 is new, row 3 is bare
+    predicted_NA = [[0, 2], [1, 2], [1, 2], [0, 2], [0, 2]]
+    is_written_NA = np.array([[1, 1], [1, 1], [0, 1], [1, 1], [1, 0]], bool)
+    is_none_L = np.array([0, 0, 0, 1, 0, 0], bool)
+    report = attribute_report(
+        ("a", "b"), given_NA, predicted_NA, 6, is_written_NA=is_written_NA, is_none_L=is_none_L
+    )
+    a, b = (figures.fills for figures in report.attributes)
+    assert (a.num_written, a.num_right, a.num_wrong, a.num_in_empty, a.num_empty) == (3, 1, 2, 0, 0)
+    assert (b.num_written, b.num_right, b.num_wrong, b.num_in_empty, b.num_empty) == (3, 1, 0, 2, 2)
+    lines = report.to_text().splitlines()
+    assert lines[-4].split() == [*"a fill writes cells right wrong where the file is empty".split(),
+                                 *"of empty cells".split()]  # fmt: skip
+    assert lines[-2].split() == ["b", "3", "1", "0", "2", "2"]
+    assert report.to_dict()["attributes"][1]["fills"]["num_in_empty"] == 2
+    assert attribute_report(("a", "b"), given_NA, predicted_NA, 6)["a"].fills is None
+
+
+def test_an_attribute_that_no_row_gives_has_no_empty_cells():
+    written = np.ones((2, 2), bool)
+    found = attribute_report(("a", "b"), [[0, -1], [1, -1]], [[0, 2], [0, 3]], 6,
+                             is_written_NA=written)  # fmt: skip
+    assert found["b"].fills.num_written == found["b"].fills.num_empty == 0
+    with pytest.raises(DataError, match="cells written of shape"):
+        attribute_report(("a",), [[0]], [[0]], 6, is_written_NA=written)

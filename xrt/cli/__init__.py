@@ -130,9 +130,10 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-score",
         type=_score,
-        default=0.0,
         metavar="S",
-        help="drop labels that score less: a number, micro-F1 or macro-F1 (tuned in training)",
+        help="drop labels that score less: a number (default 0), micro-F1 or macro-F1 (tuned in "
+        "training); of a model of attributes: leave cells empty below this probability (default "
+        "0.5: never write what is more likely wrong)",
     )
     parser.add_argument(
         "--review",

@@ -27,6 +27,7 @@ def is_attribute_model(folder: str) -> bool:
 def predict(arguments: argparse.Namespace) -> int:
     """Fill the missing attributes of a catalogue; counts go to standard error; the exit code."""
     _check(arguments)
+    from xrt.applications.attributes.decisions import MIN_PROBABILITY
     from xrt.applications.attributes.filling import fill
     from xrt.applications.attributes.predictor import AttributePredictor
     from xrt.progress import RichProgress
@@ -35,7 +36,7 @@ def predict(arguments: argparse.Namespace) -> int:
         AttributePredictor.load(arguments.model, compute=arguments.compute),
         arguments.file,
         arguments.out,
-        min_probability=arguments.min_score,
+        min_probability=MIN_PROBABILITY if arguments.min_score is None else arguments.min_score,
         overwrite=arguments.overwrite,
         review_path=arguments.review,
         progress=RichProgress(),

@@ -50,7 +50,8 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.predict import Predictor
 
     predictor = Predictor.load(arguments.model, compute=arguments.compute)
-    predictor.threshold(arguments.min_score)  # a wrong name is told before any text is read
+    min_score = 0.0 if arguments.min_score is None else arguments.min_score
+    predictor.threshold(min_score)  # a wrong name is told before any text is read
     name = "standard input" if arguments.file == "-" else arguments.file
     reader = LineReader(name, arguments.format, arguments.text_columns)
     constraints: dict[str, Any] = {
@@ -61,7 +62,7 @@ def predict(arguments: argparse.Namespace) -> int:
     with _target(arguments.out) as target:
         for batch in reader.batches(read_chunks(arguments.file), arguments.batch_size):
             rows = predictor.predict(
-                [line.text for line in batch], arguments.k, arguments.min_score,
+                [line.text for line in batch], arguments.k, min_score,
                 tail=arguments.tail, **constraints,
             )  # fmt: skip
             for line, suggestions in zip(batch, rows, strict=True):

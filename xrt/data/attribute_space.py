@@ -57,6 +57,12 @@ class AttributeSpace:
         found = (position.get(id.partition("=")[0], -1) for id in self.labels.ids)
         return np.fromiter(found, np.int32, len(self.labels))
 
+    @cached_property
+    def is_none_L(self) -> np.ndarray:
+        """Bool (L,): the labels that say "none"."""
+        found = (id.partition("=")[2] == NONE_VALUE for id in self.labels.ids)
+        return np.fromiter(found, bool, len(self.labels))
+
     def columns_of(self, attribute: str) -> np.ndarray:
         """int64: the label columns of an attribute, its none label included, ascending."""
         return np.flatnonzero(self.attribute_of_L == self._position(attribute))

@@ -38,7 +38,8 @@ class BadLines:
         """
         message = f"{self.path}: line {line}: {fault}"
         if not self.options.skip_bad_lines:
-            raise DataError(f"{message} (or pass skip_bad_lines=True)")
+            advice = {**fault.settings, "skip_bad_lines": "to set bad lines aside"}
+            raise DataError(message, settings=advice)
         self.first = self.first or message
         self.rows += range(row, row + num_lines)
         text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
@@ -124,9 +125,11 @@ class RowCollector:
             self._column_of[label] = column
         return column
 
-    def finish(self, labels: LabelTable | None = None, notes: Sequence[str] = ()) -> Corpus:
+    def finish(
+        self, labels: LabelTable | None = None, notes: Sequence[str] = (), num_split: int = 0
+    ) -> Corpus:
         """The corpus so far. Columns follow `labels`, or without it the sorted ids that were added;
-        `notes` go into the report.
+        `notes` and `num_split`, the cells that were split unasked, go into the report.
 
         Raises DataError: there is no row.
         """
@@ -161,6 +164,7 @@ class RowCollector:
                 num_skipped=len(self.bad.rows),
                 skipped_rows=tuple(self.bad.rows),
                 bad_lines_path=self.bad.write(),
+                num_split_cells=num_split,
                 notes=tuple(notes),
             ),
         )

@@ -32,6 +32,7 @@ class ReadReport:
     num_without_labels: int = 0
     num_duplicate_rows: int = 0
     num_replaced_surrogates: int = 0
+    num_split_cells: int = 0
     num_unseen_labels: int = 0
     num_unseen_pairs: int = 0
     skipped_rows: tuple[int, ...] = ()
@@ -48,6 +49,10 @@ class ReadReport:
             (
                 self.num_replaced_surrogates,
                 "rows held half a surrogate pair, replaced by the sign U+FFFD",
+            ),
+            (
+                self.num_split_cells,
+                "cells of labels were split at ';', where no label_separator was named",
             ),
             (
                 self.num_unseen_labels,

@@ -29,6 +29,8 @@ from xrt.data.labels import LABEL_TABLE_NAME, read_label_table
 from xrt.data.lf import filter_note, find_filters, read_filters, read_lf, without_skipped
 from xrt.data.npz import is_pair_name, load_matrix, read_npz
 from xrt.data.options import ReadOptions
+from xrt.data.records import LABEL_ADVICE
+from xrt.data.side_tables import join
 from xrt.data.sources import beside, first_line, plain_name, require_file
 from xrt.data.tables import read_csv, read_parquet, read_tsv
 from xrt.data.writers import write_bow, write_csv, write_jsonl, write_npz
@@ -149,11 +151,11 @@ def read_corpus(
     corpus = _READERS[chosen](path, options)
     corpus = _with_features(corpus, features)
     corpus = _with_filters(corpus, path, chosen, filters)
-    corpus = _with_names(corpus, path, label_names)
+    corpus = _with_names(corpus, path, label_names, known=labels is not None)
     if require_labels and corpus.Y.nnz == 0:
         raise DataError(
-            f"{path}: none of the {corpus.num_instances} rows has a label; name the label "
-            "column or add labels (or pass require_labels=False)"
+            f"{path}: none of the {corpus.num_instances} rows has a label; add labels",
+            settings=LABEL_ADVICE,
         )
     if labels is not None:
         corpus = align_labels(corpus, labels)
@@ -176,7 +178,10 @@ def write_corpus(
         suffix = Path(plain_name(path)).suffix
         chosen = CorpusFormat.BOW if suffix == ".txt" else _SUFFIXES.get(suffix)
         if chosen is None:
-            raise ConfigError(f"{path}: no format is known for {suffix!r}; pass format=")
+            raise ConfigError(
+                f"{path}: no format is known for {suffix!r}; name the file .jsonl, .csv or .txt",
+                settings={"format": "to choose one"},
+            )
     else:
         chosen = _as_format(format)
     if chosen not in _WRITERS:
@@ -185,15 +190,20 @@ def write_corpus(
     _WRITERS[chosen](corpus, path)
 
 
+def format_by_name(path: str | Path) -> CorpusFormat | None:
+    """The format that a file's name tells, packed or not; None where it tells none."""
+    if is_pair_name(path):
+        return CorpusFormat.NPZ
+    return _SUFFIXES.get(Path(plain_name(path)).suffix)
+
+
 def detect_format(path: str | Path) -> CorpusFormat:
     """Tell the format of a file from its name and its first line.
 
     Raises DataError: neither says enough.
     """
     path = require_file(path)
-    by_name = _SUFFIXES.get(Path(plain_name(path)).suffix)
-    if is_pair_name(path):
-        return CorpusFormat.NPZ
+    by_name = format_by_name(path)
     if by_name not in (None, CorpusFormat.JSONL):
         return by_name
     line = first_line(path)
@@ -208,7 +218,10 @@ def detect_format(path: str | Path) -> CorpusFormat:
         return CorpusFormat.BOW
     names = ", ".join(f.value for f in CorpusFormat)
     shown = line[:40].decode("utf-8", "replace")
-    raise DataError(f"{path}: line 1: {shown!r} fits no known format; pass format= one of {names}")
+    raise DataError(
+        f"{path}: line 1: {shown!r} fits no known format; name the file .jsonl, .csv or .tsv",
+        settings={"format": f"to choose one of {names}"},
+    )
 
 
 def align_labels(corpus: Corpus, labels: LabelTable) -> Corpus:
@@ -220,9 +233,10 @@ def align_labels(corpus: Corpus, labels: LabelTable) -> Corpus:
     used[corpus.Y.indices] = True
     if corpus.filters is not None:
         used[corpus.filters[:, 1]] = True
-    known = np.fromiter((id in labels.index for id in corpus.labels.ids), bool, corpus.num_labels)
+    columns = [labels.column_of(id) for id in corpus.labels.ids]
+    known = np.array([column is not None for column in columns], bool)
     kept = np.flatnonzero(used | known)
-    ids = [corpus.labels.ids[i] for i in kept]
+    ids = [_id_in(labels, columns[i], corpus.labels.ids[i]) for i in kept]
     table = labels.extended(LabelTable.from_ids(ids, [corpus.labels.names[i] for i in kept]))
     column_of = np.full(corpus.num_labels, -1, np.int64)
     column_of[kept] = labels_in_order(ids, table)
@@ -235,6 +249,11 @@ def align_labels(corpus: Corpus, labels: LabelTable) -> Corpus:
         corpus.report, num_unseen_labels=len(np.unique(unseen)), num_unseen_pairs=len(unseen)
     )
     return replace(corpus, Y=Y, labels=table, filters=filters, report=report)
+
+
+def _id_in(labels: LabelTable, column: int | None, id: str) -> str:
+    """The id of this column of a table; `id` where the table lacks it."""
+    return id if column is None else labels.ids[column]
 
 
 def _as_format(format: CorpusFormat | str) -> CorpusFormat:
@@ -265,7 +284,7 @@ def _with_filters(
     if filters is None and chosen is CorpusFormat.LF:
         filters = find_filters(path)
         if filters is None and (note := filter_note(path)):
-            corpus = replace(corpus, report=replace(corpus.report, notes=(note,)))
+            corpus = _with_note(corpus, note)
     if filters is None:
         return corpus
     pairs = read_filters(filters)
@@ -275,19 +294,29 @@ def _with_filters(
     return replace(corpus, filters=pairs[pairs[:, 0] >= 0])
 
 
-def _with_names(corpus: Corpus, path: Path, label_names: str | Path | None) -> Corpus:
+def _with_names(corpus: Corpus, path: Path, label_names: str | Path | None, known: bool) -> Corpus:
+    """The corpus with names from a file; where its labels are `known` from training, the names of
+    that table count, and a file that does not fit is no error.
+    """
     found = Path(label_names) if label_names is not None else beside(path, LABEL_TABLE_NAME)
     if found is None or found == path:
         return corpus
     try:
         table = read_label_table(found)
+        names = dict(zip(table.ids, table.names, strict=True))
+        joined = join(found, names, corpus.labels.ids)
     except DataError as err:
-        if label_names is not None:
+        if label_names is not None and not known:
             raise
-        note = f"label names beside the file were not used: {err}"
-        return replace(corpus, report=replace(corpus.report, notes=(*corpus.report.notes, note)))
-    names = dict(zip(table.ids, table.names, strict=True))
-    return replace(corpus, labels=corpus.labels.with_names(names))
+        which = "label names" if label_names is not None else "label names beside the file"
+        return _with_note(corpus, f"{which} were not used: {err.message}")
+    if joined.note and not known:
+        corpus = _with_note(corpus, joined.note)
+    return replace(corpus, labels=corpus.labels.with_names(joined.values))
+
+
+def _with_note(corpus: Corpus, note: str) -> Corpus:
+    return replace(corpus, report=replace(corpus.report, notes=(*corpus.report.notes, note)))
 
 
 def _log(corpus: Corpus) -> None:

@@ -35,8 +35,8 @@ class ItemTexts:
 
         Raises DataError: as `infer_schema`.
         """
-        resolved = infer_schema(table, schema)
-        edges, notes = {}, []
+        resolved, notes = infer_schema(table, schema)
+        edges = {}
         for name in resolved.numeric_columns or []:
             numbers = _numbers(table.columns[name])
             values = numbers[~np.isnan(numbers)]

@@ -51,7 +51,7 @@ def read_jsonl(path: str | Path, options: ReadOptions) -> Corpus:
             collector.num_surrogates += line.had_surrogate
         except BadLine as fault:
             collector.refuse(line.number, line.raw, fault)
-    corpus = collector.finish()
+    corpus = collector.finish(notes=parser.notes(), num_split=parser.num_split)
     parser.require_label_columns(path, keys, anyway=not options.require_labels)
     return corpus
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from xrt.array_faults import rises
 from xrt.atomic import save_array
 from xrt.data.cells import clean_label
 from xrt.data.packed_strings import PackedStrings
-from xrt.data.sources import numbered_lines, open_packed
+from xrt.data.side_tables import read_side_table
+from xrt.data.sources import open_packed
 from xrt.errors import ArtifactError, DataError
-from xrt.reading import load_array
+from xrt.reading import load_array, map_bytes
 
 LABEL_TABLE_NAME = "labels.tsv"
 OFFSETS_NAME = "labels.offsets.npy"
@@ -65,6 +67,27 @@ class LabelTable:
     def index(self) -> dict[str, int]:
         """Column of each label id."""
         return {id: i for i, id in enumerate(self.ids)}
+
+    @cached_property
+    def _columns_by_look(self) -> dict[str, int]:
+        """Column of each id as it is cleaned today; a model of an earlier version may have others.
+
+        Nothing that `index` has already is in it.
+        """
+        looks: dict[str, int] = {}
+        for column, id in enumerate(self.ids):
+            clean = clean_label(id)
+            if clean != id and clean not in self.index:
+                looks.setdefault(clean, column)
+        return looks
+
+    def column_of(self, id: str) -> int | None:
+        """The column of a label, its id written in any way that looks the same; None for none."""
+        column = self.index.get(id)
+        if column is None:
+            clean = clean_label(id)
+            column = self.index.get(clean, self._columns_by_look.get(clean))
+        return column
 
     def name_of(self, column: int) -> str:
         """The label's name, or its id where no name is known."""
@@ -119,47 +142,36 @@ class LabelTable:
             return read_label_table(path)
         offsets = load_array(folder / OFFSETS_NAME, np.int64, 1)
         num_bytes = path.stat().st_size if path.is_file() else -1
-        expected = int(offsets[-1]) if len(offsets) % 2 and offsets[0] == 0 else -1
-        if expected != num_bytes or num_bytes < 0:
+        if len(offsets) % 2 == 0 or num_bytes < 0 or not rises(offsets, num_bytes, 1):
             raise ArtifactError(
-                f"{path}: does not fit {OFFSETS_NAME} ({num_bytes} bytes where {expected} "
-                "belong); copy the model again from where it came, or train it anew"
+                f"{path}: does not fit {OFFSETS_NAME} (it has {num_bytes} bytes); copy the model "
+                "again from where it came, or train it anew"
             )
         if num_bytes == 0:
             return cls((), ())
-        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        data = map_bytes(path)
         ids = PackedStrings(data, offsets[:-1:2], offsets[1::2] - 1)
         return cls(ids, PackedStrings(data, offsets[1::2], offsets[2::2] - 1))
 
 
 def read_label_table(path: str | Path) -> LabelTable:
-    """Read lines `id TAB name` (the name may be missing), plain, gzip or xz.
+    """Read lines `id TAB name` (the name may be missing), or a CSV vocabulary; plain, gzip or xz.
 
-    Further tabs belong to the name and become blanks.
+    Further tabs belong to the name and become blanks. CSV (`.csv`) may have a header such as
+    `id,name` or `uri,label_en,notation`.
 
     Raises DataError: the file is missing or empty, a line is not UTF-8, has no id, or one that
     was there before.
     """
     ids: dict[str, int] = {}
     names: list[str] = []
-    for number, raw in numbered_lines(path):
-        if not raw.strip():
-            continue
-        id, name = _parse_line(path, number, raw)
+    for entry in read_side_table(path):
+        id = clean_label(entry.id)
         if id in ids:
             raise DataError(
-                f"{path}: line {number}: label {id!r} is already on line {ids[id]}; remove one"
+                f"{path}: line {entry.number}: label {id!r} is already on line {ids[id]}; remove "
+                "one"
             )
-        ids[id] = number
-        names.append(name)
+        ids[id] = entry.number
+        names.append(clean_label(entry.value))
     return LabelTable(tuple(ids), tuple(names))
-
-
-def _parse_line(path: str | Path, number: int, raw: bytes) -> tuple[str, str]:
-    try:
-        id, _, name = raw.decode("utf-8").partition("\t")
-    except UnicodeDecodeError as err:
-        raise DataError(f"{path}: line {number}: not UTF-8; convert the file to UTF-8") from err
-    if not id.strip():
-        raise DataError(f"{path}: line {number}: no id before the tab; write 'id TAB name'")
-    return clean_label(id), clean_label(name)

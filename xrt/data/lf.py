@@ -102,7 +102,7 @@ def filter_note(path: str | Path) -> str:
         return ""
     return (
         f"WARNING: no filter file (filter_labels_{split}.txt) beside this LF set; where it has "
-        "reciprocal pairs, precision without it comes out many points too low: pass filters="
+        "reciprocal pairs, precision without it comes out many points too low: put it there"
     )
 
 

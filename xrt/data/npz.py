@@ -61,8 +61,8 @@ def read_npz(path: str | Path, options: ReadOptions) -> Corpus:
     X_path, Y_path, text_path = pair_paths(path)
     if Y_path is None and options.require_labels:
         raise DataError(
-            f"{path}: no labels file Y.*.npz beside it; name the pair X.trn.npz and Y.trn.npz "
-            "(or pass require_labels=False)"
+            f"{path}: no labels file Y.*.npz beside it; name the pair X.trn.npz and Y.trn.npz",
+            settings={"require_labels": "to read the rows without labels"},
         )
     X = load_matrix(X_path) if X_path is not None else None
     texts = _read_texts(text_path) if text_path is not None else None
@@ -138,7 +138,7 @@ def _label_table(path: Path, num_labels: int) -> LabelTable:
     items = path.parent / ITEMS_FILE
     if not items.is_file() or not num_labels:
         return LabelTable.from_ids(ids)
-    names = [clean_label(raw.decode("utf-8", "replace")) for _, raw in numbered_lines(items)]
+    names = [clean_label(name) for name in _read_texts(items)]
     if len(names) != num_labels:
         raise DataError(
             f"{items}: {len(names)} label names but Y has {num_labels} columns; remove the file or "

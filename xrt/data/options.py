@@ -1,6 +1,6 @@
 """How to read a file: the choices that every reader shares, and what a bad line is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,14 @@ DEFAULT_ID_COLUMNS = ("uid", "id")
 
 
 class BadLine(Exception):
-    """One line that cannot be used; the message is the cause and, after a semicolon, what to do."""
+    """One line that cannot be used; the message is the cause and, after a semicolon, what to do.
+
+    settings: further advice by the name of a setting, as an error of ours carries it.
+    """
+
+    def __init__(self, message: str, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.settings = dict(settings or {})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,19 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
+from xrt.data.cells import clean_label, id_text
+from xrt.data.label_cells import LabelCells
 from xrt.data.options import DEFAULT_ID_COLUMNS, DEFAULT_SEPARATOR, BadLine, ReadOptions
 from xrt.errors import DataError
 
+TEXT_ADVICE = {"text_columns": "to name the columns of the text"}
+LABEL_ADVICE = {
+    "label_column": "to name the column of the labels",
+    "require_labels": "to read the rows without labels",
+}
 _SHOWN_KEYS = 12
 
 
@@ -28,10 +36,11 @@ class RecordParser:
     def __init__(self, options: ReadOptions, split_by_default: bool) -> None:
         self.text_names, self.label_names = options.text_names, options.label_names
         self.prefixed = options.prefixed
-        self.separator = options.label_separator
         self.weight_name, self.id_names = options.weight_column, options.id_names
-        if self.separator is None and split_by_default and not options.prefixed:
-            self.separator = DEFAULT_SEPARATOR
+        separator, by_default = options.label_separator, False
+        if separator is None and split_by_default and not options.prefixed:
+            separator, by_default = DEFAULT_SEPARATOR, True
+        self.cells = {name: LabelCells(separator, by_default) for name in self.label_names}
         self.saw_labels = False
 
     def parse(self, record: Mapping[str, Any]) -> Row:
@@ -41,13 +50,13 @@ class RecordParser:
         weights: list[float] | None = None
         for name in self.label_names:
             value = record.get(name)
-            if value is None:
+            if value is None or value != value:
                 self.saw_labels = self.saw_labels or name in record
                 continue
             self.saw_labels = True
             found, their_weights = self._labels(name, value)
             if self.prefixed:
-                found = [f"{name}={v}" for v in found if not isinstance(v, str) or v.strip()]
+                found, their_weights = _prefixed(name, found, their_weights)
             if their_weights is not None:
                 weights = (weights or [1.0] * len(labels)) + their_weights
             elif weights is not None:
@@ -58,7 +67,19 @@ class RecordParser:
     def require_label_columns(self, path: object, columns: Iterable[str], anyway: bool) -> None:
         """Raises DataError when no row had a label column, unless `anyway`."""
         if not self.saw_labels and not anyway:
-            raise DataError(missing_labels(path, self.label_names, columns))
+            raise DataError(missing_labels(path, self.label_names, columns), settings=LABEL_ADVICE)
+
+    def notes(self) -> list[str]:
+        """What is odd about the label cells of the rows so far."""
+        notes = {name: cells.note() for name, cells in self.cells.items()}
+        if self.prefixed:
+            return [f"column {name!r}: {note}" for name, note in notes.items() if note]
+        return [note for note in notes.values() if note]
+
+    @property
+    def num_split(self) -> int:
+        """Cells that held several labels by a separator that nobody named."""
+        return sum(cells.num_split for cells in self.cells.values())
 
     def text(self, record: Mapping[str, Any]) -> str:
         """The text columns of a record, joined. Raises BadLine when it has none of them."""
@@ -67,7 +88,7 @@ class RecordParser:
         if not parts:
             wanted = ", ".join(self.text_names or ("text", "title", "content"))
             keys = shown(record)
-            raise BadLine(f"no text under {wanted}; the keys are {keys}: name text_columns")
+            raise BadLine(f"no text under {wanted}; the keys are {keys}: rename one", TEXT_ADVICE)
         return join_text(parts)
 
     def weight(self, record: Mapping[str, Any]) -> float:
@@ -94,13 +115,23 @@ class RecordParser:
 
     def _labels(self, name: str, value: Any) -> tuple[list[str | int], list[float] | None]:
         if isinstance(value, str):
-            return list(value.split(self.separator)) if self.separator else [value], None
+            return list(self.cells[name].split(value)), None
         if isinstance(value, Mapping):
             weights = [_weight(name, label, weight) for label, weight in value.items()]
             return list(value), weights
         if isinstance(value, list):
             return [v if type(v) is str else label_of(v, name) for v in value], None
         return [label_of(value, name)], None
+
+
+def _prefixed(
+    name: str, labels: Sequence[str | int], weights: list[float] | None
+) -> tuple[list[str | int], list[float] | None]:
+    """Labels as `name=label`, each cleaned before, without those that are empty."""
+    clean = [clean_label(str(label)) for label in labels]
+    if weights is not None:
+        weights = [weight for label, weight in zip(clean, weights, strict=True) if label]
+    return [f"{name}={label}" for label in clean if label], weights
 
 
 def default_text_columns(columns: Iterable[str]) -> tuple[str, ...]:
@@ -132,29 +163,28 @@ def text_of(value: Any, name: str) -> str:
 
 
 def label_of(value: Any, name: str) -> str | int:
-    """A label given as string or whole number. Raises BadLine for anything else."""
+    """A label given as string, bytes or whole number. Raises BadLine for anything else."""
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, float):
+    if isinstance(value, float | Decimal) and not (math.isfinite(value) and value == int(value)):
         raise BadLine(f"{name!r}: label {value} is not whole; use strings or integers")
+    if isinstance(value, float | Decimal | bytes):
+        return id_text(value)
     raise BadLine(f"{name!r} holds {_kind(value)} as a label; use strings or integers")
 
 
 def missing_weights(path: object, name: str, columns: Iterable[str]) -> str:
     """The message for a file without the column of the rows' weights."""
     return (
-        f"{path}: no column {name} for the rows' weights; the columns are {shown(columns)}: name "
-        "weight_column, or leave it out"
+        f"{path}: no column {name} for the rows' weights; the columns are {shown(columns)}: give "
+        "one of these, or leave it out"
     )
 
 
 def missing_labels(path: object, names: Sequence[str], columns: Iterable[str]) -> str:
     """The message for a file without any label column."""
     return (
-        f"{path}: no label column {', '.join(names)}; the columns are {shown(columns)}: "
-        "name label_column (or pass require_labels=False)"
+        f"{path}: no label column {', '.join(names)}; the columns are {shown(columns)}: rename one"
     )
 
 
@@ -174,11 +204,16 @@ def _weight(name: str, label: str, weight: Any) -> float:
 
 
 def row_id(record: Mapping[str, Any], names: Iterable[str] = DEFAULT_ID_COLUMNS) -> str:
-    """The value under the first of `names` that is text or a whole number, else ''."""
+    """The id under the first of `names` that holds one, else ''.
+
+    Text and numbers are ids as `id_text` writes them; a list or an object is none.
+    """
     for key in names:
         value = record.get(key)
-        if type(value) is str or type(value) is int:
-            return str(value)
+        if value is not None and not isinstance(value, bool | list | tuple | Mapping):
+            id = id_text(value)
+            if id:
+                return id
     return ""
 
 

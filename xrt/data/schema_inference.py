@@ -5,15 +5,15 @@ distinct short values, long distinct ones. Which targets form paths is counted.
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
+from itertools import pairwise
 
 from xrt.data.attribute_schema import AttributeSchema, EmptyMeans
 from xrt.data.catalogue import CatalogueTable
+from xrt.data.hierarchy_inference import infer_hierarchy
+from xrt.data.level_names import level_name, name_words
 from xrt.data.numbers import is_number_cell
 from xrt.data.records import shown
 from xrt.errors import DataError
@@ -21,16 +21,19 @@ from xrt.errors import DataError
 logger = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 100_000
-ONE_PARENT = 0.94  # share of rows whose coarser value follows from the finer one
+MAX_TARGET_WORDS = 8
+"""Mean words of a cell above which a column is no target, whatever its name."""
+MIN_WRITTEN_NONE = 0.1
+"""Of the cells where a path ends, the share that says so in a word before an empty one is missing.
+"""
 _TEXT_WORDS = set("title name product description content text summary body details about".split())
 _NUMERIC_WORDS = set("price cost mrp msrp rating amount quantity weight discount stock".split())
 _CATEGORICAL_WORDS = set("store shop seller vendor retailer manufacturer supplier currency".split())
 _TARGET_WORDS = set(
-    "brand category categories subcategory type color colour size material gender".split()
+    "brand category categories subcategory department type "
+    "color colour size material gender".split()
 )
 _ID_WORDS = set("id ids uid uuid sku asin ean gtin upc isbn mpn url link image index".split())
-_LEVEL = re.compile(r"(l|level|cat|category)[ _]?\d+")
-_WORDS = re.compile(r"[a-z]+|\d+")
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,20 @@ class ColumnFacts:
         return self.num_distinct / max(self.num_given, 1)
 
 
-def infer_schema(table: CatalogueTable, schema: AttributeSchema) -> AttributeSchema:
+def infer_schema(
+    table: CatalogueTable, schema: AttributeSchema
+) -> tuple[AttributeSchema, list[str]]:
     """The schema with every None resolved from the columns of a training table, told in one line.
 
-    Raises DataError: a column named is not there, or no text or target column can be told.
+    Args:
+        table: The training table.
+        schema: What the user says of the columns.
+
+    Returns:
+        The schema, and notes on columns that look like levels of the hierarchy and are none.
+
+    Raises:
+        DataError: a column named is not there, or no text or target column can be told.
     """
     table.require([column.name for column in schema.texts], "text", "text_columns")
     table.require(schema.targets or schema.hierarchy or [], "target", "targets")
@@ -70,18 +83,19 @@ def infer_schema(table: CatalogueTable, schema: AttributeSchema) -> AttributeSch
     if targets is None:
         targets = [n for n in table.names if n in roles["target"] or n in (schema.hierarchy or [])]
     text_columns = roles["text"] if schema.text_columns is None else schema.text_columns
-    for what, found in (("text", text_columns), ("target", targets)):
-        if not found:
+    for what, names in (("text", text_columns), ("target", targets)):
+        if not names:
             setting = "text_columns" if what == "text" else "targets"
             raise DataError(
                 f"{table.path}: no column looks like a {what} column; the columns are "
                 f"{shown(table.names)}: name {setting}"
             )
-    hierarchy = schema.hierarchy
+    hierarchy, notes = schema.hierarchy, []
     if hierarchy is None:
-        hierarchy = find_hierarchy(
+        found = infer_hierarchy(
             {name: [table.columns[name][i] for i in rows] for name in targets}, schema
         )
+        hierarchy, notes = found.levels, found.notes
     resolved = replace(
         schema,
         text_columns=text_columns,
@@ -95,20 +109,21 @@ def infer_schema(table: CatalogueTable, schema: AttributeSchema) -> AttributeSch
     left_out = [name for name in table.names if name not in used]
     more = f"; not used: {shown(left_out)}" if left_out else ""
     logger.info("%s: %s%s", table.path, resolved.describe(), more)
-    return resolved
+    return resolved, notes
 
 
 def role_of(name: str, facts: ColumnFacts) -> str:
     """`text`, `numeric`, `categorical`, `target`, or '' for a column that is none of them."""
     if facts.num_given == 0:
         return ""
-    lowered = name.lower()
-    words = _WORDS.findall(lowered)
+    words = name_words(name)
     last = words[-1] if words else ""
     numeric = facts.number_share >= 0.95
     if last in _ID_WORDS:
         return ""
-    if _LEVEL.fullmatch(lowered) or (_TARGET_WORDS & set(words) and facts.mean_words <= 8):
+    level = level_name(name)
+    is_level = level is not None and level.counts and not _NUMERIC_WORDS & set(words)
+    if (is_level or _TARGET_WORDS & set(words)) and facts.mean_words <= MAX_TARGET_WORDS:
         return "target"
     if _NUMERIC_WORDS & set(words) and facts.number_share >= 0.8:
         return "numeric"
@@ -144,60 +159,6 @@ def column_facts(cells: Sequence[str], schema: AttributeSchema) -> ColumnFacts:
     )
 
 
-def find_hierarchy(columns: dict[str, Sequence[str]], schema: AttributeSchema) -> list[str]:
-    """The longest chain of columns, coarse to fine, in which a value has nearly always one parent.
-
-    A finer column must tell every coarser one in `ONE_PARENT` of the rows, and better than the
-    coarser one tells it.
-    """
-    given = {
-        name: np.array([bool(c) and not schema.says_none(c) for c in cells])
-        for name, cells in columns.items()
-    }
-    codes = {name: _codes(cells) for name, cells in columns.items()}
-    names = list(columns)
-    tells = {
-        (fine, coarse): _share_told(codes[fine], codes[coarse], given[fine] & given[coarse])
-        for fine in names
-        for coarse in names
-        if fine != coarse
-    }
-    above: dict[str, set[str]] = {name: set() for name in names}
-    for (fine, coarse), share in tells.items():
-        back = tells[coarse, fine]
-        if share >= ONE_PARENT and (share, names.index(fine)) > (back, names.index(coarse)):
-            above[fine].add(coarse)
-    chains: dict[str, list[str]] = {}
-    for name in sorted(names, key=lambda name: len(above[name])):  # coarse ones first
-        longer = [chain for end, chain in chains.items() if set(chain) <= above[name]]
-        chains[name] = [*max(longer, key=len, default=[]), name]
-    best = max(chains.values(), key=len, default=[])
-    return best if len(best) > 1 else []
-
-
-def _share_told(fine: np.ndarray, coarse: np.ndarray, both: np.ndarray) -> float:
-    """How often other rows with the same fine value tell a row's coarse value; -1 if none can.
-
-    Values that stand in a single row tell nothing and do not count.
-    """
-    fine, coarse = fine[both], coarse[both]
-    if not len(fine):
-        return -1.0
-    pairs, counts = np.unique(np.column_stack([fine, coarse]), axis=0, return_counts=True)
-    totals = np.bincount(pairs[:, 0], counts)
-    most = np.zeros(len(totals))
-    np.maximum.at(most, pairs[:, 0], counts)
-    repeated = totals > 1
-    if not repeated.any():
-        return -1.0
-    return float((most[repeated] - 1).sum() / (totals[repeated] - 1).sum())
-
-
-def _codes(cells: Sequence[str]) -> np.ndarray:
-    index: dict[str, int] = {}
-    return np.array([index.setdefault(" ".join(cell.split()), len(index)) for cell in cells])
-
-
 def _sampled_rows(num_rows: int) -> list[int]:
     """Evenly spread positions, all of them where there are few."""
     step = max(1, num_rows // SAMPLE_ROWS)
@@ -211,9 +172,17 @@ def _or_found(given: list[str] | None, found: list[str]) -> list[str]:
 def _empty_means(
     table: CatalogueTable, hierarchy: list[str], schema: AttributeSchema
 ) -> EmptyMeans:
-    """`auto` becomes `missing` where the catalogue itself writes none in a hierarchy level."""
-    if schema.empty is EmptyMeans.AUTO:
-        for name in hierarchy:
-            if any(schema.says_none(cell) for cell in set(table.columns[name])):
-                return EmptyMeans.MISSING
+    """`auto` becomes `missing` where the catalogue itself says by a word that a path ends; a few
+    such words among many empty cells do not count.
+    """
+    if schema.empty is not EmptyMeans.AUTO:
+        return schema.empty
+    for above, below in pairwise(hierarchy):
+        cells = [
+            cell
+            for cell, parent in zip(table.columns[below], table.columns[above], strict=True)
+            if parent and not schema.says_none(parent) and (not cell or schema.says_none(cell))
+        ]
+        if sum(map(bool, cells)) > MIN_WRITTEN_NONE * len(cells):
+            return EmptyMeans.MISSING
     return schema.empty

@@ -3,16 +3,20 @@
 CSV and TSV have the grammar of `xrt.data.delimited`, Parquet is read with polars.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xrt.data.cells import without_surrogates
+from xrt.data.cells import clean_label, without_surrogates
 from xrt.data.collect import RowCollector
 from xrt.data.corpus import Corpus
 from xrt.data.delimited import Line, csv_rows, read_header, tsv_rows
 from xrt.data.frames import frame_faults
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.records import (
+    LABEL_ADVICE,
+    TEXT_ADVICE,
     RecordParser,
     default_text_columns,
     missing_labels,
@@ -22,63 +26,126 @@ from xrt.data.records import (
 from xrt.data.sources import require_file
 from xrt.errors import DataError
 
+if TYPE_CHECKING:
+    import polars as pl
+
 _PARQUET_BATCH = 50_000
+
+
+class Table(NamedTuple):
+    """The rows of a table, and what its columns are called (as the options call them)."""
+
+    header: list[str]
+    rows: Iterator[Line]
+
+    def record(self, line: Line) -> dict[str, Any]:
+        """The cells of a row by column. Raises BadLine: the row has a fault, or is not UTF-8."""
+        if line.fault:
+            raise BadLine(line.fault)
+        if not line.raw.isascii() and line.raw != without_surrogates(line.raw):
+            raise BadLine("bytes that are not UTF-8; convert the file to UTF-8")
+        cells = line.cells
+        if line.num_lines > 1:
+            cells = [cell.replace("\r\n", "\n") for cell in cells]
+        return dict(zip(self.header, cells, strict=True))
 
 
 def read_csv(path: str | Path, options: ReadOptions) -> Corpus:
     """Read CSV with a header; rows may run over several lines inside quotes."""
-    return _read_rows(path, options, csv_rows(path))
+    return _read(path, options, delimited_table(path, options, csv_rows(path)))
 
 
 def read_tsv(path: str | Path, options: ReadOptions) -> Corpus:
     """Read TSV with a header, one line a row."""
-    return _read_rows(path, options, tsv_rows(path))
+    return _read(path, options, delimited_table(path, options, tsv_rows(path)))
 
 
 def read_parquet(path: str | Path, options: ReadOptions) -> Corpus:
     """Read Parquet; a label column may also hold lists. Lines are counted from 1."""
+    return _read(path, options, parquet_table(path, options))
+
+
+def delimited_table(path: str | Path, options: ReadOptions, rows: Iterator[Line]) -> Table:
+    """A table from rows of CSV or TSV, the header first.
+
+    Args:
+        path: The file, for messages.
+        options: Which columns are needed.
+        rows: As `csv_rows` and `tsv_rows` give them.
+
+    Returns:
+        The table; every column is in it.
+
+    Raises:
+        DataError: no header can be read, or a column that is needed is not there.
+    """
+    header = _as_named(read_header(path, rows), options)
+    _wanted_columns(path, header, options)
+    return Table(header, rows)
+
+
+def parquet_table(path: str | Path, options: ReadOptions) -> Table:
+    """A table from a Parquet file, with the columns that are needed.
+
+    Args:
+        path: The file.
+        options: Which columns are needed.
+
+    Returns:
+        The table; its lines are rows counted from 1.
+
+    Raises:
+        DataError: it cannot be read, or a column that is needed is not there.
+    """
     import polars as pl
 
     require_file(path)
     with frame_faults(path):
         columns = list(pl.read_parquet_schema(path))
-        wanted = _wanted_columns(path, columns, options)
-        frame = pl.read_parquet(path, columns=wanted)
-    collector = RowCollector(path, options)
-    parser = RecordParser(options, split_by_default=True)
-    for batch in frame.iter_slices(_PARQUET_BATCH):
-        for row in batch.iter_rows():
-            _add_row(collector, parser, wanted, Line(collector.num_seen + 1, row))
-    return collector.finish()
+    header = _as_named(columns, options)
+    wanted = _wanted_columns(path, header, options)
+    with frame_faults(path):
+        frame = pl.read_parquet(path, columns=[columns[header.index(name)] for name in wanted])
+    return Table(wanted, _frame_rows(path, frame))
 
 
-def _read_rows(path: str | Path, options: ReadOptions, rows: Iterator[Line]) -> Corpus:
-    header = read_header(path, rows)
-    _wanted_columns(path, header, options)
+def _frame_rows(path: str | Path, frame: "pl.DataFrame") -> Iterator[Line]:
+    with frame_faults(path):
+        numbers = itertools.count(1)
+        for batch in frame.iter_slices(_PARQUET_BATCH):
+            for row in batch.iter_rows():
+                yield Line(next(numbers), row)
+
+
+def _read(path: str | Path, options: ReadOptions, table: Table) -> Corpus:
     collector = RowCollector(path, options)
     parser = RecordParser(options, split_by_default=True)
     notes = []
-    for row in rows:
-        _add_row(collector, parser, header, row)
-        if row.note:
-            notes.append(row.note)
-    return collector.finish(notes=notes)
+    for line in table.rows:
+        try:
+            collector.add(*parser.parse(table.record(line)))
+        except BadLine as fault:
+            collector.refuse(line.number, raw_text(line), fault, line.num_lines)
+        if line.note:
+            notes.append(line.note)
+    notes += parser.notes()
+    return collector.finish(notes=notes, num_split=parser.num_split)
 
 
-def _add_row(collector: RowCollector, parser: RecordParser, header: list[str], line: Line) -> None:
-    try:
-        if line.fault:
-            raise BadLine(line.fault)
-        for cell in line.cells:
-            if isinstance(cell, str) and not cell.isascii() and cell != without_surrogates(cell):
-                raise BadLine("bytes that are not UTF-8; convert the file to UTF-8")
-        cells = line.cells
-        if line.num_lines > 1:
-            cells = [cell.replace("\r\n", "\n") for cell in cells]
-        collector.add(*parser.parse(dict(zip(header, cells, strict=True))))
-    except BadLine as fault:
-        raw = line.raw or "\t".join(map(str, line.cells))
-        collector.refuse(line.number, without_surrogates(raw), fault, line.num_lines)
+def raw_text(line: Line) -> str:
+    """A row as it stands in its file, fit to be written; of Parquet its cells."""
+    return without_surrogates(line.raw or "\t".join(map(str, line.cells)))
+
+
+def _as_named(columns: Sequence[str], options: ReadOptions) -> list[str]:
+    """The columns, called as the options call them where only unseen signs or blanks differ."""
+    named = [*(options.text_names or ()), *options.label_names, *options.id_names]
+    named += [] if options.weight_column is None else [options.weight_column]
+    by_look = {clean_label(name): name for name in named}
+    return [
+        name if name in named else by_look.get(clean_label(name), clean_label(name) or name)
+        for name in columns
+    ]
 
 
 def _wanted_columns(path: str | Path, columns: Sequence[str], options: ReadOptions) -> list[str]:
@@ -88,18 +155,19 @@ def _wanted_columns(path: str | Path, columns: Sequence[str], options: ReadOptio
     if missing or not text_names:
         wanted = ", ".join(missing or ("text", "title", "content"))
         raise DataError(
-            f"{path}: no text column {wanted}; the columns are {shown(columns)}: name text_columns"
+            f"{path}: no text column {wanted}; the columns are {shown(columns)}: rename one",
+            settings=TEXT_ADVICE,
         )
     missing = [name for name in options.label_names if name not in columns]
     if missing and options.require_labels:
-        raise DataError(missing_labels(path, missing, columns))
+        raise DataError(missing_labels(path, missing, columns), settings=LABEL_ADVICE)
     weight_name = options.weight_column
     if weight_name is not None and weight_name not in columns:
         raise DataError(missing_weights(path, weight_name, columns))
     if options.id_column is not None and options.id_column not in columns:
         raise DataError(
             f"{path}: no column {options.id_column!r} of ids; the columns are {shown(columns)}: "
-            "name id_column"
+            "give one of these"
         )
     named = {*text_names, *options.label_names, weight_name, *options.id_names}
     return [name for name in columns if name in named]

@@ -19,8 +19,9 @@ from torch import Tensor
 from xrt.atomic import atomic_file
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.checkpoints import quiet_spawned
+from xrt.encoder.devices import computes_in_bf16, device_of, num_devices
 from xrt.encoder.embed import cut_batches, encode, pooled_at
-from xrt.encoder.fit import device_of, device_settings, lightning_precision, num_devices, supervised
+from xrt.encoder.fit import device_settings, supervised
 from xrt.encoder.freed_memory import freed_memory_kept
 from xrt.encoder.params import TrainerParams
 from xrt.encoder.spawned import SpawnedDDP
@@ -60,7 +61,7 @@ def encode_sharded(
     with atomic_file(target) as temporary:
         embeddings_NH = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
         if num_devices(params) == 1 or len(cuts) - 1 < MIN_BATCHES * num_devices(params):
-            device, bf16 = device_of(params), lightning_precision(params) == "bf16-mixed"
+            device, bf16 = device_of(params), computes_in_bf16(params)
             with freed_memory_kept() if device == "cpu" else contextlib.nullcontext():
                 encode(encoder, tokens, token_budget=token_budget, bf16=bf16, device=device,
                        progress=progress, layer=layer, out_NH=embeddings_NH)  # fmt: skip

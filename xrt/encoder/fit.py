@@ -26,15 +26,15 @@ from xrt.encoder.checkpoints import (
     signals_given_back,
 )
 from xrt.encoder.compiled import CompileLayers
-from xrt.encoder.embed import best_device, supports_bf16
+from xrt.encoder.devices import check_devices, computes_in_bf16, device_of, num_devices
 from xrt.encoder.freed_memory import KeepFreedMemory
 from xrt.encoder.half_states import HalfStates
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.encoder.params import Precision, Strategy, TrainerParams
+from xrt.encoder.params import Strategy, TrainerParams
 from xrt.encoder.sharding import FullyShardedStrategy
-from xrt.encoder.spawned import SpawnedDDP
+from xrt.encoder.spawned import OwnProcesses, SpawnedDDP
 from xrt.encoder.validation import Validation
-from xrt.errors import ConfigError, TrainingError
+from xrt.errors import TrainingError
 from xrt.progress import Progress
 from xrt.threads import default_num_threads
 
@@ -71,11 +71,10 @@ def fit_level(
     if device_of(params) == "cpu":
         callbacks += [HalfStates(), KeepFreedMemory()]
     trainer = pl.Trainer(
-        **device_settings(params),
+        **device_settings(params, [AtomicCheckpointIO()]),
         max_steps=matcher.num_steps,
         max_epochs=-1,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
         default_root_dir=checkpoint.parent,
         num_sanity_val_steps=0,
     )
@@ -119,31 +118,25 @@ def supervised(trainer: pl.Trainer, num_processes: int) -> Iterator[ForwardTermi
             raise KeyboardInterrupt from err
 
 
-def device_settings(params: TrainerParams) -> dict[str, Any]:
-    """What Lightning's trainer needs to know of devices, and to keep quiet."""
+def device_settings(params: TrainerParams, plugins: Sequence[Any] = ()) -> dict[str, Any]:
+    """What Lightning's trainer needs to know of devices, and to keep quiet; with further plugins.
+
+    Which processes there are is decided here alone, whatever a job scheduler has put into the
+    environment: a run is one process, which starts the others itself.
+    """
     check_devices(params)
     return {
         "accelerator": params.accelerator,
         "devices": num_devices(params),
         "strategy": lightning_strategy(params),
         "precision": lightning_precision(params),
+        "plugins": [OwnProcesses(), *plugins],
         "use_distributed_sampler": False,
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-
-
-def check_devices(params: TrainerParams) -> None:
-    """Raises ConfigError where this machine cannot do what is asked."""
-    device = device_of(params)
-    if params.compile and device != "cuda":
-        raise ConfigError(f"trainer.compile = true: only on cuda, here is {device}")
-    found, wanted = torch.cuda.device_count(), max(1, num_devices(params))
-    if device == "cuda" and wanted > found:
-        told = f"trainer.accelerator = {params.accelerator}, trainer.devices = {params.devices}"
-        raise ConfigError(f"{told}: this machine has {found} GPUs; choose fewer, or trainer=cpu")
 
 
 def lightning_strategy(params: TrainerParams) -> Any:
@@ -169,24 +162,9 @@ def attention_of(
     return contextlib.nullcontext()
 
 
-def device_of(params: TrainerParams) -> str:
-    """The device for work of one process."""
-    return best_device(params.accelerator)
-
-
-def num_devices(params: TrainerParams) -> int:
-    """Processes of a fit, one a device."""
-    if params.devices:
-        return params.devices
-    return torch.cuda.device_count() if device_of(params) == "cuda" else 1
-
-
 def lightning_precision(params: TrainerParams) -> Any:
     """Lightning's word for the arithmetic."""
-    auto = params.precision is Precision.auto
-    if params.precision is Precision.bf16 or (auto and supports_bf16(device_of(params))):
-        return "bf16-mixed"
-    return "32-true"
+    return "bf16-mixed" if computes_in_bf16(params) else "32-true"
 
 
 @contextlib.contextmanager

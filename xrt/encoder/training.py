@@ -6,7 +6,7 @@ Shapes: N rows, L labels, K_t nodes of level t, H hidden width.
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,10 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
+from xrt.encoder.devices import check_devices, num_devices
 from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import (
-    attention_of,
-    check_devices,
-    num_devices,
-    quiet_lightning,
-    torch_threads,
-)
+from xrt.encoder.fit import attention_of, quiet_lightning, torch_threads
+from xrt.encoder.folder import encoder_hash
 from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.held_out import ValidationRows, sample_held_out
@@ -37,7 +33,7 @@ from xrt.encoder.params import (
     Strategy,
     TrainerParams,
 )
-from xrt.encoder.resolve import resolve_encoder, weights_hash
+from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.token_store import TokenStore
 from xrt.encoder.validation import Validation
@@ -122,7 +118,8 @@ def train_matcher(
     if tokens.num_rows != Y_NL.shape[0]:
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
     weights_N = as_row_weights(row_weights, tokens.num_rows)
-    parts = [encoder, params, trainer.precision, weights_hash(backbone), list(tree.parents), Y_NL]
+    settings = [replace(encoder, name="files"), params, trainer.precision]
+    parts = [*settings, encoder_hash(backbone), list(tree.parents), Y_NL]
     held_out = None
     if validation is not None:
         held_out = sample_held_out(*validation, backbone, encoder, params)

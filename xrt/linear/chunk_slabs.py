@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xrt.array_faults import read_only
 from xrt.jit import njit
 from xrt.linear.best_children import keep_best
 from xrt.linear.chunk_margins import add_dense
 from xrt.linear.expand import by_cluster
 from xrt.linear.scoring import Beam, RowBlock
-from xrt.linear.weights import LevelWeights, read_only
+from xrt.linear.weights import LevelWeights
 from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform, log_score
 
 MAX_FREQUENT = 1 << 15
@@ -50,6 +51,7 @@ class ChunkSlabs:
     @classmethod
     def of(cls, weights: LevelWeights) -> "ChunkSlabs":
         """Lay out a level's weights; a pass over all of them."""
+        weights.check()
         num_columns, num_nodes = weights.num_features, weights.num_nodes
         per_row = np.diff(weights.row_ptr)
         used_F = np.bincount(weights.row_columns, per_row, num_columns)

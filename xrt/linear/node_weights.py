@@ -32,6 +32,7 @@ class NodeWeights:
 
 def node_weights(level: LevelWeights, cluster: int, node: int) -> NodeWeights:
     """The weights of a node of this level, which is a child of `cluster`."""
+    level.check(np.array([cluster], np.int32))
     first, last = level.child_ptr[cluster], level.child_ptr[cluster + 1]
     position = int(np.searchsorted(level.children[first:last], node))
     low, high = level.chunk_ptr[cluster], level.chunk_ptr[cluster + 1]

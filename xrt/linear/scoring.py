@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.array_faults import read_only
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.expand import expand, measure
 from xrt.linear.scratch import NEW_ARRAYS, BeamRoom, scratch
-from xrt.linear.weights import LevelWeights, read_only
+from xrt.linear.weights import LevelWeights
 from xrt.threads import default_num_threads, run_blocks
 from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
 
@@ -113,6 +114,7 @@ def step_block(
     open_bias: the bias of the weights with -inf for nodes that may not be entered, as
     `closed_to` gives it. room: where to write the beam.
     """
+    weights.check(beam.nodes)
     *arrays, bias = weights.kernel_arrays
     mine, num_rows = scratch(), len(beam.indptr) - 1
     next_ptr = room.indptr.take(num_rows + 1)[: num_rows + 1]

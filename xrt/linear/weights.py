@@ -9,6 +9,7 @@ on.
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +18,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.array_faults import read_only, rises
 from xrt.atomic import atomic_file, save_array, write_json
 from xrt.errors import ArtifactError, DataError
+from xrt.linear.chunk_checks import ChunkChecks
 from xrt.linear.chunk_rows import into_chunks
 from xrt.linear.column_major import MAX_CLUSTERS, MAX_ENTRIES, MAX_NODES, ColumnMajor
 from xrt.linear.row_keys import MAX_KEYS, RowKeys
-from xrt.reading import load_array, read_json_bounded
+from xrt.reading import check_finite, load_array
+from xrt.saved_values import SavedValues
 from xrt.tree.label_tree import LabelTree
 
 ARRAYS: dict[str, Any] = {
@@ -35,6 +39,7 @@ ARRAYS: dict[str, Any] = {
     "bias": np.float32,
 }
 CHILD_TYPES = (np.uint8, np.uint16, np.int32)
+WEIGHT_TYPES = (np.float32, np.float16)
 SETTINGS = "weights.json"
 
 
@@ -78,6 +83,8 @@ class LevelWeights:
     bias: np.ndarray
     folder: Path | None = None
     """Where these very arrays lie on disk, if they do."""
+    checks: ChunkChecks | None = None
+    """Of weights that came from disk: which chunks were found sound."""
 
     @property
     def num_nodes(self) -> int:
@@ -124,6 +131,7 @@ class LevelWeights:
             or len(self.entry_values) > MAX_ENTRIES
         ):
             return None
+        self.check()
         child_ptr, _, *rest, _, _ = self.kernel_arrays
         return ColumnMajor.of(self.num_features, child_ptr, *rest)
 
@@ -132,8 +140,22 @@ class LevelWeights:
         """The rows of chunks laid out for lone rows; None where there are too many."""
         if len(self.row_columns) > MAX_KEYS:
             return None
+        self.check()
         _, _, chunk_ptr, row_columns, row_ptr, *_ = self.kernel_arrays
         return RowKeys.of(chunk_ptr, row_columns, row_ptr, self.num_features)
+
+    def check(self, clusters: np.ndarray | None = None, num_threads: int | None = None) -> None:
+        """Find out whether compiled code may read the chunks of these clusters, int32, or of all;
+        weights that were not read from disk are sound, and so is what was checked before.
+
+        Raises ArtifactError when a chunk is damaged.
+        """
+        if self.checks is None:
+            return
+        if clusters is None:
+            self.checks.check_all(num_threads)
+        else:
+            self.checks.check(clusters)
 
     @property
     def dense_weights(self) -> np.ndarray:
@@ -146,7 +168,8 @@ class LevelWeights:
         return self.bias[np.argsort(self.children, kind="stable")]
 
     def to_csc(self) -> sp.csc_array:
-        """Sparse weights in node order: (F, K)."""
+        """Sparse weights in node order: (F, K). Raises ArtifactError where they are damaged."""
+        self.check()
         chunk_of_row = np.repeat(np.arange(len(self.chunk_ptr) - 1), np.diff(self.chunk_ptr))
         per_row = np.diff(self.row_ptr)
         first = np.repeat(self.child_ptr[chunk_of_row], per_row)
@@ -212,23 +235,16 @@ class LevelWeights:
 
     @classmethod
     def load(cls, folder: Path, tree: LabelTree, t: int, mmap: bool = True) -> "LevelWeights":
-        """Read what `save` wrote for level t. Raises ArtifactError when parts do not fit
-        together.
+        """Read what `save` wrote for level t; nothing but pointers and biases is looked at, so that
+        a large model opens at once. `check` looks at all, and search at each chunk when it first
+        comes there.
+
+        Raises ArtifactError when parts do not fit together.
         """
-        settings = read_json_bounded(folder / SETTINGS)
-        try:
-            num_features = int(settings["num_features"])
-            kept_as = np.dtype(settings.get("dtype", "float32"))
-            child_type = np.dtype(settings.get("children", "int32"))
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
-            raise ArtifactError(
-                f"{folder}: unreadable weights ({err!r}); restore or retrain"
-            ) from err
-        if kept_as not in (np.float32, np.float16) or child_type not in CHILD_TYPES:
-            raise ArtifactError(
-                f"{folder}: weights kept as {kept_as}, children as {child_type}, where float32 or "
-                "float16 and uint8, uint16 or int32 are needed; restore or retrain"
-            )
+        settings = SavedValues.read(folder / SETTINGS)
+        num_features = settings.whole("num_features")
+        kept_as = _type_of(settings, "dtype", WEIGHT_TYPES, "float32")
+        child_type = _type_of(settings, "children", CHILD_TYPES, "int32")
         types = forms(kept_as, child_type)
         arrays: dict[str, Any] = {
             name: load_array(folder / f"{name}.npy", types[name], 2 if name == "dense" else 1, mmap)
@@ -238,8 +254,9 @@ class LevelWeights:
         weights = cls(num_features, child_ptr, children, **arrays, folder=folder)
         fits = (
             len(weights.chunk_ptr) == len(child_ptr)
-            and len(weights.row_ptr) > 0
-            and weights.chunk_ptr[-1] == len(weights.row_columns) == len(weights.row_ptr) - 1
+            and rises(weights.chunk_ptr, len(weights.row_columns))
+            and len(weights.row_ptr) == len(weights.row_columns) + 1
+            and weights.row_ptr[0] == 0
             and weights.row_ptr[-1] == len(weights.entry_children) == len(weights.entry_values)
             and weights.num_nodes == len(weights.dense) == tree.num_nodes(t)
         )
@@ -247,14 +264,20 @@ class LevelWeights:
             raise ArtifactError(
                 f"{folder}: weights do not fit level {t} of the tree; restore or retrain"
             )
-        return weights
+        check_finite(weights.bias, folder / "bias.npy")
+        child_ptr, _, *rest, _ = weights.kernel_arrays
+        return replace(weights, checks=ChunkChecks(folder, num_features, (child_ptr, *rest)))
 
 
-def read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written through: compiled code then sees one type of array."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
+def _type_of(settings: SavedValues, name: str, allowed: Sequence[Any], default: str) -> np.dtype:
+    written = settings.text(name) if settings.has(name) else default
+    types = {np.dtype(each).name: np.dtype(each) for each in allowed}
+    if written not in types:
+        raise ArtifactError(
+            f"{settings.where}: {name} = {written[:20]!r}: one of {', '.join(types)} is needed; "
+            "restore or retrain"
+        )
+    return types[written]
 
 
 def forms(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:

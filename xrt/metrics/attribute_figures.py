@@ -28,6 +28,22 @@ class ValueBin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FillFigures:
+    """What a fill would write into the cells of one attribute if all were empty.
+
+    Of `num_written` values, `num_right` are what the row gives, `num_wrong` differ from it, and
+    `num_in_empty` stand where the row has none; `num_empty` cells have none. Rows that give no
+    attribute at all do not count, nor does an attribute that no row gives.
+    """
+
+    num_written: int
+    num_right: int
+    num_wrong: int
+    num_in_empty: int
+    num_empty: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttributeFigures:
     """What was measured of one attribute.
 
@@ -35,7 +51,8 @@ class AttributeFigures:
     in `num_unseen_rows` rows, were never seen in training; in `num_abstained` rows nothing was
     predicted, which counts as wrong. `scores` is None when nothing could be judged. `tails` has one
     bin for each of TAIL_COUNTS, `bins` the ranges of training frequency; both are empty without
-    training counts. `reliability` is None without probabilities.
+    training counts. `reliability` is None without probabilities. `fills` is None where nobody said
+    what a fill would write.
     """
 
     name: str
@@ -49,6 +66,7 @@ class AttributeFigures:
     tails: list[ValueBin] = field(default_factory=list)
     bins: list[ValueBin] = field(default_factory=list)
     reliability: Reliability | None = None
+    fills: FillFigures | None = None
 
 
 def attribute_figures(
@@ -58,6 +76,7 @@ def attribute_figures(
     training_L: np.ndarray,
     with_bins: bool,
     probabilities_N: np.ndarray | None,
+    fills: FillFigures | None = None,
 ) -> AttributeFigures:
     """The figures of one attribute; -1 in `given_N`: not judged, in `predicted_N`: no prediction.
 
@@ -88,6 +107,25 @@ def attribute_figures(
         reliability=reliability_where(
             probabilities_N, given_N == predicted_N, is_given_N & (predicted_N >= 0)
         ),
+        fills=fills,
+    )
+
+
+def fill_figures(
+    has_value_N: np.ndarray, is_right_N: np.ndarray, is_written_N: np.ndarray
+) -> FillFigures:
+    """Count what would be written; bool (N,): the row gives a value, the prediction is that value,
+    the prediction would be written.
+    """
+    if not has_value_N.any():
+        return FillFigures(num_written=0, num_right=0, num_wrong=0, num_in_empty=0, num_empty=0)
+    in_value_N = is_written_N & has_value_N
+    return FillFigures(
+        num_written=int(is_written_N.sum()),
+        num_right=int((in_value_N & is_right_N).sum()),
+        num_wrong=int((in_value_N & ~is_right_N).sum()),
+        num_in_empty=int((is_written_N & ~has_value_N).sum()),
+        num_empty=int((~has_value_N).sum()),
     )
 
 

@@ -17,6 +17,7 @@ from xrt.metrics.attribute_figures import (
     TAIL_COUNTS,
     AttributeFigures,
     attribute_figures,
+    fill_figures,
     reliability_where,
     share_right,
 )
@@ -32,6 +33,9 @@ AVERAGES = {
     "weighted F1": "weighted_f1",
 }
 """The columns of averages, and the figures of `ChoiceScores` in them."""
+FILLS = ["a fill writes", "cells", "right", "wrong", "where the file is empty", "of empty cells"]
+"""The columns of what a fill would write."""
+FILLS_NOTE = "with every cell of these rows empty, and values more likely right than wrong"
 
 
 class NamesAttributes(Protocol):
@@ -78,7 +82,9 @@ class AttributeReport:
         header += [f"tail<={count}" for count in TAIL_COUNTS] if with_tails else []
         header += ["ECE"] if with_ece else []
         rows = [_line(figures, with_tails, with_ece) for figures in self.attributes]
-        return "\n\n".join([align([header, *rows]), "\n".join(self._notes(with_tails))])
+        parts = [align([header, *rows]), "\n".join(self._notes(with_tails))]
+        fills = fill_rows(self.attributes)
+        return "\n\n".join([*parts, f"{align([FILLS, *fills])}\n{FILLS_NOTE}"] if fills else parts)
 
     def _notes(self, with_tails: bool) -> list[str]:
         lines = [f"item accuracy  {_number(self.item_accuracy)}  ({self.num_judged:,} rows)"]
@@ -108,21 +114,35 @@ def attribute_report(
     counts_L: np.ndarray | None = None,
     probabilities_NA: np.ndarray | None = None,
     row_probabilities_N: np.ndarray | None = None,
+    is_written_NA: np.ndarray | None = None,
+    is_none_L: np.ndarray | None = None,
 ) -> AttributeReport:
     """Measure the values predicted for several attributes against those that the rows give.
 
-    `given_NA` holds label columns, -1 where a row gives no value (the cell is not judged), and
-    columns from `num_known` on for values never seen in training; `predicted_NA` holds columns
-    below `num_known`, -1 where nothing is predicted. `counts_L` has, for each known label, its
-    number of training rows; probabilities of values and of whole rows add their ECE.
+    Args:
+        attributes: Their names, or what has them, in the order of the columns.
+        given_NA: Label columns; -1 where a row gives no value (the cell is not judged), from
+            `num_known` on for values never seen in training.
+        predicted_NA: Label columns below `num_known`, -1 where nothing is predicted.
+        num_known: The number of labels.
+        counts_L: Training rows of each known label; adds rare values.
+        probabilities_NA: Of the predicted values; adds their ECE.
+        row_probabilities_N: Of whole rows, likewise.
+        is_written_NA: The cells that a fill would write; adds `fills`.
+        is_none_L: The labels that say "none": for `fills`, a cell without a value.
 
-    Raises DataError when shapes or columns do not belong together.
+    Returns:
+        The figures.
+
+    Raises:
+        DataError: shapes or columns do not belong together.
     """
     names = attributes if isinstance(attributes, Sequence) else attributes.attributes
     given_NA, predicted_NA = np.asarray(given_NA), np.asarray(predicted_NA)
     _check(names, given_NA, predicted_NA, num_known, counts_L)
     _check_shape("probabilities", probabilities_NA, given_NA.shape)
     _check_shape("row probabilities", row_probabilities_N, given_NA.shape[:1])
+    _check_shape("cells written", is_written_NA, given_NA.shape)
 
     num_columns = max(num_known, int(given_NA.max(initial=-1)) + 1)
     training_L = _training_counts(counts_L, num_known, num_columns)
@@ -134,6 +154,10 @@ def attribute_report(
     seen_N = judged_N & ~is_unseen_NA.any(axis=1)
     right_N = np.all(is_right_NA, axis=1)
     full_N = np.all(is_given_NA & (predicted_NA >= 0), axis=1)
+    says_none_NA = np.zeros_like(is_given_NA)
+    if is_none_L is not None:
+        is_none = np.concatenate([is_none_L, np.zeros(num_columns - num_known + 1, bool)])
+        says_none_NA = is_given_NA & is_none[given_NA]
     return AttributeReport(
         num_rows=len(given_NA),
         num_judged=int(judged_N.sum()),
@@ -148,6 +172,13 @@ def attribute_report(
                 training_L,
                 counts_L is not None,
                 None if probabilities_NA is None else np.asarray(probabilities_NA)[:, a],
+                None
+                if is_written_NA is None
+                else fill_figures(
+                    (is_given_NA & ~says_none_NA)[judged_N, a],
+                    is_right_NA[judged_N, a],
+                    np.asarray(is_written_NA)[judged_N, a],
+                ),
             )
             for a, name in enumerate(names)
         ],
@@ -202,6 +233,27 @@ def _line(figures: AttributeFigures, with_tails: bool, with_ece: bool) -> list[s
     cells += [f"{count:,}" for count in counts]
     cells += [_number(tail.recall) for tail in figures.tails] if with_tails else []
     return cells + ([_number(_ece(figures.reliability))] if with_ece else [])
+
+
+def fill_rows(attributes: Sequence[AttributeFigures]) -> list[list[str]]:
+    """The cells of the table under `FILLS`, a row an attribute; none where it was not counted."""
+    return [
+        [
+            figures.name,
+            *(
+                f"{count:,}"
+                for count in (
+                    figures.fills.num_written,
+                    figures.fills.num_right,
+                    figures.fills.num_wrong,
+                    figures.fills.num_in_empty,
+                    figures.fills.num_empty,
+                )
+            ),
+        ]
+        for figures in attributes
+        if figures.fills is not None
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -19,7 +19,7 @@ from xrt.data.splits import Split
 from xrt.deep import join_blocks
 from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix, unit_rows
-from xrt.pipeline.fit import Matched, StageRunner, uses_bf16, weights_of
+from xrt.pipeline.fit import Matched, StageRunner, encoder_identity, uses_bf16, weights_of
 from xrt.pipeline.trees import TreeGrower, paths_above
 from xrt.ranker import RankerParams, train_ranker
 from xrt.reading import load_array, read_json_bounded
@@ -116,13 +116,11 @@ def _with_frozen(runner: StageRunner, corpus: Corpus, tuned: Blocks) -> Blocks:
         TextEncoder.from_pretrained(home, encoder_params).save(folder / "encoder")
         save_array(folder / "embeddings.npy", embed_texts(runner, folder / "encoder", texts))
 
-    settings = {
-        "name": encoder_params.name,
-        "pooling": encoder_params.pooling,
-        "max_length": encoder_params.max_length,
-        "precision": params.trainer.precision,
-    }
-    stage = runner.run("frozen", 1, settings, {"texts": content_hash(texts)}, produce)
+    encoder, files = encoder_identity(encoder_params)
+    settings = {name: encoder[name] for name in ("name", "pooling", "max_length")}
+    settings["precision"] = params.trainer.precision
+    inputs = {"texts": content_hash(texts), **files}
+    stage = runner.run("frozen", 1, settings, inputs, produce)
     return Blocks(
         **{
             **vars(tuned),

@@ -8,6 +8,7 @@ inputs are as they were is not run again.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +16,7 @@ import scipy.sparse as sp
 from xrt.atomic import save_array, write_json
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
+from xrt.encoder.params import EncoderParams
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import content_hash
@@ -261,13 +263,29 @@ def match(
         write_json(folder / "losses.json", [losses_S.tolist() for losses_S in result.losses])
         write_json(folder / "validations.json", result.validations)
 
+    settings, files = encoder_identity(params.encoder)
     settings = {
-        "encoder": asdict(params.encoder),
+        "encoder": settings,
         "matcher": asdict(params.matcher),
         "precision": params.trainer.precision,
     }
+    inputs = {**inputs, **files}
     stage = runner.run("matcher", 3, settings, inputs, produce, keeps_scratch=True)
     return read_matched(stage)
+
+
+def encoder_identity(encoder: EncoderParams) -> tuple[dict[str, Any], dict[str, str]]:
+    """An encoder's settings and its files, as a stage's parameters and inputs.
+
+    A name says nothing of the files behind it, so it is left out where there are files: other
+    weights in the same folder are another encoder, the same in another folder are not.
+    """
+    from xrt.encoder.resolve import hash_of_encoder
+
+    files = hash_of_encoder(encoder.name)
+    if files is None:
+        return asdict(encoder), {}
+    return asdict(encoder) | {"name": "files"}, {"encoder": files}
 
 
 def uses_bf16(runner: StageRunner) -> bool:

@@ -117,7 +117,7 @@ def choose_width(
     scores_NK = exhaustive_scores(entry, X, search.transform, slice(0, len(rows)), num_threads)
     best_NB = best_nodes(scores_NK, search.beam_size)
     num_nodes, target = shortlist.num_nodes, shortlist.params.recall_target
-    ladder = [min(width, num_nodes) for width in WIDTHS if width <= 2 * num_nodes]
+    ladder = sorted({min(width, num_nodes) for width in WIDTHS})
     if shortlist.params.width is not None:
         ladder = [shortlist.params.width]
     for width in ladder:

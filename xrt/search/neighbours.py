@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import as_row_weights
-from xrt.reading import check_csr, load_array, read_json_bounded
+from xrt.reading import load_array, read_json_bounded
 from xrt.search.constraints import Constraint
 from xrt.search.nearest import nearest_by_postings
 from xrt.search.votes import Neighbours, block_bounds, vote_labels
@@ -149,7 +149,7 @@ class NeighbourMemory(ABC):
             memory.params = _voting(NeighbourParams(**settings))
         except (KeyError, TypeError, ValueError, ConfigError) as err:
             raise ArtifactError(f"{path}: unusable settings ({err}); train it anew") from err
-        memory.Y_NL = _load_checked(folder, "labels", mmap)
+        memory.Y_NL = load_csr(folder, "labels", mmap)
         memory._load_rows(folder, mmap)
         if not memory.confident and memory.Y_NL.data.min(initial=1) <= 0:
             raise ArtifactError(f"{folder}: a confidence of 0 or less; restore or train it anew")
@@ -226,7 +226,7 @@ class SparseNeighbours(NeighbourMemory):
         save_csr(folder, "postings", self.postings_FN)
 
     def _load_rows(self, folder: Path, mmap: bool) -> None:
-        self.postings_FN = _load_checked(folder, "postings", mmap)
+        self.postings_FN = load_csr(folder, "postings", mmap)
 
 
 def labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
@@ -270,9 +270,3 @@ def _load_weights(path: Path, num_rows: int, mmap: bool) -> np.ndarray:
     if len(weights_N) != num_rows or not (np.isfinite(weights_N) & (weights_N > 0)).all():
         raise ArtifactError(f"{path}: not {num_rows} weights above 0; restore or train it anew")
     return weights_N
-
-
-def _load_checked(folder: Path, name: str, mmap: bool) -> sp.csr_array:
-    matrix = load_csr(folder, name, mmap)
-    check_csr(matrix.indptr, matrix.indices, matrix.data, matrix.shape, folder / name)
-    return matrix

@@ -107,7 +107,7 @@ def _vote(  # type: ignore[no-untyped-def]
                     voted[num_voted] = label
                     num_voted += 1
                 if confidences is None:
-                    votes_L[label] += weights_W[w]
+                    votes_L[label] += max(weights_W[w], _LEAST)
                 else:
                     votes_L[label] += max(weights_W[w] * confidences[p], _LEAST)
         scores = np.empty(num_voted, np.float32)

@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.array_faults import table_fits
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, DataError
-from xrt.reading import load_array, read_json_bounded
+from xrt.reading import load_array
+from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
+
+MAX_DEPTH = 64
+"""Levels of a saved tree: none that is grown or given comes near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,37 +174,26 @@ class LabelTree:
     def load(cls, folder: Path) -> "LabelTree":
         """Read what `save` wrote. Raises ArtifactError when it is not a tree.
 
-        Every number is within bounds afterwards; that the children are those of `parents` is left
-        to the manifest's hashes.
+        Afterwards each node has one parent, and the children of a node are those that say so.
         """
-        settings = read_json_bounded(folder / "tree.json")
+        depth = SavedValues.read(folder / "tree.json").whole("depth", 1, MAX_DEPTH)
+        parents = (load_array(folder / f"parents.{t}.npy", np.int32, 1) for t in range(depth))
         try:
-            depth = int(settings["depth"])
-            parents = tuple(
-                load_array(folder / f"parents.{t}.npy", np.int32, 1) for t in range(depth)
-            )
-            tree = cls(parents)
-        except (ValueError, KeyError, TypeError) as err:
+            tree = cls(tuple(parents))
+        except DataError as err:
             raise ArtifactError(
                 f"{folder}: unreadable label tree ({err}); restore or retrain"
             ) from err
         if not (folder / "children.0.npy").exists():  # written before tables were stored
             return tree
-        return cls(parents, tuple(_load_table(folder, tree, t) for t in range(depth)))
+        return cls(tree.parents, tuple(_load_table(folder, tree, t) for t in range(depth)))
 
 
 def _load_table(folder: Path, tree: LabelTree, t: int) -> tuple[np.ndarray, np.ndarray]:
     child_ptr = load_array(folder / f"child_ptr.{t}.npy", np.int64, 1)
     children = load_array(folder / f"children.{t}.npy", np.int32, 1)
-    num_nodes = tree.num_nodes(t)
-    fits = (
-        (len(child_ptr), len(children)) == (tree.num_nodes(t - 1) + 1, num_nodes)
-        and (child_ptr[0], child_ptr[-1]) == (0, num_nodes)
-        and not (child_ptr[1:] < child_ptr[:-1]).any()
-        and 0 <= children.min()
-        and children.max() < num_nodes
-    )
-    if not fits:
+    num_above = tree.num_nodes(t - 1)
+    if len(child_ptr) != num_above + 1 or not table_fits(child_ptr, children, tree.parents[t]):
         raise ArtifactError(
             f"{folder}: children of level {t} do not fit its parents; restore or retrain"
         )

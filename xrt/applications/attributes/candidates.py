@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.attributes.evidence import evidence_of
 from xrt.applications.attributes.given_path import GivenPath
 from xrt.applications.attributes.path_beam import (
     PathLevels,
@@ -20,15 +21,11 @@ from xrt.applications.attributes.path_beam import (
 )
 from xrt.applications.attributes.taxonomy import Taxonomy
 from xrt.applications.attributes.weights import JointWeights
-from xrt.sparse import as_csr
 
-LOWEST = 1e-4
-"""Scores are held this far from 0 and 1."""
-BEAM = 32
-"""Nodes of each level of the hierarchy that are followed."""
-GIVEN = 1e4
-"""Worth of a given value: more than anything can speak against it."""
+BEAM = 4096
+"""Nodes of each level of the hierarchy that are followed: with fewer, every path is tried."""
 NUM_PATHS = 16
+"""Paths of a row; half of them are for those with a score at every level."""
 NUM_VALUES = 16
 
 
@@ -119,28 +116,13 @@ class CandidateFinder:
             return np.zeros((num_rows, 1), np.int32), np.zeros((num_rows, 1, 1), np.float32)
         levels = PathLevels.of(self.taxonomy)
         shares = [self.taxonomy.log_shares(d) for d in range(depth)]
-        worth_L = np.zeros((self.attribute_of_L.max(initial=0) + 2, 2), np.float32)
-        for d, attribute in enumerate(self.hierarchy):
-            worth_L[attribute] = weights.levels_D3[d, :2]
-        worth_E = (evidence_E2 * worth_L[self.attribute_of_L[scores_NL.indices]]).sum(axis=1)
-        worth_NL = sp.csr_array(
-            (worth_E.astype(np.float32), scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape
-        )
-        if given_NA is not None:
-            worth_NL = self._with_bonus(worth_NL, given_NA[:, self.hierarchy])
         paths_NM, _ = best_paths(
-            worth_NL, levels, weights.share * np.concatenate(shares), weights.levels_D3[:, 2],
-            self.beam, min(self.num_paths, self.taxonomy.num_paths), num_threads,
+            scores_NL, evidence_E2, levels, weights.levels_D3,
+            weights.share * np.concatenate(shares), self.beam,
+            min(self.num_paths, self.taxonomy.num_paths), max(1, self.num_paths // 2),
+            None if given_NA is None else given_NA[:, self.hierarchy], num_threads,
         )  # fmt: skip
         return paths_NM, self._path_evidence(scores_NL, evidence_E2, paths_NM, shares)
-
-    @staticmethod
-    def _with_bonus(worth_NL: sp.csr_array, given_ND: np.ndarray) -> sp.csr_array:
-        """Worths with GIVEN added to what a row gives, so that no other path comes before."""
-        rows, levels = np.nonzero(given_ND >= 0)
-        bonus = np.full(len(rows), GIVEN, np.float32)
-        places = rows, given_ND[rows, levels]
-        return as_csr(worth_NL + sp.coo_array((bonus, places), shape=worth_NL.shape), "worths")
 
     def _path_evidence(
         self,
@@ -152,7 +134,7 @@ class CandidateFinder:
         taxonomy = self.taxonomy
         evidence_NMK = np.zeros((*paths_NM.shape, 3 * taxonomy.depth + 1), np.float32)
         for d in range(taxonomy.depth):
-            columns_NM = taxonomy.paths_PD[paths_NM, d]
+            columns_NM = taxonomy.scored_PD[paths_NM, d]
             at_NM = positions_of(scores_NL.indptr, scores_NL.indices, columns_NM)
             found = at_NM >= 0
             evidence_NMK[found, 3 * d : 3 * d + 2] = evidence_E2[at_NM[found]]
@@ -188,9 +170,3 @@ class CandidateFinder:
         else:
             lift_NMV = np.zeros((*paths_NM.shape, columns_NV.shape[1]), np.float32)
         return Values(columns_NV, evidence_NV2, lift_NMV)
-
-
-def evidence_of(scores_E: np.ndarray) -> np.ndarray:
-    """Log p and -log(1 - p) of scores: float32 (E, 2)."""
-    p_E = np.clip(scores_E.astype(np.float64), LOWEST, 1 - LOWEST)
-    return np.column_stack([np.log(p_E), -np.log1p(-p_E)]).astype(np.float32)

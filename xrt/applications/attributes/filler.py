@@ -9,7 +9,14 @@ import numpy as np
 import polars as pl
 
 from xrt.applications.attributes.chunks import Chunk
-from xrt.applications.attributes.decisions import Decision, Judged, Predictions, decide
+from xrt.applications.attributes.decisions import (
+    MIN_PROBABILITY,
+    Decision,
+    Judged,
+    Predictions,
+    WrittenLabels,
+    decide,
+)
 from xrt.applications.attributes.given_cells import CellCodes
 from xrt.applications.attributes.review import Review
 from xrt.data.attribute_schema import NONE_VALUE, AttributeSchema
@@ -45,12 +52,14 @@ class Filler:
     def __init__(
         self,
         predictor: FillPredictor,
-        min_probability: float = 0.0,
+        min_probability: float = MIN_PROBABILITY,
         overwrite: bool = False,
     ) -> None:
         self.predictor, self.min_probability, self.overwrite = predictor, min_probability, overwrite
         self.attributes = predictor.space.attributes
         self.codes = CellCodes(predictor.schema, predictor.space)
+        is_blank_L = np.array([not text for text in self.codes.text_L], bool)
+        self.labels = WrittenLabels.of(predictor.space, is_blank_L)
         self.review = Review(self.attributes)
         self.counts = {
             kind: dict.fromkeys(self.attributes, 0) for kind in ("filled", "none", "unsure")
@@ -63,9 +72,7 @@ class Filler:
         """The rows of the output, as a frame, and as JSON objects where the input had such."""
         codes_NA = self.codes.codes_NA(chunk.table)
         judged = judge(self.predictor, chunk.table, codes_NA)
-        decision = decide(
-            codes_NA, judged, self.codes.is_blank_L, self.min_probability, self.overwrite
-        )
+        decision = decide(codes_NA, judged, self.labels, self.min_probability, self.overwrite)
         for kind, is_such_NA in (
             ("filled", decision.is_filled_NA),
             ("none", decision.is_none_NA),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xrt.applications.attributes.chunks import CatalogueChunks
+from xrt.applications.attributes.decisions import MIN_PROBABILITY
 from xrt.applications.attributes.filler import ROW_SCORE, Filler, FillPredictor
 from xrt.applications.attributes.review import default_review_path
 from xrt.applications.attributes.row_writers import row_suffix, row_writer
@@ -28,7 +29,8 @@ class FillCounts:
     """What `fill` did, by attribute where it is a dictionary.
 
     `filled` cells got a value; `none` stayed empty because the model says that there is none,
-    `unsure` because the value was less probable than asked for; `disagreements` counts given values
+    `unsure` because the value was less probable than asked for, or stands below a level that has
+    none; `disagreements` counts given values
     that the model would not give, of which `num_reviewed` are in the review file.
     """
 
@@ -68,7 +70,7 @@ def fill(
     in_path: str | Path,
     out_path: str | Path,
     *,
-    min_probability: float = 0.0,
+    min_probability: float = MIN_PROBABILITY,
     overwrite: bool = False,
     review_path: str | Path | None = None,
     progress: Progress | None = None,
@@ -80,7 +82,8 @@ def fill(
         predictor: The model.
         in_path: CSV, TSV, JSONL or Parquet; attribute columns may be absent.
         out_path: The same formats by name; it appears whole or not at all.
-        min_probability: Cells whose value is less probable stay empty.
+        min_probability: Cells whose value is less probable stay empty, 0..1. Where it is the
+            default, nothing is written that is more likely wrong than right.
         overwrite: Replace given values, too, by values that are probable enough.
         review_path: Where disagreements go; None: `<name of out_path>.review.jsonl`.
         progress: Told of finished rows.

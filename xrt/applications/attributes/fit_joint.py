@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from xrt.applications.attributes.candidates import CandidateFinder, Candidates
 from xrt.applications.attributes.joint import Allowed, Posterior, posterior
-from xrt.applications.attributes.weights import JointWeights
+from xrt.applications.attributes.weights import LEAST_2, JointWeights
 
 MAX_ROUNDS = 100
 PULL = 0.02
@@ -67,9 +67,13 @@ def consistent(finder: CandidateFinder, candidates: Candidates, given_NA: np.nda
 
 
 def expected(candidates: Candidates, found: Posterior) -> np.ndarray:
-    """The evidence expected under the model, summed over the rows: in the order of a vector."""
+    """The evidence expected under the model, summed over the rows: in the order of a vector. Of a
+    label without a score it is that of the lowest score, and once more that it has none.
+    """
     path_NM = found.path_probabilities
     paths_K = np.einsum("nm,nmk->k", path_NM[:, :-1], candidates.evidence_NMK, optimize=True)
+    levels_D3 = paths_K[:-1].reshape(-1, 3)
+    levels_D3[:, :2] += levels_D3[:, 2:] * LEAST_2
     parts = [paths_K, [path_NM[:, -1].sum()]]
     for b, values in enumerate(candidates.values):
         pair_NMV = found.pair_probabilities(b)

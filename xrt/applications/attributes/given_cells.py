@@ -11,8 +11,10 @@ from xrt.data.attribute_schema import AttributeSchema, EmptyMeans
 from xrt.data.attribute_space import AttributeSpace, label_id
 from xrt.data.catalogue import CatalogueTable
 
-EMPTY, UNKNOWN = -1, -2
-"""Codes of a cell that says nothing, and of one whose value the model never saw."""
+EMPTY, UNKNOWN, NONE = -1, -2, -3
+"""Codes of a cell that says nothing, of one whose value the model never saw, and of one that says
+"none" where the model has no label for that.
+"""
 
 
 class CellCodes:
@@ -25,8 +27,8 @@ class CellCodes:
         self.schema, self.space = schema, space
 
     def codes_NA(self, table: CatalogueTable) -> np.ndarray:
-        """int32 (N, A): the label column of each cell, else EMPTY or UNKNOWN; a column that is not
-        there is empty.
+        """int32 (N, A): the label column of each cell, else EMPTY, UNKNOWN or NONE; a column that
+        is not there is empty.
         """
         codes_NA = np.full((table.num_rows, len(self.space.attributes)), EMPTY, np.int32)
         for a, attribute in enumerate(self.space.attributes):
@@ -40,8 +42,9 @@ class CellCodes:
         value = " ".join(cell.split())
         if not value:
             return EMPTY
-        label = label_id(attribute, None if self.schema.says_none(value) else value)
-        return int(self.space.labels.index.get(label, UNKNOWN))
+        if self.schema.says_none(value):
+            return int(self.space.labels.index.get(label_id(attribute, None), NONE))
+        return int(self.space.labels.index.get(label_id(attribute, value), UNKNOWN))
 
     @cached_property
     def none_text(self) -> str:
@@ -55,8 +58,3 @@ class CellCodes:
         """What is written for each label."""
         values = (self.space.value(column) for column in range(len(self.space.labels)))
         return [self.none_text if value is None else value for value in values]
-
-    @cached_property
-    def is_blank_L(self) -> np.ndarray:
-        """Labels that are written as an empty cell: bool (L,)."""
-        return np.array([not text for text in self.text_L], bool)

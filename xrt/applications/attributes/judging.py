@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.attributes.decisions import WrittenLabels, written_NA
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
 from xrt.applications.attributes.path_beam import best_entries
 from xrt.metrics.attribute_confusions import impossible_paths
@@ -68,6 +69,7 @@ def judge(
     report = attribute_report(
         space, given_NA, decoded.columns_NA, known, counts_L,
         decoded.probabilities_NA, decoded.row_probabilities_N,
+        is_written_NA=written_NA(decoded, WrittenLabels.of(space)), is_none_L=space.is_none_L,
     )  # fmt: skip
     alone_NA = best_alone(decoder, scores_NL)
     alone = attribute_report(space, given_NA, alone_NA, known)

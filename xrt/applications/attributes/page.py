@@ -13,7 +13,7 @@ from xrt.data.attribute_space import AttributeSpace
 from xrt.data.labels import LabelTable
 from xrt.metrics.attribute_confusions import SiblingConfusions, sibling_confusions
 from xrt.metrics.attribute_figures import TAIL_COUNTS, AttributeFigures
-from xrt.metrics.attributes import AVERAGES, AttributeReport
+from xrt.metrics.attributes import AVERAGES, FILLS, FILLS_NOTE, AttributeReport, fill_rows
 from xrt.metrics.calibration import Reliability
 from xrt.report import Table, bar_chart, line_chart
 
@@ -37,6 +37,8 @@ def attribute_tables(
     the rows.
     """
     tables = [_attributes(report, where), _items(report, num_impossible_paths)]
+    if fills := fill_rows(report.attributes):
+        tables.append(Table(title="What a fill writes", columns=FILLS, rows=fills, note=FILLS_NOTE))
     if given_NA is not None and predicted_NA is not None and space and parents_L is not None:
         confusions = sibling_confusions(given_NA, predicted_NA, parents_L, TOP_CONFUSIONS)
         if confusions.num_among_siblings:

@@ -1,8 +1,13 @@
-"""Finds the best paths of a taxonomy for each row: a beam from coarse to fine.
+"""Finds the best paths of a taxonomy for each row, from coarse to fine.
 
-N rows, L labels, D levels, M paths kept. A node gains what its label is worth in the row, or what
-the level says of labels that the row has no score for, and what the node is worth in any row. A
-beam as wide as the widest level is exhaustive.
+N rows, E scores of all rows, L labels, D levels, K nodes of all levels, M paths kept. A node gains
+what its label is worth in the row, or what the level says of labels that the row has no score for,
+and what the node is worth in any row. As long as no level has more nodes than the beam is wide,
+every path is tried.
+
+Where nodes must go, those that agree with the given values stay first, then those with a score at
+every level so far, then those with one at this level: a label without a score never replaces one
+that has one. Of equals the node with fewer such levels stays, then the lower one.
 """
 
 from dataclasses import dataclass
@@ -16,59 +21,90 @@ from xrt.jit import njit
 from xrt.threads import run_blocks
 
 BLOCK_ROWS = 1024
+_TIER = 1e7
+"""More than scores can be worth: sets nodes apart that are not compared by worth."""
 
 
 @dataclass(frozen=True, eq=False)
 class PathLevels:
     """The nodes of a taxonomy for the kernel, all levels one after another: `node_ptr` (D + 1,)
-    bounds each level's nodes, `child_ptr` each node's children, the root first.
+    bounds each level's nodes, `child_ptr` each node's children, the root first. `columns` are the
+    nodes' labels, `scored_columns` those whose scores speak for them.
     """
 
     node_ptr: np.ndarray
     child_ptr: np.ndarray
     children: np.ndarray
     columns: np.ndarray
+    scored_columns: np.ndarray
 
     @classmethod
     def of(cls, taxonomy: Taxonomy) -> Self:
         """Levels of at least one level."""
         depth, tree = taxonomy.depth, taxonomy.tree
-        columns = [taxonomy.column_of_node(d) for d in range(depth)]
-        node_ptr = np.concatenate([[0], np.cumsum([len(c) for c in columns])]).astype(np.int64)
+        firsts = [taxonomy.first_path_of_node(d) for d in range(depth)]
+        node_ptr = np.concatenate([[0], np.cumsum([len(f) for f in firsts])]).astype(np.int64)
         tables = [tree.children(d) for d in range(depth)]
         starts = [tables[d][0][:-1] + node_ptr[d] for d in range(depth)]
         child_ptr = np.concatenate([*starts, [node_ptr[-1]]]).astype(np.int64)
         children = np.concatenate([table[1] for table in tables]).astype(np.int32)
-        return cls(node_ptr, child_ptr, children, np.concatenate(columns).astype(np.int32))
+        columns, scored_columns = (
+            np.concatenate([paths_PD[firsts[d], d] for d in range(depth)]).astype(np.int32)
+            for paths_PD in (taxonomy.paths_PD, taxonomy.scored_PD)
+        )
+        return cls(node_ptr, child_ptr, children, columns, scored_columns)
 
 
 def best_paths(
-    worth_NL: sp.csr_array,
+    scores_NL: sp.csr_array,
+    evidence_E2: np.ndarray,
     levels: PathLevels,
+    weights_D3: np.ndarray,
     worth_K: np.ndarray,
-    absent_D: np.ndarray,
     beam: int,
     num_paths: int,
+    num_scored: int = 0,
+    given_ND: np.ndarray | None = None,
     num_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `num_paths` best paths of each row, best first: int32 (N, M) padded with -1, and their
-    worth, float32 (N, M) padded with -inf. Of equals the lower path comes first.
+    """The `num_paths` best paths of each row, best first.
 
-    `worth_NL` holds what a label is worth in a row, with an entry for every label that has a score;
-    `worth_K` what each node of all levels is worth in any row, `absent_D` what a label without a
-    score is worth, or a level of which nothing is known.
+    Args:
+        scores_NL: Which labels have a score in which row; the scores themselves are not read.
+        evidence_E2: For each of these entries two numbers that speak for the label.
+        levels: The taxonomy.
+        weights_D3: Of both numbers at each level, and what a label without a score is worth.
+        worth_K: What each node of all levels is worth in any row.
+        beam: Nodes of a level that are followed.
+        num_paths: Paths of a row, M.
+        num_scored: Of these, the places for paths with a score at every level, as many as there
+            are, whatever other paths are worth.
+        given_ND: Label columns that a row gives, int32, -1 where it gives none: paths that agree
+            with more of them come first.
+        num_threads: Threads; None takes the default.
+
+    Returns:
+        Paths, int32 (N, M) padded with -1, and their worth, float64 (N, M) padded with -inf.
     """
-    num_rows, num_labels = worth_NL.shape
+    num_rows, num_labels = scores_NL.shape
     paths_NM = np.full((num_rows, num_paths), -1, np.int32)
-    totals_NM = np.full((num_rows, num_paths), -np.inf, np.float32)
-    entries = worth_NL.indptr, worth_NL.indices, worth_NL.data.astype(np.float32, copy=False)
-    nodes = levels.node_ptr, levels.child_ptr, levels.children, levels.columns
-    worth = worth_K.astype(np.float32, copy=False), np.asarray(absent_D, np.float32)
+    totals_NM = np.full((num_rows, num_paths), -np.inf, np.float64)
+    if given_ND is None:
+        given_ND = np.full((num_rows, len(weights_D3)), -1, np.int32)
+    entries = scores_NL.indptr, scores_NL.indices, evidence_E2.astype(np.float32, copy=False)
+    nodes = (
+        levels.node_ptr, levels.child_ptr, levels.children, levels.columns, levels.scored_columns
+    )  # fmt: skip
+    worth = np.asarray(weights_D3, np.float64), np.asarray(worth_K, np.float64)
+    given = np.ascontiguousarray(given_ND, np.int32)
 
     def block(number: int) -> None:
         low, high = number * BLOCK_ROWS, min((number + 1) * BLOCK_ROWS, num_rows)
-        scratch_L = np.full(num_labels, np.nan, np.float32)
-        _descend(low, high, *entries, *nodes, *worth, beam, scratch_L, paths_NM, totals_NM)
+        scratch_L = np.full(num_labels, -1, np.int64)
+        _descend(
+            low, high, *entries, *nodes, *worth, given, beam, num_scored, scratch_L, paths_NM,
+            totals_NM,
+        )  # fmt: skip
 
     run_blocks(block, -(-num_rows // BLOCK_ROWS), num_threads)
     return paths_NM, totals_NM
@@ -76,52 +112,130 @@ def best_paths(
 
 @njit(nogil=True, cache=True)
 def _descend(  # type: ignore[no-untyped-def]
-    low, high, indptr, indices, data, node_ptr, child_ptr, children, columns, worth_K, absent_D,
-    beam, scratch_L, paths_NM, totals_NM,
+    low, high, indptr, indices, evidence_E2, node_ptr, child_ptr, children, columns,
+    scored_columns, weights_D3, worth_K, given_ND, beam, num_scored, scratch_L, paths_NM, totals_NM,
 ):  # fmt: skip
     depth, num_paths = len(node_ptr) - 1, paths_NM.shape[1]
     for row in range(low, high):
         for at in range(indptr[row], indptr[row + 1]):
-            scratch_L[indices[at]] = data[at]
-        nodes, totals = np.zeros(1, np.int32), np.zeros(1, np.float32)
+            scratch_L[indices[at]] = at
+        nodes, totals = np.zeros(1, np.int32), np.zeros(1, np.float64)
+        num_open, num_agreed = np.zeros(1, np.int32), np.zeros(1, np.int32)
         for d in range(depth):
             above = 0 if d == 0 else node_ptr[d - 1] + 1  # the root stands before all nodes
-            keep = num_paths if d == depth - 1 else beam
-            nodes, totals = _down(
-                nodes, totals, child_ptr[above:], children, columns[node_ptr[d]:],
-                worth_K[node_ptr[d]:], scratch_L, absent_D[d], keep,
+            nodes, totals, num_open, num_agreed, has_score = _expand(
+                nodes, totals, num_open, num_agreed, child_ptr[above:], children,
+                columns[node_ptr[d] :], scored_columns[node_ptr[d] :], worth_K[node_ptr[d] :],
+                evidence_E2, weights_D3[d], given_ND[row, d], scratch_L,
             )  # fmt: skip
-        order = np.argsort(-totals, kind="mergesort")
-        paths_NM[row, : len(nodes)] = nodes[order]
-        totals_NM[row, : len(nodes)] = totals[order]
+            if d < depth - 1 and len(nodes) > beam:
+                kept = _most_worthy(totals, num_open, num_agreed, has_score, beam)
+                nodes, totals = nodes[kept], totals[kept]
+                num_open, num_agreed = num_open[kept], num_agreed[kept]
+        kept = _best_of(totals, num_open, num_agreed, num_paths, num_scored)
+        for m in range(len(kept)):
+            paths_NM[row, m] = nodes[kept[m]]
+            totals_NM[row, m] = totals[kept[m]]
         for at in range(indptr[row], indptr[row + 1]):
-            scratch_L[indices[at]] = np.nan
+            scratch_L[indices[at]] = -1
 
 
 @njit(nogil=True, cache=True)
-def _down(nodes, totals, child_ptr, children, columns_K, worth_K, scratch_L, absent, keep):  # type: ignore[no-untyped-def]
-    """The `keep` best children of the nodes, in ascending order as the nodes are."""
+def _expand(  # type: ignore[no-untyped-def]
+    nodes, totals, num_open, num_agreed, child_ptr, children, columns_K, scored_columns_K, worth_K,
+    evidence_E2, weights_3, given, scratch_L,
+):  # fmt: skip
+    """The children of the nodes, ascending as these are: what they are worth so far, their levels
+    without a score and those that agree with given values, and whether their own label has a score.
+    """
     size = 0
     for node in nodes:
         size += child_ptr[node + 1] - child_ptr[node]
-    found = np.empty(size, np.int32)
-    gained = np.empty(size, np.float32)
-    at = 0
-    for i in range(len(nodes)):
-        for j in range(child_ptr[nodes[i]], child_ptr[nodes[i] + 1]):
+    found, gained = np.empty(size, np.int32), np.empty(size, np.float64)
+    opened, agreed = np.empty(size, np.int32), np.empty(size, np.int32)
+    has_score = np.empty(size, np.bool_)
+    i = 0
+    for parent in range(len(nodes)):
+        for j in range(child_ptr[nodes[parent]], child_ptr[nodes[parent] + 1]):
             child = children[j]
-            column = columns_K[child]
-            worth = absent
-            if column >= 0 and not np.isnan(scratch_L[column]):
-                worth = scratch_L[column]
-            found[at] = child
-            gained[at] = totals[i] + worth + worth_K[child]
-            at += 1
-    if size > keep:
-        order = np.argsort(-gained, kind="mergesort")[:keep]
-        order.sort()  # nodes ascend at every level, so that of equals the lower one comes first
-        found, gained = found[order], gained[order]
-    return found, gained
+            column = scored_columns_K[child]
+            at = scratch_L[column] if column >= 0 else -1
+            worth = weights_3[2]
+            if at >= 0:
+                worth = evidence_E2[at, 0] * weights_3[0] + evidence_E2[at, 1] * weights_3[1]
+            found[i], gained[i] = child, totals[parent] + worth + worth_K[child]
+            has_score[i] = at >= 0
+            opened[i] = num_open[parent] + (at < 0)
+            agreed[i] = num_agreed[parent] + (given >= 0 and columns_K[child] == given)
+            i += 1
+    return found, gained, opened, agreed, has_score
+
+
+@njit(nogil=True, cache=True)
+def _most_worthy(totals, num_open, num_agreed, has_score, beam):  # type: ignore[no-untyped-def]
+    """Places of the `beam` nodes that are followed, ascending."""
+    keys = np.empty(len(totals), np.float64)
+    for i in range(len(totals)):
+        tier = 2.0 if num_open[i] == 0 else 1.0 if has_score[i] else 0.0
+        keys[i] = totals[i] + _TIER * (tier + 3.0 * num_agreed[i])
+    least = np.partition(keys, len(keys) - beam)[len(keys) - beam]
+    num_equal = beam - (keys > least).sum()
+    kept = np.empty(beam, np.int64)
+    size = 0
+    for i in range(len(keys)):
+        if keys[i] > least or (keys[i] == least and num_equal > 0):
+            num_equal -= keys[i] == least
+            kept[size] = i
+            size += 1
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def _best_of(totals, num_open, num_agreed, num_paths, num_scored):  # type: ignore[no-untyped-def]
+    """Places of the best paths, the best first; the last ones without a score at some level make
+    room for `num_scored` that have one at every level and agree with given values as the best does.
+    """
+    best, size = np.empty(num_paths, np.int64), 0
+    scored, num_found = np.empty(num_scored, np.int64), 0
+    for i in range(len(totals)):
+        size = _insert(best, size, i, totals, num_open, num_agreed)
+        if num_open[i] == 0:
+            num_found = _insert(scored, num_found, i, totals, num_open, num_agreed)
+    for s in range(num_found):
+        place = scored[s]
+        if num_agreed[place] < num_agreed[best[0]] or (best[:size] == place).any():
+            continue
+        last = size - 1
+        while last >= 0 and num_open[best[last]] == 0:
+            last -= 1
+        if last >= 0:
+            best[last : size - 1] = best[last + 1 : size].copy()
+            best[size - 1] = place
+    return best[:size]
+
+
+@njit(nogil=True, cache=True)
+def _insert(best, size, place, totals, num_open, num_agreed):  # type: ignore[no-untyped-def]
+    """Insert a path into the sorted places if it is good enough; how many there are then."""
+    at = size
+    while at > 0 and _is_better(place, best[at - 1], totals, num_open, num_agreed):
+        at -= 1
+    if at == len(best):
+        return size
+    size = min(size + 1, len(best))
+    for i in range(size - 1, at, -1):
+        best[i] = best[i - 1]
+    best[at] = place
+    return size
+
+
+@njit(nogil=True, cache=True)
+def _is_better(a, b, totals, num_open, num_agreed):  # type: ignore[no-untyped-def]
+    if num_agreed[a] != num_agreed[b]:
+        return num_agreed[a] > num_agreed[b]
+    if totals[a] != totals[b]:
+        return totals[a] > totals[b]
+    return num_open[a] < num_open[b]
 
 
 @njit(nogil=True, cache=True)

@@ -84,6 +84,17 @@ class Taxonomy:
         return nodes_PD
 
     @cached_property
+    def scored_PD(self) -> np.ndarray:
+        """The label whose score speaks for each level of each path: int32 (P, D). It is the level's
+        own label; a level that is open has the nearest one above, whose only child it is.
+        """
+        scored_PD = self.paths_PD.copy()
+        for d in range(1, self.depth):
+            open_P = scored_PD[:, d] < 0
+            scored_PD[open_P, d] = scored_PD[open_P, d - 1]
+        return scored_PD
+
+    @cached_property
     def tree(self) -> LabelTree:
         """The nodes as a tree; the last level's are the paths."""
         parents = []
@@ -95,8 +106,11 @@ class Taxonomy:
 
     def column_of_node(self, d: int) -> np.ndarray:
         """The label column of each node of level d: int32 (K_d,)."""
-        first = np.unique(self.nodes_PD[:, d], return_index=True)[1]
-        return np.ascontiguousarray(self.paths_PD[first, d])
+        return np.ascontiguousarray(self.paths_PD[self.first_path_of_node(d), d])
+
+    def first_path_of_node(self, d: int) -> np.ndarray:
+        """The lowest path through each node of level d: int64 (K_d,)."""
+        return np.unique(self.nodes_PD[:, d], return_index=True)[1].astype(np.int64)
 
     def log_shares(self, d: int) -> np.ndarray:
         """Log P(node | node above) of each node of level d, add-one smoothed: float32 (K_d,)."""

@@ -9,10 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 
-NO_SCORE = -6.0
-"""What a label without a score is worth before anything is learnt: log p of about 0.0025."""
+from xrt.applications.attributes.evidence import LOWEST, evidence_of
+
+LEAST_2 = np.array([evidence_of(np.array([LOWEST]))[0, 0], 0.0], np.float64)
+"""The least that can speak for a label with a score: log p and -log(1 - p)."""
 OTHER = -5.0
-"""Likewise a value that is none of the candidates."""
+"""What a value that is none of the candidates is worth before anything is learnt."""
 NEVER = -40.0
 """Worth of a path that is no candidate where there is no hierarchy."""
 
@@ -21,9 +23,10 @@ NEVER = -40.0
 class JointWeights:
     """Weights of a log-linear model over the values of a row.
 
-    `levels_D3`: of log p, of -log(1 - p), and what a level is worth that has no score. `share`: of
-    the path's log share of all rows. `other_path`: worth of a path that is no candidate. `free_B4`,
-    for each attribute outside of the hierarchy: of log p, of -log(1 - p), of the log lift under the
+    `levels_D3`: of log p, of -log(1 - p), and what a label without a score is worth, which is never
+    more than the lowest score (a higher number is lowered, in saved weights too). `share`: of the
+    path's log share of all rows. `other_path`: worth of a path that is no candidate. `free_B4`, for
+    each attribute outside of the hierarchy: of log p, of -log(1 - p), of the log lift under the
     path, and the worth of a value that is no candidate.
     """
 
@@ -32,27 +35,39 @@ class JointWeights:
     other_path: float
     free_B4: np.ndarray
 
+    def __post_init__(self) -> None:
+        """Lower what labels without a score are worth to the lowest score."""
+        levels_D3 = np.array(self.levels_D3, np.float64)
+        levels_D3[:, 2] = np.minimum(levels_D3[:, 2], levels_D3[:, :2] @ LEAST_2)
+        object.__setattr__(self, "levels_D3", levels_D3)
+
     @classmethod
     def initial(cls, depth: int, num_free: int) -> Self:
         """The product of the scores, nothing else."""
         return cls(
-            np.tile([1.0, 0.0, NO_SCORE], (depth, 1)),
+            np.tile([1.0, 0.0, LEAST_2[0]], (depth, 1)),
             0.0,
             OTHER * depth if depth else NEVER,
             np.tile([1.0, 0.0, 0.0, OTHER], (num_free, 1)),
         )
 
     def to_vector(self) -> np.ndarray:
-        """All weights in a row: float64."""
+        """All weights in a row, float64; for a label without a score, what it is worth above the
+        lowest score, which is at most 0.
+        """
+        levels_D3 = self.levels_D3.copy()
+        levels_D3[:, 2] -= levels_D3[:, :2] @ LEAST_2
         ends = [self.share, self.other_path]
-        return np.concatenate([self.levels_D3.ravel(), ends, self.free_B4.ravel()])
+        return np.concatenate([levels_D3.ravel(), ends, self.free_B4.ravel()])
 
     @classmethod
     def from_vector(cls, vector: np.ndarray, depth: int, num_free: int) -> Self:
         """The reverse of `to_vector`."""
         split = 3 * depth
+        levels_D3 = np.array(vector[:split], np.float64).reshape(depth, 3)
+        levels_D3[:, 2] += levels_D3[:, :2] @ LEAST_2
         return cls(
-            vector[:split].reshape(depth, 3),
+            levels_D3,
             float(vector[split]),
             float(vector[split + 1]),
             vector[split + 2 :].reshape(num_free, 4),
@@ -60,7 +75,9 @@ class JointWeights:
 
     @staticmethod
     def bounds(depth: int, num_free: int) -> list[tuple[float | None, float | None]]:
-        """What each weight may be: scores, shares and lifts never speak against a value."""
+        """What each number of a vector may be: scores, shares and lifts never speak against a
+        value, and a label without a score is never worth more than the lowest score.
+        """
         level = [(0.0, None), (0.0, None), (None, 0.0)]
         free = [(0.0, None), (0.0, None), (0.0, None), (None, None)]
         return [*(level * depth), (0.0, None), (None, None), *(free * num_free)]
@@ -79,7 +96,10 @@ class JointWeights:
         """The reverse of `to_dict`. Raises ValueError when the numbers do not fit."""
         levels_D3 = np.array(found["levels"], np.float64).reshape(depth, 3)
         free_B4 = np.array(found["free"], np.float64).reshape(num_free, 4)
-        weights = cls(levels_D3, float(found["share"]), float(found["other_path"]), free_B4)
-        if not np.isfinite(weights.to_vector()).all():
+        share, other_path = float(found["share"]), float(found["other_path"])
+        speak = np.concatenate([levels_D3[:, :2].ravel(), free_B4[:, :3].ravel(), [share]])
+        if not np.isfinite([*levels_D3.ravel(), *free_B4.ravel(), share, other_path]).all():
             raise ValueError("weights are not finite")
-        return weights
+        if (speak < 0).any():
+            raise ValueError("weights of scores, shares and lifts must not be below 0")
+        return cls(levels_D3, share, other_path, free_B4)

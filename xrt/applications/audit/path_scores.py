@@ -67,6 +67,7 @@ def _score_level(
     num_threads: int | None,
 ) -> None:
     """Turn the log scores of the nodes above into those of the nodes of level t."""
+    ranker.levels[t].check(num_threads=num_threads)
     nodes_E = ranker.tree.labels_below(t)[asked_NL.indices]
     parents_E = ranker.tree.parents[t][nodes_E]
     places_E = _places(*ranker.tree.children(t))[nodes_E]

@@ -1,0 +1,105 @@
+"""Compiled passes over arrays that were read from disk: each says whether the array can be trusted.
+
+Compiled code indexes without looking, so one wrong number in a pointer or a column would have it
+read, or write, where it should not. A pass runs at the speed of memory, on the thread that calls.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from xrt.jit import njit
+
+_EXPONENT: dict[int, Any] = {
+    2: np.uint16(0x7C00),
+    4: np.uint32(0x7F800000),
+    8: np.uint64(0x7FF0000000000000),
+}
+"""The bits that are all set in NaN and infinity, by the bytes of a float."""
+
+
+def has_strange_float(array: np.ndarray) -> bool:
+    """Whether an array of float16, float32 or float64 holds NaN or infinity."""
+    flat = read_only(array.ravel(order="K"))
+    bits: np.ndarray = flat.view(f"u{array.dtype.itemsize}")
+    return bool(_has_bits(bits, _EXPONENT[array.dtype.itemsize]))
+
+
+def exponent_of(dtype: np.dtype) -> Any:
+    """The bits that are all set in NaN and infinity of this type."""
+    return _EXPONENT[dtype.itemsize]
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written through: compiled code then sees one type of array."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def rises(pointers: np.ndarray, end: int, least: int = 0) -> bool:
+    """Whether pointers rise from 0 to `end`, each by `least` or more."""
+    return bool(_rises(read_only(pointers), end, least))
+
+
+def csr_fault(indptr: np.ndarray, indices: np.ndarray, num_columns: int) -> int:
+    """0 for a matrix in canonical form; 1: row pointers do not rise from 0 to the number of
+    entries, 2: a column is out of range, 3: columns of a row do not ascend.
+    """
+    return int(_csr_fault(read_only(indptr), read_only(indices), num_columns))
+
+
+def table_fits(child_ptr: np.ndarray, children: np.ndarray, parents: np.ndarray) -> bool:
+    """Whether `children[child_ptr[p] : child_ptr[p + 1]]` are the nodes whose parent is p,
+    ascending, for each p.
+    """
+    same = len(children) == len(parents) and rises(child_ptr, len(children))
+    return same and bool(_table_fits(*map(read_only, (child_ptr, children, parents))))
+
+
+@njit(nogil=True, cache=True)
+def _has_bits(bits, exponent):  # type: ignore[no-untyped-def]
+    for low in range(0, len(bits), 4096):
+        strange = False
+        for each in bits[low : low + 4096]:
+            strange |= (each & exponent) == exponent
+        if strange:
+            return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _rises(pointers, end, least):  # type: ignore[no-untyped-def]
+    if len(pointers) == 0 or pointers[0] != 0 or pointers[-1] != end:
+        return False
+    falls = False
+    for i in range(len(pointers) - 1):
+        falls |= pointers[i + 1] < pointers[i] + least
+    return not falls
+
+
+@njit(nogil=True, cache=True)
+def _csr_fault(indptr, indices, num_columns):  # type: ignore[no-untyped-def]
+    if not _rises(indptr, len(indices), 0):
+        return 1
+    outside = falls = False
+    for row in range(len(indptr) - 1):
+        before = -1
+        for column in indices[indptr[row] : indptr[row + 1]]:
+            outside |= column < 0 or column >= num_columns
+            falls |= column <= before
+            before = column
+    if outside:
+        return 2
+    return 3 if falls else 0
+
+
+@njit(nogil=True, cache=True)
+def _table_fits(child_ptr, children, parents):  # type: ignore[no-untyped-def]
+    for parent in range(len(child_ptr) - 1):
+        before = -1
+        for child in children[child_ptr[parent] : child_ptr[parent + 1]]:
+            if child <= before or child >= len(parents) or parents[child] != parent:
+                return False
+            before = child
+    return True

@@ -1,0 +1,48 @@
+"""The files of an encoder's folder: which there are, and what they hash to."""
+
+import functools
+from pathlib import Path
+
+from xrt.atomic import sha256_of
+from xrt.errors import ConfigError
+from xrt.hashing import content_hash
+
+# The files transformers reads; weights only as safetensors, never code and never pickle.
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights. Raises ConfigError where there are none."""
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise ConfigError(
+            f"{folder}: no model.safetensors, and pickled weights are never read; write it with "
+            "transformers' save_pretrained and pass that folder"
+        )
+    return files
+
+
+def has_encoder(folder: Path) -> bool:
+    """Whether configuration and weights are there."""
+    return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+
+
+def encoder_hash(folder: Path) -> str:
+    """What all that is read of an encoder hashes to: configuration, tokenizer and weights.
+
+    Names of files count, the folder's name does not. A file that was hashed in this process is not
+    read again while size, time of change and inode are the same.
+    """
+    files = {path for pattern in HUB_FILES for path in folder.glob(pattern) if path.is_file()}
+    return content_hash({path.name: file_hash(path) for path in files})
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; see `encoder_hash` for when it is read."""
+    stat = path.stat()
+    return _hash_of(path.resolve(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+@functools.lru_cache(maxsize=256)
+def _hash_of(path: Path, *state: int) -> str:
+    return sha256_of(path)
