@@ -121,7 +121,7 @@ def explain(error: Exception) -> str:
         name, equals, value = error.override.partition("=")
         if not equals:
             return f"{error.override}: not a setting; write key=value"
-        return f"{name}: {value!r} cannot be read as a value; write it in quotes: {name}=\"'...'\""
+        return f"{name}: {value!r} is no value; write a number, a word, or a text in quotes"
     if text.startswith("Error merging override") and error.__cause__ is not None:
         text = str(error.__cause__)  # the cause tells what was wrong with the value
     found = re.search(r"full_key: (\S+)", text) or re.search(r"Could not override '([^']+)'", text)

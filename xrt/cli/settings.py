@@ -23,6 +23,11 @@ _SWITCHES = {
     "--config-dir": 1, "-cd": 1,
 }  # fmt: skip
 """Hydra's options that mean something here, and how many words follow each."""
+_CHOICES = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+_LONG = {"-c": "--cfg", "-i": "--info", "-cd": "--config-dir"}
 _NOT_TEXT = ("null", "~", "???")
 _SWEEP = re.compile(r"[,()]")
 
@@ -59,19 +64,20 @@ def names_of(words: Sequence[str]) -> list[str]:
 
 
 def _option(word: str, rest: Iterator[str]) -> list[str]:
-    name, equals, _ = word.partition("=")
-    if name not in _SWITCHES:
+    name, equals, value = word.partition("=")
+    if name not in _SWITCHES or (equals and not _SWITCHES[name]):
         raise ConfigError(f"{word}: not an option of xrt train; settings are written key=value")
-    if equals:
+    if not _SWITCHES[name]:
         return [word]
-    values = [next(rest, "") for _ in range(_SWITCHES[name])]
-    if "" in values:
-        raise ConfigError(f"{word}: a value is missing behind it")
-    if name in ("--cfg", "-c") and values[0] not in ("job", "hydra", "all"):
-        raise ConfigError(f"{word} {values[0]}: no such part; give job, hydra or all")
-    if name in ("--config-dir", "-cd") and not Path(values[0]).is_dir():
-        raise ConfigError(f"{word} {values[0]}: no such folder")
-    return [word, *values]
+    value = value if equals else next(rest, "")
+    if not value or value.startswith("-"):
+        raise ConfigError(f"{name}: a value is missing behind it")
+    name = _LONG.get(name, name)
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ConfigError(f"{name} {value}: no such part; give one of {', '.join(_CHOICES[name])}")
+    if name == "--config-dir" and not Path(value).is_dir():
+        raise ConfigError(f"{name} {value}: no such folder")
+    return [name, value]
 
 
 def _setting(word: str, sweeps: bool, texts: dict[str, bool]) -> str:

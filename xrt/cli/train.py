@@ -7,14 +7,14 @@ that was stopped goes on where it was, and stages that are up to date are skippe
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from xrt.cli.doors import training_option
 from xrt.cli.settings import names_of, ready_for_hydra
@@ -50,16 +50,19 @@ def run(words: Sequence[str]) -> int:
     settings = ready_for_hydra(words)
     register()
     faults: list[str] = []
-    begun: list[bool] = []
+    others: list[Exception] = []
 
     def job(config: DictConfig) -> None:
         # a fault of one run of a sweep does not stop the others; hydra would print it in many lines
-        begun.append(True)
         try:
             train_once(config, names_of(settings))
         except XrtError as err:
             logger.debug("stopped", exc_info=True)
             faults.append(err.worded(training_option))
+        except COMPOSITION_ERRORS as err:
+            faults.append(explain(err))
+        except Exception as err:
+            others.append(err)
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not to its printer
     entry = hydra.main(
@@ -73,11 +76,11 @@ def run(words: Sequence[str]) -> int:
     except XrtError:
         raise
     except Exception as err:
-        if begun:
-            raise
         raise _composition_fault(err, settings) from err
     finally:
         sys.argv = argv
+    if others:
+        raise others[0]
     if faults:
         raise XrtError("; ".join(faults))
     return 0
@@ -107,9 +110,10 @@ def _composition_fault(err: Exception, settings: Sequence[str]) -> Exception:
             return cause
         cause = cause.__cause__ or cause.__context__
     of_hydra = [setting for setting in settings if setting.startswith(("hydra", "-"))]
+    why = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__
     return ConfigError(
-        f"{', '.join(of_hydra or settings)}: hydra cannot use this ({type(err).__name__}: {err}); "
-        "leave out what is not needed"
+        f"{', '.join(of_hydra or settings)}: hydra cannot use this ({why}); leave out what is not "
+        "needed"
     )
 
 
@@ -126,6 +130,7 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> None:
     from xrt.pipeline.idle_settings import refuse_idle_settings
     from xrt.progress import RichProgress
 
+    require_given(config, HydraConfig.get().runtime.choices)
     params = build_params(config)
     if HydraConfig.get().mode != RunMode.MULTIRUN:  # in a sweep one run needs what another ignores
         refuse_idle_settings(params, names)
@@ -147,6 +152,31 @@ def _runs(params: Any) -> tuple[Callable[..., str], Callable[..., Any]]:
     from xrt.pipeline import estimate_run, train
 
     return estimate_run, train
+
+
+def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None:
+    """Check the settings that a chosen file of conf/ leaves open (`???`).
+
+    Args:
+        config: All settings.
+        choices: The chosen file of each group.
+
+    Raises:
+        ConfigError: One of them has no value, or null; the defaults below the file would stand.
+    """
+    faults = []
+    for group, choice in choices.items():
+        file = conf_folder() / group / f"{choice}.yaml"
+        if not file.is_file():
+            continue
+        content = OmegaConf.to_container(OmegaConf.load(file))
+        assert isinstance(content, dict)
+        for key in (str(key) for key, value in content.items() if value == MISSING):
+            name = f"{group}.{key}"
+            if OmegaConf.select(config, name) in (None, ""):
+                faults.append(f"{name}: not given, and {group}={choice} needs it")
+    if faults:
+        raise ConfigError("; ".join(faults))
 
 
 def build_params(config: DictConfig) -> Any:

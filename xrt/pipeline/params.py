@@ -47,6 +47,12 @@ class DatasetParams:
     """Training rows of the demo catalogue, which is made where no file is named; a sixth as many
     are its test rows."""
 
+    def __post_init__(self) -> None:
+        """Check that names are names. Raises ConfigError for an empty one."""
+        for name in ("trn", "tst", "labels", "filters"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} = '': name a file, or write null for none")
+
     @property
     def demo_rows(self) -> int:
         """Training rows of the demo catalogue that is asked for.
