@@ -22,7 +22,7 @@ from xrt.encoder.compute import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
-from xrt.inputs import is_texts
+from xrt.inputs import as_inputs, check_count, check_number, check_rows, check_texts, holds_rows
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.search.calibration import Calibration
@@ -31,7 +31,7 @@ from xrt.search.ensemble import CANDIDATES, TreeEnsemble
 from xrt.search.frequencies import LabelFrequencies
 from xrt.search.mixture import Mixture
 from xrt.search.neighbours import SparseNeighbours
-from xrt.sparse import as_csr, binarize, normalize_rows, top_k_rows
+from xrt.sparse import binarize, normalize_rows, top_k_rows
 from xrt.tree.path_scores import PathTransform
 
 if TYPE_CHECKING:
@@ -75,21 +75,23 @@ class XrtModel:
         if not isinstance(inputs, HybridMatrix):
             rows = self.rows_of(inputs)
             return HybridMatrix(rows, np.zeros((rows.shape[0], 0), np.float32))
-        return HybridMatrix(normalize_rows(inputs.sparse), inputs.dense)
+        rows = check_rows(inputs, self.num_features)
+        return HybridMatrix(normalize_rows(rows.sparse), rows.dense)
 
     def rows_of(self, inputs: Any) -> sp.csr_array:
         """TF-IDF rows of texts, or given rows brought to length 1: (N, F).
 
-        Raises DataError when the model takes the other kind of input.
+        Raises DataError when the model takes the other kind of input, or an input cannot be used.
         """
-        if not is_texts(inputs):
-            return normalize_rows(as_csr(inputs, "X"))
+        if holds_rows(inputs):
+            return normalize_rows(check_rows(inputs, self.num_features))
+        texts = check_texts(inputs)
         if self.features is None:
             raise DataError(
                 f"this model was trained on rows of {self.num_features} features, not on texts; "
                 "pass a matrix of such rows"
             )
-        return self.features.transform(list(inputs))
+        return self.features.transform(texts)
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
         """Embeddings as the encoder gives them: float32 (N, H), not of length 1. Raises DataError
@@ -97,9 +99,9 @@ class XrtModel:
         """
         if self.deep is None:
             raise DataError("this model is linear and has no encoder")
-        if not is_texts(texts):
+        if holds_rows(texts):
             raise DataError("this model reads texts, not rows of features; pass a list of texts")
-        return self.deep.embed(texts, progress)
+        return self.deep.embed(check_texts(texts), progress)
 
     def sources(
         self,
@@ -116,6 +118,7 @@ class XrtModel:
         `embeddings_NH` spares the encoding where embeddings (as the encoder gives them) are at
         hand.
         """
+        inputs = as_inputs(inputs)
         X = self.hybrid_rows_of(inputs)
         asked, found = self.fusion.sources, {}
         if "linear" in asked:
@@ -159,9 +162,8 @@ class XrtModel:
         `k` above the number of labels gives all that were found. Raises DataError when k is below
         1, `tail` is outside of [0, 1], or the model does not know how often labels were seen.
         """
-        if k < 1:
-            raise DataError(f"k = {k}: ask for at least 1 label")
-        weights_L = self.tail_weights(tail) if tail else None
+        k = min(check_count(k, "k"), max(len(self.labels), 1))
+        weights_L = self.tail_weights(tail) if check_number(tail, "tail") else None
         reordered = weights_L is not None or (
             self.calibration is not None and self.calibration.reorders
         )

@@ -19,7 +19,7 @@ from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
 from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.inputs import as_inputs, is_texts
+from xrt.inputs import check_rows, check_texts, holds_rows, num_rows
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
@@ -59,8 +59,11 @@ class XrtEstimator(BaseEstimator):
         """
         if self.get_params()["seed"] < 0:
             raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
-        dense_NH = X.dense if isinstance(X, HybridMatrix) else None
-        corpus = corpus_of(X.sparse if isinstance(X, HybridMatrix) else X, Y, sample_weight)
+        dense_NH = None
+        if isinstance(X, HybridMatrix):
+            X = check_rows(X)
+            X, dense_NH = X.sparse, X.dense
+        corpus = corpus_of(X, Y, sample_weight)
         corpus.require_trainable()
         counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
         self._keep(self._train(corpus, dense_NH), counts_L, corpus.num_instances)
@@ -82,7 +85,7 @@ class XrtEstimator(BaseEstimator):
     def predict(self, X: Any, k: int = 10) -> sp.csr_array:
         """Scores of the `k` best labels of each text or row: csr_array (N, L), in [0, 1]."""
         model = self._fitted()
-        return model.predict(as_inputs(X), k, num_threads=self.num_threads)
+        return model.predict(X, k, num_threads=self.num_threads)
 
     def save(self, folder: str | Path) -> Path:
         """Write the model as a folder that `Predictor.load` and `xrt predict` open."""
@@ -182,28 +185,56 @@ def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
             raise DataError("the corpus holds weights of its rows; leave sample_weight out")
         if sample_weight is not None:
             X = replace(X, row_weights=as_row_weights(sample_weight, X.num_instances))
-        return X
+        return X if X.texts is None else replace(X, texts=check_texts(X.texts))
     if Y is None:
         raise DataError("Y is missing; pass labels (N, L), or a Corpus")
+    labels_NL = _labels_of(Y)
+    table = LabelTable.from_ids([str(label) for label in range(labels_NL.shape[1])])
+    texts: list[str] | None = None
+    rows_NF: sp.csr_array | None = None
+    if holds_rows(X):
+        rows_NF = check_rows(X)
+    else:
+        texts = check_texts(X)
+    count = num_rows(texts if rows_NF is None else rows_NF)
+    if count != labels_NL.shape[0]:
+        raise DataError(f"X has {count} rows, Y {labels_NL.shape[0]}; they must be the same")
+    weights_N = as_row_weights(sample_weight, count)
+    corpus = Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF, row_weights=weights_N)
+    corpus.validate()
+    return corpus
+
+
+_MATRIX = (
+    "pass a matrix (N, L), 1 where a row has a label; "
+    "sklearn.preprocessing.MultiLabelBinarizer(sparse_output=True) makes one of lists of labels"
+)
+
+
+def _labels_of(Y: Any) -> sp.csr_array:
+    """The labels of the rows, (N, L), with no stored zeros.
+
+    Raises DataError for lists of labels: of names, or of numbers, whose columns would be taken for
+    labels and the numbers for weights.
+    """
+    if not sp.issparse(Y) and not hasattr(Y, "columns"):
+        try:
+            Y = np.asarray(Y)
+        except (TypeError, ValueError):  # rows of different lengths
+            raise DataError(f"Y: not a numeric matrix, but lists of labels; {_MATRIX}") from None
+        if Y.dtype.kind not in "fiub":
+            raise DataError(f"Y: not a numeric matrix ({Y.dtype}); {_MATRIX}")
+        if Y.dtype.kind in "iu" and Y.ndim == 2 and Y.size and Y.min() >= 0 and Y.max() > 1:
+            row, column = (int(place[0]) for place in np.nonzero(Y > 1))
+            raise DataError(
+                f"Y: {Y[row, column]} at row {row}, column {column}; for weights of labels pass "
+                f"floats, for numbers of labels {_MATRIX}"
+            )
     labels_NL = as_csr(Y, "Y")
     if not labels_NL.data.all():
         labels_NL = labels_NL.copy()  # what the caller gave stays as it is
         labels_NL.eliminate_zeros()
-    X = as_inputs(X)
-    table = LabelTable.from_ids([str(label) for label in range(labels_NL.shape[1])])
-    texts: list[str] | None = None
-    rows_NF = None
-    if is_texts(X):
-        texts = list(X)
-    else:
-        rows_NF = as_csr(X, "X")
-    num_rows = len(texts) if texts is not None else rows_NF.shape[0]  # type: ignore[union-attr]
-    if num_rows != labels_NL.shape[0]:
-        raise DataError(f"X has {num_rows} rows, Y {labels_NL.shape[0]}; they must be the same")
-    weights_N = as_row_weights(sample_weight, num_rows)
-    corpus = Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF, row_weights=weights_N)
-    corpus.validate()
-    return corpus
+    return labels_NL
 
 
 def _restored(settings: dict[str, Any], cls: type[XrtEstimator]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ N texts, F features (word n-grams first, then character n-grams).
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +23,7 @@ from xrt.features.row_weights import idf_of, weigh
 from xrt.features.sklearn_counter import SklearnCounter
 from xrt.features.terms import Terms
 from xrt.features.tfidf_params import TfidfParams as TfidfParams
+from xrt.inputs import check_texts
 from xrt.progress import Progress
 from xrt.reading import load_array, read_bytes_bounded, read_json_bounded
 from xrt.sparse import normalize_rows
@@ -89,7 +89,7 @@ class TfidfFeatures:
         Raises DataError when something other than a list of strings is passed, or when no term
         passes the frequency limits.
         """
-        _check_texts(texts)
+        texts = check_texts(texts)
         blocks, counts = [], []
         for kind in self.params.kinds:
             counter = _make_counter(self.params, kind)
@@ -114,7 +114,7 @@ class TfidfFeatures:
         Raises NotFittedError before `fit` or `load`, DataError unless `texts` is a list of strings.
         """
         blocks = self._fitted()
-        _check_texts(texts)
+        texts = check_texts(texts)
         counts = []
         for block in blocks:
             if progress is not None:
@@ -182,19 +182,6 @@ def _make_counter(params: TfidfParams, kind: str) -> NgramCounter | SklearnCount
     if NgramCounter.can_count(params, kind):
         return NgramCounter(params, kind)
     return SklearnCounter(params, kind)
-
-
-def _check_texts(texts: Any) -> None:
-    """A list of strings, with at least nothing else in it."""
-    if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
-        raise DataError(f"texts is a {type(texts).__name__}; pass a list of strings")
-    if set(map(type, texts)) <= {str}:
-        return
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(
-                f"text {row} is a {type(text).__name__}, not a string; use '' for a missing text"
-            )
 
 
 def _nothing_left(params: TfidfParams, num_texts: int) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from xrt.atomic import save_array
 from xrt.errors import ArtifactError, DataError
+from xrt.inputs import check_number
 from xrt.metrics.propensity import PropensityParams, inverse_propensities
 from xrt.reading import load_array
 
@@ -36,7 +37,7 @@ class LabelFrequencies:
         `tail` = 0 leaves the ranking as it is, 1 ranks by the expected share in PSP@k (score times
         inverse propensity), values between go gradually. Raises DataError outside of [0, 1].
         """
-        if not 0 <= tail <= 1:
+        if not 0 <= check_number(tail, "tail") <= 1:
             raise DataError(f"tail = {tail}: 0 (as trained) to 1 (rare labels first) is needed")
         weights_L = self.inverse_propensities_L**tail
         return (weights_L / weights_L.max()).astype(np.float32)
