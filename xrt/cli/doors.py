@@ -25,7 +25,7 @@ _NAMES: dict[str, dict[str, str | None]] = {
     },
     "predict": {"label_names": None},
     "explain": {},
-    "evaluate": {},
+    "evaluate": {"label_column": "label_columns"},
     "inspect": {},
     "label": {"label_column": "label_columns", "label_names": "names"},
     "audit": {"label_column": "label_columns", "label_names": "labels"},

@@ -3,6 +3,7 @@
 N rows, A attributes, L labels.
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from xrt.data.records import shown
 from xrt.errors import DataError
 from xrt.reading import load_array
 
+logger = logging.getLogger(__name__)
+
 
 def evaluate_attributes(
     predictor: AttributePredictor, path: str | Path, counts_L: np.ndarray | None = None
@@ -27,12 +30,19 @@ def evaluate_attributes(
     Raises DataError when the file cannot be used or gives none of the attributes.
     """
     space, schema = predictor.space, predictor.schema
-    table = read_catalogue(path, columns=[*schema.input_columns(), *space.attributes])
+    reading = predictor.reading
+    table = read_catalogue(
+        path, format=reading.format_of(path),
+        columns=[*schema.input_columns(), *space.attributes],
+        skip_bad_lines=reading.skip_bad_lines,
+    )  # fmt: skip
     if not set(space.attributes) & set(table.columns):
         raise DataError(
             f"{path}: has none of the attributes {', '.join(space.attributes)}; the columns are "
             f"{shown(table.all_names)}: nothing to judge"
         )
+    if table.skipped_rows:
+        logger.warning("%s", table.messages()[-1])
     corpus, _, _ = read_attributes(table, labels=space.labels, item_texts=predictor.item_texts)
     given_NA = replace(space, labels=corpus.labels).given_NA(corpus.Y)
     if not (given_NA >= 0).any():

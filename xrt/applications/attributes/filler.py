@@ -70,7 +70,7 @@ class Filler:
         self, chunk: Chunk, num_before: int
     ) -> tuple[pl.DataFrame, list[dict[str, Any]] | None]:
         """The rows of the output, as a frame, and as JSON objects where the input had such."""
-        codes_NA = self.codes.codes_NA(chunk.table)
+        codes_NA = self.codes.codes_NA(chunk.table, num_before)
         judged = judge(self.predictor, chunk.table, codes_NA)
         decision = decide(codes_NA, judged, self.labels, self.min_probability, self.overwrite)
         for kind, is_such_NA in (

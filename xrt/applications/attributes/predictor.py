@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
 from xrt.atomic import write_json
 from xrt.data.attribute_schema import AttributeSchema
@@ -83,6 +84,12 @@ class AttributePredictor:
         predictor = Predictor.load(folder, verify, num_threads, compute)
         item_texts, decoder = load_parts(Path(folder), predictor.model)
         return cls(predictor, item_texts, decoder)
+
+    @property
+    def reading(self) -> Reading:
+        """How the training file was read."""
+        artifact = self.predictor.artifact
+        return Reading() if artifact is None else Reading.of(artifact.manifest)
 
     @property
     def schema(self) -> AttributeSchema:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.attributes.catalogue_settings import Reading, require_effect
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
 from xrt.applications.attributes.judging import judge
 from xrt.applications.attributes.label_trees import with_taxonomy
@@ -61,13 +62,16 @@ class AttributeUse:
     ) -> tuple[PipelineParams, Corpus, Corpus | None]:
         """The catalogue's rows that give an attribute, and the test file's."""
         dataset = params.dataset
+        require_effect(dataset)
         if dataset.trn is None:
             dataset = _generated(dataset, run_folder, params.seed)
             params = replace(params, dataset=dataset)
         assert dataset.trn is not None
+        reading = Reading(dataset.format, dataset.skip_bad_lines)
         corpus, self.space, self.item_texts = read_attributes(
-            dataset.trn, params.schema, skip_bad_lines=dataset.skip_bad_lines
-        )
+            dataset.trn, params.schema, format=dataset.format, weight_column=dataset.weight_column,
+            skip_bad_lines=reading.skip_bad_lines,
+        )  # fmt: skip
         for message in corpus.report.messages():
             logger.info("%s", message)
         told = np.diff(corpus.Y.indptr) > 0
@@ -81,7 +85,7 @@ class AttributeUse:
             return params, corpus, None
         tst, _, _ = read_attributes(
             dataset.tst, labels=corpus.labels, item_texts=self.item_texts,
-            skip_bad_lines=dataset.skip_bad_lines,
+            format=reading.format_of(dataset.tst), skip_bad_lines=reading.skip_bad_lines,
         )  # fmt: skip
         for message in tst.report.messages():
             logger.info("%s", message)
