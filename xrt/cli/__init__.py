@@ -97,6 +97,7 @@ def main_parser() -> argparse.ArgumentParser:
         "-k", type=_positive, nargs="+", default=[1, 3, 5, 10], metavar="K", help="cut-offs"
     )
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    add_reading_arguments(evaluate)
 
     inspect = commands.add_parser("inspect", help="sizes, tree, and what a model knows")
     inspect.add_argument("model", metavar="MODEL", help="folder of a trained model")
@@ -118,8 +119,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="?",
         default="-",
-        help="a text a line, or JSONL with `text` or `title` and `content`; - (default): stdin; "
-        "for a model of attributes a catalogue: CSV, TSV, JSONL, Parquet",
+        help="a text a line, or CSV, TSV, JSONL or Parquet with the columns of training; - "
+        "(default): stdin; for a model of attributes a catalogue",
     )
     parser.add_argument(
         "-k", type=_positive, default=5, metavar="K", help="labels per text (default 5)"
@@ -172,14 +173,46 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-columns",
         nargs="+",
-        metavar="KEY",
-        help="keys of a JSONL record that make the text (default: text, or title and content)",
+        metavar="NAME",
+        help="columns (keys) that make the text (default: as in training)",
+    )
+    parser.add_argument(
+        "--id-column",
+        metavar="NAME",
+        help="column (key) of each row's own id (default: as in training, or uid or id)",
     )
     parser.add_argument(
         "--format",
-        choices=("auto", "text", "jsonl"),
+        choices=("auto", "text", "jsonl", "csv", "tsv", "parquet"),
         default="auto",
-        help="auto (default): JSONL when the first line opens with {",
+        help="auto (default): by the file's name; else JSONL when it opens with {, or text",
+    )
+    parser.add_argument(
+        "--skip-bad-lines",
+        action="store_true",
+        help="write bad lines to FILE's name .bad-lines.jsonl and go on",
+    )
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say how a labelled file is read, where not as in training."""
+    reading = parser.add_argument_group("how FILE is read (default: as the training file was)")
+    reading.add_argument(
+        "--format", metavar="FORMAT", help="jsonl, csv, tsv, parquet, bow, lf or npz"
+    )
+    reading.add_argument("--text-columns", nargs="+", metavar="NAME", help="they make the text")
+    reading.add_argument(
+        "--label-columns", nargs="+", metavar="NAME", help="of several, labels are name=value"
+    )
+    reading.add_argument("--label-separator", metavar="SIGN", help="stands between labels")
+    reading.add_argument("--id-column", metavar="NAME", help="each row's own id")
+    reading.add_argument(
+        "--weight-column", metavar="NAME", help="how much each row counts (default: alike)"
+    )
+    reading.add_argument(
+        "--skip-bad-lines",
+        action="store_true",
+        help="write bad lines to FILE's name .bad-lines.jsonl and go on",
     )
 
 

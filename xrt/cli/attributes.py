@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from xrt.errors import ConfigError
@@ -14,9 +15,22 @@ _OF_LABELS = {
     "forbidden": ("--forbidden", None),
     "text_columns": ("--text-columns", None),
     "format": ("--format", "auto"),
+    "id_column": ("--id-column", None),
+    "skip_bad_lines": ("--skip-bad-lines", False),
 }
 """Options of `xrt predict` that mean nothing here, and their defaults."""
-LABEL_OPTIONS = tuple(_OF_LABELS)
+_OF_CORPORA = {
+    "format": ("--format", None),
+    "text_columns": ("--text-columns", None),
+    "label_columns": ("--label-columns", None),
+    "label_separator": ("--label-separator", None),
+    "id_column": ("--id-column", None),
+    "weight_column": ("--weight-column", None),
+    "skip_bad_lines": ("--skip-bad-lines", False),
+}
+"""Options of `xrt evaluate` that mean nothing here, and their defaults."""
+UNUSED_OPTIONS = {"predict": tuple(_OF_LABELS), "evaluate": tuple(_OF_CORPORA)}
+"""By command, the options that mean nothing here."""
 
 
 def is_attribute_model(folder: str) -> bool:
@@ -47,6 +61,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Print the table of attributes, or all figures as JSON; the exit code."""
+    _refuse(arguments, _OF_CORPORA)
     from xrt.applications.attributes.evaluation import evaluate_attribute_model
 
     found = evaluate_attribute_model(arguments.model, arguments.file)
@@ -63,6 +78,17 @@ def refuse_attribute_options(arguments: argparse.Namespace) -> None:
         )
 
 
+def _refuse(
+    arguments: argparse.Namespace, options: Mapping[str, tuple[str, str | float | None]]
+) -> None:
+    """Raise ConfigError for the first of these options that was given."""
+    for name, (option, default) in options.items():
+        if getattr(arguments, name) != default:
+            raise ConfigError(
+                f"{option}: not for a model of attributes, as {arguments.model}; leave it out"
+            )
+
+
 def _check(arguments: argparse.Namespace) -> None:
     model = arguments.model
     if arguments.file == "-" or arguments.out is None:
@@ -70,9 +96,7 @@ def _check(arguments: argparse.Namespace) -> None:
             f"{model} fills the attributes of a catalogue: give its file and --out FILE "
             "(.csv, .tsv, .jsonl or .parquet)"
         )
-    for name, (option, default) in _OF_LABELS.items():
-        if getattr(arguments, name) != default:
-            raise ConfigError(f"{option}: not for a model of attributes, as {model}; leave it out")
+    _refuse(arguments, _OF_LABELS)
     if isinstance(arguments.min_score, str):
         raise ConfigError(
             f"--min-score {arguments.min_score}: a model of attributes takes a probability, 0 to 1"

@@ -23,9 +23,22 @@ def evaluate(arguments: argparse.Namespace) -> int:
         return attributes.evaluate(arguments)
     from xrt.evaluate import evaluate_model
 
-    report = evaluate_model(arguments.model, arguments.file, ks=tuple(arguments.k))
+    reading = reading_arguments(arguments)
+    report = evaluate_model(arguments.model, arguments.file, ks=tuple(arguments.k), reading=reading)
     print(json.dumps(report.to_dict(), indent=2) if arguments.json else report.to_text())
     return 0
+
+
+def reading_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `read_corpus` that were given on the command line."""
+    names = ("format", "text_columns", "label_separator", "id_column", "weight_column")
+    reading = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
+    if arguments.label_columns:
+        one = len(arguments.label_columns) == 1
+        reading["label_column"] = arguments.label_columns[0] if one else arguments.label_columns
+    if arguments.skip_bad_lines:
+        reading["skip_bad_lines"] = True
+    return reading
 
 
 def inspect(arguments: argparse.Namespace) -> int:
