@@ -18,7 +18,15 @@ import scipy.sparse as sp
 from xrt.artifact import Artifact, open_artifact
 from xrt.encoder.compute import compute_of
 from xrt.errors import DataError
-from xrt.inputs import as_inputs, check_count, check_number, check_texts, iter_texts, num_rows
+from xrt.inputs import (
+    as_inputs,
+    check_count,
+    check_number,
+    check_texts,
+    check_threads,
+    iter_texts,
+    num_rows,
+)
 from xrt.model import XrtModel
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
 
@@ -44,7 +52,8 @@ class Predictor:
         self, model: XrtModel, artifact: Artifact | None = None, num_threads: int | None = None
     ) -> None:
         """Wrap a model in memory; `Predictor.load` is the usual way."""
-        self.model, self.artifact, self.num_threads = model, artifact, num_threads
+        self.model, self.artifact = model, artifact
+        self.num_threads = check_threads(num_threads)
 
     @classmethod
     def load(
@@ -61,7 +70,7 @@ class Predictor:
         Raises ArtifactError when the folder is missing, damaged or of another format version,
         ConfigError for another `compute` or one that cannot be had here.
         """
-        kind = compute_of(compute)
+        kind, num_threads = compute_of(compute), check_threads(num_threads)
         artifact = open_artifact(folder, verify=verify)
         model = XrtModel.load(artifact.folder, compute=kind)
         if model.deep is not None:

@@ -29,7 +29,8 @@ _OF_CORPORA = {
     "skip_bad_lines": ("--skip-bad-lines", False),
 }
 """Options of `xrt evaluate` that mean nothing here, and their defaults."""
-LABEL_OPTIONS = tuple(_OF_LABELS)
+UNUSED_OPTIONS = {"predict": tuple(_OF_LABELS), "evaluate": tuple(_OF_CORPORA)}
+"""By command, the options that mean nothing here."""
 
 
 def is_attribute_model(folder: str) -> bool:

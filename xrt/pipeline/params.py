@@ -18,7 +18,7 @@ from xrt.tree.clustering import TreeParams
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetParams:
-    """Where the corpus lies and how it is read; no `trn` means the generated demo catalogue."""
+    """Where the corpus lies and how it is read: `trn`, or `num_rows` of the demo catalogue."""
 
     name: str = "corpus"
     trn: str | None = None
@@ -43,8 +43,30 @@ class DatasetParams:
     skip_bad_lines: bool = False
     propensity_a: float = 0.55
     propensity_b: float = 1.5
-    num_rows: int = 12_000
-    """Training rows of the demo catalogue; a sixth as many are its test rows."""
+    num_rows: int | None = None
+    """Training rows of the demo catalogue, which is made where no file is named; a sixth as many
+    are its test rows."""
+
+    def __post_init__(self) -> None:
+        """Check that names are names. Raises ConfigError for an empty one."""
+        for name in ("trn", "tst", "labels", "filters"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} = '': name a file, or write null for none")
+
+    @property
+    def demo_rows(self) -> int:
+        """Training rows of the demo catalogue that is asked for.
+
+        Raises ConfigError where neither a training file nor the demo catalogue is.
+        """
+        if self.num_rows is None:
+            raise ConfigError(
+                "dataset.trn: not given; name the training file (dataset.trn=FILE), or take the "
+                "demo catalogue (dataset=demo)"
+            )
+        if self.num_rows < 1:
+            raise ConfigError(f"dataset.num_rows = {self.num_rows}: at least 1 is needed")
+        return self.num_rows
 
     @property
     def propensity(self) -> PropensityParams:

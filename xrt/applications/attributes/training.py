@@ -172,10 +172,10 @@ def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetPa
     """
     from xrt.data.demo_attributes import write_attribute_demo
 
-    folder = run_folder / f"demo-attributes-{dataset.num_rows}-{seed}"
+    folder = run_folder / f"demo-attributes-{dataset.demo_rows}-{seed}"
     if not (folder / "tst_truth.csv").is_file():
-        num_test = max(1, min(dataset.num_rows // 6, 50_000))
-        write_attribute_demo(folder, dataset.num_rows, num_test, seed)
+        num_test = max(1, min(dataset.demo_rows // 6, 50_000))
+        write_attribute_demo(folder, dataset.demo_rows, num_test, seed)
     return replace(dataset, trn=str(folder / "trn.csv"), tst=str(folder / "tst_truth.csv"))
 
 
