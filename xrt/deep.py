@@ -32,6 +32,7 @@ from xrt.search.dense_neighbours import DenseNeighbours
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble, exp_scores, mean_scores, tree_folders
 from xrt.search.label_head import LabelHead
 from xrt.search.shortlist import Shortlist
+from xrt.threads import torch_threads
 
 MAX_WEIGHT = 1e6
 """Length of an embedding in a saved model; those that are chosen are a few units long."""
@@ -64,11 +65,23 @@ class DeepPart:
         encoders = (self.encoder,) if self.frozen is None else (self.encoder, self.frozen)
         return tuple(TextReader(encoder, self.compute, self.bf16) for encoder in encoders)
 
-    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the readers, which are made again of the encoders: what they compute with cannot
+        be copied.
+        """
+        return {name: value for name, value in vars(self).items() if name != "readers"}
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        progress: Progress | None = None,
+        num_threads: int | None = None,
+    ) -> np.ndarray:
         """Embeddings as the encoders give them, not of length 1: float32 (N, M), first those of the
         fine-tuned encoder, then those of the frozen one where there is one.
         """
-        return np.hstack([reader.read(texts, progress) for reader in self.readers])
+        with torch_threads(num_threads):
+            return np.hstack([reader.read(texts, progress) for reader in self.readers])
 
     def sources(
         self,
@@ -95,7 +108,7 @@ class DeepPart:
         if "embedding_neighbours" in asked and self.embedding_neighbours is not None:
             unit_NH = unit_rows(embeddings_NH)
             found["embedding_neighbours"] = self.embedding_neighbours.vote(
-                unit_NH, candidates, constraint=constraint
+                unit_NH, candidates, num_threads, constraint=constraint
             )
         return found
 

@@ -126,13 +126,7 @@ def evaluate_model(
     dataset = _dataset(manifest)
     training = SavedValues(manifest.get("training"), f"{model_folder}: training")
     model = predictor.model
-    options = {**reading_of(manifest), **(reading or {})}
-    if "format" not in (reading or {}):
-        options["format"] = _format_like_training(corpus_path, dataset)
-    if "id_column" not in (reading or {}):
-        options.pop("id_column", None)  # ids are not looked at here, and a test file may lack them
-    corpus = read_corpus(corpus_path, labels=model.labels, **options)
-    _tell(corpus)
+    corpus = read_as_trained(corpus_path, manifest, labels=model.labels, **(reading or {}))
     scores_NL = predict_corpus(model, corpus, max(ks), progress=progress)
     known = SavedValues(dataset, f"{model_folder}: configuration.dataset")
     propensity = PropensityParams(
@@ -151,6 +145,29 @@ def evaluate_model(
         threshold,
         corpus.row_weights,
     )
+
+
+def read_as_trained(path: str | Path, manifest: Mapping[str, Any], **reading: Any) -> Corpus:
+    """A labelled file, read as the training file of a model was.
+
+    Args:
+        path: The file.
+        manifest: Of the model.
+        **reading: Arguments of `read_corpus` that are to differ from those of training.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    options = reading_of(manifest)
+    options["format"] = reading.get("format") or _format_like_training(path, _dataset(manifest))
+    options.pop("id_column", None)  # ids are not looked at, and another file may lack them
+    corpus = read_corpus(path, **{**options, **reading})
+    if corpus.report.num_skipped:
+        logger.warning("%s", corpus.report.skipped_message)
+    return corpus
 
 
 def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,15 +223,3 @@ def _format_like_training(path: str | Path, dataset: Mapping[str, Any]) -> str |
         if by_name is None and Path(path).is_file() and (format := _trained_format(dataset)):
             return format
         raise
-
-
-def _tell(corpus: Corpus) -> None:
-    """Log what was odd about the file; warnings are logged by the reader."""
-    report = corpus.report
-    if report.num_skipped:
-        logger.warning(
-            "%s: %d bad lines were skipped and written to %s",
-            report.path,
-            report.num_skipped,
-            report.bad_lines_path,
-        )

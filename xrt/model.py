@@ -92,7 +92,12 @@ class XrtModel:
             )
         return self.features.transform(texts)
 
-    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+    def embed(
+        self,
+        texts: Sequence[str],
+        progress: Progress | None = None,
+        num_threads: int | None = None,
+    ) -> np.ndarray:
         """Embeddings as the encoder gives them: float32 (N, H), not of length 1. Raises DataError
         without an encoder, or for rows of features instead of texts.
         """
@@ -100,7 +105,7 @@ class XrtModel:
             raise DataError("this model is linear and has no encoder")
         if holds_rows(texts):
             raise DataError("this model reads texts, not rows of features; pass a list of texts")
-        return self.deep.embed(check_texts(texts), progress)
+        return self.deep.embed(check_texts(texts), progress, num_threads)
 
     def sources(
         self,
@@ -131,7 +136,7 @@ class XrtModel:
         if self.deep is None or not asked & DEEP_SOURCES:
             return found
         if embeddings_NH is None:
-            embeddings_NH = self.embed(inputs, progress)
+            embeddings_NH = self.embed(inputs, progress, num_threads)
         return found | self.deep.sources(
             asked, X.sparse, embeddings_NH, self.search, num_threads, constraint, candidates
         )

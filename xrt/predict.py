@@ -18,7 +18,15 @@ import scipy.sparse as sp
 from xrt.artifact import Artifact
 from xrt.encoder.compute import compute_of
 from xrt.errors import DataError
-from xrt.inputs import as_inputs, check_count, check_number, check_texts, iter_texts, num_rows
+from xrt.inputs import (
+    as_inputs,
+    check_count,
+    check_number,
+    check_texts,
+    check_threads,
+    iter_texts,
+    num_rows,
+)
 from xrt.model import XrtModel
 from xrt.saved_model import open_model
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
@@ -45,7 +53,8 @@ class Predictor:
         self, model: XrtModel, artifact: Artifact | None = None, num_threads: int | None = None
     ) -> None:
         """Wrap a model in memory; `Predictor.load` is the usual way."""
-        self.model, self.artifact, self.num_threads = model, artifact, num_threads
+        self.model, self.artifact = model, artifact
+        self.num_threads = check_threads(num_threads)
 
     @classmethod
     def load(
@@ -75,7 +84,8 @@ class Predictor:
                 model than expected.
             ConfigError: another `compute`, or one that cannot be had here.
         """
-        artifact, model = open_model(folder, verify, expect, compute_of(compute))
+        kind, num_threads = compute_of(compute), check_threads(num_threads)
+        artifact, model = open_model(folder, verify, expect, kind)
         return cls(model, artifact, num_threads)
 
     def predict(

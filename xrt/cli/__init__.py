@@ -150,6 +150,13 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_expect_argument(parser)
     parser.add_argument(
+        "--decode",
+        choices=("row", "each"),
+        help="of a model of attributes: row: the most probable row, values that go together; each: "
+        "each attribute's most probable value, for when one level counts rather than the row "
+        "(default: as training chose)",
+    )
+    parser.add_argument(
         "--tail",
         type=float,
         default=0.0,

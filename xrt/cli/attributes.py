@@ -29,7 +29,8 @@ _OF_CORPORA = {
     "skip_bad_lines": ("--skip-bad-lines", False),
 }
 """Options of `xrt evaluate` that mean nothing here, and their defaults."""
-LABEL_OPTIONS = tuple(_OF_LABELS)
+UNUSED_OPTIONS = {"predict": tuple(_OF_LABELS), "evaluate": tuple(_OF_CORPORA)}
+"""By command, the options that mean nothing here."""
 
 
 def is_attribute_model(folder: str) -> bool:
@@ -45,9 +46,10 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.applications.attributes.predictor import AttributePredictor
     from xrt.progress import RichProgress
 
+    way = {} if arguments.decode is None else {"decode": arguments.decode}
     counts = fill(
         AttributePredictor.load(
-            arguments.model, compute=arguments.compute, expect=arguments.expect
+            arguments.model, compute=arguments.compute, expect=arguments.expect, **way
         ),
         arguments.file,
         arguments.out,
@@ -72,10 +74,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def refuse_attribute_options(arguments: argparse.Namespace) -> None:
     """Raise ConfigError where a model of labels is asked for what only one of attributes does."""
-    if arguments.review is not None or arguments.overwrite:
+    given = (arguments.review, arguments.decode)
+    if any(option is not None for option in given) or arguments.overwrite:
         raise ConfigError(
-            f"--review, --overwrite: {arguments.model} is a model of labels, not of attributes; "
-            "leave them out"
+            f"--review, --overwrite, --decode: {arguments.model} is a model of labels, not of "
+            "attributes; leave them out"
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from xrt.cli.outputs import refuse_inputs_as_outputs
 from xrt.cli.text_input import Line, text_input
 from xrt.data.collect import BadLines
 from xrt.data.labels import LabelTable
@@ -23,6 +24,15 @@ def predict(arguments: argparse.Namespace) -> int:
     """Tag every line of the input, or fill a catalogue's attributes; returns the exit code."""
     from xrt.cli import attributes
 
+    refuse_inputs_as_outputs(
+        {"--out": arguments.out, "--review": arguments.review},
+        {
+            "FILE": arguments.file,
+            "--allowed": arguments.allowed,
+            "--forbidden": arguments.forbidden,
+        },
+        {"MODEL": arguments.model},
+    )
     if attributes.is_attribute_model(arguments.model):
         return attributes.predict(arguments)
     attributes.refuse_attribute_options(arguments)

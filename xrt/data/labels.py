@@ -18,6 +18,8 @@ from xrt.reading import load_array, map_bytes
 
 LABEL_TABLE_NAME = "labels.tsv"
 OFFSETS_NAME = "labels.offsets.npy"
+_ANY_LABELS = 3_000_000
+"""Labels that a file may number, however small it is."""
 LABEL_TEXT_WEIGHT = 0.5
 """Length of a label's name as one more training row, beside texts of length 1."""
 
@@ -173,6 +175,28 @@ class LabelTable:
         data = map_bytes(path)
         ids = PackedStrings(data, offsets[:-1:2], offsets[1::2] - 1)
         return cls(ids, PackedStrings(data, offsets[1::2], offsets[2::2] - 1))
+
+
+def numbered_labels(path: str | Path, num_labels: int) -> LabelTable:
+    """A table of the ids '0' to 'L-1', for a file that numbers its labels.
+
+    Args:
+        path: The file.
+        num_labels: L, as the file says it.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: there are more labels than a file of this size can be about.
+    """
+    most = max(_ANY_LABELS, Path(path).stat().st_size)
+    if num_labels > most:
+        raise DataError(
+            f"{path}: {num_labels} labels, where a file of this size has {most} at most; correct "
+            "the number, or count labels from 0 without gaps"
+        )
+    return LabelTable.from_ids(str(i) for i in range(num_labels))
 
 
 def read_label_table(path: str | Path) -> LabelTable:

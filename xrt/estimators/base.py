@@ -25,7 +25,7 @@ from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
 from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.inputs import check_rows, check_texts, holds_rows, num_rows
+from xrt.inputs import check_rows, check_texts, check_threads, holds_rows, num_rows
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
@@ -67,6 +67,7 @@ class XrtEstimator(BaseEstimator):
         """
         if self.get_params()["seed"] < 0:
             raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
+        check_threads(self.num_threads)
         dense_NH = None
         if isinstance(X, HybridMatrix):
             X = check_rows(X)
@@ -93,7 +94,7 @@ class XrtEstimator(BaseEstimator):
     def predict(self, X: Any, k: int = 10) -> sp.csr_array:
         """Scores of the `k` best labels of each text or row: csr_array (N, L), in [0, 1]."""
         model = self._fitted()
-        return model.predict(X, k, num_threads=self.num_threads)
+        return model.predict(X, k, num_threads=check_threads(self.num_threads))
 
     def save(self, folder: str | Path) -> Path:
         """Write the model as a folder that `Predictor.load` and `xrt predict` open."""

@@ -20,6 +20,7 @@ from xrt.errors import ArtifactError
 from xrt.reading import read_bytes_bounded
 from xrt.saved_values import SavedValues
 from xrt.search.index_checks import cells_fault, graph_fault
+from xrt.threads import openmp_threads
 
 
 class IndexKind(str, Enum):
@@ -79,7 +80,7 @@ class NodeIndex:
     def build(cls, vectors_KM: np.ndarray, kind: IndexKind, hnsw_neighbors: int) -> "NodeIndex":
         """Index the vectors; k-means are seeded."""
         num_columns = vectors_KM.shape[1]
-        with one_thread():
+        with faiss_threads(1):
             if kind is IndexKind.ivf_pq:
                 index = _ivf_pq(_padded(vectors_KM))
             else:
@@ -110,7 +111,7 @@ class NodeIndex:
             asked = faiss.SearchParametersIVF(  # type: ignore[call-arg]
                 nprobe=max(min(8, num_cells), num_cells // 4)
             )
-        with one_thread():
+        with faiss_threads(1):
             found_nW: np.ndarray = self._index.search(
                 _padded(queries_nM, step), width, params=asked
             )[1]
@@ -201,12 +202,12 @@ def half_precision_index(vectors_KM: np.ndarray) -> Any:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """FAISS, on the thread that calls, does without its own threads."""
+def faiss_threads(num_threads: int | None = None) -> Iterator[None]:
+    """FAISS works on so many threads for the thread that calls; see `openmp_threads`."""
     import faiss
 
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+    faiss.omp_set_num_threads(openmp_threads(num_threads))
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import as_row_weights
+from xrt.inputs import check_count
 from xrt.reading import load_array
 from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
@@ -97,8 +98,7 @@ class NeighbourMemory(ABC):
         A query without neighbours has an empty row; `leave_out` is that of `nearest`. Raises
         DataError when k is below 1 or the columns are not those of the rows in memory.
         """
-        if k < 1:
-            raise DataError(f"k = {k}: ask for at least 1 label")
+        k = check_count(k, "k")
         found = self.nearest(queries, num_threads, leave_out)
         rest = self.params.temperature, num_threads, self.confident, self.weights_N
         if constraint is None:

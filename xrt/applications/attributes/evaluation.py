@@ -48,8 +48,8 @@ def evaluate_attributes(
     if not (given_NA >= 0).any():
         raise DataError(f"{path}: none of its {table.num_rows:,} rows gives an attribute to judge")
     scores_NL = predictor.scores(table)
-    decoded = predictor.decoder.decode(scores_NL, num_threads=predictor.predictor.num_threads)
-    return judge(predictor.decoder, given_NA, decoded, scores_NL, counts_L)
+    weighed = predictor.decoder.weigh(scores_NL, num_threads=predictor.predictor.num_threads)
+    return judge(predictor.decoder, given_NA, weighed, counts_L)
 
 
 def evaluate_attribute_model(

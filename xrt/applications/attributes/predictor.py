@@ -7,7 +7,7 @@ N rows, A attributes, L labels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,8 +22,9 @@ from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import AttributeSpace
 from xrt.data.catalogue import CatalogueTable
 from xrt.data.item_texts import ItemTexts
-from xrt.errors import ArtifactError, DataError
+from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.model import XrtModel
+from xrt.pipeline.params import Decode
 from xrt.predict import Predictor, Suggestion
 from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
@@ -75,17 +76,31 @@ class AttributePredictor:
         verify: bool | str = True,
         num_threads: int | None = None,
         compute: str = "auto",
+        decode: str | None = None,
         expect: str | None = None,
     ) -> Self:
-        """Open a model that `xrt train experiment=attributes` saved; arguments as in
-        `Predictor.load`.
+        """Open a model that `xrt train experiment=attributes` saved.
 
-        Raises ArtifactError when the folder is missing or damaged, or its model is for labels
-        alone.
+        Args:
+            folder: The model.
+            verify: As in `Predictor.load`, and so the next two.
+            num_threads: Threads of everything but the encoder.
+            compute: Where the encoder runs.
+            decode: `row`: the most probable row, values that go together along a path that training
+                saw; `each`: the most probable value of each attribute by itself, more often right
+                at a level and less often in whole rows. None: as training chose.
+            expect: The digest that the model must have.
+
+        Raises:
+            ConfigError: another `decode`.
+            ArtifactError: the folder is missing or damaged, its model is for labels alone, or it is
+                another than expected.
         """
         predictor = Predictor.load(folder, verify, num_threads, compute, expect)
         with reading_parts(folder):
             item_texts, decoder = load_parts(Path(folder), predictor.model)
+        if decode is not None:
+            decoder = replace(decoder, way=_way(decode))
         return cls(predictor, item_texts, decoder)
 
     @property
@@ -153,6 +168,13 @@ class AttributePredictor:
             scores_NL = model.predict(texts, CANDIDATES, num_threads=threads)
             self._last = table, with_every_attribute(model, texts, scores_NL, self.space, threads)
         return self._last[1]
+
+
+def _way(decode: str) -> Decode:
+    ways = [Decode.row.value, Decode.each.value]
+    if decode not in ways:
+        raise ConfigError(f"decode = {decode!r}: choose one of {', '.join(ways)}")
+    return Decode(decode)
 
 
 def with_every_attribute(
