@@ -70,7 +70,7 @@ def test_options_that_do_not_fit(model, options, message, capsys):
 def test_the_way_of_decoding_reaches_the_model(way, model, catalogue, tmp_path, monkeypatch):
     asked = []
 
-    def load(folder, compute="auto", **settings):
+    def load(folder, compute="auto", expect=None, **settings):
         asked.append(settings)
         return StandInPredictor()
 
