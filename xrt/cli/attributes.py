@@ -46,7 +46,9 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.progress import RichProgress
 
     way = {} if arguments.decode is None else {"decode": arguments.decode}
-    predictor = AttributePredictor.load(arguments.model, compute=arguments.compute, **way)
+    predictor = AttributePredictor.load(
+        arguments.model, compute=arguments.compute, expect=arguments.expect, **way
+    )
     format = None if arguments.format == "auto" else arguments.format
     counts = fill(
         predictor,
@@ -70,6 +72,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     found = evaluate_attribute_model(
         arguments.model,
         arguments.file,
+        arguments.expect,
         format=arguments.format,
         skip_bad_lines=arguments.skip_bad_lines,
     )

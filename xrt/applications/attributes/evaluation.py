@@ -67,6 +67,7 @@ def evaluate_attributes(
 def evaluate_attribute_model(
     folder: str | Path,
     path: str | Path,
+    expect: str | None = None,
     *,
     format: str | None = None,
     skip_bad_lines: bool = False,
@@ -76,6 +77,7 @@ def evaluate_attribute_model(
     Args:
         folder: The model.
         path: The catalogue.
+        expect: The digest that the model must have; None: any.
         format: Its format; None: told from it, or as the training file's.
         skip_bad_lines: Write bad lines aside; done in any case where training did so.
 
@@ -83,12 +85,13 @@ def evaluate_attribute_model(
         The figures.
 
     Raises:
-        ArtifactError: the model is damaged.
+        ArtifactError: the model is damaged, or another one.
         DataError: the file cannot be used.
     """
-    predictor = AttributePredictor.load(folder)
+    predictor = AttributePredictor.load(folder, expect=expect)
     artifact = predictor.predictor.artifact
     assert artifact is not None
-    counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
+    num_labels = len(predictor.predictor.model.labels)
+    counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1, length=num_labels)
     reading = predictor.reading.asked(format, skip_bad_lines)
     return evaluate_attributes(predictor, path, counts_L, reading)
