@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.errors import DataError, XrtError
+from xrt.errors import ConfigError, DataError, XrtError
 from xrt.hybrid import HybridMatrix
 from xrt.sparse import as_csr
 
@@ -194,6 +194,23 @@ def check_count(
     if number > _LARGEST:
         raise error(f"{name} = {reprlib.repr(number)}: at most {_LARGEST} is allowed")
     return number
+
+
+def check_threads(num_threads: Any) -> int | None:
+    """A number of threads, None for the default (0 means that, too).
+
+    Args:
+        num_threads: what was given.
+
+    Returns:
+        The number, or None.
+
+    Raises:
+        ConfigError: it is no whole number, or below 0.
+    """
+    if num_threads is None or (type(num_threads) is int and num_threads == 0):
+        return None
+    return check_count(num_threads, "num_threads", "thread", ConfigError)
 
 
 def check_number(value: Any, name: str) -> float:

@@ -36,7 +36,6 @@ from xrt.encoder.spawned import OwnProcesses, SpawnedDDP
 from xrt.encoder.validation import Validation
 from xrt.errors import TrainingError
 from xrt.progress import Progress
-from xrt.threads import default_num_threads
 
 logger = logging.getLogger(__name__)
 
@@ -165,17 +164,6 @@ def attention_of(
 def lightning_precision(params: TrainerParams) -> Any:
     """Lightning's word for the arithmetic."""
     return "bf16-mixed" if computes_in_bf16(params) else "32-true"
-
-
-@contextlib.contextmanager
-def torch_threads() -> Iterator[None]:
-    """As many threads as this process may use, not as the machine has; XRT_NUM_THREADS is heard."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(default_num_threads())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -138,7 +138,7 @@ class Case:
         if deep is None:
             return None
         wanted = self.model.fusion.sources & DEEP_SOURCES or deep.embedding_neighbours is not None
-        return self.model.embed(self.inputs) if wanted else None
+        return self.model.embed(self.inputs, None, self.num_threads) if wanted else None
 
     @cached_property
     def best(self) -> list[int]:
