@@ -1,6 +1,7 @@
 """Measures a model on a labelled corpus."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
-from xrt.data.formats import read_corpus
+from xrt.data.formats import CorpusFormat, detect_format, format_by_name, read_corpus
+from xrt.data.sources import plain_name
 from xrt.errors import DataError
 from xrt.metrics.propensity import PropensityParams
 from xrt.metrics.report import RankingReport, evaluate_ranking
@@ -16,7 +18,10 @@ from xrt.model import XrtModel
 from xrt.predict import Predictor
 from xrt.progress import Progress
 from xrt.reading import load_array
+from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
+
+logger = logging.getLogger(__name__)
 
 KS = (1, 3, 5, 10)
 
@@ -94,37 +99,127 @@ def evaluate_model(
     corpus_path: str | Path,
     ks: Sequence[int] = KS,
     progress: Progress | None = None,
+    reading: Mapping[str, Any] | None = None,
+    expect: str | None = None,
 ) -> RankingReport:
     """The metrics of a saved model on a labelled file, read as the training file was.
 
-    Raises ArtifactError for a damaged model, DataError for an unusable file.
+    Args:
+        model_folder: The model.
+        corpus_path: The file.
+        ks: The cut-offs.
+        progress: Told of the rows done.
+        reading: Arguments of `read_corpus` that are to differ from those of training. With a
+            `weight_column` rows count by their weights.
+        expect: The digest that the model must have.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        ArtifactError: the model is damaged, or another than expected.
+        DataError: the file cannot be used.
     """
-    predictor = Predictor.load(model_folder)
+    predictor = Predictor.load(model_folder, expect=expect)
     assert predictor.artifact is not None
-    configuration = predictor.artifact.manifest["configuration"]
-    dataset = configuration.get("dataset", {})
-    training = predictor.artifact.manifest["training"]
+    manifest = predictor.artifact.manifest
+    dataset = _dataset(manifest)
+    training = SavedValues(manifest.get("training"), f"{model_folder}: training")
     model = predictor.model
-    corpus = read_corpus(corpus_path, labels=model.labels, **_reading(dataset))
+    corpus = read_as_trained(corpus_path, manifest, labels=model.labels, **(reading or {}))
     scores_NL = predict_corpus(model, corpus, max(ks), progress=progress)
+    known = SavedValues(dataset, f"{model_folder}: configuration.dataset")
     propensity = PropensityParams(
-        a=dataset.get("propensity_a", 0.55), b=dataset.get("propensity_b", 1.5)
+        a=known.number("propensity_a", default=0.55), b=known.number("propensity_b", default=1.5)
     )
-    counts_L = load_array(predictor.artifact.path("label_counts.npy"), np.int64, 1)
+    path = predictor.artifact.path("label_counts.npy")
+    counts_L = load_array(path, np.int64, 1, length=len(model.labels))
     threshold = tuned_threshold(model)
     return evaluate_scores(
-        scores_NL, corpus, counts_L, training["num_rows"], propensity, ks, threshold
+        scores_NL,
+        corpus,
+        counts_L,
+        training.whole("num_rows", 1),
+        propensity,
+        ks,
+        threshold,
+        corpus.row_weights,
     )
 
 
-def _reading(dataset: dict[str, Any]) -> dict[str, Any]:
-    """How the training file's columns were named."""
-    options: dict[str, Any] = {}
-    if dataset.get("text_columns"):
-        options["text_columns"] = dataset["text_columns"]
+def read_as_trained(path: str | Path, manifest: Mapping[str, Any], **reading: Any) -> Corpus:
+    """A labelled file, read as the training file of a model was.
+
+    Args:
+        path: The file.
+        manifest: Of the model.
+        **reading: Arguments of `read_corpus` that are to differ from those of training.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    options = reading_of(manifest)
+    options["format"] = reading.get("format") or _format_like_training(path, _dataset(manifest))
+    options.pop("id_column", None)  # ids are not looked at, and another file may lack them
+    corpus = read_corpus(path, **{**options, **reading})
+    if corpus.report.num_skipped:
+        logger.warning("%s", corpus.report.skipped_message)
+    return corpus
+
+
+def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """How the training file of a model was read.
+
+    Args:
+        manifest: Of the model; one of an earlier version, or of an estimator, tells less.
+
+    Returns:
+        Arguments of `read_corpus`: those that differ from their defaults. `format` is the one named
+        in training, else the one that the training file's name tells.
+    """
+    dataset = _dataset(manifest)
+    options = {
+        name: dataset[name]
+        for name in ("text_columns", "label_separator", "id_column", "skip_bad_lines")
+        if dataset.get(name)
+    }
     columns = dataset.get("label_columns")
     if isinstance(columns, list) and columns:
         options["label_column"] = columns[0] if len(columns) == 1 else columns
-    if dataset.get("label_separator"):
-        options["label_separator"] = dataset["label_separator"]
-    return options
+    format = _trained_format(dataset)
+    return options if format is None else {**options, "format": format}
+
+
+def _dataset(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    configuration = manifest.get("configuration")
+    dataset = configuration.get("dataset") if isinstance(configuration, Mapping) else None
+    return dataset if isinstance(dataset, Mapping) else {}
+
+
+def _trained_format(dataset: Mapping[str, Any]) -> str | None:
+    named = dataset.get("format")
+    if named in {format.value for format in CorpusFormat}:
+        return str(named)
+    by_name = format_by_name(dataset["trn"]) if isinstance(dataset.get("trn"), str) else None
+    return None if by_name is None else by_name.value
+
+
+def _format_like_training(path: str | Path, dataset: Mapping[str, Any]) -> str | None:
+    """The format of a file beside that of training; None where the file itself tells it.
+
+    What was named in training counts for a file with a like name and for one whose name tells
+    nothing; and where a file tells nothing at all, it is taken to be as the training file was.
+    """
+    endings = [Path(plain_name(name)).suffix for name in (path, dataset.get("trn") or "")]
+    by_name = format_by_name(path)
+    if dataset.get("format") and (by_name is None or endings[0] == endings[1]):
+        return _trained_format(dataset)
+    try:
+        return detect_format(path).value
+    except DataError:
+        if by_name is None and Path(path).is_file() and (format := _trained_format(dataset)):
+            return format
+        raise

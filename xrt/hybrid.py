@@ -41,7 +41,11 @@ class HybridMatrix:
         if sparse is None and dense is None:
             raise DataError("no features: pass sparse rows, dense rows or both")
         if dense is not None:
-            dense = np.ascontiguousarray(dense, np.float32)
+            try:
+                with np.errstate(over="ignore"):
+                    dense = np.ascontiguousarray(dense, np.float32)
+            except (TypeError, ValueError) as err:
+                raise DataError(f"dense features: not numbers ({err}); pass an array") from err
             if dense.ndim != 2:
                 raise DataError(f"dense features: {dense.ndim} dimension(s) where 2 are needed")
             if not np.isfinite(dense).all():

@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.artifact import Artifact, open_artifact
+from xrt.artifact import Artifact
 from xrt.encoder.compute import compute_of
 from xrt.errors import DataError
+from xrt.inputs import (
+    as_inputs,
+    check_count,
+    check_number,
+    check_texts,
+    check_threads,
+    iter_texts,
+    num_rows,
+)
 from xrt.model import XrtModel
+from xrt.saved_model import open_model
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
 
 if TYPE_CHECKING:
@@ -43,7 +53,8 @@ class Predictor:
         self, model: XrtModel, artifact: Artifact | None = None, num_threads: int | None = None
     ) -> None:
         """Wrap a model in memory; `Predictor.load` is the usual way."""
-        self.model, self.artifact, self.num_threads = model, artifact, num_threads
+        self.model, self.artifact = model, artifact
+        self.num_threads = check_threads(num_threads)
 
     @classmethod
     def load(
@@ -52,19 +63,29 @@ class Predictor:
         verify: bool | str = True,
         num_threads: int | None = None,
         compute: str = "auto",
+        expect: str | None = None,
     ) -> "Predictor":
-        """Open a saved model. `verify="sizes"` skips hashing its files, for large models you trust.
-        `compute` is how its encoder computes, if it has one: `fp32`, `bf16`, `int8`, `onnx`, or
-        `auto`, which is as it was trained.
+        """Open a saved model.
 
-        Raises ArtifactError when the folder is missing, damaged or of another format version,
-        ConfigError for another `compute` or one that cannot be had here.
+        Args:
+            folder: the model's folder. Its files are memory-mapped; replace a model by renaming a
+                new folder to its place, never by writing into it.
+            verify: "sizes" skips hashing its files, for large models you trust.
+            num_threads: threads that predict; None for all processors.
+            compute: how its encoder computes, if it has one: `fp32`, `bf16`, `int8`, `onnx`, or
+                `auto`, which is as it was trained.
+            expect: the digest that the model must have, as `xrt train` and `xrt inspect` print it.
+
+        Returns:
+            The predictor, ready for its first text.
+
+        Raises:
+            ArtifactError: the folder is missing, damaged, of another format version, or another
+                model than expected.
+            ConfigError: another `compute`, or one that cannot be had here.
         """
-        kind = compute_of(compute)
-        artifact = open_artifact(folder, verify=verify)
-        model = XrtModel.load(artifact.folder, compute=kind)
-        if model.deep is not None:
-            _ = model.deep.readers  # the first text is not to wait, nor to find a fault
+        kind, num_threads = compute_of(compute), check_threads(num_threads)
+        artifact, model = open_model(folder, verify, expect, kind)
         return cls(model, artifact, num_threads)
 
     def predict(
@@ -94,15 +115,16 @@ class Predictor:
         least = self.threshold(min_score)
         scores_NL = self.scores(texts, k, allowed=allowed, forbidden=forbidden, tail=tail)
         weights_L = self.model.tail_weights(tail) if tail else None
-        return [self._suggestions(scores_NL, row, k, least, weights_L) for row in range(len(texts))]
+        rows = range(scores_NL.shape[0])
+        return [self._suggestions(scores_NL, row, k, least, weights_L) for row in rows]
 
     def threshold(self, min_score: float | str) -> float:
         """A score from which on labels are suggested: the number given, or a tuned one by name.
 
-        Raises DataError for a name that the model has no threshold for.
+        Raises DataError for a name that the model has no threshold for, and for NaN.
         """
         if not isinstance(min_score, str):
-            return float(min_score)
+            return check_number(min_score, "min_score")
         if self.model.calibration is None:
             raise DataError(
                 f"min_score = {min_score!r}: this model's scores are not calibrated; give a number"
@@ -112,10 +134,15 @@ class Predictor:
     def stream(
         self, texts: Iterable[str], k: int = 5, min_score: float | str = 0.0, batch_size: int = 256
     ) -> Iterator[list[Suggestion]]:
-        """Suggestions for each text of an endless or large iterable, in order, batch by batch."""
-        iterator = iter(texts)
-        while batch := list(islice(iterator, batch_size)):
+        """Suggestions for each text of an endless or large iterable, in order, batch by batch.
+
+        Raises DataError for what `predict` refuses; a text is named by its place in the whole.
+        """
+        check_count(batch_size, "batch_size")
+        iterator, done = iter_texts(texts), 0
+        while batch := check_texts(list(islice(iterator, batch_size)), done):
             yield from self.predict(batch, k, min_score)
+            done += len(batch)
 
     def scores(
         self,
@@ -129,11 +156,11 @@ class Predictor:
         """Scores of the `k` best labels of each text: csr_array (N, L), in [0, 1]; `allowed` and
         `forbidden` as in `predict`. With `tail` they are weighted as they are ranked.
         """
-        texts, constraint = list(texts), None
+        inputs, constraint = as_inputs(texts), None
         if allowed is not None or forbidden is not None:
-            constraint = constraint_of(self.model.labels, len(texts), allowed, forbidden)
+            constraint = constraint_of(self.model.labels, num_rows(inputs), allowed, forbidden)
         return self.model.predict(
-            texts, k, num_threads=self.num_threads, constraint=constraint, tail=tail
+            inputs, k, num_threads=self.num_threads, constraint=constraint, tail=tail
         )
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -142,7 +169,7 @@ class Predictor:
         Raises DataError for a label that the model does not know, or when none is given.
         """
         columns_A = columns_of(self.model.labels, labels, "score")
-        return self.model.score(list(texts), columns_A, num_threads=self.num_threads)
+        return self.model.score(as_inputs(texts), columns_A, num_threads=self.num_threads)
 
     def explain(
         self,

@@ -21,30 +21,121 @@ from xrt.saved_values import SavedValues
 def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
     """Bring any two-dimensional matrix, sparse or dense, to the form used inside xrt.
 
-    Raises DataError when it is not two-dimensional, not numeric, or holds NaN or an infinity.
+    Compiled code walks the result without looking, so every column number and row pointer is
+    checked.
+
+    Args:
+        matrix: numbers of any real type, (N, M). Its arrays are shared where nothing has to be
+            changed.
+        what: its name in messages.
+
+    Returns:
+        float32 in canonical form: sorted columns, none twice.
+
+    Raises:
+        DataError: it is not two-dimensional or not numeric, it holds NaN or an infinity, or its
+            parts do not make a matrix.
     """
-    try:
-        # a shallow copy: what a caller does to the matrix must not reach the one that was given
-        csr = copy.copy(matrix) if type(matrix) is sp.csr_array else sp.csr_array(matrix)
-        if csr.dtype != np.float32:
-            csr = csr.astype(np.float32)
-    except (TypeError, ValueError) as err:
+    csr = numbers_csr(matrix, what)
+    if csr.dtype == np.float32:
+        return csr
+    with np.errstate(over="ignore"):
+        narrow = csr.astype(np.float32)
+    _require_finite(narrow, csr.data, what)
+    return narrow
+
+
+def numbers_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
+    """What `as_csr` gives, with the numbers in the type they came in."""
+    if not sp.issparse(matrix) and (hasattr(matrix, "columns") or isinstance(matrix, dict)):
         raise DataError(
-            f"{what}: not a numeric matrix ({err}); pass a scipy sparse or numpy array"
+            f"{what}: a {type(matrix).__name__}, not a matrix; pass an array, such as "
+            "table.to_numpy() gives"
+        )
+    try:
+        csr = _converted(matrix, what)
+    except DataError:
+        raise
+    except (TypeError, ValueError, IndexError, OverflowError) as err:
+        raise DataError(
+            f"{what}: not a numeric matrix ({_in_short(err)}); pass a scipy sparse or numpy array"
         ) from err
-    if csr.ndim != 2:
-        raise DataError(f"{what}: {csr.ndim} dimension(s) where 2 are needed (rows, columns)")
     if not csr.has_canonical_format:
         csr = csr.copy()
         csr.sum_duplicates()
-    if not np.isfinite(csr.data).all():
-        position = int(np.flatnonzero(~np.isfinite(csr.data))[0])
-        row = int(np.searchsorted(csr.indptr, position, side="right")) - 1
-        value, column = csr.data[position], int(csr.indices[position])
-        raise DataError(
-            f"{what}: value {value} at row {row}, column {column}; remove or replace it"
-        )
+    _require_finite(csr, csr.data, what)
     return _narrow_indices(csr)
+
+
+def _converted(matrix: Any, what: str) -> sp.csr_array:
+    """A csr_array whose parts are sound, and which remembers nothing of their order."""
+    matrix = matrix if sp.issparse(matrix) else np.asarray(matrix)
+    if matrix.dtype.kind not in "fiub":
+        raise TypeError(f"values of type {matrix.dtype}")
+    if matrix.ndim != 2:
+        raise DataError(f"{what}: {matrix.ndim} dimension(s) where 2 are needed (rows, columns)")
+    if not sp.issparse(matrix):
+        kept = np.dtype(np.float32) if matrix.dtype == np.float16 else matrix.dtype
+        return sp.csr_array(matrix.astype(kept.newbyteorder("="), copy=False))  # scipy takes these
+    if matrix.format in ("csr", "csc", "bsr"):
+        _require_pointers(matrix, what)
+        return sp.csr_array(matrix)
+    if matrix.format == "coo":
+        _require_places(matrix, what)
+    csr = sp.csr_array(matrix)
+    _require_pointers(csr, what)
+    return csr
+
+
+def _require_pointers(matrix: Any, what: str) -> None:
+    """Check the parts of a csr, csc or bsr matrix: scipy believes them, or they were changed."""
+    blocks = matrix.blocksize if matrix.format == "bsr" else (1, 1)
+    rows, columns = (size // block for size, block in zip(matrix.shape, blocks, strict=True))
+    if matrix.format == "csc":
+        rows, columns = columns, rows
+    indptr, indices, data = matrix.indptr, matrix.indices, matrix.data
+    if indptr.ndim != 1 or indices.ndim != 1 or {indptr.dtype.kind, indices.dtype.kind} != {"i"}:
+        raise DataError(f"{what}: row pointers or column numbers are no whole numbers")
+    end = int(indptr[-1]) if len(indptr) else -1
+    if len(indptr) != rows + 1 or not 0 <= end <= min(len(indices), len(data)):
+        raise DataError(
+            f"{what}: {len(indptr)} row pointers up to {end}, {len(indices)} column numbers and "
+            f"{len(data)} values do not make a matrix of {rows} rows; build it again"
+        )
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise DataError(f"{what}: row pointers must rise from 0 to {end}; build it again")
+    indices = indices[:end]
+    if end and not (indices.min() >= 0 and indices.max() < columns):
+        wrong = int(np.flatnonzero((indices < 0) | (indices >= columns))[0])
+        row = int(np.searchsorted(indptr, wrong, side="right")) - 1
+        raise DataError(
+            f"{what}: column {indices[wrong]} at row {row} is outside 0..{columns - 1}; correct it"
+        )
+
+
+def _require_places(coo: Any, what: str) -> None:
+    """Check the entries of a coo matrix."""
+    for places, size in zip(coo.coords, coo.shape, strict=True):
+        if len(places) != len(coo.data):
+            raise DataError(f"{what}: {len(places)} places for {len(coo.data)} values")
+        if len(places) and not (places.min() >= 0 and places.max() < size):
+            raise DataError(f"{what}: an entry lies outside 0..{size - 1}; correct it")
+
+
+def _require_finite(csr: sp.csr_array, values: np.ndarray, what: str) -> None:
+    """Raise DataError, with what was given there, where a number is not finite (any more)."""
+    if np.isfinite(csr.data).all():
+        return
+    position = int(np.flatnonzero(~np.isfinite(csr.data))[0])
+    row = int(np.searchsorted(csr.indptr, position, side="right")) - 1
+    value, column = values[position], int(csr.indices[position])
+    raise DataError(f"{what}: value {value} at row {row}, column {column}; remove or replace it")
+
+
+def _in_short(err: Exception) -> str:
+    """The first words of a library's message, which may hold all the data."""
+    text = " ".join(str(err).split())
+    return text if len(text) <= 120 else f"{text[:120]}..."
 
 
 def _narrow_indices(csr: sp.csr_array) -> sp.csr_array:

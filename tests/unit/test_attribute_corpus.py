@@ -1,13 +1,17 @@
+import json
 import logging
+import unicodedata
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from xrt.applications.attributes.given_cells import CellCodes
 from xrt.data.attribute_corpus import read_attributes
 from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import NONE_VALUE, AttributeSpace, value_table
 from xrt.data.catalogue import CatalogueTable
+from xrt.data.formats import read_corpus
 from xrt.errors import DataError
 
 ROWS = [
@@ -188,3 +192,76 @@ def test_a_file_is_read_from_end_to_end(tmp_path):
 def test_duplicate_rows_are_counted():
     corpus, _, _ = read_attributes(table([*ROWS, ROWS[0], ("red pan", "", "", "", "")]), schema())
     assert corpus.report.num_duplicate_rows == 1
+
+
+def brands_of(cells, **more):
+    columns = {"title": [f"thing {i}" for i in range(len(cells))], "brand": cells}
+    asked = schema(targets=["brand"], hierarchy=[], **more)
+    return read_attributes(CatalogueTable(columns, path="shop.csv"), asked)
+
+
+def test_words_for_nothing_are_no_values():
+    words = ["nan", "NaN", "<NA>", "-", "None", "NULL", "n/a", "NA", "#N/A", "NaT", "—", r"\N"]
+    corpus, _, _ = brands_of(["Acme", *words, " nan ", "\u200bnull", "Nan & Co"])
+    assert corpus.labels.ids == ("brand=<none>", "brand=Acme", "brand=Nan & Co")
+
+
+def test_values_that_look_alike_are_one():
+    alike = ["Nestlé", unicodedata.normalize("NFD", "Nestlé"), " Nestlé\u200b", "Nest\u00adlé",
+             "\ufeffNestlé", '["Nestlé"]', "['Nestlé ']"]  # fmt: skip
+    corpus, space, texts = brands_of(alike)
+    assert corpus.labels.ids == ("brand=Nestlé",)
+    codes = CellCodes(texts.schema, space).codes_NA(CatalogueTable({"brand": alike}))
+    assert (codes == 0).all()
+
+
+@pytest.mark.parametrize("cell", ['["Acme", "Bolt"]', "['Acme', 'Bolt']", '["Acme","Bolt","Acme"]'])
+def test_a_list_of_several_values_is_no_value(cell):
+    wrong = (
+        r"shop\.csv: row 2: column 'brand' holds a list of 2 values \('Acme', 'Bolt'\), where a "
+    )
+    with pytest.raises(DataError, match=wrong):
+        brands_of(["Acme", cell])
+    with pytest.raises(DataError, match=r"row 1 \(and 2 rows more\)"):
+        brands_of([cell, cell, "Acme", cell])
+    _, space, texts = brands_of(["Acme", "Bolt"])
+    table = CatalogueTable({"brand": ["Acme", cell]}, path="new.csv")
+    with pytest.raises(DataError, match=r"new\.csv: row 12: column 'brand'"):
+        CellCodes(texts.schema, space).codes_NA(table, num_before=10)
+    more = CatalogueTable({"title": ["a", "b"], "brand": ["Acme", cell]})
+    with pytest.raises(DataError, match=r"row 2: column 'brand' holds a list"):
+        read_attributes(more, labels=space.labels, item_texts=texts)
+
+
+def test_lists_of_one_and_objects_from_json(tmp_path):
+    path = tmp_path / "shop.jsonl"
+    rows = [{"title": "a", "brand": ["Acme"]}, {"title": "b", "brand": []}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    asked = schema(targets=["brand"], hierarchy=[])
+    assert read_attributes(path, asked)[0].labels.ids == ("brand=Acme",)
+    path.write_text("\n".join(map(json.dumps, [*rows, {"title": "c", "brand": {"name": "x"}}])))
+    with pytest.raises(
+        DataError, match="column 'brand': line 3 has a dict, where a target has one"
+    ):
+        read_attributes(path, asked)
+
+
+def test_a_column_of_lists_is_no_target_by_itself():
+    columns = {
+        "title": [f"a nice thing {i}" for i in range(40)],
+        "brand": ["A", "B"] * 20,
+        "categories": ['["Grocery", "Tea"]', '["Grocery", "Pans"]'] * 20,
+    }
+    corpus, space, _ = read_attributes(CatalogueTable(columns, path="shop.csv"))
+    assert space.attributes == ("brand",)
+    note = (
+        "column 'categories' is no target: 40 cells hold a list of several values, where a target"
+    )
+    assert any(found.startswith(note) for found in corpus.report.notes)
+
+
+def test_words_for_nothing_are_no_labels_of_several_columns(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("id,title,brand,kind\n1,a,nan,Pan\n2,b,Acme,-\n3,c,N/A,<NA>\n")
+    corpus = read_corpus(path, label_column=["brand", "kind"])
+    assert corpus.labels.ids == ("brand=Acme", "kind=Pan")

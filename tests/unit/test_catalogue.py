@@ -1,11 +1,13 @@
 import gzip
 import json
 import lzma
+import unicodedata
 
 import polars as pl
 import pytest
 
 from xrt.data.catalogue import CatalogueTable, read_catalogue
+from xrt.data.catalogue_cells import NotText, cell_text, list_in
 from xrt.errors import ConfigError, DataError
 
 HEADER = "title,price,brand\n"
@@ -32,7 +34,7 @@ def test_cells_are_stripped_text_and_rows_may_run_over_lines(write):
 
 
 def test_the_formats_give_the_same_table(write, tmp_path):
-    rows = [("red pan", "12.5", "Norvelle"), ("blé mug", "", ""), ("cup", "3.0", "A & B")]
+    rows = [("red pan", "12.5", "Norvelle"), ("blé mug", "", ""), ("cup", "3", "A & B")]
     text = "\n".join(["title,price,brand", *(",".join(row) for row in rows)]) + "\n"
     csv = read_catalogue(write(text))
     tsv = read_catalogue(write(text.replace(",", "\t"), "shop.tsv"))
@@ -121,14 +123,18 @@ def test_some_columns_only(write):
 def test_records_with_other_keys_and_other_values(write, tmp_path):
     lines = ['{"a": 1, "tags": ["x", "y"]}', '{"b": true, "a": null}', '{"a": {"deep": 1}}']
     table = read_catalogue(write("\n".join(lines), "shop.jsonl"))
-    assert table.columns == {"a": ["1", "", ""], "tags": ["x y", "", ""], "b": ["", "true", ""]}
+    assert table.columns == {
+        "a": ["1", "", ""],
+        "tags": ['["x", "y"]', "", ""],
+        "b": ["", "true", ""],
+    }
     assert table.notes == ("column 'a': 1 cells are neither text nor number and were left empty",)
     frame = pl.DataFrame({"a": [1, None], "tags": [["x", "y"], []], "o": [{"p": 1}, {"p": 2}]})
     frame = frame.with_columns(d=pl.date(2024, 1, 31), k=pl.lit("k").cast(pl.Categorical), n=None)
     frame.write_parquet(tmp_path / "shop.parquet")
     table = read_catalogue(tmp_path / "shop.parquet")
     assert {name: cells[0] for name, cells in table.columns.items()} == {
-        "a": "1", "tags": "x y", "d": "2024-01-31", "k": "k", "n": ""
+        "a": "1", "tags": '["x", "y"]', "d": "2024-01-31", "k": "k", "n": ""
     }  # fmt: skip
     assert table.notes == ("columns left out, neither text nor number: o",)
     with pytest.raises(DataError, match="item 2 holds a dict"):
@@ -160,3 +166,85 @@ def test_rows_keep_their_places_over_many_batches(write, tmp_path):
     table = read_catalogue(path, skip_bad_lines=True, bad_lines_folder=tmp_path)
     assert table.columns["a"] == [str(i) for i in range(1203) if i != 777]
     assert table.skipped_rows == (777,)
+
+
+def test_cells_are_the_same_whatever_type_they_came_in():
+    assert [cell_text(value) for value in (39.0, 39, 2.5, True, None, float("nan"))] == [
+        *("39", "39", "2.5", "true", "", "")
+    ]
+    assert cell_text(9007199254740993) == "9007199254740993"
+    assert cell_text(["Acme"]) == cell_text(["Acme", None, " Acme "]) == "Acme"
+    assert cell_text([]) == ""
+    assert cell_text(["b", 1, "b"]) == '["b", "1"]'
+    for value in ({"a": 1}, [["a"]], [{}], b"x"):
+        with pytest.raises(NotText):
+            cell_text(value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "parts"),
+    [
+        ('["a", "b"]', ["a", "b"]),
+        ("['a', 'b', 'a']", ["a", "b"]),
+        ("[]", []),
+        ('[" a "]', ["a"]),
+        ("[a]", None),
+        ("[1, 2]", None),
+        ('["a", ["b"]]', None),
+        ("['a", None),
+        ("[" * 9000 + "]", None),
+        ("['a'.upper()]", None),
+        ("", None),
+    ],
+)
+def test_lists_in_cells_of_text(cell, parts):
+    assert list_in(cell) == parts
+
+
+def test_columns_are_matched_by_clean_names(write, tmp_path):
+    wanted = {"title": ["pan"], "Größe": ["39"]}
+    name = unicodedata.normalize("NFD", " Größe\u200b")
+    csv = write(f"\ufefftitle ,{name}\npan,39\n")
+    jsonl = write(json.dumps({"title ": "pan", name: 39.0}), "shop.jsonl")
+    pl.DataFrame({"title ": ["pan"], name: [39.0]}).write_parquet(tmp_path / "shop.parquet")
+    for path in (csv, jsonl, tmp_path / "shop.parquet"):
+        assert read_catalogue(path).columns == wanted
+    assert CatalogueTable.from_items([{"title ": "pan", name: 39.0}]).columns == wanted
+    for path in (write("a, a\n1,2\n"), write('{"a": 1, " a": 2}', "shop.jsonl")):
+        with pytest.raises(DataError, match="column 'a' stands there twice"):
+            read_catalogue(path)
+
+
+def test_types_of_parquet_that_are_no_text_are_left_out_and_told(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "a": ["x"],
+            "bytes": [b"x"],
+            "time": pl.Series([1], dtype=pl.Duration),
+            "big": pl.Series([2**100], dtype=pl.Int128),
+            "money": pl.Series(["3.00"]).cast(pl.Decimal(10, 2)),
+            "lists": [["p", "q"]],
+            "none": pl.Series([None], dtype=pl.Null),
+            "kind": pl.Series(["k"], dtype=pl.Enum(["k"])),
+            "deep": [[["x"]]],
+        }
+    )
+    frame.write_parquet(tmp_path / "shop.parquet")
+    table = read_catalogue(tmp_path / "shop.parquet")
+    assert {name: cells[0] for name, cells in table.columns.items()} == {
+        "a": "x", "big": str(2**100), "money": "3", "lists": '["p", "q"]', "none": "", "kind": "k"
+    }  # fmt: skip
+    assert set(table.no_text) == {"bytes", "time", "deep"}
+    with pytest.raises(DataError, match=r"target column bytes \(Binary\) holds neither text nor"):
+        table.require(["bytes"], "target", "targets")
+
+
+def test_the_format_that_is_named_counts(write):
+    path = write("title,brand\npan,Acme\n", "shop.txt")
+    assert read_catalogue(path, format="csv").columns["brand"] == ["Acme"]
+    with pytest.raises(DataError, match=r"shop\.txt: line 1: .* fits no known format"):
+        read_catalogue(path)
+    with pytest.raises(
+        ConfigError, match="format = 'bow': no format of a catalogue; choose one of"
+    ):
+        read_catalogue(path, format="bow")

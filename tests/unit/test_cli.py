@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 
 from xrt import cli
-from xrt.cli.prediction import Line, LineReader, read_chunks
+from xrt.cli.text_input import Line, LineReader, read_chunks
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.data.jsonl import read_jsonl
 from xrt.data.options import ReadOptions
@@ -34,7 +34,7 @@ class EchoPredictor:
     """Suggests the words of the text, longest first, scored by length / 10."""
 
     @classmethod
-    def load(cls, path: str, compute: str = "auto") -> "EchoPredictor":
+    def load(cls, path: str, compute: str = "auto", expect: str | None = None) -> "EchoPredictor":
         if path == "missing":
             raise ArtifactError("missing: does not exist;\ngive the folder of a saved model")
         return cls()
@@ -57,8 +57,11 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xrt.predict", module)
 
 
-def batches(data: bytes, batch_size: int = 100, **options: Any) -> list[list[Line]]:
-    return list(LineReader("in.txt", **options).batches([data], batch_size))
+def batches(
+    data: bytes, batch_size: int = 100, format: str = "auto", **options: Any
+) -> list[list[Line]]:
+    reading = ReadOptions(require_labels=False, **options)
+    return list(LineReader("in.txt", format, reading).batches([data], batch_size))
 
 
 def test_a_text_a_line_empty_lines_too():

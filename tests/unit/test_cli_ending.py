@@ -88,7 +88,7 @@ def test_the_command_does_not_see_the_switch():
 def test_advice_is_worded_for_the_command(capsys):
     error = DataError("c.csv: line 2: bad; correct it", settings={"skip_bad_lines": "to go on"})
     assert "(or pass --skip-bad-lines to go on)" in raising(error, capsys, "label", "c", "i")[1]
-    assert "or pass" not in raising(error, capsys, "evaluate", "m", "f")[1]
+    assert "or pass" not in raising(error, capsys, "explain", "m", "t")[1]
 
 
 def test_signals_that_are_ignored_stay_so_and_handlers_come_back():

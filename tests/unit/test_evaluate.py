@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus, LabelTable, ReadReport
 from xrt.errors import DataError
-from xrt.evaluate import _reading, evaluate_scores, predict_corpus, strike
+from xrt.evaluate import evaluate_scores, predict_corpus, reading_of, strike
 from xrt.metrics.propensity import PropensityParams
 
 
@@ -94,10 +94,19 @@ def test_unseen_labels_count_as_misses_and_filters_before_the_ranking():
 
 
 def test_files_are_read_as_the_training_file_was():
-    assert _reading({}) == _reading({"label_columns": None, "text_columns": []}) == {}
-    assert _reading({"label_columns": ["subjects"], "label_separator": "|"}) == {
+    def reading(**dataset: object) -> dict[str, object]:
+        return reading_of({"configuration": {"dataset": dataset}})
+
+    assert reading_of({}) == reading_of({"configuration": {"estimator": {}}}) == reading() == {}
+    assert reading(label_columns=None, text_columns=[]) == {}
+    assert reading(label_columns=["subjects"], label_separator="|") == {
         "label_column": "subjects", "label_separator": "|",
     }  # fmt: skip
-    assert _reading({"label_columns": ["brand", "size"], "text_columns": ["name"]}) == {
+    assert reading(label_columns=["brand", "size"], text_columns=["name"]) == {
         "label_column": ["brand", "size"], "text_columns": ["name"],
     }  # fmt: skip
+    assert reading(format="tsv", trn="a.csv", id_column="sku", skip_bad_lines=True) == {
+        "format": "tsv", "id_column": "sku", "skip_bad_lines": True,
+    }  # fmt: skip
+    assert reading(trn="a.csv.gz") == {"format": "csv"}
+    assert reading(trn="a.txt", format="nosuch") == {}

@@ -67,11 +67,19 @@ def test_cells_that_are_no_numbers_are_told():
     )
 
 
-def test_side_inputs_may_be_absent_but_a_text_column_may_not():
+def test_columns_may_be_absent_as_long_as_one_of_text_is_there():
     fitted = ItemTexts.fit(table(), SCHEMA)
     assert fitted.texts(CatalogueTable({"title": ["pan"], "note": [""]})) == ["pan\npan"]
-    with pytest.raises(DataError, match="no text column note; the columns are title"):
-        fitted.texts(CatalogueTable({"title": ["pan"]}))
+    assert fitted.texts(CatalogueTable({"title": ["pan"]})) == ["pan\npan"]
+    with pytest.raises(DataError, match="no text column title, note; the columns are price"):
+        fitted.texts(CatalogueTable({"price": ["1"]}))
+
+
+def test_a_list_is_read_as_its_parts():
+    fitted = ItemTexts.fit(table(), SCHEMA)
+    for cell in ('["red", "pan"]', "['red', 'pan']"):
+        assert fitted.texts(CatalogueTable({"note": [cell]}))[0].endswith("red pan")
+    assert fitted.texts(CatalogueTable({"note": ["[red] pan"]}))[0].endswith("[red] pan")
 
 
 def test_saved_and_loaded_give_the_same_texts():

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from tests.reference import slow_metrics as slow
 from tests.reference.ranking_problems import csr_of, problems
 from xrt.errors import ConfigError, DataError
+from xrt.metrics.classification import f1_of_sets, threshold_set
 from xrt.metrics.ranking import (
     coverage_at,
     discounts,
@@ -116,3 +117,73 @@ def test_matrices_that_cannot_belong_together(Y, scores, message):
 def test_depth_must_be_positive():
     with pytest.raises(ConfigError, match="depth = 0"):
         judge([[1]], [[1]], 0)
+
+
+def test_every_entry_of_a_dense_array_is_a_prediction():
+    """Logarithms of probabilities have a 0 where the probability is 1: the best of all."""
+    Y = np.eye(3, 4)
+    scores = np.log([[0.9, 0.05, 0.03, 0.02], [0.1, 1, 0.1, 0.1], [0.1, 0.1, 1, 0.1]])
+    assert precision_at(judge(Y, scores, 1)) == pytest.approx([1.0])
+    assert judge([[1, 0]], [[0.0, -1.0]], 2).labels_NK.tolist() == [[0, 1]]
+    assert judge([[1, 0]], [[0, 0]], 2).labels_NK.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, np.uint8, bool])
+def test_dense_scores_of_any_type_rank_as_python_ranks_them(rng, dtype):
+    for _ in range(20):
+        scores = (abs(rng.normal(size=(4, 6))) * 3).round(1).astype(dtype)
+        truth = [set(np.flatnonzero(row)) for row in rng.random((4, 6)) < 0.4]
+        Y = [[label in row for label in range(6)] for row in truth]
+        ranked = [
+            sorted(range(6), key=lambda label, row=row: (-row[label], label))
+            for row in scores.tolist()
+        ]
+        judged = judge(Y, scores, DEPTH)
+        assert judged.labels_NK.tolist() == ranked
+        for fast, by_definition in FAST_AND_SLOW:
+            expected = [by_definition(truth, ranked, k) for k in range(1, DEPTH + 1)]
+            np.testing.assert_allclose(fast(judged), expected)
+
+
+def test_float64_ranks_by_the_numbers_as_they_were_given():
+    scores = 1 + np.array([[0.1, 0.3, 0.2], [0.3, 0.1, 0.2]]) * 1e-9
+    assert judge(np.eye(2, 3), scores, 3).labels_NK.tolist() == [[1, 2, 0], [0, 2, 1]]
+    assert judge(np.eye(2, 3), sp.csr_array(scores), 1).labels_NK.tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        (np.where(np.eye(2), 1, -1), "Y_true: value -1 at row 0, column 1; give 1 for a true"),
+        (np.where(np.eye(2), 1.0, -1.0), "value -1.0 at row 0, column 1"),
+        (sp.csr_array(np.where(np.eye(2), 1, -1)), "value -1 at row 0"),
+        ([[1, -0.5], [0, 1]], "value -0.5"),
+        ([[1, np.nan], [0, 1]], "value nan"),
+        ([["a", "b"], ["c", "d"]], "not a numeric matrix"),
+        ([["a"], ["b", "c"]], "not a numeric matrix"),
+        ([{"a"}, {"b"}], "not a numeric matrix"),
+        (np.eye(2) * 1j, "not a numeric matrix"),
+        ([1, 0], "1 dimension"),
+    ],
+)
+def test_a_truth_that_is_none(truth, message):
+    for ask in (lambda: judge(truth, np.eye(2), 1), lambda: f1_of_sets(truth, np.eye(2))):
+        with pytest.raises(DataError, match=message):
+            ask()
+
+
+def test_truths_of_any_type_count_alike():
+    expected = judge(np.eye(3, dtype=np.float32), np.eye(3), 2)
+    whole = np.eye(3, dtype=np.uint8)
+    for truth in (np.eye(3, dtype=bool), whole, np.eye(3) * 1e-60, sp.eye_array(3)):
+        np.testing.assert_array_equal(judge(truth, np.eye(3), 2).hits_NK, expected.hits_NK)
+
+
+def test_more_ranks_than_memory_holds():
+    with pytest.raises(ConfigError, match="2147483647 ranks of 2 instances do not fit"):
+        judge(np.eye(2), np.eye(2), 2**31 - 1)
+
+
+def test_a_score_at_the_threshold_is_in_the_set():
+    assert threshold_set(np.array([[0.7, 0.69]]), 0.7).toarray().tolist() == [[1, 0]]
+    assert threshold_set(np.array([[0.0, -1.0]]), 0.0).toarray().tolist() == [[1, 0]]

@@ -154,7 +154,7 @@ def test_an_absurd_count_is_one_error_with_its_line(tmp_path, bad):
 def test_columns_that_are_missing_are_told(tmp_path):
     path = tmp_path / "clicks.csv"
     path.write_text("term,item\nred,a\n")
-    with pytest.raises(DataError, match=r"no column 'query'.*--columns query=\.\.\."):
+    with pytest.raises(DataError, match=r"no column 'query'.* columns=\.\.\. where the log"):
         batches(path)
     _, frame = batches(path, columns={"query": "term"})
     assert frame.row(0) == ("red", "a", 1.0, None, None)  # a row without a count is one click
@@ -178,7 +178,7 @@ def test_quoted_line_ends_do_not_break_a_block(tmp_path):
 
 def test_a_log_of_another_catalogue_or_without_agreement_is_told(demo, tmp_path):
     frame = pl.DataFrame({"query": ["red pan"], "item": ["nowhere"], "count": [3]})
-    with pytest.raises(DataError, match="do both use the same ids"):
+    with pytest.raises(DataError, match="use the same ids in both"):
         label_queries(frame, demo / "items.jsonl", tmp_path / "c.jsonl")
     frame = pl.DataFrame({"query": ["zork"], "item": ["i0000000"], "count": [3]})
     with pytest.raises(DataError, match="clicks and names agree on 0 true"):

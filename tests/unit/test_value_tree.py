@@ -70,7 +70,7 @@ def test_a_catalogue_takes_a_taxonomy_and_a_column_of_ids(tmp_path):
 
 
 def test_a_column_of_ids_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(DataError, match=r"items have no ids; call their column `id`, or name it"):
+    with pytest.raises(DataError, match=r"call their column `id` .or pass id_column=\.\.\. to"):
         read_catalogue(items(tmp_path))
     with pytest.raises(DataError, match=r"no column 'ean' of ids; the columns are sku, title, lab"):
         read_catalogue(items(tmp_path), id_column="ean")

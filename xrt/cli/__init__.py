@@ -96,10 +96,13 @@ def main_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "-k", type=_positive, nargs="+", default=[1, 3, 5, 10], metavar="K", help="cut-offs"
     )
+    add_expect_argument(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    add_reading_arguments(evaluate)
 
     inspect = commands.add_parser("inspect", help="sizes, tree, and what a model knows")
     inspect.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    add_expect_argument(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
     from xrt.cli.labelling import add_label_arguments
@@ -118,8 +121,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="?",
         default="-",
-        help="a text a line, or JSONL with `text` or `title` and `content`; - (default): stdin; "
-        "for a model of attributes a catalogue: CSV, TSV, JSONL, Parquet",
+        help="a text a line, or CSV, TSV, JSONL or Parquet with the columns of training; - "
+        "(default): stdin; for a model of attributes a catalogue",
     )
     parser.add_argument(
         "-k", type=_positive, default=5, metavar="K", help="labels per text (default 5)"
@@ -144,6 +147,14 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite",
         action="store_true",
         help="of a model of attributes: replace given values, too",
+    )
+    add_expect_argument(parser)
+    parser.add_argument(
+        "--decode",
+        choices=("row", "each"),
+        help="of a model of attributes: row: the most probable row, values that go together; each: "
+        "each attribute's most probable value, for when one level counts rather than the row "
+        "(default: as training chose)",
     )
     parser.add_argument(
         "--tail",
@@ -172,14 +183,55 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-columns",
         nargs="+",
-        metavar="KEY",
-        help="keys of a JSONL record that make the text (default: text, or title and content)",
+        metavar="NAME",
+        help="columns (keys) that make the text (default: as in training)",
+    )
+    parser.add_argument(
+        "--id-column",
+        metavar="NAME",
+        help="column (key) of each row's own id (default: as in training, or uid or id)",
     )
     parser.add_argument(
         "--format",
-        choices=("auto", "text", "jsonl"),
+        choices=("auto", "text", "jsonl", "csv", "tsv", "parquet"),
         default="auto",
-        help="auto (default): JSONL when the first line opens with {",
+        help="auto (default): by the file's name; else JSONL when it opens with {, or text",
+    )
+    parser.add_argument(
+        "--skip-bad-lines",
+        action="store_true",
+        help="write bad lines to FILE's name .bad-lines.jsonl and go on",
+    )
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say how a labelled file is read, where not as in training."""
+    reading = parser.add_argument_group("how FILE is read (default: as the training file was)")
+    reading.add_argument(
+        "--format", metavar="FORMAT", help="jsonl, csv, tsv, parquet, bow, lf or npz"
+    )
+    reading.add_argument("--text-columns", nargs="+", metavar="NAME", help="they make the text")
+    reading.add_argument(
+        "--label-columns", nargs="+", metavar="NAME", help="of several, labels are name=value"
+    )
+    reading.add_argument("--label-separator", metavar="SIGN", help="stands between labels")
+    reading.add_argument("--id-column", metavar="NAME", help="each row's own id")
+    reading.add_argument(
+        "--weight-column", metavar="NAME", help="how much each row counts (default: alike)"
+    )
+    reading.add_argument(
+        "--skip-bad-lines",
+        action="store_true",
+        help="write bad lines to FILE's name .bad-lines.jsonl and go on",
+    )
+
+
+def add_expect_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument that names the very model that is wanted."""
+    parser.add_argument(
+        "--expect",
+        metavar="DIGEST",
+        help="refuse any other model than this one; `xrt train` and `xrt inspect` print the digest",
     )
 
 
@@ -201,6 +253,7 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the corpus it was trained on, to show the texts of the nearest rows",
     )
+    add_expect_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xrt.cli.outputs import refuse_inputs_as_outputs
+
 if TYPE_CHECKING:
+    from xrt.applications.audit.applying import Applied
     from xrt.applications.audit.params import AuditParams
+    from xrt.applications.audit.suggestion import Suggestion
     from xrt.data.corpus import Corpus
 
 
@@ -30,6 +34,14 @@ def _audit(arguments: argparse.Namespace) -> int:
     from xrt.progress import RichProgress
 
     folder = Path(arguments.out)
+    written = (SUGGESTIONS, "suggestions.parquet", "report.json", "report.html")
+    refuse_inputs_as_outputs(
+        {f"--out writes {name};": folder / name for name in written},
+        {
+            "FILE": arguments.file, "--test": arguments.test, "--paths": arguments.paths,
+            "--decisions": arguments.decisions, "--labels": arguments.labels,
+        },
+    )  # fmt: skip
     reading = _reading(arguments, folder)
     corpus = read_corpus(arguments.file, **reading)
     test = None
@@ -40,7 +52,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         decisions=arguments.decisions, progress=RichProgress(),
     )  # fmt: skip
     for note in (*_skipped(corpus), *report["corpus"]["notes"]):
-        print(f"note: {note}", file=sys.stderr)
+        _note(note)
     counted = report["suggestions"]
     print(f"{counted['missing']['found']:,} labels may be missing, ", end="")
     print(f"{counted['wrong']['found']:,} may be wrong: {folder / SUGGESTIONS}")
@@ -74,32 +86,86 @@ def _apply(arguments: argparse.Namespace) -> int:
     )
     from xrt.applications.audit.decisions import read_decisions, with_trust
     from xrt.applications.audit.suggestion import ADD, read_suggestions
-    from xrt.data.formats import read_corpus, write_corpus
-    from xrt.errors import ConfigError
+    from xrt.data.formats import read_corpus
 
     out = Path(arguments.out)
     record = out.with_name(f"{out.name}.changes.jsonl")
-    for given in (arguments.corpus, arguments.suggestions):
-        if Path(given).resolve() in (out.resolve(), record.resolve()):
-            raise ConfigError(f"--out {out}: is a file that is read; name another")
+    refuse_inputs_as_outputs(
+        {"--out": out, "the record of changes": record},
+        {
+            "--corpus": arguments.corpus, "SUGGESTIONS": arguments.suggestions,
+            "--accept": arguments.accept, "--decisions": arguments.decisions,
+            "--labels": arguments.labels,
+        },
+    )  # fmt: skip
     suggestions = read_suggestions(arguments.suggestions)
     if arguments.decisions is not None:
         suggestions, _ = with_trust(suggestions, read_decisions(arguments.decisions))
-    corpus = read_corpus(arguments.corpus, require_labels=False, **_reading(arguments, out.parent))
+    reading = _reading(arguments, out.parent)
+    corpus = read_corpus(arguments.corpus, require_labels=False, **reading)
     soft = arguments.accept == SOFT
     if soft:
         applied = soften(corpus, suggestions)
     else:
         applied = apply_suggestions(corpus, accepted(suggestions, arguments.accept))
-    write_corpus(applied.corpus, out)
-    write_changes(record, applied.changes)
-    num_added = sum(change.kind == ADD for change in applied.changes)
-    others = f"{len(applied.changes) - num_added:,} {'doubted' if soft else 'removed'}"
+    changes = _write_corrected(arguments.corpus, reading, corpus, applied, out, soft=soft)
+    write_changes(record, changes)
+    num_added = sum(change.kind == ADD for change in changes)
+    others = f"{len(changes) - num_added:,} {'doubted' if soft else 'removed'}"
     print(f"{num_added:,} labels added, {others}: {out}")
     print(f"record of every change: {record}")
     if applied.num_emptied:
-        print(f"note: {applied.num_emptied:,} rows have no label any more", file=sys.stderr)
+        _note(f"{applied.num_emptied:,} rows have no label any more")
+    for note in _skipped(corpus):
+        _note(note)
     return 0
+
+
+def _write_corrected(
+    source: str,
+    reading: dict[str, Any],
+    corpus: "Corpus",
+    applied: "Applied",
+    out: Path,
+    *,
+    soft: bool,
+) -> "list[Suggestion]":
+    """Write the corrected corpus as the file was, or anew in another format; the changes made."""
+    from xrt.applications.audit.applying import row_changes
+    from xrt.applications.audit.corrected_file import COPIED, CorrectedFile
+    from xrt.data.formats import CorpusFormat, detect_format, format_by_name, write_corpus
+    from xrt.data.options import ReadOptions
+
+    own = CorpusFormat(reading["format"]) if reading["format"] else detect_format(source)
+    new = format_by_name(out) or (CorpusFormat.BOW if out.suffix == ".txt" else own)
+    if own not in COPIED or new is not own:
+        if own in COPIED:
+            _note(
+                f"{source} is {own.value} and {out} is written anew as {new.value}: only text, "
+                "labels, ids and weights are kept, other columns are left out"
+            )
+        write_corpus(applied.corpus, out, new)
+        return applied.changes
+    options = {name: value for name, value in reading.items() if name in _READ_OPTIONS}
+    file = CorrectedFile(
+        Path(source), ReadOptions(require_labels=False, **options), corpus,
+        row_changes(applied.changes, soft=soft),
+    )  # fmt: skip
+    file.write(out, own)
+    left_out = set(file.left_out)
+    if left_out:
+        _note(
+            f"{len(left_out):,} labels were not added, for their cell holds one label; name "
+            "--label-separator, or a file --out FILE.jsonl that is written anew"
+        )
+    return [s for s in applied.changes if (s.row, s.label) not in left_out]
+
+
+_READ_OPTIONS = ("text_columns", "label_column", "label_separator", "weight_column", "id_column")
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
 
 
 def _params(arguments: argparse.Namespace) -> "AuditParams":

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,9 +24,28 @@ def evaluate(arguments: argparse.Namespace) -> int:
         return attributes.evaluate(arguments)
     from xrt.evaluate import evaluate_model
 
-    report = evaluate_model(arguments.model, arguments.file, ks=tuple(arguments.k))
+    reading = reading_arguments(arguments)
+    report = evaluate_model(
+        arguments.model,
+        arguments.file,
+        ks=tuple(arguments.k),
+        reading=reading,
+        expect=arguments.expect,
+    )
     print(json.dumps(report.to_dict(), indent=2) if arguments.json else report.to_text())
     return 0
+
+
+def reading_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `read_corpus` that were given on the command line."""
+    names = ("format", "text_columns", "label_separator", "id_column", "weight_column")
+    reading = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
+    if arguments.label_columns:
+        one = len(arguments.label_columns) == 1
+        reading["label_column"] = arguments.label_columns[0] if one else arguments.label_columns
+    if arguments.skip_bad_lines:
+        reading["skip_bad_lines"] = True
+    return reading
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -35,7 +55,9 @@ def inspect(arguments: argparse.Namespace) -> int:
     """
     from xrt.artifact import open_artifact
 
-    artifact = open_artifact(arguments.model, verify="sizes")
+    # half of a surrogate pair in a file's name is written as an escape
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    artifact = open_artifact(arguments.model, verify="sizes", expect=arguments.expect)
     manifest = artifact.manifest
     sizes: Counter[str] = Counter()
     for name, record in artifact.files.items():

@@ -14,11 +14,14 @@ import numpy as np
 from xrt.data.attribute_schema import AttributeSchema, EmptyMeans
 from xrt.data.attribute_space import AttributeSpace, label_id, value_table
 from xrt.data.catalogue import CatalogueTable, read_catalogue
+from xrt.data.catalogue_cells import SeveralValues, list_in, single_value
 from xrt.data.collect import csr_from_parts
 from xrt.data.corpus import Corpus, ReadReport
-from xrt.data.formats import align_labels
-from xrt.data.item_texts import ItemTexts
+from xrt.data.formats import CorpusFormat, align_labels
+from xrt.data.item_texts import ItemTexts, absent_texts
 from xrt.data.labels import LabelTable
+from xrt.data.options import BadLine, ReadOptions
+from xrt.data.records import RecordParser, missing_weights
 from xrt.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ def read_attributes(
     labels: LabelTable | None = None,
     item_texts: ItemTexts | None = None,
     *,
+    format: CorpusFormat | str | None = None,
+    weight_column: str | None = None,
     skip_bad_lines: bool = False,
     bad_lines_folder: str | Path = ".",
 ) -> tuple[Corpus, AttributeSpace, ItemTexts]:
@@ -48,6 +53,8 @@ def read_attributes(
         schema: The roles of the columns; None infers all. Not used with `item_texts`.
         labels: The label table of training.
         item_texts: What training fitted.
+        format: One of csv, tsv, parquet, jsonl; None tells it from name and content.
+        weight_column: The column of each row's weight in training; None: rows count alike.
         skip_bad_lines: Write bad lines to `<file name>.bad-lines.jsonl` instead of raising.
         bad_lines_folder: The folder of that file.
 
@@ -55,11 +62,22 @@ def read_attributes(
         The corpus, the attribute space of its labels, and the item texts.
 
     Raises:
-        DataError: the file cannot be used, a text column is not there, or, in training, a target
-            column is not, or no row gives any attribute.
+        DataError: the file cannot be used, no text column is there, or, in training, a target
+            column is not, no row gives any attribute, or a weight is no number above 0.
     """
     training = item_texts is None
-    table = _table_of(source, item_texts, skip_bad_lines, bad_lines_folder)
+    table = source
+    if not isinstance(table, CatalogueTable):
+        wanted = None
+        if item_texts is not None:
+            wanted = [*item_texts.schema.input_columns(), *(item_texts.schema.targets or [])]
+        table = read_catalogue(
+            table, format=format, columns=wanted, skip_bad_lines=skip_bad_lines,
+            bad_lines_folder=bad_lines_folder,
+        )  # fmt: skip
+    weights = None
+    if weight_column is not None:
+        weights, table = _take_weights(table, weight_column)
     if item_texts is None:
         item_texts = ItemTexts.fit(table, schema or AttributeSchema())
     schema = item_texts.schema
@@ -72,7 +90,10 @@ def read_attributes(
         notes += parent_notes(schema.hierarchy or [], targets, values, codes_AN)
         schema = _without_missing(schema, given)
         item_texts = replace(item_texts, schema=schema)
+    else:
+        notes += absent_texts(table.columns, schema)
     corpus = _corpus(table, item_texts.texts(table), targets, values, codes_AN, notes)
+    corpus = replace(corpus, row_weights=weights)
     if labels is not None:
         corpus = align_labels(corpus, labels)
     space = AttributeSpace(
@@ -88,12 +109,19 @@ def encode_targets(
 ) -> tuple[list[list[str]], list[np.ndarray]]:
     """For each target its distinct values, and int64 (N,) codes into them, `EMPTY` or `NONE`.
 
-    Inner blanks of a value become one blank; what empty cells say is decided by the schema. A
-    column that is not there is empty.
+    Values are clean (`clean_label`); what empty cells say is decided by the schema. A column that
+    is not there is empty.
+
+    Raises DataError: a cell holds several values, or no text.
     """
     values, codes_AN = [], []
     for name in schema.targets or []:
-        found, codes = _encode(table.columns.get(name), table.num_rows, schema)
+        if name in table.no_text:
+            raise DataError(
+                f"{table.path}: column {name!r}: {table.no_text[name]}, where a target has one "
+                "value a row; write the value as text"
+            )
+        found, codes = _encode(name, table, schema)
         values.append(found)
         codes_AN.append(codes)
     _decide_empty(schema, codes_AN, [name in table.columns for name in schema.targets or []])
@@ -101,8 +129,9 @@ def encode_targets(
 
 
 def _encode(
-    cells: list[str] | None, num_rows: int, schema: AttributeSchema
+    name: str, table: CatalogueTable, schema: AttributeSchema
 ) -> tuple[list[str], np.ndarray]:
+    cells, num_rows = table.columns.get(name), table.num_rows
     if cells is None:
         return [], np.full(num_rows, EMPTY)
     index: dict[str, int] = {}
@@ -110,7 +139,7 @@ def _encode(
     values: dict[str, int] = {}
     code_of_raw = np.empty(len(index), np.int64)
     for position, cell in enumerate(index):
-        value = " ".join(cell.split())
+        value = value_of(cell, name, table)
         if not value:
             code_of_raw[position] = EMPTY
         elif schema.says_none(value):
@@ -118,6 +147,33 @@ def _encode(
         else:
             code_of_raw[position] = values.setdefault(value, len(values))
     return list(values), code_of_raw[raw]
+
+
+def value_of(cell: str, name: str, table: CatalogueTable, num_before: int = 0) -> str:
+    """The clean value of a target cell; '' where it is empty.
+
+    Args:
+        cell: Its text.
+        name: The column.
+        table: The rows it is from, for a message.
+        num_before: Rows of the file before these.
+
+    Returns:
+        The value.
+
+    Raises:
+        DataError: the cell holds a list of several values.
+    """
+    try:
+        return single_value(cell)
+    except SeveralValues as fault:
+        cells = table.columns[name]
+        others = sum(1 for other in cells if other[:1] == "[" and len(list_in(other) or ()) > 1) - 1
+        more = f" (and {others} rows more)" if others else ""
+        raise DataError(
+            f"{table.path}: row {num_before + cells.index(cell) + 1}{more}: column {name!r} holds "
+            f"{fault}, where a target has one value; keep one of them, or give each level a column"
+        ) from None
 
 
 def _decide_empty(schema: AttributeSchema, codes_AN: list[np.ndarray], present: list[bool]) -> None:
@@ -230,20 +286,19 @@ def _corpus(
     )
 
 
-def _table_of(
-    source: str | Path | CatalogueTable,
-    item_texts: ItemTexts | None,
-    skip_bad_lines: bool,
-    bad_lines_folder: str | Path,
-) -> CatalogueTable:
-    if isinstance(source, CatalogueTable):
-        return source
-    wanted = None
-    if item_texts is not None:
-        wanted = [*item_texts.schema.input_columns(), *(item_texts.schema.targets or [])]
-    return read_catalogue(
-        source, columns=wanted, skip_bad_lines=skip_bad_lines, bad_lines_folder=bad_lines_folder
-    )
+def _take_weights(table: CatalogueTable, name: str) -> tuple[np.ndarray, CatalogueTable]:
+    """The weight of each row, float32 (N,), and the table without that column."""
+    if name not in table.columns:
+        raise DataError(missing_weights(table.path, name, table.columns))
+    parser = RecordParser(ReadOptions(weight_column=name), split_by_default=False)
+    weights = np.empty(table.num_rows, np.float32)
+    for row, cell in enumerate(table.columns[name]):
+        try:
+            weights[row] = parser.weight({name: cell})
+        except BadLine as fault:
+            raise DataError(f"{table.path}: row {row + 1}: {fault}") from None
+    others = {other: cells for other, cells in table.columns.items() if other != name}
+    return weights, replace(table, columns=others)
 
 
 def _without_missing(schema: AttributeSchema, given: Sequence[bool]) -> AttributeSchema:

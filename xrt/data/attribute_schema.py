@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
+from xrt.data.nothing import WORDS_FOR_NOTHING
 from xrt.errors import ConfigError
 
 MAX_REPEAT = 10
@@ -57,7 +58,7 @@ class TextColumn:
 
 
 def _default_none_values() -> list[str]:
-    return ["na", "n/a", "none", "null", NONE_VALUE]
+    return [*WORDS_FOR_NOTHING, NONE_VALUE]
 
 
 @dataclass(frozen=True, kw_only=True)

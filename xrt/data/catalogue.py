@@ -1,22 +1,32 @@
 """A catalogue: the cells of a table with named columns, as text.
 
-CSV and TSV are read with the parser of `xrt.data.tables`, row by row, so that a bad row is named by
-its line; Parquet with polars; JSONL line by line. Cells are stripped, an absent one is ''. A line
-that is not UTF-8 is read as Windows-1252. Equal cells of a column share one string.
+CSV and TSV have the grammar of `xrt.data.delimited`, so that a bad row is named by its line;
+Parquet is read with polars, JSONL line by line. Names of columns are clean (`clean_label`), cells
+are stripped, an absent one is ''. A line that is not UTF-8 is read as Windows-1252. Equal cells of
+a column share one string.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xrt.data.catalogue_cells import BATCH_ROWS, CellColumns, NotText, cell_text
+from xrt.data.catalogue_cells import (
+    BATCH_ROWS,
+    CellColumns,
+    NotText,
+    cell_text,
+    is_plain_type,
+    series_cells,
+)
+from xrt.data.cells import clean_label
 from xrt.data.collect import BadLines
 from xrt.data.delimited import Line, csv_rows, read_header, tsv_rows
 from xrt.data.formats import CorpusFormat, detect_format
+from xrt.data.frames import frame_faults
 from xrt.data.jsonl import parse_json_line
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.records import shown
@@ -32,7 +42,8 @@ class CatalogueTable:
 
     `notes` are findings to tell the user, lines skipped apart: `skipped_rows` are their positions
     among the file's rows, from 0, and `bad_lines_path` is where they were written. `all_names`: the
-    columns of the file, where only some were read.
+    columns of the file, where only some were read. `no_text`: columns with cells that are neither
+    text nor number -> what they hold.
     """
 
     columns: dict[str, list[str]]
@@ -41,6 +52,7 @@ class CatalogueTable:
     all_names: tuple[str, ...] = ()
     skipped_rows: tuple[int, ...] = ()
     bad_lines_path: str = ""
+    no_text: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = {len(cells) for cells in self.columns.values()}
@@ -53,12 +65,18 @@ class CatalogueTable:
     ) -> "CatalogueTable":
         """A table of records, such as `{"title": "usb-c charger", "price": 12.5}`.
 
-        Raises DataError: there is none, or one holds what is not text, number or list of strings.
+        Raises DataError: there is none, or one holds what is not text, number or list of such.
         """
         cells = CellColumns()
         for number, item in enumerate(items, 1):
+            if not isinstance(item, Mapping):
+                raise DataError(
+                    f"{path}: item {number} is a {type(item).__name__}; give a mapping of column "
+                    "to cell"
+                )
             try:
-                cells.add_record({str(key): cell_text(value) for key, value in item.items()})
+                texts = ((clean_label(str(key)), cell_text(value)) for key, value in item.items())
+                cells.add_record(dict(texts))
             except NotText as fault:
                 raise DataError(f"{path}: item {number} holds {fault}; give text") from None
         if not cells.num_rows:
@@ -86,6 +104,11 @@ class CatalogueTable:
     def require(self, names: Iterable[str], what: str, setting: str) -> None:
         """Raises DataError naming the columns there are, when one of `names` is not among them."""
         missing = [name for name in names if name not in self.columns]
+        if held := [f"{name} ({self.no_text[name]})" for name in missing if name in self.no_text]:
+            raise DataError(
+                f"{self.path}: {what} column {', '.join(held)} holds neither text nor numbers; "
+                f"write it as text: name {setting}"
+            )
         if missing:
             raise DataError(
                 f"{self.path}: no {what} column {', '.join(missing)}; the columns are "
@@ -96,7 +119,7 @@ class CatalogueTable:
         """The rows at these positions; notes stay those of the whole file."""
         picked = np.asarray(rows, np.int64).tolist()
         columns = {name: [cells[i] for i in picked] for name, cells in self.columns.items()}
-        return CatalogueTable(columns, self.path, self.notes, self.all_names)
+        return replace(self, columns=columns, skipped_rows=(), bad_lines_path="")
 
 
 def read_catalogue(
@@ -123,7 +146,7 @@ def read_catalogue(
         DataError: the file cannot be used; the message names file, line, cause and what to do.
     """
     path = require_file(path)
-    chosen = _table_format(path, format)
+    chosen = table_format(path, format)
     wanted = None if columns is None else set(columns)
     bad = BadLines(
         path, ReadOptions(skip_bad_lines=skip_bad_lines, bad_lines_folder=bad_lines_folder)
@@ -149,27 +172,59 @@ def read_catalogue(
     bad_lines_path = bad.write()
     notes = [*decode.notes(), *found.notes]
     return CatalogueTable(
-        found.columns, str(path), tuple(notes), names, tuple(bad.rows), bad_lines_path
+        found.columns,
+        str(path),
+        tuple(notes),
+        names,
+        tuple(bad.rows),
+        bad_lines_path,
+        found.no_text,
     )
 
 
-def _table_format(path: Path, format: CorpusFormat | str | None) -> CorpusFormat:
-    names = ", ".join(f.value for f in _TABLES)
+def is_table(path: Path) -> bool:
+    """Whether name and content tell a format with named columns."""
+    require_file(path)
     try:
-        chosen = CorpusFormat(format) if format is not None else detect_format(path)
-    except ValueError:
-        raise ConfigError(f"format {format!r} is unknown; choose one of {names}") from None
-    if chosen not in _TABLES:
-        raise DataError(f"{path}: {chosen.value} has no named columns; a catalogue is {names}")
-    return chosen
+        return detect_format(path) in _TABLES
+    except DataError:  # nothing fits, or the file is damaged, which reading it will tell
+        return False
+
+
+def table_format(path: Path, format: CorpusFormat | str | None) -> CorpusFormat:
+    """The format of a catalogue.
+
+    Args:
+        path: The file.
+        format: What the user says of it; None tells it from name and content.
+
+    Returns:
+        One of csv, tsv, parquet, jsonl.
+
+    Raises:
+        ConfigError: there is no such format, or it has no named columns.
+        DataError: name and content tell no format, or one without named columns.
+    """
+    names = ", ".join(f.value for f in _TABLES)
+    if format is None:
+        chosen = detect_format(path)
+        if chosen not in _TABLES:
+            raise DataError(f"{path}: {chosen.value} has no named columns; a catalogue is {names}")
+        return chosen
+    if format not in [f.value for f in _TABLES]:
+        raise ConfigError(f"format = {format!r}: no format of a catalogue; choose one of {names}")
+    return CorpusFormat(format)
 
 
 class _Found(NamedTuple):
-    """What a reader took from a file: columns, the names of all there are, notes."""
+    """What a reader took from a file: columns, the names of all there are, notes, and columns of
+    which cells are no text -> what they hold.
+    """
 
     columns: dict[str, list[str]]
     names: Iterable[str]
     notes: list[str]
+    no_text: Mapping[str, str] = {}
 
 
 class Decoder:
@@ -198,7 +253,7 @@ class Decoder:
 
 def _read_rows(path: Path, rows: Iterator[Line], wanted: set[str] | None, bad: BadLines) -> _Found:
     """The columns of a file whose first row names them."""
-    header = [name or f"column {i}" for i, name in enumerate(read_header(path, rows), 1)]
+    header = column_names(read_header(path, rows), path)
     kept = [i for i, name in enumerate(header) if wanted is None or name in wanted]
     cells = CellColumns()
     num_seen = 0
@@ -216,65 +271,62 @@ def _read_rows(path: Path, rows: Iterator[Line], wanted: set[str] | None, bad: B
     return _Found(cells.finish(), header, [])
 
 
+def column_names(names: Iterable[str], path: str | Path) -> list[str]:
+    """The names of columns as they are matched: clean, and `column 3` for one without a name.
+
+    Raises DataError: two are alike then.
+    """
+    found = [clean_label(name) or f"column {i}" for i, name in enumerate(names, 1)]
+    if twice := next((name for name in found if found.count(name) > 1), None):
+        raise DataError(f"{path}: column {twice!r} stands there twice; rename one")
+    return found
+
+
 def _read_jsonl(
     path: Path, wanted: set[str] | None, bad: BadLines, decode: Callable[[bytes], str]
 ) -> _Found:
     cells = CellColumns()
-    names: dict[str, None] = {}
-    dropped: dict[str, int] = {}
+    names: dict[str, str] = {}
+    dropped: dict[str, list[str]] = {}
     num_seen = 0
     for number, raw in numbered_lines(path):
         if not raw or raw.isspace():
             continue
         try:
             record = parse_json_line(decode(raw).encode()).record
-            names.update(dict.fromkeys(record))
             texts = {}
-            for name, value in record.items():
+            for key, value in record.items():
+                name = names[key] if key in names else names.setdefault(key, clean_label(key))
                 if wanted is None or name in wanted:
                     try:
                         texts[name] = cell_text(value)
-                    except NotText:
-                        dropped[name] = dropped.get(name, 0) + 1
+                    except NotText as fault:
+                        dropped.setdefault(name, []).append(f"line {number} has {fault}")
             cells.add_record(texts)
         except BadLine as fault:
             bad.refuse(num_seen, number, raw, fault)
         num_seen += 1
     notes = [
-        f"column {name!r}: {count} cells are neither text nor number and were left empty"
-        for name, count in dropped.items()
+        f"column {name!r}: {len(places)} cells are neither text nor number and were left empty"
+        for name, places in dropped.items()
     ]
-    return _Found(cells.finish(), names, notes)
+    no_text = {name: places[0] for name, places in dropped.items()}
+    return _Found(cells.finish(), column_names(names, path), notes, no_text)
 
 
 def _read_parquet(path: Path, wanted: set[str] | None) -> _Found:
     import polars as pl
 
-    try:
-        schema = pl.read_parquet_schema(path)
-        names = [name for name in schema if wanted is None or name in wanted]
-        texts = {name: _is_text(schema[name]) for name in names}
-        frame = pl.read_parquet(path, columns=[name for name in names if texts[name]])
-    except (pl.exceptions.PolarsError, OSError) as err:
-        cause = str(err).splitlines()[0] if str(err) else type(err).__name__
-        raise DataError(f"{path}: not a readable Parquet file ({cause}); write it again") from err
     cells = CellColumns()
-    for batch in frame.iter_slices(BATCH_ROWS):
-        for series in batch:
-            dtype = series.dtype
-            plain = dtype.is_temporal() or isinstance(dtype, pl.Categorical | pl.Enum | pl.Decimal)
-            values = series.cast(pl.String) if plain else series
-            cells.add_column(series.name, map(cell_text, values.to_list()))
-    left_out = [name for name in names if not texts[name]]
-    notes = [f"columns left out, neither text nor number: {shown(left_out)}"] if left_out else []
-    return _Found(cells.finish(), schema, notes)
-
-
-def _is_text(dtype: Any) -> bool:
-    """Whether cells of a Parquet column can be written as text; a list needs text in it."""
-    import polars as pl
-
-    if isinstance(dtype, pl.List):
-        return dtype.inner == pl.String
-    nested = (pl.Struct, pl.Array, pl.Binary, pl.Object)
-    return not isinstance(dtype, nested)
+    with frame_faults(path):
+        schema = pl.read_parquet_schema(path)
+        name_of = dict(zip(schema, column_names(schema, path), strict=True))
+        keys = [key for key in schema if wanted is None or name_of[key] in wanted]
+        plain = [key for key in keys if is_plain_type(schema[key])]
+        frame = pl.read_parquet(path, columns=plain)
+        for batch in frame.iter_slices(BATCH_ROWS):
+            for series in batch:
+                cells.add_column(name_of[series.name], series_cells(series))
+    no_text = {name_of[key]: str(schema[key]) for key in keys if key not in plain}
+    notes = [f"columns left out, neither text nor number: {shown(no_text)}"] if no_text else []
+    return _Found(cells.finish(), name_of.values(), notes, no_text)

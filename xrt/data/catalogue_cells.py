@@ -1,11 +1,16 @@
 """Cells of a catalogue: any value as text, gathered column by column."""
 
-import math
+import ast
+import json
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
+
+from xrt.data.cells import clean_label, id_text
 
 BATCH_ROWS = 500  # few, so that the cells of a batch stay in the processor's cache
 _ROWS_TO_JUDGE = 50_000  # before a column is taken for one of mostly distinct cells
+_MAX_LIST_SIGNS = 10_000
 
 
 class CellColumns:
@@ -55,15 +60,96 @@ class NotText(Exception):
 
 
 def cell_text(value: Any) -> str:
-    """A value as a cell: null and NaN are '', numbers written out, lists of strings joined."""
+    """A value as the text of a cell.
+
+    Null and NaN are empty, numbers are written out, whole ones without a point. Of a list of such
+    values the distinct ones count: a list of one is that one, a list of several stays a list,
+    written as JSON (see `list_in`).
+
+    Raises:
+        NotText: an object, a list with parts of its own, bytes.
+    """
     if isinstance(value, str):
         return value
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return " ".join(value)
+    if value is None or isinstance(value, bool | int | float | Decimal):
+        return id_text(value)
+    if isinstance(value, list) and all(
+        part is None or isinstance(part, str | bool | int | float | Decimal) for part in value
+    ):
+        parts = list(dict.fromkeys(filter(None, (cell_text(part).strip() for part in value))))
+        return json.dumps(parts, ensure_ascii=False) if len(parts) > 1 else "".join(parts)
     raise NotText(f"a {type(value).__name__}")
+
+
+def list_in(cell: str) -> list[str] | None:
+    """The distinct parts of a cell that holds a list of texts, as JSON or as Python writes it; None
+    for any other cell.
+    """
+    if cell[:1] != "[" or cell[-1:] != "]" or len(cell) > _MAX_LIST_SIGNS:
+        return None
+    found = _parsed(cell)
+    if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
+        return None
+    return list(dict.fromkeys(filter(None, map(str.strip, found))))
+
+
+def _parsed(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        pass
+    if cell[1:].lstrip()[:1] not in ("'", '"'):
+        return None
+    try:
+        return ast.literal_eval(cell)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def plain_text(cell: str) -> str:
+    """A cell as text to be read: the parts of a list one after the other."""
+    parts = list_in(cell)
+    return cell if parts is None else " ".join(parts)
+
+
+class SeveralValues(Exception):
+    """A cell with a list of values where one is needed; the message has the first ones."""
+
+
+def single_value(cell: str) -> str:
+    """The one value of a cell, clean; '' where it is empty.
+
+    Raises:
+        SeveralValues: the cell holds a list of several.
+    """
+    parts = list_in(cell)
+    if parts is None:
+        return clean_label(cell)
+    values = list(dict.fromkeys(filter(None, map(clean_label, parts))))
+    if len(values) > 1:
+        shown = ", ".join(repr(value[:40]) for value in values[:2])
+        raise SeveralValues(
+            f"a list of {len(values)} values ({shown}{', ...' * (len(values) > 2)})"
+        )
+    return "".join(values)
+
+
+def is_plain_type(dtype: Any) -> bool:
+    """Whether cells of a polars column can be written as text, or as lists of text."""
+    import polars as pl
+
+    if isinstance(dtype, pl.List | pl.Array):
+        return not dtype.inner.is_nested() and is_plain_type(dtype.inner)
+    return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Unknown, pl.Duration))
+
+
+def series_cells(series: Any) -> list[str]:
+    """The cells of a polars column as text; '' for null, and for all where it has no plain type."""
+    import polars as pl
+
+    if not is_plain_type(series.dtype):
+        return [""] * len(series)
+    dtype = series.dtype.inner if isinstance(series.dtype, pl.List | pl.Array) else series.dtype
+    if dtype.is_temporal() or isinstance(dtype, pl.Categorical | pl.Enum):
+        series = series.cast(pl.List(pl.String) if series.dtype.is_nested() else pl.String)
+    return [cell_text(list(cell) if isinstance(cell, tuple) else cell) for cell in series.to_list()]

@@ -81,8 +81,15 @@ def csv_rows(path: str | Path, decode: Callable[[bytes], str] = decode_utf8) -> 
 
 def tsv_rows(path: str | Path, decode: Callable[[bytes], str] = decode_utf8) -> Iterator[Line]:
     """The rows of a TSV file, the header first; arguments and faults as of `csv_rows`."""
+    return parse_tsv(lines_with_ends(path), decode)
+
+
+def parse_tsv(
+    lines: Iterable[tuple[int, bytes]], decode: Callable[[bytes], str] = decode_utf8
+) -> Iterator[Line]:
+    """The rows of numbered lines of TSV, line ends included; see `tsv_rows`."""
     width = 0
-    for number, raw in lines_with_ends(path):
+    for number, raw in lines:
         if not raw.strip() and (not width or b"\t" not in raw):
             continue
         text = decode(raw).removesuffix("\n").removesuffix("\r")
@@ -135,6 +142,31 @@ def parse_csv(lines: Iterable[tuple[int, str]]) -> Iterator[Line]:
             yield Line(number, cells or (), "", _without_end(taken[0]))
             continue
         yield _long_or_bad(source, Line(number, cells or (), fault), delimiter, width)
+
+
+class Head(NamedTuple):
+    """What the first lines of CSV say: the sign between cells, and the row of column names."""
+
+    delimiter: str
+    header: Line
+
+
+def read_head(lines: Iterable[tuple[int, str]]) -> Head | None:
+    """Delimiter and header of numbered lines of CSV, line ends included; None where all are blank.
+
+    A few hundred lines are looked at.
+    """
+    first = list(itertools.islice(lines, 2 * _LINES_TO_COMPARE))
+    delimiter = _delimiter(_Lines(first))
+    return None if delimiter is None else Head(delimiter, next(parse_csv(first)))
+
+
+def parse_rows(lines: Iterable[tuple[int, str]], delimiter: str, width: int) -> Iterator[Line]:
+    """The rows of numbered lines that stand somewhere below a header of `width` columns."""
+    above = [(-1, f"sep={delimiter}\n"), (0, delimiter.join("x" * width) + "\n")]
+    rows = parse_csv(itertools.chain(above, lines))
+    next(rows)
+    return rows
 
 
 class _Lines:

@@ -5,10 +5,14 @@ is no `Exception` at all.
 """
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 from xrt.errors import CapacityError, DataError, XrtError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_WORDS = "No space left"
 
 
 @contextlib.contextmanager
@@ -21,7 +25,7 @@ def frame_faults(path: str | Path, fault: str = "not a readable Parquet file") -
 
     Raises:
         DataError: polars cannot do it; the message names the path and polars' first line.
-        CapacityError: there is not enough memory.
+        CapacityError: there is not enough memory, or no room on the disk.
     """
     try:
         yield
@@ -31,5 +35,9 @@ def frame_faults(path: str | Path, fault: str = "not a readable Parquet file") -
         raise CapacityError(f"{path}: {fault}: there is not enough memory") from err
     except BaseException as err:
         lines = str(err).split("\n")
+        if getattr(err, "errno", None) in _FULL or _FULL_WORDS in str(err):
+            raise CapacityError(
+                f"{path}: {fault}: disk full; free some space and run again"
+            ) from err
         cause = (getattr(err, "strerror", None) or lines[0] or type(err).__name__)[:300]
         raise DataError(f"{path}: {fault} ({cause}); write it again") from err

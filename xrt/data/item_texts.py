@@ -5,6 +5,7 @@ A price becomes the token of its quantile bin (`price_bin3`), a store one token
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.catalogue import CatalogueTable
+from xrt.data.catalogue_cells import plain_text
 from xrt.data.numbers import parse_number
 from xrt.data.schema_inference import infer_schema
 from xrt.errors import ArtifactError, XrtError
@@ -50,12 +52,25 @@ class ItemTexts:
         """The text of each row: text columns, numeric and categorical tokens, then the repeats.
 
         Parts that are empty are left out; a line end stands between the others. Columns of side
-        inputs may be absent. Raises DataError: a text column is not there.
+        inputs, and text columns as long as one is there, may be absent: they are empty.
+
+        Args:
+            table: The rows.
+
+        Returns:
+            A text a row.
+
+        Raises:
+            DataError: no text column is there.
         """
-        table.require([column.name for column in self.schema.texts], "text", "text_columns")
+        require_a_text(table, self.schema)
         parts: list[list[str]] = []
         for column in self.schema.texts:
-            cells = table.columns[column.name]
+            cells = table.columns.get(column.name)
+            if cells is None:
+                cells = [""] * table.num_rows
+            elif any(cell[:1] == "[" for cell in cells):
+                cells = list(map(plain_text, cells))
             if column.marker:
                 cells = [f"{column.marker} {cell}" if cell else "" for cell in cells]
             parts.append(cells)
@@ -90,6 +105,19 @@ class ItemTexts:
         if lacking or not schema.is_resolved:
             raise ArtifactError("saved item texts are not complete; train anew")
         return cls(schema, edges)
+
+
+def require_a_text(table: CatalogueTable, schema: AttributeSchema) -> None:
+    """Check that at least one text column is there. Raises DataError: none is."""
+    names = [column.name for column in schema.texts]
+    if not any(name in table.columns for name in names):
+        table.require(names, "text", "text_columns")
+
+
+def absent_texts(names: Iterable[str], schema: AttributeSchema) -> list[str]:
+    """A note where text columns are not among these names, which makes them empty."""
+    absent = [column.name for column in schema.texts if column.name not in names]
+    return [f"no text column {', '.join(absent)}: taken as empty"] if absent else []
 
 
 def quantile_edges(values: np.ndarray, num_bins: int) -> list[float]:

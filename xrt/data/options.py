@@ -31,6 +31,7 @@ class ReadOptions:
     CSV, TSV or Parquet, and no splitting for JSONL and for several columns.
     weight_column: the column (key) of each row's weight; None: rows count alike.
     id_column: the column (key) of each row's own id; None takes `uid`, else `id`.
+    id_when_there: as `id_column`, but files without it are read, too.
     """
 
     text_columns: str | Sequence[str] | None = None
@@ -41,6 +42,7 @@ class ReadOptions:
     skip_bad_lines: bool = False
     bad_lines_folder: str | Path = "."
     require_labels: bool = True
+    id_when_there: str | None = None
 
     def __post_init__(self) -> None:
         if self.text_columns is not None and not len(self.text_columns):
@@ -57,7 +59,10 @@ class ReadOptions:
     @property
     def id_names(self) -> tuple[str, ...]:
         """The columns that may hold a row's id, the one that counts first."""
-        return DEFAULT_ID_COLUMNS if self.id_column is None else (self.id_column,)
+        if self.id_column is not None:
+            return (self.id_column,)
+        first = () if self.id_when_there is None else (self.id_when_there,)
+        return (*first, *DEFAULT_ID_COLUMNS)
 
     @property
     def text_names(self) -> tuple[str, ...] | None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from xrt.data.attribute_schema import AttributeSchema, EmptyMeans
 from xrt.data.catalogue import CatalogueTable
+from xrt.data.catalogue_cells import list_in
 from xrt.data.hierarchy_inference import infer_hierarchy
 from xrt.data.level_names import level_name, name_words
 from xrt.data.numbers import is_number_cell
@@ -74,10 +75,14 @@ def infer_schema(
     rows = _sampled_rows(table.num_rows)
     roles: dict[str, list[str]] = {"text": [], "numeric": [], "categorical": [], "target": []}
     unused: list[str] = []
+    notes: list[str] = []
     for name, cells in table.columns.items():
         role = (
             "" if name in taken else role_of(name, column_facts([cells[i] for i in rows], schema))
         )
+        if role == "target" and (found := _why_no_target(name, table)):
+            notes.append(f"column {name!r} is no target: {found}, where a target has one value")
+            role = ""
         roles.get(role, unused).append(name)
     targets = schema.targets
     if targets is None:
@@ -90,12 +95,13 @@ def infer_schema(
                 f"{table.path}: no column looks like a {what} column; the columns are "
                 f"{shown(table.names)}: name {setting}"
             )
-    hierarchy, notes = schema.hierarchy, []
+    hierarchy = schema.hierarchy
     if hierarchy is None:
-        found = infer_hierarchy(
+        chain = infer_hierarchy(
             {name: [table.columns[name][i] for i in rows] for name in targets}, schema
         )
-        hierarchy, notes = found.levels, found.notes
+        hierarchy = chain.levels
+        notes += chain.notes
     resolved = replace(
         schema,
         text_columns=text_columns,
@@ -110,6 +116,16 @@ def infer_schema(
     more = f"; not used: {shown(left_out)}" if left_out else ""
     logger.info("%s: %s%s", table.path, resolved.describe(), more)
     return resolved, notes
+
+
+def _why_no_target(name: str, table: CatalogueTable) -> str:
+    """What some cells of a column hold that cannot be one value; '' where nothing."""
+    if name in table.no_text:
+        return table.no_text[name]
+    lists = sum(
+        1 for cell in table.columns[name] if cell[:1] == "[" and len(list_in(cell) or ()) > 1
+    )
+    return f"{lists} cells hold a list of several values" if lists else ""
 
 
 def role_of(name: str, facts: ColumnFacts) -> str:

@@ -9,7 +9,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,6 +23,7 @@ _OTHER_PACKING = {
     b"BZh": "bzip2",
     b"\x28\xb5\x2f\xfd": "zstandard",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"PK\x03\x04": "zip (as workbooks .xlsx are)",
 }
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -101,7 +102,9 @@ def _unpacked(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
         return cast(BinaryIO, io.BufferedReader(lzma.LZMAFile(file), _BUFFER_BYTES))
     for magic, name in _OTHER_PACKING.items():
         if head.startswith(magic):
-            raise DataError(f"{path}: packed with {name}, which is not read; unpack it first")
+            raise DataError(
+                f"{path}: packed with {name}, which is not read; unpack or export it first"
+            )
     return file
 
 
@@ -127,6 +130,15 @@ def lines_with_ends(path: str | Path) -> Iterator[tuple[int, bytes]]:
             yield number, line
         if number == 0:
             raise DataError(f"{path}: the unpacked file is empty; write or fetch it again")
+
+
+def stream_lines(name: str | Path, lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Lines of a stream as (number from 1, bytes as they came); a BOM is removed.
+
+    Raises DataError: the text is UTF-16.
+    """
+    for number, line in enumerate(lines, 1):
+        yield number, _without_mark(name, line) if number == 1 else line
 
 
 def _without_mark(path: str | Path, line: bytes) -> bytes:

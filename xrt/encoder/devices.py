@@ -1,7 +1,6 @@
 """Which devices a run computes on, in which arithmetic; free of Lightning."""
 
 import contextlib
-from collections.abc import Iterator
 
 import torch
 
@@ -9,7 +8,6 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device, supports_bf16
 from xrt.encoder.params import Precision, TrainerParams
 from xrt.errors import ConfigError
-from xrt.threads import default_num_threads
 
 MAX_PLAIN_ATTENTION = 256
 """Tokens of a text up to which a CPU computes attention step by step."""
@@ -55,14 +53,3 @@ def attention_of(
     if device_of(params) == "cpu" and max_length <= MAX_PLAIN_ATTENTION:
         return encoder.plain_attention()
     return contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def torch_threads() -> Iterator[None]:
-    """As many threads as this process may use, not as the machine has; XRT_NUM_THREADS is heard."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(default_num_threads())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

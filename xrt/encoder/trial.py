@@ -20,12 +20,12 @@ from xrt.encoder.devices import (
     computes_in_bf16,
     device_of,
     num_devices,
-    torch_threads,
 )
 from xrt.encoder.foreign import library_faults
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.token_ids import token_ids
 from xrt.errors import ConfigError
+from xrt.threads import default_num_threads, torch_threads
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def try_encoder(
     told = f"encoder.name = {params.name!r}"
     with (
         torch.random.fork_rng(devices=[]),
-        torch_threads(),
+        torch_threads(default_num_threads()),
         library_faults(lambda err: ConfigError(f"{told}: cannot be used here ({err})")),
     ):
         torch.manual_seed(0)

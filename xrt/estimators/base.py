@@ -11,7 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
-from xrt.artifact import library_versions, open_artifact, write_artifact
+from xrt.artifact import (
+    Artifact,
+    library_versions,
+    open_artifact,
+    reading_parts,
+    write_artifact,
+)
 from xrt.atomic import write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
@@ -19,10 +25,12 @@ from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
 from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.inputs import as_inputs, is_texts
+from xrt.inputs import check_rows, check_texts, check_threads, holds_rows, num_rows
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
+from xrt.saved_model import read_model
+from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
 
 if TYPE_CHECKING:
@@ -59,8 +67,12 @@ class XrtEstimator(BaseEstimator):
         """
         if self.get_params()["seed"] < 0:
             raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
-        dense_NH = X.dense if isinstance(X, HybridMatrix) else None
-        corpus = corpus_of(X.sparse if isinstance(X, HybridMatrix) else X, Y, sample_weight)
+        check_threads(self.num_threads)
+        dense_NH = None
+        if isinstance(X, HybridMatrix):
+            X = check_rows(X)
+            X, dense_NH = X.sparse, X.dense
+        corpus = corpus_of(X, Y, sample_weight)
         corpus.require_trainable()
         counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
         self._keep(self._train(corpus, dense_NH), counts_L, corpus.num_instances)
@@ -82,7 +94,7 @@ class XrtEstimator(BaseEstimator):
     def predict(self, X: Any, k: int = 10) -> sp.csr_array:
         """Scores of the `k` best labels of each text or row: csr_array (N, L), in [0, 1]."""
         model = self._fitted()
-        return model.predict(as_inputs(X), k, num_threads=self.num_threads)
+        return model.predict(X, k, num_threads=check_threads(self.num_threads))
 
     def save(self, folder: str | Path) -> Path:
         """Write the model as a folder that `Predictor.load` and `xrt predict` open."""
@@ -144,26 +156,38 @@ class XrtEstimator(BaseEstimator):
         )
 
     @classmethod
-    def load(cls, folder: str | Path, verify: bool | str = True) -> Self:
+    def load(cls, folder: str | Path, verify: bool | str = True, expect: str | None = None) -> Self:
         """Open a saved model of this kind, with the settings it was saved with.
 
         A model that `xrt train` wrote has others; then the settings are the class's defaults.
-        `verify="sizes"` skips hashing its files, for large models you trust.
-        Raises ArtifactError when it is damaged, or of the other kind.
+
+        Args:
+            folder: the model's folder.
+            verify: "sizes" skips hashing its files, for large models you trust.
+            expect: the digest that the model must have, as `xrt train` and `xrt inspect` print it.
+
+        Returns:
+            A fitted estimator.
+
+        Raises:
+            ArtifactError: it is damaged, of the other kind, or another model than expected.
         """
-        artifact = open_artifact(folder, verify=verify)
+        artifact = open_artifact(folder, verify, expect)
         judged = cls._kind == "transformer" and artifact.has("verdict.json")
         if artifact.kind != cls._kind and not judged:
             raise ArtifactError(
                 f"{folder}: a {artifact.kind} model, {cls.__name__} opens {cls._kind} ones; "
                 "use Predictor.load, which opens both"
             )
-        estimator = cls(**_restored(artifact.manifest["configuration"].get("estimator", {}), cls))
-        counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
-        num_rows = int(artifact.manifest["training"]["num_rows"])
-        estimator._keep(XrtModel.load(artifact.folder), counts_L, num_rows)
-        if judged:
-            estimator._keep_verdict(artifact.path("verdict.json"))
+        model = read_model(artifact, verify)
+        with reading_parts(folder):
+            estimator = cls(**_restored(artifact, cls))
+            path = artifact.path("label_counts.npy")
+            counts_L = load_array(path, np.int64, 1, length=len(model.labels))
+            training = SavedValues(artifact.manifest.get("training"), f"{folder}: training")
+            estimator._keep(model, counts_L, training.whole("num_rows", 1))
+            if judged:
+                estimator._keep_verdict(artifact.path("verdict.json"))
         return estimator
 
     def _fitted(self) -> XrtModel:
@@ -182,32 +206,64 @@ def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
             raise DataError("the corpus holds weights of its rows; leave sample_weight out")
         if sample_weight is not None:
             X = replace(X, row_weights=as_row_weights(sample_weight, X.num_instances))
-        return X
+        return X if X.texts is None else replace(X, texts=check_texts(X.texts))
     if Y is None:
         raise DataError("Y is missing; pass labels (N, L), or a Corpus")
-    labels_NL = as_csr(Y, "Y")
-    if not labels_NL.data.all():
-        labels_NL = labels_NL.copy()  # what the caller gave stays as it is
-        labels_NL.eliminate_zeros()
-    X = as_inputs(X)
+    labels_NL = _labels_of(Y)
     table = LabelTable.from_ids([str(label) for label in range(labels_NL.shape[1])])
     texts: list[str] | None = None
-    rows_NF = None
-    if is_texts(X):
-        texts = list(X)
+    rows_NF: sp.csr_array | None = None
+    if holds_rows(X):
+        rows_NF = check_rows(X)
     else:
-        rows_NF = as_csr(X, "X")
-    num_rows = len(texts) if texts is not None else rows_NF.shape[0]  # type: ignore[union-attr]
-    if num_rows != labels_NL.shape[0]:
-        raise DataError(f"X has {num_rows} rows, Y {labels_NL.shape[0]}; they must be the same")
-    weights_N = as_row_weights(sample_weight, num_rows)
+        texts = check_texts(X)
+    count = num_rows(texts if rows_NF is None else rows_NF)
+    if count != labels_NL.shape[0]:
+        raise DataError(f"X has {count} rows, Y {labels_NL.shape[0]}; they must be the same")
+    weights_N = as_row_weights(sample_weight, count)
     corpus = Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF, row_weights=weights_N)
     corpus.validate()
     return corpus
 
 
-def _restored(settings: dict[str, Any], cls: type[XrtEstimator]) -> dict[str, Any]:
+_MATRIX = (
+    "pass a matrix (N, L), 1 where a row has a label; "
+    "sklearn.preprocessing.MultiLabelBinarizer(sparse_output=True) makes one of lists of labels"
+)
+
+
+def _labels_of(Y: Any) -> sp.csr_array:
+    """The labels of the rows, (N, L), with no stored zeros.
+
+    Raises DataError for lists of labels: of names, or of numbers, whose columns would be taken for
+    labels and the numbers for weights.
+    """
+    if not sp.issparse(Y) and not hasattr(Y, "columns"):
+        try:
+            Y = np.asarray(Y)
+        except (TypeError, ValueError):  # rows of different lengths
+            raise DataError(f"Y: not a numeric matrix, but lists of labels; {_MATRIX}") from None
+        if Y.dtype.kind not in "fiub":
+            raise DataError(f"Y: not a numeric matrix ({Y.dtype}); {_MATRIX}")
+        if Y.dtype.kind in "iu" and Y.ndim == 2 and Y.size and Y.min() >= 0 and Y.max() > 1:
+            row, column = (int(place[0]) for place in np.nonzero(Y > 1))
+            raise DataError(
+                f"Y: {Y[row, column]} at row {row}, column {column}; for weights of labels pass "
+                f"floats, for numbers of labels {_MATRIX}"
+            )
+    labels_NL = as_csr(Y, "Y")
+    if not labels_NL.data.all():
+        labels_NL = labels_NL.copy()  # what the caller gave stays as it is
+        labels_NL.eliminate_zeros()
+    return labels_NL
+
+
+def _restored(artifact: Artifact, cls: type[XrtEstimator]) -> dict[str, Any]:
     """Constructor's arguments as `_settings` wrote them."""
+    settings = artifact.manifest["configuration"].get("estimator", {})
+    saved = SavedValues(settings, f"{artifact.folder}: configuration.estimator")
+    if saved.has("num_threads"):
+        saved.whole("num_threads", 1, 4096)
     known = {name: settings[name] for name in cls._get_param_names() if name in settings}
     if isinstance(known.get("features"), dict):
         known["features"] = TfidfParams(**known["features"])

@@ -27,6 +27,7 @@ from xrt.explain.score_parts import (
 )
 from xrt.explain.tree_path import SearchedTree, names_label, path_to, search_tree
 from xrt.hybrid import HybridMatrix
+from xrt.inputs import check_count, check_rows, check_texts, holds_rows, num_rows
 from xrt.model import DEEP_SOURCES, XrtModel
 from xrt.search.constraints import Constraint, columns_of
 from xrt.search.ensemble import CANDIDATES, FOUND_IN_EACH
@@ -47,8 +48,8 @@ def explain(
     """Why the model suggests its `k` best labels, or what it makes of the `labels` named; see
     `Predictor.explain`.
     """
-    if k < 1:
-        raise DataError(f"k = {k}: ask for at least 1 label")
+    k = min(check_count(k, "k"), len(model.labels))
+    texts = None if texts is None else check_texts(texts)
     asked = None if labels is None else _columns(model, labels)
     case = Case(model, _one_input(text), k, num_threads)
     return Explanation(
@@ -68,8 +69,7 @@ def nearest_rows(
     num_threads: int | None = None,
 ) -> tuple[NearestRows, ...]:
     """The training rows nearest to a text in each memory; see `Predictor.neighbours`."""
-    if n < 1:
-        raise DataError(f"n = {n}: ask for at least 1 training row")
+    n, texts = check_count(n, "n", "training row"), None if texts is None else check_texts(texts)
     if not has_memory(model):
         raise DataError(f"{NO_MEMORY}; train it with neighbours to ask for them")
     case = Case(model, _one_input(text), 1, num_threads)
@@ -86,11 +86,10 @@ def _shown(case: "Case", count: int, texts: Sequence[str] | None) -> tuple[Neare
 def _one_input(text: Any) -> Any:
     """One text or one row, as the model takes them. Raises DataError for anything else."""
     if isinstance(text, str):
-        return [text]
-    if isinstance(text, HybridMatrix) or sp.issparse(text) or isinstance(text, np.ndarray):
-        row = np.atleast_2d(text) if isinstance(text, np.ndarray) else text
-        num_rows = row.num_rows if isinstance(row, HybridMatrix) else row.shape[0]
-        if num_rows == 1 and not (isinstance(row, np.ndarray) and row.dtype.kind not in "fiub"):
+        return check_texts([text])
+    if holds_rows(text):
+        row = check_rows(np.atleast_2d(text) if isinstance(text, np.ndarray) else text)
+        if num_rows(row) == 1:
             return row
     raise DataError(
         f"one text is explained at a time, not a {type(text).__name__}; pass one string, or one "
@@ -139,7 +138,7 @@ class Case:
         if deep is None:
             return None
         wanted = self.model.fusion.sources & DEEP_SOURCES or deep.embedding_neighbours is not None
-        return self.model.embed(self.inputs) if wanted else None
+        return self.model.embed(self.inputs, None, self.num_threads) if wanted else None
 
     @cached_property
     def best(self) -> list[int]:

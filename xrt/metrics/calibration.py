@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from xrt.errors import DataError
-from xrt.metrics.ranking import JudgedRanking, judge
-from xrt.sparse import as_csr
+from xrt.metrics.ranking import JudgedRanking, as_scores, judge
 
 NUM_BINS = 15
 """Bins of equal width over [0, 1] (https://arxiv.org/abs/1706.04599)."""
@@ -46,8 +45,9 @@ def reliability(Y_true: Any, scores: Any, k: int, row_weights: Any = None) -> Re
     `Y_true` (N, L), `scores` (N, L') and `row_weights` (N,) as in `judge`. Raises DataError when
     they do not belong together or a score lies outside of [0, 1].
     """
-    scores_NL = as_csr(scores, "scores")
-    if scores_NL.nnz and not (scores_NL.data.min() >= 0 and scores_NL.data.max() <= 1):
+    scores_NL = as_scores(scores)
+    within = scores_NL.data.astype(np.float32)  # a sum of probabilities may round to above 1
+    if scores_NL.nnz and not (within.min() >= 0 and within.max() <= 1):
         raise DataError(
             f"scores run from {scores_NL.data.min():g} to {scores_NL.data.max():g}: "
             "calibration is measured on probabilities, 0 to 1"
@@ -83,7 +83,7 @@ def _binned(
     weights_P: np.ndarray | None,
     num_bins: int,
 ) -> Reliability:
-    bin_P = np.minimum((scores_P * num_bins).astype(np.int64), num_bins - 1)
+    bin_P = np.clip((scores_P * num_bins).astype(np.int64), 0, num_bins - 1)
     if weights_P is not None:
         scores_P, hits_P = scores_P * weights_P, hits_P * weights_P
     num_B, sum_B, hits_B = (

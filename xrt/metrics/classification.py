@@ -15,8 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import DataError
-from xrt.metrics.ranking import JudgedRanking, check_shapes
-from xrt.sparse import as_csr, binarize, widen
+from xrt.inputs import check_number
+from xrt.metrics.ranking import JudgedRanking, as_scores, as_truth, check_shapes
+from xrt.sparse import binarize, widen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,9 @@ def top_k_set(judged: JudgedRanking, k: int) -> sp.csr_array:
 
 
 def threshold_set(scores: Any, threshold: float) -> sp.csr_array:
-    """Every stored score at or above `threshold` as a pattern of ones, (N, L)."""
-    scores_NL = as_csr(scores, "scores")
-    kept = (scores_NL.data >= threshold).astype(np.float32)
+    """Every score at or above `threshold` as a pattern of ones, (N, L); scores as in `judge`."""
+    scores_NL = as_scores(scores)
+    kept = (scores_NL.data >= check_number(threshold, "threshold")).astype(np.float32)
     return binarize(
         sp.csr_array((kept, scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape)
     )
@@ -60,14 +61,13 @@ def threshold_set(scores: Any, threshold: float) -> sp.csr_array:
 def f1_of_sets(Y_true: Any, Y_predicted: Any, row_weights: np.ndarray | None = None) -> F1Scores:
     """F1 of predicted label sets against the true ones.
 
-    In both matrices an entry other than 0 means that the label is in the set. The truth may have
+    In both matrices an entry above 0 means that the label is in the set. The truth may have
     more columns (labels that cannot be predicted). With `row_weights` (N,) each instance is counted
     so many times.
 
     Raises DataError when the matrices cannot belong together.
     """
-    truth_NL = binarize(as_csr(Y_true, "Y_true"))
-    predicted_NL = binarize(as_csr(Y_predicted, "Y_predicted"))
+    truth_NL, predicted_NL = as_truth(Y_true), as_truth(Y_predicted, "Y_predicted")
     check_shapes(truth_NL, predicted_NL)
     predicted_NL = widen(predicted_NL, truth_NL.shape[1])
     correct_NL = truth_NL * predicted_NL

@@ -16,7 +16,7 @@ from xrt.errors import DataError
 from xrt.metrics.classification import f1_of_sets, top_k_set
 from xrt.metrics.frequency_bins import bin_names, bin_of_labels
 from xrt.metrics.propensity import PropensityParams, inverse_propensities, psp_at
-from xrt.metrics.ranking import JudgedRanking, judge, ndcg_at, precision_at, recall_at
+from xrt.metrics.ranking import JudgedRanking, as_truth, judge, ndcg_at, precision_at, recall_at
 from xrt.metrics.tables import align
 from xrt.sparse import as_csr, binarize
 
@@ -106,7 +106,7 @@ def compare(
     Counts as in `evaluate_ranking`: of the training rows, 0 for labels that they lack.
     Raises DataError when matrices and counts do not belong together.
     """
-    truth_NL = binarize(as_csr(Y_true, "Y_true"))
+    truth_NL = as_truth(Y_true)
     counts_L = np.asarray(train_label_counts).ravel()
     if len(counts_L) > truth_NL.shape[1]:
         raise DataError(f"{len(counts_L)} training counts for {truth_NL.shape[1]} labels of Y_true")

@@ -5,7 +5,9 @@ Conventions, the same in every function here:
 - P@k divides by k, also where fewer than k labels were predicted;
 - an instance without a true label scores 0 and stays in the mean;
 - among equal scores the lower label id comes first;
-- every stored entry of the scores is a prediction, whatever its value; an absent entry is none;
+- every stored entry of sparse scores, and every entry of a dense array, is a prediction, whatever
+  its value; an absent entry is none;
+- scores rank by the numbers as they were given: float64 is not rounded;
 - instances count alike, unless weights are given: then one of weight 2 counts like two of it.
 
 Shapes: N instances, L labels, K the deepest rank looked at. Every function returns float64 (K,):
@@ -20,8 +22,11 @@ import scipy.sparse as sp
 
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import as_row_weights
+from xrt.inputs import check_count
 from xrt.jit import njit
-from xrt.sparse import as_csr, binarize, ranked_columns
+from xrt.sparse import binarize, numbers_csr, ranked_columns
+
+_MOST_RANKS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,25 +79,76 @@ class JudgedRanking:
 def judge(Y_true: Any, scores: Any, depth: int, row_weights: Any = None) -> JudgedRanking:
     """Rank the scores of each row down to `depth` and mark what is true.
 
-    `Y_true` (N, L): an entry other than 0 is a true label. `scores` (N, L'): a stored entry is a
-    prediction, higher is better. L may exceed L': labels that training never saw are appended at
-    the end, cannot be predicted, and count as missed. `row_weights` (N,) is how much each row
-    counts.
+    `Y_true` (N, L): an entry above 0 is a true label. `scores` (N, L'): a stored entry, or any of
+    a dense array, is a prediction, higher is better. L may exceed L': labels that training never
+    saw are appended at the end, cannot be predicted, and count as missed. `row_weights` (N,) is how
+    much each row counts.
 
     Raises DataError when rows differ in number, when scores have more columns than the truth, or
-    when there is no row or no label, or for weights that cannot be; ConfigError when `depth` is
-    below 1.
+    when there is no row or no label, for a truth below 0, or for weights that cannot be;
+    ConfigError when `depth` is below 1, or more than memory holds.
     """
-    if depth < 1:
-        raise ConfigError(f"depth = {depth}: at least 1 is needed")
-    truth_NL = binarize(as_csr(Y_true, "Y_true"))
-    scores_NL = as_csr(scores, "scores")
+    depth = check_count(depth, "depth", "rank", ConfigError)
+    truth_NL, scores_NL = as_truth(Y_true), as_scores(scores)
     check_shapes(truth_NL, scores_NL)
+    if depth * truth_NL.shape[0] > _MOST_RANKS:
+        raise ConfigError(
+            f"{depth} ranks of {truth_NL.shape[0]} instances do not fit in memory; ask for fewer, "
+            f"there are {truth_NL.shape[1]} labels"
+        )
     labels_NK = ranked_columns(scores_NL, depth)
     hits_NK = np.zeros(labels_NK.shape, np.bool_)
     _mark_hits(truth_NL.indptr, truth_NL.indices, labels_NK, hits_NK)
     weights_N = as_row_weights(row_weights, len(labels_NK))
     return JudgedRanking(labels_NK, hits_NK, truth_NL, weights_N)
+
+
+def as_truth(Y_true: Any, what: str = "Y_true") -> sp.csr_array:
+    """True labels as a pattern of ones, of a matrix (N, L) with numbers above 0 where they are.
+
+    Args:
+        Y_true: numbers or booleans, sparse or dense.
+        what: its name in messages.
+
+    Returns:
+        float32 ones, no stored zeros.
+
+    Raises:
+        DataError: it is no matrix, or holds NaN or a number below 0, such as -1 for "not true".
+    """
+    truth_NL = numbers_csr(Y_true, what)
+    wrong = np.flatnonzero(truth_NL.data < 0)
+    if len(wrong):
+        row = int(np.searchsorted(truth_NL.indptr, wrong[0], side="right")) - 1
+        raise DataError(
+            f"{what}: value {truth_NL.data[wrong[0]]} at row {row}, column "
+            f"{truth_NL.indices[wrong[0]]}; give 1 for a true label and 0 for none"
+        )
+    return binarize(truth_NL)
+
+
+def as_scores(scores: Any, what: str = "scores") -> sp.csr_array:
+    """Predictions of each row, in the numbers that were given.
+
+    Args:
+        scores: sparse, where an absent entry is no prediction, or dense, where each entry is one.
+        what: its name in messages.
+
+    Returns:
+        float32 or float64 with sorted columns; zeros are stored.
+
+    Raises:
+        DataError: it is no matrix of finite numbers.
+    """
+    scores_NL = numbers_csr(scores, what)
+    if not sp.issparse(scores):
+        dense_NL = np.asarray(scores)
+        num_rows, num_labels = dense_NL.shape
+        columns = np.tile(np.arange(num_labels, dtype=np.int64), num_rows)
+        pointers = np.arange(num_rows + 1, dtype=np.int64) * num_labels
+        scores_NL = sp.csr_array((dense_NL.ravel(), columns, pointers), shape=dense_NL.shape)
+    exact = np.float32 if scores_NL.dtype in (np.float16, np.float32) else np.float64
+    return scores_NL.astype(exact, copy=False)
 
 
 def check_shapes(truth_NL: sp.csr_array, scores_NL: sp.csr_array) -> None:

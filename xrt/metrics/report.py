@@ -3,13 +3,15 @@
 Fractions of 1 inside and in `to_dict`; percent with two decimals in text.
 """
 
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from xrt.errors import ConfigError, DataError
+from xrt.inputs import check_count
 from xrt.metrics.calibration import Reliability, reliability
 from xrt.metrics.classification import F1Scores, f1_of_sets, threshold_set, top_k_set
 from xrt.metrics.frequency_bins import FrequencyBin, frequency_bins
@@ -146,13 +148,13 @@ def evaluate_ranking(
 ) -> RankingReport:
     """Measure predictions (N, L') against the truth (N, L), L >= L'.
 
-    In `Y_true` an entry other than 0 is a true label; in `scores` every stored entry is a
-    prediction, higher is better, equal scores rank by label id. `train_label_counts` (length L' or
-    more; missing ones are 0) and `num_train` come from the training set and give PSP, PSnDCG and
-    the table by frequency. `threshold` adds the F1 of all labels scoring at least that;
-    `probabilities` says that scores are to be judged as such: ECE@k. With `row_weights` (N,), all
-    above 0, rows count so much in every metric, as if they stood there so often; numbers of
-    instances and pairs stay numbers.
+    In `Y_true` an entry above 0 is a true label; in `scores` every stored entry, and every entry of
+    a dense array, is a prediction, higher is better, equal scores rank by label id.
+    `train_label_counts` (length L' or more; missing ones are 0) and `num_train` come from the
+    training set and give PSP, PSnDCG and the table by frequency. `threshold` adds the F1 of all
+    labels scoring at least that; `probabilities` says that scores are to be judged as such: ECE@k.
+    With `row_weights` (N,), all above 0, rows count so much in every metric, as if they stood there
+    so often; numbers of instances and pairs stay numbers.
 
     Raises DataError when the matrices cannot belong together, ConfigError for a wrong `ks`, or when
     only one of `train_label_counts` and `num_train` is given.
@@ -248,9 +250,12 @@ def _propensity_cell(report: RankingReport) -> str:
 
 def _checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
     """Cut-offs in rising order, each once."""
-    if len(ks) == 0 or any(int(k) != k or k < 1 for k in ks):
-        raise ConfigError(f"ks = {list(ks)}: one or more whole numbers of at least 1 are needed")
-    return tuple(sorted({int(k) for k in ks}))
+    if isinstance(ks, str | bytes) or not isinstance(ks, Iterable) or not (given := list(ks)):
+        raise ConfigError(
+            f"ks = {reprlib.repr(ks)}: one or more whole numbers of at least 1 are needed, such as "
+            "ks=[1, 5]"
+        )
+    return tuple(sorted({check_count(k, "ks", "label", ConfigError) for k in given}))
 
 
 def _bins_cutoff(ks: tuple[int, ...]) -> int:
@@ -266,7 +271,12 @@ def _padded_counts(
         raise ConfigError("train_label_counts and num_train belong together; pass both or neither")
     if train_label_counts is None:
         return None
+    check_count(num_train, "num_train", "training instance")
     counts = np.asarray(train_label_counts).ravel()
+    if counts.dtype.kind not in "iuf":
+        raise DataError(
+            f"train_label_counts: not numbers ({counts.dtype}); give one for each label"
+        )
     if len(counts) > num_labels:
         raise DataError(
             f"{len(counts)} training counts for {num_labels} labels of Y_true; "

@@ -4,14 +4,17 @@ N rows, L labels, K_t nodes of level t. A node of the tree may be entered as lon
 it may be given, so that no place in the beam is lost to what is not wanted.
 """
 
+import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.labels import LabelTable
 from xrt.errors import DataError
+from xrt.inputs import is_table
 from xrt.jit import njit
 from xrt.sparse import binarize
 from xrt.tree.label_tree import LabelTree
@@ -130,19 +133,15 @@ def _repeated(marks: sp.csr_array, num_rows: int) -> sp.csr_array:
 
 def _columns(labels: LabelTable, num_rows: int, sets: LabelSets, what: str) -> sp.csr_array:
     """A row for each set; one row where the ids are those of all texts."""
-    if isinstance(sets, str):
-        raise DataError(f"{what}: one string where a collection of labels is needed; write [label]")
-    given = list(sets)
-    of_texts: list[Collection[str]] = []
-    if all(isinstance(label, str) for label in given):
-        of_texts = [given]  # type: ignore[list-item]
-    elif len(given) == num_rows and not any(isinstance(each, str) for each in given):
-        of_texts = given  # type: ignore[assignment]
-    else:
-        raise DataError(
-            f"{what}: {len(given)} sets of labels for {num_rows} texts; give labels for all texts, "
-            "or a set for each"
-        )
+    sets = _collection(sets, what)
+    of_texts = [sets]
+    if not all(isinstance(label, str) for label in sets):
+        if len(sets) != num_rows or any(isinstance(each, str) for each in sets):
+            raise DataError(
+                f"{what}: {len(sets)} sets of labels for {num_rows} texts; give labels for all "
+                "texts, or a set for each"
+            )
+        of_texts = [_collection(each, f"{what}, text {text}") for text, each in enumerate(sets)]
     columns: list[np.ndarray] = []
     for text, of_text in enumerate(of_texts, 1):
         found = columns_of(labels, of_text, f"{what}, text {text}" if len(of_texts) > 1 else what)
@@ -154,11 +153,30 @@ def _columns(labels: LabelTable, num_rows: int, sets: LabelSets, what: str) -> s
 
 
 def columns_of(labels: LabelTable, ids: Collection[str], what: str) -> np.ndarray:
-    """The column of each label, in the order given: int64. Raises DataError for an unknown one."""
-    unknown = next((label for label in ids if label not in labels.index), None)
-    if unknown is not None:
-        raise DataError(
-            f"{what}: label {unknown!r} is none of the model's {len(labels):,}; its labels.tsv "
-            "has their ids"
-        )
+    """The column of each label, in the order given: int64. Raises DataError for an unknown one, and
+    for what is no collection of ids.
+    """
+    ids = _collection(ids, what)
+    for label in ids:
+        if not isinstance(label, str):
+            raise DataError(f"{what}: label {reprlib.repr(label)} is no string; ids are strings")
+        if label not in labels.index:
+            raise DataError(
+                f"{what}: label {reprlib.repr(label)} is none of the model's {len(labels):,}; its "
+                "labels.tsv has their ids"
+            )
     return np.array([labels.index[label] for label in ids], np.int64)
+
+
+def _collection(values: Any, what: str) -> list[Any]:
+    """The items of a collection of labels, or of sets of them."""
+    if isinstance(values, str):
+        raise DataError(f"{what}: one string where a collection of labels is needed; write [label]")
+    try:
+        if is_table(values):
+            raise TypeError
+        return list(values)
+    except TypeError:
+        raise DataError(
+            f"{what}: a {type(values).__name__} where a collection of labels is needed; pass a list"
+        ) from None

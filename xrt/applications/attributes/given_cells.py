@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from xrt.data.attribute_corpus import value_of
 from xrt.data.attribute_schema import AttributeSchema, EmptyMeans
 from xrt.data.attribute_space import AttributeSpace, label_id
 from xrt.data.catalogue import CatalogueTable
@@ -26,20 +27,24 @@ class CellCodes:
     def __init__(self, schema: AttributeSchema, space: AttributeSpace) -> None:
         self.schema, self.space = schema, space
 
-    def codes_NA(self, table: CatalogueTable) -> np.ndarray:
+    def codes_NA(self, table: CatalogueTable, num_before: int = 0) -> np.ndarray:
         """int32 (N, A): the label column of each cell, else EMPTY, UNKNOWN or NONE; a column that
-        is not there is empty.
+        is not there is empty. `num_before`: rows of the file before these.
+
+        Raises DataError: a cell holds a list of several values.
         """
         codes_NA = np.full((table.num_rows, len(self.space.attributes)), EMPTY, np.int32)
         for a, attribute in enumerate(self.space.attributes):
             if attribute in table.columns:
                 cells = table.columns[attribute]
-                column_of = {cell: self._column(attribute, cell) for cell in set(cells)}
+                column_of = {
+                    cell: self._column(attribute, value_of(cell, attribute, table, num_before))
+                    for cell in dict.fromkeys(cells)
+                }
                 codes_NA[:, a] = [column_of[cell] for cell in cells]
         return codes_NA
 
-    def _column(self, attribute: str, cell: str) -> int:
-        value = " ".join(cell.split())
+    def _column(self, attribute: str, value: str) -> int:
         if not value:
             return EMPTY
         if self.schema.says_none(value):
@@ -58,3 +63,12 @@ class CellCodes:
         """What is written for each label."""
         values = (self.space.value(column) for column in range(len(self.space.labels)))
         return [self.none_text if value is None else value for value in values]
+
+
+def written_texts(schema: AttributeSchema, space: AttributeSpace) -> dict[str, list[str]]:
+    """What may be written into the cells of each attribute."""
+    texts = CellCodes(schema, space).text_L
+    return {
+        name: [texts[column] for column in space.columns_of(name).tolist()]
+        for name in space.attributes
+    }

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.audit.decisions import read_decisions
+from xrt.applications.audit.label_values import RowChange
 from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion, corpus_key
 from xrt.atomic import atomic_file
 from xrt.data.corpus import Corpus
@@ -126,6 +127,28 @@ def soften(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
     left_NL = sp.csr_array(Y_NL - (1 - LEFT) * doubts_NL)
     Y_new = sp.csr_array(left_NL.maximum(added_NL), dtype=np.float32)
     return Applied(corpus=replace(corpus, Y=as_csr(Y_new)), changes=heard, num_emptied=0)
+
+
+def row_changes(changes: Sequence[Suggestion], *, soft: bool) -> dict[int, RowChange]:
+    """What is to change in each row of the audited file.
+
+    Args:
+        changes: Suggestions that are followed.
+        soft: Whether they change only how much a label counts, as `soften` does.
+
+    Returns:
+        Changes by row of the corpus.
+    """
+    found: dict[int, RowChange] = {}
+    for s in changes:
+        change = found.setdefault(s.row, RowChange())
+        if s.kind == ADD:
+            change.added[s.label] = s.sureness**2 if soft else 1.0
+        elif soft:
+            change.doubted[s.label] = LEFT
+        else:
+            change.removed.add(s.label)
+    return found
 
 
 def _require_own(corpus: Corpus, suggestions: Sequence[Suggestion]) -> None:

@@ -52,12 +52,13 @@ def fold_of_rows(group_N: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     Raises DataError when there are fewer different rows than folds.
     """
     num_groups = int(group_N.max(initial=-1)) + 1
+    if num_groups < 2:
+        raise DataError(f"{num_groups} different row(s): an audit needs at least 2; add rows")
     if num_groups < num_folds:
         raise DataError(
-            f"{num_folds} folds of {num_groups} different rows: each fold needs one; "
-            f"pass --folds {num_groups}" if num_groups > 1 else
-            f"{num_groups} different row(s): an audit needs at least 2 to hold one out"
-        )  # fmt: skip
+            f"{num_folds} folds of {num_groups} different rows: each fold needs one; add rows",
+            settings={f"folds={num_groups}": "to make fewer"},
+        )
     fold_of_group = np.empty(num_groups, np.int64)
     order = np.random.default_rng(seed).permutation(num_groups)
     fold_of_group[order] = np.arange(num_groups) % num_folds

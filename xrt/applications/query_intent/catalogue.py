@@ -97,10 +97,14 @@ def catalogue_of(corpus: Corpus, paths: str | Path | None = None) -> Catalogue:
     where = corpus.report.path or "catalogue"
     if corpus.ids is None:
         raise DataError(
-            f"{where}: items have no ids; call their column `id`, or name it (--id-column)"
+            f"{where}: items have no ids; call their column `id`",
+            settings={"id_column": "to name the column of ids"},
         )
     if not corpus.num_labels or not corpus.Y.nnz:
-        raise DataError(f"{where}: no item has a value; name the column of labels")
+        raise DataError(
+            f"{where}: no item has a value; give items labels",
+            settings={"label_columns": "to name the columns of labels"},
+        )
     rows, notes = _last_rows(corpus)
     above = [] if paths is None else read_label_paths(paths, corpus.labels)
     tree = value_tree([str(id) for id in corpus.labels.ids], corpus.labels.names, above)

@@ -27,6 +27,7 @@ from xrt.applications.query_intent.report import LabellingReport
 from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
+from xrt.data.frames import frame_faults
 from xrt.data.sources import open_packed
 from xrt.errors import DataError
 from xrt.progress import Progress
@@ -86,7 +87,8 @@ def label_queries(
     with tempfile.TemporaryDirectory(prefix=".xrt-label-", dir=out.parent) as folder:
         work = Path(folder)
         if isinstance(clicks, pl.DataFrame):
-            clicks.write_parquet(work / "clicks.parquet")
+            with frame_faults("clicks", "the frame cannot be used"):
+                clicks.write_parquet(work / "clicks.parquet")
             clicks = work / "clicks.parquet"
         log = ClickLog(
             clicks,
@@ -103,8 +105,8 @@ def label_queries(
         met = log.report
         if met.num_unknown_items == met.num_rows - met.num_bad - met.num_blank_queries > 0:
             raise DataError(
-                f"{clicks}: none of its items is among the catalogue's {len(items.items)}; do both "
-                "use the same ids?"
+                f"{clicks}: none of its items is among the catalogue's {len(items.items)}, which "
+                f"are such as {next(iter(items.items))!r}; use the same ids in both"
             )
         sample = first_queries(
             partitions.groups(params.partition_rows), params.max_training_queries

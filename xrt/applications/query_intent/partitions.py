@@ -7,6 +7,7 @@ they are grouped.
 """
 
 import itertools
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ import polars as pl
 
 from xrt.applications.query_intent.click_log import ClickLog
 from xrt.applications.query_intent.words import normalise_query
+from xrt.data.cells import id_text
+from xrt.data.frames import frame_faults
 
 NUM_PARTITIONS = 64
+_WHOLE_AS_FLOAT = re.compile(r"-?[0-9]+\.0+")
 _SUMS = (pl.col("count").sum(), pl.col("impressions").sum())
 
 
@@ -46,10 +50,7 @@ class Partitions:
 
     def fill(self, log: ClickLog, items: dict[str, int]) -> None:
         """Read the whole log."""
-        known = pl.DataFrame(
-            {"item": list(items), "item_id": np.arange(len(items), dtype=np.int32)},
-            schema={"item": pl.String, "item_id": pl.Int32},
-        )
+        known = ItemNumbers(items)
         waiting: list[pl.DataFrame] = []  # a folder of small files makes no more files of ours
         for batch in log.batches():
             waiting.append(batch)
@@ -59,14 +60,16 @@ class Partitions:
         if waiting:
             self._spill(_normalised(pl.concat(waiting)), known, log)
 
-    def _spill(self, batch: pl.DataFrame, known: pl.DataFrame, log: ClickLog) -> None:
+    def _spill(self, batch: pl.DataFrame, known: "ItemNumbers", log: ClickLog) -> None:
         blank = batch["query"] == ""
         log.report.num_blank_queries += int(blank.sum())
-        batch = batch.filter(~blank).join(known, on="item", how="left")
+        batch = batch.filter(~blank)
+        batch = batch.join(known.of(batch["item"]), on="item", how="left")
         missing = pl.col("item_id").is_null()
         lost = batch.filter(missing)
         log.report.num_unknown_items += len(lost)
         log.report.clicks_on_unknown_items += float(lost["count"].sum())
+        log.report.num_float_ids += int(batch["is_float"].sum())
         keys = ["partition", "crc", "query", "typed", "item_id", "position"]
         summed = (
             batch.with_columns(
@@ -79,7 +82,9 @@ class Partitions:
         )
         for (partition,), part in summed.partition_by("partition", as_dict=True).items():
             number = int(str(partition))
-            part.drop("partition").write_parquet(self._path(number, self.num_batches))
+            path = self._path(number, self.num_batches)
+            with frame_faults(path, "cannot be written"):
+                part.drop("partition").write_parquet(path)
             self.num_rows[number] += len(part)
         self.num_batches += 1
 
@@ -118,6 +123,34 @@ class Partitions:
             rows = pl.concat(pl.read_parquet(f).filter(within) for f in self._files([partition]))
             if len(rows):
                 yield _group(rows)
+
+
+class ItemNumbers:
+    """Positions in the catalogue of ids as a log writes them.
+
+    An id is compared as it stands, then as `id_text` cleans it, then, where it looks like a whole
+    number kept as a float ("392.0", as many programs write a column with an empty cell), as that.
+    """
+
+    def __init__(self, items: dict[str, int]) -> None:
+        self.items = items
+
+    def of(self, column: pl.Series) -> pl.DataFrame:
+        """A row for each distinct id: `item`, `item_id` (null: not known), `is_float`."""
+        ids = column.unique().to_list()
+        numbers = [self.items.get(id) for id in ids]
+        is_float = [False] * len(ids)
+        for place, id in enumerate(ids):
+            if numbers[place] is None:
+                clean = id_text(id)
+                numbers[place] = self.items.get(clean)
+                if numbers[place] is None and _WHOLE_AS_FLOAT.fullmatch(clean):
+                    numbers[place] = self.items.get(clean.partition(".")[0])
+                    is_float[place] = numbers[place] is not None
+        return pl.DataFrame(
+            {"item": ids, "item_id": numbers, "is_float": is_float},
+            schema={"item": pl.String, "item_id": pl.Int32, "is_float": pl.Boolean},
+        )
 
 
 def _group(rows: pl.DataFrame) -> QueryGroup:

@@ -110,8 +110,16 @@ class LabellingReport:
                 log.num_more_clicks_than_impressions,
                 "rows have more clicks than impressions; as many impressions were assumed",
             ),
+            (
+                log.num_position_zero,
+                "rows have position 0, which is taken as not known: positions count from 1; of a "
+                "log that counts from 0, add 1 to all",
+            ),
+            (log.num_odd_positions, "rows have a position that is no whole number from 1"),
+            (log.num_float_ids, "rows have an item such as `392.0`, read as `392`"),
         ]
         lines += [f"{count:,} {what}" for count, what in found if count]
+        lines += log.notes
         lines += [f"catalogue: {note}" for note in self.notes]
         lines.append(
             "position bias: "
