@@ -14,7 +14,7 @@ def model(tmp_path, monkeypatch) -> str:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "attributes.json").write_text("{}")
     monkeypatch.setattr(
-        AttributePredictor, "load", lambda folder, compute="auto": StandInPredictor()
+        AttributePredictor, "load", lambda folder, compute="auto", expect=None: StandInPredictor()
     )
     return str(tmp_path / "model")
 
@@ -64,6 +64,37 @@ def test_overwrite_is_asked_for(model, catalogue, tmp_path):
 def test_options_that_do_not_fit(model, options, message, capsys):
     assert cli.main(["predict", model, *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["row", "each"])
+def test_the_way_of_decoding_reaches_the_model(way, model, catalogue, tmp_path, monkeypatch):
+    asked = []
+
+    def load(folder, compute="auto", expect=None, **settings):
+        asked.append(settings)
+        return StandInPredictor()
+
+    monkeypatch.setattr(AttributePredictor, "load", load)
+    out = str(tmp_path / "out.csv")
+    assert cli.main(["predict", model, catalogue, "--out", out, "--decode", way]) == 0
+    assert cli.main(["predict", model, catalogue, "--out", out]) == 0
+    assert asked == [{"decode": way}, {}]
+
+
+def test_an_unknown_way_of_decoding_is_refused(model, catalogue, tmp_path, capsys):
+    out = str(tmp_path / "out.csv")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", model, catalogue, "--out", out, "--decode", "both"])
+    assert stopped.value.code == 2
+    assert "row" in capsys.readouterr().err
+
+
+def test_a_model_of_labels_does_not_decode(tmp_path, capsys):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "in.txt").write_text("a text\n")
+    arguments = ["predict", str(tmp_path / "labels"), str(tmp_path / "in.txt"), "--decode", "each"]
+    assert cli.main(arguments) == 2
+    assert "--decode" in capsys.readouterr().err
 
 
 def test_a_model_of_labels_has_no_review(tmp_path, capsys):

@@ -46,8 +46,11 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.applications.attributes.predictor import AttributePredictor
     from xrt.progress import RichProgress
 
+    way = {} if arguments.decode is None else {"decode": arguments.decode}
     counts = fill(
-        AttributePredictor.load(arguments.model, compute=arguments.compute),
+        AttributePredictor.load(
+            arguments.model, compute=arguments.compute, expect=arguments.expect, **way
+        ),
         arguments.file,
         arguments.out,
         min_probability=MIN_PROBABILITY if arguments.min_score is None else arguments.min_score,
@@ -64,17 +67,18 @@ def evaluate(arguments: argparse.Namespace) -> int:
     _refuse(arguments, _OF_CORPORA)
     from xrt.applications.attributes.evaluation import evaluate_attribute_model
 
-    found = evaluate_attribute_model(arguments.model, arguments.file)
+    found = evaluate_attribute_model(arguments.model, arguments.file, arguments.expect)
     print(json.dumps(found.to_dict(), indent=2) if arguments.json else found.to_text())
     return 0
 
 
 def refuse_attribute_options(arguments: argparse.Namespace) -> None:
     """Raise ConfigError where a model of labels is asked for what only one of attributes does."""
-    if arguments.review is not None or arguments.overwrite:
+    given = (arguments.review, arguments.decode)
+    if any(option is not None for option in given) or arguments.overwrite:
         raise ConfigError(
-            f"--review, --overwrite: {arguments.model} is a model of labels, not of attributes; "
-            "leave them out"
+            f"--review, --overwrite, --decode: {arguments.model} is a model of labels, not of "
+            "attributes; leave them out"
         )
 
 

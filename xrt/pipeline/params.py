@@ -85,6 +85,17 @@ class LabelTreeOf(str, Enum):
     """The hierarchy above, k-means within its larger groups."""
 
 
+class Decode(str, Enum):
+    """How an attribute model turns probabilities into values."""
+
+    auto = "auto"
+    """Whichever gets more whole rows right on held-out training rows."""
+    row = "row"
+    """The most probable row: values that go together, along a path that training saw."""
+    each = "each"
+    """The most probable value of each attribute by itself; they need not go together."""
+
+
 class MatcherFeatures(str, Enum):
     """The features of the tree that the matcher learns."""
 
@@ -104,6 +115,9 @@ class PipelineParams:
     labels."""
     label_tree: LabelTreeOf = LabelTreeOf.clusters
     """With a schema: what the label tree is made of."""
+    decode: Decode = Decode.auto
+    """With a schema: whether the model gives the most probable row (`row`), or the most probable
+    value of each attribute (`each`), for users who want a level rather than the row."""
     features: TfidfParams = field(default_factory=TfidfParams)
     tree: TreeParams = field(default_factory=TreeParams)
     encoder: EncoderParams | None = None
@@ -161,6 +175,11 @@ class PipelineParams:
         if self.embedding_weight is not None and self.embedding_weight <= 0:
             raise ConfigError(
                 f"embedding_weight = {self.embedding_weight}: must be above 0, or null"
+            )
+        if self.schema is None and self.decode is not Decode.auto:
+            raise ConfigError(
+                f"decode = {self.decode.value}: only models of attributes decode; name a schema "
+                "(experiment=attributes), or leave it out"
             )
         for name in ("frozen_weight", "label_text_weight"):
             if not getattr(self, name) >= 0:

@@ -48,17 +48,20 @@ def evaluate_attributes(
     if not (given_NA >= 0).any():
         raise DataError(f"{path}: none of its {table.num_rows:,} rows gives an attribute to judge")
     scores_NL = predictor.scores(table)
-    decoded = predictor.decoder.decode(scores_NL, num_threads=predictor.predictor.num_threads)
-    return judge(predictor.decoder, given_NA, decoded, scores_NL, counts_L)
+    weighed = predictor.decoder.weigh(scores_NL, num_threads=predictor.predictor.num_threads)
+    return judge(predictor.decoder, given_NA, weighed, counts_L)
 
 
-def evaluate_attribute_model(folder: str | Path, path: str | Path) -> Evaluation:
-    """As `evaluate_attributes`, of a saved model.
+def evaluate_attribute_model(
+    folder: str | Path, path: str | Path, expect: str | None = None
+) -> Evaluation:
+    """As `evaluate_attributes`, of a saved model, which must have the digest `expect` if given.
 
-    Raises ArtifactError for a damaged model, DataError for an unusable file.
+    Raises ArtifactError for a damaged model, or another one, DataError for an unusable file.
     """
-    predictor = AttributePredictor.load(folder)
+    predictor = AttributePredictor.load(folder, expect=expect)
     artifact = predictor.predictor.artifact
     assert artifact is not None
-    counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
+    num_labels = len(predictor.predictor.model.labels)
+    counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1, length=num_labels)
     return evaluate_attributes(predictor, path, counts_L)
