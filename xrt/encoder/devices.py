@@ -20,10 +20,15 @@ def check_devices(params: TrainerParams) -> None:
         raise ConfigError(f"trainer.compile = true: only on cuda, here is {device}")
     told = f"trainer.accelerator = {params.accelerator}, trainer.devices = {params.devices}"
     if device == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"{told}: this machine has no mps device; choose trainer=cpu")
+        raise ConfigError(
+            f"{told}: this machine has no mps device; choose cpu", settings={"trainer=cpu": ""}
+        )
     found, wanted = torch.cuda.device_count(), max(1, num_devices(params))
     if device == "cuda" and wanted > found:
-        raise ConfigError(f"{told}: this machine has {found} GPUs; choose fewer, or trainer=cpu")
+        raise ConfigError(
+            f"{told}: this machine has {found} GPUs; choose fewer, or cpu",
+            settings={"trainer=cpu": ""},
+        )
 
 
 def device_of(params: TrainerParams) -> str:
