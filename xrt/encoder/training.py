@@ -17,9 +17,9 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
-from xrt.encoder.devices import check_devices, num_devices
+from xrt.encoder.devices import attention_of, check_devices, num_devices
 from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import attention_of, quiet_lightning
+from xrt.encoder.fit import quiet_lightning
 from xrt.encoder.folder import encoder_hash
 from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import LabelHead
@@ -292,7 +292,9 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
     kept = run.folder.embeddings(t)
     if kept is not None:
         return kept
-    return encode_sharded(encoder, run.tokens, run.trainer,
-                          token_budget=max(4096, run.params.token_budget),
-                          target=run.folder.embeddings_path(t),
-                          progress=run.progress)  # fmt: skip
+    found_NH = encode_sharded(encoder, run.tokens, run.trainer,
+                              token_budget=max(4096, run.params.token_budget),
+                              target=run.folder.embeddings_path(t),
+                              progress=run.progress)  # fmt: skip
+    run.folder.seal_embeddings(t)
+    return found_NH
