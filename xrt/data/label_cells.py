@@ -76,7 +76,7 @@ class LabelCells:
             if mark != self.separator and (example := list_example(labels, mark)):
                 return (
                     f"labels look like lists by {mark!r}, such as {example[:80]!r}: "
-                    f"label_separator={mark!r}"
+                    f"set label_separator to {mark!r}"
                 )
         return ""
 
