@@ -18,6 +18,7 @@ from xrt.model import XrtModel
 from xrt.predict import Predictor
 from xrt.progress import Progress
 from xrt.reading import load_array
+from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ def evaluate_model(
     ks: Sequence[int] = KS,
     progress: Progress | None = None,
     reading: Mapping[str, Any] | None = None,
+    expect: str | None = None,
 ) -> RankingReport:
     """The metrics of a saved model on a labelled file, read as the training file was.
 
@@ -109,32 +111,35 @@ def evaluate_model(
         progress: Told of the rows done.
         reading: Arguments of `read_corpus` that are to differ from those of training. With a
             `weight_column` rows count by their weights.
+        expect: The digest that the model must have.
 
     Returns:
         The metrics.
 
     Raises:
-        ArtifactError: the model is damaged.
+        ArtifactError: the model is damaged, or another than expected.
         DataError: the file cannot be used.
     """
-    predictor = Predictor.load(model_folder)
+    predictor = Predictor.load(model_folder, expect=expect)
     assert predictor.artifact is not None
     manifest = predictor.artifact.manifest
     dataset = _dataset(manifest)
-    training = manifest["training"]
+    training = SavedValues(manifest.get("training"), f"{model_folder}: training")
     model = predictor.model
     corpus = read_as_trained(corpus_path, manifest, labels=model.labels, **(reading or {}))
     scores_NL = predict_corpus(model, corpus, max(ks), progress=progress)
+    known = SavedValues(dataset, f"{model_folder}: configuration.dataset")
     propensity = PropensityParams(
-        a=dataset.get("propensity_a", 0.55), b=dataset.get("propensity_b", 1.5)
+        a=known.number("propensity_a", default=0.55), b=known.number("propensity_b", default=1.5)
     )
-    counts_L = load_array(predictor.artifact.path("label_counts.npy"), np.int64, 1)
+    path = predictor.artifact.path("label_counts.npy")
+    counts_L = load_array(path, np.int64, 1, length=len(model.labels))
     threshold = tuned_threshold(model)
     return evaluate_scores(
         scores_NL,
         corpus,
         counts_L,
-        training["num_rows"],
+        training.whole("num_rows", 1),
         propensity,
         ks,
         threshold,

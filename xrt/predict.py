@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.artifact import Artifact, open_artifact
+from xrt.artifact import Artifact
 from xrt.encoder.compute import compute_of
 from xrt.errors import DataError
 from xrt.inputs import (
@@ -28,6 +28,7 @@ from xrt.inputs import (
     num_rows,
 )
 from xrt.model import XrtModel
+from xrt.saved_model import open_model
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
 
 if TYPE_CHECKING:
@@ -62,19 +63,29 @@ class Predictor:
         verify: bool | str = True,
         num_threads: int | None = None,
         compute: str = "auto",
+        expect: str | None = None,
     ) -> "Predictor":
-        """Open a saved model. `verify="sizes"` skips hashing its files, for large models you trust.
-        `compute` is how its encoder computes, if it has one: `fp32`, `bf16`, `int8`, `onnx`, or
-        `auto`, which is as it was trained.
+        """Open a saved model.
 
-        Raises ArtifactError when the folder is missing, damaged or of another format version,
-        ConfigError for another `compute` or one that cannot be had here.
+        Args:
+            folder: the model's folder. Its files are memory-mapped; replace a model by renaming a
+                new folder to its place, never by writing into it.
+            verify: "sizes" skips hashing its files, for large models you trust.
+            num_threads: threads that predict; None for all processors.
+            compute: how its encoder computes, if it has one: `fp32`, `bf16`, `int8`, `onnx`, or
+                `auto`, which is as it was trained.
+            expect: the digest that the model must have, as `xrt train` and `xrt inspect` print it.
+
+        Returns:
+            The predictor, ready for its first text.
+
+        Raises:
+            ArtifactError: the folder is missing, damaged, of another format version, or another
+                model than expected.
+            ConfigError: another `compute`, or one that cannot be had here.
         """
         kind, num_threads = compute_of(compute), check_threads(num_threads)
-        artifact = open_artifact(folder, verify=verify)
-        model = XrtModel.load(artifact.folder, compute=kind)
-        if model.deep is not None:
-            _ = model.deep.readers  # the first text is not to wait, nor to find a fault
+        artifact, model = open_model(folder, verify, expect, kind)
         return cls(model, artifact, num_threads)
 
     def predict(

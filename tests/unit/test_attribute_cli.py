@@ -14,7 +14,7 @@ def model(tmp_path, monkeypatch) -> str:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "attributes.json").write_text("{}")
     monkeypatch.setattr(
-        AttributePredictor, "load", lambda folder, compute="auto": StandInPredictor()
+        AttributePredictor, "load", lambda folder, compute="auto", expect=None: StandInPredictor()
     )
     return str(tmp_path / "model")
 
@@ -70,7 +70,7 @@ def test_options_that_do_not_fit(model, options, message, capsys):
 def test_the_way_of_decoding_reaches_the_model(way, model, catalogue, tmp_path, monkeypatch):
     asked = []
 
-    def load(folder, compute="auto", **settings):
+    def load(folder, compute="auto", expect=None, **settings):
         asked.append(settings)
         return StandInPredictor()
 

@@ -48,7 +48,9 @@ def predict(arguments: argparse.Namespace) -> int:
 
     way = {} if arguments.decode is None else {"decode": arguments.decode}
     counts = fill(
-        AttributePredictor.load(arguments.model, compute=arguments.compute, **way),
+        AttributePredictor.load(
+            arguments.model, compute=arguments.compute, expect=arguments.expect, **way
+        ),
         arguments.file,
         arguments.out,
         min_probability=MIN_PROBABILITY if arguments.min_score is None else arguments.min_score,
@@ -65,7 +67,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     _refuse(arguments, _OF_CORPORA)
     from xrt.applications.attributes.evaluation import evaluate_attribute_model
 
-    found = evaluate_attribute_model(arguments.model, arguments.file)
+    found = evaluate_attribute_model(arguments.model, arguments.file, arguments.expect)
     print(json.dumps(found.to_dict(), indent=2) if arguments.json else found.to_text())
     return 0
 

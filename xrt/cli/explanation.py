@@ -11,7 +11,7 @@ def explain(arguments: argparse.Namespace) -> int:
     """Print the explanation of one text, to read or as JSON; the exit code."""
     from xrt.predict import Predictor
 
-    predictor = Predictor.load(arguments.model)
+    predictor = Predictor.load(arguments.model, expect=arguments.expect)
     text = sys.stdin.read().rstrip("\n") if arguments.text == "-" else arguments.text
     artifact = predictor.artifact
     assert artifact is not None

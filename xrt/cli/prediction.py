@@ -39,7 +39,7 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.evaluate import reading_of
     from xrt.predict import Predictor
 
-    predictor = Predictor.load(arguments.model, compute=arguments.compute)
+    predictor = Predictor.load(arguments.model, compute=arguments.compute, expect=arguments.expect)
     min_score = 0.0 if arguments.min_score is None else arguments.min_score
     predictor.threshold(min_score)  # a wrong name is told before any text is read
     artifact = getattr(predictor, "artifact", None)

@@ -100,6 +100,27 @@ class LabelTable:
         """How many labels have a name."""
         return sum(1 for name in self.names if name)
 
+    def check(self) -> None:
+        """Look at all of a table that was opened. Raises ArtifactError when an id or a name is not
+        UTF-8, does not end where the next begins, or an id is empty or stands twice.
+        """
+        if not isinstance(self.ids, PackedStrings) or not isinstance(self.names, PackedStrings):
+            return
+        ends = self.ids.ends_before(ord("\t")) and self.names.ends_before(ord("\n"))
+        ids = [line.partition(b"\t")[0] for line in self.ids.data.split(b"\n")[:-1]]
+        if not (ends and len(set(ids)) == len(ids) == len(self.ids) and all(ids)):
+            raise ArtifactError(
+                f"{LABEL_TABLE_NAME}: ids and names do not end where they should, or an id is "
+                "empty or stands twice; copy the model again from where it came, or train it anew"
+            )
+        try:
+            self.ids.data.decode("utf-8")
+        except UnicodeDecodeError as err:
+            raise ArtifactError(
+                f"{LABEL_TABLE_NAME}: byte {err.start + 1} is not UTF-8; copy the model again from "
+                "where it came, or train it anew"
+            ) from err
+
     def with_names(self, names: Mapping[str, str]) -> "LabelTable":
         """The same labels, named where `names` knows the id; other names stay."""
         return LabelTable(

@@ -11,7 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
-from xrt.artifact import library_versions, open_artifact, write_artifact
+from xrt.artifact import (
+    Artifact,
+    library_versions,
+    open_artifact,
+    reading_parts,
+    write_artifact,
+)
 from xrt.atomic import write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
@@ -23,6 +29,8 @@ from xrt.inputs import check_rows, check_texts, check_threads, holds_rows, num_r
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
+from xrt.saved_model import read_model
+from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
 
 if TYPE_CHECKING:
@@ -148,26 +156,38 @@ class XrtEstimator(BaseEstimator):
         )
 
     @classmethod
-    def load(cls, folder: str | Path, verify: bool | str = True) -> Self:
+    def load(cls, folder: str | Path, verify: bool | str = True, expect: str | None = None) -> Self:
         """Open a saved model of this kind, with the settings it was saved with.
 
         A model that `xrt train` wrote has others; then the settings are the class's defaults.
-        `verify="sizes"` skips hashing its files, for large models you trust.
-        Raises ArtifactError when it is damaged, or of the other kind.
+
+        Args:
+            folder: the model's folder.
+            verify: "sizes" skips hashing its files, for large models you trust.
+            expect: the digest that the model must have, as `xrt train` and `xrt inspect` print it.
+
+        Returns:
+            A fitted estimator.
+
+        Raises:
+            ArtifactError: it is damaged, of the other kind, or another model than expected.
         """
-        artifact = open_artifact(folder, verify=verify)
+        artifact = open_artifact(folder, verify, expect)
         judged = cls._kind == "transformer" and artifact.has("verdict.json")
         if artifact.kind != cls._kind and not judged:
             raise ArtifactError(
                 f"{folder}: a {artifact.kind} model, {cls.__name__} opens {cls._kind} ones; "
                 "use Predictor.load, which opens both"
             )
-        estimator = cls(**_restored(artifact.manifest["configuration"].get("estimator", {}), cls))
-        counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
-        num_rows = int(artifact.manifest["training"]["num_rows"])
-        estimator._keep(XrtModel.load(artifact.folder), counts_L, num_rows)
-        if judged:
-            estimator._keep_verdict(artifact.path("verdict.json"))
+        model = read_model(artifact, verify)
+        with reading_parts(folder):
+            estimator = cls(**_restored(artifact, cls))
+            path = artifact.path("label_counts.npy")
+            counts_L = load_array(path, np.int64, 1, length=len(model.labels))
+            training = SavedValues(artifact.manifest.get("training"), f"{folder}: training")
+            estimator._keep(model, counts_L, training.whole("num_rows", 1))
+            if judged:
+                estimator._keep_verdict(artifact.path("verdict.json"))
         return estimator
 
     def _fitted(self) -> XrtModel:
@@ -238,8 +258,12 @@ def _labels_of(Y: Any) -> sp.csr_array:
     return labels_NL
 
 
-def _restored(settings: dict[str, Any], cls: type[XrtEstimator]) -> dict[str, Any]:
+def _restored(artifact: Artifact, cls: type[XrtEstimator]) -> dict[str, Any]:
     """Constructor's arguments as `_settings` wrote them."""
+    settings = artifact.manifest["configuration"].get("estimator", {})
+    saved = SavedValues(settings, f"{artifact.folder}: configuration.estimator")
+    if saved.has("num_threads"):
+        saved.whole("num_threads", 1, 4096)
     known = {name: settings[name] for name in cls._get_param_names() if name in settings}
     if isinstance(known.get("features"), dict):
         known["features"] = TfidfParams(**known["features"])

@@ -50,6 +50,8 @@ class TrainOutcome:
     tested: Comparison | None = None
     judged: Judged = field(default_factory=Judged)
     """What the worked use adds, where the run is for one."""
+    digest: str = ""
+    """The SHA-256 of the model's manifest: what `expect` and `--expect` take."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step."""
@@ -63,6 +65,7 @@ class TrainOutcome:
                 lines.append(f"next:    {NEXT_STEPS}")
         lines += ["", self.judged.text, ""] if self.judged.text else []
         lines.append(f"model:   {self.model_folder}")
+        lines.append(f"digest:  {self.digest}")
         lines.append(f"report:  {self.report_path}")
         lines.append(f"try it:  {self.judged.command.format(model=self.model_folder)}")
         return "\n".join(lines)
@@ -106,9 +109,11 @@ def train(
         if extension is not None:
             shipped = "deep" if best is models.get("deep") else "linear"
             judged = extension.judge(best, tst, scores.get(shipped))
-        save_model(best, folder / "model", trn, reports, params, verdict, tested, extension, judged)
+        saved = save_model(
+            best, folder / "model", trn, reports, params, verdict, tested, extension, judged
+        )
         page = write_run_report(folder, params, reports, verdict, tested, judged)
-    return TrainOutcome(folder / "model", page, reports, verdict, tested, judged)
+    return TrainOutcome(folder / "model", page, reports, verdict, tested, judged, saved.digest)
 
 
 def _corpora(

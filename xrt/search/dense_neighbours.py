@@ -11,7 +11,7 @@ import numpy as np
 
 from xrt.atomic import save_array
 from xrt.errors import DataError
-from xrt.reading import load_array
+from xrt.reading import check_finite, load_array
 from xrt.search.faiss_index import faiss_threads, half_precision_index
 from xrt.search.nearest import nearest_of_close
 from xrt.search.neighbours import (
@@ -99,6 +99,10 @@ class DenseNeighbours(NeighbourMemory):
 
     def _load_rows(self, folder: Path, mmap: bool) -> None:
         self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
+
+    def check(self, what: str = "embedding_neighbours") -> None:
+        """Raise ArtifactError when an embedding is not finite."""
+        check_finite(self.unit_NH, what)
 
 
 def _unit_rows(embeddings: Any, what: str) -> np.ndarray:

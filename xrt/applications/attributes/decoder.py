@@ -28,6 +28,7 @@ from xrt.applications.attributes.weights import JointWeights
 from xrt.data.attribute_space import AttributeSpace
 from xrt.errors import ArtifactError
 from xrt.pipeline.params import Decode
+from xrt.saved_values import SavedValues
 from xrt.threads import run_blocks
 
 logger = logging.getLogger(__name__)
@@ -270,19 +271,25 @@ class AttributeDecoder:
         given = tuple(
             GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free))
         )
+        values = SavedValues.of(settings, f"{folder}: settings")
+        saved, unseen_B = values.part("weights"), values.numbers("unseen", len(free))
+        for name, shape in (("levels", (len(hierarchy), 3)), ("free", (len(free), 4))):
+            saved.numbers(name, *shape)
+        for name in ("share", "other_path"):
+            saved.number(name)
         try:
-            weights = JointWeights.from_dict(settings["weights"], len(hierarchy), len(free))
-            unseen_B = np.array(settings["unseen"], np.float64).reshape(len(free))
-            way, by_score = Decode(settings.get("decode", "row")), settings.get("by_score", [])
-            if way is Decode.auto or not set(by_score) <= set(space.attributes):
-                raise ValueError(f"decode = {way.value}, by_score = {by_score}")
-        except (KeyError, TypeError, ValueError) as err:
-            raise ArtifactError(f"{folder}: unreadable weights ({err}); train it anew") from err
+            weights = JointWeights.from_dict(saved.content, len(hierarchy), len(free))
+        except ValueError as err:
+            raise ArtifactError(f"{folder}: unusable weights ({err}); train it anew") from err
+        way = values.choice("decode", Decode) if values.has("decode") else Decode.row
+        by_score = values.texts("by_score") if values.has("by_score") else ()
+        if way is Decode.auto or not set(by_score) <= set(space.attributes):
+            raise ArtifactError(
+                f"{folder}: decode = {way.value}, by_score = {by_score}; train it anew"
+            )
         finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, given)
-        figures = dict(settings.get("figures", {}))
-        return cls(
-            space, finder, weights, unseen_B, figures, way=way, by_score=tuple(by_score)
-        )  # fmt: skip
+        figures = values.part("figures").content if values.has("figures") else {}
+        return cls(space, finder, weights, unseen_B, figures, way=way, by_score=by_score)
 
 
 def places_of(space: AttributeSpace) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -52,13 +52,16 @@ def evaluate_attributes(
     return judge(predictor.decoder, given_NA, weighed, counts_L)
 
 
-def evaluate_attribute_model(folder: str | Path, path: str | Path) -> Evaluation:
-    """As `evaluate_attributes`, of a saved model.
+def evaluate_attribute_model(
+    folder: str | Path, path: str | Path, expect: str | None = None
+) -> Evaluation:
+    """As `evaluate_attributes`, of a saved model, which must have the digest `expect` if given.
 
-    Raises ArtifactError for a damaged model, DataError for an unusable file.
+    Raises ArtifactError for a damaged model, or another one, DataError for an unusable file.
     """
-    predictor = AttributePredictor.load(folder)
+    predictor = AttributePredictor.load(folder, expect=expect)
     artifact = predictor.predictor.artifact
     assert artifact is not None
-    counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
+    num_labels = len(predictor.predictor.model.labels)
+    counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1, length=num_labels)
     return evaluate_attributes(predictor, path, counts_L)

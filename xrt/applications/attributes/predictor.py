@@ -6,7 +6,6 @@
 N rows, A attributes, L labels.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +16,17 @@ import scipy.sparse as sp
 
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
+from xrt.artifact import reading_parts
 from xrt.atomic import write_json
 from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import AttributeSpace
 from xrt.data.catalogue import CatalogueTable
 from xrt.data.item_texts import ItemTexts
-from xrt.errors import ArtifactError, ConfigError
+from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.model import XrtModel
 from xrt.pipeline.params import Decode
 from xrt.predict import Predictor, Suggestion
+from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
 from xrt.search.ensemble import CANDIDATES
 from xrt.sparse import as_csr
@@ -76,6 +77,7 @@ class AttributePredictor:
         num_threads: int | None = None,
         compute: str = "auto",
         decode: str | None = None,
+        expect: str | None = None,
     ) -> Self:
         """Open a model that `xrt train experiment=attributes` saved.
 
@@ -87,13 +89,16 @@ class AttributePredictor:
             decode: `row`: the most probable row, values that go together along a path that training
                 saw; `each`: the most probable value of each attribute by itself, more often right
                 at a level and less often in whole rows. None: as training chose.
+            expect: The digest that the model must have.
 
         Raises:
             ConfigError: another `decode`.
-            ArtifactError: the folder is missing or damaged, or its model is for labels alone.
+            ArtifactError: the folder is missing or damaged, its model is for labels alone, or it is
+                another than expected.
         """
-        predictor = Predictor.load(folder, verify, num_threads, compute)
-        item_texts, decoder = load_parts(Path(folder), predictor.model)
+        predictor = Predictor.load(folder, verify, num_threads, compute, expect)
+        with reading_parts(folder):
+            item_texts, decoder = load_parts(Path(folder), predictor.model)
         if decode is not None:
             decoder = replace(decoder, way=_way(decode))
         return cls(predictor, item_texts, decoder)
@@ -225,11 +230,11 @@ def load_parts(folder: Path, model: XrtModel) -> tuple[ItemTexts, AttributeDecod
             f"{folder}: a model of labels, not of attributes; use Predictor, or train one with "
             "xrt train experiment=attributes data.path=FILE"
         )
+    settings = SavedValues.read(folder / SETTINGS)
+    attributes, hierarchy = settings.texts("attributes"), settings.texts("hierarchy")
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        attributes, hierarchy = tuple(settings["attributes"]), tuple(settings["hierarchy"])
-        item_texts = ItemTexts.from_dict(settings["item_texts"])
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise ArtifactError(f"{folder}: unreadable {SETTINGS} ({err}); train it anew") from err
-    space = AttributeSpace(attributes, hierarchy, model.labels)
-    return item_texts, AttributeDecoder.load(folder / ARRAYS, settings, space)
+        item_texts = ItemTexts.from_dict(settings.part("item_texts").content)
+        space = AttributeSpace(attributes, hierarchy, model.labels)
+    except DataError as err:
+        raise ArtifactError(f"{settings.where}: unusable ({err}); train it anew") from err
+    return item_texts, AttributeDecoder.load(folder / ARRAYS, settings.content, space)
