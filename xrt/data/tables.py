@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xrt.data.cells import clean_label, without_surrogates
+from xrt.data.cells import clean_label
 from xrt.data.collect import RowCollector
 from xrt.data.corpus import Corpus
 from xrt.data.delimited import Line, csv_rows, read_header, tsv_rows
@@ -25,6 +25,7 @@ from xrt.data.records import (
 )
 from xrt.data.sources import require_file
 from xrt.errors import DataError
+from xrt.inputs import without_surrogates
 
 if TYPE_CHECKING:
     import polars as pl
