@@ -96,11 +96,11 @@ def parse_tsv(
         cells = text.split("\t")
         if '"' in text:
             cells = [unquoted(cell) for cell in cells]
+        fault = _width_fault(len(cells), width or len(cells))
         if not width:
             width = len(cells)
-            yield Line(number, cells, _MAC if "\r" in text else "", text)
-        else:
-            yield Line(number, cells, _width_fault(len(cells), width), text)
+            fault = _MAC if "\r" in text else ""
+        yield Line(number, cells, fault, text)
 
 
 def unquoted(cell: str) -> str:
@@ -120,27 +120,27 @@ def parse_csv(lines: Iterable[tuple[int, str]]) -> Iterator[Line]:
     if delimiter is None:
         return
     reader = csv.reader(source, delimiter=delimiter, strict=True)
-    width = 0
+    width, taken = 0, source.taken
     while True:
-        source.taken.clear()
+        taken.clear()
         fault, cells = "", None
         try:
             cells = next(reader, None)
         except csv.Error as err:
             fault = _csv_fault(err)
-        taken = source.taken
         if not taken:
             return
-        number = source.number - len(taken) + 1
-        if not fault and len(taken) == 1 and not taken[0].strip():
-            continue
+        if len(taken) == 1 and not fault:
+            if not taken[0].strip():
+                continue
+            width = width or len(cells or ())
+            if cells and len(cells) == width:  # as nearly all rows
+                yield Line(source.number, cells, "", _without_end(taken[0]))
+                continue
         if not width and cells:
             width = len(cells)
-        else:
-            fault = fault or _width_fault(len(cells or ()), width)
-        if len(taken) == 1 and not fault:
-            yield Line(number, cells or (), "", _without_end(taken[0]))
-            continue
+        fault = fault or _width_fault(len(cells or ()), width)
+        number = source.number - len(taken) + 1
         yield _long_or_bad(source, Line(number, cells or (), fault), delimiter, width)
 
 

@@ -212,7 +212,9 @@ def row_id(record: Mapping[str, Any], names: Iterable[str] = DEFAULT_ID_COLUMNS)
     """
     for key in names:
         value = record.get(key)
-        if value is not None and not isinstance(value, bool | list | tuple | Mapping):
+        if value is None:
+            continue
+        if type(value) is str or not isinstance(value, bool | list | tuple | dict):
             id = id_text(value)
             if id:
                 return id
