@@ -109,8 +109,17 @@ def without_surrogates(text: str) -> str:
     return text
 
 
-def holds_rows(inputs: Any) -> bool:
-    """Whether inputs are meant as rows of numbers, not as texts."""
+def is_texts(inputs: Any) -> bool:
+    """Whether inputs are meant as texts, good or bad ones, and not as rows of numbers.
+
+    Raises DataError for a lone string: it would be taken for a list of letters.
+    """
+    if isinstance(inputs, str):
+        iter_texts(inputs)
+    return not _holds_rows(inputs)
+
+
+def _holds_rows(inputs: Any) -> bool:
     if sp.issparse(inputs) or isinstance(inputs, HybridMatrix):
         return True
     if isinstance(inputs, np.ndarray):
@@ -127,7 +136,7 @@ def holds_rows(inputs: Any) -> bool:
 
 def as_inputs(X: Any) -> Any:
     """Texts as `check_texts` gives them, or rows as they are, for `check_rows`."""
-    return X if holds_rows(X) else check_texts(X)
+    return check_texts(X) if is_texts(X) else X
 
 
 def num_rows(inputs: Any) -> int:

@@ -21,7 +21,7 @@ from xrt.encoder.compute import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
-from xrt.inputs import as_inputs, check_count, check_number, check_rows, check_texts, holds_rows
+from xrt.inputs import as_inputs, check_count, check_number, check_rows, check_texts, is_texts
 from xrt.progress import Progress
 from xrt.saved_values import SavedValues
 from xrt.search.beam import SearchParams
@@ -82,7 +82,7 @@ class XrtModel:
 
         Raises DataError when the model takes the other kind of input, or an input cannot be used.
         """
-        if holds_rows(inputs):
+        if not is_texts(inputs):
             return normalize_rows(check_rows(inputs, self.num_features))
         texts = check_texts(inputs)
         if self.features is None:
@@ -103,7 +103,7 @@ class XrtModel:
         """
         if self.deep is None:
             raise DataError("this model is linear and has no encoder")
-        if holds_rows(texts):
+        if not is_texts(texts):
             raise DataError("this model reads texts, not rows of features; pass a list of texts")
         return self.deep.embed(check_texts(texts), progress, num_threads)
 

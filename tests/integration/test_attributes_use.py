@@ -215,6 +215,10 @@ def test_evaluate_tells_what_training_told(run: Path, files: Path, capsys: Any):
     assert main(["evaluate", str(run / "model"), str(files / "tst_truth.csv")]) == 0
     text = capsys.readouterr().out
     assert text.splitlines()[1].startswith("brand")
+    assert "a fill writes" in text
+    fills = {figures["name"]: figures["fills"] for figures in found["attributes"]}
+    assert 0 < fills["brand"]["num_right"] <= fills["brand"]["num_written"]
+    assert fills["L4"]["num_empty"] > fills["L4"]["num_in_empty"]
     assert "each attribute decoded alone: item accuracy" in text
 
 

@@ -268,7 +268,7 @@ def test_unknown_labels_of_a_paths_file_are_counted(tmp_path: Path) -> None:
 
     assert unknown_labels(corpus, str(tmp_path / "paths.tsv")) == ["nowhere"]
     (tmp_path / "none.tsv").write_text("nowhere\tA\n")
-    with pytest.raises(DataError, match="none of its 1 labels"):
+    with pytest.raises(DataError, match="none of its 1 ids is among the 5 labels"):
         audit(corpus, tmp_path / "audit", PARAMS, paths=str(tmp_path / "none.tsv"))
 
 

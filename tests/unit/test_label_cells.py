@@ -2,8 +2,9 @@
 
 import pytest
 
-from xrt.data import read_corpus
+from xrt.data import read_corpus, write_corpus
 from xrt.data.label_cells import LabelCells
+from xrt.errors import DataError
 
 
 def note(*cells, separator=";"):
@@ -30,11 +31,11 @@ def note(*cells, separator=";"):
     ],
 )
 def test_cells_whose_parts_recur_look_like_lists(cells, mark):
-    assert f"label_separator={mark!r}" in note(*cells)
+    assert f"set label_separator to {mark!r}" in note(*cells)
 
 
 def test_a_mark_that_splits_nothing_by_default_is_looked_for():
-    assert "label_separator=';'" in note("a;b", "b;c", "a", "c", separator=None)
+    assert "set label_separator to ';'" in note("a;b", "b;c", "a", "c", separator=None)
 
 
 @pytest.mark.parametrize("cells", [['["a", "b"]', '["b"]', "[]"], ["{a,b}", "{b}"], ["['a']"]])
@@ -83,6 +84,20 @@ def test_entities_are_not_split_apart(cell, labels):
     assert LabelCells(";", by_default=True).split(cell) == labels
 
 
+def test_entities_survive_a_corpus_written_as_csv(tmp_path):
+    path = tmp_path / "trn.csv"
+    path.write_text("text,labels\na,Health &amp; Beauty;Toys\nb,Toys\n")
+    corpus = read_corpus(path)
+    write_corpus(corpus, tmp_path / "again.csv")
+    assert read_corpus(tmp_path / "again.csv").labels.ids == ("Health &amp; Beauty", "Toys")
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "labels": ["Health &amp", "Beauty"]}\n')
+    write_corpus(read_corpus(tmp_path / "a.jsonl"), tmp_path / "again.csv")
+    assert read_corpus(tmp_path / "again.csv").labels.ids == ("Beauty", "Health &amp")
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "labels": ["A &amp", "B"]}\n')
+    with pytest.raises(DataError, match="cannot be told apart in CSV"):
+        write_corpus(read_corpus(tmp_path / "a.jsonl"), tmp_path / "again.csv")
+
+
 def test_the_report_of_a_corpus_says_so(tmp_path):
     path = tmp_path / "trn.csv"
     path.write_text("text,labels\na,x;y\nb,Tea &amp; more;\nc,x\n")
@@ -92,7 +107,9 @@ def test_the_report_of_a_corpus_says_so(tmp_path):
     assert read_corpus(path, label_separator=";").report.num_split_cells == 0
     path.write_text("text,labels\na,L1 L2\nb,L2 L1\nc,L1\n")
     report = read_corpus(path).report
-    assert report.notes == ("labels look like lists by ' ', such as 'L1 L2': label_separator=' '",)
+    assert report.notes == (
+        "labels look like lists by ' ', such as 'L1 L2': set label_separator to ' '",
+    )
     assert read_corpus(path, label_separator=" ").labels.ids == ("L1", "L2")
     columns = read_corpus(path, label_column=["labels"]).report
     assert columns.notes[0].startswith("column 'labels': labels look like lists by ' '")

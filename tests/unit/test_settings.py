@@ -108,6 +108,11 @@ def test_words_as_hydra_gets_them(word: str, ready: str):
     assert ready_for_hydra([word]) == [ready]
 
 
+def test_options_come_first():
+    words = ["tree.branching=8", "--cfg", "job", "name=a", "--resolve"]
+    assert ready_for_hydra(words) == ["--cfg", "job", "--resolve", "tree.branching=8", "name='a'"]
+
+
 def test_sweeps_stay_sweeps():
     words = ["-m", "tree.branching=8,16", "encoder=none,tiny", "name=a,b", "dataset.trn=é.csv"]
     assert ready_for_hydra(words) == [*words[:-1], "dataset.trn='é.csv'"]

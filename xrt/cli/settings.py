@@ -39,22 +39,24 @@ def ready_for_hydra(words: Sequence[str]) -> list[str]:
         words: Settings (`key=value`, `group=choice`) and hydra's options.
 
     Returns:
-        As many words.
+        As many words, the options first.
 
     Raises:
         ConfigError: A word is no setting, or names none.
     """
-    ready, options = [], iter(words)
+    ready: list[str] = []
+    options: list[str] = []
+    rest = iter(words)
     sweeps = any(word in ("-m", "--multirun") for word in words)
     texts = dict(_text_settings())
-    for word in options:
+    for word in rest:
         if word.startswith("-"):
-            ready += _option(word, options)
+            options += _option(word, rest)
         else:
             ready.append(_setting(word, sweeps, texts))
-    if "--resolve" in ready and not {"--cfg", "-c", "--help", "-h"} & set(ready):
+    if "--resolve" in options and not {"--cfg", "--help", "-h"} & set(options):
         raise ConfigError("--resolve: goes with --cfg job; add it, or leave --resolve out")
-    return ready
+    return options + ready  # hydra's parser takes no options between settings
 
 
 def names_of(words: Sequence[str]) -> list[str]:

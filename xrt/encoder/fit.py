@@ -15,7 +15,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.checkpoints import (
     LIGHTNING_LOGGERS,
     TERMINATED,
@@ -38,9 +37,6 @@ from xrt.errors import TrainingError
 from xrt.progress import Progress
 
 logger = logging.getLogger(__name__)
-
-MAX_PLAIN_ATTENTION = 256
-"""Tokens of a text up to which a CPU computes attention step by step."""
 
 
 def fit_level(
@@ -148,17 +144,6 @@ def lightning_strategy(params: TrainerParams) -> Any:
     if params.strategy is Strategy.fsdp:
         return FullyShardedStrategy(num_processes)
     return SpawnedDDP()
-
-
-def attention_of(
-    encoder: TextEncoder, max_length: int, params: TrainerParams
-) -> contextlib.AbstractContextManager[None]:
-    """How attention is computed in training: plainly on a CPU, where texts are short enough for the
-    (B, heads, T, T) weights.
-    """
-    if device_of(params) == "cpu" and max_length <= MAX_PLAIN_ATTENTION:
-        return encoder.plain_attention()
-    return contextlib.nullcontext()
 
 
 def lightning_precision(params: TrainerParams) -> Any:

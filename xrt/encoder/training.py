@@ -17,9 +17,9 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
-from xrt.encoder.devices import check_devices, num_devices
+from xrt.encoder.devices import attention_of, check_devices, num_devices
 from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import attention_of, quiet_lightning
+from xrt.encoder.fit import quiet_lightning
 from xrt.encoder.folder import encoder_hash
 from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import LabelHead

@@ -25,7 +25,7 @@ from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
 from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.inputs import check_rows, check_texts, check_threads, holds_rows, num_rows
+from xrt.inputs import check_rows, check_texts, check_threads, is_texts, num_rows
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
@@ -213,7 +213,7 @@ def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
     table = LabelTable.from_ids([str(label) for label in range(labels_NL.shape[1])])
     texts: list[str] | None = None
     rows_NF: sp.csr_array | None = None
-    if holds_rows(X):
+    if not is_texts(X):
         rows_NF = check_rows(X)
     else:
         texts = check_texts(X)

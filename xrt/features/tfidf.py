@@ -207,9 +207,9 @@ def _make_counter(params: TfidfParams, kind: str) -> NgramCounter | SklearnCount
 def _nothing_left(params: TfidfParams, num_texts: int) -> str:
     """Why there is no vocabulary, and what to change."""
     return (
-        f"no term is left of {num_texts} texts with min_df={params.min_df}, "
-        f"max_df={params.max_df:g} and token_pattern={params.token_pattern!r}; "
-        "lower min_df, raise max_df, or check that the texts are not empty"
+        f"no term is left of {num_texts} texts with min_df {params.min_df}, max_df "
+        f"{params.max_df:g} and token_pattern {params.token_pattern!r}; lower min_df, raise "
+        "max_df, or check that the texts are not empty"
     )
 
 

@@ -40,8 +40,10 @@ def load_corpora(
     trn.require_trainable()
     if params.tst is None:
         return trn, None
+    same_name = Path(params.tst).name == Path(params.trn).name
     tst = read_corpus(
         params.tst,
+        bad_lines_folder=run_folder if same_name else ".",  # never over those of the training file
         labels=trn.labels,
         filters=params.filters,
         **_reading(params),  # type: ignore[arg-type]

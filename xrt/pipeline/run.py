@@ -90,8 +90,7 @@ def train(
         params, trn, tst = _corpora(params, folder, extension)
         require_texts(params, trn)
         require_held_out(params, trn)
-        if params.encoder is not None:
-            require_encoder(params.encoder)
+        _try_encoder(params, trn, folder)
         _check_capacity(params, trn, folder)
         runner = StageRunner(folder, params, progress)
         linear, rows = fit_linear(runner, trn)
@@ -140,6 +139,17 @@ def estimate_run(
     return "\n".join([told.to_text(), *(f"warning: {limit}" for limit in limits)])
 
 
+def _try_encoder(params: PipelineParams, corpus: Corpus, folder: Path) -> None:
+    """Raises ConfigError where the encoder cannot be read, trained or saved as the settings say;
+    the run folder remembers one that can.
+    """
+    if params.encoder is not None:
+        require_encoder(
+            params.encoder, matcher=params.matcher, trainer=params.trainer,
+            texts=corpus.texts or (), record=folder / "encoder-tried.txt",
+        )  # fmt: skip
+
+
 def _check_capacity(params: PipelineParams, corpus: Corpus, folder: Path) -> None:
     """Memory and disk that will be needed, beside what there is, before anything is done.
 
@@ -176,11 +186,10 @@ def fit_judged(
     corpus.require_trainable()
     require_texts(params, corpus)
     require_held_out(params, corpus)
-    if params.encoder is not None:
-        require_encoder(params.encoder)
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
+        _try_encoder(params, corpus, folder)
         runner = StageRunner(folder, params, progress)
         model, rows = fit_linear(runner, corpus)
         if params.encoder is None:

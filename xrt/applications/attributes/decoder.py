@@ -166,7 +166,7 @@ class AttributeDecoder:
             has_given_N: np.ndarray = np.zeros(candidates.num_rows, bool)
             if given is not None:
                 allowed = consistent(self.finder, candidates, given)
-                has_given_N = (given >= 0).any(axis=1)
+                has_given_N = np.asarray((given >= 0).any(axis=1))
             found = posterior(candidates, self.weights, allowed)
             return Weighed(candidates, found, *scored, has_given_N)
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.chunks import CatalogueChunks
 from xrt.applications.attributes.decisions import MIN_PROBABILITY
 from xrt.applications.attributes.filled_rows import FilledRows
@@ -80,6 +81,7 @@ def fill(
     min_probability: float = MIN_PROBABILITY,
     overwrite: bool = False,
     review_path: str | Path | None = None,
+    reading: Reading | None = None,
     progress: Progress | None = None,
     chunk_rows: int = CHUNK_ROWS,
 ) -> FillCounts:
@@ -93,6 +95,7 @@ def fill(
             default, nothing is written that is more likely wrong than right.
         overwrite: Replace given values, too, by values that are probable enough.
         review_path: Where disagreements go; None: `<name of out_path>.review.jsonl`.
+        reading: How the input is read; None: as the training file was.
         progress: Told of finished rows.
         chunk_rows: Rows in memory at once.
 
@@ -110,7 +113,7 @@ def fill(
     suffix, attributes = row_suffix(out_path), predictor.space.attributes
     source = CatalogueChunks(
         in_path, chunk_rows, predictor.schema.input_columns(), attributes,
-        predictor.reading, Path(out_path).parent,
+        reading or predictor.reading, Path(out_path).parent,
     )  # fmt: skip
     _check_columns(source, attributes, predictor.schema)
     rows = FilledRows(source, written_texts(predictor.schema, predictor.space), suffix)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from xrt.applications.attributes.choice import choice_text, right_values
+from xrt.applications.attributes.decisions import WrittenLabels, written_NA
 from xrt.applications.attributes.decoder import AttributeDecoder, Decoded, Weighed
 from xrt.metrics.attribute_confusions import impossible_paths
 from xrt.metrics.attributes import AttributeReport, attribute_report
@@ -107,6 +108,7 @@ def judge(
     report = attribute_report(
         space, given_NA, decoded.columns_NA, len(space.labels), counts_L,
         decoded.probabilities_NA, decoded.row_probabilities_N,
+        is_written_NA=written_NA(decoded, WrittenLabels.of(space)), is_none_L=space.is_none_L,
     )  # fmt: skip
     columns = {way.value: part.columns_NA for way, part in found.items()}
     columns[ALONE] = np.concatenate([part.scored_NA for part in weighed])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.attributes.catalogue_settings import Reading, require_effect
+from xrt.applications.attributes.catalogue_settings import require_effect
 from xrt.applications.attributes.choice import choice_text, choose_way
 from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
 from xrt.applications.attributes.judging import judge
@@ -71,10 +71,9 @@ class AttributeUse:
             dataset = _generated(dataset, run_folder, params.seed)
             params = replace(params, dataset=dataset)
         assert dataset.trn is not None
-        reading = Reading(dataset.format, dataset.skip_bad_lines)
         corpus, self.space, self.item_texts = read_attributes(
             dataset.trn, params.schema, format=dataset.format, weight_column=dataset.weight_column,
-            skip_bad_lines=reading.skip_bad_lines,
+            skip_bad_lines=dataset.skip_bad_lines,
         )  # fmt: skip
         for message in corpus.report.messages():
             logger.info("%s", message)
@@ -89,7 +88,7 @@ class AttributeUse:
             return params, corpus, None
         tst, _, _ = read_attributes(
             dataset.tst, labels=corpus.labels, item_texts=self.item_texts,
-            format=reading.format_of(dataset.tst), skip_bad_lines=reading.skip_bad_lines,
+            format=dataset.format, skip_bad_lines=dataset.skip_bad_lines,
         )  # fmt: skip
         for message in tst.report.messages():
             logger.info("%s", message)
