@@ -70,10 +70,10 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
         writer.writerow(header)
         for row, text in enumerate(texts):
             columns, _ = _row(corpus.Y, row)
-            ids = [corpus.labels.ids[column] for column in columns]
-            labels = DEFAULT_SEPARATOR.join(ids)
-            if "&" in labels and cells.split(labels) != ids:  # an entity where two labels meet
-                raise DataError(f"{path}: labels {ids} cannot be told apart in CSV; write JSONL")
+            apart = [corpus.labels.ids[column] for column in columns]
+            labels = DEFAULT_SEPARATOR.join(apart)
+            if "&" in labels and cells.split(labels) != apart:  # an entity where two labels meet
+                raise DataError(f"{path}: labels {apart} cannot be told apart in CSV; write JSONL")
             id = [] if corpus.ids is None else [corpus.ids[row]]
             weight = [] if corpus.row_weights is None else [str(corpus.row_weights[row])]
             writer.writerow([*id, text, labels, *weight])
