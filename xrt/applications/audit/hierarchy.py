@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
 from xrt.data.label_paths import STEP
-from xrt.data.sources import numbered_lines
+from xrt.data.side_tables import id_key, read_side_table
 from xrt.sparse import as_csr, binarize
 
 SHOWN = 200
@@ -108,7 +108,5 @@ def _several_branches(
 
 def unknown_labels(corpus: Corpus, path: str) -> list[str]:
     """Labels of a file of paths that the corpus lacks, in the file's order."""
-    index = corpus.labels.index
-    lines = (raw.decode("utf-8", "replace").rstrip("\r\n") for _, raw in numbered_lines(path))
-    found = (line.partition("\t")[0] for line in lines if line.strip())
-    return [label for label in found if label not in index]
+    known = {id_key(label) for label in corpus.labels.ids}
+    return [entry.id for entry in read_side_table(path) if id_key(entry.id) not in known]
