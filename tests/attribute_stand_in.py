@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import AttributeSpace, value_table
 
@@ -42,6 +43,7 @@ class StandInPredictor:
         self.schema = AttributeSchema(**roles, targets=targets, hierarchy=["L0", "L1"], **schema)
         self.space = AttributeSpace(tuple(targets), ("L0", "L1"), value_table(IDS))
         self.num_rows = 0
+        self.reading = Reading()
 
     def _column(self, id: str) -> int:
         return self.space.labels.index[id]

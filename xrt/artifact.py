@@ -8,10 +8,11 @@ set of names, the sizes, the hashes. Only then does anybody parse a file. Hashes
 folder is what was written; only a digest that came another way (`expect`) proves who wrote it.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 from xrt import __version__
 from xrt.atomic import atomic_folder, sha256_of, write_bytes
-from xrt.errors import ArtifactError
+from xrt.errors import ArtifactError, CapacityError, XrtError
 from xrt.hashing import plain
 from xrt.inventory import (
     FileRecord,
@@ -140,7 +141,7 @@ def open_artifact(
     data = read_bytes_bounded(path, MAX_MANIFEST_BYTES)
     manifest = _checked_manifest(data, path)
     digest = hashlib.sha256(data).hexdigest()
-    if expect is not None and digest != expect.lower():
+    if expect is not None and digest != expect.strip().lower():
         raise ArtifactError(f"{root}: is model {digest}, not {expect} as expected; {_RESTORE}")
     files = records_from_json(manifest["files"], path)
     faults = check_inventory(root, files, hashes=verify != "sizes", leave_out=[MANIFEST])
@@ -150,6 +151,30 @@ def open_artifact(
         hint = own_edit if faults[0].startswith(CARD) else ""
         raise ArtifactError(f"{root}: {faults[0]}{more}; {_RESTORE}{hint}")
     return Artifact(folder=root, manifest=manifest, files=files, digest=digest)
+
+
+@contextlib.contextmanager
+def reading_parts(folder: str | Path) -> Iterator[None]:
+    """While open, parts of a model are read that anybody may have written: what a library raises
+    for them is told in one line.
+
+    Raises ArtifactError instead of any exception that is not xrt's, CapacityError where memory is
+    short.
+    """
+    try:
+        yield
+    except XrtError:
+        raise
+    except MemoryError as error:
+        raise CapacityError(
+            f"{folder}: no memory left to open the model; close other programs, or raise the "
+            "limit (ulimit -v)"
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ArtifactError(
+            f"{folder}: a part is damaged ({type(error).__name__}: {reason}); {_RESTORE}"
+        ) from error
 
 
 def accept_card(folder: str | Path) -> Artifact:

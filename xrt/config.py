@@ -118,7 +118,10 @@ def explain(error: Exception) -> str:
     """What hydra or omegaconf found wrong, in one line that begins with the setting's full name."""
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: not a setting; write key=value"
+        name, equals, value = error.override.partition("=")
+        if not equals:
+            return f"{error.override}: not a setting; write key=value"
+        return f"{name}: {value!r} is no value; write a number, a word, or a text in quotes"
     if text.startswith("Error merging override") and error.__cause__ is not None:
         text = str(error.__cause__)  # the cause tells what was wrong with the value
     found = re.search(r"full_key: (\S+)", text) or re.search(r"Could not override '([^']+)'", text)
@@ -127,7 +130,7 @@ def explain(error: Exception) -> str:
         re.search(r"Key '[^']+' (is )?not in", text) or "To append to your config" in text
     ):
         parent, _, last = name.rpartition(".")
-        return f"{name}: no such setting{_nearest(last, parent, pipeline_params())}"
+        return no_such_setting(last, parent)
     kept = [
         re.sub(r"^In '[^']*': (\w+ raised while composing config:)?", "", line.strip())
         for line in text.splitlines()
@@ -137,6 +140,12 @@ def explain(error: Exception) -> str:
     ]
     message = " ".join(" ".join(kept).split())
     return f"{name}: {message}" if name else message
+
+
+def no_such_setting(name: str, parent: str) -> str:
+    """What to say of a name that is no setting of `parent` ('' for the settings of all)."""
+    full = f"{parent}.{name}" if parent else name
+    return f"{full}: no such setting{_nearest(name, parent, pipeline_params())}"
 
 
 def _nearest(name: str, parent: str, params: type) -> str:

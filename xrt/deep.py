@@ -24,13 +24,18 @@ from xrt.encoder.reader import TextReader
 from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.progress import Progress
-from xrt.reading import load_array
+from xrt.reading import check_finite, load_array
+from xrt.saved_values import SavedValues
 from xrt.search.beam import SearchParams, beam_search
 from xrt.search.constraints import Constraint
 from xrt.search.dense_neighbours import DenseNeighbours
 from xrt.search.ensemble import CANDIDATES, TreeEnsemble, exp_scores, mean_scores, tree_folders
 from xrt.search.label_head import LabelHead
 from xrt.search.shortlist import Shortlist
+from xrt.threads import torch_threads
+
+MAX_WEIGHT = 1e6
+"""Length of an embedding in a saved model; those that are chosen are a few units long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +65,23 @@ class DeepPart:
         encoders = (self.encoder,) if self.frozen is None else (self.encoder, self.frozen)
         return tuple(TextReader(encoder, self.compute, self.bf16) for encoder in encoders)
 
-    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the readers, which are made again of the encoders: what they compute with cannot
+        be copied.
+        """
+        return {name: value for name, value in vars(self).items() if name != "readers"}
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        progress: Progress | None = None,
+        num_threads: int | None = None,
+    ) -> np.ndarray:
         """Embeddings as the encoders give them, not of length 1: float32 (N, M), first those of the
         fine-tuned encoder, then those of the frozen one where there is one.
         """
-        return np.hstack([reader.read(texts, progress) for reader in self.readers])
+        with torch_threads(num_threads):
+            return np.hstack([reader.read(texts, progress) for reader in self.readers])
 
     def sources(
         self,
@@ -91,7 +108,7 @@ class DeepPart:
         if "embedding_neighbours" in asked and self.embedding_neighbours is not None:
             unit_NH = unit_rows(embeddings_NH)
             found["embedding_neighbours"] = self.embedding_neighbours.vote(
-                unit_NH, candidates, constraint=constraint
+                unit_NH, candidates, num_threads, constraint=constraint
             )
         return found
 
@@ -157,6 +174,33 @@ class DeepPart:
             found.append(exp_scores(scores_NL))
         return mean_scores(found, candidates)
 
+    @property
+    def present(self) -> set[str]:
+        """The sources of scores that there are."""
+        optional = {"matcher": self.head, "embedding_neighbours": self.embedding_neighbours}
+        return {"ranker"} | {name for name, part in optional.items() if part is not None}
+
+    def fits(self, num_labels: int) -> bool:
+        """Whether head, neighbours, shortlists and rankers fit the encoders and these labels."""
+        H, G = self.encoder.hidden_size, 0 if self.frozen is None else self.frozen.hidden_size
+        fits = self.ranker.levels[0].num_dense == H + G
+        if self.head is not None:
+            fits &= self.head.weight_LH.shape == (num_labels, H)
+            fits &= len(self.head.bias_L) == num_labels
+        if self.embedding_neighbours is not None:
+            fits &= self.embedding_neighbours.unit_NH.shape[1] == H
+            fits &= self.embedding_neighbours.Y_NL.shape[1] == num_labels
+        return fits and all(shortlist.num_columns == H for shortlist in self.shortlists)
+
+    def check(self, num_threads: int | None = None) -> None:
+        """Look at all weights and vectors. Raises ArtifactError when some are damaged."""
+        self.ranker.check(num_threads)
+        if self.head is not None:
+            check_finite(self.head.weight_LH, "matcher/weight.npy")
+            check_finite(self.head.bias_L, "matcher/bias.npy")
+        if self.embedding_neighbours is not None:
+            self.embedding_neighbours.check()
+
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the parts into the folder; gives the settings that `load` asks for."""
         self.encoder.save(folder / "encoder")
@@ -183,24 +227,20 @@ class DeepPart:
     @classmethod
     def load(
         cls,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any] | SavedValues,
         folder: Path,
         mmap: bool = True,
         compute: Compute = Compute.auto,
     ) -> "DeepPart":
         """Read what `save` wrote. Raises ArtifactError when a part is damaged."""
-        try:
-            embedding_weight, has_head = float(settings["embedding_weight"]), settings["has_head"]
-            bf16 = bool(settings.get("bf16", True))
-            frozen_weight = float(settings.get("frozen_weight", 0.0))
-            ranker = TreeEnsemble.load(folder / "ranker", mmap)
-            shortlists = _load_shortlists(
-                settings.get("shortlist"), folder / "shortlist", ranker, mmap
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
-            raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
+        settings = SavedValues.of(settings, f"{folder}: deep")
+        embedding_weight = settings.number("embedding_weight", 0, MAX_WEIGHT)
+        frozen_weight = settings.number("frozen_weight", 0, MAX_WEIGHT, default=0.0)
+        bf16 = settings.flag("bf16", True)
+        ranker = TreeEnsemble.load(folder / "ranker", mmap)
+        shortlists = _load_shortlists(settings, folder / "shortlist", ranker, mmap)
         head = None
-        if has_head:
+        if settings.flag("has_head"):
             head = LabelHead(
                 load_array(folder / "matcher" / "weight.npy", np.float32, 2, mmap),
                 load_array(folder / "matcher" / "bias.npy", np.float32, 1, mmap),
@@ -225,14 +265,19 @@ def _load_frozen(folder: Path) -> TextEncoder:
 
 
 def _load_shortlists(
-    settings: Sequence[Mapping[str, Any]] | None, folder: Path, ranker: TreeEnsemble, mmap: bool
+    settings: SavedValues, folder: Path, ranker: TreeEnsemble, mmap: bool
 ) -> tuple[Shortlist, ...]:
-    if settings is None:
+    if not settings.has("shortlist"):
         return ()
-    homes = tree_folders(folder, len(ranker.trees))
+    saved, homes = settings.parts("shortlist"), tree_folders(folder, len(ranker.trees))
+    if len(saved) != len(homes):
+        raise ArtifactError(
+            f"{settings.where}: {len(saved)} shortlists for {len(homes)} trees; copy the model "
+            "again from where it came, or train it anew"
+        )
     return tuple(
-        Shortlist.load(told, home, tree.tree, mmap)
-        for told, home, tree in zip(settings, homes, ranker.trees, strict=True)
+        Shortlist.load(values, home, tree.tree, mmap)
+        for values, home, tree in zip(saved, homes, ranker.trees, strict=True)
     )
 
 

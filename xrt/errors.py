@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 
 SWITCHES = {"skip_bad_lines": "true", "require_labels": "false", "force": "true"}
 """What a setting is set to where advice gives its name only."""
+PRESETS = ("dataset", "encoder", "schema", "trainer", "training", "tree", "shortlist")
+"""Groups of presets that advice names: they are there on the command line only."""
 
 
 class XrtError(Exception):
@@ -62,8 +64,18 @@ class XrtError(Exception):
         return self.worded(python_option)
 
 
-def python_option(name: str, value: str) -> str:
-    """A setting as an argument of a Python function: `skip_bad_lines=True`, `format=...`."""
+def python_option(name: str, value: str) -> str | None:
+    """A setting as an argument of a Python function: `skip_bad_lines=True`, `format=...`.
+
+    Args:
+        name: Name of the setting, with or without the parts that it belongs to.
+        value: Its value; '' for none.
+
+    Returns:
+        The text; None for a preset of the command line, such as `encoder=none`.
+    """
+    if name in PRESETS:
+        return None
     words = {"true": "True", "false": "False", "null": "None", "": "..."}
     short = name.rpartition(".")[2]
     if value in words:

@@ -18,6 +18,7 @@ from xrt.model import XrtModel
 from xrt.predict import Predictor
 from xrt.progress import Progress
 from xrt.reading import load_array
+from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ def evaluate_model(
     ks: Sequence[int] = KS,
     progress: Progress | None = None,
     reading: Mapping[str, Any] | None = None,
+    expect: str | None = None,
 ) -> RankingReport:
     """The metrics of a saved model on a labelled file, read as the training file was.
 
@@ -109,43 +111,63 @@ def evaluate_model(
         progress: Told of the rows done.
         reading: Arguments of `read_corpus` that are to differ from those of training. With a
             `weight_column` rows count by their weights.
+        expect: The digest that the model must have.
 
     Returns:
         The metrics.
 
     Raises:
-        ArtifactError: the model is damaged.
+        ArtifactError: the model is damaged, or another than expected.
         DataError: the file cannot be used.
     """
-    predictor = Predictor.load(model_folder)
+    predictor = Predictor.load(model_folder, expect=expect)
     assert predictor.artifact is not None
     manifest = predictor.artifact.manifest
     dataset = _dataset(manifest)
-    training = manifest["training"]
+    training = SavedValues(manifest.get("training"), f"{model_folder}: training")
     model = predictor.model
-    options = {**reading_of(manifest), **(reading or {})}
-    if "format" not in (reading or {}):
-        options["format"] = _format_like_training(corpus_path, dataset)
-    if "id_column" not in (reading or {}):
-        options.pop("id_column", None)  # ids are not looked at here, and a test file may lack them
-    corpus = read_corpus(corpus_path, labels=model.labels, **options)
-    _tell(corpus)
+    corpus = read_as_trained(corpus_path, manifest, labels=model.labels, **(reading or {}))
     scores_NL = predict_corpus(model, corpus, max(ks), progress=progress)
+    known = SavedValues(dataset, f"{model_folder}: configuration.dataset")
     propensity = PropensityParams(
-        a=dataset.get("propensity_a", 0.55), b=dataset.get("propensity_b", 1.5)
+        a=known.number("propensity_a", default=0.55), b=known.number("propensity_b", default=1.5)
     )
-    counts_L = load_array(predictor.artifact.path("label_counts.npy"), np.int64, 1)
+    path = predictor.artifact.path("label_counts.npy")
+    counts_L = load_array(path, np.int64, 1, length=len(model.labels))
     threshold = tuned_threshold(model)
     return evaluate_scores(
         scores_NL,
         corpus,
         counts_L,
-        training["num_rows"],
+        training.whole("num_rows", 1),
         propensity,
         ks,
         threshold,
         corpus.row_weights,
     )
+
+
+def read_as_trained(path: str | Path, manifest: Mapping[str, Any], **reading: Any) -> Corpus:
+    """A labelled file, read as the training file of a model was.
+
+    Args:
+        path: The file.
+        manifest: Of the model.
+        **reading: Arguments of `read_corpus` that are to differ from those of training.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    options = reading_of(manifest)
+    options["format"] = reading.get("format") or _format_like_training(path, _dataset(manifest))
+    options.pop("id_column", None)  # ids are not looked at, and another file may lack them
+    corpus = read_corpus(path, **{**options, **reading})
+    if corpus.report.num_skipped:
+        logger.warning("%s", corpus.report.skipped_message)
+    return corpus
 
 
 def reading_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,15 +223,3 @@ def _format_like_training(path: str | Path, dataset: Mapping[str, Any]) -> str |
         if by_name is None and Path(path).is_file() and (format := _trained_format(dataset)):
             return format
         raise
-
-
-def _tell(corpus: Corpus) -> None:
-    """Log what was odd about the file; warnings are logged by the reader."""
-    report = corpus.report
-    if report.num_skipped:
-        logger.warning(
-            "%s: %d bad lines were skipped and written to %s",
-            report.path,
-            report.num_skipped,
-            report.bad_lines_path,
-        )

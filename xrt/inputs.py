@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.errors import DataError, XrtError
+from xrt.errors import ConfigError, DataError, XrtError
 from xrt.hybrid import HybridMatrix
 from xrt.sparse import as_csr
 
@@ -109,8 +109,17 @@ def without_surrogates(text: str) -> str:
     return text
 
 
-def holds_rows(inputs: Any) -> bool:
-    """Whether inputs are meant as rows of numbers, not as texts."""
+def is_texts(inputs: Any) -> bool:
+    """Whether inputs are meant as texts, good or bad ones, and not as rows of numbers.
+
+    Raises DataError for a lone string: it would be taken for a list of letters.
+    """
+    if isinstance(inputs, str):
+        iter_texts(inputs)
+    return not _holds_rows(inputs)
+
+
+def _holds_rows(inputs: Any) -> bool:
     if sp.issparse(inputs) or isinstance(inputs, HybridMatrix):
         return True
     if isinstance(inputs, np.ndarray):
@@ -127,7 +136,7 @@ def holds_rows(inputs: Any) -> bool:
 
 def as_inputs(X: Any) -> Any:
     """Texts as `check_texts` gives them, or rows as they are, for `check_rows`."""
-    return X if holds_rows(X) else check_texts(X)
+    return check_texts(X) if is_texts(X) else X
 
 
 def num_rows(inputs: Any) -> int:
@@ -194,6 +203,23 @@ def check_count(
     if number > _LARGEST:
         raise error(f"{name} = {reprlib.repr(number)}: at most {_LARGEST} is allowed")
     return number
+
+
+def check_threads(num_threads: Any) -> int | None:
+    """A number of threads, None for the default (0 means that, too).
+
+    Args:
+        num_threads: what was given.
+
+    Returns:
+        The number, or None.
+
+    Raises:
+        ConfigError: it is no whole number, or below 0.
+    """
+    if num_threads is None or (type(num_threads) is int and num_threads == 0):
+        return None
+    return check_count(num_threads, "num_threads", "thread", ConfigError)
 
 
 def check_number(value: Any, name: str) -> float:

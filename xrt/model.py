@@ -7,8 +7,7 @@ encoder's own head, where it was trained down to the labels; `neighbours` and
 They are fused by weight, calibrated to probabilities where the model has learnt how, and ranked.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,9 @@ from xrt.encoder.compute import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
-from xrt.inputs import as_inputs, check_count, check_number, check_rows, check_texts, holds_rows
+from xrt.inputs import as_inputs, check_count, check_number, check_rows, check_texts, is_texts
 from xrt.progress import Progress
+from xrt.saved_values import SavedValues
 from xrt.search.beam import SearchParams
 from xrt.search.calibration import Calibration
 from xrt.search.constraints import Constraint
@@ -32,7 +32,6 @@ from xrt.search.frequencies import LabelFrequencies
 from xrt.search.mixture import Mixture
 from xrt.search.neighbours import SparseNeighbours
 from xrt.sparse import binarize, normalize_rows, top_k_rows
-from xrt.tree.path_scores import PathTransform
 
 if TYPE_CHECKING:
     from xrt.deep import DeepPart
@@ -83,7 +82,7 @@ class XrtModel:
 
         Raises DataError when the model takes the other kind of input, or an input cannot be used.
         """
-        if holds_rows(inputs):
+        if not is_texts(inputs):
             return normalize_rows(check_rows(inputs, self.num_features))
         texts = check_texts(inputs)
         if self.features is None:
@@ -93,15 +92,20 @@ class XrtModel:
             )
         return self.features.transform(texts)
 
-    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+    def embed(
+        self,
+        texts: Sequence[str],
+        progress: Progress | None = None,
+        num_threads: int | None = None,
+    ) -> np.ndarray:
         """Embeddings as the encoder gives them: float32 (N, H), not of length 1. Raises DataError
         without an encoder, or for rows of features instead of texts.
         """
         if self.deep is None:
             raise DataError("this model is linear and has no encoder")
-        if holds_rows(texts):
+        if not is_texts(texts):
             raise DataError("this model reads texts, not rows of features; pass a list of texts")
-        return self.deep.embed(check_texts(texts), progress)
+        return self.deep.embed(check_texts(texts), progress, num_threads)
 
     def sources(
         self,
@@ -132,7 +136,7 @@ class XrtModel:
         if self.deep is None or not asked & DEEP_SOURCES:
             return found
         if embeddings_NH is None:
-            embeddings_NH = self.embed(inputs, progress)
+            embeddings_NH = self.embed(inputs, progress, num_threads)
         return found | self.deep.sources(
             asked, X.sparse, embeddings_NH, self.search, num_threads, constraint, candidates
         )
@@ -265,38 +269,70 @@ class XrtModel:
     def load(cls, folder: Path, mmap: bool = True, compute: Compute = Compute.auto) -> "XrtModel":
         """Read what `save` wrote; arrays are memory-mapped. `compute` is how an encoder computes.
 
-        Raises ArtifactError when a part is damaged. Hashes are checked before, by `open_artifact`.
+        Raises ArtifactError when a part is damaged, or parts do not fit together. Hashes are
+        checked before, by `open_artifact`; the contents of weights after, by `check`.
         """
-        try:
-            settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            search = SearchParams(
-                beam_size=int(settings["search"]["beam_size"]),
-                transform=PathTransform(settings["search"]["transform"]),
-                path_weight=float(settings["search"].get("path_weight", 1.0)),
-            )
-            deep, fusion = settings.get("deep"), settings["fusion"]
-            calibration, known = settings.get("calibration"), settings.get("frequencies")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-            raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
-        has_features = (folder / "features").is_dir()
-        memory = folder / "neighbours"
+        settings = SavedValues.read(folder / "model.json")
         labels, part = LabelTable.load(folder), None
-        if deep is not None:
+        if settings.has("deep"):
             from xrt.deep import DeepPart  # here, since it brings torch
 
-            part = DeepPart.load(deep, folder, mmap, compute)
-        if calibration is not None and known is None:
-            raise ArtifactError(f"{folder}: calibration without label counts; train it anew")
-        return cls(
+            part = DeepPart.load(settings.part("deep"), folder, mmap, compute)
+        has_features, memory = (folder / "features").is_dir(), folder / "neighbours"
+        calibration = frequencies = None
+        if settings.has("calibration"):
+            calibration = Calibration.from_dict(settings.part("calibration"))
+        if settings.has("frequencies"):
+            known = settings.part("frequencies")
+            frequencies = LabelFrequencies.load(known, folder, len(labels))
+        model = cls(
             labels=labels,
             features=TfidfFeatures.load(folder / "features") if has_features else None,
             linear=TreeEnsemble.load(folder / "linear", mmap),
             deep=part,
-            search=search,
+            search=SearchParams.from_saved(settings.part("search")),
             neighbours=SparseNeighbours.load(memory, mmap) if memory.is_dir() else None,
-            fusion=Mixture.load(fusion, folder),
-            calibration=None if calibration is None else Calibration.from_dict(calibration),
-            frequencies=(
-                None if known is None else LabelFrequencies.load(known, folder, len(labels))
-            ),
+            fusion=Mixture.load(settings.part("fusion"), folder),
+            calibration=calibration,
+            frequencies=frequencies,
         )
+        if faults := [fault for fault, is_so in model._misfits() if is_so]:
+            raise ArtifactError(f"{folder}: {faults[0]}; copy the model again, or train it anew")
+        return model
+
+    def check(self, num_threads: int | None = None) -> None:
+        """Look at every number that compiled code indexes with, and that all weights are finite; of
+        a model that was opened, `load` has looked at pointers, trees and matrices alone.
+
+        Raises ArtifactError when a part is damaged.
+        """
+        self.labels.check()
+        self.linear.check(num_threads)
+        if self.deep is not None:
+            self.deep.check(num_threads)
+
+    def _misfits(self) -> Iterator[tuple[str, bool]]:
+        """How parts of a model may not fit each other, and whether these do not."""
+        num_labels, num_features = len(self.labels), self.num_features
+        all_trees = [self.linear] if self.deep is None else [self.linear, self.deep.ranker]
+        for trees in all_trees:
+            shape = trees.tree.num_labels, trees.num_features
+            yield "label trees have other labels or columns", shape != (num_labels, num_features)
+        if self.features is not None:
+            fits = self.features.num_features == num_features
+            yield "the vocabulary has other columns than the weights", not fits
+        if self.neighbours is not None:
+            shape = self.neighbours.Y_NL.shape[1], self.neighbours.postings_FN.shape[0]
+            yield "the neighbours have other labels or columns", shape != (num_labels, num_features)
+        if self.deep is not None:
+            yield "parts of the encoder have other labels", not self.deep.fits(num_labels)
+        lacking = self.fusion.sources - self._present()
+        yield f"there are no scores of {', '.join(sorted(lacking))} to fuse", bool(lacking)
+        if self.frequencies is None:
+            yield "calibration without label counts", self.calibration is not None
+            yield "boosted trees without label counts", self.fusion.booster is not None
+
+    def _present(self) -> set[str]:
+        """The sources of scores that the model has."""
+        present = {"linear"} | ({"neighbours"} if self.neighbours is not None else set())
+        return present | (self.deep.present if self.deep is not None else set())

@@ -15,11 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.artifact import Artifact, open_artifact
+from xrt.artifact import Artifact
 from xrt.encoder.compute import compute_of
 from xrt.errors import DataError
-from xrt.inputs import as_inputs, check_count, check_number, check_texts, iter_texts, num_rows
+from xrt.inputs import (
+    as_inputs,
+    check_count,
+    check_number,
+    check_texts,
+    check_threads,
+    iter_texts,
+    num_rows,
+)
 from xrt.model import XrtModel
+from xrt.saved_model import open_model
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
 
 if TYPE_CHECKING:
@@ -44,7 +53,8 @@ class Predictor:
         self, model: XrtModel, artifact: Artifact | None = None, num_threads: int | None = None
     ) -> None:
         """Wrap a model in memory; `Predictor.load` is the usual way."""
-        self.model, self.artifact, self.num_threads = model, artifact, num_threads
+        self.model, self.artifact = model, artifact
+        self.num_threads = check_threads(num_threads)
 
     @classmethod
     def load(
@@ -53,19 +63,29 @@ class Predictor:
         verify: bool | str = True,
         num_threads: int | None = None,
         compute: str = "auto",
+        expect: str | None = None,
     ) -> "Predictor":
-        """Open a saved model. `verify="sizes"` skips hashing its files, for large models you trust.
-        `compute` is how its encoder computes, if it has one: `fp32`, `bf16`, `int8`, `onnx`, or
-        `auto`, which is as it was trained.
+        """Open a saved model.
 
-        Raises ArtifactError when the folder is missing, damaged or of another format version,
-        ConfigError for another `compute` or one that cannot be had here.
+        Args:
+            folder: the model's folder. Its files are memory-mapped; replace a model by renaming a
+                new folder to its place, never by writing into it.
+            verify: "sizes" skips hashing its files, for large models you trust.
+            num_threads: threads that predict; None for all processors.
+            compute: how its encoder computes, if it has one: `fp32`, `bf16`, `int8`, `onnx`, or
+                `auto`, which is as it was trained.
+            expect: the digest that the model must have, as `xrt train` and `xrt inspect` print it.
+
+        Returns:
+            The predictor, ready for its first text.
+
+        Raises:
+            ArtifactError: the folder is missing, damaged, of another format version, or another
+                model than expected.
+            ConfigError: another `compute`, or one that cannot be had here.
         """
-        kind = compute_of(compute)
-        artifact = open_artifact(folder, verify=verify)
-        model = XrtModel.load(artifact.folder, compute=kind)
-        if model.deep is not None:
-            _ = model.deep.readers  # the first text is not to wait, nor to find a fault
+        kind, num_threads = compute_of(compute), check_threads(num_threads)
+        artifact, model = open_model(folder, verify, expect, kind)
         return cls(model, artifact, num_threads)
 
     def predict(

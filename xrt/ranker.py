@@ -58,6 +58,11 @@ class TreeRanker:
         for t, level in enumerate(self.levels):
             level.save(folder / f"level.{t}")
 
+    def check(self, num_threads: int | None = None) -> None:
+        """Look at all weights that came from disk. Raises ArtifactError when some are damaged."""
+        for level in self.levels:
+            level.check(num_threads=num_threads)
+
     @classmethod
     def load(cls, folder: Path, mmap: bool = True) -> "TreeRanker":
         """Read what `save` wrote. Raises ArtifactError when it is damaged."""

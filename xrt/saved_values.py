@@ -15,7 +15,7 @@ from xrt.errors import ArtifactError
 from xrt.reading import read_json_bounded
 
 MAX_WHOLE = 2**31 - 1
-_NEXT = "restore the file or make the model anew"
+_NEXT = "copy the model again from where it came, or train it anew"
 _ABSENT: Any = object()
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -34,6 +34,11 @@ class SavedValues:
     def read(cls, path: str | Path) -> Self:
         """The object in a file. Raises ArtifactError as `read_json_bounded` does."""
         return cls(read_json_bounded(path), path)
+
+    @classmethod
+    def of(cls, content: Any, where: str | Path) -> "SavedValues":
+        """An object as such, or one that is wrapped already."""
+        return content if isinstance(content, SavedValues) else cls(content, where)
 
     def has(self, name: str) -> bool:
         """Whether there is a value of that name other than null."""

@@ -56,7 +56,7 @@ def run_stage(
     inputs: Mapping[str, str],
     produce: Callable[..., None],
     *,
-    verify: bool = False,
+    verify: bool = True,
     keeps_scratch: bool = False,
 ) -> StageResult:
     """Have the outputs of a stage, made by `produce(folder)` unless they are there already.
@@ -64,8 +64,9 @@ def run_stage(
     `parameters` is a dataclass or mapping of JSON values; `inputs` maps a name to a content hash
     (`content_hash` of data, `output_hash` of an earlier stage). With `keeps_scratch`, produce is
     called as `produce(folder, scratch)`: the scratch folder belongs to this key, survives a kill,
-    and is removed when the stage is done. `verify` compares the hashes of existing outputs too,
-    not only their names and sizes.
+    and is removed when the stage is done. Existing outputs are used when their names, sizes and
+    hashes are those that were written, else the stage runs again and says so; `verify=False` leaves
+    the hashes out.
 
     Raises XrtError when another process works in the run folder.
     """
@@ -105,7 +106,7 @@ def explain(
     parameters: Any,
     inputs: Mapping[str, str],
     *,
-    verify: bool = False,
+    verify: bool = True,
 ) -> list[str]:
     """Why this stage would run now, one phrase a reason; empty when its outputs would be kept."""
     record = _stage_record(name, version, parameters, inputs)

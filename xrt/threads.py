@@ -1,35 +1,105 @@
-"""Runs blocks of work on threads.
+"""How many threads work, and blocks of work on them.
 
 The kernels of xrt release the GIL, so a plain thread pool gives the speed of OpenMP with none of
 its traps: no thread is started at import, a fork stays safe, Ctrl-C is heard between blocks, and
 results do not depend on the number of threads because every block writes only what is its own.
 Threads are started when first needed and then kept, so that what a block keeps for its thread is
 there in the next call too.
+
+One rule says how many threads there are, here and in the libraries that bring their own (torch,
+FAISS, scikit-learn, tokenizers). Those of OpenMP do not survive a fork: in a child their first
+parallel loop would wait for ever for threads of the parent. A forked child uses one thread there.
 """
 
+import contextlib
 import os
+import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from functools import cache
 from typing import TypeVar
 
 from xrt.progress import Progress
 
 T = TypeVar("T")
+MOST_THREADS = 1024
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _here = threading.local()
+_is_forked = False
 
 
 def default_num_threads() -> int:
-    """Processors this process may use (affinity respected), or `XRT_NUM_THREADS` where that is
-    set.
+    """Threads of this process where nobody says how many.
+
+    Returns:
+        `XRT_NUM_THREADS`, else `OMP_NUM_THREADS`, else the processors that this process may use
+        (affinity and the quota of a container respected).
     """
-    wanted = os.environ.get("XRT_NUM_THREADS", "")
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
+    for name in ("XRT_NUM_THREADS", "OMP_NUM_THREADS"):
+        first = os.environ.get(name, "").split(",")[0].strip()  # OpenMP takes a list, too
+        if first.isascii() and first.isdigit() and int(first) > 0:
+            return min(int(first), MOST_THREADS)
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(_num_processors(), len(os.sched_getaffinity(0)))
+    return _num_processors()
+
+
+@cache
+def _num_processors() -> int:
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
+def openmp_threads(num_threads: int | None = None) -> int:
+    """Threads for a library of OpenMP: those asked for, or the default; 1 in a forked child."""
+    return 1 if _is_forked else min(num_threads or default_num_threads(), MOST_THREADS)
+
+
+@contextlib.contextmanager
+def torch_threads(num_threads: int | None = None) -> Iterator[None]:
+    """Torch computes on so many threads within; without a number on its own, but not on more than
+    `default_num_threads`.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    wanted = openmp_threads(num_threads)
+    if num_threads is None:
+        wanted = min(wanted, before)
+    if wanted == before:
+        yield
+        return
+    torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _after_fork() -> None:
+    """Leave a child without the threads of libraries, of which it has none but its own."""
+    global _is_forked
+    _is_forked = True
+    if "tokenizers" in sys.modules:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch, faiss = sys.modules.get("torch"), sys.modules.get("faiss")
+    with contextlib.suppress(Exception), warnings.catch_warnings():  # half imported, or another one
+        warnings.simplefilter("ignore")
+        if torch is not None:
+            torch.set_num_threads(1)
+        if faiss is not None:
+            faiss.omp_set_num_threads(1)
+        if "sklearn.utils._openmp_helpers" in sys.modules:
+            import threadpoolctl
+
+            threadpoolctl.threadpool_limits(1, user_api="openmp")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def run_blocks(

@@ -18,7 +18,7 @@ from xrt.data.attribute_corpus import read_attributes
 from xrt.data.catalogue import CatalogueTable, read_catalogue
 from xrt.data.demo import DemoParams
 from xrt.data.demo_attributes import write_attribute_demo
-from xrt.errors import ArtifactError, DataError
+from xrt.errors import ArtifactError, ConfigError, DataError
 
 SETTINGS = ["experiment=attributes_demo", "num_threads=2", "validation_rows=200"]
 
@@ -102,6 +102,26 @@ def test_joint_decoding_is_at_least_as_good_as_the_best_value_of_each_attribute(
         columns = predictor.space.columns_of(name)
         alone[:, a] = columns[scores[:, columns].argmax(axis=1)]
     assert joint >= (alone == given).all(axis=1).mean() - 0.01  # a thousand rows
+
+
+def test_each_attribute_by_itself_is_another_way_of_the_same_model(
+    run: Path, predictor: AttributePredictor, table: CatalogueTable
+):
+    each = AttributePredictor.load(run / "model", decode="each")
+    row = AttributePredictor.load(run / "model", decode="row")
+    by_each, by_row = each.predict(table), row.predict(table)
+    assert (by_each.probabilities_NA >= by_row.probabilities_NA - 1e-5)[
+        :, [name not in each.decoder.by_score for name in each.space.attributes]
+    ].all()
+    assert (by_each.columns_NA != by_row.columns_NA).any()
+    with pytest.raises(ConfigError, match="choose one of row, each"):
+        AttributePredictor.load(run / "model", decode="auto")
+    found = json.loads((run / "report.json").read_text())["attributes"]
+    assert found["decode"] == predictor.decoder.way.value
+    shipped = found["decodings"][found["decode"]]
+    assert shipped["item accuracy"] == found["item_accuracy"]
+    assert set(found["decodings"]) == {"row", "each", "best score alone"}
+    assert "held-out training rows" in (run / "report.html").read_text()
 
 
 def test_one_by_one_equals_a_batch(predictor: AttributePredictor, table: CatalogueTable):
@@ -195,6 +215,10 @@ def test_evaluate_tells_what_training_told(run: Path, files: Path, capsys: Any):
     assert main(["evaluate", str(run / "model"), str(files / "tst_truth.csv")]) == 0
     text = capsys.readouterr().out
     assert text.splitlines()[1].startswith("brand")
+    assert "a fill writes" in text
+    fills = {figures["name"]: figures["fills"] for figures in found["attributes"]}
+    assert 0 < fills["brand"]["num_right"] <= fills["brand"]["num_written"]
+    assert fills["L4"]["num_empty"] > fills["L4"]["num_in_empty"]
     assert "each attribute decoded alone: item accuracy" in text
 
 

@@ -24,6 +24,7 @@ from xrt.encoder import training
 from xrt.encoder.checkpoints import AtomicCheckpointIO, resumable
 from xrt.encoder.matcher import LevelMatcher
 from xrt.errors import CapacityError, TrainingError
+from xrt.seals import write_seal
 
 PROGRAM = matcher_run.__file__
 
@@ -79,8 +80,8 @@ def test_the_matcher_learns_and_leaves_whole_levels_only(unbroken):
         assert losses.shape == (steps,)
         assert losses[-5:].mean() < 0.9 * losses[:5].mean()
     names = {path.name for path in unbroken.iterdir()}
-    assert names == {"level-0", "level-1", "level-0.npy", "level-1.npy", "matcher.json", "tokens",
-                     "tiny-random"}  # fmt: skip
+    assert names == {"level-0", "level-1", "level-0.npy", "level-1.npy", "level-0.npy.sha256",
+                     "level-1.npy.sha256", "matcher.json", "tokens", "tiny-random"}  # fmt: skip
 
 
 def test_a_second_call_trains_nothing(unbroken, monkeypatch):
@@ -152,10 +153,70 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     with pytest.raises(CapacityError, match="disk full"):
         io.save_checkpoint({"step": 2}, path)
     assert io.load_checkpoint(path) == {"step": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ckpt", "a.ckpt.sha256"]
 
 
-def test_a_broken_checkpoint_is_named(tmp_path):
-    (tmp_path / "level-0.ckpt").write_bytes(b"not a checkpoint")
-    with pytest.raises(TrainingError, match=r"level-0\.ckpt: unreadable"):
-        resumable(tmp_path / "level-0.ckpt")
+def write_checkpoint(folder: Path, **state) -> Path:
+    path = folder / "level-0.ckpt"
+    whole = {"global_step": 7, "xrt_position": {"position": 7}, "state_dict": {}}
+    AtomicCheckpointIO().save_checkpoint({**whole, **state}, path)
+    return path
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_bit,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not a checkpoint"),
+        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+        lambda path: path.write_bytes(path.read_bytes() + b"x"),
+        lambda path: flip_a_bit(path.with_name("level-0.best-3.pt")),
+        lambda path: path.with_name("level-0.ckpt.sha256").write_text("no hash"),
+        lambda path: write_checkpoint(path.parent, xrt_position=None),
+        lambda path: write_checkpoint(path.parent, xrt_position={"position": "7"}),
+        lambda path: write_checkpoint(path.parent, xrt_position={"position": -1}),
+        lambda path: write_checkpoint(path.parent, global_step=8),
+        lambda path: AtomicCheckpointIO().save_checkpoint({"global_step": 7}, path),
+        lambda path: AtomicCheckpointIO().save_checkpoint([1, 2], path),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_trains_the_level_anew(tmp_path, caplog, damage):
+    path = write_checkpoint(tmp_path)
+    best = tmp_path / "level-0.best-3.pt"
+    best.write_bytes(b"weights")
+    write_seal(best)
+    assert resumable(path)
+    damage(path)
+    assert not resumable(path)
+    assert "level-0.ckpt: cannot be used (" in caplog.text
+    assert "trained from its start" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+    assert not resumable(path)
+
+
+def test_a_checkpoint_of_the_last_save_or_the_one_before_is_used(tmp_path):
+    """A process killed between the hash and the rename leaves the older file."""
+    path = write_checkpoint(tmp_path)
+    before = path.read_bytes()
+    write_checkpoint(tmp_path, global_step=14, xrt_position={"position": 14})
+    assert resumable(path)
+    path.write_bytes(before)
+    assert resumable(path)
+    (tmp_path / "level-0.ckpt.sha256").unlink()  # of a version that wrote none
+    assert resumable(path)
+
+
+def test_a_finished_level_that_was_altered_is_trained_again(unbroken, tmp_path, caplog):
+    train(tmp_path)
+    flip_a_bit(tmp_path / "level-0" / "head-0.weight.npy")
+    flip_a_bit(tmp_path / "level-1.npy")
+    train(tmp_path)
+    assert "level-0: unusable (head-0.weight.npy has been altered" in caplog.text
+    assert fingerprint(tmp_path) == fingerprint(unbroken)

@@ -14,7 +14,7 @@ def model(tmp_path, monkeypatch) -> str:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "attributes.json").write_text("{}")
     monkeypatch.setattr(
-        AttributePredictor, "load", lambda folder, compute="auto": StandInPredictor()
+        AttributePredictor, "load", lambda folder, compute="auto", expect=None: StandInPredictor()
     )
     return str(tmp_path / "model")
 
@@ -66,7 +66,66 @@ def test_options_that_do_not_fit(model, options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("way", ["row", "each"])
+def test_the_way_of_decoding_reaches_the_model(way, model, catalogue, tmp_path, monkeypatch):
+    asked = []
+
+    def load(folder, compute="auto", expect=None, **settings):
+        asked.append(settings)
+        return StandInPredictor()
+
+    monkeypatch.setattr(AttributePredictor, "load", load)
+    out = str(tmp_path / "out.csv")
+    assert cli.main(["predict", model, catalogue, "--out", out, "--decode", way]) == 0
+    assert cli.main(["predict", model, catalogue, "--out", out]) == 0
+    assert asked == [{"decode": way}, {}]
+
+
+def test_an_unknown_way_of_decoding_is_refused(model, catalogue, tmp_path, capsys):
+    out = str(tmp_path / "out.csv")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", model, catalogue, "--out", out, "--decode", "both"])
+    assert stopped.value.code == 2
+    assert "row" in capsys.readouterr().err
+
+
+def test_a_model_of_labels_does_not_decode(tmp_path, capsys):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "in.txt").write_text("a text\n")
+    arguments = ["predict", str(tmp_path / "labels"), str(tmp_path / "in.txt"), "--decode", "each"]
+    assert cli.main(arguments) == 2
+    assert "--decode" in capsys.readouterr().err
+
+
 def test_a_model_of_labels_has_no_review(tmp_path, capsys):
     for option in (["--review", "r.jsonl"], ["--overwrite"]):
         assert cli.main(["predict", str(tmp_path), "in.txt", *option]) == 2
         assert "is a model of labels" in capsys.readouterr().err
+
+
+def test_a_file_is_read_as_asked(model, catalogue, tmp_path, capsys):
+    (tmp_path / "in.txt").write_text("title,brand\nnike cap 9,\nbroken\n")
+    arguments = ["predict", model, str(tmp_path / "in.txt"), "--out", str(tmp_path / "out.csv")]
+    assert cli.main(arguments) == 2
+    assert "fits no known format" in capsys.readouterr().err
+    assert cli.main([*arguments, "--format", "csv"]) == 2
+    told = capsys.readouterr().err
+    assert "in.txt: line 3: 1 column" in told
+    assert "--skip-bad-lines" in told
+    assert cli.main([*arguments, "--format", "csv", "--skip-bad-lines"]) == 0
+    assert "1 bad lines were skipped and written to" in capsys.readouterr().err
+    assert (tmp_path / "in.txt.bad-lines.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        ("predict", ["--out", "o.csv", "-k", "3"], "-k: not for a model of attributes"),
+        ("predict", ["--out", "o.csv", "--batch-size", "8"], "--batch-size: not for a model"),
+        ("predict", ["--out", "o.csv", "--format", "text"], "'text': no format of a catalogue"),
+        ("evaluate", ["-k", "3"], "-k: not for a model of attributes"),
+    ],
+)
+def test_options_without_effect_are_refused(model, catalogue, command, options, message, capsys):
+    assert cli.main([command, model, catalogue, *options]) == 2
+    assert message in capsys.readouterr().err

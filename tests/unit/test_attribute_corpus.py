@@ -11,6 +11,7 @@ from xrt.data.attribute_corpus import read_attributes
 from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import NONE_VALUE, AttributeSpace, value_table
 from xrt.data.catalogue import CatalogueTable
+from xrt.data.formats import read_corpus
 from xrt.errors import DataError
 
 ROWS = [
@@ -257,3 +258,26 @@ def test_a_column_of_lists_is_no_target_by_itself():
         "column 'categories' is no target: 40 cells hold a list of several values, where a target"
     )
     assert any(found.startswith(note) for found in corpus.report.notes)
+
+
+def test_words_for_nothing_are_no_labels_of_several_columns(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("id,title,brand,kind\n1,a,nan,Pan\n2,b,Acme,-\n3,c,N/A,<NA>\n")
+    corpus = read_corpus(path, label_column=["brand", "kind"])
+    assert corpus.labels.ids == ("brand=Acme", "kind=Pan")
+
+
+def test_what_empty_cells_are_taken_for_is_told():
+    corpus, _, _ = read_attributes(table(ROWS[:3]), schema())
+    told = "empty cells where a path ends are learnt as 'none' (L2 in 1 rows); where the value is"
+    assert any(note.startswith(told) for note in corpus.report.notes)
+    for empty in ("missing", "none"):
+        corpus, _, _ = read_attributes(table(ROWS[:3]), schema(empty=empty))
+        assert not any("empty cells" in note for note in corpus.report.notes)
+
+
+def test_an_attribute_of_words_for_nothing_is_left_out():
+    rows = [(*row[:1], "n/a", *row[2:]) for row in ROWS]
+    corpus, space, _ = read_attributes(table(rows), schema())
+    assert space.attributes == ("L0", "L1", "L2")
+    assert any("attribute 'brand': none of the 5 rows gives it" in n for n in corpus.report.notes)

@@ -87,6 +87,18 @@ def test_search_equals_trying_every_path(widths, seed):
         assert (paths[row, num:] == -1).all()
 
 
+@pytest.mark.parametrize("beam", [40, 41, 60, BEAM])
+def test_a_beam_as_wide_as_the_widest_level_above_the_last_loses_nothing(beam):
+    rng = np.random.default_rng(beam)
+    taxonomy, firsts = random_taxonomy(rng, (35, 200))
+    levels = np.array([[0.4, 0.1, -4.0], [0.6, 0.0, -6.0]])
+    weights = JointWeights(levels, 0.3, -3.0, np.zeros((0, 4)))
+    scores = random_scores(rng, 50, firsts[-1], 0.1)
+    found = finder_of(taxonomy, firsts, beam=beam).find(scores, weights).paths_NM
+    every = finder_of(taxonomy, firsts, beam=10**6).find(scores, weights).paths_NM
+    assert np.array_equal(found, every)
+
+
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_the_path_with_scores_is_a_candidate_whatever_the_weights(widths):
     rng = np.random.default_rng(widths)

@@ -163,7 +163,7 @@ FLAT = {"scores": [0.1, 0.2], "probabilities": [0.3, 0.4]}
     ],
 )
 def test_a_damaged_calibration_is_refused(content: Any):
-    with pytest.raises(ArtifactError, match="train the model anew"):
+    with pytest.raises(ArtifactError, match="train it anew"):
         Calibration.from_dict(content)
 
 

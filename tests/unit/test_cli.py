@@ -34,7 +34,7 @@ class EchoPredictor:
     """Suggests the words of the text, longest first, scored by length / 10."""
 
     @classmethod
-    def load(cls, path: str, compute: str = "auto") -> "EchoPredictor":
+    def load(cls, path: str, compute: str = "auto", expect: str | None = None) -> "EchoPredictor":
         if path == "missing":
             raise ArtifactError("missing: does not exist;\ngive the folder of a saved model")
         return cls()

@@ -158,10 +158,10 @@ def test_an_encoder_is_checked_before_other_work(folder, tmp_path):
         require_encoder(EncoderParams(name=str(folder), max_length=513))
     other = shutil.copytree(folder, tmp_path / "other")
     (other / "config.json").write_text('{"model_type": "bart"}')
-    with pytest.raises(ConfigError, match="an encoder-decoder of type 'bart'"):
+    with pytest.raises(ConfigError, match="the kind 'bart' is not supported"):
         require_encoder(EncoderParams(name=str(other)))
     (other / "config.json").write_text('{"model_type": "no-such-model"}')
-    with pytest.raises(ConfigError, match=r"config\.json cannot be read"):
+    with pytest.raises(ConfigError, match=r"config\.json: an encoder of the kind 'no-such-model'"):
         require_encoder(EncoderParams(name=str(other)))
 
 

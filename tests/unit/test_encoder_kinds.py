@@ -12,7 +12,8 @@ import transformers
 from transformers import AutoTokenizer
 
 from xrt.encoder.adapters import add_adapters
-from xrt.encoder.backbone import TextEncoder, position_limit, quiet_transformers
+from xrt.encoder.architectures import position_limit
+from xrt.encoder.backbone import TextEncoder, quiet_transformers
 from xrt.encoder.embed import encode
 from xrt.encoder.folder import encoder_hash, weight_files
 from xrt.encoder.half_states import HalfStates

@@ -1,6 +1,7 @@
 """Advice in messages: carried by the setting's name, worded at each door."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,12 @@ def test_values_are_written_as_python_has_them(name: str, value: str, written: s
 )
 def test_each_command_writes_its_own_option_or_nothing(door: str, ending: str):
     assert at(door, **SKIP) == "f: line 3: cause; correct it" + ending
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_model_of_attributes_takes_fewer_options(command: str, tmp_path: Path):
+    (tmp_path / "attributes.json").touch()
+    assert at(f"{command} {tmp_path} items.csv", **SKIP) == "f: line 3: cause; correct it"
 
 
 def test_several_settings_and_those_that_the_door_lacks():

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from xrt.errors import ConfigError, DataError
 from xrt.estimators import XRLinear
 from xrt.hybrid import HybridMatrix
-from xrt.inputs import check_count, check_number, check_rows, check_texts, holds_rows
+from xrt.inputs import check_count, check_number, check_rows, check_texts, is_texts
 from xrt.metrics.ranking import judge
 from xrt.metrics.report import evaluate_ranking
 from xrt.predict import Predictor
@@ -272,10 +272,10 @@ def test_what_was_given_stays_as_it_was():
 def test_rows_differ_from_texts():
     objects = np.ones((1, 1), object)
     for rows in (np.ones(3), [[1, 2]], [np.ones(2)], ([1.0],), sp.eye_array(2), objects):
-        assert holds_rows(rows)
+        assert not is_texts(rows)
     objects = np.array([["a"]], object)
-    for texts in ([], ["a"], [None], np.array(["a"]), [["a"]], objects, "a", None):
-        assert not holds_rows(texts)
+    for texts in ([], ["a"], [None], np.array(["a"]), [["a"]], objects, None):
+        assert is_texts(texts)
 
 
 @pytest.mark.parametrize("k", [0, -1, "5", 5.0, True, None, [5], 2**63, float("nan"), 10**400])

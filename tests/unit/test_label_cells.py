@@ -30,11 +30,11 @@ def note(*cells, separator=";"):
     ],
 )
 def test_cells_whose_parts_recur_look_like_lists(cells, mark):
-    assert f"label_separator={mark!r}" in note(*cells)
+    assert f"set label_separator to {mark!r}" in note(*cells)
 
 
 def test_a_mark_that_splits_nothing_by_default_is_looked_for():
-    assert "label_separator=';'" in note("a;b", "b;c", "a", "c", separator=None)
+    assert "set label_separator to ';'" in note("a;b", "b;c", "a", "c", separator=None)
 
 
 @pytest.mark.parametrize("cells", [['["a", "b"]', '["b"]', "[]"], ["{a,b}", "{b}"], ["['a']"]])
@@ -92,7 +92,9 @@ def test_the_report_of_a_corpus_says_so(tmp_path):
     assert read_corpus(path, label_separator=";").report.num_split_cells == 0
     path.write_text("text,labels\na,L1 L2\nb,L2 L1\nc,L1\n")
     report = read_corpus(path).report
-    assert report.notes == ("labels look like lists by ' ', such as 'L1 L2': label_separator=' '",)
+    assert report.notes == (
+        "labels look like lists by ' ', such as 'L1 L2': set label_separator to ' '",
+    )
     assert read_corpus(path, label_separator=" ").labels.ids == ("L1", "L2")
     columns = read_corpus(path, label_column=["labels"]).report
     assert columns.notes[0].startswith("column 'labels': labels look like lists by ' '")

@@ -18,7 +18,6 @@ from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
-from xrt.inputs import is_texts
 from xrt.model import XrtModel
 from xrt.pipeline.fusing import SOURCES
 from xrt.pipeline.linear import train_linear
@@ -190,17 +189,6 @@ def test_rows_of(linear: XrtModel, tiny_corpus: Tiny):
         of_rows.rows_of(["a mug"])
     with pytest.raises(DataError, match=r"write \[text\]"):
         linear.rows_of("a mug")
-
-
-def test_is_texts():
-    assert is_texts(["a", "b"])
-    assert is_texts(np.array(["a"]))
-    assert is_texts(())
-    assert not is_texts(sp.csr_array((2, 2)))
-    assert not is_texts(np.zeros((2, 2)))
-    assert not is_texts([[1.0, 2.0]])
-    with pytest.raises(DataError, match="one string"):
-        is_texts("a")
 
 
 @pytest.mark.parametrize("k", [1, 3, 7, 50])

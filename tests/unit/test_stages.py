@@ -104,14 +104,30 @@ def test_damaged_outputs_are_made_again(pipeline: Pipeline) -> None:
         assert [path.name for path in out.parent.iterdir()] == ["out.txt"]
 
 
-def test_altered_bytes_of_the_same_size_are_found_on_verify_only(tmp_path: Path) -> None:
+def test_altered_bytes_of_the_same_size_make_the_stage_run_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     result = run_stage(tmp_path, "a", 1, {}, {}, write_one("good"))
     (result.folder / "out.txt").write_text("evil")
+    fault = "output out.txt has been altered (its sha256 differs)"
+    assert explain(tmp_path, "a", 1, {}, {}) == [fault]
+    assert explain(tmp_path, "a", 1, {}, {}, verify=False) == []
+    with caplog.at_level("INFO"):
+        again = run_stage(tmp_path, "a", 1, {}, {}, write_one("good"))
+    assert f"a: runs ({fault})" in caplog.text
+    assert (again.was_cached, again.output_hash) == (False, result.output_hash)
+    assert (again.folder / "out.txt").read_text() == "good"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"key": 1}', "[" * 5000, '{"a": NaN}', "\ud800", '{"k": 1, "k": 2}'],
+)
+def test_a_damaged_record_of_a_stage_makes_it_run_again(tmp_path: Path, content: str) -> None:
+    result = run_stage(tmp_path, "a", 1, {}, {}, write_one("good"))
+    (result.folder / "done.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    assert not run_stage(tmp_path, "a", 1, {}, {}, write_one("good")).was_cached
     assert run_stage(tmp_path, "a", 1, {}, {}, fail).was_cached
-    assert explain(tmp_path, "a", 1, {}, {}, verify=True) == [
-        "output out.txt has been altered (its sha256 differs)"
-    ]
-    assert not run_stage(tmp_path, "a", 1, {}, {}, write_one("good"), verify=True).was_cached
 
 
 def test_a_failing_stage_leaves_the_old_outputs_and_no_rest(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_block_without_terms_is_left_out(tmp_path):
 
 
 def test_empty_vocabulary_says_what_to_change():
-    with pytest.raises(DataError, match=r"no term is left of 2 texts with min_df=2.*lower min_df"):
+    with pytest.raises(DataError, match=r"no term is left of 2 texts with min_df 2.*lower min_df"):
         TfidfFeatures().fit(["every word", "differs here"])
     with pytest.raises(DataError, match="no term is left of 0 texts"):
         TfidfFeatures().fit([])

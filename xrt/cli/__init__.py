@@ -96,11 +96,13 @@ def main_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "-k", type=_positive, nargs="+", default=[1, 3, 5, 10], metavar="K", help="cut-offs"
     )
+    add_expect_argument(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of the table")
     add_reading_arguments(evaluate)
 
     inspect = commands.add_parser("inspect", help="sizes, tree, and what a model knows")
     inspect.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    add_expect_argument(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
     from xrt.cli.labelling import add_label_arguments
@@ -145,6 +147,14 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite",
         action="store_true",
         help="of a model of attributes: replace given values, too",
+    )
+    add_expect_argument(parser)
+    parser.add_argument(
+        "--decode",
+        choices=("row", "each"),
+        help="of a model of attributes: row: the most probable row, values that go together; each: "
+        "each attribute's most probable value, for when one level counts rather than the row "
+        "(default: as training chose)",
     )
     parser.add_argument(
         "--tail",
@@ -216,6 +226,15 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_expect_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument that names the very model that is wanted."""
+    parser.add_argument(
+        "--expect",
+        metavar="DIGEST",
+        help="refuse any other model than this one; `xrt train` and `xrt inspect` print the digest",
+    )
+
+
 def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `xrt explain`."""
     parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
@@ -234,6 +253,7 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the corpus it was trained on, to show the texts of the nearest rows",
     )
+    add_expect_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 

@@ -14,22 +14,22 @@ _OF_LABELS = {
     "allowed": ("--allowed", None),
     "forbidden": ("--forbidden", None),
     "text_columns": ("--text-columns", None),
-    "format": ("--format", "auto"),
     "id_column": ("--id-column", None),
-    "skip_bad_lines": ("--skip-bad-lines", False),
+    "k": ("-k", 5),
+    "batch_size": ("--batch-size", 256),
 }
 """Options of `xrt predict` that mean nothing here, and their defaults."""
 _OF_CORPORA = {
-    "format": ("--format", None),
+    "k": ("-k", [1, 3, 5, 10]),
     "text_columns": ("--text-columns", None),
     "label_columns": ("--label-columns", None),
     "label_separator": ("--label-separator", None),
     "id_column": ("--id-column", None),
     "weight_column": ("--weight-column", None),
-    "skip_bad_lines": ("--skip-bad-lines", False),
 }
 """Options of `xrt evaluate` that mean nothing here, and their defaults."""
-LABEL_OPTIONS = tuple(_OF_LABELS)
+UNUSED_OPTIONS = {"predict": tuple(_OF_LABELS), "evaluate": tuple(_OF_CORPORA)}
+"""By command, the options that mean nothing here."""
 
 
 def is_attribute_model(folder: str) -> bool:
@@ -45,13 +45,19 @@ def predict(arguments: argparse.Namespace) -> int:
     from xrt.applications.attributes.predictor import AttributePredictor
     from xrt.progress import RichProgress
 
+    way = {} if arguments.decode is None else {"decode": arguments.decode}
+    predictor = AttributePredictor.load(
+        arguments.model, compute=arguments.compute, expect=arguments.expect, **way
+    )
+    format = None if arguments.format == "auto" else arguments.format
     counts = fill(
-        AttributePredictor.load(arguments.model, compute=arguments.compute),
+        predictor,
         arguments.file,
         arguments.out,
         min_probability=MIN_PROBABILITY if arguments.min_score is None else arguments.min_score,
         overwrite=arguments.overwrite,
         review_path=arguments.review,
+        reading=predictor.reading.asked(format, arguments.skip_bad_lines),
         progress=RichProgress(),
     )
     print(counts.to_text(), file=sys.stderr)
@@ -63,23 +69,28 @@ def evaluate(arguments: argparse.Namespace) -> int:
     _refuse(arguments, _OF_CORPORA)
     from xrt.applications.attributes.evaluation import evaluate_attribute_model
 
-    found = evaluate_attribute_model(arguments.model, arguments.file)
+    found = evaluate_attribute_model(
+        arguments.model,
+        arguments.file,
+        arguments.expect,
+        format=arguments.format,
+        skip_bad_lines=arguments.skip_bad_lines,
+    )
     print(json.dumps(found.to_dict(), indent=2) if arguments.json else found.to_text())
     return 0
 
 
 def refuse_attribute_options(arguments: argparse.Namespace) -> None:
     """Raise ConfigError where a model of labels is asked for what only one of attributes does."""
-    if arguments.review is not None or arguments.overwrite:
+    given = (arguments.review, arguments.decode)
+    if any(option is not None for option in given) or arguments.overwrite:
         raise ConfigError(
-            f"--review, --overwrite: {arguments.model} is a model of labels, not of attributes; "
-            "leave them out"
+            f"--review, --overwrite, --decode: {arguments.model} is a model of labels, not of "
+            "attributes; leave them out"
         )
 
 
-def _refuse(
-    arguments: argparse.Namespace, options: Mapping[str, tuple[str, str | float | None]]
-) -> None:
+def _refuse(arguments: argparse.Namespace, options: Mapping[str, tuple[str, object]]) -> None:
     """Raise ConfigError for the first of these options that was given."""
     for name, (option, default) in options.items():
         if getattr(arguments, name) != default:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xrt.cli.outputs import refuse_inputs_as_outputs
+
 if TYPE_CHECKING:
     from xrt.applications.audit.applying import Applied
     from xrt.applications.audit.params import AuditParams
@@ -32,6 +34,14 @@ def _audit(arguments: argparse.Namespace) -> int:
     from xrt.progress import RichProgress
 
     folder = Path(arguments.out)
+    written = (SUGGESTIONS, "suggestions.parquet", "report.json", "report.html")
+    refuse_inputs_as_outputs(
+        {f"--out writes {name};": folder / name for name in written},
+        {
+            "FILE": arguments.file, "--test": arguments.test, "--paths": arguments.paths,
+            "--decisions": arguments.decisions, "--labels": arguments.labels,
+        },
+    )  # fmt: skip
     reading = _reading(arguments, folder)
     corpus = read_corpus(arguments.file, **reading)
     test = None
@@ -77,13 +87,17 @@ def _apply(arguments: argparse.Namespace) -> int:
     from xrt.applications.audit.decisions import read_decisions, with_trust
     from xrt.applications.audit.suggestion import ADD, read_suggestions
     from xrt.data.formats import read_corpus
-    from xrt.errors import ConfigError
 
     out = Path(arguments.out)
     record = out.with_name(f"{out.name}.changes.jsonl")
-    for given in (arguments.corpus, arguments.suggestions):
-        if Path(given).resolve() in (out.resolve(), record.resolve()):
-            raise ConfigError(f"--out {out}: is a file that is read; name another")
+    refuse_inputs_as_outputs(
+        {"--out": out, "the record of changes": record},
+        {
+            "--corpus": arguments.corpus, "SUGGESTIONS": arguments.suggestions,
+            "--accept": arguments.accept, "--decisions": arguments.decisions,
+            "--labels": arguments.labels,
+        },
+    )  # fmt: skip
     suggestions = read_suggestions(arguments.suggestions)
     if arguments.decisions is not None:
         suggestions, _ = with_trust(suggestions, read_decisions(arguments.decisions))

@@ -128,9 +128,8 @@ def _attribute_options(command: str, argv: Sequence[str]) -> tuple[str, ...]:
     """The options of a command that a model of attributes, named in `argv`, does not take."""
     from xrt.cli import attributes
 
-    models = [word for word in argv[1:] if not word.startswith("-")][:1]
-    if command == "predict" and models and attributes.is_attribute_model(models[0]):
-        return attributes.LABEL_OPTIONS
+    if any(attributes.is_attribute_model(word) for word in argv[1:]):
+        return attributes.UNUSED_OPTIONS.get(command, ())
     return ()
 
 

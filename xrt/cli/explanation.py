@@ -3,15 +3,21 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 
 def explain(arguments: argparse.Namespace) -> int:
     """Print the explanation of one text, to read or as JSON; the exit code."""
     from xrt.predict import Predictor
 
-    predictor = Predictor.load(arguments.model)
+    predictor = Predictor.load(arguments.model, expect=arguments.expect)
     text = sys.stdin.read().rstrip("\n") if arguments.text == "-" else arguments.text
-    texts = None if arguments.training is None else _training_texts(arguments.training)
+    artifact = predictor.artifact
+    assert artifact is not None
+    texts = None
+    if arguments.training is not None:
+        texts = _training_texts(arguments.training, artifact.manifest)
     found = predictor.explain(text, arguments.k, labels=arguments.labels, texts=texts)
     if arguments.json:
         print(json.dumps(found.to_dict(), indent=2))
@@ -20,12 +26,12 @@ def explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _training_texts(path: str) -> list[str]:
+def _training_texts(path: str, manifest: Mapping[str, Any]) -> list[str]:
     """The texts of a corpus. Raises DataError when it has rows of features instead."""
-    from xrt.data.formats import read_corpus
     from xrt.errors import DataError
+    from xrt.evaluate import read_as_trained
 
-    texts = read_corpus(path).texts
+    texts = read_as_trained(path, manifest).texts
     if texts is None:
         raise DataError(f"{path}: has rows of features, not texts; leave --training out")
     return list(texts)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,7 +25,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from xrt.evaluate import evaluate_model
 
     reading = reading_arguments(arguments)
-    report = evaluate_model(arguments.model, arguments.file, ks=tuple(arguments.k), reading=reading)
+    report = evaluate_model(
+        arguments.model,
+        arguments.file,
+        ks=tuple(arguments.k),
+        reading=reading,
+        expect=arguments.expect,
+    )
     print(json.dumps(report.to_dict(), indent=2) if arguments.json else report.to_text())
     return 0
 
@@ -48,7 +55,9 @@ def inspect(arguments: argparse.Namespace) -> int:
     """
     from xrt.artifact import open_artifact
 
-    artifact = open_artifact(arguments.model, verify="sizes")
+    # half of a surrogate pair in a file's name is written as an escape
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    artifact = open_artifact(arguments.model, verify="sizes", expect=arguments.expect)
     manifest = artifact.manifest
     sizes: Counter[str] = Counter()
     for name, record in artifact.files.items():

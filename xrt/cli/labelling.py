@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from xrt.cli.outputs import refuse_inputs_as_outputs
 from xrt.errors import ConfigError
 
 COLUMNS = ("query", "item", "count", "impressions", "position")
@@ -69,6 +70,14 @@ def label(arguments: argparse.Namespace) -> int:
     from xrt.progress import RichProgress
 
     columns = column_names(arguments.columns)
+    refuse_inputs_as_outputs(
+        {"--out": arguments.out},
+        {
+            "CLICKS": arguments.clicks, "CATALOGUE": arguments.catalogue,
+            "--names": arguments.names, "--paths": arguments.paths,
+        },
+        {"CLICKS": arguments.clicks},
+    )  # fmt: skip
     given = {"min_confidence": arguments.min_confidence, "seed": arguments.seed}
     params = LabellingParams(**{name: v for name, v in given.items() if v is not None})
     catalogue = read_catalogue(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from xrt.cli.outputs import refuse_inputs_as_outputs
 from xrt.cli.text_input import Line, text_input
 from xrt.data.collect import BadLines
 from xrt.data.labels import LabelTable
@@ -23,13 +24,22 @@ def predict(arguments: argparse.Namespace) -> int:
     """Tag every line of the input, or fill a catalogue's attributes; returns the exit code."""
     from xrt.cli import attributes
 
+    refuse_inputs_as_outputs(
+        {"--out": arguments.out, "--review": arguments.review},
+        {
+            "FILE": arguments.file,
+            "--allowed": arguments.allowed,
+            "--forbidden": arguments.forbidden,
+        },
+        {"MODEL": arguments.model},
+    )
     if attributes.is_attribute_model(arguments.model):
         return attributes.predict(arguments)
     attributes.refuse_attribute_options(arguments)
     from xrt.evaluate import reading_of
     from xrt.predict import Predictor
 
-    predictor = Predictor.load(arguments.model, compute=arguments.compute)
+    predictor = Predictor.load(arguments.model, compute=arguments.compute, expect=arguments.expect)
     min_score = 0.0 if arguments.min_score is None else arguments.min_score
     predictor.threshold(min_score)  # a wrong name is told before any text is read
     artifact = getattr(predictor, "artifact", None)

@@ -7,15 +7,17 @@ that was stopped goes on where it was, and stages that are up to date are skippe
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import MISSING, DictConfig, OmegaConf
 
-from xrt.cli.doors import option_writer
+from xrt.cli.doors import training_option
+from xrt.cli.settings import names_of, ready_for_hydra
 from xrt.config import (
     COMPOSITION_ERRORS,
     HYDRA_VERSION_BASE,
@@ -31,42 +33,54 @@ from xrt.errors import ConfigError, XrtError
 logger = logging.getLogger(__name__)
 
 
-def run(settings: Sequence[str]) -> int:
-    """Train with these settings (`key=value`, `group=choice`, hydra's options); the exit code.
+def run(words: Sequence[str]) -> int:
+    """Train with these settings.
 
-    Raises ConfigError in one line for a setting that is unknown or of the wrong type.
+    Args:
+        words: `key=value`, `group=choice` and hydra's options.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        XrtError: In one line for a setting that is unknown or of the wrong type, and for the faults
+            of all runs of a sweep.
     """
     _let_threads_sleep()
+    settings = ready_for_hydra(words)
     register()
     faults: list[str] = []
+    others: list[Exception] = []
 
     def job(config: DictConfig) -> None:
         # a fault of one run of a sweep does not stop the others; hydra would print it in many lines
         try:
-            train_once(config)
+            train_once(config, names_of(settings))
         except XrtError as err:
             logger.debug("stopped", exc_info=True)
-            faults.append(err.worded(option_writer(["train"])))
+            faults.append(err.worded(training_option))
+        except COMPOSITION_ERRORS as err:
+            faults.append(explain(err))
+        except Exception as err:
+            others.append(err)
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not to its printer
     entry = hydra.main(
         version_base=HYDRA_VERSION_BASE, config_path=str(conf_folder()), config_name="train"
     )(job)
-    argv, sys.argv = sys.argv, [sys.argv[0], *map(_full_name, settings)]
+    argv, sys.argv = sys.argv, [sys.argv[0], *settings]
     try:
         entry()
     except COMPOSITION_ERRORS as err:
         raise ConfigError(explain(err)) from err
-    except AssertionError as err:
-        if not str(err).startswith(NULL_ABOVE):
-            raise
-        inner = ", ".join(setting for setting in settings if "." in setting.partition("=")[0])
-        raise ConfigError(
-            f"{inner}: a part that is null has no settings; choose one, as in encoder=minilm or "
-            "schema=auto, or leave them out"
-        ) from err
+    except XrtError:
+        raise
+    except Exception as err:
+        raise _composition_fault(err, settings) from err
     finally:
         sys.argv = argv
+    if others:
+        raise others[0]
     if faults:
         raise XrtError("; ".join(faults))
     return 0
@@ -82,20 +96,44 @@ def _let_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-_SHORT_NAMES = {"data.path": "dataset.trn"}
+def _composition_fault(err: Exception, settings: Sequence[str]) -> Exception:
+    """What to raise for an error of hydra's that came before any work was begun."""
+    if isinstance(err, AssertionError) and str(err).startswith(NULL_ABOVE):
+        inner = ", ".join(setting for setting in settings if "." in setting.partition("=")[0])
+        return ConfigError(
+            f"{inner}: a part that is null has no settings; choose one, as in encoder=minilm or "
+            "schema=auto, or leave them out"
+        )
+    cause: BaseException | None = err
+    while cause is not None:  # logging hides that a log file cannot be written
+        if isinstance(cause, OSError) and cause.filename is not None:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    of_hydra = [setting for setting in settings if setting.startswith(("hydra", "-"))]
+    why = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__
+    return ConfigError(
+        f"{', '.join(of_hydra or settings)}: hydra cannot use this ({why}); leave out what is not "
+        "needed"
+    )
 
 
-def _full_name(setting: str) -> str:
-    """`data.path=FILE` is `dataset.trn=FILE`."""
-    name, equals, value = setting.partition("=")
-    return f"{_SHORT_NAMES.get(name, name)}{equals}{value}"
+def train_once(config: DictConfig, names: Sequence[str] = ()) -> None:
+    """One run: the settings become the pipeline's parameters, and the pipeline does the rest.
 
+    Args:
+        config: All settings.
+        names: Full names of those that were given by hand.
 
-def train_once(config: DictConfig) -> None:
-    """One run: the settings become the pipeline's parameters, and the pipeline does the rest."""
+    Raises:
+        XrtError: A setting, the data or the machine is not fit for it.
+    """
+    from xrt.pipeline.idle_settings import refuse_idle_settings
     from xrt.progress import RichProgress
 
-    params = build(pipeline_params(), config)
+    require_given(config, HydraConfig.get().runtime.choices)
+    params = build_params(config)
+    if HydraConfig.get().mode != RunMode.MULTIRUN:  # in a sweep one run needs what another ignores
+        refuse_idle_settings(params, names)
     folder = Path(HydraConfig.get().runtime.output_dir)
     estimate, train = _runs(params)
     if params.estimate:
@@ -114,3 +152,38 @@ def _runs(params: Any) -> tuple[Callable[..., str], Callable[..., Any]]:
     from xrt.pipeline import estimate_run, train
 
     return estimate_run, train
+
+
+def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None:
+    """Check the settings that a chosen file of conf/ leaves open (`???`).
+
+    Args:
+        config: All settings.
+        choices: The chosen file of each group.
+
+    Raises:
+        ConfigError: One of them has no value, or null; the defaults below the file would stand.
+    """
+    faults = []
+    for group, choice in choices.items():
+        file = conf_folder() / group / f"{choice}.yaml"
+        if not file.is_file():
+            continue
+        content = OmegaConf.to_container(OmegaConf.load(file))
+        assert isinstance(content, dict)
+        for key in (str(key) for key, value in content.items() if value == MISSING):
+            name = f"{group}.{key}"
+            if OmegaConf.select(config, name) in (None, ""):
+                faults.append(f"{name}: not given, and {group}={choice} needs it")
+    if faults:
+        raise ConfigError("; ".join(faults))
+
+
+def build_params(config: DictConfig) -> Any:
+    """The pipeline's parameters from all settings. Raises ConfigError with all their faults."""
+    if not str(config.name).strip(" ./"):
+        raise ConfigError(f"name = {str(config.name)!r}: names the run's folder; give it a name")
+    try:
+        return build(pipeline_params(), config)
+    except RecursionError as err:
+        raise ConfigError("an interpolation (${...}) leads back to itself; write values") from err

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 EMPTY, NONE = -1, -2  # codes beside those of values
 _SHOWN_EXAMPLES = 3
+_SHOWN_SIGNS = 60
 
 
 def read_attributes(
@@ -85,9 +86,10 @@ def read_attributes(
     values, codes_AN = encode_targets(table, schema)
     notes = [*table.notes]
     if training:
-        given = [bool((codes != EMPTY).any()) for codes in codes_AN]
+        given = [bool((codes >= 0).any()) for codes in codes_AN]
         notes += [*item_texts.notes, *missing_notes(targets, given, table)]
         notes += parent_notes(schema.hierarchy or [], targets, values, codes_AN)
+        notes += none_notes(schema, table, codes_AN)
         schema = _without_missing(schema, given)
         item_texts = replace(item_texts, schema=schema)
     else:
@@ -210,6 +212,27 @@ def missing_notes(
     ]
 
 
+def none_notes(
+    schema: AttributeSchema, table: CatalogueTable, codes_AN: list[np.ndarray]
+) -> list[str]:
+    """A note where empty cells are taken for "none" though nobody said so."""
+    if schema.empty is not EmptyMeans.AUTO:
+        return []
+    counts = {}
+    for level in schema.hierarchy or []:
+        codes = codes_AN[(schema.targets or []).index(level)]
+        count = sum(not table.columns[level][row] for row in np.flatnonzero(codes == NONE).tolist())
+        if count:
+            counts[level] = count
+    if not counts:
+        return []
+    shown = ", ".join(f"{level} in {count:,} rows" for level, count in counts.items())
+    return [
+        f"empty cells where a path ends are learnt as 'none' ({shown}); where the value is only "
+        "unknown, set empty=missing"
+    ]
+
+
 def parent_notes(
     hierarchy: Sequence[str],
     targets: Sequence[str],
@@ -229,8 +252,8 @@ def parent_notes(
         examples = []
         for child in several[:_SHOWN_EXAMPLES]:
             parents = [values[a][p] for p in pairs[pairs[:, 0] == child, 1]]
-            shown = " and ".join(repr(parent) for parent in parents[:2])
-            examples.append(f"{values[b][child]!r} under {shown}")
+            shown = " and ".join(repr(parent[:_SHOWN_SIGNS]) for parent in parents[:2])
+            examples.append(f"{values[b][child][:_SHOWN_SIGNS]!r} under {shown}")
         who = f"{len(several)} values of {fine} stand"
         if len(several) == 1:
             who = f"1 value of {fine} stands"

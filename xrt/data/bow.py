@@ -20,7 +20,7 @@ import numpy as np
 
 from xrt.data.collect import BadLines, csr_from_parts
 from xrt.data.corpus import Corpus, ReadReport
-from xrt.data.labels import LabelTable
+from xrt.data.labels import numbered_labels
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.sources import numbered_lines
 from xrt.errors import CapacityError, DataError
@@ -273,7 +273,7 @@ def _corpus(
         texts=None,
         X=csr_from_parts(joined(2), joined(1), ends(joined(0)), header.num_features),
         Y=csr_from_parts(np.ones(len(labels)), labels, ends(label_counts), header.num_labels),
-        labels=LabelTable.from_ids(str(i) for i in range(header.num_labels)),
+        labels=numbered_labels(path, header.num_labels),
         report=ReadReport(
             path=str(path),
             num_rows=len(label_counts),

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from xrt.data.options import BadLine
+from xrt.inputs import without_surrogates
 
 REPLACEMENT = "\ufffd"
 _UNSEEN = re.compile(
@@ -79,11 +80,6 @@ def id_text(value: Any) -> str:
     if isinstance(value, float | Decimal) and _is_whole(value):
         return str(int(value))
     return clean_label(str(value))
-
-
-def without_surrogates(text: str) -> str:
-    """The text with every lone surrogate replaced by U+FFFD, so that it can be written as UTF-8."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _is_whole(value: float | Decimal) -> bool:

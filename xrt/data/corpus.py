@@ -39,6 +39,12 @@ class ReadReport:
     bad_lines_path: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def skipped_message(self) -> str:
+        """How many lines were skipped, and where they are."""
+        where = f"bad lines were skipped and written to {self.bad_lines_path}"
+        return f"{self.path}: {self.num_skipped} {where}"
+
     def messages(self) -> list[str]:
         """One sentence for each finding; warnings first, then the row count, then the rest."""
         counted = [

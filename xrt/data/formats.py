@@ -139,14 +139,14 @@ def read_corpus(
         require_labels=require_labels,
     )
     chosen = _as_format(format) if format is not None else detect_format(path)
-    for setting, named, instead in (
-        ("weight_column", weight_column, "set Corpus.row_weights"),
-        ("id_column", id_column, "set Corpus.ids"),
+    for setting, named in (
+        ("weight_column", weight_column),
+        ("id_column", id_column),
     ):
         if named is not None and chosen not in _WITH_COLUMNS:
             raise ConfigError(
                 f"{setting} = {named!r}: {path} is {chosen.value}, which has no named "
-                f"columns; {instead}, or give JSONL, CSV, TSV or Parquet"
+                "columns; leave it out, or give JSONL, CSV, TSV or Parquet"
             )
     corpus = _READERS[chosen](path, options)
     corpus = _with_features(corpus, features)

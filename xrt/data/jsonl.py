@@ -76,17 +76,15 @@ def read_json_lines(path: str | Path, refuse: Refusal | None = None) -> Iterator
         if not raw or raw.isspace():
             continue
         try:
-            line = parse_json_line(raw)
+            yield parse_json_line(raw, number)
         except BadLine as fault:
             if refuse is None:
                 raise DataError(f"{path}: line {number}: {fault}") from fault
             refuse(number, raw, fault)
-            continue
-        yield JsonLine(line.record, line.had_surrogate, number, raw)
 
 
-def parse_json_line(raw: bytes) -> JsonLine:
-    """One JSON object from one line of UTF-8.
+def parse_json_line(raw: bytes, number: int = 0) -> JsonLine:
+    """One JSON object from one line of UTF-8; `number` is that of the line.
 
     Raises BadLine: it is not UTF-8, not JSON, or not an object.
     """
@@ -110,10 +108,10 @@ def parse_json_line(raw: bytes) -> JsonLine:
         raise BadLine(f"a JSON {kind}, not an object; write one object a line")
     if "\\u" in text and _ESCAPED_SURROGATE.search(text):
         try:
-            return _repaired(record)
+            return _repaired(record)._replace(number=number, raw=raw)
         except RecursionError as err:
             raise BadLine(_TOO_DEEP) from err
-    return JsonLine(record, had_surrogate=False)
+    return JsonLine(record, False, number, raw)
 
 
 def _repaired(record: dict[str, Any]) -> JsonLine:

@@ -18,7 +18,7 @@ _MARKS = ("|", ";", ", ", ",", "\n", " ")
 _ID = re.compile(r"<[^<>\s]+>|\w+:\S+|__label__\S+|\S*\d\S*")
 _BRACKETS = ("[]", "{}")
 _MAX_CELLS = 20_000
-"""Different cells of a column that are kept to be looked at."""
+"""Different cells of a column after which no more are looked at."""
 _LEAST_SHARE = 0.05
 """Of the rows, below which cells with a mark in them are exceptions, not lists."""
 _MOST = 0.7
@@ -38,19 +38,18 @@ class LabelCells:
         self.separator, self.by_default = separator, by_default
         self.num_split = 0
         self._rows: dict[str, int] = {}
+        self._is_looking = True
 
     def split(self, cell: str) -> list[str]:
         """The labels of a cell, not cleaned yet; an HTML entity (`&amp;`) is never split apart."""
         labels = [cell]
         if self.separator is not None and self.separator in cell:
             labels = self._split(cell, self.separator)
-            if self.by_default and sum(1 for label in labels if label.strip()) > 1:
+            if self.by_default and _are_several(labels):
                 self.num_split += 1
-        rows = self._rows
-        if cell in rows:
-            rows[cell] += 1
-        elif len(rows) < _MAX_CELLS:
-            rows[cell] = 1
+        if self._is_looking:
+            self._rows[cell] = self._rows.get(cell, 0) + 1
+            self._is_looking = len(self._rows) < _MAX_CELLS
         return labels
 
     @staticmethod
@@ -77,9 +76,15 @@ class LabelCells:
             if mark != self.separator and (example := list_example(labels, mark)):
                 return (
                     f"labels look like lists by {mark!r}, such as {example[:80]!r}: "
-                    f"label_separator={mark!r}"
+                    f"set label_separator to {mark!r}"
                 )
         return ""
+
+
+def _are_several(labels: Sequence[str]) -> bool:
+    if labels[0] and labels[-1]:  # as nearly always
+        return len(labels) > 1
+    return sum(1 for label in labels if label.strip()) > 1
 
 
 def list_example(rows: Mapping[str, int], mark: str) -> str:

@@ -18,6 +18,8 @@ from xrt.reading import load_array, map_bytes
 
 LABEL_TABLE_NAME = "labels.tsv"
 OFFSETS_NAME = "labels.offsets.npy"
+_ANY_LABELS = 3_000_000
+"""Labels that a file may number, however small it is."""
 LABEL_TEXT_WEIGHT = 0.5
 """Length of a label's name as one more training row, beside texts of length 1."""
 
@@ -98,6 +100,27 @@ class LabelTable:
         """How many labels have a name."""
         return sum(1 for name in self.names if name)
 
+    def check(self) -> None:
+        """Look at all of a table that was opened. Raises ArtifactError when an id or a name is not
+        UTF-8, does not end where the next begins, or an id is empty or stands twice.
+        """
+        if not isinstance(self.ids, PackedStrings) or not isinstance(self.names, PackedStrings):
+            return
+        ends = self.ids.ends_before(ord("\t")) and self.names.ends_before(ord("\n"))
+        ids = [line.partition(b"\t")[0] for line in self.ids.data.split(b"\n")[:-1]]
+        if not (ends and len(set(ids)) == len(ids) == len(self.ids) and all(ids)):
+            raise ArtifactError(
+                f"{LABEL_TABLE_NAME}: ids and names do not end where they should, or an id is "
+                "empty or stands twice; copy the model again from where it came, or train it anew"
+            )
+        try:
+            self.ids.data.decode("utf-8")
+        except UnicodeDecodeError as err:
+            raise ArtifactError(
+                f"{LABEL_TABLE_NAME}: byte {err.start + 1} is not UTF-8; copy the model again from "
+                "where it came, or train it anew"
+            ) from err
+
     def with_names(self, names: Mapping[str, str]) -> "LabelTable":
         """The same labels, named where `names` knows the id; other names stay."""
         return LabelTable(
@@ -152,6 +175,28 @@ class LabelTable:
         data = map_bytes(path)
         ids = PackedStrings(data, offsets[:-1:2], offsets[1::2] - 1)
         return cls(ids, PackedStrings(data, offsets[1::2], offsets[2::2] - 1))
+
+
+def numbered_labels(path: str | Path, num_labels: int) -> LabelTable:
+    """A table of the ids '0' to 'L-1', for a file that numbers its labels.
+
+    Args:
+        path: The file.
+        num_labels: L, as the file says it.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: there are more labels than a file of this size can be about.
+    """
+    most = max(_ANY_LABELS, Path(path).stat().st_size)
+    if num_labels > most:
+        raise DataError(
+            f"{path}: {num_labels} labels, where a file of this size has {most} at most; correct "
+            "the number, or count labels from 0 without gaps"
+        )
+    return LabelTable.from_ids(str(i) for i in range(num_labels))
 
 
 def read_label_table(path: str | Path) -> LabelTable:

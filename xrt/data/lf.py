@@ -17,7 +17,7 @@ from xrt.data.cells import clean_label, id_text
 from xrt.data.collect import RowCollector
 from xrt.data.corpus import Corpus, ReadReport
 from xrt.data.jsonl import read_json_lines
-from xrt.data.labels import LabelTable
+from xrt.data.labels import LabelTable, numbered_labels
 from xrt.data.options import BadLine, ReadOptions
 from xrt.data.records import RecordParser, row_id, shown, text_of
 from xrt.data.sources import beside, numbered_lines, plain_name
@@ -45,7 +45,7 @@ def read_lf(path: str | Path, options: ReadOptions) -> Corpus:
         except BadLine as fault:
             collector.refuse(line.number, line.raw, fault)
     if labels is None:
-        labels = LabelTable.from_ids(str(i) for i in range(num_columns))
+        labels = numbered_labels(path, num_columns)
     return collector.finish(labels)
 
 

@@ -6,3 +6,9 @@ WORDS_FOR_NOTHING = (
     *("-", "--", "---", "–", "—"),
 )
 """As programs and people write them, small; cells in any case are meant."""
+_WORDS = frozenset(WORDS_FOR_NOTHING)
+
+
+def says_nothing(cell: str) -> bool:
+    """Whether a clean cell says that there is no value."""
+    return cell.casefold() in _WORDS

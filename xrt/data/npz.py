@@ -4,22 +4,30 @@
 scipy.sparse.save_npz; they are read without pickle.
 """
 
+import math
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.lib import format as npy
 
 from xrt.data.cells import clean_label
 from xrt.data.collect import csr_from_parts
 from xrt.data.corpus import Corpus, ReadReport, check_matrix
-from xrt.data.labels import LabelTable
+from xrt.data.labels import LabelTable, numbered_labels
 from xrt.data.options import ReadOptions
 from xrt.data.sources import COMPRESSED_SUFFIXES, numbered_lines, plain_name, require_file
-from xrt.errors import DataError
+from xrt.errors import DataError, XrtError
 
+_ANY_BYTES = 64 << 20
+_MOST_PACKING = 100
+"""Times its size that a file larger than `_ANY_BYTES` unpacked may unpack to."""
+_ANY_ROWS = 1 << 22
+"""Rows that any matrix may have, however few bytes it takes."""
 ITEMS_FILE = "output-items.txt"
 _NAME = re.compile(r"[XY]\.(?P<split>.+)\.(npz|txt)")
 
@@ -82,7 +90,7 @@ def read_npz(path: str | Path, options: ReadOptions) -> Corpus:
         texts=texts,
         X=X,
         Y=Y,
-        labels=_label_table(path, Y.shape[1]),
+        labels=_label_table(path if Y_path is None else Y_path, Y.shape[1]),
         report=ReadReport(
             path=str(path),
             num_rows=num_rows,
@@ -100,15 +108,18 @@ def load_matrix(path: str | Path) -> sp.csr_array:
     """
     path = require_file(path)
     try:
+        _check_sizes(path)
         with open(path, "rb") as file:
             loaded = sp.load_npz(file)
         if loaded.format in ("csr", "csc", "bsr"):
             loaded.check_format(full_check=True)
         matrix = sp.csr_array(loaded)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError,
-            NotImplementedError, zipfile.BadZipFile) as err:  # fmt: skip
+    except XrtError:
+        raise
+    except Exception as err:  # zip, zlib, numpy and scipy have families of their own
+        cause = str(err).partition("\n")[0][:200] or type(err).__name__
         raise DataError(
-            f"{path}: not a sparse matrix of scipy.sparse.save_npz ({err}); write it again"
+            f"{path}: not a sparse matrix of scipy.sparse.save_npz ({cause}); write it again"
         ) from err
     if matrix.dtype.kind not in "biuf" or matrix.ndim != 2:
         raise DataError(
@@ -119,6 +130,43 @@ def load_matrix(path: str | Path) -> sp.csr_array:
         matrix = csr_from_parts(matrix.data, matrix.indices, matrix.indptr, matrix.shape[1])
     check_matrix(matrix, path)
     return matrix
+
+
+def _check_sizes(path: Path) -> None:
+    """Hold what the file says of its arrays against its size, before anything is unpacked.
+
+    Raises DataError: it unpacks to far more than it holds, or an array is said to be larger than
+    its part of the file. Raises whatever zipfile and numpy do for a file that is none.
+    """
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > max(_ANY_BYTES, size * _MOST_PACKING):
+            raise DataError(
+                f"{path}: {size} bytes that unpack to {unpacked}, too many for a matrix; write it "
+                "again"
+            )
+        for info in archive.infolist():
+            with archive.open(info) as file:
+                shape, dtype = _array_header(file)
+            if dtype.hasobject:
+                raise DataError(f"{path}: {info.filename} needs pickle, which is not read")
+            if math.prod(shape) * dtype.itemsize > info.file_size:
+                raise DataError(
+                    f"{path}: {info.filename} is said to be {dtype} of shape {shape}, which its "
+                    f"{info.file_size} bytes cannot hold; write it again"
+                )
+        with archive.open("shape.npy") as file:
+            rows = int(npy.read_array(file, allow_pickle=False).ravel()[0])
+    if not 0 <= rows <= max(_ANY_ROWS, unpacked):
+        raise DataError(f"{path}: {rows} rows in {unpacked} bytes; write it again")
+
+
+def _array_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file, max_header_size=4096)
+    return shape, dtype
 
 
 def _read_texts(path: Path) -> list[str]:
@@ -134,17 +182,17 @@ def _read_texts(path: Path) -> list[str]:
 
 
 def _label_table(path: Path, num_labels: int) -> LabelTable:
-    ids = [str(i) for i in range(num_labels)]
+    table = numbered_labels(path, num_labels)
     items = path.parent / ITEMS_FILE
     if not items.is_file() or not num_labels:
-        return LabelTable.from_ids(ids)
+        return table
     names = [clean_label(name) for name in _read_texts(items)]
     if len(names) != num_labels:
         raise DataError(
             f"{items}: {len(names)} label names but Y has {num_labels} columns; remove the file or "
             "give one line a label"
         )
-    return LabelTable.from_ids(ids, names)
+    return LabelTable.from_ids(table.ids, names)
 
 
 def _num_duplicates(X: sp.csr_array | None, texts: list[str] | None, Y: sp.csr_array) -> int:

@@ -46,15 +46,15 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.text_columns is not None and not len(self.text_columns):
-            raise ConfigError("text_columns = []: name a column, or None for the default")
+            raise ConfigError("text_columns = []: name a column, or leave it out")
         if not len(self.label_column):
             raise ConfigError("label_column is empty; name at least one column")
         if self.weight_column == "":
-            raise ConfigError("weight_column = '': name a column, or None for no weights")
+            raise ConfigError("weight_column = '': name a column, or leave it out")
         if self.id_column == "":
-            raise ConfigError("id_column = '': name a column, or None for `uid` or `id`")
+            raise ConfigError("id_column = '': name a column, or leave it out")
         if self.label_separator == "":
-            raise ConfigError("label_separator = '': give at least one character, or None")
+            raise ConfigError("label_separator = '': give at least one character, or leave it out")
 
     @property
     def id_names(self) -> tuple[str, ...]:

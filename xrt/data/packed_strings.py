@@ -21,6 +21,15 @@ class PackedStrings(Sequence[str]):
     def __len__(self) -> int:
         return len(self._starts)
 
+    def ends_before(self, byte: int) -> bool:
+        """Whether each string is followed by this byte."""
+        return bool((self._data[self._ends] == byte).all())
+
+    @property
+    def data(self) -> bytes:
+        """All bytes of the file; a copy."""
+        return self._data.tobytes()
+
     @overload
     def __getitem__(self, position: SupportsIndex) -> str: ...
     @overload

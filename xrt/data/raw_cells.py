@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
-from xrt.data.cells import without_surrogates
 from xrt.data.delimited import unquoted
+from xrt.inputs import without_surrogates
 
 _BLANKS = " \t\n\r"
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from xrt.data.cells import clean_label, id_text
 from xrt.data.label_cells import LabelCells
+from xrt.data.nothing import says_nothing
 from xrt.data.options import DEFAULT_ID_COLUMNS, DEFAULT_SEPARATOR, BadLine, ReadOptions
 from xrt.errors import DataError
 
@@ -127,8 +128,9 @@ class RecordParser:
 def _prefixed(
     name: str, labels: Sequence[str | int], weights: list[float] | None
 ) -> tuple[list[str | int], list[float] | None]:
-    """Labels as `name=label`, each cleaned before, without those that are empty."""
+    """Labels as `name=label`, each cleaned before, without those that say nothing."""
     clean = [clean_label(str(label)) for label in labels]
+    clean = ["" if says_nothing(label) else label for label in clean]
     if weights is not None:
         weights = [weight for label, weight in zip(clean, weights, strict=True) if label]
     return [f"{name}={label}" for label in clean if label], weights
@@ -210,7 +212,9 @@ def row_id(record: Mapping[str, Any], names: Iterable[str] = DEFAULT_ID_COLUMNS)
     """
     for key in names:
         value = record.get(key)
-        if value is not None and not isinstance(value, bool | list | tuple | Mapping):
+        if value is None:
+            continue
+        if type(value) is str or not isinstance(value, bool | list | tuple | dict):
             id = id_text(value)
             if id:
                 return id

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from xrt.data.cells import clean_label, without_surrogates
+from xrt.data.cells import clean_label
 from xrt.data.delimited import Line, csv_rows
 from xrt.data.sources import numbered_lines, plain_name
 from xrt.errors import DataError
+from xrt.inputs import without_surrogates
 
 Value = TypeVar("Value")
 FEW = 0.5

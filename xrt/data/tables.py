@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xrt.data.cells import clean_label, without_surrogates
+from xrt.data.cells import clean_label
 from xrt.data.collect import RowCollector
 from xrt.data.corpus import Corpus
 from xrt.data.delimited import Line, csv_rows, read_header, tsv_rows
@@ -25,6 +25,7 @@ from xrt.data.records import (
 )
 from xrt.data.sources import require_file
 from xrt.errors import DataError
+from xrt.inputs import without_surrogates
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,15 +121,16 @@ def _frame_rows(path: str | Path, frame: "pl.DataFrame") -> Iterator[Line]:
 def _read(path: str | Path, options: ReadOptions, table: Table) -> Corpus:
     collector = RowCollector(path, options)
     parser = RecordParser(options, split_by_default=True)
-    notes = []
+    odd: list[str] = []
     for line in table.rows:
         try:
             collector.add(*parser.parse(table.record(line)))
         except BadLine as fault:
             collector.refuse(line.number, raw_text(line), fault, line.num_lines)
         if line.note:
-            notes.append(line.note)
-    notes += parser.notes()
+            odd.append(line.note)
+    more = f" (and {len(odd) - 1} more such rows)" if len(odd) > 1 else ""
+    notes = [*(note + more for note in odd[:1]), *parser.notes()]
     return collector.finish(notes=notes, num_split=parser.num_split)
 
 

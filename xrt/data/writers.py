@@ -12,12 +12,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.atomic import atomic_file
-from xrt.data.cells import without_surrogates
 from xrt.data.corpus import Corpus
 from xrt.data.npz import ITEMS_FILE
 from xrt.data.options import DEFAULT_SEPARATOR
 from xrt.data.sources import open_packed
 from xrt.errors import DataError
+from xrt.inputs import without_surrogates
 
 WEIGHT_KEY = "weight"
 """Where the weights of rows are written."""

@@ -5,25 +5,37 @@ Shapes: B rows of a batch, T tokens, H hidden width.
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers import logging as transformers_logging
 
 from xrt.atomic import atomic_folder, write_json
 from xrt.encoder.adapters import check_adapters, merged_weights
+from xrt.encoder.architectures import layers_of, position_limit, reads_inner_layers
+from xrt.encoder.configuration import (
+    CONFIG_FILE,
+    check_config,
+    read_configuration,
+    saved_configuration,
+)
 from xrt.encoder.params import EncoderParams, Pooling
-from xrt.errors import ArtifactError, ConfigError
+from xrt.encoder.tokenizer import SPECIAL_FILES, TOKENIZER_CONFIG, VOCABULARIES, load_tokenizer
+from xrt.encoder.weights import load_weights
+from xrt.errors import ArtifactError, ConfigError, XrtError
+from xrt.reading import read_json_bounded
 
 POOLING_FILE = "pooling.json"
-ENCODER_OF_TWO = frozenset({"t5", "mt5", "umt5"})
-"""Encoder-decoders of which the encoder is read alone; they have no limit of positions."""
-COUNTED_FROM_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet"})
+INDEX_FILE = "model.safetensors.index.json"
+SAVED_FILES = frozenset({
+    CONFIG_FILE, POOLING_FILE, INDEX_FILE, TOKENIZER_CONFIG, *VOCABULARIES, *SPECIAL_FILES,
+})  # fmt: skip
+_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+MAX_LENGTH = 1 << 17
+"""Tokens that a saved encoder may read, where its kind has no limit."""
 
 
 class TextEncoder(nn.Module):
@@ -34,6 +46,7 @@ class TextEncoder(nn.Module):
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # unused weights would stall DDP and swell every checkpoint
         self.model = model
+        self._constant = {name for name, p in model.named_parameters() if not p.requires_grad}
         self.tokenizer = tokenizer
         self.pooling = Pooling(pooling)
         self.max_length = max_length
@@ -49,10 +62,18 @@ class TextEncoder(nn.Module):
         return int(self.model.config.num_hidden_layers)
 
     @property
-    def layers(self) -> nn.ModuleList:
-        """The transformer layers: of all lists of modules, the one with most weights."""
-        lists = [module for module in self.model.modules() if isinstance(module, nn.ModuleList)]
-        return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
+    def layers(self) -> list[nn.Module]:
+        """The transformer layers, from the lowest; ALBERT's share their modules."""
+        return [parts[0] if len(parts) == 1 else nn.ModuleList(parts) for parts in self._layers]
+
+    @property
+    def layer_parts(self) -> list[nn.Module]:
+        """The modules that make up the layers, each once."""
+        return list(dict.fromkeys(part for parts in self._layers for part in parts))
+
+    @property
+    def _layers(self) -> list[list[nn.Module]]:
+        return layers_of(self.model)
 
     def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
         """Pooled vectors (B, H), float32, not normalised; padding (mask 0) has no say in them."""
@@ -67,19 +88,22 @@ class TextEncoder(nn.Module):
         """Pooled vectors (B, H) after each of the given transformer layers, from 1; the last is
         `forward`'s. One caller at a time: layers are listened to meanwhile.
         """
-        hidden: dict[int, Tensor] = {}
+        if not reads_inner_layers(self.model.config) and set(layers) != {self.num_layers}:
+            raise ConfigError(
+                f"matcher.layers: an encoder of the kind {self.model.config.model_type!r} that "
+                f"normalises before each layer is read after its last one, {self.num_layers}, alone"
+            )
+        hidden: list[Tensor] = []  # one after each layer, in the order of the layers
 
-        def keep(layer: int, output: Any) -> None:
-            hidden[layer] = output[0] if isinstance(output, tuple) else output
+        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+            hidden.append(output[0] if isinstance(output, tuple) else output)
 
         with contextlib.ExitStack() as hooks:
-            for layer in set(layers):
-                block = self.layers[layer - 1]
-                hook = block.register_forward_hook(lambda _, __, out, at=layer: keep(at, out))
-                hooks.callback(hook.remove)
+            for end in dict.fromkeys(parts[-1] for parts in self._layers):
+                hooks.callback(end.register_forward_hook(keep).remove)
             output = self.model(input_ids=input_ids_BT, attention_mask=attention_mask_BT)
-        hidden[self.num_layers] = output.last_hidden_state  # some encoders normalise after it
-        pooled = {layer: self._pool(hidden[layer], attention_mask_BT) for layer in set(layers)}
+        hidden[-1] = output.last_hidden_state  # some encoders normalise after it
+        pooled = {layer: self._pool(hidden[layer - 1], attention_mask_BT) for layer in set(layers)}
         return [pooled[layer] for layer in layers]
 
     def _pool(self, hidden_BTH: Tensor, attention_mask_BT: Tensor) -> Tensor:
@@ -91,11 +115,24 @@ class TextEncoder(nn.Module):
 
     def freeze(self, num_layers: int) -> None:
         """Have training leave all but the layers above the lowest `num_layers` as they are; what
-        is computed below them needs no backward pass. 0 trains everything.
+        is computed below them needs no backward pass. 0 trains everything but tables that the
+        model itself keeps as they are.
+
+        Raises ConfigError where layers below and above share weights.
         """
+        lower = {id(part) for parts in self._layers[:num_layers] for part in parts}
+        upper = [part for parts in self._layers[num_layers:] for part in parts]
+        if any(id(part) in lower for part in upper):
+            raise ConfigError(
+                f"encoder.frozen_layers = {num_layers}: the layers of this encoder "
+                f"({self.model.config.model_type}) share their weights; choose 0"
+            )
         self.model.requires_grad_(num_layers == 0)
-        for layer in self.layers[num_layers:]:
+        for layer in upper:
             layer.requires_grad_(True)
+        for name, parameter in self.model.named_parameters():
+            if name in self._constant:
+                parameter.requires_grad_(False)
 
     @contextlib.contextmanager
     def plain_attention(self) -> Iterator[None]:
@@ -117,106 +154,95 @@ class TextEncoder(nn.Module):
         at all. Adapters are written as part of the weights.
         """
         with atomic_folder(folder) as temporary, quiet_transformers():
-            self.model.save_pretrained(temporary, state_dict=merged_weights(self.model))
+            self.model.save_pretrained(  # names as they are here, not those of the pretrained file
+                temporary, state_dict=merged_weights(self.model), save_original_format=False
+            )
             self.tokenizer.save_pretrained(temporary)
+            config = saved_configuration(self.model.config)
+            write_json(temporary / CONFIG_FILE, config)
             reading = {"pooling": self.pooling.value, "max_length": self.max_length}
             write_json(temporary / POOLING_FILE, reading)
+            _leave_out_code(temporary / TOKENIZER_CONFIG)
+            for path in temporary.iterdir():
+                if not _is_ours(path.name):
+                    path.unlink()
 
     @classmethod
     def load(cls, folder: Path) -> "TextEncoder":
-        """Read what `save` wrote. Raises ArtifactError when it is missing or would run foreign
-        code.
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: A file is missing, damaged or not one that `save` writes, or it would
+                run foreign code or take memory without bounds.
         """
-        _refuse_foreign_code(folder)
         try:
-            reading = json.loads((folder / POOLING_FILE).read_text())
+            _refuse_other_files(folder)
+            reading = read_json_bounded(folder / POOLING_FILE)
             pooling, max_length = Pooling(reading["pooling"]), int(reading["max_length"])
-            model, tokenizer = _load_transformers(folder)
-        except (OSError, ValueError, KeyError, SafetensorError) as err:
+            model, tokenizer = _load_transformers(folder, saved=True)
+            limit = position_limit(model.config) or MAX_LENGTH
+            if not 3 <= max_length <= limit:
+                raise ValueError(f"max_length = {max_length}: must be from 3 to {limit}")
+        except (XrtError, OSError, ValueError, KeyError, TypeError, OverflowError) as err:
             message = f"{folder}: unreadable encoder ({err}); restore or retrain"
             raise ArtifactError(message) from err
         return cls(model, tokenizer, pooling, max_length)
 
     @classmethod
     def from_pretrained(cls, folder: Path, params: EncoderParams) -> "TextEncoder":
-        """Start from a pretrained folder. Raises ConfigError when it does not hold a usable
-        encoder.
+        """Start from a pretrained folder.
+
+        Raises:
+            ConfigError: The folder does not hold a usable encoder, or not one that can be read and
+                trained as the settings say.
         """
         try:
             model, tokenizer = _load_transformers(folder, params.inner_dropout)
-        except (OSError, ValueError, KeyError, ImportError, SafetensorError) as err:
-            raise ConfigError(
-                f"encoder.name = {params.name!r}: {folder} cannot be loaded ({err}); it needs "
-                "config.json, tokenizer files and model.safetensors"
-            ) from err
+        except (ArtifactError, OSError) as err:
+            raise ConfigError(f"encoder.name = {params.name!r}: {err}") from err
         check_config(model.config, params)
         check_adapters(model, params.lora)
-        return cls(model, tokenizer, params.pooling, params.max_length)
+        encoder = cls(model, tokenizer, params.pooling, params.max_length)
+        if params.frozen_layers:
+            encoder.freeze(params.frozen_layers)  # raises where it cannot be
+            encoder.freeze(0)
+        return encoder
 
 
-def _load_transformers(folder: Path, dropout: float | None = None) -> tuple[Any, Any]:
+def _load_transformers(
+    folder: Path, dropout: float | None = None, saved: bool = False
+) -> tuple[Any, Any]:
     """Model and tokenizer; every dropout within the model is `dropout`, or as the folder says."""
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with quiet_transformers():
-        config = AutoConfig.from_pretrained(folder, **safe)
+        config = read_configuration(folder, saved=saved)
         if dropout is not None:
             for name, value in config.to_dict().items():
-                if "dropout" in name and isinstance(value, int | float):
+                if "drop" in name and isinstance(value, int | float):
                     setattr(config, name, dropout)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-        kind = AutoModelForTextEncoding if config.model_type in ENCODER_OF_TWO else AutoModel
-        model = kind.from_pretrained(
-            folder, config=config, use_safetensors=True, dtype=torch.float32, **safe
-        )
+        model = load_weights(folder, config)
+        rows = model.get_input_embeddings().num_embeddings
+        tokenizer = load_tokenizer(folder, model.config, rows)
     return model, tokenizer
 
 
-def check_config(config: Any, params: EncoderParams) -> None:
-    """Raises ConfigError when the encoder of a transformers configuration cannot be read as the
-    settings say.
-    """
-    if config.is_encoder_decoder and config.model_type not in ENCODER_OF_TWO:
-        raise ConfigError(
-            f"encoder.name = {params.name!r}: an encoder-decoder of type {config.model_type!r}, "
-            f"whose encoder alone cannot be had; choose an encoder, or one of "
-            f"{', '.join(sorted(ENCODER_OF_TWO))}"
-        )
-    positions = position_limit(config)
-    if positions is not None and params.max_length > positions:
-        raise ConfigError(
-            f"encoder.max_length = {params.max_length}: "
-            f"the encoder reads at most {positions} tokens"
-        )
-    if params.frozen_layers >= config.num_hidden_layers:
-        raise ConfigError(
-            f"encoder.frozen_layers = {params.frozen_layers}: the encoder has "
-            f"{config.num_hidden_layers} layers, and one must be left to train; choose at most "
-            f"{config.num_hidden_layers - 1}"
-        )
+def _is_ours(name: str) -> bool:
+    return name in SAVED_FILES or _WEIGHTS.fullmatch(name) is not None
 
 
-def position_limit(config: Any) -> int | None:
-    """Tokens that an encoder can read, special ones included; None where there is no limit.
-
-    RoBERTa and its kin count positions from after the padding token's number.
-    """
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None or config.model_type in ENCODER_OF_TWO:
-        return None
-    if config.model_type in COUNTED_FROM_PADDING:
-        return int(positions) - int(config.pad_token_id) - 1
-    return int(positions)
+def _refuse_other_files(folder: Path) -> None:
+    """Raises ArtifactError where the folder holds more than `save` writes."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise ArtifactError(f"{folder / CONFIG_FILE} is missing")
+    for path in folder.iterdir():
+        if not _is_ours(path.name) or not path.is_file():
+            raise ArtifactError(f"{path} is no file of a saved encoder; refused")
 
 
-def _refuse_foreign_code(folder: Path) -> None:
-    """A saved encoder never names code; a config that does was not written by `save`."""
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as err:
-        raise ArtifactError(f"{folder}: unreadable encoder ({err}); restore or retrain") from err
-    for key in config:
-        if key == "auto_map" or key.startswith("_attn_implementation"):
-            raise ArtifactError(f"{folder / 'config.json'}: {key!r} names code to run; refused")
+def _leave_out_code(path: Path) -> None:
+    """Take the key that names a tokenizer's own code out of its configuration."""
+    if path.is_file():
+        told = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, {key: value for key, value in told.items() if key != "auto_map"})
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from xrt.atomic import atomic_file, sweep_stale
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.errors import TrainingError
 from xrt.progress import Progress
+from xrt.seals import remove_sealed, seal_fits, write_seal
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class AtomicCheckpointIO(CheckpointIO):
         """Write the whole checkpoint or keep the old one. Raises CapacityError on a full disk."""
         with atomic_file(path) as temporary:
             torch.save(checkpoint, temporary)
+            write_seal(Path(path), temporary)
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
@@ -52,26 +53,48 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file and the leftovers of killed writers."""
-        Path(path).unlink(missing_ok=True)
+        remove_sealed(Path(path))
         sweep_stale(path)
 
 
 def resumable(path: Path) -> bool:
-    """True when there is a checkpoint to go on from; sweeps leftovers beside it.
+    """Whether there is a checkpoint to go on from; sweeps leftovers beside it.
 
-    Raises TrainingError when the file cannot be read.
+    A checkpoint that is altered, cut off or no checkpoint of ours is told and deleted, with the
+    best weights beside it: the level is then trained from its start.
     """
     if not path.parent.is_dir():
         return False
     sweep_stale(path)
     if not path.is_file():
         return False
+    best = sorted(path.parent.glob(f"{path.stem}.best-*.pt"))
+    fault = _fault_of(path)
+    fault = fault or next((f"{p.name} beside it is altered" for p in best if not _fits(p)), "")
+    if fault:
+        logger.warning("%s: cannot be used (%s); the level is trained from its start", path, fault)
+        for part in (path, *best):
+            remove_sealed(part)
+    return not fault
+
+
+def _fits(path: Path) -> bool:
+    return seal_fits(path, needed=False)
+
+
+def _fault_of(path: Path) -> str:
+    """What is wrong with a checkpoint; '' for nothing."""
+    if not _fits(path):
+        return "its sha256 differs"
     try:
-        torch.load(path, map_location="meta", weights_only=True, mmap=True)
+        state = torch.load(path, map_location="meta", weights_only=True, mmap=True)
     except Exception as err:  # zip, pickle and torch each have errors of their own
-        message = f"{path}: unreadable checkpoint ({err}); delete it to train the level anew"
-        raise TrainingError(message) from err
-    return True
+        return f"unreadable: {type(err).__name__}"
+    position = state.get(POSITION) if isinstance(state, dict) else None
+    step = position.get("position") if isinstance(position, dict) else None
+    if not isinstance(step, int) or step < 0 or step != state.get("global_step"):
+        return f"no {POSITION} in it"
+    return ""
 
 
 class Checkpointer(pl.Callback):

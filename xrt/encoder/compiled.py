@@ -24,7 +24,7 @@ class CompileLayers(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Before weights are spread over processes: what gathers them stays outside."""
         assert isinstance(pl_module.encoder, TextEncoder)
-        for layer in pl_module.encoder.layers:
+        for layer in pl_module.encoder.layer_parts:
             compiled: Any = torch.compile(layer.forward, dynamic=True, backend=self.backend)
             layer.forward = compiled
             self._compiled.append(layer)

@@ -15,7 +15,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.checkpoints import (
     LIGHTNING_LOGGERS,
     TERMINATED,
@@ -36,12 +35,8 @@ from xrt.encoder.spawned import OwnProcesses, SpawnedDDP
 from xrt.encoder.validation import Validation
 from xrt.errors import TrainingError
 from xrt.progress import Progress
-from xrt.threads import default_num_threads
 
 logger = logging.getLogger(__name__)
-
-MAX_PLAIN_ATTENTION = 256
-"""Tokens of a text up to which a CPU computes attention step by step."""
 
 
 def fit_level(
@@ -151,31 +146,9 @@ def lightning_strategy(params: TrainerParams) -> Any:
     return SpawnedDDP()
 
 
-def attention_of(
-    encoder: TextEncoder, max_length: int, params: TrainerParams
-) -> contextlib.AbstractContextManager[None]:
-    """How attention is computed in training: plainly on a CPU, where texts are short enough for the
-    (B, heads, T, T) weights.
-    """
-    if device_of(params) == "cpu" and max_length <= MAX_PLAIN_ATTENTION:
-        return encoder.plain_attention()
-    return contextlib.nullcontext()
-
-
 def lightning_precision(params: TrainerParams) -> Any:
     """Lightning's word for the arithmetic."""
     return "bf16-mixed" if computes_in_bf16(params) else "32-true"
-
-
-@contextlib.contextmanager
-def torch_threads() -> Iterator[None]:
-    """As many threads as this process may use, not as the machine has; XRT_NUM_THREADS is heard."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(default_num_threads())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

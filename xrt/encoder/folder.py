@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from xrt.atomic import sha256_of
-from xrt.errors import ConfigError
+from xrt.errors import ArtifactError, ConfigError
 from xrt.hashing import content_hash
 
 # The files transformers reads; weights only as safetensors, never code and never pickle.
@@ -25,6 +25,16 @@ def weight_files(folder: Path) -> list[Path]:
 def has_encoder(folder: Path) -> bool:
     """Whether configuration and weights are there."""
     return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises ArtifactError where git-lfs has put a pointer in the place of a file."""
+    with open(path, "rb") as file:
+        if file.read(40).startswith(b"version https://git-lfs.github.com"):
+            raise ArtifactError(
+                f"{path}: a pointer of git-lfs, not the file itself; run `git lfs pull` in its "
+                "folder, or download the file"
+            )
 
 
 def encoder_hash(folder: Path) -> str:

@@ -238,6 +238,10 @@ class LevelMatcher(pl.LightningModule):
                 f"level {self.level}, step {self.global_step + 1} of {self.num_steps}: "
                 f"loss {loss:.4g}, gradient norm {encoder_norm:.4g} (encoder), {head_norm:.4g} "
                 f"(head) at learning rates {rates[0]:.3g} and {rates[-1]:.3g}: lower "
-                "encoder_learning_rate or head_learning_rate, or try precision=32; that trains "
-                "anew, until then the last checkpoint is kept"
+                "the learning rates; that trains anew, until then the last checkpoint is kept",
+                settings={
+                    "matcher.encoder_learning_rate": f"below {rates[0]:.3g}",
+                    "matcher.head_learning_rate": f"below {rates[-1]:.3g}",
+                    "trainer.precision=fp32": "to compute in 32 bits",
+                },
             )

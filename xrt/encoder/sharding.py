@@ -43,7 +43,7 @@ def shard_weights(module: pl.LightningModule, encoder: TextEncoder) -> None:
     """
     assert module.device_mesh is not None
     mesh = module.device_mesh["data_parallel"]
-    for part in [*encoder.layers, module]:
+    for part in [*encoder.layer_parts, module]:
         fully_shard(part, mesh=mesh)
     register_fsdp_forward_method(module, "training_step")
     if mesh.device_type == "cpu":  # gloo can add, but not average

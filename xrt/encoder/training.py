@@ -17,9 +17,9 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
-from xrt.encoder.devices import check_devices, num_devices
+from xrt.encoder.devices import attention_of, check_devices, num_devices
 from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import attention_of, quiet_lightning, torch_threads
+from xrt.encoder.fit import quiet_lightning
 from xrt.encoder.folder import encoder_hash
 from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import LabelHead
@@ -41,6 +41,7 @@ from xrt.errors import ConfigError, DataError
 from xrt.hashing import content_hash
 from xrt.hybrid import as_row_weights, unit_rows
 from xrt.progress import Progress
+from xrt.threads import default_num_threads, torch_threads
 from xrt.tree.candidates import teacher_forced
 from xrt.tree.label_tree import LabelTree
 
@@ -130,7 +131,7 @@ def train_matcher(
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
     run = _Run(folder, tokens, tree, level_targets(tree, Y_NL, params.loss), encoder, params,
                trainer, progress, held_out, weights_N)  # fmt: skip
-    with torch_threads(), quiet_lightning():
+    with torch_threads(default_num_threads()), quiet_lightning():
         return _train_stages(run, backbone, levels)
 
 
@@ -291,7 +292,9 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
     kept = run.folder.embeddings(t)
     if kept is not None:
         return kept
-    return encode_sharded(encoder, run.tokens, run.trainer,
-                          token_budget=max(4096, run.params.token_budget),
-                          target=run.folder.embeddings_path(t),
-                          progress=run.progress)  # fmt: skip
+    found_NH = encode_sharded(encoder, run.tokens, run.trainer,
+                              token_budget=max(4096, run.params.token_budget),
+                              target=run.folder.embeddings_path(t),
+                              progress=run.progress)  # fmt: skip
+    run.folder.seal_embeddings(t)
+    return found_NH

@@ -28,6 +28,7 @@ from xrt.encoder.adapters import frozen_names
 from xrt.encoder.held_out import ValidationRows, score
 from xrt.encoder.matcher import LevelMatcher
 from xrt.errors import ArtifactError
+from xrt.seals import remove_sealed, write_seal
 
 logger = logging.getLogger(__name__)
 
@@ -170,10 +171,11 @@ class Validation(pl.Callback):
         }
         with atomic_file(self.path(step)) as temporary:
             torch.save(weights, temporary)
+            write_seal(self.path(step), temporary)
         kept = {self.path(step), self.path(self._best_in_checkpoint)}
         for path in self.folder.glob(f"{self.stem}.best-*.pt"):
             if path not in kept:
-                path.unlink(missing_ok=True)
+                remove_sealed(path)
 
 
 def record_of(matcher: LevelMatcher) -> np.ndarray:

@@ -11,7 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
-from xrt.artifact import library_versions, open_artifact, write_artifact
+from xrt.artifact import (
+    Artifact,
+    library_versions,
+    open_artifact,
+    reading_parts,
+    write_artifact,
+)
 from xrt.atomic import write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
@@ -19,10 +25,12 @@ from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
 from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.inputs import check_rows, check_texts, holds_rows, num_rows
+from xrt.inputs import check_rows, check_texts, check_threads, is_texts, num_rows
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
+from xrt.saved_model import read_model
+from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
 
 if TYPE_CHECKING:
@@ -59,6 +67,7 @@ class XrtEstimator(BaseEstimator):
         """
         if self.get_params()["seed"] < 0:
             raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
+        check_threads(self.num_threads)
         dense_NH = None
         if isinstance(X, HybridMatrix):
             X = check_rows(X)
@@ -85,7 +94,7 @@ class XrtEstimator(BaseEstimator):
     def predict(self, X: Any, k: int = 10) -> sp.csr_array:
         """Scores of the `k` best labels of each text or row: csr_array (N, L), in [0, 1]."""
         model = self._fitted()
-        return model.predict(X, k, num_threads=self.num_threads)
+        return model.predict(X, k, num_threads=check_threads(self.num_threads))
 
     def save(self, folder: str | Path) -> Path:
         """Write the model as a folder that `Predictor.load` and `xrt predict` open."""
@@ -147,26 +156,38 @@ class XrtEstimator(BaseEstimator):
         )
 
     @classmethod
-    def load(cls, folder: str | Path, verify: bool | str = True) -> Self:
+    def load(cls, folder: str | Path, verify: bool | str = True, expect: str | None = None) -> Self:
         """Open a saved model of this kind, with the settings it was saved with.
 
         A model that `xrt train` wrote has others; then the settings are the class's defaults.
-        `verify="sizes"` skips hashing its files, for large models you trust.
-        Raises ArtifactError when it is damaged, or of the other kind.
+
+        Args:
+            folder: the model's folder.
+            verify: "sizes" skips hashing its files, for large models you trust.
+            expect: the digest that the model must have, as `xrt train` and `xrt inspect` print it.
+
+        Returns:
+            A fitted estimator.
+
+        Raises:
+            ArtifactError: it is damaged, of the other kind, or another model than expected.
         """
-        artifact = open_artifact(folder, verify=verify)
+        artifact = open_artifact(folder, verify, expect)
         judged = cls._kind == "transformer" and artifact.has("verdict.json")
         if artifact.kind != cls._kind and not judged:
             raise ArtifactError(
                 f"{folder}: a {artifact.kind} model, {cls.__name__} opens {cls._kind} ones; "
                 "use Predictor.load, which opens both"
             )
-        estimator = cls(**_restored(artifact.manifest["configuration"].get("estimator", {}), cls))
-        counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
-        num_rows = int(artifact.manifest["training"]["num_rows"])
-        estimator._keep(XrtModel.load(artifact.folder), counts_L, num_rows)
-        if judged:
-            estimator._keep_verdict(artifact.path("verdict.json"))
+        model = read_model(artifact, verify)
+        with reading_parts(folder):
+            estimator = cls(**_restored(artifact, cls))
+            path = artifact.path("label_counts.npy")
+            counts_L = load_array(path, np.int64, 1, length=len(model.labels))
+            training = SavedValues(artifact.manifest.get("training"), f"{folder}: training")
+            estimator._keep(model, counts_L, training.whole("num_rows", 1))
+            if judged:
+                estimator._keep_verdict(artifact.path("verdict.json"))
         return estimator
 
     def _fitted(self) -> XrtModel:
@@ -192,7 +213,7 @@ def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
     table = LabelTable.from_ids([str(label) for label in range(labels_NL.shape[1])])
     texts: list[str] | None = None
     rows_NF: sp.csr_array | None = None
-    if holds_rows(X):
+    if not is_texts(X):
         rows_NF = check_rows(X)
     else:
         texts = check_texts(X)
@@ -237,8 +258,12 @@ def _labels_of(Y: Any) -> sp.csr_array:
     return labels_NL
 
 
-def _restored(settings: dict[str, Any], cls: type[XrtEstimator]) -> dict[str, Any]:
+def _restored(artifact: Artifact, cls: type[XrtEstimator]) -> dict[str, Any]:
     """Constructor's arguments as `_settings` wrote them."""
+    settings = artifact.manifest["configuration"].get("estimator", {})
+    saved = SavedValues(settings, f"{artifact.folder}: configuration.estimator")
+    if saved.has("num_threads"):
+        saved.whole("num_threads", 1, 4096)
     known = {name: settings[name] for name in cls._get_param_names() if name in settings}
     if isinstance(known.get("features"), dict):
         known["features"] = TfidfParams(**known["features"])

@@ -27,7 +27,7 @@ from xrt.explain.score_parts import (
 )
 from xrt.explain.tree_path import SearchedTree, names_label, path_to, search_tree
 from xrt.hybrid import HybridMatrix
-from xrt.inputs import check_count, check_rows, check_texts, holds_rows, num_rows
+from xrt.inputs import check_count, check_rows, check_texts, is_texts, num_rows
 from xrt.model import DEEP_SOURCES, XrtModel
 from xrt.search.constraints import Constraint, columns_of
 from xrt.search.ensemble import CANDIDATES, FOUND_IN_EACH
@@ -87,7 +87,7 @@ def _one_input(text: Any) -> Any:
     """One text or one row, as the model takes them. Raises DataError for anything else."""
     if isinstance(text, str):
         return check_texts([text])
-    if holds_rows(text):
+    if not is_texts(text):
         row = check_rows(np.atleast_2d(text) if isinstance(text, np.ndarray) else text)
         if num_rows(row) == 1:
             return row
@@ -138,7 +138,7 @@ class Case:
         if deep is None:
             return None
         wanted = self.model.fusion.sources & DEEP_SOURCES or deep.embedding_neighbours is not None
-        return self.model.embed(self.inputs) if wanted else None
+        return self.model.embed(self.inputs, None, self.num_threads) if wanted else None
 
     @cached_property
     def best(self) -> list[int]:

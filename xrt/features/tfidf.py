@@ -25,7 +25,8 @@ from xrt.features.terms import Terms
 from xrt.features.tfidf_params import TfidfParams as TfidfParams
 from xrt.inputs import check_texts
 from xrt.progress import Progress
-from xrt.reading import load_array, read_bytes_bounded, read_json_bounded
+from xrt.reading import load_array, read_bytes_bounded
+from xrt.saved_values import SavedValues
 from xrt.sparse import normalize_rows
 
 FORMAT_VERSION = 2
@@ -145,21 +146,20 @@ class TfidfFeatures:
         Raises ArtifactError when a file is missing, altered, or of another format version.
         """
         folder = Path(folder)
-        path = folder / "tfidf.json"
-        head = read_json_bounded(path)
-        if not isinstance(head, dict) or head.get("format_version") != FORMAT_VERSION:
-            found = head.get("format_version") if isinstance(head, dict) else None
+        head = SavedValues.read(folder / "tfidf.json")
+        if head.content.get("format_version") != FORMAT_VERSION:
             raise ArtifactError(
-                f"{path}: format version {found}, this xrt reads {FORMAT_VERSION}; "
-                "use the xrt that wrote it, or train again"
+                f"{head.where}: format version {str(head.content.get('format_version'))[:20]}, "
+                f"this xrt reads {FORMAT_VERSION}; use the xrt that wrote it, or train again"
             )
-        try:
-            loaded = cls(TfidfParams(**head["params"]))
-            kinds = [kind for kind in loaded.params.kinds if kind in head["blocks"]]
-        except (KeyError, TypeError, ConfigError) as error:
-            raise ArtifactError(f"{path}: unusable settings ({error}); train again") from error
-        if not kinds:
-            raise ArtifactError(f"{path}: names no block of terms; restore the file or train again")
+        loaded = cls(_saved_params(head.part("params")))
+        named = head.texts("blocks")
+        kinds = [kind for kind in loaded.params.kinds if kind in named]
+        if not kinds or len(kinds) != len(named):
+            raise ArtifactError(
+                f"{head.where}: blocks {named!r} of which none or others are used; restore the "
+                "file or train again"
+            )
         loaded._blocks = [_load_block(folder, kind, loaded.params) for kind in kinds]
         return loaded
 
@@ -177,6 +177,26 @@ class TfidfFeatures:
         return normalize_rows(sp.csr_array(sp.hstack(counts, format="csr")))
 
 
+def _saved_params(saved: SavedValues) -> TfidfParams:
+    """Settings as `asdict` wrote them. Raises ArtifactError for anything else."""
+    chars = saved.has("char_ngrams")
+    try:
+        return TfidfParams(
+            word_ngram_max=saved.whole("word_ngram_max"),
+            char_ngrams=saved.whole_numbers("char_ngrams", 2) if chars else None,  # type: ignore[arg-type]
+            min_df=saved.whole("min_df", 1),
+            max_df=saved.number("max_df", 0, 1),
+            max_features=saved.whole("max_features", 1) if saved.has("max_features") else None,
+            sublinear_tf=saved.flag("sublinear_tf"),
+            lowercase=saved.flag("lowercase"),
+            token_pattern=saved.text("token_pattern"),
+        )
+    except (ConfigError, RecursionError, OverflowError) as error:  # the last two by a pattern
+        raise ArtifactError(
+            f"{saved.where}: unusable settings ({error}); restore the file or train again"
+        ) from error
+
+
 def _make_counter(params: TfidfParams, kind: str) -> NgramCounter | SklearnCounter:
     """The fast counter, or scikit-learn's for words that only a regular expression can find."""
     if NgramCounter.can_count(params, kind):
@@ -187,9 +207,9 @@ def _make_counter(params: TfidfParams, kind: str) -> NgramCounter | SklearnCount
 def _nothing_left(params: TfidfParams, num_texts: int) -> str:
     """Why there is no vocabulary, and what to change."""
     return (
-        f"no term is left of {num_texts} texts with min_df={params.min_df}, "
-        f"max_df={params.max_df:g} and token_pattern={params.token_pattern!r}; "
-        "lower min_df, raise max_df, or check that the texts are not empty"
+        f"no term is left of {num_texts} texts with min_df {params.min_df}, max_df "
+        f"{params.max_df:g} and token_pattern {params.token_pattern!r}; lower min_df, raise "
+        "max_df, or check that the texts are not empty"
     )
 
 
@@ -200,7 +220,7 @@ def _load_block(folder: Path, kind: str, params: TfidfParams) -> _Block:
     idf_F = load_array(folder / f"{kind}_idf.npy", np.float32, 1, mmap=False)
     try:
         terms = Terms.from_text(text)
-    except ValueError as error:
+    except ValueError as error:  # twice the same, no end, or not UTF-8
         raise ArtifactError(
             f"{path}: not a list of different terms ({error}); restore the file or train again"
         ) from error
@@ -209,6 +229,6 @@ def _load_block(folder: Path, kind: str, params: TfidfParams) -> _Block:
             f"{path}: {len(terms)} terms for {len(idf_F)} idf values; restore the file or train "
             "again"
         )
-    if not (np.isfinite(idf_F).all() and idf_F.min() > 0):
+    if not (len(idf_F) and np.isfinite(idf_F).all() and idf_F.min() > 0):
         raise ArtifactError(f"{folder}: {kind} idf holds values not above 0; train again")
     return _Block(kind, terms, idf_F, _make_counter(params, kind))

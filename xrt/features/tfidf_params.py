@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from xrt.errors import ConfigError
 
+MAX_NGRAM = 100
+"""Words or characters of an n-gram."""
 WORDS_OF_TWO = r"(?u)\b\w\w+\b"
 
 
@@ -58,13 +60,16 @@ class TfidfParams:
             )
 
     def _check_ngrams(self) -> None:
-        if self.word_ngram_max < 0:
-            raise ConfigError(f"word_ngram_max = {self.word_ngram_max}: 0 or more is needed")
+        if not 0 <= self.word_ngram_max <= MAX_NGRAM:
+            raise ConfigError(
+                f"word_ngram_max = {self.word_ngram_max}: 0 to {MAX_NGRAM} is allowed"
+            )
         if self.char_ngrams is not None:
-            if len(self.char_ngrams) != 2 or not 1 <= self.char_ngrams[0] <= self.char_ngrams[1]:
+            shortest, longest = (*self.char_ngrams, 0, 0)[:2]
+            if len(self.char_ngrams) != 2 or not 1 <= shortest <= longest <= MAX_NGRAM:
                 raise ConfigError(
                     f"char_ngrams = {self.char_ngrams}: (shortest, longest) with "
-                    "1 <= shortest <= longest is needed"
+                    f"1 <= shortest <= longest <= {MAX_NGRAM} is needed"
                 )
         elif self.word_ngram_max == 0:
             raise ConfigError("word_ngram_max = 0 without char_ngrams leaves no features; set one")

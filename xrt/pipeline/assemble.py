@@ -132,7 +132,8 @@ def require_texts(params: PipelineParams, corpus: Corpus) -> None:
         where = corpus.report.path or "the corpus"
         raise ConfigError(
             f"encoder is set, but {where} has rows of features instead of texts; "
-            "say encoder=none, or give a file with texts"
+            "give a file with texts",
+            settings={"encoder=none": "to train a linear model"},
         )
 
 

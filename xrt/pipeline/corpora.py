@@ -40,8 +40,10 @@ def load_corpora(
     trn.require_trainable()
     if params.tst is None:
         return trn, None
+    same_name = Path(params.tst).name == Path(params.trn).name
     tst = read_corpus(
         params.tst,
+        bad_lines_folder=run_folder if same_name else ".",  # never over those of the training file
         labels=trn.labels,
         filters=params.filters,
         **_reading(params),  # type: ignore[arg-type]
@@ -88,10 +90,10 @@ def _generated(params: DatasetParams, run_folder: Path, seed: int) -> DatasetPar
     """Write the demo catalogue into the run folder, once, and name its files."""
     from xrt.data.demo import write_demo
 
-    folder = run_folder / f"demo-{params.num_rows}-{seed}"
+    folder = run_folder / f"demo-{params.demo_rows}-{seed}"
     if not (folder / "labels.tsv").is_file():
         write_demo(
-            folder, num_train=params.num_rows, num_test=max(1, params.num_rows // 6), seed=seed
+            folder, num_train=params.demo_rows, num_test=max(1, params.demo_rows // 6), seed=seed
         )
     return replace(params, trn=str(folder / "trn.jsonl"), tst=str(folder / "tst.jsonl"))
 

@@ -100,7 +100,9 @@ def refuse_if_too_small(needed: Estimate, machine: Machine, force: bool = False)
             continue
         told = f"{show_bytes(need)} of {kind} will be needed, {show_bytes(there)} are free"
         if need > UNCERTAINTY * there and not force:
-            raise CapacityError(f"{told}; {advice[kind]}, or try all the same with force=true")
+            raise CapacityError(
+                f"{told}; {advice[kind]}", settings={"force": "to try all the same"}
+            )
         warnings.append(f"{told}; {advice[kind]}")
     return warnings
 

@@ -18,7 +18,7 @@ from xrt.tree.clustering import TreeParams
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetParams:
-    """Where the corpus lies and how it is read; no `trn` means the generated demo catalogue."""
+    """Where the corpus lies and how it is read: `trn`, or `num_rows` of the demo catalogue."""
 
     name: str = "corpus"
     trn: str | None = None
@@ -43,8 +43,30 @@ class DatasetParams:
     skip_bad_lines: bool = False
     propensity_a: float = 0.55
     propensity_b: float = 1.5
-    num_rows: int = 12_000
-    """Training rows of the demo catalogue; a sixth as many are its test rows."""
+    num_rows: int | None = None
+    """Training rows of the demo catalogue, which is made where no file is named; a sixth as many
+    are its test rows."""
+
+    def __post_init__(self) -> None:
+        """Check that names are names. Raises ConfigError for an empty one."""
+        for name in ("trn", "tst", "labels", "filters"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} = '': name a file, or write null for none")
+
+    @property
+    def demo_rows(self) -> int:
+        """Training rows of the demo catalogue that is asked for.
+
+        Raises ConfigError where neither a training file nor the demo catalogue is.
+        """
+        if self.num_rows is None:
+            raise ConfigError(
+                "dataset.trn: not given; name the training file (dataset.trn=FILE), or take the "
+                "demo catalogue (dataset=demo)"
+            )
+        if self.num_rows < 1:
+            raise ConfigError(f"dataset.num_rows = {self.num_rows}: at least 1 is needed")
+        return self.num_rows
 
     @property
     def propensity(self) -> PropensityParams:
@@ -61,6 +83,17 @@ class LabelTreeOf(str, Enum):
     """The hierarchy of the attributes, down to its last level."""
     clusters_in_taxonomy = "clusters_in_taxonomy"
     """The hierarchy above, k-means within its larger groups."""
+
+
+class Decode(str, Enum):
+    """How an attribute model turns probabilities into values."""
+
+    auto = "auto"
+    """Whichever gets more whole rows right on held-out training rows."""
+    row = "row"
+    """The most probable row: values that go together, along a path that training saw."""
+    each = "each"
+    """The most probable value of each attribute by itself; they need not go together."""
 
 
 class MatcherFeatures(str, Enum):
@@ -82,6 +115,9 @@ class PipelineParams:
     labels."""
     label_tree: LabelTreeOf = LabelTreeOf.clusters
     """With a schema: what the label tree is made of."""
+    decode: Decode = Decode.auto
+    """With a schema: whether the model gives the most probable row (`row`), or the most probable
+    value of each attribute (`each`), for users who want a level rather than the row."""
     features: TfidfParams = field(default_factory=TfidfParams)
     tree: TreeParams = field(default_factory=TreeParams)
     encoder: EncoderParams | None = None
@@ -139,6 +175,11 @@ class PipelineParams:
         if self.embedding_weight is not None and self.embedding_weight <= 0:
             raise ConfigError(
                 f"embedding_weight = {self.embedding_weight}: must be above 0, or null"
+            )
+        if self.schema is None and self.decode is not Decode.auto:
+            raise ConfigError(
+                f"decode = {self.decode.value}: only models of attributes decode; name a schema "
+                "(experiment=attributes), or leave it out"
             )
         for name in ("frozen_weight", "label_text_weight"):
             if not getattr(self, name) >= 0:

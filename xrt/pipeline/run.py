@@ -50,6 +50,8 @@ class TrainOutcome:
     tested: Comparison | None = None
     judged: Judged = field(default_factory=Judged)
     """What the worked use adds, where the run is for one."""
+    digest: str = ""
+    """The SHA-256 of the model's manifest: what `expect` and `--expect` take."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step."""
@@ -63,6 +65,7 @@ class TrainOutcome:
                 lines.append(f"next:    {NEXT_STEPS}")
         lines += ["", self.judged.text, ""] if self.judged.text else []
         lines.append(f"model:   {self.model_folder}")
+        lines.append(f"digest:  {self.digest}")
         lines.append(f"report:  {self.report_path}")
         lines.append(f"try it:  {self.judged.command.format(model=self.model_folder)}")
         return "\n".join(lines)
@@ -87,8 +90,7 @@ def train(
         params, trn, tst = _corpora(params, folder, extension)
         require_texts(params, trn)
         require_held_out(params, trn)
-        if params.encoder is not None:
-            require_encoder(params.encoder)
+        _try_encoder(params, trn, folder)
         _check_capacity(params, trn, folder)
         runner = StageRunner(folder, params, progress)
         linear, rows = fit_linear(runner, trn)
@@ -106,9 +108,11 @@ def train(
         if extension is not None:
             shipped = "deep" if best is models.get("deep") else "linear"
             judged = extension.judge(best, tst, scores.get(shipped))
-        save_model(best, folder / "model", trn, reports, params, verdict, tested, extension, judged)
+        saved = save_model(
+            best, folder / "model", trn, reports, params, verdict, tested, extension, judged
+        )
         page = write_run_report(folder, params, reports, verdict, tested, judged)
-    return TrainOutcome(folder / "model", page, reports, verdict, tested, judged)
+    return TrainOutcome(folder / "model", page, reports, verdict, tested, judged, saved.digest)
 
 
 def _corpora(
@@ -133,6 +137,17 @@ def estimate_run(
     told = estimate(params, trn)
     limits = refuse_if_too_small(told, Machine.here(Path(run_folder)), force=True)
     return "\n".join([told.to_text(), *(f"warning: {limit}" for limit in limits)])
+
+
+def _try_encoder(params: PipelineParams, corpus: Corpus, folder: Path) -> None:
+    """Raises ConfigError where the encoder cannot be read, trained or saved as the settings say;
+    the run folder remembers one that can.
+    """
+    if params.encoder is not None:
+        require_encoder(
+            params.encoder, matcher=params.matcher, trainer=params.trainer,
+            texts=corpus.texts or (), record=folder / "encoder-tried.txt",
+        )  # fmt: skip
 
 
 def _check_capacity(params: PipelineParams, corpus: Corpus, folder: Path) -> None:
@@ -171,11 +186,10 @@ def fit_judged(
     corpus.require_trainable()
     require_texts(params, corpus)
     require_held_out(params, corpus)
-    if params.encoder is not None:
-        require_encoder(params.encoder)
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
+        _try_encoder(params, corpus, folder)
         runner = StageRunner(folder, params, progress)
         model, rows = fit_linear(runner, corpus)
         if params.encoder is None:

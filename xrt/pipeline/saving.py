@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from xrt.artifact import library_versions, write_artifact
+from xrt.artifact import Artifact, library_versions, write_artifact
 from xrt.atomic import write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.encoder.params import EncoderParams
@@ -29,7 +29,7 @@ def save_model(
     tested: Comparison | None,
     extension: Extension | None,
     judged: Judged,
-) -> None:
+) -> Artifact:
     """Write the model that ships, with its card and the manifest, whole or not at all."""
     metrics = {name: report.to_dict()["metrics"] for name, report in reports.items()}
     training = {
@@ -61,7 +61,7 @@ def save_model(
         **model.about_scores(),
         **({} if verdict is None else {"verdict": verdict.summary()}),
     }
-    write_artifact(folder, write, manifest)
+    return write_artifact(folder, write, manifest)
 
 
 def _portable(params: PipelineParams) -> dict[str, Any]:

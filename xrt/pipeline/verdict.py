@@ -201,5 +201,6 @@ def require_held_out(params: PipelineParams, corpus: Corpus) -> None:
         raise DataError(
             f"{corpus.report.path or 'the corpus'}: no row can be held out to judge the encoder: "
             f"each of the {corpus.num_instances} rows has no label or is the only one with one of "
-            "its labels; say encoder=none, or give more rows"
+            "its labels; give more rows",
+            settings={"encoder=none": "to train a linear model"},
         )

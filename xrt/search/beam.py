@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +12,7 @@ from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, block_beam, joined, root_beam, step
 from xrt.linear.weights import LevelWeights
+from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
 from xrt.search.session import SearchSession
 from xrt.sparse import top_k_rows
@@ -20,6 +22,10 @@ from xrt.tree.path_scores import PathTransform
 CONSTRAINED_ROWS = 1024
 """Rows searched at once under a constraint of their own: all children of a beam are held until it
 has chosen."""
+
+
+MAX_PATH_WEIGHT = 1e6
+"""Of a saved model: far above any that is of use, far below what overflows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,15 @@ class SearchParams:
         weight = self.path_weight
         if weight is not None and not (math.isfinite(weight) and weight >= 0):
             raise ConfigError(f"search.path_weight = {weight}: a finite number, not below 0")
+
+    @classmethod
+    def from_saved(cls, values: SavedValues) -> Self:
+        """What `asdict` gave and a model kept. Raises ArtifactError for anything else."""
+        return cls(
+            beam_size=values.whole("beam_size", 1),
+            transform=values.choice("transform", PathTransform),
+            path_weight=values.number("path_weight", 0, MAX_PATH_WEIGHT, default=1.0),
+        )
 
 
 def beam_search(

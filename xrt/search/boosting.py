@@ -15,10 +15,12 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.array_faults import rises
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError
 from xrt.jit import njit
-from xrt.reading import load_array, read_json_bounded
+from xrt.reading import load_array
+from xrt.saved_values import SavedValues
 
 NUM_TREES = 80
 LEAVES = 8
@@ -75,15 +77,12 @@ class Booster:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote. Raises ArtifactError when it is damaged."""
-        head = read_json_bounded(folder / "booster.json")
+        head = SavedValues.read(folder / "booster.json")
+        sources, bias = head.texts("sources"), head.number("bias")
         arrays: dict[str, np.ndarray] = {
             name: load_array(folder / f"{name}.npy", kind, 1)
             for name, kind in (_ARRAYS | _REAL_ARRAYS).items()
         }
-        try:
-            sources, bias = tuple(str(name) for name in head["sources"]), float(head["bias"])
-        except (KeyError, TypeError, ValueError) as err:
-            raise ArtifactError(f"{folder}: unreadable trees ({err!r}); train it anew") from err
         starts = arrays.pop("starts")
         booster = cls(sources, bias, starts, **{f"{n}_J": a for n, a in arrays.items()})
         if not booster.is_sound():
@@ -94,15 +93,15 @@ class Booster:
         """Whether every walk ends: children lie behind their parent, in the same tree."""
         starts, nodes = self.starts, np.arange(len(self.feature_J))
         lengths = {len(self._array(name)) for name in (*_ARRAYS, *_REAL_ARRAYS) if name != "starts"}
-        if lengths != {len(nodes)} or len(starts) < 2 or (np.diff(starts) < 1).any():
-            return False
-        if (starts[0], starts[-1]) != (0, len(nodes)):
+        if lengths != {len(nodes)} or len(starts) < 2 or not rises(starts, len(nodes), 1):
             return False
         inner, end_J = self.feature_J >= 0, np.repeat(starts[1:], np.diff(starts))
         behind = [(c > nodes) & (c < end_J) for c in (self.left_J, self.right_J)]
         return bool(
             all(child_J[inner].all() for child_J in behind)
+            and (self.feature_J >= -1).all()
             and (self.feature_J < len(self.sources) + 2).all()
+            and not np.isnan(self.threshold_J).any()
             and np.isfinite(self.value_J).all()
             and np.isfinite(self.bias)
         )

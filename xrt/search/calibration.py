@@ -8,6 +8,7 @@ of their own where that helps: then frequency takes part in the ranking.
 N rows, L labels, P predictions, J points of a curve.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -16,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, DataError
+from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
 
 LOWEST_COUNTS = (0, 5, 50)
@@ -91,25 +93,25 @@ class Calibration:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+    def from_dict(cls, content: Mapping[str, Any] | SavedValues) -> Self:
         """Read what `to_dict` gave. Raises ArtifactError for anything else."""
-        try:
-            curves = tuple(
-                Curve(np.asarray(c["scores"], float), np.asarray(c["probabilities"], float))
-                for c in content["curves"]
-            )
-            lowest = tuple(int(count) for count in content["lowest_counts"])
-            thresholds = {str(name): float(t) for name, t in content["thresholds"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as err:
-            raise ArtifactError(f"unreadable calibration ({err!r}); train the model anew") from err
+        values = SavedValues.of(content, "calibration")
+        curves = tuple(
+            Curve(part.numbers("scores", -1), part.numbers("probabilities", -1))
+            for part in values.parts("curves")
+        )
+        lowest = values.whole_numbers("lowest_counts")
+        thresholds = values.mapping_of_numbers("thresholds", 0, 1)
         usable = (
-            curves
-            and lowest[:1] == (0,)
+            lowest[:1] == (0,)
+            and all(low < high for low, high in itertools.pairwise(lowest))
             and len(lowest) == len(curves)
             and all(_rises(curve) for curve in curves)
         )
         if not usable:
-            raise ArtifactError("calibration: curves that do not rise; train the model anew")
+            raise ArtifactError(
+                f"{values.where}: curves that do not rise, or not one for each bin; train it anew"
+            )
         return cls(lowest, curves, thresholds)
 
 
@@ -117,9 +119,7 @@ def _rises(curve: Curve) -> bool:
     parts = curve.scores_J, curve.probabilities_J
     if len(parts[0]) != len(parts[1]) or not len(parts[0]):
         return False
-    return all(
-        np.isfinite(x).all() and (np.diff(x) >= 0).all() and x[0] >= 0 and x[-1] <= 1 for x in parts
-    )
+    return all((np.diff(x) >= 0).all() and x[0] >= 0 and x[-1] <= 1 for x in parts)
 
 
 def fit_calibration(

@@ -156,16 +156,18 @@ def columns_of(labels: LabelTable, ids: Collection[str], what: str) -> np.ndarra
     """The column of each label, in the order given: int64. Raises DataError for an unknown one, and
     for what is no collection of ids.
     """
-    ids = _collection(ids, what)
-    for label in ids:
+    columns = []
+    for label in _collection(ids, what):
         if not isinstance(label, str):
             raise DataError(f"{what}: label {reprlib.repr(label)} is no string; ids are strings")
-        if label not in labels.index:
+        column = labels.column_of(label)
+        if column is None:
             raise DataError(
                 f"{what}: label {reprlib.repr(label)} is none of the model's {len(labels):,}; its "
                 "labels.tsv has their ids"
             )
-    return np.array([labels.index[label] for label in ids], np.int64)
+        columns.append(column)
+    return np.array(columns, np.int64)
 
 
 def _collection(values: Any, what: str) -> list[Any]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from xrt.atomic import save_array
 from xrt.errors import DataError
-from xrt.reading import load_array
-from xrt.search.faiss_index import half_precision_index
+from xrt.reading import check_finite, load_array
+from xrt.search.faiss_index import faiss_threads, half_precision_index
 from xrt.search.nearest import nearest_of_close
 from xrt.search.neighbours import (
     NeighbourMemory,
@@ -22,7 +22,7 @@ from xrt.search.neighbours import (
     nobody,
 )
 from xrt.search.votes import Neighbours, block_bounds
-from xrt.threads import default_num_threads, run_blocks
+from xrt.threads import run_blocks
 
 SPARE = 8
 """Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
@@ -50,6 +50,10 @@ class DenseNeighbours(NeighbourMemory):
         self._keep_labels(len(embeddings_NH), Y_NL, weights, num_texts)
         self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the index, which is made again of the embeddings."""
+        return {name: value for name, value in vars(self).items() if name != "_index"}
+
     @property
     def num_rows(self) -> int:
         """Number of training rows, N."""
@@ -68,17 +72,15 @@ class DenseNeighbours(NeighbourMemory):
         since those of FAISS depend on the size of the batch. Where more than SPARE rows tie with
         the last neighbour, FAISS chooses among them.
         """
-        import faiss
-
         queries_MH = _unit_rows(queries, "queries")
         check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
         leave_out_M = left_out(leave_out, len(queries_MH))
         found = nobody(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
         if not len(queries_MH):
             return found
-        faiss.omp_set_num_threads(num_threads or default_num_threads())
         num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
-        close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
+        with faiss_threads(num_threads):
+            close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
         bounds = block_bounds(len(queries_MH))
 
         def score_block(block: int) -> None:
@@ -98,10 +100,17 @@ class DenseNeighbours(NeighbourMemory):
     def _load_rows(self, folder: Path, mmap: bool) -> None:
         self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
 
+    def check(self, what: str = "embedding_neighbours") -> None:
+        """Raise ArtifactError when an embedding is not finite."""
+        check_finite(self.unit_NH, what)
+
 
 def _unit_rows(embeddings: Any, what: str) -> np.ndarray:
     """Float32 rows of length 1; rows of zeros stay."""
-    rows_NH = np.ascontiguousarray(embeddings, np.float32)
+    try:
+        rows_NH = np.ascontiguousarray(embeddings, np.float32)
+    except (TypeError, ValueError) as err:
+        raise DataError(f"{what}: not numbers ({err}); pass an array (rows, columns)") from err
     if rows_NH.ndim != 2 or not np.isfinite(rows_NH).all():
         raise DataError(f"{what}: a matrix of finite numbers is needed (rows, columns)")
     lengths_N = np.linalg.norm(rows_NH, axis=1, keepdims=True)

@@ -104,7 +104,23 @@ class TreeEnsemble:
         if numbers and set(numbers) != {str(i) for i in range(len(numbers))}:
             raise ArtifactError(f"{folder}: trees {', '.join(numbers)} are not 0, 1, ...; retrain")
         homes = tree_folders(folder, max(1, len(numbers)))
-        return cls(tuple(TreeRanker.load(home, mmap) for home in homes))
+        trees = tuple(TreeRanker.load(home, mmap) for home in homes)
+        shapes = {
+            (tree.tree.num_labels, level.num_features, level.num_dense)
+            for tree in trees
+            for level in tree.levels
+        }
+        if len(shapes) != 1:
+            raise ArtifactError(
+                f"{folder}: levels and trees of other labels and columns than each other; "
+                "copy the model again from where it came, or train it anew"
+            )
+        return cls(trees)
+
+    def check(self, num_threads: int | None = None) -> None:
+        """Look at all weights that came from disk. Raises ArtifactError when some are damaged."""
+        for tree in self.trees:
+            tree.check(num_threads)
 
 
 def tree_folders(folder: Path, num_trees: int) -> list[Path]:

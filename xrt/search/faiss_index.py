@@ -7,6 +7,7 @@ and callers search blocks of queries on threads of their own.
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -17,6 +18,9 @@ import numpy as np
 from xrt.atomic import write_bytes
 from xrt.errors import ArtifactError
 from xrt.reading import read_bytes_bounded
+from xrt.saved_values import SavedValues
+from xrt.search.index_checks import cells_fault, graph_fault
+from xrt.threads import openmp_threads
 
 
 class IndexKind(str, Enum):
@@ -50,6 +54,8 @@ SEED = 1234
 BLOCK = 2**16
 """Vectors that are made float32 at a time."""
 FILE = "index.faiss"
+MAX_BYTES = 2**40
+_DESERIALIZING = threading.Lock()  # the limit on what FAISS reads holds for the whole process
 _RESTORE = "copy the model again from where it came, or train it anew"
 
 
@@ -74,7 +80,7 @@ class NodeIndex:
     def build(cls, vectors_KM: np.ndarray, kind: IndexKind, hnsw_neighbors: int) -> "NodeIndex":
         """Index the vectors; k-means are seeded."""
         num_columns = vectors_KM.shape[1]
-        with one_thread():
+        with faiss_threads(1):
             if kind is IndexKind.ivf_pq:
                 index = _ivf_pq(_padded(vectors_KM))
             else:
@@ -105,7 +111,7 @@ class NodeIndex:
             asked = faiss.SearchParametersIVF(  # type: ignore[call-arg]
                 nprobe=max(min(8, num_cells), num_cells // 4)
             )
-        with one_thread():
+        with faiss_threads(1):
             found_nW: np.ndarray = self._index.search(
                 _padded(queries_nM, step), width, params=asked
             )[1]
@@ -126,30 +132,56 @@ class NodeIndex:
 
     @classmethod
     def load(cls, folder: Path, told: Any, num_nodes: int) -> "NodeIndex":
-        """Read what `save` wrote. FAISS sees the bytes only when their hash is the one told: a
-        crafted or damaged index can make it read and write where it should not.
+        """Read what `save` wrote. FAISS sees the bytes only when their hash is the one told, gets
+        no more memory than they need, and searches the index only when its links are sound.
 
         Raises ArtifactError when the file is missing or altered, or is another index.
         """
-        import faiss
-
-        path = folder / FILE
-        kind, num_columns = IndexKind(told["kind"]), int(told["num_columns"])
-        data = read_bytes_bounded(path, int(told["bytes"]))
-        if hashlib.sha256(data).hexdigest() != told["sha256"]:
+        path, values = folder / FILE, SavedValues.of(told, f"{folder}: file")
+        kind, num_columns = values.choice("kind", IndexKind), values.whole("num_columns", 2)
+        data = read_bytes_bounded(path, values.whole("bytes", 1, MAX_BYTES))
+        if hashlib.sha256(data).hexdigest() != values.text("sha256"):
             raise ArtifactError(f"{path}: has been altered (its sha256 differs); {_RESTORE}")
-        try:
-            index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
-        except RuntimeError as err:
-            raise ArtifactError(f"{path}: no index that FAISS can read; {_RESTORE}") from err
+        index = _deserialized(data, path)
         step = COLUMNS_OF_A_CODE if kind is IndexKind.ivf_pq else 1
-        fits = (index.ntotal, index.d) == (num_nodes, -(-num_columns // step) * step)
-        if not fits or not isinstance(index, _class_of(kind)):
+        width = -(-num_columns // step) * step
+        fits = (index.ntotal, index.d) == (num_nodes, width) and isinstance(index, _class_of(kind))
+        if not fits:
             raise ArtifactError(
                 f"{path}: a {type(index).__name__} of {index.ntotal} vectors where {kind.value} of "
                 f"{num_nodes} is needed; {_RESTORE}"
             )
+        if fault := _fault_of(kind, index, num_nodes, width):
+            raise ArtifactError(f"{path}: a damaged index ({fault}); {_RESTORE}")
         return cls(kind, index, num_columns)
+
+
+def _deserialized(data: bytes, path: Path) -> Any:
+    """What FAISS reads from the bytes; no vector of it may be longer than they are.
+
+    Raises ArtifactError when it is no index.
+    """
+    import faiss
+
+    with _DESERIALIZING:
+        before = faiss.get_deserialization_vector_byte_limit()
+        faiss.set_deserialization_vector_byte_limit(len(data))
+        try:
+            return faiss.deserialize_index(np.frombuffer(data, np.uint8))
+        except (RuntimeError, MemoryError) as err:
+            raise ArtifactError(f"{path}: no index that FAISS can read; {_RESTORE}") from err
+        finally:
+            faiss.set_deserialization_vector_byte_limit(before)
+
+
+def _fault_of(kind: IndexKind, index: Any, num_nodes: int, num_columns: int) -> str | None:
+    import faiss
+
+    if index.metric_type != faiss.METRIC_INNER_PRODUCT or not index.is_trained:
+        return "it is not for inner products"
+    if kind is IndexKind.hnsw:
+        return graph_fault(index, num_nodes, num_columns)
+    return cells_fault(index, num_nodes, num_columns) if kind is IndexKind.ivf_pq else None
 
 
 def half_precision_index(vectors_KM: np.ndarray) -> Any:
@@ -170,12 +202,12 @@ def half_precision_index(vectors_KM: np.ndarray) -> Any:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """FAISS, on the thread that calls, does without its own threads."""
+def faiss_threads(num_threads: int | None = None) -> Iterator[None]:
+    """FAISS works on so many threads for the thread that calls; see `openmp_threads`."""
     import faiss
 
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+    faiss.omp_set_num_threads(openmp_threads(num_threads))
     try:
         yield
     finally:

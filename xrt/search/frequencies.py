@@ -16,6 +16,11 @@ from xrt.errors import ArtifactError, DataError
 from xrt.inputs import check_number
 from xrt.metrics.propensity import PropensityParams, inverse_propensities
 from xrt.reading import load_array
+from xrt.saved_values import SavedValues
+
+MAX_ROWS = 2**53
+LEAST_PROPENSITY, MAX_PROPENSITY = 1e-6, 100.0
+"""Of a and b in a saved model: far from those in use, and from what overflows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +55,16 @@ class LabelFrequencies:
     @classmethod
     def load(cls, settings: Any, folder: Path, num_labels: int) -> Self:
         """Read what `save` wrote. Raises ArtifactError when it is damaged."""
-        counts_L = load_array(folder / "label_counts.npy", np.int64, 1)
-        try:
-            num_rows = int(settings["num_rows"])
-            propensity = PropensityParams(**settings["propensity"])
-        except (KeyError, TypeError, ValueError) as err:
-            raise ArtifactError(f"{folder}: unreadable model.json ({err}); train it anew") from err
-        if len(counts_L) != num_labels or not 0 < num_rows >= int(counts_L.max(initial=0)):
+        settings = SavedValues.of(settings, f"{folder}: frequencies")
+        counts_L = load_array(folder / "label_counts.npy", np.int64, 1, length=num_labels)
+        num_rows, known = settings.whole("num_rows", 1, MAX_ROWS), settings.part("propensity")
+        propensity = PropensityParams(
+            a=known.number("a", LEAST_PROPENSITY, MAX_PROPENSITY),
+            b=known.number("b", LEAST_PROPENSITY, MAX_PROPENSITY),
+        )
+        low, high = int(counts_L.min(initial=0)), int(counts_L.max(initial=0))
+        if low < 0 or high > num_rows:
             raise ArtifactError(
-                f"{folder}: {len(counts_L)} label counts up to {counts_L.max(initial=0)} for "
-                f"{num_labels} labels and {num_rows} training rows; train it anew"
+                f"{folder}: label counts {low} to {high} of {num_rows} training rows; train it anew"
             )
         return cls(counts_L, num_rows, propensity)

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.search.constraints import Constraint
-from xrt.search.faiss_index import half_precision_index, one_thread
+from xrt.search.faiss_index import faiss_threads, half_precision_index
 from xrt.sparse import as_csr
 from xrt.tree.path_scores import PathTransform, log_scores
 
@@ -32,6 +32,10 @@ class LabelHead:
 
     weight_LH: np.ndarray
     bias_L: np.ndarray
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the index, which is made again of the weights."""
+        return {name: value for name, value in vars(self).items() if name != "_index"}
 
     def top(
         self, embeddings_NH: np.ndarray, k: int, constraint: Constraint | None = None
@@ -74,7 +78,7 @@ class LabelHead:
         """As `_top_of_many`: half precision names `k` + SPARE labels, whose logits are exact."""
         num_rows, num_close = len(embeddings_NH), min(k + SPARE, len(self.bias_L))
         ones_N1 = np.ones((num_rows, 1), np.float32)
-        with one_thread():
+        with faiss_threads(1):
             close_NC = self._index.search(np.hstack([embeddings_NH, ones_N1]), num_close)[1]
         close_NC = np.sort(close_NC, axis=1)
         weight_NCH = self.weight_LH[close_NC]

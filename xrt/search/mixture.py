@@ -13,11 +13,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError
+from xrt.saved_values import SavedValues
 from xrt.search.boosting import Booster, fit_booster
 from xrt.search.calibration import truth_of, weights_of_rows
 from xrt.search.ensemble import CANDIDATES
 from xrt.search.fusion import fit_weights, fuse
 from xrt.sparse import top_k_rows
+
+MAX_WEIGHT = 1e6
+"""Of a source, in a saved model; those that are fitted sum to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +61,11 @@ class Mixture:
     @classmethod
     def load(cls, settings: Any, folder: Path) -> Self:
         """Read what `save` wrote. Raises ArtifactError when it is damaged."""
-        try:
-            weights = {str(name): float(w) for name, w in settings["weights"].items()}
-            boosted = bool(settings["boosted"])
-        except (KeyError, TypeError, ValueError, AttributeError) as err:
-            raise ArtifactError(f"{folder}: unreadable fusion ({err!r}); train it anew") from err
+        settings = SavedValues.of(settings, f"{folder}: fusion")
+        weights = settings.mapping_of_numbers("weights", 0, MAX_WEIGHT)
+        if not any(weights.values()):
+            raise ArtifactError(f"{settings.where}: no weight is above 0; train it anew")
+        boosted = settings.flag("boosted")
         return cls(weights, Booster.load(folder / "booster") if boosted else None)
 
 

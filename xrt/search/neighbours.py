@@ -20,7 +20,9 @@ import scipy.sparse as sp
 from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import as_row_weights
-from xrt.reading import load_array, read_json_bounded
+from xrt.inputs import check_count
+from xrt.reading import load_array
+from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
 from xrt.search.nearest import nearest_by_postings
 from xrt.search.votes import Neighbours, block_bounds, vote_labels
@@ -50,13 +52,6 @@ class NeighbourParams:
             raise ConfigError(
                 f"neighbours.temperature = {self.temperature}: 0.0001 to 10000 is allowed"
             )
-
-
-def _voting(params: NeighbourParams) -> NeighbourParams:
-    """The parameters of a memory, in which some row has to vote."""
-    if not params.num_neighbours:
-        raise ConfigError("num_neighbours = 0: a memory of which no row votes; leave it out")
-    return params
 
 
 class NeighbourMemory(ABC):
@@ -103,8 +98,7 @@ class NeighbourMemory(ABC):
         A query without neighbours has an empty row; `leave_out` is that of `nearest`. Raises
         DataError when k is below 1 or the columns are not those of the rows in memory.
         """
-        if k < 1:
-            raise DataError(f"k = {k}: ask for at least 1 label")
+        k = check_count(k, "k")
         found = self.nearest(queries, num_threads, leave_out)
         rest = self.params.temperature, num_threads, self.confident, self.weights_N
         if constraint is None:
@@ -140,26 +134,29 @@ class NeighbourMemory(ABC):
         Raises ArtifactError when a part is damaged or the parts do not fit together.
         """
         memory = cls.__new__(cls)
-        path = folder / "neighbours.json"
-        try:
-            settings = dict(read_json_bounded(path))
-            memory.num_texts = int(settings.pop("num_texts"))
-            memory.confident = bool(settings.pop("confident", True))
-            weighted = bool(settings.pop("weighted", False))
-            memory.params = _voting(NeighbourParams(**settings))
-        except (KeyError, TypeError, ValueError, ConfigError) as err:
-            raise ArtifactError(f"{path}: unusable settings ({err}); train it anew") from err
+        settings = SavedValues.read(folder / "neighbours.json")
+        memory.num_texts = settings.whole("num_texts")
+        memory.confident = settings.flag("confident", True)
+        weighted = settings.flag("weighted", False)
+        memory.params = NeighbourParams(
+            num_neighbours=settings.whole("num_neighbours", 1),
+            temperature=settings.number("temperature", 1e-4, 1e4),
+            label_names=settings.flag("label_names", True),
+        )
         memory.Y_NL = load_csr(folder, "labels", mmap)
         memory._load_rows(folder, mmap)
-        if not memory.confident and memory.Y_NL.data.min(initial=1) <= 0:
-            raise ArtifactError(f"{folder}: a confidence of 0 or less; restore or train it anew")
+        data = memory.Y_NL.data
+        if not memory.confident and not (data.min(initial=1) > 0 and data.max(initial=1) <= 1):
+            raise ArtifactError(
+                f"{folder}: a confidence outside of 0 to 1; restore or train it anew"
+            )
         memory.weights_N = None
         if weighted:
             memory.weights_N = _load_weights(folder / "weights.npy", memory.num_rows, mmap)
-        if memory.num_rows != memory.Y_NL.shape[0]:
+        if not memory.num_texts <= memory.num_rows == memory.Y_NL.shape[0] > 0:
             raise ArtifactError(
-                f"{folder}: {memory.num_rows} rows, but labels of {memory.Y_NL.shape[0]}; "
-                "restore or train it anew"
+                f"{folder}: {memory.num_rows} rows, {memory.num_texts} of them texts, but labels "
+                f"of {memory.Y_NL.shape[0]}; restore or train it anew"
             )
         return memory
 

@@ -6,7 +6,7 @@ shortlist of all nodes is an exhaustive search of the entry level.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, RowBlock, check_columns, joined
 from xrt.ranker import TreeRanker
-from xrt.reading import load_array
+from xrt.reading import check_finite, load_array
+from xrt.saved_values import SavedValues
 from xrt.search.beam import SearchParams
 from xrt.search.entry import EntryLevel, with_nodes
 from xrt.search.faiss_index import IndexKind as IndexKind
@@ -30,6 +31,10 @@ from xrt.tree.label_tree import LabelTree
 
 BLOCK_ROWS = 1024
 """Rows searched at once. Fixed, so that what FAISS rounds does not depend on threads."""
+
+MAX_NEIGHBORS = 1024
+"""Links of a node in a graph."""
+LEAST_RECALL = 1e-9
 
 
 class NodeVectors(str, Enum):
@@ -103,6 +108,11 @@ class Shortlist:
         return self._index.num_nodes
 
     @property
+    def num_columns(self) -> int:
+        """Columns of the queries, H."""
+        return self._index.num_columns - 1
+
+    @property
     def kind(self) -> IndexKind:
         """What `auto` became: flat, hnsw or ivf_pq."""
         return self._index.kind
@@ -113,9 +123,10 @@ class Shortlist:
         Raises DataError when the queries have another width than the vectors, ConfigError when the
         width is still to be chosen.
         """
-        wanted = self._index.num_columns - 1
-        if queries_NH.shape[1] != wanted:
-            raise DataError(f"queries have {queries_NH.shape[1]} columns, the shortlist {wanted}")
+        if queries_NH.shape[1] != self.num_columns:
+            raise DataError(
+                f"queries have {queries_NH.shape[1]} columns, the shortlist {self.num_columns}"
+            )
         width = width or self.width
         if width is None:
             raise ConfigError("shortlist.width is not chosen yet; give a number, such as 32")
@@ -177,21 +188,35 @@ class Shortlist:
 
     @classmethod
     def load(
-        cls, settings: Mapping[str, Any], folder: Path, tree: LabelTree, mmap: bool = True
+        cls,
+        settings: Mapping[str, Any] | SavedValues,
+        folder: Path,
+        tree: LabelTree,
+        mmap: bool = True,
     ) -> "Shortlist":
         """Read what `save` wrote for this tree.
 
         Raises ArtifactError when a file is missing, altered or of another tree.
         """
-        given = {f.name: settings[f.name] for f in fields(ShortlistParams)}
-        given |= {"index": IndexKind(given["index"]), "vectors": NodeVectors(given["vectors"])}
+        settings = SavedValues.of(settings, f"{folder}: shortlist")
+        chosen = settings.part("chosen")
         made = cls.__new__(cls)
-        made.params, made.level = ShortlistParams(**given), int(settings["level"])
-        chosen = settings["chosen"]
-        made.width, made.recall, made._entry = chosen["width"], chosen["recall"], None
+        made.params = ShortlistParams(
+            index=settings.choice("index", IndexKind),
+            vectors=settings.choice("vectors", NodeVectors),
+            width=settings.whole("width", 1) if settings.has("width") else None,
+            recall_target=settings.number("recall_target", LEAST_RECALL, 1),
+            union=settings.flag("union"),
+            hnsw_neighbors=settings.whole("hnsw_neighbors", 2, MAX_NEIGHBORS),
+        )
+        made.level = settings.whole("level", 0, tree.depth - 1)
+        made.width = chosen.whole("width", 1) if chosen.has("width") else None
+        made.recall = chosen.number("recall", 0, 1) if chosen.has("recall") else None
+        made._entry = None
         num_nodes = tree.num_nodes(made.level)
-        if IndexKind(chosen["kind"]) is IndexKind.flat:
+        if chosen.choice("kind", IndexKind) is IndexKind.flat:
             vectors_KM = load_array(folder / "vectors.npy", np.float32, 2, mmap)
+            check_finite(vectors_KM, folder / "vectors.npy")
             made._index = NodeIndex.build(vectors_KM, IndexKind.flat, made.params.hnsw_neighbors)
             made._vectors_KM = vectors_KM
             if len(vectors_KM) != num_nodes:
@@ -200,7 +225,7 @@ class Shortlist:
                     f"at level {made.level}; copy the model again or train it anew"
                 )
         else:
-            made._index = NodeIndex.load(folder, settings["file"], num_nodes)
+            made._index = NodeIndex.load(folder, settings.part("file"), num_nodes)
         return made
 
 

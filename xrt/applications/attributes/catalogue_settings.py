@@ -1,7 +1,7 @@
 """How the catalogues of a run are read: settings that have an effect, kept for later files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,12 +24,14 @@ _INSTEAD = {
 
 @dataclass(frozen=True)
 class Reading:
-    """`format`: that of files whose name and content tell none; None where there is none.
-    `skip_bad_lines`: bad lines are written aside instead of ending the work.
+    """`format`: that of files whose name and content tell none, or, where it `is_asked` for, of
+    every file; None where there is none. `skip_bad_lines`: bad lines are written aside instead of
+    ending the work.
     """
 
     format: str | None = None
     skip_bad_lines: bool = False
+    is_asked: bool = False
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Self:
@@ -37,10 +39,17 @@ class Reading:
         dataset = dict(manifest.get("configuration", {}).get("dataset") or {})
         return cls(dataset.get("format"), bool(dataset.get("skip_bad_lines")))
 
+    def asked(self, format: str | None, skip_bad_lines: bool) -> Self:
+        """The same with what a user asks for: a format (None: as before), and to skip bad lines."""
+        skips = self.skip_bad_lines or skip_bad_lines
+        if format is None:
+            return replace(self, skip_bad_lines=skips)
+        return replace(self, format=format, skip_bad_lines=skips, is_asked=True)
+
     def format_of(self, path: str | Path) -> CorpusFormat:
         """The format of a file. Raises DataError: nothing tells one with named columns."""
-        known = self.format is None or is_table(Path(path))
-        return table_format(Path(path), None if known else self.format)
+        counts = self.is_asked or (self.format is not None and not is_table(Path(path)))
+        return table_format(Path(path), self.format if counts else None)
 
 
 def require_effect(dataset: DatasetParams) -> None:

@@ -13,6 +13,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.candidates import CandidateFinder, Candidates
+from xrt.applications.attributes.each import (
+    best_scored_each,
+    most_probable_each,
+    probability_of_rows,
+)
 from xrt.applications.attributes.fit_joint import consistent
 from xrt.applications.attributes.given_path import GivenPath
 from xrt.applications.attributes.joint import Allowed, Posterior, most_probable, posterior
@@ -22,6 +27,8 @@ from xrt.applications.attributes.unseen import unseen_shares
 from xrt.applications.attributes.weights import JointWeights
 from xrt.data.attribute_space import AttributeSpace
 from xrt.errors import ArtifactError
+from xrt.pipeline.params import Decode
+from xrt.saved_values import SavedValues
 from xrt.threads import run_blocks
 
 logger = logging.getLogger(__name__)
@@ -46,10 +53,15 @@ class Decoded:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """A batch of rows: the candidates, and how probable their combinations are."""
+    """A batch of rows: the candidates, and how probable their combinations are; the best-scored
+    value of each attribute, int32 (N, A), and its score; and whether a row gave a value, bool (N,).
+    """
 
     candidates: Candidates
     posterior: Posterior
+    scored_NA: np.ndarray
+    scores_NA: np.ndarray
+    has_given_N: np.ndarray
 
 
 _FIELDS = ("columns_NA", "probabilities_NA", "row_probabilities_N")
@@ -57,7 +69,12 @@ _FIELDS = ("columns_NA", "probabilities_NA", "row_probabilities_N")
 
 @dataclass(frozen=True, eq=False)
 class AttributeDecoder:
-    """What joint decoding knows: taxonomy, how values go with paths, and the weights."""
+    """What joint decoding knows: taxonomy, how values go with paths, and the weights.
+
+    `way` is what is decoded where nobody asks otherwise: the most probable `row`, or `each`
+    attribute's most probable value. With `each`, attributes in `by_score` take their best-scored
+    value, where the row gives no value of another.
+    """
 
     space: AttributeSpace
     finder: CandidateFinder
@@ -67,6 +84,8 @@ class AttributeDecoder:
     figures: Mapping[str, Any] = field(default_factory=dict)
     halves: tuple[JointWeights, JointWeights] | None = None
     """Weights learnt from the even and from the odd held-out rows; not saved."""
+    way: Decode = Decode.row
+    by_score: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, space: AttributeSpace, given_NA: np.ndarray) -> Self:
@@ -84,7 +103,10 @@ class AttributeDecoder:
     def counting(self, given_NA: np.ndarray) -> Self:
         """The decoder with the counts of other rows, its weights as they are."""
         counted = type(self).of(self.space, given_NA)
-        return replace(counted, weights=self.weights, figures=self.figures)
+        return replace(
+            counted, weights=self.weights, figures=self.figures, way=self.way,
+            by_score=self.by_score,
+        )  # fmt: skip
 
     def learnt(self, scores_NL: sp.csr_array, given_NA: np.ndarray) -> Self:
         """The decoder with weights learnt from the scores of rows that neither the model was
@@ -94,36 +116,36 @@ class AttributeDecoder:
             logger.info("too few held-out rows to learn how attributes go together")
             return self
         scores_NL, given_NA = scores_NL[:MAX_ROWS], given_NA[:MAX_ROWS]
-        candidates = self.finder.find(scores_NL, self.weights, lifted=True)
-        found = learn_weights(self.finder, candidates, given_NA, self.unseen_B)
+        found = learn_weights(self.finder, scores_NL, given_NA, self.unseen_B)
         return replace(self, weights=found.weights, figures=found.figures, halves=found.halves)
 
-    def cross_decoded(self, scores_NL: sp.csr_array) -> tuple[Decoded, np.ndarray]:
-        """What the rows that it learnt from say of it: the values of each half with weights learnt
-        from the other, and the rows' positions, int64 (N,).
+    def cross_weighed(self, scores_NL: sp.csr_array) -> tuple[list[Weighed], np.ndarray]:
+        """What the rows that it learnt from say of it: each half weighed with what the other has
+        taught, and the rows' positions, int64 (N,).
         """
         if self.halves is None:
-            return self.decode(scores_NL), np.arange(scores_NL.shape[0])
+            return self.weigh(scores_NL), np.arange(scores_NL.shape[0])
         rows = np.arange(min(MAX_ROWS, scores_NL.shape[0]))
         even = rows % 2 == 0
-        parts = [
-            replace(self, weights=weights).decode(scores_NL[rows[part]])
+        weighed = [
+            batch
             for weights, part in zip(self.halves, (~even, even), strict=True)
+            for batch in replace(self, weights=weights).weigh(scores_NL[rows[part]])
         ]
-        joined = (np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS)
-        return Decoded(*joined), np.concatenate([rows[~even], rows[even]])
+        return weighed, np.concatenate([rows[~even], rows[even]])
 
     def decode(
         self,
         scores_NL: sp.csr_array,
         given_NA: np.ndarray | None = None,
         num_threads: int | None = None,
+        way: Decode | None = None,
     ) -> Decoded:
-        """The most probable values of each row. Those that a row gives, int32 (N, A) with -1 for
-        the others, are kept as long as a seen path agrees, and the others are chosen to go with
-        them.
+        """The most probable values of each row, or of each attribute. Those that a row gives, int32
+        (N, A) with -1 for the others, are kept as long as a seen path agrees, and the others are
+        chosen to go with them.
         """
-        return self.best(self.weigh(scores_NL, given_NA, num_threads))
+        return self.best(self.weigh(scores_NL, given_NA, num_threads), way)
 
     def weigh(
         self,
@@ -136,17 +158,28 @@ class AttributeDecoder:
         def block(number: int) -> Weighed:
             rows = slice(number * BATCH_ROWS, (number + 1) * BATCH_ROWS)
             given = None if given_NA is None else given_NA[rows]
+            scored = best_scored_each(
+                scores_NL[rows], self.space.attribute_of_L, len(self.space.attributes)
+            )
             candidates = self.finder.find(scores_NL[rows], self.weights, given_NA=given)
             allowed = Allowed.every(candidates)
+            has_given_N: np.ndarray = np.zeros(candidates.num_rows, bool)
             if given is not None:
                 allowed = consistent(self.finder, candidates, given)
-            return Weighed(candidates, posterior(candidates, self.weights, allowed))
+                has_given_N = np.asarray((given >= 0).any(axis=1))
+            found = posterior(candidates, self.weights, allowed)
+            return Weighed(candidates, found, *scored, has_given_N)
 
         return run_blocks(block, -(-scores_NL.shape[0] // BATCH_ROWS), num_threads)
 
-    def best(self, weighed: Sequence[Weighed]) -> Decoded:
-        """The most probable combination of each row."""
-        parts = [self._best(part.candidates, part.posterior) for part in weighed]
+    def best(self, weighed: Sequence[Weighed], way: Decode | None = None) -> Decoded:
+        """The most probable combination of each row, or each attribute's most probable value; None
+        is the decoder's own way.
+        """
+        if (way or self.way) is Decode.each:
+            parts = [self._each(part) for part in weighed]
+        else:
+            parts = [self._best(part.candidates, part.posterior) for part in weighed]
         if not parts:
             nothing = np.zeros((0, len(self.space.attributes)))
             return Decoded(nothing.astype(np.int32), nothing.astype(np.float32), np.zeros(0))
@@ -181,6 +214,20 @@ class AttributeDecoder:
         whole_N = np.exp(np.minimum(best.log_probability_N, 0.0)).astype(np.float32)
         return Decoded(columns_NA, np.nan_to_num(probabilities_NA), whole_N)
 
+    def _each(self, part: Weighed) -> Decoded:
+        candidates, found = part.candidates, part.posterior
+        num_attributes = len(self.space.attributes)
+        columns_NA = most_probable_each(self.finder, candidates, found, num_attributes)
+        places = [self.space.attributes.index(name) for name in self.by_score]
+        takes_NA = np.zeros(columns_NA.shape, bool)
+        takes_NA[:, places] = (part.scored_NA[:, places] >= 0) & ~part.has_given_N[:, None]
+        columns_NA = np.where(takes_NA, part.scored_NA, columns_NA)
+        probabilities_NA = np.nan_to_num(self._marginals(candidates, found, columns_NA))
+        no_candidate_NA = takes_NA & (probabilities_NA == 0)
+        probabilities_NA = np.where(no_candidate_NA, part.scores_NA, probabilities_NA)
+        whole_N = probability_of_rows(self.finder, candidates, found, columns_NA)
+        return Decoded(columns_NA, probabilities_NA, whole_N)
+
     def _marginals(
         self, candidates: Candidates, found: Posterior, columns_NA: np.ndarray
     ) -> np.ndarray:
@@ -211,6 +258,8 @@ class AttributeDecoder:
             "weights": self.weights.to_dict(),
             "unseen": self.unseen_B.tolist(),
             "figures": dict(self.figures),
+            "decode": self.way.value,
+            "by_score": list(self.by_score),
         }
 
     @classmethod
@@ -222,13 +271,25 @@ class AttributeDecoder:
         given = tuple(
             GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free))
         )
+        values = SavedValues.of(settings, f"{folder}: settings")
+        saved, unseen_B = values.part("weights"), values.numbers("unseen", len(free))
+        for name, shape in (("levels", (len(hierarchy), 3)), ("free", (len(free), 4))):
+            saved.numbers(name, *shape)
+        for name in ("share", "other_path"):
+            saved.number(name)
         try:
-            weights = JointWeights.from_dict(settings["weights"], len(hierarchy), len(free))
-            unseen_B = np.array(settings["unseen"], np.float64).reshape(len(free))
-        except (KeyError, TypeError, ValueError) as err:
-            raise ArtifactError(f"{folder}: unreadable weights ({err}); train it anew") from err
+            weights = JointWeights.from_dict(saved.content, len(hierarchy), len(free))
+        except ValueError as err:
+            raise ArtifactError(f"{folder}: unusable weights ({err}); train it anew") from err
+        way = values.choice("decode", Decode) if values.has("decode") else Decode.row
+        by_score = values.texts("by_score") if values.has("by_score") else ()
+        if way is Decode.auto or not set(by_score) <= set(space.attributes):
+            raise ArtifactError(
+                f"{folder}: decode = {way.value}, by_score = {by_score}; train it anew"
+            )
         finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, given)
-        return cls(space, finder, weights, unseen_B, dict(settings.get("figures", {})))
+        figures = values.part("figures").content if values.has("figures") else {}
+        return cls(space, finder, weights, unseen_B, figures, way=way, by_score=by_score)
 
 
 def places_of(space: AttributeSpace) -> tuple[tuple[int, ...], tuple[int, ...]]:

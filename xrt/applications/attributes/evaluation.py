@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.judging import Evaluation, judge
 from xrt.applications.attributes.predictor import AttributePredictor
 from xrt.data.attribute_corpus import read_attributes
@@ -21,16 +22,27 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_attributes(
-    predictor: AttributePredictor, path: str | Path, counts_L: np.ndarray | None = None
+    predictor: AttributePredictor,
+    path: str | Path,
+    counts_L: np.ndarray | None = None,
+    reading: Reading | None = None,
 ) -> Evaluation:
     """Judge a model by a catalogue that gives at least one of its attributes.
 
-    `counts_L` are the training rows of each label; with them there are figures of rare values.
+    Args:
+        predictor: The model.
+        path: The catalogue.
+        counts_L: The training rows of each label; with them there are figures of rare values.
+        reading: How the file is read; None: as the training file was.
 
-    Raises DataError when the file cannot be used or gives none of the attributes.
+    Returns:
+        The figures.
+
+    Raises:
+        DataError: the file cannot be used or gives none of the attributes.
     """
     space, schema = predictor.space, predictor.schema
-    reading = predictor.reading
+    reading = reading or predictor.reading
     table = read_catalogue(
         path, format=reading.format_of(path),
         columns=[*schema.input_columns(), *space.attributes],
@@ -48,17 +60,38 @@ def evaluate_attributes(
     if not (given_NA >= 0).any():
         raise DataError(f"{path}: none of its {table.num_rows:,} rows gives an attribute to judge")
     scores_NL = predictor.scores(table)
-    decoded = predictor.decoder.decode(scores_NL, num_threads=predictor.predictor.num_threads)
-    return judge(predictor.decoder, given_NA, decoded, scores_NL, counts_L)
+    weighed = predictor.decoder.weigh(scores_NL, num_threads=predictor.predictor.num_threads)
+    return judge(predictor.decoder, given_NA, weighed, counts_L)
 
 
-def evaluate_attribute_model(folder: str | Path, path: str | Path) -> Evaluation:
+def evaluate_attribute_model(
+    folder: str | Path,
+    path: str | Path,
+    expect: str | None = None,
+    *,
+    format: str | None = None,
+    skip_bad_lines: bool = False,
+) -> Evaluation:
     """As `evaluate_attributes`, of a saved model.
 
-    Raises ArtifactError for a damaged model, DataError for an unusable file.
+    Args:
+        folder: The model.
+        path: The catalogue.
+        expect: The digest that the model must have; None: any.
+        format: Its format; None: told from it, or as the training file's.
+        skip_bad_lines: Write bad lines aside; done in any case where training did so.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ArtifactError: the model is damaged, or another one.
+        DataError: the file cannot be used.
     """
-    predictor = AttributePredictor.load(folder)
+    predictor = AttributePredictor.load(folder, expect=expect)
     artifact = predictor.predictor.artifact
     assert artifact is not None
-    counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1)
-    return evaluate_attributes(predictor, path, counts_L)
+    num_labels = len(predictor.predictor.model.labels)
+    counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1, length=num_labels)
+    reading = predictor.reading.asked(format, skip_bad_lines)
+    return evaluate_attributes(predictor, path, counts_L, reading)

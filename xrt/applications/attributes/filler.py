@@ -3,11 +3,12 @@
 Shapes: N rows of a chunk, A attributes, L labels.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
+from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.chunks import Chunk
 from xrt.applications.attributes.decisions import (
     MIN_PROBABILITY,
@@ -17,6 +18,7 @@ from xrt.applications.attributes.decisions import (
     WrittenLabels,
     decide,
 )
+from xrt.applications.attributes.filled_rows import FilledRows
 from xrt.applications.attributes.given_cells import CellCodes
 from xrt.applications.attributes.review import Review
 from xrt.data.attribute_schema import NONE_VALUE, AttributeSchema
@@ -30,6 +32,10 @@ ROW_SCORE = "row_score"
 
 class FillPredictor(Protocol):
     """What filling asks of a model (an AttributePredictor)."""
+
+    @property
+    def reading(self) -> Reading:
+        """How the training file was read."""
 
     @property
     def schema(self) -> AttributeSchema:
@@ -52,10 +58,12 @@ class Filler:
     def __init__(
         self,
         predictor: FillPredictor,
+        rows: FilledRows,
         min_probability: float = MIN_PROBABILITY,
         overwrite: bool = False,
     ) -> None:
-        self.predictor, self.min_probability, self.overwrite = predictor, min_probability, overwrite
+        self.predictor, self.rows = predictor, rows
+        self.min_probability, self.overwrite = min_probability, overwrite
         self.attributes = predictor.space.attributes
         self.codes = CellCodes(predictor.schema, predictor.space)
         is_blank_L = np.array([not text for text in self.codes.text_L], bool)
@@ -66,10 +74,19 @@ class Filler:
         }
         self.text_names = [column.name for column in predictor.schema.texts]
 
-    def filled(
-        self, chunk: Chunk, num_before: int
-    ) -> tuple[pl.DataFrame, list[dict[str, Any]] | None]:
-        """The rows of the output, as a frame, and as JSON objects where the input had such."""
+    def filled(self, chunk: Chunk, num_before: int) -> tuple[pl.DataFrame, list[str] | None]:
+        """The rows of the output, as `FilledRows` gives them.
+
+        Args:
+            chunk: Rows of the input.
+            num_before: Rows of the file before these.
+
+        Returns:
+            A frame, and lines where the output is written as the input is.
+
+        Raises:
+            DataError: an attribute's cell holds several values.
+        """
         codes_NA = self.codes.codes_NA(chunk.table, num_before)
         judged = judge(self.predictor, chunk.table, codes_NA)
         decision = decide(codes_NA, judged, self.labels, self.min_probability, self.overwrite)
@@ -82,7 +99,28 @@ class Filler:
                 self.counts[kind][name] += count
         self._add_disagreements(chunk, num_before, decision, judged)
         source = judged.free if self.overwrite else judged.completed
-        return self._rows(chunk, decision, source.row_probabilities_N)
+        written = {name: self._written(decision, a) for a, name in enumerate(self.attributes)}
+        return self.rows.of(chunk, written, self._added(decision, source.row_probabilities_N))
+
+    def _written(self, decision: Decision, a: int) -> dict[int, str]:
+        """Row -> what is written into the attribute's cell there."""
+        rows = np.flatnonzero(decision.is_filled_NA[:, a])
+        columns = decision.chosen_NA[rows, a].tolist()
+        return {
+            row: self.codes.text_L[column]
+            for row, column in zip(rows.tolist(), columns, strict=True)
+        }
+
+    def _added(self, decision: Decision, row_scores_N: np.ndarray) -> pl.DataFrame:
+        scores = {
+            f"{name}_score": _scores(decision.scores_NA[:, a])
+            for a, name in enumerate(self.attributes)
+        }
+        filled = {
+            f"{name}_filled": pl.Series(decision.is_filled_NA[:, a])
+            for a, name in enumerate(self.attributes)
+        }
+        return pl.DataFrame({**scores, ROW_SCORE: _scores(row_scores_N), **filled})
 
     def _add_disagreements(
         self, chunk: Chunk, num_before: int, decision: Decision, judged: Judged
@@ -106,35 +144,6 @@ class Filler:
                 [texts[row] for row in places],
             )
 
-    def _rows(
-        self, chunk: Chunk, decision: Decision, row_scores_N: np.ndarray
-    ) -> tuple[pl.DataFrame, list[dict[str, Any]] | None]:
-        records = None if chunk.records is None else [dict(record) for record in chunk.records]
-        columns = {series.name: series for series in chunk.frame}
-        for a, name in enumerate(self.attributes):
-            cells = _cells(columns.get(name), chunk, name)
-            rows = np.flatnonzero(decision.is_filled_NA[:, a]).tolist()
-            for row, column in zip(rows, decision.chosen_NA[rows, a].tolist(), strict=True):
-                cells[row] = self.codes.text_L[column] or None
-                if records is not None:
-                    records[row][name] = cells[row]
-            columns[name] = pl.Series(name, cells, pl.String)
-        added = {
-            f"{name}_score": _scores(decision.scores_NA[:, a])
-            for a, name in enumerate(self.attributes)
-        }
-        added[ROW_SCORE] = _scores(row_scores_N)
-        added |= {
-            f"{name}_filled": pl.Series(decision.is_filled_NA[:, a])
-            for a, name in enumerate(self.attributes)
-        }
-        if records is not None:
-            for record, extra in zip(
-                records, pl.DataFrame(added).iter_rows(named=True), strict=True
-            ):
-                record.update(extra)
-        return pl.DataFrame({**columns, **added}), records
-
 
 def judge(predictor: FillPredictor, table: CatalogueTable, codes_NA: np.ndarray) -> Judged:
     """What the model says of the rows, with and without what they give; rows that give nothing, or
@@ -148,15 +157,6 @@ def judge(predictor: FillPredictor, table: CatalogueTable, codes_NA: np.ndarray)
     return Judged(free, completed, predictor.probability_of(table, given_NA))
 
 
-def _cells(series: pl.Series | None, chunk: Chunk, name: str) -> list[str | None]:
-    """The cells of an attribute as they are; as text where they are of another type."""
-    if series is None:
-        return [None] * chunk.num_rows
-    if series.dtype == pl.String:
-        return series.to_list()
-    return [cell or None for cell in chunk.table.columns[name]]
-
-
 def _scores(scores_N: np.ndarray) -> pl.Series:
     return pl.Series(_rounded(scores_N)).fill_nan(None)
 
@@ -168,7 +168,7 @@ def _rounded(scores: np.ndarray) -> np.ndarray:
 
 def _shown_texts(table: CatalogueTable, names: list[str], rows: np.ndarray) -> dict[int, str]:
     """The text columns of some rows, one after the other, as one line."""
-    columns = [table.columns[name] for name in names]
+    columns = [table.columns[name] for name in names if name in table.columns]
     return {
         row: " | ".join(" ".join(cells[row].split()) for cells in columns if cells[row])
         for row in rows.tolist()

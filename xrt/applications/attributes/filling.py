@@ -1,22 +1,30 @@
 """Rows at work: the missing attribute cells of a catalogue filled, the given ones left alone.
 
 The output has all columns of the input in their order and as they were (attributes that the input
-lacks stand behind them), then `<attribute>_score`, the probability of the value that stands there
-as the model sees it, `row_score`, the probability that the model's values of the row are all right
-(if those that the row gives are, unless these are overwritten), and `<attribute>_filled`. What a
-catalogue says and the model doubts goes to a review file.
+lacks stand behind them). Where it is of the same format, CSV, TSV or JSON lines, that holds for
+each sign: quotes, blanks, line ends in cells, a byte order mark, the digits of numbers. Then come
+`<attribute>_score`, the probability of the value that stands there as the model sees it,
+`row_score`, the probability that the model's values of the row are all right (if those that the row
+gives are, unless these are overwritten), and `<attribute>_filled`. What a catalogue says and the
+model doubts goes to a review file.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.chunks import CatalogueChunks
 from xrt.applications.attributes.decisions import MIN_PROBABILITY
+from xrt.applications.attributes.filled_rows import FilledRows
 from xrt.applications.attributes.filler import ROW_SCORE, Filler, FillPredictor
+from xrt.applications.attributes.given_cells import written_texts
 from xrt.applications.attributes.review import default_review_path
+from xrt.applications.attributes.row_types import require_writable
 from xrt.applications.attributes.row_writers import row_suffix, row_writer
+from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.catalogue import CatalogueTable
+from xrt.data.item_texts import absent_texts, require_a_text
 from xrt.errors import ConfigError, DataError
 from xrt.metrics.tables import align
 from xrt.progress import Progress, SilentProgress
@@ -73,6 +81,7 @@ def fill(
     min_probability: float = MIN_PROBABILITY,
     overwrite: bool = False,
     review_path: str | Path | None = None,
+    reading: Reading | None = None,
     progress: Progress | None = None,
     chunk_rows: int = CHUNK_ROWS,
 ) -> FillCounts:
@@ -86,6 +95,7 @@ def fill(
             default, nothing is written that is more likely wrong than right.
         overwrite: Replace given values, too, by values that are probable enough.
         review_path: Where disagreements go; None: `<name of out_path>.review.jsonl`.
+        reading: How the input is read; None: as the training file was.
         progress: Told of finished rows.
         chunk_rows: Rows in memory at once.
 
@@ -100,10 +110,15 @@ def fill(
     """
     review_path = default_review_path(out_path) if review_path is None else Path(review_path)
     _check_settings(Path(in_path), Path(out_path), review_path, min_probability)
-    filler = Filler(predictor, min_probability, overwrite)
-    wanted = [*predictor.schema.input_columns(), *filler.attributes]
-    source = CatalogueChunks(in_path, chunk_rows, wanted)
-    _check_columns(source, filler.attributes, filler.text_names)
+    suffix, attributes = row_suffix(out_path), predictor.space.attributes
+    source = CatalogueChunks(
+        in_path, chunk_rows, predictor.schema.input_columns(), attributes,
+        reading or predictor.reading, Path(out_path).parent,
+    )  # fmt: skip
+    _check_columns(source, attributes, predictor.schema)
+    rows = FilledRows(source, written_texts(predictor.schema, predictor.space), suffix)
+    require_writable(rows.output_schema(), suffix, out_path)
+    filler = Filler(predictor, rows, min_probability, overwrite)
     progress = progress or SilentProgress()
     progress.start("rows filled", None)
     num_rows = 0
@@ -127,16 +142,15 @@ def fill(
         num_reviewed=num_reviewed,
         out_path=str(out_path),
         review_path=str(review_path),
-        notes=tuple(source.notes),
+        notes=(*absent_texts(source.names, predictor.schema), *source.notes()),
     )
 
 
 def _check_columns(
-    source: CatalogueChunks, attributes: Sequence[str], texts: Sequence[str]
+    source: CatalogueChunks, attributes: Sequence[str], schema: AttributeSchema
 ) -> None:
-    CatalogueTable({name: [] for name in source.names}, str(source.path)).require(
-        texts, "text", "text_columns"
-    )
+    columns: dict[str, list[str]] = {name: [] for name in source.names}
+    require_a_text(CatalogueTable(columns, str(source.path)), schema)
     added = [f"{name}_{kind}" for name in attributes for kind in ("score", "filled")]
     if there := [name for name in [*added, ROW_SCORE] if name in source.names]:
         raise DataError(

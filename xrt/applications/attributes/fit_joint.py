@@ -18,12 +18,17 @@ PULL = 0.02
 
 
 def fit_weights(
-    finder: CandidateFinder, candidates: Candidates, given_NA: np.ndarray
+    finder: CandidateFinder,
+    candidates: Candidates,
+    given_NA: np.ndarray,
+    start: JointWeights | None = None,
 ) -> JointWeights:
-    """The most likely weights for rows that give these label columns, int32 (N, A); -1: none."""
+    """The most likely weights for rows that give these label columns, int32 (N, A); -1: none. The
+    search for them begins at `start`; the weights are pulled towards the initial ones in any case.
+    """
     depth, num_free = finder.taxonomy.depth, len(finder.free)
     initial = JointWeights.initial(depth, num_free)
-    start = initial.to_vector()
+    centre = initial.to_vector()
     every, right = Allowed.every(candidates), consistent(finder, candidates, given_NA)
     scale = 1.0 / max(candidates.num_rows, 1)
 
@@ -31,14 +36,15 @@ def fit_weights(
         weights = JointWeights.from_vector(vector, depth, num_free)
         free = posterior(candidates, weights, every)
         held = posterior(candidates, weights, right)
-        pull = vector - start
+        pull = vector - centre
         value = (free.log_z - held.log_z).sum() + 0.5 * PULL * float(pull @ pull)
         slope = expected(candidates, free) - expected(candidates, held) + PULL * pull
         return float(value) * scale, slope * scale
 
     bounds = JointWeights.bounds(depth, num_free)
+    begin = centre if start is None else start.to_vector()
     found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
+        loss, begin, jac=True, method="L-BFGS-B", bounds=bounds,
         options={"maxiter": MAX_ROUNDS, "ftol": 1e-6},
     )  # fmt: skip
     return JointWeights.from_vector(np.asarray(found.x), depth, num_free)

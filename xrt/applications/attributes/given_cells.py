@@ -63,3 +63,12 @@ class CellCodes:
         """What is written for each label."""
         values = (self.space.value(column) for column in range(len(self.space.labels)))
         return [self.none_text if value is None else value for value in values]
+
+
+def written_texts(schema: AttributeSchema, space: AttributeSpace) -> dict[str, list[str]]:
+    """What may be written into the cells of each attribute."""
+    texts = CellCodes(schema, space).text_L
+    return {
+        name: [texts[column] for column in space.columns_of(name).tolist()]
+        for name in space.attributes
+    }

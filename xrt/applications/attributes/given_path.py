@@ -89,6 +89,8 @@ class GivenPath:
             raise ArtifactError(
                 f"{folder}: counts of shape {counts_KL.shape}, not {wanted}; restore or train anew"
             )
+        if counts_KL.data.min(initial=0) < 0:
+            raise ArtifactError(f"{folder / name}: a count below 0; restore or train anew")
         bases = (1 + np.concatenate([[0], np.cumsum(sizes)[:-1]])).astype(np.int64)
         return cls(counts_KL, bases)
 

@@ -1,95 +1,134 @@
-"""How good decoded values are: the table of attributes, paths, and what decoding together adds.
+"""How good decoded values are: the table of attributes, paths, and both ways of decoding side by
+side.
 
 N rows, A attributes, L labels.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
+from xrt.applications.attributes.choice import choice_text, right_values
 from xrt.applications.attributes.decisions import WrittenLabels, written_NA
-from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
-from xrt.applications.attributes.path_beam import best_entries
+from xrt.applications.attributes.decoder import AttributeDecoder, Decoded, Weighed
 from xrt.metrics.attribute_confusions import impossible_paths
 from xrt.metrics.attributes import AttributeReport, attribute_report
+from xrt.metrics.tables import align
+from xrt.pipeline.params import Decode
+from xrt.report import Table
+
+ALONE = "best score alone"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of joint decoding and, beside them, those of the best-scored value of each
-    attribute alone; and for both the paths of the hierarchy that training never saw (None without
-    a hierarchy).
+    """The figures of what was decoded, and beside them those of both ways of decoding and of the
+    best-scored value of each attribute alone: `right` and, with a hierarchy, `impossible`, the
+    paths that training never saw. `chosen` says why the decoder has its way; None where nothing
+    was compared.
     """
 
     report: AttributeReport
-    alone: AttributeReport
-    num_impossible_paths: int | None
-    num_impossible_alone: int | None
+    decoded: Decoded
+    way: Decode
+    right: Mapping[str, Mapping[str, Any]]
+    impossible: Mapping[str, int] | None
+    chosen: str | None = None
+
+    @property
+    def num_impossible_paths(self) -> int | None:
+        """Rows whose decoded path training never saw; None without a hierarchy."""
+        return None if self.impossible is None else self.impossible[self.way.value]
 
     def to_text(self) -> str:
-        """The table, and what decoding the attributes together adds."""
-        lines = [self.report.to_text()]
-        found = self.report.item_accuracy, self.alone.item_accuracy
-        if None not in found:
-            lines.append(f"each attribute decoded alone: item accuracy {found[1]:.4f}")
-        if self.num_impossible_paths is not None:
+        """The table, and what each way of decoding gets right."""
+        header, *rows = self._rows()
+        cells = [[_cell(cell) for cell in row] for row in rows]
+        lines = [self.report.to_text(), "", align([header, *cells])]
+        if self.chosen is not None:
+            lines.append(self.chosen)
+        alone = self.right[ALONE]["item accuracy"]
+        if alone is not None:
+            lines.append(f"each attribute decoded alone: item accuracy {alone:.4f}")
+        if self.impossible is not None:
             lines.append(
                 f"paths never seen in training: {self.num_impossible_paths:,} "
-                f"(each attribute alone: {self.num_impossible_alone:,})"
+                f"(each attribute alone: {self.impossible[ALONE]:,})"
             )
         return "\n".join(lines)
 
+    def to_table(self) -> Table:
+        """Both ways side by side, for a page."""
+        header, *rows = self._rows()
+        return Table(
+            title="Decoding", columns=header, rows=rows, note=self.chosen or "",
+        )  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        impossible = self.impossible or {}
         return {
             **self.report.to_dict(),
             "num_impossible_paths": self.num_impossible_paths,
+            "decode": self.way.value,
+            "decodings": {
+                name: {**figures, "num_impossible_paths": impossible.get(name)}
+                for name, figures in self.right.items()
+            },
             "each attribute alone": {
-                "item_accuracy": self.alone.item_accuracy,
-                "num_impossible_paths": self.num_impossible_alone,
+                "item_accuracy": self.right[ALONE]["item accuracy"],
+                "num_impossible_paths": impossible.get(ALONE),
             },
         }
+
+    def _rows(self) -> list[list[Any]]:
+        names = list(self.right[ALONE]["accuracy"])
+        rows: list[list[Any]] = [["accuracy", "item", *names]]
+        for name, figures in self.right.items():
+            shown = name if name == ALONE else f"decode={name}"
+            accuracies = figures["accuracy"]
+            rows.append([shown, figures["item accuracy"], *(accuracies[n] for n in names)])
+        return rows
 
 
 def judge(
     decoder: AttributeDecoder,
     given_NA: np.ndarray,
-    decoded: Decoded,
-    scores_NL: sp.csr_array,
+    weighed: Sequence[Weighed],
     counts_L: np.ndarray | None = None,
 ) -> Evaluation:
-    """Judge what was decoded from these scores by what the rows give, int32 (N, A); columns from
-    the number of labels on are values that training never saw. `counts_L` are the training rows of
-    each label.
+    """Judge what the decoder makes of rows by what they give, int32 (N, A); columns from the number
+    of labels on are values that training never saw. `counts_L` are the training rows of each label.
     """
     space, levels = decoder.space, list(decoder.finder.hierarchy)
-    known = len(space.labels)
+    found = {way: decoder.best(weighed, way) for way in (Decode.row, Decode.each)}
+    decoded = found[decoder.way]
     report = attribute_report(
-        space, given_NA, decoded.columns_NA, known, counts_L,
+        space, given_NA, decoded.columns_NA, len(space.labels), counts_L,
         decoded.probabilities_NA, decoded.row_probabilities_N,
         is_written_NA=written_NA(decoded, WrittenLabels.of(space)), is_none_L=space.is_none_L,
     )  # fmt: skip
-    alone_NA = best_alone(decoder, scores_NL)
-    alone = attribute_report(space, given_NA, alone_NA, known)
-    if not levels:
-        return Evaluation(report, alone, None, None)
-    seen_PD = decoder.finder.taxonomy.paths_PD
-    impossible = [
-        impossible_paths(columns_NA[:, levels], seen_PD)
-        for columns_NA in (decoded.columns_NA, alone_NA)
-    ]
-    return Evaluation(report, alone, *impossible)
+    columns = {way.value: part.columns_NA for way, part in found.items()}
+    columns[ALONE] = np.concatenate([part.scored_NA for part in weighed])
+    right = {
+        name: right_values(space.attributes, columns_NA, given_NA)
+        for name, columns_NA in columns.items()
+    }
+    impossible = None
+    if levels:
+        seen_PD = decoder.finder.taxonomy.paths_PD
+        impossible = {
+            name: impossible_paths(columns_NA[:, levels], seen_PD)
+            for name, columns_NA in columns.items()
+        }
+    compared = decoder.figures.get("decode")
+    chosen = None if compared is None else choice_text(compared)
+    return Evaluation(report, decoded, decoder.way, right, impossible, chosen)
 
 
-def best_alone(decoder: AttributeDecoder, scores_NL: sp.csr_array) -> np.ndarray:
-    """The best-scored value of each attribute, whatever the others are: int32 (N, A)."""
-    if not scores_NL.has_sorted_indices:
-        scores_NL = scores_NL.sorted_indices()
-    columns_NA = np.full((scores_NL.shape[0], len(decoder.space.attributes)), -1, np.int32)
-    entries = scores_NL.indptr, scores_NL.indices, scores_NL.data
-    for a in range(columns_NA.shape[1]):
-        at_N = best_entries(*entries, decoder.finder.attribute_of_L, a, 1)[:, 0]
-        columns_NA[at_N >= 0, a] = scores_NL.indices[at_N[at_N >= 0]]
-    return columns_NA
+def _cell(cell: Any) -> str:
+    if isinstance(cell, float):
+        return f"{cell:.4f}"
+    return "-" if cell is None else str(cell)

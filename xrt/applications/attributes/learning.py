@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from xrt.applications.attributes.candidates import CandidateFinder, Candidates
 from xrt.applications.attributes.fit_joint import consistent, fit_weights
@@ -16,6 +17,8 @@ from xrt.applications.attributes.unseen import with_room
 from xrt.applications.attributes.weights import JointWeights
 
 Halves = tuple[JointWeights, JointWeights]
+MAX_SEARCHES = 4
+"""Searches for candidates at most; the paths that change in the last ones are hardly probable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,38 +31,82 @@ class LearntWeights:
 
 
 def learn_weights(
-    finder: CandidateFinder, candidates: Candidates, given_NA: np.ndarray, unseen_B: np.ndarray
+    finder: CandidateFinder, scores_NL: sp.csr_array, given_NA: np.ndarray, unseen_B: np.ndarray
 ) -> LearntWeights:
-    """Weights for rows that give these label columns, int32 (N, A), with room for unseen values.
+    """Weights for rows with these scores that give these label columns, int32 (N, A), with room for
+    unseen values.
 
     Values count as dependent on the path where that makes the rows more likely by cross-fitting:
-    weights of each half judge the other.
+    weights of each half judge the other. Candidates are found with the initial weights, then again
+    with those learnt from them, until they stay.
     """
-    apart = without_lift(candidates)
-    halves = {
-        lift: _halves(finder, candidates if lift else apart, given_NA) for lift in (True, False)
-    }
-    likelihoods = {
-        lift: _cross_likelihood(finder, candidates if lift else apart, weights, given_NA)
-        for lift, weights in halves.items()
-    }
-    lift = likelihoods[True] > likelihoods[False]
-    chosen = candidates if lift else apart
+    initial = JointWeights.initial(finder.taxonomy.depth, len(finder.free))
+    candidates = finder.find(scores_NL, initial, lifted=True)
+    lift, fits, likelihoods = _dependent(finder, candidates, given_NA)
+    for num_searches in range(1, MAX_SEARCHES + 1):
+        candidates = candidates if lift else without_lift(candidates)
+        fits = _fit(finder, candidates, given_NA, fits)
+        if num_searches == MAX_SEARCHES:
+            break
+        again = finder.find(scores_NL, fits.every, lifted=True)
+        if _same_paths(candidates, again):
+            break
+        candidates = again
+    candidates = candidates if lift else without_lift(candidates)
 
     def finished(weights: JointWeights) -> JointWeights:
-        return with_room(weights if lift else no_lift(weights), chosen, unseen_B)
+        return with_room(weights if lift else no_lift(weights), candidates, unseen_B)
 
-    weights = finished(fit_weights(finder, chosen, given_NA))
-    even, odd = (finished(half) for half in halves[lift])
     figures = {
         "rows": len(given_NA),
+        "searches": num_searches,
         "log likelihood of a row": {
             "values depend on the path": likelihoods[True],
             "values do not": likelihoods[False],
         },
         "share of unseen values": unseen_B.tolist(),
     }
-    return LearntWeights(weights, (even, odd), figures)
+    halves = finished(fits.even), finished(fits.odd)
+    return LearntWeights(finished(fits.every), halves, figures)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fits:
+    """Weights of all rows, and of the even and the odd ones."""
+
+    every: JointWeights
+    even: JointWeights
+    odd: JointWeights
+
+
+def _fit(
+    finder: CandidateFinder, candidates: Candidates, given_NA: np.ndarray, start: "_Fits"
+) -> "_Fits":
+    """Fit the weights of all rows and of both halves, each from where it was."""
+    even = np.arange(len(given_NA)) % 2 == 0
+    return _Fits(
+        fit_weights(finder, candidates, given_NA, start.every),
+        fit_weights(finder, take(candidates, even), given_NA[even], start.even),
+        fit_weights(finder, take(candidates, ~even), given_NA[~even], start.odd),
+    )
+
+
+def _dependent(
+    finder: CandidateFinder, candidates: Candidates, given_NA: np.ndarray
+) -> tuple[bool, _Fits, dict[bool, float]]:
+    """Whether values depend on the path, the weights to begin with, and both log likelihoods."""
+    variants = {True: candidates, False: without_lift(candidates)}
+    halves = {lift: _halves(finder, found, given_NA) for lift, found in variants.items()}
+    likelihoods = {
+        lift: _cross_likelihood(finder, variants[lift], halves[lift], given_NA) for lift in halves
+    }
+    lift = likelihoods[True] > likelihoods[False]
+    return lift, _Fits(halves[lift][0], *halves[lift]), likelihoods
+
+
+def _same_paths(a: Candidates, b: Candidates) -> bool:
+    """Whether every row has the same candidate paths, in whatever order."""
+    return np.array_equal(np.sort(a.paths_NM, axis=1), np.sort(b.paths_NM, axis=1))
 
 
 def log_likelihood(

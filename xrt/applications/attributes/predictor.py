@@ -6,9 +6,8 @@
 N rows, A attributes, L labels.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,14 +16,18 @@ import scipy.sparse as sp
 
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
+from xrt.artifact import reading_parts
 from xrt.atomic import write_json
 from xrt.data.attribute_schema import AttributeSchema
 from xrt.data.attribute_space import AttributeSpace
 from xrt.data.catalogue import CatalogueTable
 from xrt.data.item_texts import ItemTexts
-from xrt.errors import ArtifactError
+from xrt.errors import ArtifactError, ConfigError, DataError
+from xrt.inputs import is_table
 from xrt.model import XrtModel
+from xrt.pipeline.params import Decode
 from xrt.predict import Predictor, Suggestion
+from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
 from xrt.search.ensemble import CANDIDATES
 from xrt.sparse import as_csr
@@ -67,6 +70,10 @@ class AttributePredictor:
         self._last: tuple[CatalogueTable, sp.csr_array] | None = None
         self._last_weighed: tuple[CatalogueTable, list[Weighed]] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is known of the last table."""
+        return {**vars(self), "_last": None, "_last_weighed": None}
+
     @classmethod
     def load(
         cls,
@@ -74,15 +81,31 @@ class AttributePredictor:
         verify: bool | str = True,
         num_threads: int | None = None,
         compute: str = "auto",
+        decode: str | None = None,
+        expect: str | None = None,
     ) -> Self:
-        """Open a model that `xrt train experiment=attributes` saved; arguments as in
-        `Predictor.load`.
+        """Open a model that `xrt train experiment=attributes` saved.
 
-        Raises ArtifactError when the folder is missing or damaged, or its model is for labels
-        alone.
+        Args:
+            folder: The model.
+            verify: As in `Predictor.load`, and so the next two.
+            num_threads: Threads of everything but the encoder.
+            compute: Where the encoder runs.
+            decode: `row`: the most probable row, values that go together along a path that training
+                saw; `each`: the most probable value of each attribute by itself, more often right
+                at a level and less often in whole rows. None: as training chose.
+            expect: The digest that the model must have.
+
+        Raises:
+            ConfigError: another `decode`.
+            ArtifactError: the folder is missing or damaged, its model is for labels alone, or it is
+                another than expected.
         """
-        predictor = Predictor.load(folder, verify, num_threads, compute)
-        item_texts, decoder = load_parts(Path(folder), predictor.model)
+        predictor = Predictor.load(folder, verify, num_threads, compute, expect)
+        with reading_parts(folder):
+            item_texts, decoder = load_parts(Path(folder), predictor.model)
+        if decode is not None:
+            decoder = replace(decoder, way=_way(decode))
         return cls(predictor, item_texts, decoder)
 
     @property
@@ -122,10 +145,14 @@ class AttributePredictor:
     def predict_items(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Suggestion]]:
         """The values of each item, given as a mapping from column to cell: attribute -> Suggestion.
 
-        Raises DataError when no item has one of the text columns.
+        Raises DataError when no item has one of the text columns, or for anything but items.
         """
+        if is_table(items) or not isinstance(items, Iterable):
+            raise DataError(
+                f"items is a {type(items).__name__}; pass a list of mappings from column to cell"
+            )
         found = self.predict(CatalogueTable.from_items(items))
-        return [found.suggestions(row) for row in range(len(items))]
+        return [found.suggestions(row) for row in range(len(found.columns_NA))]
 
     def probability_of(self, table: CatalogueTable, columns_NA: np.ndarray) -> np.ndarray:
         """The probability of given values, label columns int32 (N, A): float32 (N, A), 0 for values
@@ -150,6 +177,13 @@ class AttributePredictor:
             scores_NL = model.predict(texts, CANDIDATES, num_threads=threads)
             self._last = table, with_every_attribute(model, texts, scores_NL, self.space, threads)
         return self._last[1]
+
+
+def _way(decode: str) -> Decode:
+    ways = [Decode.row.value, Decode.each.value]
+    if decode not in ways:
+        raise ConfigError(f"decode = {decode!r}: choose one of {', '.join(ways)}")
+    return Decode(decode)
 
 
 def with_every_attribute(
@@ -205,11 +239,11 @@ def load_parts(folder: Path, model: XrtModel) -> tuple[ItemTexts, AttributeDecod
             f"{folder}: a model of labels, not of attributes; use Predictor, or train one with "
             "xrt train experiment=attributes data.path=FILE"
         )
+    settings = SavedValues.read(folder / SETTINGS)
+    attributes, hierarchy = settings.texts("attributes"), settings.texts("hierarchy")
     try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        attributes, hierarchy = tuple(settings["attributes"]), tuple(settings["hierarchy"])
-        item_texts = ItemTexts.from_dict(settings["item_texts"])
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise ArtifactError(f"{folder}: unreadable {SETTINGS} ({err}); train it anew") from err
-    space = AttributeSpace(attributes, hierarchy, model.labels)
-    return item_texts, AttributeDecoder.load(folder / ARRAYS, settings, space)
+        item_texts = ItemTexts.from_dict(settings.part("item_texts").content)
+        space = AttributeSpace(attributes, hierarchy, model.labels)
+    except DataError as err:
+        raise ArtifactError(f"{settings.where}: unusable ({err}); train it anew") from err
+    return item_texts, AttributeDecoder.load(folder / ARRAYS, settings.content, space)

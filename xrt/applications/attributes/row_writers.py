@@ -5,21 +5,21 @@ readers agree on, so tabs and line ends inside of a cell become blanks there.
 """
 
 import contextlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from xrt.applications.attributes.row_types import require_writable
 from xrt.atomic import atomic_file, scratch_folder
+from xrt.data.frames import frame_faults
 from xrt.data.sources import COMPRESSED_SUFFIXES, open_packed, plain_name
-from xrt.errors import ConfigError, DataError
+from xrt.errors import ConfigError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
-Write = Callable[[pl.DataFrame, list[dict[str, Any]] | None], None]
-"""Takes a chunk of rows, and the same rows as JSON objects where they came as such."""
+Write = Callable[[pl.DataFrame, Sequence[str] | None], None]
+"""Takes a chunk of rows, and the same rows as lines of the file where they are such already."""
 
 
 def row_suffix(path: str | Path) -> str:
@@ -49,30 +49,26 @@ def row_writer(path: str | Path) -> Iterator[Write]:
     is_first = True
     with open_packed(path) as file:
 
-        def append(frame: pl.DataFrame, records: list[dict[str, Any]] | None) -> None:
+        def append(frame: pl.DataFrame, lines: Sequence[str] | None) -> None:
             nonlocal is_first
-            if suffix == ".jsonl" and records is not None:
-                lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in records]
+            if lines is not None:
                 file.write("".join(lines).encode())
-            elif suffix == ".jsonl":
-                file.write(frame.write_ndjson().encode())
             else:
-                file.write(_separated(frame, suffix, is_first, path).encode())
+                file.write(_text(frame, suffix, is_first, path).encode())
             is_first = False
 
         yield append
 
 
-def _separated(frame: pl.DataFrame, suffix: str, with_header: bool, path: str | Path) -> str:
-    if nested := [series.name for series in frame if series.dtype.is_nested()]:
-        raise DataError(
-            f"{path}: columns {', '.join(nested)} hold lists or records, which {suffix[1:]} cannot "
-            "hold; write .parquet or .jsonl"
-        )
-    if suffix == ".tsv":
+def _text(frame: pl.DataFrame, suffix: str, with_header: bool, path: str | Path) -> str:
+    require_writable(frame.schema, suffix, path)
+    with frame_faults(path, f"cannot be written as {suffix[1:]}"):
+        if suffix == ".jsonl":
+            return frame.write_ndjson()
+        if suffix == ".csv":
+            return frame.write_csv(include_header=with_header)
         frame = frame.with_columns(pl.col(pl.String).str.replace_all(r"\r\n|[\t\r\n]", " "))
         return frame.write_csv(include_header=with_header, separator="\t")
-    return frame.write_csv(include_header=with_header)
 
 
 @contextlib.contextmanager
@@ -81,12 +77,15 @@ def _parquet_writer(path: Path) -> Iterator[Write]:
     with atomic_file(path) as temporary, scratch_folder(path) as scratch:
         parts: list[Path] = []
 
-        def append(frame: pl.DataFrame, records: list[dict[str, Any]] | None) -> None:
+        def append(frame: pl.DataFrame, _: Sequence[str] | None) -> None:
+            require_writable(frame.schema, ".parquet", path)
             parts.append(scratch / f"{len(parts):06d}.parquet")
-            frame.write_parquet(parts[-1], compression="lz4")
+            with frame_faults(path, "cannot be written as parquet"):
+                frame.write_parquet(parts[-1], compression="lz4")
 
         yield append
-        if parts:
-            pl.scan_parquet(parts).sink_parquet(temporary)
-        else:
-            pl.DataFrame().write_parquet(temporary)
+        with frame_faults(path, "cannot be written as parquet"):
+            if parts:
+                pl.scan_parquet(parts).sink_parquet(temporary)
+            else:
+                pl.DataFrame().write_parquet(temporary)

@@ -142,9 +142,19 @@ class Taxonomy:
         sound = len(paths_PD) == len(counts_P) and paths_PD.shape[1] == depth
         if sound and paths_PD.size:
             sound = bool(-1 <= paths_PD.min() and paths_PD.max() < num_labels)
+        sound = sound and counts_P.min(initial=0) >= 0 and _ascend(paths_PD)
         if not sound or not len(paths_PD):
             raise ArtifactError(f"{folder}: paths do not fit the labels; restore it or train anew")
         return cls(np.ascontiguousarray(paths_PD), counts_P)
+
+
+def _ascend(paths_PD: np.ndarray) -> bool:
+    """Whether rows are in ascending order, each once."""
+    steps = np.diff(paths_PD.astype(np.int64), axis=0)
+    if not steps.size:
+        return len(paths_PD) < 2
+    first = (steps != 0).argmax(axis=1)  # the column in which a row differs from the one before
+    return bool((steps[np.arange(len(steps)), first] > 0).all())
 
 
 def _by_prefix(paths_PD: np.ndarray) -> dict[int, np.ndarray]:

@@ -4,14 +4,16 @@ N rows, A attributes, L labels.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.attributes.catalogue_settings import Reading, require_effect
-from xrt.applications.attributes.decoder import AttributeDecoder, Decoded
+from xrt.applications.attributes.catalogue_settings import require_effect
+from xrt.applications.attributes.choice import choice_text, choose_way
+from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
 from xrt.applications.attributes.judging import judge
 from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.applications.attributes.page import attribute_tables
@@ -22,7 +24,7 @@ from xrt.data.corpus import Corpus
 from xrt.data.item_texts import ItemTexts
 from xrt.model import XrtModel
 from xrt.pipeline.extension import HeldOut, Judged
-from xrt.pipeline.params import DatasetParams, PipelineParams
+from xrt.pipeline.params import DatasetParams, Decode, PipelineParams
 from xrt.pipeline.run import TrainOutcome, estimate_run, train
 from xrt.progress import Progress
 
@@ -37,7 +39,8 @@ def train_attributes(
     """Train a model of product attributes: `params.schema` says which columns are what, and
     `params.dataset.trn` is a catalogue. Otherwise as `xrt.pipeline.train`.
     """
-    return train(params, run_folder, progress, AttributeUse(params.num_threads or None))
+    use = AttributeUse(params.num_threads or None, params.decode)
+    return train(params, run_folder, progress, use)
 
 
 def estimate_attributes(params: PipelineParams, run_folder: str | Path) -> str:
@@ -50,12 +53,13 @@ class AttributeUse:
     """An Extension of the pipeline: called by `train` in the order of its methods."""
 
     num_threads: int | None = None
+    decode: Decode = Decode.auto
     item_texts: ItemTexts | None = None
     space: AttributeSpace | None = None
     decoder: AttributeDecoder | None = None
     counts_L: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    held_out: tuple[np.ndarray, Decoded, sp.csr_array] | None = None
-    """What held-out rows give, what is decoded for each half with weights of the other, scores."""
+    held_out: tuple[np.ndarray, Sequence[Weighed]] | None = None
+    """What held-out rows give, and each half of them weighed with what the other has taught."""
 
     def corpora(
         self, params: PipelineParams, run_folder: Path
@@ -67,10 +71,9 @@ class AttributeUse:
             dataset = _generated(dataset, run_folder, params.seed)
             params = replace(params, dataset=dataset)
         assert dataset.trn is not None
-        reading = Reading(dataset.format, dataset.skip_bad_lines)
         corpus, self.space, self.item_texts = read_attributes(
             dataset.trn, params.schema, format=dataset.format, weight_column=dataset.weight_column,
-            skip_bad_lines=reading.skip_bad_lines,
+            skip_bad_lines=dataset.skip_bad_lines,
         )  # fmt: skip
         for message in corpus.report.messages():
             logger.info("%s", message)
@@ -85,7 +88,7 @@ class AttributeUse:
             return params, corpus, None
         tst, _, _ = read_attributes(
             dataset.tst, labels=corpus.labels, item_texts=self.item_texts,
-            format=reading.format_of(dataset.tst), skip_bad_lines=reading.skip_bad_lines,
+            format=dataset.format, skip_bad_lines=dataset.skip_bad_lines,
         )  # fmt: skip
         for message in tst.report.messages():
             logger.info("%s", message)
@@ -96,14 +99,17 @@ class AttributeUse:
         assert self.space is not None
         given_NA = self.space.given_NA(corpus.Y)
         if held_out is None:
-            self.decoder = AttributeDecoder.of(self.space, given_NA)
+            asked = Decode.row if self.decode is Decode.auto else self.decode
+            self.decoder = replace(AttributeDecoder.of(self.space, given_NA), way=asked)
             return
         counted_NA = np.delete(given_NA, held_out.rows, axis=0)
         rows_NA = given_NA[held_out.rows]
         learnt = AttributeDecoder.of(self.space, counted_NA).learnt(held_out.scores_NL, rows_NA)
         logger.info("attributes, on held-out rows: %s", learnt.figures)
-        decoded, places = learnt.cross_decoded(held_out.scores_NL)
-        self.held_out = rows_NA[places], decoded, held_out.scores_NL[places]
+        weighed, places = learnt.cross_weighed(held_out.scores_NL)
+        self.held_out = rows_NA[places], weighed
+        learnt = choose_way(learnt, weighed, rows_NA[places], self.decode)
+        logger.info("attributes: %s", choice_text(learnt.figures["decode"]))
         self.decoder = learnt.counting(given_NA)
 
     def judge(
@@ -112,19 +118,20 @@ class AttributeUse:
         """The table of attributes on the test file; without one, on the held-out rows."""
         assert self.space is not None
         assert self.decoder is not None
+        weighed: Sequence[Weighed]
         if corpus is not None and scores_NL is not None:
             assert corpus.texts is not None
             threads = self.num_threads
             scores_NL = with_every_attribute(model, corpus.texts, scores_NL, self.space, threads)
-            decoded, where = self.decoder.decode(scores_NL, num_threads=threads), "test file"
+            weighed, where = self.decoder.weigh(scores_NL, num_threads=threads), "test file"
             given_NA = replace(self.space, labels=corpus.labels).given_NA(corpus.Y)
         elif self.held_out is not None:
-            given_NA, decoded, scores_NL = self.held_out
+            given_NA, weighed = self.held_out
             where = f"{len(given_NA):,} held-out training rows"
         else:
             text = "no row could be held out: nothing to judge; give dataset.tst"
             return Judged(text=text, command=COMMAND)
-        return self._judged(given_NA, decoded, scores_NL, where)
+        return self._judged(given_NA, weighed, where)
 
     def write(self, folder: Path) -> None:
         """What prediction needs beside the model."""
@@ -132,15 +139,14 @@ class AttributeUse:
         assert self.decoder is not None
         save_parts(folder, self.item_texts, self.decoder)
 
-    def _judged(
-        self, given_NA: np.ndarray, decoded: Decoded, scores_NL: sp.csr_array, where: str
-    ) -> Judged:
+    def _judged(self, given_NA: np.ndarray, weighed: Sequence[Weighed], where: str) -> Judged:
         assert self.decoder is not None
-        found = judge(self.decoder, given_NA, decoded, scores_NL, self.counts_L)
+        found = judge(self.decoder, given_NA, weighed, self.counts_L)
         report = found.report
         tables, plots = attribute_tables(
-            report, given_NA, decoded.columns_NA, self.decoder.space, parent_columns(self.decoder),
-            where=where, num_impossible_paths=found.num_impossible_paths,
+            report, given_NA, found.decoded.columns_NA, self.decoder.space,
+            parent_columns(self.decoder), where=where,
+            num_impossible_paths=found.num_impossible_paths,
         )  # fmt: skip
         metrics = {
             f"accuracy {figures.name}": figures.scores.accuracy
@@ -152,7 +158,7 @@ class AttributeUse:
         return Judged(
             text=f"attributes on the {where}\n\n{found.to_text()}",
             content={"attributes": {"where": where, **found.to_dict()}},
-            tables=tables,
+            tables=[*tables, found.to_table()],
             plots=plots,
             metrics=metrics,
             command=COMMAND,
@@ -165,10 +171,10 @@ def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetPa
     """
     from xrt.data.demo_attributes import write_attribute_demo
 
-    folder = run_folder / f"demo-attributes-{dataset.num_rows}-{seed}"
+    folder = run_folder / f"demo-attributes-{dataset.demo_rows}-{seed}"
     if not (folder / "tst_truth.csv").is_file():
-        num_test = max(1, min(dataset.num_rows // 6, 50_000))
-        write_attribute_demo(folder, dataset.num_rows, num_test, seed)
+        num_test = max(1, min(dataset.demo_rows // 6, 50_000))
+        write_attribute_demo(folder, dataset.demo_rows, num_test, seed)
     return replace(dataset, trn=str(folder / "trn.csv"), tst=str(folder / "tst_truth.csv"))
 
 

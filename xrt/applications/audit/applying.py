@@ -47,14 +47,14 @@ def accepted(suggestions: Sequence[Suggestion], accept: str) -> list[Suggestion]
     except ValueError:
         return _named(suggestions, Path(accept))
     if not 0 <= least <= 1:
-        raise ConfigError(f"--accept {accept}: a score from 0 to 1, `all`, or a file is needed")
+        raise ConfigError(f"{accept!r} is no score from 0 to 1; give one, `all`, or a file of ids")
     return [s for s in suggestions if s.sureness >= least]
 
 
 def _named(suggestions: Sequence[Suggestion], path: Path) -> list[Suggestion]:
     if not path.is_file():
         raise DataError(
-            f"--accept {path}: no such file; give `all`, a score from 0 to 1, or a file of ids"
+            f"{path}: no such file; accept `all`, a score from 0 to 1, or a file of ids"
         )
     is_json = path.stat().st_size > 0 and first_line(path).startswith(b"{")
     if is_json:

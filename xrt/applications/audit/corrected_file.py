@@ -119,8 +119,8 @@ class CorrectedFile:
             if odd:
                 raise CannotHoldError(odd)
             raise DataError(
-                f"{self.source}: row {row}: its labels cannot be changed in place; name a file "
-                "that is written anew: --out FILE.jsonl or .csv"
+                f"{self.source}: row {row}: its labels cannot be changed in place; write it "
+                "anew, to a file that ends in .jsonl or .csv"
             )
 
     def _labels(self, record: Mapping[str, Any]) -> set[str]:
@@ -174,8 +174,8 @@ class CorrectedFile:
         found = next(parse_rows(_numbered(new), delimiter, len(expected)), None)
         if found is None or found.fault or list(found.cells) != expected:
             raise DataError(
-                f"{self.source}: line {line.number}: its labels cannot be changed in place; name a "
-                "file that is written anew: --out FILE.jsonl"
+                f"{self.source}: line {line.number}: its labels cannot be changed in place; write "
+                "it anew, to a file that ends in .jsonl"
             )
         return new.encode()
 
@@ -251,7 +251,7 @@ def _require_label_types(path: Path, frame: Any) -> None:
         if inner not in texts and not inner.is_integer():
             raise DataError(
                 f"{path}: labels of column {column.name!r} are of type {column.dtype}, which "
-                "cannot be changed in place; name a file that is written anew: --out FILE.jsonl"
+                "cannot be changed in place; write it anew, to a file that ends in .jsonl"
             )
 
 

@@ -108,5 +108,5 @@ def _several_branches(
 
 def unknown_labels(corpus: Corpus, path: str) -> list[str]:
     """Labels of a file of paths that the corpus lacks, in the file's order."""
-    known = {id_key(label) for label in corpus.labels.ids}
+    known = set(map(id_key, corpus.labels.ids))
     return [entry.id for entry in read_side_table(path) if id_key(entry.id) not in known]

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from xrt.applications.query_intent.click_lines import LineKinds, kinds_of_lines
-from xrt.data.cells import id_text, without_surrogates
+from xrt.data.cells import id_text
 from xrt.data.delimited import (
     Line,
     decode_utf8,
@@ -33,6 +33,7 @@ from xrt.data.jsonl import parse_json_line
 from xrt.data.options import BadLine
 from xrt.data.sources import lines_with_ends, open_unpacked, plain_name
 from xrt.errors import DataError
+from xrt.inputs import without_surrogates
 
 ROW = "__row"  # no column of a log is called so
 _BYTES_PER_ROW = 64

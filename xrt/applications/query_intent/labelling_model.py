@@ -63,7 +63,8 @@ class LabellingModel:
             raise DataError(
                 f"labelling model: clicks and names agree on {true} true and "
                 f"{len(examples.verdict_P) - true} false pairs, {_MIN_EACH} of each are needed; "
-                "give more clicks, or values with names (--names)"
+                "give more clicks, or names to values",
+                settings={"names": "to name values"},
             )
         self._silent_F = np.isnan(examples.features_PF).all(axis=0)
         inside = examples.query_P % _HELD_OUT != 0

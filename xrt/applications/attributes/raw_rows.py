@@ -1,0 +1,178 @@
+"""Rows of a text file with some cells replaced and others added; all else keeps every sign.
+
+A row of CSV, TSV or JSON lines is changed as text, not parsed and written anew: quotes, line ends
+inside of cells, blanks, and the digits of numbers stay as they were.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from pathlib import Path
+from typing import Any
+
+from xrt.data.delimited import DELIMITERS, Line
+from xrt.data.formats import CorpusFormat
+from xrt.data.sources import lines_with_ends, open_unpacked
+
+_MARK = "\ufeff"
+_MAX_LINE = 1 << 24
+_SEP_LINE = re.compile(r'\s*"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_TSV_BREAKS = re.compile(r"\r\n|[\t\r\n]")
+
+
+@dataclass(frozen=True)
+class TableStyle:
+    """How a CSV or TSV file is written: what stands before its header (a byte order mark, a line
+    `sep=;`), the header, the sign between cells, and the end of a line (that of its first one).
+    """
+
+    before: str
+    header: str
+    delimiter: str
+    end: str
+    is_tsv: bool
+
+    @classmethod
+    def of(cls, path: str | Path, header: Line, format: CorpusFormat) -> "TableStyle":
+        """That of a file.
+
+        Args:
+            path: The file.
+            header: Its first row.
+            format: CSV or TSV.
+
+        Returns:
+            Its style.
+        """
+        mark, end = file_edges(path)
+        last = header.number + header.num_lines - 1
+        lines = [raw for _, raw in islice(lines_with_ends(path), last)]
+        before = b"".join(lines[: header.number - 1]).decode("utf-8", "replace")
+        is_tsv = format is CorpusFormat.TSV
+        delimiter = "\t" if is_tsv else _delimiter(before, header)
+        return cls(mark + before, header.raw, delimiter, end, is_tsv)
+
+    def head(self, added: Sequence[str]) -> str:
+        """The header with more columns behind the others, and what stands before it."""
+        return self.before + self.row(self.header, {}, added)
+
+    def row(self, raw: str, changed: Mapping[int, str], added: Sequence[str]) -> str:
+        """A row as text.
+
+        Args:
+            raw: The row as it stands in the file, without line end.
+            changed: New cells by position.
+            added: Cells behind the others.
+
+        Returns:
+            The row with its line end.
+        """
+        if changed:
+            cells = self.split(raw)
+            for place, cell in changed.items():
+                cells[place] = self._written(cell)
+            raw = self.delimiter.join(cells)
+        more = [self._written(cell) for cell in added]
+        return self.delimiter.join([raw, *more]) + self.end
+
+    def split(self, raw: str) -> list[str]:
+        """The cells of a row with their quotes."""
+        if self.is_tsv or '"' not in raw:
+            return raw.split(self.delimiter)
+        cells, place = [], 0
+        while True:
+            match = self._cell.match(raw, place)
+            assert match is not None  # an empty cell matches anywhere
+            cells.append(match.group())
+            place = match.end() + 1
+            if place > len(raw):
+                return cells
+
+    @cached_property
+    def _cell(self) -> re.Pattern[str]:
+        return re.compile(rf'"[^"]*(?:""[^"]*)*"|[^{re.escape(self.delimiter)}]*')
+
+    def _written(self, cell: str) -> str:
+        if self.is_tsv:
+            cell = _TSV_BREAKS.sub(" ", cell)
+            needs_quotes = len(cell) > 1 and cell[0] == cell[-1] == '"'
+        else:
+            needs_quotes = any(sign in cell for sign in (self.delimiter, '"', "\r", "\n"))
+        return '"' + cell.replace('"', '""') + '"' if needs_quotes else cell
+
+
+def file_edges(path: str | Path) -> tuple[str, str]:
+    """The byte order mark at the begin of a text file, or ''; and how its first line ends."""
+    with open_unpacked(path) as file:
+        line = file.readline(_MAX_LINE)
+    mark = _MARK if line.startswith(_MARK.encode()) else ""
+    return mark, "\r\n" if line.endswith(b"\r\n") else "\n"
+
+
+def _delimiter(before: str, header: Line) -> str:
+    """The sign between the cells of a header, the one that gives its cells."""
+    named = _SEP_LINE.fullmatch(before.strip("\r\n"))
+    if named is not None:
+        return named[1]
+    for mark in DELIMITERS:
+        reader = csv.reader(io.StringIO(header.raw, newline=""), delimiter=mark)
+        if next(reader, None) == list(header.cells):
+            return mark
+    return DELIMITERS[0]
+
+
+def json_row(
+    raw: str, changed: Mapping[str, Any], added: Mapping[str, Any], end: str = "\n"
+) -> str:
+    """A line of JSON with other values under some keys, and more keys behind the others.
+
+    Args:
+        raw: The line, an object.
+        changed: New values; keys that are not there are put behind the others.
+        added: Values of new keys.
+        end: The end of a line.
+
+    Returns:
+        The line with its end.
+    """
+    spans, close, is_empty = _spans(raw)
+    more = {key: value for key, value in changed.items() if key not in spans} | dict(added)
+    parts, place = [], 0
+    for (start, stop), key in sorted((spans[key], key) for key in changed if key in spans):
+        parts += [raw[place:start], json.dumps(changed[key], ensure_ascii=False)]
+        place = stop
+    written = json.dumps(more, ensure_ascii=False)[1:-1]
+    comma = "" if is_empty or not written else ", "
+    inside = raw[place:close].rstrip(" \t\r\n")
+    return "".join([*parts, inside, comma, written, raw[close:].strip(" \t\r\n"), end])
+
+
+def _spans(raw: str) -> tuple[dict[str, tuple[int, int]], int, bool]:
+    """Where the value of each key of an object stands (the last of equal keys), where its closing
+    brace is, and whether it is empty.
+    """
+    decoder = json.JSONDecoder()
+    spans: dict[str, tuple[int, int]] = {}
+    place = _skip(raw, raw.index("{") + 1)
+    while raw[place] == '"':
+        key, place = scanstring(raw, place + 1, True)
+        start = _skip(raw, _skip(raw, place) + 1)
+        _, end = decoder.raw_decode(raw, start)
+        spans[key] = start, end
+        place = _skip(raw, end)
+        if raw[place] == ",":
+            place = _skip(raw, place + 1)
+    return spans, place, not spans
+
+
+def _skip(raw: str, place: int) -> int:
+    match = _BLANKS.match(raw, place)
+    assert match is not None
+    return match.end()

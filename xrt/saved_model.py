@@ -1,0 +1,68 @@
+"""Opens a saved model: the folder is checked, its parts are read, and whatever else may go wrong on
+the way becomes one line.
+"""
+
+from pathlib import Path
+
+from xrt.artifact import Artifact, open_artifact, reading_parts
+from xrt.encoder.compute import Compute
+from xrt.model import XrtModel
+
+
+def open_model(
+    folder: str | Path,
+    verify: bool | str = True,
+    expect: str | None = None,
+    compute: Compute = Compute.auto,
+) -> tuple[Artifact, XrtModel]:
+    """Open a saved model.
+
+    The files are memory-mapped: replace a model by writing a new folder and renaming it. Whoever
+    overwrites the files of a model in place, or truncates one, ends every process that has it open
+    (SIGBUS, which Python cannot catch).
+
+    Args:
+        folder: where `save` or `xrt train` wrote it.
+        verify: True: every byte is hashed and every number that code indexes with is looked at,
+            before the model is used. "sizes": sizes, pointers, trees and matrices are looked at,
+            hashes are skipped, and weights are looked at when they are first used: for large models
+            you trust.
+        expect: the digest that the model must have, as `xrt train` and `xrt inspect` print it: only
+            that proves who wrote it.
+        compute: how an encoder computes.
+
+    Returns:
+        The checked folder, and the model.
+
+    Raises:
+        ArtifactError: no model, another one than expected, or a damaged one.
+        CapacityError: the process may not open so many files, or has no memory left.
+        ConfigError: `compute` cannot be had here.
+    """
+    artifact = open_artifact(folder, verify, expect)
+    return artifact, read_model(artifact, verify, compute)
+
+
+def read_model(
+    artifact: Artifact, verify: bool | str = True, compute: Compute = Compute.auto
+) -> XrtModel:
+    """The model in a folder that `open_artifact` has checked.
+
+    Args:
+        artifact: the folder.
+        verify: "sizes" leaves weights to be looked at when they are first used.
+        compute: how an encoder computes.
+
+    Returns:
+        The model, ready for its first text.
+
+    Raises:
+        ArtifactError, CapacityError, ConfigError: as `open_model`.
+    """
+    with reading_parts(artifact.folder):
+        model = XrtModel.load(artifact.folder, compute=compute)
+        if verify != "sizes":
+            model.check()
+        if model.deep is not None:
+            _ = model.deep.readers  # the first text is not to wait, nor to find a fault
+    return model
