@@ -59,8 +59,8 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
     for label in corpus.labels.ids:
         if DEFAULT_SEPARATOR in label and cells.split(label) != [label]:
             raise DataError(
-                f"{path}: label {label!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels in "
-                "CSV; write JSONL"
+                f"{path}: label {label!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels "
+                "in CSV; write JSONL"
             )
     header = ["text", "labels"] if corpus.ids is None else ["uid", "text", "labels"]
     header += [] if corpus.row_weights is None else [WEIGHT_KEY]
