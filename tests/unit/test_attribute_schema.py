@@ -312,3 +312,26 @@ def test_a_column_that_nearly_has_one_parent_is_told():
     (note,) = found.notes
     assert note.startswith("c is no level of the hierarchy a > b: its values tell a in 89%")
     assert "94% are needed; where it is one, name hierarchy" in note
+
+
+def test_a_kind_may_stand_in_several_places():
+    columns = shared_children()
+    columns["product_type"] = ["Other" if i % 7 == 0 else f"F{i % 4}{i % 3}" for i in range(600)]
+    del columns["L3"]
+    assert infer_hierarchy(columns, AttributeSchema()).levels == ["L1", "L2", "product_type"]
+    columns["colour"] = columns.pop("product_type")
+    found = infer_hierarchy(columns, AttributeSchema())
+    assert found.levels == ["L1", "L2"]
+
+
+def test_columns_above_some_levels_do_not_part_the_levels_whose_names_count():
+    rows = range(960)
+    columns = {
+        "x": [f"X{i % 4 // 2}" for i in rows],
+        "y": [f"Y{i % 4}" for i in rows],
+        "L1": [f"T{i % 8}" for i in rows],
+        "L2": [f"M{i % 16}" for i in rows],
+        "L3": ["Other" if i % 3 else f"F{i % 16}" for i in rows],
+    }
+    found = infer_hierarchy(columns, AttributeSchema())
+    assert [name for name in found.levels if name[0] == "L"] == ["L1", "L2", "L3"]

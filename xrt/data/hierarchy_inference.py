@@ -17,6 +17,8 @@ from xrt.data.level_names import counted_levels, name_words
 
 ONE_PARENT = 0.94
 """Share of rows whose coarser value follows from the finer one, where names do not count."""
+KIND_PARENT = 0.75
+"""The same for a column that is named for a kind of thing, which may stand in several places."""
 NEAR_MISS = 0.8
 """From this share on, a column that is left out is told."""
 MAX_WITHOUT_PARENT = 0.8
@@ -30,6 +32,8 @@ _NO_LEVEL = frozenset(
     "price".split()
 )
 """Words of columns that say something of an item but not what it is."""
+_KINDS = frozenset("type kind class family group segment commodity department".split())
+"""Words of columns that say what an item is."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,16 @@ def _longest_chain(
     names: Sequence[str], named: Sequence[str], shares: Mapping[tuple[str, str], float]
 ) -> list[str]:
     """The longest chain in which every finer column tells every coarser one in `ONE_PARENT` of the
-    rows, and better than the coarser one tells it; columns whose names count need not.
+    rows (`KIND_PARENT` for kinds), and better than the coarser one tells it; columns whose names
+    count need not.
     """
     above: dict[str, set[str]] = {name: set() for name in names}
     for (fine, coarse), share in shares.items():
         back = shares[coarse, fine]
-        if share >= ONE_PARENT and (share, names.index(fine)) > (back, names.index(coarse)):
+        if share >= _needed(fine) and (share, names.index(fine)) > (back, names.index(coarse)):
             above[fine].add(coarse)
     for coarse, fine in combinations(named, 2):
-        above[fine].add(coarse)
+        above[fine] |= {coarse, *above[coarse]} - {fine}
         above[coarse].discard(fine)
     chains: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: len(above[name])):  # coarse ones first
@@ -106,6 +111,10 @@ def _longest_chain(
         chains[name] = [*best, name]
     longest = max(chains.values(), key=lambda chain: _length(chain, named), default=[])
     return longest if len(longest) > 1 else []
+
+
+def _needed(name: str) -> float:
+    return KIND_PARENT if _KINDS & set(name_words(name)) else ONE_PARENT
 
 
 def _length(chain: Sequence[str], named: Sequence[str]) -> tuple[int, int]:
@@ -119,7 +128,7 @@ def _near_misses(
     notes = []
     for name in names if chain else ():
         share = -1.0 if name in chain else shares[name, chain[0]]
-        if NEAR_MISS <= share < ONE_PARENT:
+        if NEAR_MISS <= share < _needed(name):
             notes.append(
                 f"{name} is no level of the hierarchy {' > '.join(chain)}: its values tell "
                 f"{chain[0]} in {share:.0%} of the rows, and {ONE_PARENT:.0%} are needed; where it "
