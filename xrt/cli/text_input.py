@@ -22,7 +22,7 @@ from xrt.data.delimited import csv_rows, decode_utf8, parse_csv, parse_tsv, read
 from xrt.data.formats import CorpusFormat, format_by_name
 from xrt.data.jsonl import parse_json_line
 from xrt.data.options import BadLine, ReadOptions
-from xrt.data.records import RecordParser, row_id
+from xrt.data.records import RecordParser
 from xrt.data.sources import first_line, numbered_lines, open_unpacked, require_file, stream_lines
 from xrt.data.tables import Table, delimited_table, parquet_table, raw_text
 from xrt.errors import ConfigError, DataError
@@ -168,7 +168,7 @@ def _table_lines(table: Table, options: ReadOptions, bad: BadLines) -> Iterator[
     for row in table.rows:
         try:
             record = table.record(row)
-            yield Line(parser.text(record), row_id(record, options.id_names) or None)
+            yield Line(parser.text(record), parser.id(record) or None)
             num_seen += 1
         except BadLine as fault:
             bad.refuse(num_seen, row.number, raw_text(row), fault, row.num_lines)
@@ -283,7 +283,7 @@ class LineReader:
             return None
         try:
             record = parse_json_line(raw).record
-            return Line(self.parser.text(record), row_id(record, self.options.id_names) or None)
+            return Line(self.parser.text(record), self.parser.id(record) or None)
         except BadLine as fault:
             raise BadLine(f"{fault} (for plain text: --format text)", fault.settings) from fault
 

@@ -56,11 +56,11 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
     texts = _texts(corpus, path)
     _refuse_weights(corpus, path)
     cells = LabelCells(DEFAULT_SEPARATOR, by_default=False)
-    for id in corpus.labels.ids:
-        if DEFAULT_SEPARATOR in id and cells.split(id) != [id]:
+    for label in corpus.labels.ids:
+        if DEFAULT_SEPARATOR in label and cells.split(label) != [label]:
             raise DataError(
-                f"{path}: label {id!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels in "
-                "CSV; write JSONL"
+                f"{path}: label {label!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels "
+                "in CSV; write JSONL"
             )
     header = ["text", "labels"] if corpus.ids is None else ["uid", "text", "labels"]
     header += [] if corpus.row_weights is None else [WEIGHT_KEY]
@@ -70,10 +70,10 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
         writer.writerow(header)
         for row, text in enumerate(texts):
             columns, _ = _row(corpus.Y, row)
-            ids = [corpus.labels.ids[column] for column in columns]
-            labels = DEFAULT_SEPARATOR.join(ids)
-            if "&" in labels and cells.split(labels) != ids:  # an entity where two labels meet
-                raise DataError(f"{path}: labels {ids} cannot be told apart in CSV; write JSONL")
+            apart = [corpus.labels.ids[column] for column in columns]
+            labels = DEFAULT_SEPARATOR.join(apart)
+            if "&" in labels and cells.split(labels) != apart:  # an entity where two labels meet
+                raise DataError(f"{path}: labels {apart} cannot be told apart in CSV; write JSONL")
             id = [] if corpus.ids is None else [corpus.ids[row]]
             weight = [] if corpus.row_weights is None else [str(corpus.row_weights[row])]
             writer.writerow([*id, text, labels, *weight])
