@@ -1,6 +1,6 @@
 """Attributes of a catalogue with many values on the first level: the row, each attribute by itself.
 
-    python scripts/benchmarks/attributes_wide.py [--seeds 0 1 2] [--runs RUNS] [--output wide.jsonl]
+    python scripts/benchmarks/attributes_wide.py [--seeds 0 1 2] [--runs RUNS] [--output FILE]
 
 The grocery catalogue under XRT_DATA (default ../shared/data) with brand and three choices of levels:
 `three` (11 / 90 / 392 values in training), `two` without the column category, so that the first
