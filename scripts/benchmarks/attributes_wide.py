@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/attributes_wide.py [--seeds 0 1 2] [--runs RUNS] [--output FILE]
 
-The grocery catalogue under XRT_DATA (default ../shared/data) with brand and three choices of levels:
-`three` (11 / 90 / 392 values in training), `two` without the column category, so that the first
+The grocery catalogue under XRT_DATA (default ../shared/data) with brand and three choices of
+levels: `three` (11 / 90 / 392 values in training), `two` without the column category, so that the first
 level has more than 32 values, and `one`, the last level alone. Linear models,
 `experiment=bigbasket_linear`. Figures are of the test file; the way of decoding is chosen on
 held-out training rows. The last lines put saved weights in place that were learnt on another
