@@ -89,7 +89,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         ConfigError: `path` is a folder.
         OSError: The file cannot be made; the error names `path`.
     """
-    if _is_written_into(path):
+    if is_written_into(path):
         with _written_into(path) as temporary:
             yield temporary
         return
@@ -159,8 +159,15 @@ def atomic_folder(
 @contextlib.contextmanager
 def scratch_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty folder beside `path` that is removed at exit; `sweep_stale(path)` removes it
-    when the process was killed.
+    when the process was killed. Where `path` is a device or a descriptor it lies with temporary
+    files.
+
+    Raises OSError where it cannot be made; the error names `path`.
     """
+    if is_written_into(path):
+        with tempfile.TemporaryDirectory(prefix="xrt-") as folder:
+            yield Path(folder)
+        return
     target = Path(path)
     with _naming(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +257,7 @@ def _naming(target: Path) -> Iterator[None]:
         raise type(error)(error.errno, error.strerror, str(target)) from error
 
 
-def _is_written_into(path: str | Path) -> bool:
+def is_written_into(path: str | Path) -> bool:
     """Whether a path is no regular file that may be replaced: a descriptor, a device, a FIFO."""
     if _DESCRIPTOR.fullmatch(os.fspath(path)):
         return True

@@ -428,3 +428,15 @@ def test_whatever_a_library_says_of_a_full_disk(tmp_path: Path, error: Exception
     with pytest.raises(CapacityError, match=r"a\.parquet: disk full while writing"):
         write()
     assert names(tmp_path) == []
+
+
+def test_a_scratch_folder_lies_beside_its_target_or_with_temporary_files(tmp_path: Path) -> None:
+    with atomic.scratch_folder(tmp_path / "new" / "out.csv") as scratch:
+        assert scratch.parent == tmp_path / "new"
+        assert list(scratch.iterdir()) == []
+        atomic.sweep_stale(tmp_path / "new" / "out.csv")
+        assert scratch.is_dir()
+    assert names(tmp_path / "new") == []
+    with atomic.scratch_folder("/dev/null") as scratch:
+        assert scratch.parent != Path("/dev")
+    assert not scratch.exists()

@@ -6,7 +6,7 @@
 N rows, A attributes, L labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from xrt.data.attribute_space import AttributeSpace
 from xrt.data.catalogue import CatalogueTable
 from xrt.data.item_texts import ItemTexts
 from xrt.errors import ArtifactError, ConfigError, DataError
+from xrt.inputs import is_table
 from xrt.model import XrtModel
 from xrt.pipeline.params import Decode
 from xrt.predict import Predictor, Suggestion
@@ -68,6 +69,10 @@ class AttributePredictor:
         self.predictor, self.item_texts, self.decoder = predictor, item_texts, decoder
         self._last: tuple[CatalogueTable, sp.csr_array] | None = None
         self._last_weighed: tuple[CatalogueTable, list[Weighed]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is known of the last table."""
+        return {**vars(self), "_last": None, "_last_weighed": None}
 
     @classmethod
     def load(
@@ -140,10 +145,14 @@ class AttributePredictor:
     def predict_items(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Suggestion]]:
         """The values of each item, given as a mapping from column to cell: attribute -> Suggestion.
 
-        Raises DataError when no item has one of the text columns.
+        Raises DataError when no item has one of the text columns, or for anything but items.
         """
+        if is_table(items) or not isinstance(items, Iterable):
+            raise DataError(
+                f"items is a {type(items).__name__}; pass a list of mappings from column to cell"
+            )
         found = self.predict(CatalogueTable.from_items(items))
-        return [found.suggestions(row) for row in range(len(items))]
+        return [found.suggestions(row) for row in range(len(found.columns_NA))]
 
     def probability_of(self, table: CatalogueTable, columns_NA: np.ndarray) -> np.ndarray:
         """The probability of given values, label columns int32 (N, A): float32 (N, A), 0 for values

@@ -7,7 +7,6 @@ after part is judged and written. Memory: the catalogue, the sample, one batch, 
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from xrt.applications.query_intent.learning import Learnt, first_queries, learn
 from xrt.applications.query_intent.params import LabellingParams
 from xrt.applications.query_intent.partitions import Partitions, QueryGroup
 from xrt.applications.query_intent.report import LabellingReport
-from xrt.atomic import write_json
+from xrt.atomic import is_written_into, scratch_folder, sweep_stale, write_json
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.data.frames import frame_faults
@@ -84,8 +83,8 @@ def label_queries(
     items = _catalogue(catalogue)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".xrt-label-", dir=out.parent) as folder:
-        work = Path(folder)
+    sweep_stale(out)
+    with scratch_folder(out) as work:
         if isinstance(clicks, pl.DataFrame):
             with frame_faults("clicks", "the frame cannot be used"):
                 clicks.write_parquet(work / "clicks.parquet")
@@ -121,7 +120,8 @@ def label_queries(
                 _write_group(group, items, learnt, num_known, params, report, file)
                 if progress is not None:
                     progress.advance(len(group.rows), queries=report.num_queries)
-    write_json(out.with_name(f"{out.name}.report.json"), report.to_dict())
+    if not is_written_into(out):  # a device has no neighbours
+        write_json(out.with_name(f"{out.name}.report.json"), report.to_dict())
     return LabellingResult(out, report)
 
 
