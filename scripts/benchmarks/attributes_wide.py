@@ -3,10 +3,10 @@
     python scripts/benchmarks/attributes_wide.py [--seeds 0 1 2] [--runs RUNS] [--output FILE]
 
 The grocery catalogue under XRT_DATA (default ../shared/data) with brand and three choices of
-levels: `three` (11 / 90 / 392 values in training), `two` without the column category, so that the first
-level has more than 32 values, and `one`, the last level alone. Linear models,
+levels: `three` (11 / 90 / 392 values in training), `two` without the column category, so that the
+first level has more than 32 values, and `one`, the last level alone. Linear models,
 `experiment=bigbasket_linear`. Figures are of the test file; the way of decoding is chosen on
-held-out training rows. The last lines put saved weights in place that were learnt on another
+held-out training rows. Lines of `saved` weights put weights in place that were learnt on another
 catalogue, with a first level in which a label without a score is worth as much as one that is
 certain.
 """
