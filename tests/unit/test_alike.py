@@ -1,6 +1,8 @@
 """Labels, ids and columns that look alike are one, whatever the file."""
 
 import json
+from datetime import date
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -153,3 +155,37 @@ def test_paths_of_few_labels_are_told(tmp_path, caplog):
     (tmp_path / "paths.tsv").write_bytes(b"a\tFo\xffod\n")
     with pytest.raises(DataError, match="line 1: not UTF-8"):
         read_label_paths(tmp_path / "paths.tsv", LabelTable.from_ids(["a"]))
+
+
+@pytest.mark.parametrize(
+    ("column", "reading", "cause"),
+    [
+        ([b"a", b"\xff"], {"label_column": "value"}, "line 2: bytes that are not UTF-8"),
+        ([b"a", b"\xff"], {"id_column": "value"}, "line 2: bytes that are not UTF-8"),
+        ([[1], [2]], {"id_column": "value"}, "line 1: 'value' holds a list as an id"),
+        ([True, False], {"id_column": "value"}, "line 1: 'value' holds true/false as an id"),
+        ([{"a": 1}, {"a": 2}], {"id_column": "value"}, "line 1: 'value' holds an object as an id"),
+        ([Decimal("1.5")] * 2, {"label_column": "value"}, "line 1: 'value': label 1.5.* is not wh"),
+        ([date(2026, 1, 1)] * 2, {"label_column": "value"}, "line 1: 'value' holds a date as a la"),
+        ([b"a", b"b"], {"text_columns": "value"}, "line 1: 'value' holds a bytes where text is"),
+    ],
+)
+def test_columns_of_parquet_that_cannot_be_read_so(tmp_path, column, reading, cause):
+    path = tmp_path / "a.parquet"
+    frame = pl.DataFrame({"text": ["a", "b"], "labels": ["x", "y"], "value": column})
+    frame.write_parquet(path)
+    with pytest.raises(DataError, match=cause):
+        read_corpus(path, **reading)
+
+
+def test_columns_of_parquet_that_have_a_plain_form(tmp_path):
+    path = tmp_path / "a.parquet"
+    frame = pl.DataFrame({"day": [date(2026, 1, 31)], "price": [Decimal("2.50")], "kind": [b"Tea"]})
+    frame.with_columns(pl.col("kind").alias("id")).write_parquet(path)
+    corpus = read_corpus(
+        path, text_columns=["day", "price"], label_column="kind", weight_column="price"
+    )
+    assert corpus.texts == ["2026-01-31\n2.50"]
+    assert corpus.labels.ids == ("Tea",)
+    assert corpus.ids == ["Tea"]
+    assert corpus.row_weights.tolist() == [2.5]

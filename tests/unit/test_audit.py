@@ -267,6 +267,8 @@ def test_unknown_labels_of_a_paths_file_are_counted(tmp_path: Path) -> None:
     from xrt.applications.audit.hierarchy import unknown_labels
 
     assert unknown_labels(corpus, str(tmp_path / "paths.tsv")) == ["nowhere"]
+    (tmp_path / "alike.tsv").write_text("\u200b A >  x \tA\n<A>\t\n")
+    assert unknown_labels(corpus, str(tmp_path / "alike.tsv")) == []
     (tmp_path / "none.tsv").write_text("nowhere\tA\n")
     with pytest.raises(DataError, match="none of its 1 ids is among the 5 labels"):
         audit(corpus, tmp_path / "audit", PARAMS, paths=str(tmp_path / "none.tsv"))

@@ -4,6 +4,7 @@ import gzip
 
 import pytest
 
+from xrt.data import read_corpus
 from xrt.data.delimited import csv_rows, read_header, tsv_rows, unquoted
 from xrt.errors import DataError
 
@@ -90,6 +91,20 @@ def test_a_quoted_cell_that_took_in_good_rows_gives_them_back(rows):
     assert "a backslash before a double quote" in bad.fault
 
 
+def test_rows_of_several_lines_behind_a_bad_one_come_back_whole(rows):
+    lines = rows('t,l\r\n"screen 5\\"",tv\r\n"two\r\nlines",radio\r\n\r\n"third",pan\r\n')
+    assert cells(lines)[1:] == [["two\r\nlines", "radio"], ["third", "pan"]]
+    assert [line.raw for line in lines if line.fault] == ['"screen 5\\"",tv']
+
+
+def test_bad_rows_one_behind_the_other(rows):
+    lines = rows('t,l\n"TV 50\\"",tv\n"TV 60\\"",tv\ngood,x\n"TV 70\\"",tv\nmore,y\n')
+    assert cells(lines)[1:] == [["good", "x"], ["more", "y"]]
+    bad = [line for line in lines if line.fault]
+    assert "".join(line.raw for line in bad).count("TV") == 3
+    assert sum(line.num_lines for line in bad) == 3
+
+
 def test_a_quote_that_is_never_closed_loses_one_line(rows):
     lines = rows('t,l\na,x\n"b,y\nc,z\n"d,u\ne,v\n')
     assert cells(lines)[1:] == [["a", "x"], ["c", "z"], ["e", "v"]]
@@ -123,10 +138,28 @@ def test_a_bad_row_has_its_raw_text_and_its_cause(rows, row, fault):
     assert cells(lines)[1:] == [["a", "x"], ["b", "y"]]
 
 
-def test_a_closed_cell_over_rows_is_noted(rows):
-    lines = rows('t,l\n"a,x\nb,y\nc,z\nd",u\n')
-    assert cells(lines)[1:] == [["a,x\nb,y\nc,z\nd", "u"]]
-    assert "runs over 4 lines, of which 2 look like rows" in lines[1].note
+@pytest.mark.parametrize(
+    ("row", "num_lines"),
+    [
+        ('"a,x\nb,y\nc,z\nd",u', 4),
+        ('"screen 50,tv\nsecond,radio\nthird",lamp', 3),
+        ('x,"tv,1\nb",c,2', 0),
+        ('a,"tv,x\nb,lamp",y', 2),
+    ],
+)
+def test_a_closed_cell_over_rows_is_noted(rows, row, num_lines):
+    header = ",".join("abcdef"[: 3 if num_lines in (0, 2) else 2])
+    lines = rows(f"{header}\n{row}\n")
+    found = f"a quoted cell runs over {num_lines} lines that look like rows" in lines[1].note
+    assert found == bool(num_lines)
+    assert found == bool(lines[1].note)
+
+
+def test_many_such_cells_are_one_note(tmp_path):
+    (tmp_path / "a.csv").write_text("text,labels\n" + '"a,x\nb,y\nc",u\n' * 5)
+    (note,) = read_corpus(tmp_path / "a.csv").report.notes
+    assert note.startswith("line 2: a quoted cell runs over 3 lines")
+    assert note.endswith("(and 4 more such rows)")
 
 
 def test_a_text_of_several_lines_is_no_odd_thing(rows):

@@ -1,5 +1,6 @@
 """Every supported kind of encoder: padding, layers, freezing, one step, saved and loaded."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,24 @@ from xrt.encoder.architectures import ARCHITECTURES, MIXES_IN_PADDING
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.compute import Compute
 from xrt.encoder.configuration import KEYS, NOT_READ, ONE_VALUE
-from xrt.encoder.params import EncoderParams
+from xrt.encoder.params import EncoderParams, Precision, TrainerParams
 from xrt.encoder.reader import TextReader
 from xrt.encoder.resolve import require_encoder
 from xrt.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 KINDS = [kind for kind in ARCHITECTURES if kind in CONFIG_MAPPING]
+FLOAT32 = TrainerParams(accelerator="cpu", devices=1, precision=Precision.fp32)
+BFLOAT16 = TrainerParams(accelerator="cpu", devices=1, precision=Precision.bf16)
 IDS = torch.tensor([[2, 9, 8, 3], [2, 7, 3, 0]])
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XRT_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -77,7 +88,7 @@ def test_everything_is_trained_but_tables_that_are_computed(folder):
 
 def test_it_passes_the_door_and_comes_back_from_a_folder(folder, tmp_path):
     encoder = load(folder)
-    require_encoder(EncoderParams(name=str(folder), max_length=24))
+    require_encoder(EncoderParams(name=str(folder), max_length=24), trainer=FLOAT32)
     encoder.save(tmp_path / "saved")
     again = TextEncoder.load(tmp_path / "saved").eval()
     with torch.no_grad():
@@ -89,6 +100,15 @@ def test_it_passes_the_door_and_comes_back_from_a_folder(folder, tmp_path):
     saved, before = again.model.config.to_dict(), encoder.model.config.to_dict()
     for key in KEYS & before.keys():
         assert saved[key] == before[key], key
+
+
+def test_it_passes_the_door_in_bfloat16_or_says_the_way_out(folder):
+    params = EncoderParams(name=str(folder), max_length=24)
+    if AutoConfig.from_pretrained(folder).model_type == "deberta":  # masks with float32's lowest
+        with pytest.raises(ConfigError, match=r"in bfloat16; try trainer\.precision=32"):
+            require_encoder(params, trainer=BFLOAT16)
+        return
+    require_encoder(params, trainer=BFLOAT16)
 
 
 def test_no_key_of_a_configuration_is_overlooked(folder):

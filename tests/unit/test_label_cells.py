@@ -2,8 +2,9 @@
 
 import pytest
 
-from xrt.data import read_corpus
+from xrt.data import read_corpus, write_corpus
 from xrt.data.label_cells import LabelCells
+from xrt.errors import DataError
 
 
 def note(*cells, separator=";"):
@@ -81,6 +82,20 @@ def test_cells_that_are_names_are_not_noted(cells):
 )
 def test_entities_are_not_split_apart(cell, labels):
     assert LabelCells(";", by_default=True).split(cell) == labels
+
+
+def test_entities_survive_a_corpus_written_as_csv(tmp_path):
+    path = tmp_path / "trn.csv"
+    path.write_text("text,labels\na,Health &amp; Beauty;Toys\nb,Toys\n")
+    corpus = read_corpus(path)
+    write_corpus(corpus, tmp_path / "again.csv")
+    assert read_corpus(tmp_path / "again.csv").labels.ids == ("Health &amp; Beauty", "Toys")
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "labels": ["Health &amp", "Beauty"]}\n')
+    write_corpus(read_corpus(tmp_path / "a.jsonl"), tmp_path / "again.csv")
+    assert read_corpus(tmp_path / "again.csv").labels.ids == ("Beauty", "Health &amp")
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "labels": ["A &amp", "B"]}\n')
+    with pytest.raises(DataError, match="cannot be told apart in CSV"):
+        write_corpus(read_corpus(tmp_path / "a.jsonl"), tmp_path / "again.csv")
 
 
 def test_the_report_of_a_corpus_says_so(tmp_path):

@@ -5,12 +5,13 @@ import polars as pl
 import pytest
 
 from xrt.applications.query_intent import LabellingParams, label_queries
+from xrt.applications.query_intent.catalogue import read_catalogue
 from xrt.applications.query_intent.click_log import ClickLog
-from xrt.applications.query_intent.partitions import Partitions
+from xrt.applications.query_intent.partitions import ItemNumbers, Partitions
 from xrt.cli import main
 from xrt.data.demo import DemoParams
 from xrt.data.demo_clicks import ClickParams, write_demo_clicks
-from xrt.errors import ConfigError, DataError
+from xrt.errors import CapacityError, ConfigError, DataError
 
 DEMO = ClickParams(
     num_items=1500, num_queries=900, catalogue=DemoParams(num_brands=250, wrong_brand=0.04)
@@ -209,3 +210,78 @@ def test_a_part_too_large_is_read_in_stretches_of_the_same_queries(tmp_path):
     assert max(len(group.rows) for group in small) < 200
     totals = [group.rows["count"].sum() for group in small]
     assert sum(totals) == whole[0].rows["count"].sum() == sum(count for *_, count in rows)
+
+
+def test_ids_are_found_as_they_stand_then_by_their_look_then_as_whole_numbers():
+    known = ItemNumbers({"392": 0, "7.0": 1, "Nestlé 5": 2})
+    ids = [
+        "392",
+        "392.0",
+        "392.00",
+        " 392\u200b",
+        "7.0",
+        "7",
+        "Nestle\u0301  5",
+        "392.5",
+        ".0",
+        "x",
+    ]
+    found = {row[0]: row[1:] for row in known.of(pl.Series("item", ids)).rows()}
+    assert [found[id] for id in ids] == [
+        (0, False), (0, True), (0, True), (0, False), (1, False), (None, False), (2, False),
+        (None, False), (None, False), (None, False),
+    ]  # fmt: skip
+
+
+def test_positions_from_0_and_float_ids_are_told(demo, tmp_path):
+    log = ClickLog(demo / "clicks", batch_rows=100_000, max_count=1e9)
+    frame = pl.concat(log.batches()).head(4000)
+    items = frame["item"].unique(maintain_order=True).to_list()
+    number = {item: n for n, item in enumerate(items)}
+    frame = frame.with_columns(
+        item=pl.Series([f"{number[item]}.0" for item in frame["item"]]),
+        position=pl.Series([n % 5 for n in range(len(frame))]),
+    )
+    frame.write_csv(tmp_path / "clicks.csv")
+    lines = [json.loads(line) for line in (demo / "items.jsonl").read_text().splitlines()]
+    lines = [line | {"id": number[line["id"]]} for line in lines if line["id"] in number]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = label_queries(tmp_path / "clicks.csv", tmp_path / "items.jsonl", tmp_path / "q.jsonl")
+    text = result.report.to_text()
+    assert "800 rows have position 0, which is taken as not known: positions count from 1" in text
+    num_known = 4000 - result.report.log.num_unknown_items
+    assert num_known > 3900
+    assert f"{num_known:,} rows have an item such as `392.0`, read as `392`" in text
+    assert result.report.to_dict()["clicks"]["num_position_zero"] == 800
+
+
+@pytest.mark.parametrize(
+    "column", [pl.Series([b"a", b"b"]), pl.Series([object(), object()]), pl.Series([[1], [2]])]
+)
+def test_a_frame_with_other_types_is_refused_in_one_line(demo, tmp_path, column):
+    frame = pl.DataFrame({"query": ["a", "b"]}).with_columns(column.alias("item"))
+    with pytest.raises(DataError, match=r"of type|cannot be used") as caught:
+        label_queries(frame, demo / "items.jsonl", tmp_path / "c.jsonl")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_fills_up_is_one_line(demo, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise pl.exceptions.ComputeError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(CapacityError, match="disk full; free some space") as caught:
+        label_queries(demo / "clicks", demo / "items.jsonl", tmp_path / "c.jsonl")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_catalogue_is_read_by_its_separator_and_its_bad_lines_lie_beside_the_corpus(tmp_path):
+    lines = ["id,title,labels", "1,a,brand=A|kind=B", "2,b", "3,c,brand=A"]
+    (tmp_path / "i.csv").write_text("\n".join(lines))
+    read = read_catalogue(
+        tmp_path / "i.csv", label_separator="|", skip_bad_lines=True, bad_lines_folder=tmp_path
+    )
+    assert set(read.labels) == {"brand=A", "kind=B"}
+    assert (tmp_path / "i.csv.bad-lines.jsonl").exists()
+    assert "1 bad lines skipped, written to" in " ".join(read.notes)

@@ -137,6 +137,7 @@ def test_a_model_that_says_nothing_of_its_training(tmp_path, predict):
         ("\n\nred\n\nblue\n", ["", "", "red", "", "blue"]),
         ("\n\n", ["", ""]),
         ("[red] mug\n", ["[red] mug"]),
+        ("10 20 30\nred: mug\n", ["10 20 30", "red: mug"]),
         ('\n \n{"name": "red"}\n\n{"name": "blue"}\n', ["red", "blue"]),
         ('\ufeff{"name": "red"}\n', ["red"]),
         ("\ufeffred\u2028mug\n", ["red\u2028mug"]),
@@ -167,6 +168,7 @@ def test_text_and_json_lines(tmp_path, predict, content, texts):
         ("p.parquet", b"PAR1xxxx", "not a readable Parquet file"),
         ("p.txt", b"\xff\xfer\x00", "UTF-16"),
         ("p.txt", b"red\n\xff\n", "line 2: byte 1 is not UTF-8"),
+        ("p.txt", b"2 9 3\n0,1 0:1 3:0.5\n2 1:1\n", "a bag of words"),
         ("X.tst.npz", b"PK\x03\x04", "rows of features, not texts"),
     ],
 )

@@ -156,3 +156,34 @@ def test_rows_must_fit_their_columns_and_values_their_categories() -> None:
         bar_chart("t", ["x", "y"], {"a": [1]})
     with pytest.raises(ValueError, match="a: 2 x values, 1 y values"):
         line_chart("t", {"a": ([1, 2], [1])})
+
+
+UNSEEN = ("\x00", "\x1b", "\x9f", "\u202e", "\u2066", "\u2069", "\u200e", "\u061c", "\x7f", "\x0b")
+
+
+@pytest.mark.parametrize("sign", UNSEEN)
+def test_signs_that_hide_or_turn_text_are_shown(tmp_path: Path, sign: str) -> None:
+    """They neither reach the page nor vanish: a reader sees that something stood there."""
+    table = Table(title=f"t{sign}", columns=[f"c{sign}"], rows=[[f"a{sign}b"]], note=f"n{sign}")
+    text = write_report(tmp_path / "r.html", f"p{sign}", [table], settings={"s": sign}).read_text()
+    assert sign not in text
+    assert "a\ufffdb" in text
+    assert "p\ufffd" in text
+
+
+def test_joined_emoji_and_text_from_right_to_left_stay(tmp_path: Path) -> None:
+    words = "\U0001f468\u200d\U0001f469 \u0634\u0627\u064a a\tb"
+    text = write_report(
+        tmp_path / "r.html", "t", [Table(title="t", columns=["c"], rows=[[words]])]
+    ).read_text()
+    assert words in text
+    assert "unicode-bidi: isolate" in text
+
+
+def test_a_legend_stands_below_the_axes() -> None:
+    """Of two series a legend names both; it does not lie over bars."""
+    chart = bar_chart("t", ["a", "b"], {"first": [1, 1], "second": [1, 1]})
+    axes = re.search(r'id="axes_1"(.*?)<g id="legend_1"', chart, re.DOTALL)
+    assert axes is not None
+    assert 'id="legend_' not in axes[1]
+    assert "second" not in axes[1]

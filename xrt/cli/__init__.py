@@ -166,7 +166,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allowed",
         metavar="LABELS",
-        help="suggest only labels of this file: an id a line, or id TAB name",
+        help="suggest only labels of this file: an id a line, id TAB name, or CSV",
     )
     parser.add_argument(
         "--forbidden", metavar="LABELS", help="suggest no label of this file, as --allowed reads it"

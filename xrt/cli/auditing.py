@@ -51,7 +51,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         corpus, folder, _params(arguments), test=test, paths=arguments.paths,
         decisions=arguments.decisions, progress=RichProgress(),
     )  # fmt: skip
-    for note in (*_skipped(corpus), *report["corpus"]["notes"]):
+    for note in _skipped(corpus):  # the others were logged
         _note(note)
     counted = report["suggestions"]
     print(f"{counted['missing']['found']:,} labels may be missing, ", end="")

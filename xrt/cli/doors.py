@@ -27,7 +27,11 @@ _NAMES: dict[str, dict[str, str | None]] = {
     "explain": {},
     "evaluate": {"label_column": "label_columns"},
     "inspect": {},
-    "label": {"label_column": "label_columns", "label_names": "names"},
+    "label": {
+        "text_columns": "title_columns",
+        "label_column": "label_columns",
+        "label_names": "names",
+    },
     "audit": {"label_column": "label_columns", "label_names": "labels"},
     "audit apply": {"label_column": "label_columns", "label_names": "labels"},
 }

@@ -44,6 +44,9 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--id-column", metavar="KEY", help="of the catalogue's items (default: uid or id)"
     )
+    parser.add_argument(
+        "--label-separator", metavar="TEXT", help="splits the cell of a label column"
+    )
     parser.add_argument("--names", metavar="FILE", help="names of values: label TAB name")
     parser.add_argument(
         "--paths", metavar="FILE", help="taxonomy of values: `label TAB ancestor > ancestor`"
@@ -84,7 +87,9 @@ def label(arguments: argparse.Namespace) -> int:
         names=arguments.names,
         paths=arguments.paths,
         id_column=arguments.id_column,
+        label_separator=arguments.label_separator,
         skip_bad_lines=arguments.skip_bad_lines,
+        bad_lines_folder=Path(arguments.out).parent,
     )
     result = label_queries(
         arguments.clicks,

@@ -7,6 +7,7 @@ plain text; with a format named, CSV and TSV too.
 """
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xrt.data.bow import Header, parse_counts, parse_line
 from xrt.data.collect import BadLines
 from xrt.data.delimited import Line as Row
 from xrt.data.delimited import csv_rows, decode_utf8, parse_csv, parse_tsv, read_header, tsv_rows
 from xrt.data.formats import CorpusFormat, format_by_name
 from xrt.data.jsonl import parse_json_line
 from xrt.data.options import BadLine, ReadOptions
-from xrt.data.records import RecordParser, row_id
-from xrt.data.sources import first_line, open_unpacked, require_file, stream_lines
+from xrt.data.records import RecordParser
+from xrt.data.sources import first_line, numbered_lines, open_unpacked, require_file, stream_lines
 from xrt.data.tables import Table, delimited_table, parquet_table, raw_text
 from xrt.errors import ConfigError, DataError
 
@@ -92,7 +94,24 @@ class TextInput:
             return CorpusFormat.PARQUET.value
         if by_name is CorpusFormat.JSONL or first.startswith(b"{"):
             return CorpusFormat.JSONL.value
-        return self.trained_as.value if self.trained_as and self._has_header() else AUTO
+        if self.trained_as and self._has_header():
+            return self.trained_as.value
+        self._refuse_rows_of_features()
+        return AUTO
+
+    def _refuse_rows_of_features(self) -> None:
+        """Raise DataError for a bag of words: `N D L` above lines such as `0,1 3:0.5`."""
+        lines = [raw for _, raw in islice(numbered_lines(self.file), 2)]
+        first, second = [*lines, b""][:2]
+        counts = parse_counts(first)
+        if counts is None or len(counts) != 3:
+            return
+        with contextlib.suppress(BadLine):
+            if parse_line(second, Header(*counts))[0]:
+                raise DataError(
+                    f"{self.file}: a bag of words, that is rows of features, not texts; give the "
+                    "texts (if it is plain text: --format text)"
+                )
 
     def _has_header(self) -> bool:
         """Whether the file, whose name tells nothing, begins as a table that training read."""
@@ -149,7 +168,7 @@ def _table_lines(table: Table, options: ReadOptions, bad: BadLines) -> Iterator[
     for row in table.rows:
         try:
             record = table.record(row)
-            yield Line(parser.text(record), row_id(record, options.id_names) or None)
+            yield Line(parser.text(record), parser.id(record) or None)
             num_seen += 1
         except BadLine as fault:
             bad.refuse(num_seen, row.number, raw_text(row), fault, row.num_lines)
@@ -264,7 +283,7 @@ class LineReader:
             return None
         try:
             record = parse_json_line(raw).record
-            return Line(self.parser.text(record), row_id(record, self.options.id_names) or None)
+            return Line(self.parser.text(record), self.parser.id(record) or None)
         except BadLine as fault:
             raise BadLine(f"{fault} (for plain text: --format text)", fault.settings) from fault
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
+from xrt.data.cells import clean_label
 from xrt.data.nothing import WORDS_FOR_NOTHING
 from xrt.errors import ConfigError
 
@@ -157,7 +158,8 @@ class AttributeSchema:
     @cached_property
     def none_cells(self) -> frozenset[str]:
         """`none_values` in the form that cells are compared in."""
-        return frozenset(value.strip().casefold() for value in [*self.none_values, NONE_VALUE])
+        values = [*self.none_values, NONE_VALUE]
+        return frozenset(clean_label(value).casefold() for value in values)
 
     def says_none(self, cell: str) -> bool:
         """Whether a cell that is not empty says "this item has none"."""

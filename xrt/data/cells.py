@@ -60,14 +60,18 @@ def id_text(value: Any) -> str:
         The id; "" for None and NaN.
 
     Raises:
-        BadLine: the value is a list, an object or another thing with parts.
+        BadLine: the value is a list, an object or another thing with parts, or bytes that are not
+            UTF-8.
     """
     if type(value) is str:
         return clean_label(value)
     if type(value) is int:
         return str(value)
     if isinstance(value, bytes):
-        return clean_label(value.decode("utf-8", "replace"))
+        try:
+            return clean_label(value.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise BadLine("bytes that are not UTF-8; give text") from None
     if not isinstance(value, str | int | float | Decimal) and hasattr(value, "item"):
         value = value.item()  # a scalar of numpy
     if value is None or value != value:

@@ -30,7 +30,7 @@ DELIMITERS = ",;\t"
 _SEP_LINE = re.compile(r'\s*"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 _RECORDS_TO_COMPARE = 20
 _LINES_TO_COMPARE = 200
-_SWALLOWED_ROWS = 2  # of which a note is made, where the quoted cell is closed in the end
+_LEAST_SWALLOWED = 4  # lines and columns of a row together: fewer delimiters may be chance
 _NEVER_CLOSED = (
     "a double quote is opened here and never closed; close it, or write it twice inside a quoted "
     "cell"
@@ -198,36 +198,50 @@ class _Lines:
 
 def _long_or_bad(source: _Lines, line: Line, delimiter: str, width: int) -> Line:
     """A row of several lines, or one with a fault, with what is to be said about it."""
-    taken = source.taken
-    rows = [i for i, text in enumerate(taken[1:], 1) if _is_row(text, delimiter, width)]
+    taken = list(source.taken)
     note, fault = "", line.fault
-    if not fault and len(rows) >= max(_SWALLOWED_ROWS, len(taken) - 2):
+    if not fault and len(taken) + width > _LEAST_SWALLOWED and _are_rows(taken, delimiter, width):
         note = (
-            f"line {line.number}: a quoted cell runs over {len(taken)} lines, of which "
-            f"{len(rows)} look like rows of their own; is a double quote missing?"
+            f"line {line.number}: a quoted cell runs over {len(taken)} lines that look like rows "
+            "of their own; is a double quote missing or left over?"
         )
     if fault and '\\"' in taken[0]:
         fault = _BACKSLASH
-    if fault and len(taken) > 1 and (1 in rows or line.fault == _NEVER_CLOSED):
+    rest = taken[1:] if fault else []
+    source.put_back(rest)
+    if rest and (line.fault == _NEVER_CLOSED or _begins_row(source, delimiter, width)):
         if line.fault != _NEVER_CLOSED:
-            last = line.number + len(taken) - 1
+            last = line.number + len(rest)
             fault = f"a double quote is opened here and takes in the rows up to line {last}; " + (
                 fault if fault == _BACKSLASH else "close it, or write it twice"
             )
-        source.put_back(taken[1:])
         taken = taken[:1]
+    else:
+        for _ in rest:
+            next(source)
     raw = _without_end("".join(taken))
     return Line(line.number, line.cells, fault, raw, len(taken), note)
 
 
-def _is_row(text: str, delimiter: str, width: int) -> bool:
-    """Whether a line is by itself a row of the table: no quote left open, the header's columns."""
-    if text.count('"') % 2 or text.count(delimiter) < width - 1 or width < 2:
-        return False
-    try:
-        return len(next(csv.reader([text], delimiter=delimiter, strict=True), ())) == width
-    except csv.Error:
-        return False
+def _are_rows(lines: Sequence[str], delimiter: str, width: int) -> bool:
+    """Whether each line has the delimiters of a row, those within the quoted cell included."""
+    return width > 1 and all(line.count(delimiter) == width - 1 for line in lines)
+
+
+def _begins_row(source: _Lines, delimiter: str, width: int) -> bool:
+    """Whether a row of the table comes next: with the header's columns, and no quote left over.
+
+    What is read is put back.
+    """
+    source.taken.clear()
+    lines = itertools.islice(source, _LINES_TO_COMPARE)
+    cells: Sequence[str] = ()
+    with contextlib.suppress(csv.Error):
+        cells = next(filter(None, csv.reader(lines, delimiter=delimiter, strict=True)), ())
+    text = "".join(source.taken)
+    source.put_back(source.taken)
+    source.taken.clear()
+    return len(cells) == width > 1 and text.count('"') % 2 == 0
 
 
 def _csv_fault(err: csv.Error) -> str:

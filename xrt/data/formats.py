@@ -100,13 +100,15 @@ def read_corpus(
 
     A row's text is its `text`, or else `title` and `content` (or the `text_columns` named), joined
     by a line end. Columns of Y are the sorted label ids; in bow, lf and npz those of the file.
+    Labels, ids and column names are compared as `xrt.data.cells.clean_label` leaves them.
 
     Args:
         path: The file. For npz, the X (or Y) file of the pair.
         format: One of `CorpusFormat`; None tells it from name and content.
         labels: The table of the training corpus, when this is a test file: its labels keep their
             columns, labels that it lacks are appended and counted in the report.
-        label_names: A file of lines `id TAB name`; None takes `labels.tsv` where it lies beside.
+        label_names: A file of lines `id TAB name`, or CSV with a header such as `id,name`; it must
+            fit one label at least. None takes `labels.tsv` where it lies beside.
         text_columns: The columns that make up the text.
         label_column: The column of the labels; with a list of columns, labels are `column=value`.
         label_separator: Splits a label value; None is ';' for one column of CSV, TSV or Parquet,

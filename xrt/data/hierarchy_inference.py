@@ -17,12 +17,17 @@ from xrt.data.level_names import counted_levels, name_words
 
 ONE_PARENT = 0.94
 """Share of rows whose coarser value follows from the finer one, where names do not count."""
+KIND_PARENT = 0.75
+"""The same for a column that is named for a kind of thing, which may stand in several places."""
 NEAR_MISS = 0.8
 """From this share on, a column that is left out is told."""
 MAX_WITHOUT_PARENT = 0.8
 MAX_SWAPPED = 0.2
 MIN_REPEATED = 0.5
 MAX_GAIN_BACK = 0.8
+MAX_COMBINED = 0.5
+MIN_GAIN = 0.1
+MANY_VALUES = 6
 MIN_ROWS = 20
 """Rows that are needed for the cells to contradict the names."""
 _NO_LEVEL = frozenset(
@@ -30,6 +35,8 @@ _NO_LEVEL = frozenset(
     "price".split()
 )
 """Words of columns that say something of an item but not what it is."""
+_KINDS = frozenset("type kind class family group segment commodity department".split())
+"""Words of columns that say what an item is."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +96,16 @@ def _longest_chain(
     names: Sequence[str], named: Sequence[str], shares: Mapping[tuple[str, str], float]
 ) -> list[str]:
     """The longest chain in which every finer column tells every coarser one in `ONE_PARENT` of the
-    rows, and better than the coarser one tells it; columns whose names count need not.
+    rows (`KIND_PARENT` for kinds), and better than the coarser one tells it; columns whose names
+    count need not.
     """
     above: dict[str, set[str]] = {name: set() for name in names}
     for (fine, coarse), share in shares.items():
         back = shares[coarse, fine]
-        if share >= ONE_PARENT and (share, names.index(fine)) > (back, names.index(coarse)):
+        if share >= _needed(fine) and (share, names.index(fine)) > (back, names.index(coarse)):
             above[fine].add(coarse)
     for coarse, fine in combinations(named, 2):
-        above[fine].add(coarse)
+        above[fine] |= {coarse, *above[coarse]} - {fine}
         above[coarse].discard(fine)
     chains: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: len(above[name])):  # coarse ones first
@@ -106,6 +114,10 @@ def _longest_chain(
         chains[name] = [*best, name]
     longest = max(chains.values(), key=lambda chain: _length(chain, named), default=[])
     return longest if len(longest) > 1 else []
+
+
+def _needed(name: str) -> float:
+    return KIND_PARENT if _KINDS & set(name_words(name)) else ONE_PARENT
 
 
 def _length(chain: Sequence[str], named: Sequence[str]) -> tuple[int, int]:
@@ -119,7 +131,7 @@ def _near_misses(
     notes = []
     for name in names if chain else ():
         share = -1.0 if name in chain else shares[name, chain[0]]
-        if NEAR_MISS <= share < ONE_PARENT:
+        if NEAR_MISS <= share < _needed(name):
             notes.append(
                 f"{name} is no level of the hierarchy {' > '.join(chain)}: its values tell "
                 f"{chain[0]} in {share:.0%} of the rows, and {ONE_PARENT:.0%} are needed; where it "
@@ -131,12 +143,13 @@ def _near_misses(
 def _uncontradicted(
     named: list[str], cells: Mapping[str, _Column]
 ) -> tuple[list[str], dict[str, str]]:
-    """The levels whose cells do not contradict their names, and a note on each of the others."""
-    faults = {
-        pair: fault
-        for pair in combinations(named, 2)
-        if (fault := _contradiction(*pair, cells)) is not None
-    }
+    """The levels whose cells do not contradict their names, and a note on each of the others.
+
+    Levels that are numbered from fine to coarse are turned round.
+    """
+    faults, turned = _faults(named, cells), _faults(named[::-1], cells)
+    if len(turned) < len(faults):
+        named, faults = named[::-1], turned
     left, notes = list(named), {}
     while faults and len(left) > 1:
         counts = [sum(name in pair for pair in faults) for name in left]
@@ -148,6 +161,12 @@ def _uncontradicted(
         left.remove(worst)
         faults = {pair: text for pair, text in faults.items() if worst not in pair}
     return (left, notes) if len(left) > 1 else ([], notes)
+
+
+def _faults(named: Sequence[str], cells: Mapping[str, _Column]) -> dict[tuple[str, str], str]:
+    """What contradicts each pair of levels, where something does."""
+    found = {pair: _contradiction(*pair, cells) for pair in combinations(named, 2)}
+    return {pair: fault for pair, fault in found.items() if fault is not None}
 
 
 def _contradiction(coarse: str, fine: str, cells: Mapping[str, _Column]) -> str | None:
@@ -170,7 +189,11 @@ def _contradiction(coarse: str, fine: str, cells: Mapping[str, _Column]) -> str 
     gain, back = _gain(below, above), _gain(above, below)
     finer = len(np.unique(pairs[:, 1])) > len(np.unique(pairs[:, 0]))
     if not finer and back >= ONE_PARENT and gain < MAX_GAIN_BACK:
-        return f"values of {coarse} tell {fine} in {_share_told(above, below):.0%} of the rows"
+        share = _share_told(above, below)
+        return f"{fine} follows from {coarse} in {share:.0%} of the rows, so it stands above it"
+    combined = _share_combined(pairs)
+    if combined > MAX_COMBINED and max(gain, back) < MIN_GAIN:
+        return f"{coarse} and {fine} go together in any way, in {combined:.0%} of all combinations"
     repeated = _share_repeated(pairs)
     if repeated < MIN_REPEATED:
         return (
@@ -191,6 +214,14 @@ def _share_swapped(pairs: np.ndarray) -> float:
     there = np.unique(pairs[:, 0] * size + pairs[:, 1])
     back = pairs[:, 1] * size + pairs[:, 0]
     return float((np.isin(back, there) & (pairs[:, 0] != pairs[:, 1])).mean())
+
+
+def _share_combined(pairs: np.ndarray) -> float:
+    """The share of all combinations of two values that occur; 0 where a column has few values."""
+    sizes = [len(np.unique(codes)) for codes in pairs.T]
+    if min(sizes) < MANY_VALUES:
+        return 0.0
+    return len(np.unique(pairs, axis=0)) / (sizes[0] * sizes[1])
 
 
 def _share_repeated(pairs: np.ndarray) -> float:

@@ -100,12 +100,15 @@ def parse_json_line(raw: bytes, number: int = 0) -> JsonLine:
             raise BadLine("a JSON list; write one object a line, e.g. jq -c '.[]' FILE") from err
         if b"\r" in raw:
             raise BadLine(
-                "lines end in CR alone, as on an old Mac; convert the file: tr '\\r' '\\n'"
+                "lines end in CR alone, as on an old Mac; convert: tr '\\r' '\\n' < OLD > NEW"
             ) from err
         raise BadLine(f"broken JSON ({err}); correct it") from err
     if not isinstance(record, dict):
-        kind = "list" if isinstance(record, list) else type(record).__name__
-        raise BadLine(f"a JSON {kind}, not an object; write one object a line")
+        if isinstance(record, list):
+            raise BadLine(
+                "a JSON list, not an object; write one object a line, e.g. jq -c '.[]' FILE"
+            )
+        raise BadLine(f"a JSON {type(record).__name__}, not an object; write one object a line")
     if "\\u" in text and _ESCAPED_SURROGATE.search(text):
         try:
             return _repaired(record)._replace(number=number, raw=raw)

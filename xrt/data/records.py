@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ LABEL_ADVICE = {
     "require_labels": "to read the rows without labels",
 }
 _SHOWN_KEYS = 12
+_NO_IDS = (bool, list, tuple, dict)
 
 
 class Row(NamedTuple):
@@ -38,6 +40,7 @@ class RecordParser:
         self.text_names, self.label_names = options.text_names, options.label_names
         self.prefixed = options.prefixed
         self.weight_name, self.id_names = options.weight_column, options.id_names
+        self.id_column = options.id_column
         separator, by_default = options.label_separator, False
         if separator is None and split_by_default and not options.prefixed:
             separator, by_default = DEFAULT_SEPARATOR, True
@@ -63,7 +66,18 @@ class RecordParser:
             elif weights is not None:
                 weights += [1.0] * len(found)
             labels += found
-        return Row(text, labels, weights, row_id(record, self.id_names), self.weight(record))
+        return Row(text, labels, weights, self.id(record), self.weight(record))
+
+    def id(self, record: Mapping[str, Any]) -> str:
+        """The row's own id, '' for none. Raises BadLine: the column that was named for it holds a
+        list, an object or true/false.
+        """
+        if self.id_column is not None and isinstance(record.get(self.id_column), _NO_IDS):
+            raise BadLine(
+                f"{self.id_column!r} holds {_kind(record[self.id_column])} as an id; use strings "
+                "or whole numbers"
+            )
+        return row_id(record, self.id_names)
 
     def require_label_columns(self, path: object, columns: Iterable[str], anyway: bool) -> None:
         """Raises DataError when no row had a label column, unless `anyway`."""
@@ -100,7 +114,7 @@ class RecordParser:
             return 1.0
         value = record.get(self.weight_name)
         try:
-            number = float(value) if isinstance(value, str) else value
+            number = float(value) if isinstance(value, str | Decimal) else value
         except ValueError:
             number = value
         if isinstance(number, bool) or not isinstance(number, int | float):
@@ -157,7 +171,9 @@ def text_of(value: Any, name: str) -> str:
         return value
     if value is None or value != value:
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float | Decimal | date | time | timedelta) and not isinstance(
+        value, bool
+    ):
         return str(value)
     if isinstance(value, list) and all(isinstance(v, str) for v in value):
         return " ".join(value)
@@ -214,7 +230,7 @@ def row_id(record: Mapping[str, Any], names: Iterable[str] = DEFAULT_ID_COLUMNS)
         value = record.get(key)
         if value is None:
             continue
-        if type(value) is str or not isinstance(value, bool | list | tuple | dict):
+        if type(value) is str or not isinstance(value, _NO_IDS):
             id = id_text(value)
             if id:
                 return id

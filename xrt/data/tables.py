@@ -121,15 +121,16 @@ def _frame_rows(path: str | Path, frame: "pl.DataFrame") -> Iterator[Line]:
 def _read(path: str | Path, options: ReadOptions, table: Table) -> Corpus:
     collector = RowCollector(path, options)
     parser = RecordParser(options, split_by_default=True)
-    notes = []
+    odd: list[str] = []
     for line in table.rows:
         try:
             collector.add(*parser.parse(table.record(line)))
         except BadLine as fault:
             collector.refuse(line.number, raw_text(line), fault, line.num_lines)
         if line.note:
-            notes.append(line.note)
-    notes += parser.notes()
+            odd.append(line.note)
+    more = f" (and {len(odd) - 1} more such rows)" if len(odd) > 1 else ""
+    notes = [*(note + more for note in odd[:1]), *parser.notes()]
     return collector.finish(notes=notes, num_split=parser.num_split)
 
 

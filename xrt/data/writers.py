@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from xrt.atomic import atomic_file
 from xrt.data.corpus import Corpus
+from xrt.data.label_cells import LabelCells
 from xrt.data.npz import ITEMS_FILE
 from xrt.data.options import DEFAULT_SEPARATOR
 from xrt.data.sources import open_packed
@@ -54,12 +55,13 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
     """
     texts = _texts(corpus, path)
     _refuse_weights(corpus, path)
-    clash = next((id for id in corpus.labels.ids if DEFAULT_SEPARATOR in id), None)
-    if clash is not None:
-        raise DataError(
-            f"{path}: label {clash!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels in "
-            "CSV; write JSONL"
-        )
+    cells = LabelCells(DEFAULT_SEPARATOR, by_default=False)
+    for label in corpus.labels.ids:
+        if DEFAULT_SEPARATOR in label and cells.split(label) != [label]:
+            raise DataError(
+                f"{path}: label {label!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels "
+                "in CSV; write JSONL"
+            )
     header = ["text", "labels"] if corpus.ids is None else ["uid", "text", "labels"]
     header += [] if corpus.row_weights is None else [WEIGHT_KEY]
     with open_packed(path) as file:
@@ -68,7 +70,10 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
         writer.writerow(header)
         for row, text in enumerate(texts):
             columns, _ = _row(corpus.Y, row)
-            labels = DEFAULT_SEPARATOR.join(corpus.labels.ids[column] for column in columns)
+            apart = [corpus.labels.ids[column] for column in columns]
+            labels = DEFAULT_SEPARATOR.join(apart)
+            if "&" in labels and cells.split(labels) != apart:  # an entity where two labels meet
+                raise DataError(f"{path}: labels {apart} cannot be told apart in CSV; write JSONL")
             id = [] if corpus.ids is None else [corpus.ids[row]]
             weight = [] if corpus.row_weights is None else [str(corpus.row_weights[row])]
             writer.writerow([*id, text, labels, *weight])

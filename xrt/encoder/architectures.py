@@ -77,7 +77,7 @@ def require_architecture(model_type: Any) -> Architecture:
     if found is not None:
         return found
     why = "is not supported"
-    if model_type in MIXES_IN_PADDING:
+    if isinstance(model_type, str) and model_type in MIXES_IN_PADDING:
         why += ": padding would change its vectors"
     raise ConfigError(
         f"an encoder of the kind {str(model_type)[:60]!r} {why}; choose one of the kinds "

@@ -221,7 +221,7 @@ def _load_transformers(
                     setattr(config, name, dropout)
         model = load_weights(folder, config)
         rows = model.get_input_embeddings().num_embeddings
-        tokenizer = load_tokenizer(folder, model.config, rows)
+        tokenizer = load_tokenizer(folder, model.config, rows, saved=saved)
     return model, tokenizer
 
 

@@ -209,6 +209,6 @@ NOT_READ = frozenset({
     "summary_proj_to_labels", "start_n_top", "end_n_top", "num_decoder_layers", "decoder_bias",
     "sparse_prediction", "sparse_pred_ignore_index", "deterministic_flash_attn", "pretraining_tp",
     "reference_compile", "repad_logits_with_grad", "scale_decoder_outputs", "lang2id", "id2lang",
-    "asm_cutoffs", "asm_div_value", "dense_act_fn", "is_gated_act",
+    "asm_cutoffs", "asm_div_value", "dense_act_fn", "is_gated_act", "true_hidden_size",
 })  # fmt: skip
 """Keys that no encoder reads: of heads, of decoders, of how a model is called."""

@@ -36,13 +36,14 @@ CLASSES = frozenset(name.removesuffix("Fast") for name in _GENERAL | _OF_KINDS)
 """Tokenizers of the supported kinds of encoders, and those that stand in for them."""
 
 
-def load_tokenizer(folder: Path, config: Any, num_rows: int) -> Any:
+def load_tokenizer(folder: Path, config: Any, num_rows: int, *, saved: bool) -> Any:
     """The tokenizer of a folder.
 
     Args:
         folder: Holds the tokenizer's files.
         config: The encoder's configuration.
         num_rows: Rows of the encoder's embeddings of tokens.
+        saved: Whether xrt wrote the folder.
 
     Returns:
         A tokenizer of transformers.
@@ -52,7 +53,7 @@ def load_tokenizer(folder: Path, config: Any, num_rows: int) -> Any:
             texts would grow beyond bounds.
     """
     _require_files(folder)
-    _require_class(folder)
+    _require_class(folder, saved)
     with library_faults(lambda err: ArtifactError(f"{folder}: no usable tokenizer ({err})")):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=config, local_files_only=True, trust_remote_code=False
@@ -94,12 +95,16 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _require_class(folder: Path) -> None:
-    """Raises ArtifactError where the folder asks for a class of tokenizers that is not known."""
+def _require_class(folder: Path, saved: bool) -> None:
+    """Raises ArtifactError where the folder asks for a class of tokenizers that is not known, or
+    was saved by xrt and names code.
+    """
     path = folder / TOKENIZER_CONFIG
     told = read_json_bounded(path) if path.is_file() else {}
     if not isinstance(told, dict):
         raise ArtifactError(f"{path}: not a JSON object; restore the file")
+    if saved and "auto_map" in told:
+        raise ArtifactError(f"{path}: 'auto_map' names code to run; refused")
     wanted = told.get("tokenizer_class")
     if wanted is not None and str(wanted).removesuffix("Fast") not in CLASSES:
         raise ArtifactError(

@@ -121,14 +121,16 @@ def _check_longest(told: str, encoder: TextEncoder, row: list[int], trainer: Tra
     the run.
     """
     device, in_bf16 = device_of(trainer), computes_in_bf16(trainer)
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, in_bf16):
+    arithmetic = "bfloat16; try trainer.precision=32" if in_bf16 else "float32; choose another"
+    fault = f"{told}: a text of {len(row)} tokens has no finite vector in {arithmetic}"
+    with (
+        library_faults(lambda err: ConfigError(f"{fault} ({err})")),
+        torch.inference_mode(),
+        torch.autocast(device, torch.bfloat16, in_bf16),
+    ):
         vector_H = encoder(*_batch(encoder, [row]))[0]
     if not bool(torch.isfinite(vector_H).all()):
-        way_out = "try trainer.precision=32" if in_bf16 else "its weights are of no use"
-        raise ConfigError(
-            f"{told}: a text of {len(row)} tokens has no finite vector in "
-            f"{'bfloat16' if in_bf16 else 'float32'}; {way_out}"
-        )
+        raise ConfigError(fault)
 
 
 def _check_padding(told: str, encoder: TextEncoder, row: list[int]) -> Tensor:

@@ -68,6 +68,9 @@ def load_weights(folder: Path, config: Any) -> Any:
         )  # fmt: skip
     _check_report(folder, model, shapes, report)
     _check_finite(folder, model)
+    for name, parameter in plan.named_parameters():
+        if not parameter.requires_grad:  # a table that is computed, not learnt
+            model.get_parameter(name).requires_grad_(False)
     return model
 
 

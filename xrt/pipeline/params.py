@@ -26,7 +26,7 @@ class DatasetParams:
     tst: str | None = None
     """Test file: for reporting only, nothing is chosen on it."""
     labels: str | None = None
-    """Label names: lines `id TAB name`."""
+    """Label names: lines `id TAB name`, or CSV such as `id,name`."""
     format: str | None = None
     """Format of the files; told from name and content when not given."""
     text_columns: list[str] | None = None

@@ -35,7 +35,7 @@ class AuditParams:
     def __post_init__(self) -> None:
         for name, least in (
             ("folds", 2), ("candidates", 1), ("neighbours", 1), ("top_ranks", 0),
-            ("min_label_rows", 1), ("max_suggestions", 1),
+            ("min_label_rows", 1), ("max_suggestions", 1), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} = {getattr(self, name)}: at least {least} is needed")

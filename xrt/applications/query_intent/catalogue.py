@@ -126,9 +126,16 @@ def catalogue_of(corpus: Corpus, paths: str | Path | None = None) -> Catalogue:
         parent_L=tree.parent_L,
         depth_L=tree.depth_L,
         exclusive_A=_exclusive(Y_IL, attribute_L, tree.depth_L, len(attributes)),
-        notes=(*notes, *_about_values(attributes, attribute_L, names)),
+        notes=(*_skipped(corpus), *notes, *_about_values(attributes, attribute_L, names)),
     )
     return catalogue
+
+
+def _skipped(corpus: Corpus) -> list[str]:
+    report = corpus.report
+    if not report.num_skipped:
+        return []
+    return [f"{report.num_skipped} bad lines skipped, written to {report.bad_lines_path}"]
 
 
 def _last_rows(corpus: Corpus) -> tuple[np.ndarray, list[str]]:
@@ -217,13 +224,16 @@ def read_catalogue(
     names: str | Path | None = None,
     paths: str | Path | None = None,
     id_column: str | None = None,
+    label_separator: str | None = None,
     skip_bad_lines: bool = False,
+    bad_lines_folder: str | Path = ".",
 ) -> Catalogue:
     """Read a catalogue from JSONL, CSV, TSV or Parquet.
 
     One label column holds labels `attribute=value`; of several, each is an attribute. `names` is a
     file of lines `label TAB name`, `paths` a taxonomy of lines `label TAB ancestor > ancestor`. An
-    item's id stands under `id_column`, or else under `uid` or `id`.
+    item's id stands under `id_column`, or else under `uid` or `id`. `label_separator` splits the
+    cell of a label column. Bad lines that are skipped are written into `bad_lines_folder`.
     """
     columns = label_columns[0] if len(label_columns) == 1 else label_columns
     corpus = read_corpus(
@@ -232,6 +242,8 @@ def read_catalogue(
         label_column=columns,
         label_names=names,
         id_column=id_column,
+        label_separator=label_separator,
         skip_bad_lines=skip_bad_lines,
+        bad_lines_folder=bad_lines_folder,
     )
     return catalogue_of(corpus, paths)
