@@ -182,6 +182,57 @@ def test_closed_streams(closed: str, code: int, message: str, tmp_path: Path):
     assert done.stderr.count("\n") == (1 if message else 0)
 
 
+READING = """
+import sys
+from xrt.cli.ending import run_to_end
+
+def work(words):
+    read = {"text": sys.stdin.read, "lines": lambda: list(sys.stdin.buffer),
+            "bytes": lambda: sys.stdin.buffer.read1(10)}[words[0]]
+    print(len(read()))
+    return 0
+
+sys.exit(run_to_end(sys.argv[1:], work))
+"""
+
+
+@pytest.mark.parametrize("how", ["text", "lines", "bytes"])
+def test_an_input_that_is_closed_is_not_an_empty_one(how: str):
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -c "$0" {how} <&-', READING],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == EXIT_FAULT
+    assert done.stderr == "xrt: error: standard input: closed; name a file instead of -\n"
+
+
+def test_signs_that_the_output_cannot_show_are_written_as_escapes():
+    script = PRINTING.replace('"x" * int(words[0])', '"h\\u00e9 \\u6570"')
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**environment(), "PYTHONIOENCODING": "ascii"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "h\\xe9 \\u6570\n")
+
+
+def test_process_1_of_a_container_ends_on_sigterm(tmp_path: Path):
+    argv = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", CHILD]
+    try:
+        allowed = subprocess.run([*argv[:4], "true"], capture_output=True, check=False).returncode
+    except FileNotFoundError:
+        allowed = 1
+    if allowed != 0:
+        pytest.skip("no process namespace is allowed here")
+    outer = subprocess.Popen(argv, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE)
+    assert outer.stdout is not None
+    assert outer.stdout.readline() == b"ready\n"
+    inner = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+    os.kill(int(inner[0]), signal.SIGTERM)
+    assert outer.wait(timeout=30) == 143
+    outer.stdout.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_reader_that_has_gone_is_no_fault(tmp_path: Path):
     started = time.monotonic()
     done = subprocess.run(

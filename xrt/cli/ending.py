@@ -11,6 +11,7 @@ that is number 1 of a container would not notice SIGTERM otherwise.
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -126,6 +127,30 @@ def _discard_output() -> None:
         os.close(null)
 
 
+class _ClosedInput:
+    """Stands for a standard input that was closed before the command began: reading fails."""
+
+    encoding = "utf-8"
+
+    def read(self, *_: Any) -> str:
+        """Raise OSError, as a descriptor that is closed would."""
+        raise OSError(errno.EBADF, "closed; name a file instead of -", "standard input")
+
+    read1 = readline = __next__ = read
+
+    def __iter__(self) -> "_ClosedInput":
+        return self
+
+    @property
+    def buffer(self) -> "_ClosedInput":
+        """Its bytes, which cannot be read either."""
+        return self
+
+    def isatty(self) -> bool:
+        """It is no terminal."""
+        return False
+
+
 class _ClosedOutput:
     """Stands for a standard output that was closed before the command began: writing fails."""
 
@@ -147,14 +172,18 @@ class _ClosedOutput:
 
 
 def _fill_standard_streams() -> None:
-    """Keep files of ours from becoming descriptor 0, 1 or 2 where those are closed."""
+    """Keep files of ours from becoming descriptor 0, 1 or 2 where those are closed, and have signs
+    that the terminal cannot show written as escapes.
+    """
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stdin is not None and sys.stdout is not None and sys.stderr is not None:
         return
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
     if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")
+        sys.stdin = _ClosedInput()  # type: ignore[assignment]
     if sys.stdout is None:
         sys.stdout = _ClosedOutput()  # type: ignore[assignment]
     if sys.stderr is None:

@@ -12,7 +12,7 @@ def explain(arguments: argparse.Namespace) -> int:
     from xrt.predict import Predictor
 
     predictor = Predictor.load(arguments.model, expect=arguments.expect)
-    text = sys.stdin.read().rstrip("\n") if arguments.text == "-" else arguments.text
+    text = _text_of_standard_input() if arguments.text == "-" else arguments.text
     artifact = predictor.artifact
     assert artifact is not None
     texts = None
@@ -35,3 +35,15 @@ def _training_texts(path: str, manifest: Mapping[str, Any]) -> list[str]:
     if texts is None:
         raise DataError(f"{path}: has rows of features, not texts; leave --training out")
     return list(texts)
+
+
+def _text_of_standard_input() -> str:
+    """All of standard input as one text. Raises DataError where it is not UTF-8."""
+    from xrt.errors import DataError
+
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as err:
+        raise DataError(
+            f"standard input: byte {err.start + 1} is not UTF-8; convert it to UTF-8"
+        ) from err

@@ -56,11 +56,11 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
     texts = _texts(corpus, path)
     _refuse_weights(corpus, path)
     cells = LabelCells(DEFAULT_SEPARATOR, by_default=False)
-    for id in corpus.labels.ids:
-        if DEFAULT_SEPARATOR in id and cells.split(id) != [id]:
+    for label in corpus.labels.ids:
+        if DEFAULT_SEPARATOR in label and cells.split(label) != [label]:
             raise DataError(
-                f"{path}: label {id!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels in "
-                "CSV; write JSONL"
+                f"{path}: label {label!r} has {DEFAULT_SEPARATOR!r} in it, which separates labels "
+                "in CSV; write JSONL"
             )
     header = ["text", "labels"] if corpus.ids is None else ["uid", "text", "labels"]
     header += [] if corpus.row_weights is None else [WEIGHT_KEY]

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a run that SIGTERM ended after a checkpoint: 143."""
 POSITION = "xrt_position"
+RECORD = "validations_V4"
+"""Buffer of a matcher: the validations so far, see `xrt.encoder.validation`."""
 LIGHTNING_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 
@@ -94,7 +96,24 @@ def _fault_of(path: Path) -> str:
     step = position.get("position") if isinstance(position, dict) else None
     if not isinstance(step, int) or step < 0 or step != state.get("global_step"):
         return f"no {POSITION} in it"
+    best = _best_step(path)
+    if best and not path.with_name(f"{path.stem}.best-{best}.pt").is_file():
+        return f"the best weights so far, of step {best}, are missing"
     return ""
+
+
+def _best_step(path: Path) -> int:
+    """The step whose weights lie beside a checkpoint, since they are the best so far; 0 for
+    none.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    weights = state.get("state_dict")
+    record_V4 = weights.get(RECORD) if isinstance(weights, dict) else None
+    if record_V4 is None or "losses_S" not in weights:
+        return 0
+    done_V4 = record_V4[torch.isfinite(record_V4[:, 0])]
+    best = int(done_V4[done_V4[:, 1].argmax(), 0]) if len(done_V4) else 0
+    return best if best < len(weights["losses_S"]) else 0
 
 
 class Checkpointer(pl.Callback):

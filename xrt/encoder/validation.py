@@ -25,6 +25,7 @@ from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
 from xrt.atomic import atomic_file
 from xrt.encoder.adapters import frozen_names
+from xrt.encoder.checkpoints import RECORD
 from xrt.encoder.held_out import ValidationRows, score
 from xrt.encoder.matcher import LevelMatcher
 from xrt.errors import ArtifactError
@@ -33,7 +34,6 @@ from xrt.seals import remove_sealed, write_seal
 logger = logging.getLogger(__name__)
 
 FIGURES = ("step", "ndcg@5", "p@1", "loss")
-RECORD = "validations_V4"
 ROWS_RECORD = "validation_ndcg_Vn"
 SECONDS = "validation_seconds"
 
