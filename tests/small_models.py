@@ -1,4 +1,4 @@
-"""A small model of texts in which every source of scores has a say; its encoder is random."""
+"""Saved models of every kind, small: what tests damage, open and ask."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,55 +6,79 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.data.corpus import Corpus, LabelTable
-from xrt.deep import DeepPart
-from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.params import EncoderParams
-from xrt.encoder.tiny import write_tiny_encoder
-from xrt.estimators import XRLinear
-from xrt.hybrid import HybridMatrix
-from xrt.model import XrtModel
-from xrt.ranker import RankerParams, train_ranker
-from xrt.search.dense_neighbours import DenseNeighbours
-from xrt.search.ensemble import TreeEnsemble
-from xrt.search.label_head import LabelHead
-from xrt.search.mixture import Mixture
-from xrt.search.neighbours import NeighbourParams, SparseNeighbours
-from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from tests.small_corpora import make_rows, small_params, write_rows
+from xrt import XRLinear
+from xrt.applications.attributes.training import train_attributes
+from xrt.artifact import write_artifact
+from xrt.data.attribute_schema import AttributeSchema
+from xrt.data.demo import DemoParams
+from xrt.data.demo_attributes import write_attribute_demo
+from xrt.data.formats import read_corpus
+from xrt.pipeline import DatasetParams, PipelineParams, train
+from xrt.search.faiss_index import IndexKind
+from xrt.search.frequencies import LabelFrequencies
+from xrt.search.mixture import fit_mixture
+from xrt.search.neighbours import SparseNeighbours
+from xrt.search.shortlist import ShortlistParams
+from xrt.sparse import as_csr
+from xrt.tree.clustering import TreeParams
 
-WEIGHTS = dict(linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.3, embedding_neighbours=0.1)
+
+def save_rows_model(folder: Path) -> Path:
+    """A model of rows of 16 features instead of texts, with weights of two bytes."""
+    rows = np.arange(64)
+    X_NF, Y_NL = np.zeros((64, 16), np.float32), np.zeros((64, 8), np.float32)
+    X_NF[rows, 2 * (rows % 8)] = X_NF[rows, 2 * (rows % 8) + 1] = 1
+    Y_NL[rows, rows % 8] = 1
+    settings = {"branching": 2, "max_leaf_size": 2, "num_threads": 1}
+    estimator = XRLinear(**settings, half=True)
+    return estimator.fit(sp.csr_array(X_NF), sp.csr_array(Y_NL)).save(folder)
 
 
-def deep_model(
-    corpus: tuple[list[str], sp.csr_array, tuple[str, ...]],
-    folder: Path,
-    index: IndexKind = IndexKind.flat,
-) -> XrtModel:
-    """Trained on texts, Y and label names; the encoder is written to the folder."""
-    texts, Y_NL, names = corpus
-    labels = LabelTable.from_ids(names)
-    estimator = XRLinear(max_leaf_size=3, num_threads=1, seed=1)
-    linear = estimator.fit(Corpus(texts=texts, Y=Y_NL, labels=labels)).model_
-    write_tiny_encoder(folder, texts, seed=0)
-    encoder = TextEncoder.from_pretrained(folder, EncoderParams(name="tiny", max_length=16))
-    bare = DeepPart(encoder, linear.linear, None, bf16=False)
-    X_NF = linear.rows_of(texts)
-    X, unit_NH = bare.ranker_rows(X_NF, bare.embed(texts))
-    tree = linear.linear.tree
-    ranker = train_ranker(HybridMatrix.of(X.sparse, X.dense), Y_NL, tree, RankerParams(), 0, 1)
-    few = NeighbourParams(num_neighbours=4)
-    weight_LH = np.random.default_rng(0).normal(size=(len(names), 32)).astype(np.float32)
-    part = replace(
-        bare,
-        ranker=TreeEnsemble((ranker,)),
-        head=LabelHead(weight_LH, np.zeros(len(names), np.float32)),
-        shortlists=(
-            Shortlist(
-                centroids(unit_NH, tree.level_targets(Y_NL)[0]),
-                ShortlistParams(index=index, width=2), level=0,
-            ),
-        ),
-        embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, few),
-    )  # fmt: skip
-    memory = SparseNeighbours(X_NF, Y_NL, few)
-    return replace(linear, deep=part, neighbours=memory, fusion=Mixture(WEIGHTS))
+def save_fused_model(folder: Path) -> Path:
+    """Two trees and the votes of neighbours, fused by boosted trees, calibrated."""
+    corpus = read_corpus(write_rows(folder.parent / "fused.jsonl", make_rows(500, 0)))
+    shape = {"branching": 2, "max_leaf_size": 4, "num_threads": 1, "num_trees": 2}
+    estimator = XRLinear(**shape, fused=True, validation_rows=150).fit(corpus)
+    model = estimator.model_
+    X_NF, seen = model.rows_of(corpus.texts), slice(0, 300)
+    memory = SparseNeighbours(X_NF[seen], corpus.Y[seen])
+    held_out = [str(text) for text in corpus.texts[300:]]
+    sources = {
+        "linear": model.sources(held_out)["linear"],
+        "neighbours": memory.vote(X_NF[300:], 50),
+    }
+    counts_L = np.bincount(corpus.Y.indices, minlength=len(model.labels))
+    mixture = fit_mixture(sources, as_csr(corpus.Y[300:]), counts_L, boosted=True)
+    assert mixture.booster is not None
+    mixture = replace(mixture, weights={"linear": 0.6, "neighbours": 0.4})
+    frequencies = model.frequencies or LabelFrequencies(counts_L, corpus.num_instances)
+    whole = replace(model, neighbours=memory, fusion=mixture, frequencies=frequencies)
+    training = {"num_rows": 500, "num_labels": len(model.labels)}
+    write_artifact(folder, whole.save, {"kind": "linear", "training": training})
+    return folder
+
+
+def save_deep_model(folder: Path, index: IndexKind) -> Path:
+    """An encoder of random weights, with a head, neighbours and a shortlist of this kind."""
+    trn = write_rows(folder.parent / "deep.jsonl", make_rows(140, 0))
+    params = small_params(
+        trn,
+        shortlist=ShortlistParams(index=index),
+        tree=TreeParams(branching=2, max_leaf_size=2),
+        matcher_tree=TreeParams(max_leaf_size=4),
+    )
+    return train(params, folder.parent / "deep-run").model_folder
+
+
+def save_attribute_model(folder: Path) -> Path:
+    """Attributes of a small catalogue, with a hierarchy."""
+    write_attribute_demo(folder.parent, 400, 20, 0, DemoParams(num_brands=35))
+    params = PipelineParams(
+        dataset=DatasetParams(name="items", trn=str(folder.parent / "trn.csv")),
+        schema=AttributeSchema(),
+        encoder=None,
+        num_threads=1,
+        validation_rows=80,
+    )
+    return train_attributes(params, folder.parent / "attributes-run").model_folder

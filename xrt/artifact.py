@@ -163,14 +163,14 @@ def reading_parts(folder: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except XrtError:
+    except (XrtError, KeyboardInterrupt, SystemExit):
         raise
     except MemoryError as error:
         raise CapacityError(
             f"{folder}: no memory left to open the model; close other programs, or raise the "
             "limit (ulimit -v)"
         ) from error
-    except Exception as error:
+    except BaseException as error:  # a panic of a library in Rust is no Exception
         reason = " ".join(str(error).split())[:200]
         raise ArtifactError(
             f"{folder}: a part is damaged ({type(error).__name__}: {reason}); {_RESTORE}"

@@ -3,10 +3,17 @@ the way becomes one line.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from xrt.artifact import Artifact, open_artifact, reading_parts
 from xrt.encoder.compute import Compute
+from xrt.errors import ArtifactError
 from xrt.model import XrtModel
+
+if TYPE_CHECKING:
+    from xrt.deep import DeepPart
 
 
 def open_model(
@@ -64,5 +71,17 @@ def read_model(
         if verify != "sizes":
             model.check()
         if model.deep is not None:
-            _ = model.deep.readers  # the first text is not to wait, nor to find a fault
+            _try(model.deep, artifact)
     return model
+
+
+def _try(part: "DeepPart", artifact: Artifact) -> None:
+    """Have the encoders read a word alone and among others: the first text is neither to wait for
+    them nor to find a fault.
+    """
+    for texts in (["word"], ["word", "two words"]):
+        if not np.isfinite(part.embed(texts)).all():
+            raise ArtifactError(
+                f"{artifact.folder}: the encoder gives a vector that is not finite; copy the model "
+                "again from where it came, or train it anew"
+            )

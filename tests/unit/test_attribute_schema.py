@@ -6,7 +6,7 @@ import pytest
 
 from xrt.data.attribute_schema import AttributeSchema, EmptyMeans, TextColumn
 from xrt.data.catalogue import CatalogueTable
-from xrt.data.hierarchy_inference import infer_hierarchy
+from xrt.data.hierarchy_inference import Hierarchy, infer_hierarchy
 from xrt.data.level_names import counted_levels, name_words
 from xrt.data.schema_inference import column_facts, infer_schema, role_of
 from xrt.errors import ConfigError, DataError
@@ -199,6 +199,9 @@ def test_a_few_words_for_nothing_do_not_make_empty_cells_unknown():
         (["Class", "SubClass", "Department"], ["Class", "SubClass"]),
         (["Unterkategorie", "Kategorie"], ["Kategorie", "Unterkategorie"]),
         (["sous-catégorie", "catégorie"], ["catégorie", "sous-catégorie"]),
+        (["level two", "level one"], ["level one", "level two"]),
+        (["tertiary_category", "secondary_category", "primary_category"],
+         ["primary_category", "secondary_category", "tertiary_category"]),
         (["color_1", "color_2", "type_1", "type_2"], []),
         (["brand", "category"], []),
         (["level 1 of 2", "level 2 of 2"], []),
@@ -267,8 +270,15 @@ def contradicting(num_rows=400):
             },
             "L2 is left out of the hierarchy: 90% of the rows that give L2 have no L1",
         ),
+        "any combination": (
+            {"L1": [f"T{i % 8}" for i in rows], "L2": [f"M{i // 8 % 10}" for i in rows]},
+            "L2 is left out of the hierarchy: L1 and L2 go together in any way, in 100% of all",
+        ),
         "pairs that do not come again": (
-            {"L1": [f"T{i % 20}" for i in rows], "L2": [f"M{i // 20}" for i in rows]},
+            {
+                "L1": [f"T{i % 50}" for i in rows],
+                "L2": [f"M{(i + 7 * (i // 50)) % 50}" for i in rows],
+            },
             "L2 is left out of the hierarchy: only 0% of the rows with values of L1 and L2 that",
         ),
     }  # fmt: skip
@@ -288,7 +298,9 @@ def test_numbers_that_run_from_fine_to_coarse_are_turned_round():
         columns["L3"].append(f"T{i % 3}")
         columns["L2"].append(f"M{i % 9}")
         columns["L1"].append(f"F{i % 45}")
-    assert infer_hierarchy(columns, AttributeSchema()).levels == ["L3", "L2", "L1"]
+    assert infer_hierarchy(columns, AttributeSchema()) == Hierarchy(["L3", "L2", "L1"], [])
+    columns["L1"] = ["Other" if i % 4 == 0 else f"F{i % 45}" for i in range(900)]
+    assert infer_hierarchy(columns, AttributeSchema()) == Hierarchy(["L3", "L2", "L1"], [])
 
 
 def test_a_leaf_without_a_number_is_not_the_top():
@@ -335,3 +347,12 @@ def test_columns_above_some_levels_do_not_part_the_levels_whose_names_count():
     }
     found = infer_hierarchy(columns, AttributeSchema())
     assert [name for name in found.levels if name[0] == "L"] == ["L1", "L2", "L3"]
+
+
+def test_the_same_names_under_a_few_parents_are_a_hierarchy():
+    columns = {
+        "L1": [("Women", "Men", "Kids")[i % 3] for i in range(600)],
+        "L2": [f"Kind {'ABCDEFGHIJ'[i // 3 % 10]}" for i in range(600)],
+        "L3": [f"Sort {'ABCDEFGHIJ'[i // 3 % 10]}{'xy'[i % 2]}" for i in range(600)],
+    }
+    assert infer_hierarchy(columns, AttributeSchema()) == Hierarchy(["L1", "L2", "L3"], [])

@@ -1,6 +1,7 @@
 """One door for texts, rows and numbers: each public method takes the same and refuses the same."""
 
 import enum
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from xrt.inputs import check_count, check_number, check_rows, check_texts, is_te
 from xrt.metrics.ranking import judge
 from xrt.metrics.report import evaluate_ranking
 from xrt.predict import Predictor
+from xrt.search.mixture import Mixture
 from xrt.search.neighbours import SparseNeighbours
 from xrt.sparse import as_csr
 
@@ -373,3 +375,41 @@ def test_numbers_are_numbers():
     for wrong in (1j, np.bool_(1), "1", [1], np.nan, np.complex64(1), None):
         with pytest.raises(DataError, match=r"^x = "):
             check_number(wrong, "x")
+
+
+def test_mutated_rows_are_answered_or_refused(of_rows: Predictor, checkerboard):
+    """Numbers changed anywhere in a matrix: an answer or an error of ours, never more."""
+    X_NF = checkerboard[0][:8]
+    rng = np.random.default_rng(0)
+    values = (0, 1, -1, 15, 16, 17, 2**15, 2**31 - 1, -(2**31))
+    messages = []
+    for _ in range(600):
+        arrays = {name: getattr(X_NF, name).copy() for name in ("data", "indices", "indptr")}
+        name = rng.choice(sorted(arrays))
+        for place in rng.integers(0, len(arrays[name]), rng.integers(1, 4)):
+            arrays[name][place] = rng.choice(values)
+        if rng.random() < 0.2:
+            arrays[name] = arrays[name][: rng.integers(1, len(arrays[name]))]
+        try:
+            assert len(of_rows.predict(parts(**arrays))) == len(arrays["indptr"]) - 1
+        except DataError as err:
+            messages.append(str(err))
+    assert 100 < len(messages) < 600
+    assert not any("\n" in message for message in messages)
+
+
+@pytest.mark.parametrize("shape", [(1,), (0, 32), (3, 32), (2, 2, 32), (2, 31)])
+def test_embeddings_of_other_rows(of_texts: Predictor, shape: tuple):
+    model = of_texts.model
+    deep = replace(model, deep=_Deep(), fusion=Mixture({"embedding_neighbours": 1.0}))
+    with pytest.raises(DataError, match="embeddings have"):
+        deep.predict([TEXT, TEXT], embeddings_NH=np.ones(shape, np.float32))
+
+
+class _Deep:
+    """A part that knows embeddings of 32 columns, and nothing else."""
+
+    def sources(self, asked: Any, rows: Any, embeddings_NM: np.ndarray, *rest: Any) -> dict:
+        if embeddings_NM.shape[1] != 32:
+            raise DataError("embeddings have another width")
+        raise AssertionError("embeddings of other rows came through")

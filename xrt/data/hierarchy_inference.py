@@ -25,6 +25,9 @@ MAX_WITHOUT_PARENT = 0.8
 MAX_SWAPPED = 0.2
 MIN_REPEATED = 0.5
 MAX_GAIN_BACK = 0.8
+MAX_COMBINED = 0.5
+MIN_GAIN = 0.1
+MANY_VALUES = 6
 MIN_ROWS = 20
 """Rows that are needed for the cells to contradict the names."""
 _NO_LEVEL = frozenset(
@@ -140,12 +143,13 @@ def _near_misses(
 def _uncontradicted(
     named: list[str], cells: Mapping[str, _Column]
 ) -> tuple[list[str], dict[str, str]]:
-    """The levels whose cells do not contradict their names, and a note on each of the others."""
-    faults = {
-        pair: fault
-        for pair in combinations(named, 2)
-        if (fault := _contradiction(*pair, cells)) is not None
-    }
+    """The levels whose cells do not contradict their names, and a note on each of the others.
+
+    Levels that are numbered from fine to coarse are turned round.
+    """
+    faults, turned = _faults(named, cells), _faults(named[::-1], cells)
+    if len(turned) < len(faults):
+        named, faults = named[::-1], turned
     left, notes = list(named), {}
     while faults and len(left) > 1:
         counts = [sum(name in pair for pair in faults) for name in left]
@@ -157,6 +161,12 @@ def _uncontradicted(
         left.remove(worst)
         faults = {pair: text for pair, text in faults.items() if worst not in pair}
     return (left, notes) if len(left) > 1 else ([], notes)
+
+
+def _faults(named: Sequence[str], cells: Mapping[str, _Column]) -> dict[tuple[str, str], str]:
+    """What contradicts each pair of levels, where something does."""
+    found = {pair: _contradiction(*pair, cells) for pair in combinations(named, 2)}
+    return {pair: fault for pair, fault in found.items() if fault is not None}
 
 
 def _contradiction(coarse: str, fine: str, cells: Mapping[str, _Column]) -> str | None:
@@ -179,7 +189,11 @@ def _contradiction(coarse: str, fine: str, cells: Mapping[str, _Column]) -> str 
     gain, back = _gain(below, above), _gain(above, below)
     finer = len(np.unique(pairs[:, 1])) > len(np.unique(pairs[:, 0]))
     if not finer and back >= ONE_PARENT and gain < MAX_GAIN_BACK:
-        return f"values of {coarse} tell {fine} in {_share_told(above, below):.0%} of the rows"
+        share = _share_told(above, below)
+        return f"{fine} follows from {coarse} in {share:.0%} of the rows, so it stands above it"
+    combined = _share_combined(pairs)
+    if combined > MAX_COMBINED and max(gain, back) < MIN_GAIN:
+        return f"{coarse} and {fine} go together in any way, in {combined:.0%} of all combinations"
     repeated = _share_repeated(pairs)
     if repeated < MIN_REPEATED:
         return (
@@ -200,6 +214,14 @@ def _share_swapped(pairs: np.ndarray) -> float:
     there = np.unique(pairs[:, 0] * size + pairs[:, 1])
     back = pairs[:, 1] * size + pairs[:, 0]
     return float((np.isin(back, there) & (pairs[:, 0] != pairs[:, 1])).mean())
+
+
+def _share_combined(pairs: np.ndarray) -> float:
+    """The share of all combinations of two values that occur; 0 where a column has few values."""
+    sizes = [len(np.unique(codes)) for codes in pairs.T]
+    if min(sizes) < MANY_VALUES:
+        return 0.0
+    return len(np.unique(pairs, axis=0)) / (sizes[0] * sizes[1])
 
 
 def _share_repeated(pairs: np.ndarray) -> float:

@@ -21,6 +21,14 @@ _SAME = {
     }.items()
     for word in words.split()
 }
+_NUMBERS = {
+    word: number
+    for number, words in enumerate(
+        ("one first", "two second secondary", "three third tertiary", "four fourth quaternary",
+         "five fifth", "six sixth"), 1,
+    )
+    for word in words.split()
+}  # fmt: skip
 LEVEL_WORDS = frozenset(
     "level category department taxonomy hierarchy tier class segment family group division section "
     "node branch rubric warengruppe produktgruppe".split()
@@ -60,8 +68,12 @@ def _case_words(word: str) -> Iterable[str]:
 def level_name(name: str) -> LevelName | None:
     """Which level a column's name may stand for; None where it has two numbers or no noun."""
     words = [part for word in name_words(name) for part in _without_prefixes(word)]
-    numbers = [int(word[:6]) for word in words if word.isdecimal()]
-    nouns = [word for word in words if not word.isdecimal() and word not in _PREFIXES]
+    numbers = [
+        int(word[:6]) if word.isdecimal() else _NUMBERS[word]
+        for word in words
+        if word.isdecimal() or word in _NUMBERS
+    ]
+    nouns = [w for w in words if not (w.isdecimal() or w in _NUMBERS or w in _PREFIXES)]
     kept = [word for word in nouns if word not in _FILLERS] or nouns
     base = tuple(word for word in kept if word != "level") or tuple(kept[:1])
     if len(numbers) > 1 or not base:

@@ -142,9 +142,10 @@ class NodeIndex:
         data = read_bytes_bounded(path, values.whole("bytes", 1, MAX_BYTES))
         if hashlib.sha256(data).hexdigest() != values.text("sha256"):
             raise ArtifactError(f"{path}: has been altered (its sha256 differs); {_RESTORE}")
-        index = _deserialized(data, path)
         step = COLUMNS_OF_A_CODE if kind is IndexKind.ivf_pq else 1
         width = -(-num_columns // step) * step
+        table = 4 * num_cells_of(num_nodes) * (width // COLUMNS_OF_A_CODE) * 2**CODE_BITS
+        index = _deserialized(data, path, len(data) + 2 * table)
         fits = (index.ntotal, index.d) == (num_nodes, width) and isinstance(index, _class_of(kind))
         if not fits:
             raise ArtifactError(
@@ -156,8 +157,9 @@ class NodeIndex:
         return cls(kind, index, num_columns)
 
 
-def _deserialized(data: bytes, path: Path) -> Any:
-    """What FAISS reads from the bytes; no vector of it may be longer than they are.
+def _deserialized(data: bytes, path: Path, most: int) -> Any:
+    """What FAISS reads from the bytes; no vector of it may have more than `most` of them, and none
+    does but a table that it makes of product codes.
 
     Raises ArtifactError when it is no index.
     """
@@ -165,7 +167,7 @@ def _deserialized(data: bytes, path: Path) -> Any:
 
     with _DESERIALIZING:
         before = faiss.get_deserialization_vector_byte_limit()
-        faiss.set_deserialization_vector_byte_limit(len(data))
+        faiss.set_deserialization_vector_byte_limit(most)
         try:
             return faiss.deserialize_index(np.frombuffer(data, np.uint8))
         except (RuntimeError, MemoryError) as err:
@@ -217,11 +219,13 @@ def faiss_threads(num_threads: int | None = None) -> Iterator[None]:
 def _class_of(kind: IndexKind) -> Any:
     import faiss
 
-    return {
-        IndexKind.flat: faiss.IndexFlat,
-        IndexKind.hnsw: faiss.IndexHNSW,
-        IndexKind.ivf_pq: faiss.IndexIVFPQ,
-    }[kind]
+    kept = {IndexKind.hnsw: faiss.IndexHNSW, IndexKind.ivf_pq: faiss.IndexIVFPQ}
+    return kept.get(kind, ())  # of the others FAISS keeps nothing on disk
+
+
+def num_cells_of(num_nodes: int) -> int:
+    """Cells of an index of product codes: about the square root of K."""
+    return max(1, round(num_nodes**0.5))
 
 
 def _plain(kind: IndexKind, num_columns: int, hnsw_neighbors: int) -> Any:
@@ -235,11 +239,11 @@ def _plain(kind: IndexKind, num_columns: int, hnsw_neighbors: int) -> Any:
 
 
 def _ivf_pq(vectors_KM: np.ndarray) -> Any:
-    """Cells for about the square root of K. Few vectors are repeated until FAISS has enough."""
+    """Product codes in cells. Few vectors are repeated until FAISS has enough."""
     import faiss
 
     num_nodes, num_columns = vectors_KM.shape
-    num_cells = max(1, round(num_nodes**0.5))
+    num_cells = num_cells_of(num_nodes)
     quantizer = faiss.IndexFlatIP(num_columns)
     num_codes = num_columns // COLUMNS_OF_A_CODE
     index = faiss.IndexIVFPQ(

@@ -155,8 +155,8 @@ class NeighbourMemory(ABC):
             memory.weights_N = _load_weights(folder / "weights.npy", memory.num_rows, mmap)
         if not memory.num_texts <= memory.num_rows == memory.Y_NL.shape[0] > 0:
             raise ArtifactError(
-                f"{folder}: {memory.num_rows} rows, {memory.num_texts} of them texts, but labels "
-                f"of {memory.Y_NL.shape[0]}; restore or train it anew"
+                f"{folder}: {memory.num_rows} rows, but labels of {memory.Y_NL.shape[0]} and "
+                f"{memory.num_texts} texts; restore or train it anew"
             )
         return memory
 
