@@ -1,6 +1,7 @@
 """One door for texts, rows and numbers: each public method takes the same and refuses the same."""
 
 import enum
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,14 @@ import scipy.sparse as sp
 from xrt.errors import ConfigError, DataError
 from xrt.estimators import XRLinear
 from xrt.hybrid import HybridMatrix
-from xrt.inputs import check_count, check_number, check_rows, check_texts, is_texts
+from xrt.inputs import (
+    check_count,
+    check_number,
+    check_rows,
+    check_texts,
+    is_texts,
+    without_surrogates,
+)
 from xrt.metrics.ranking import judge
 from xrt.metrics.report import evaluate_ranking
 from xrt.predict import Predictor
@@ -94,6 +102,18 @@ def test_a_list_of_strings_is_not_copied_and_a_member_of_an_enum_is_its_value():
 )
 def test_half_a_surrogate_pair_is_replaced(text: str, whole: str):
     assert check_texts(["fine", text]) == ["fine", whole]
+
+
+def test_halves_are_replaced_as_the_codec_replaces_them(rng):
+    """The codec stops at each half, which takes seconds in a text of nothing else."""
+    signs = ["a", "\ud800", "\udc00", "\ud83d\ude00", "é", "\udfff", "\U0001f600", "\ufeff", "\0"]
+    for _ in range(500):
+        text = "".join(rng.choice(signs, rng.integers(0, 9)))
+        codec = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        assert without_surrogates(text) == codec
+    start = time.process_time()
+    assert without_surrogates("\ud83d" * 1_000_000) == "\ufffd" * 1_000_000
+    assert time.process_time() - start < 1
 
 
 WRONG_TEXTS = [
