@@ -130,7 +130,7 @@ class AttributePredictor:
         """The most probable values of each row of a table, target columns not looked at; with
         `given_NA`, label columns int32 (N, A) or -1, those that go with the given ones.
 
-        Raises DataError when a text column is not there.
+        Raises DataError when no text column is there.
         """
         if given_NA is None:
             weighed = self._weighed(table)
