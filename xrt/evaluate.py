@@ -13,7 +13,7 @@ from xrt.data.formats import CorpusFormat, detect_format, format_by_name, read_c
 from xrt.data.sources import plain_name
 from xrt.errors import DataError
 from xrt.metrics.propensity import PropensityParams
-from xrt.metrics.report import RankingReport, evaluate_ranking
+from xrt.metrics.report import RankingReport, check_ks, evaluate_ranking
 from xrt.model import XrtModel
 from xrt.predict import Predictor
 from xrt.progress import Progress
@@ -45,7 +45,7 @@ def evaluate_scores(
     return evaluate_ranking(
         corpus.Y,
         strike(scores_NL, corpus.filters),
-        ks=tuple(ks),
+        ks=ks,
         train_label_counts=train_counts_L,
         num_train=num_train,
         propensity=propensity,
@@ -120,6 +120,7 @@ def evaluate_model(
         ArtifactError: the model is damaged, or another than expected.
         DataError: the file cannot be used.
     """
+    ks = check_ks(ks)
     predictor = Predictor.load(model_folder, expect=expect)
     assert predictor.artifact is not None
     manifest = predictor.artifact.manifest

@@ -56,6 +56,7 @@ def njit(cache: bool = True, **options: Any) -> Callable[[Callable[..., Any]], A
     return decorate
 
 
+@remember
 def cache_folder(file: str) -> Path | None:
     """Where the machine code of a file's kernels is kept; None if it cannot be kept.
 

@@ -137,6 +137,11 @@ class XrtModel:
             return found
         if embeddings_NH is None:
             embeddings_NH = self.embed(inputs, progress, num_threads)
+        elif np.ndim(embeddings_NH) != 2 or len(embeddings_NH) != X.num_rows:
+            raise DataError(
+                f"embeddings have the shape {np.shape(embeddings_NH)} for {X.num_rows} rows; pass "
+                "what `embed` gives"
+            )
         return found | self.deep.sources(
             asked, X.sparse, embeddings_NH, self.search, num_threads, constraint, candidates
         )

@@ -6,6 +6,7 @@ older file whose hash is still there.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xrt.atomic import sha256_of, write_text
@@ -45,6 +46,20 @@ def seal_fits(path: Path, *, needed: bool) -> bool:
     if not seal_path(path).is_file():
         return not needed
     return sha256_of(path) in _hashes(path)
+
+
+def make_once(paths: Sequence[Path], make: Callable[[], None]) -> None:
+    """Have files that need not be made again.
+
+    Args:
+        paths: The files.
+        make: Writes all of them; called where one is missing or altered.
+    """
+    if all(seal_fits(path, needed=True) for path in paths):
+        return
+    make()
+    for path in paths:
+        write_seal(path)
 
 
 def remove_sealed(path: Path) -> None:

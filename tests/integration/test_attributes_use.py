@@ -177,6 +177,7 @@ def test_items_come_back_as_suggestions(predictor: AttributePredictor, files: Pa
     assert 0 < suggestion.score <= 1
     only_title = predictor.predict_items([{"title": items[0]["title"], "description": ""}])
     assert set(only_title[0]) == set(predictor.space.attributes)
+    assert predictor.predict_items([{"title": items[0]["title"]}]) == only_title
 
 
 def test_a_missing_text_column_is_told(predictor: AttributePredictor):

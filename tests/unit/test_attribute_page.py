@@ -73,3 +73,11 @@ def test_attributes_that_nobody_gives(tmp_path):
     assert tables[0].rows[0][1] is None
     assert plots == []
     write_report(tmp_path / "report.html", "attributes", tables, plots)
+
+
+def test_what_a_fill_writes_is_a_table():
+    written_NA = np.array([[True, True], [True, False], [True, True], [False, True], [True, True]])
+    tables, _ = attribute_tables(report(is_written_NA=written_NA))
+    fills = next(table for table in tables if table.title == "What a fill writes")
+    assert fills.rows == [["L0", "4", "4", "0", "0", "0"], ["L1", "4", "2", "2", "0", "0"]]
+    assert "more likely right than wrong" in fills.note

@@ -15,7 +15,7 @@ from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.filling import fill
 from xrt.applications.attributes.raw_rows import TableStyle, json_row
 from xrt.applications.attributes.row_types import holds_texts
-from xrt.errors import DataError
+from xrt.errors import CapacityError, DataError
 
 SCORES = ["brand_score", "L0_score", "L1_score", "row_score"]
 FILLED = ["brand_filled", "L0_filled", "L1_filled"]
@@ -275,3 +275,31 @@ def test_a_changed_json_line_reads_as_its_values(record, new, indent, is_ascii):
     assert found.count("\n") - raw.count("\n") == 1
     if not new and record:
         assert found.startswith(f" {raw[:-1].rstrip()}")
+
+
+@pytest.mark.parametrize("writer", ["write_parquet", "write_csv", "write_ndjson"])
+def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch, writer):
+    def full(*_, **__):
+        raise pl.exceptions.ComputeError("No space left on device (os error 28)")
+
+    (tmp_path / "in.tsv").write_text("title\nnike cap 9\n")
+    monkeypatch.setattr(pl.DataFrame, writer, full)
+    suffix = {"write_ndjson": "jsonl"}.get(writer, writer.removeprefix("write_"))
+    with pytest.raises(CapacityError, match=rf"out\.{suffix}: .*disk full"):
+        fill(StandInPredictor(), tmp_path / "in.tsv", tmp_path / f"out.{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tsv"]
+
+
+def test_what_polars_cannot_write_is_one_line(tmp_path, monkeypatch):
+    class Panic(BaseException):
+        """As PanicException, which is no Exception."""
+
+    def panic(*_, **__):
+        raise Panic("not yet implemented\nand a trace")
+
+    (tmp_path / "in.tsv").write_text("title\nnike cap 9\n")
+    monkeypatch.setattr(pl.DataFrame, "write_ndjson", panic)
+    with pytest.raises(
+        DataError, match=r"out\.jsonl: cannot be written as jsonl \(not yet impl.*\)"
+    ):
+        fill(StandInPredictor(), tmp_path / "in.tsv", tmp_path / "out.jsonl")

@@ -178,8 +178,8 @@ def test_the_way_is_saved_and_older_models_decode_rows(learnt, tmp_path):
 
 @pytest.mark.parametrize(
     "fault",
-    [{"decode": "auto"}, {"decode": "both"}, {"decode": 1}, {"decode": None}, {"by_score": ["x"]},
-     {"by_score": [["brand"]]}, {"by_score": 5}, {"by_score": "brand"}],
+    [{"decode": "auto"}, {"decode": "both"}, {"decode": 1}, {"decode": ["row"]},
+     {"by_score": ["x"]}, {"by_score": [["brand"]]}, {"by_score": 5}, {"by_score": "brand"}],
 )  # fmt: skip
 def test_a_saved_way_that_cannot_be_is_refused(learnt, tmp_path, fault):
     settings = learnt.save(tmp_path)

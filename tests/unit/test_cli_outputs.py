@@ -76,3 +76,18 @@ def test_devices_and_other_files_may_be_named(folder: Path):
     refuse_inputs_as_outputs({"--out": "models.csv"}, {"FILE": "in.csv"}, {"MODEL": "model"})
     with pytest.raises(ConfigError, match="written by another option, too"):
         refuse_inputs_as_outputs({"--out": "new.csv", "--review": "./new.csv"}, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("audit in.csv --noise 0.1", "--noise: has no effect without --self-test"),
+        ("audit in.csv --self-test --test in.csv", "--test: has no effect with --self-test"),
+        ("audit in.csv --self-test --paths in.csv", "--paths: has no effect with --self-test"),
+        ("audit in.csv --self-test --decisions in.csv", "--decisions: has no effect with"),
+        ("explain model text -k 3 --labels a", "-k: has no effect with --labels"),
+    ],
+)
+def test_options_without_effect_are_refused(words: str, message: str, folder: Path, capsys):
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err

@@ -3,6 +3,8 @@
 import itertools
 import json
 import random
+import re
+import time
 
 import polars as pl
 import pytest
@@ -352,3 +354,48 @@ def test_deep_json_and_half_pairs_are_one_bad_line_and_a_sign(tmp_path):
     log, frame = read(path, skip_bad_lines=True, bad_lines_folder=tmp_path)
     assert frame["query"].to_list() == ["half \ufffd", "r"]
     assert log.report.num_bad == 1
+
+
+def test_a_quoted_cell_that_takes_in_rows_is_noted(tmp_path):
+    rows = ["red,a,1"] * 30
+    rows[3], rows[20] = '"50 tv,a,1', 'shut",a,1'
+    path = write(tmp_path, "c.csv", "query,item,count\n" + "\n".join(rows) + "\n")
+    log, frame = read(path)
+    assert len(frame) == 13
+    assert re.search(r"c.csv: line 5: a quoted cell runs over 18 lines", log.report.notes[0])
+
+
+@pytest.mark.parametrize("batch_rows", [1, 1000])
+def test_a_quote_that_is_never_closed_costs_its_own_line(tmp_path, batch_rows):
+    rows = ["red,a,1"] * 500
+    rows[3], rows[350] = '"50 tv,a,1', '"more,a,1'
+    path = write(tmp_path, "c.csv", "query,item,count\n" + "\n".join(rows) + "\n")
+    log, frame = read(path, batch_rows, skip_bad_lines=True, bad_lines_folder=tmp_path)
+    assert len(frame) == 498
+    assert log.report.num_bad == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("odd", ['50" tv,a,1', '"50 tv,a,1', "short", '"red, wide",a,1'])
+def test_one_odd_line_costs_no_time(tmp_path, odd):
+    """A million rows with one odd line take about as long as without; three times as long fails."""
+    seconds = []
+    for lines in ([], [odd]):
+        path = tmp_path / "c.csv"
+        with path.open("w") as file:
+            file.write("query,item,count\n")
+            file.writelines(f"query {n % 1000},i{n % 500},1\n" for n in range(500_000))
+            file.writelines(line + "\n" for line in lines)
+            file.writelines(f"query {n % 1000},i{n % 500},1\n" for n in range(500_000))
+        best = []
+        for _ in range(3):
+            log = ClickLog(
+                path, batch_rows=500_000, max_count=1e9, skip_bad_lines=True,
+                bad_lines_folder=tmp_path,
+            )  # fmt: skip
+            start = time.process_time()
+            num_rows = sum(map(len, log.batches()))
+            best.append(time.process_time() - start)
+        assert num_rows >= 1_000_000
+        seconds.append(min(best))
+    assert seconds[1] < 3 * seconds[0] + 0.2, seconds

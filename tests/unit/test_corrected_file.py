@@ -238,3 +238,63 @@ def test_a_suggestion_about_a_row_or_label_that_is_not_there_is_refused(
     for change in ((7, ADD, "A"), (0, ADD, "Z")):
         assert case.apply([change]) == 2
         assert "lacks one of them: audit it anew" in capsys.readouterr().err
+
+
+def test_audit_and_apply_read_as_training_does_and_so_does_what_comes_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("red", "green", "blue")
+    rows = [
+        f"s{n},a {words[n % 3]} thing {n % 7},{words[n % 3]}|x{n % 2},{1 + n % 2}"
+        for n in range(24)
+    ]
+    rows.insert(5, "broken")
+    path = tmp_path / "rows.data"
+    path.write_text("\n".join(["sku,name,tags,trust", *rows]))
+    reading = ["--format", "csv", "--text-columns", "name", "--label-columns", "tags",
+               "--label-separator", "|", "--id-column", "sku", "--weight-column", "trust",
+               "--skip-bad-lines"]  # fmt: skip
+    folder = tmp_path / "audit"
+    options = ["--folds", "2", "--neighbours", "2", "--min-label-rows", "2"]
+    assert main(["audit", str(path), "--out", str(folder), *options, *reading]) == 0
+    assert "1 bad lines skipped, written to" in capsys.readouterr().err
+    assert (folder / "rows.data.bad-lines.jsonl").exists()
+    corpus = read_corpus(
+        path, format="csv", text_columns="name", label_column="tags", label_separator="|",
+        id_column="sku", weight_column="trust", skip_bad_lines=True, bad_lines_folder=tmp_path,
+    )  # fmt: skip
+    changes = [
+        suggest(corpus_key(corpus), 20, ADD, "red"),
+        suggest(corpus_key(corpus), 0, ADD, "x1"),
+    ]
+    write_suggestions(tmp_path / "s.jsonl", changes)
+    out = tmp_path / "out" / "rows.data"
+    arguments = ["audit", "apply", str(tmp_path / "s.jsonl"), "--corpus", str(path)]
+    assert main([*arguments, "--out", str(out), *reading]) == 0
+    old, new = path.read_text().splitlines(), out.read_text().splitlines()
+    assert [n for n in range(26) if old[n] != new[n]] == [1, 22]
+    assert new[1] == old[1].replace("red|x0", "red|x0|x1")
+    assert new[22] == old[22].replace("blue|x0", "blue|x0|red")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("_L\tname\n", "none of its 1 ids is among the 2 labels"),
+        ("A\tone\nA\ttwo\n", "line 2: label 'A'"),
+        (b"A\t\xff\n", "line 1: not UTF-8"),
+        ("\tname\n", "line 1: no id"),
+    ],
+)
+def test_names_that_fit_nothing_are_refused(
+    tmp_path: Path, labels: bytes | str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, names = tmp_path / "c.jsonl", tmp_path / "names.tsv"
+    path.write_text('{"title": "a", "labels": ["A"]}\n{"title": "b", "labels": ["B"]}\n')
+    names.write_bytes(labels if isinstance(labels, bytes) else labels.encode())
+    for option in ("--labels", "--paths"):
+        if option == "--paths" and message.startswith("line 2"):
+            continue
+        arguments = ["audit", str(path), "--out", str(tmp_path / "audit"), option, str(names)]
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err

@@ -91,6 +91,20 @@ def test_a_quoted_cell_that_took_in_good_rows_gives_them_back(rows):
     assert "a backslash before a double quote" in bad.fault
 
 
+def test_rows_of_several_lines_behind_a_bad_one_come_back_whole(rows):
+    lines = rows('t,l\r\n"screen 5\\"",tv\r\n"two\r\nlines",radio\r\n\r\n"third",pan\r\n')
+    assert cells(lines)[1:] == [["two\r\nlines", "radio"], ["third", "pan"]]
+    assert [line.raw for line in lines if line.fault] == ['"screen 5\\"",tv']
+
+
+def test_bad_rows_one_behind_the_other(rows):
+    lines = rows('t,l\n"TV 50\\"",tv\n"TV 60\\"",tv\ngood,x\n"TV 70\\"",tv\nmore,y\n')
+    assert cells(lines)[1:] == [["good", "x"], ["more", "y"]]
+    bad = [line for line in lines if line.fault]
+    assert "".join(line.raw for line in bad).count("TV") == 3
+    assert sum(line.num_lines for line in bad) == 3
+
+
 def test_a_quote_that_is_never_closed_loses_one_line(rows):
     lines = rows('t,l\na,x\n"b,y\nc,z\n"d,u\ne,v\n')
     assert cells(lines)[1:] == [["a", "x"], ["c", "z"], ["e", "v"]]

@@ -34,7 +34,7 @@ if __name__ == "__main__":
 @pytest.fixture(autouse=True)
 def nothing_remembered():
     """What one test reads or chooses is not to be another's."""
-    remembered = jit.cache_base, jit._source, jit._taken_from
+    remembered = jit.cache_base, jit.cache_folder, jit._source, jit._taken_from
     for function in remembered:
         function.cache_clear()
     yield
@@ -58,8 +58,8 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 def folder_of(source: Path) -> Path | None:
-    jit._source.cache_clear()
-    jit._taken_from.cache_clear()
+    for function in (jit.cache_folder, jit._source, jit._taken_from):
+        function.cache_clear()
     return jit.cache_folder(str(source))
 
 
@@ -118,6 +118,7 @@ def places(tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", home)
         monkeypatch.setattr(tempfile, "tempdir", temp)
         jit.cache_base.cache_clear()
+        jit.cache_folder.cache_clear()
         return jit.cache_base()
 
     return choose

@@ -56,6 +56,8 @@ def test_lists_in_brackets(cells):
         ["Running Shoes", "Shoes", "Running"],
         ["iPhone 12", "iPhone 13", "Galaxy S21", "Galaxy S22"],
         ["5 kg", "10 kg", "5 l", "10 l"],
+        ["S21 5G", "S21 4G", "S22 5G", "S22 4G"],
+        ["2025 Q1", "2025 Q2", "2026 Q1", "2026 Q2"],
         ["1,5 mm", "2,5 mm", "3,5 mm"],
         ["R&D|Sales", "Toys"],
         ["a", "b", "c"],

@@ -236,6 +236,10 @@ def test_libraries_take_the_threads_that_were_asked(deep, tiny_corpus, monkeypat
     monkeypatch.setitem(vars(memory), "_index", Index())
     monkeypatch.setattr(reader, "read", read)
     before = torch.get_num_threads(), faiss.omp_get_max_threads()
+    Predictor(deep, num_threads=8).predict(tiny_corpus[0][:1])
+    assert counts.pop("faiss") == {1}  # one query is one thread's work; the others would wait
+    counts["faiss"] = set()
+    counts["torch"].clear()
     for num_threads in (1, 3):
         Predictor(deep, num_threads=num_threads).predict(tiny_corpus[0][:3])
         assert counts == {"faiss": {num_threads}, "torch": {num_threads}}

@@ -36,3 +36,15 @@ def test_a_column_of_ids_that_cannot_be_is_told(tmp_path):
     (tmp_path / "a.txt").write_text("1 2 1\n0 0:1\n")
     with pytest.raises(ConfigError, match=r"id_column = 'sku'.*no named columns; leave it out"):
         read_corpus(tmp_path / "a.txt", id_column="sku")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"text_columns": ["title"]}, {"label_column": "brand"}, {"label_column": ["a", "b"]},
+     {"label_separator": "|"}, {"weight_column": "trust"}],
+)  # fmt: skip
+def test_columns_of_a_file_that_has_none_are_refused(tmp_path, named):
+    path = tmp_path / "rows.txt"
+    path.write_text("2 2 2\n0 0:1\n1 1:1\n")
+    with pytest.raises(ConfigError, match=rf"{next(iter(named))} = .*no named columns; leave it"):
+        read_corpus(path, **named)

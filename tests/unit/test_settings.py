@@ -113,9 +113,20 @@ def test_options_come_first():
     assert ready_for_hydra(words) == ["--cfg", "job", "--resolve", "tree.branching=8", "name='a'"]
 
 
+def test_texts_of_a_sweep_are_quoted_each():
+    words = ["-m", "dataset.trn=a (1).csv,b's.csv", "name='x, y',z", "paths.runs=choice(a,b)"]
+    assert ready_for_hydra(words) == [
+        "-m", "dataset.trn='a (1).csv','b\\'s.csv'", "name='x, y','z'", "paths.runs=choice(a,b)",
+    ]  # fmt: skip
+    words = ["-m", "dataset.text_columns=[Name (EN)]", "dataset.label_columns=[a],[b,c]"]
+    assert ready_for_hydra(words) == [
+        "-m", "dataset.text_columns=['Name (EN)']", "dataset.label_columns=[a],[b,c]",
+    ]  # fmt: skip
+
+
 def test_sweeps_stay_sweeps():
     words = ["-m", "tree.branching=8,16", "encoder=none,tiny", "name=a,b", "dataset.trn=é.csv"]
-    assert ready_for_hydra(words) == [*words[:-1], "dataset.trn='é.csv'"]
+    assert ready_for_hydra(words) == [*words[:-2], "name='a','b'", "dataset.trn='é.csv'"]
 
 
 @pytest.mark.parametrize(
@@ -173,13 +184,13 @@ FAULTS = [
     (["name="], "name = '': names the run's folder; give it a name"),
     (["name=.."], "names the run's folder"),
     (["tree.branching=a(b"], "tree.branching: 'a(b' is no value; write a number"),
-    (["dataset=files"], "dataset.trn: not given, and dataset=files needs it"),
-    (["dataset=files", "dataset.trn=null"], "dataset.trn: not given, and dataset=files needs it"),
+    (["dataset=files"], "dataset.trn: not given, and dataset=files needs it; write"),
+    (["dataset=files", "dataset.trn=null"], "dataset.trn: not given, and dataset=files needs"),
     (["dataset=bibtex", "dataset.trn=null", "dataset.tst=null"], "dataset.trn: not given; name"),
-    (["experiment=attributes"], "dataset.trn: not given, and dataset=files needs it"),
+    (["experiment=attributes"], "dataset.trn: not given, and dataset=files needs it; write"),
     (["dataset.trn="], "dataset.trn = '': name a file"),
-    (["tree=given"], "tree.paths: not given, and tree=given needs it"),
-    (["tree=given", "tree.paths=null"], "tree.paths: not given, and tree=given needs it"),
+    (["tree=given"], "tree.paths: not given, and tree=given needs it; write"),
+    (["tree=given", "tree.paths=null"], "tree.paths: not given, and tree=given needs it; write"),
     (["dataset.num_rows=0"], "dataset.num_rows = 0: at least 1 is needed"),
     (["dataset.trn=x", "dataset.num_rows=9"], "dataset.num_rows: is the size of the demo"),
     (["encoder=none", "matcher.num_epochs=3"], "matcher.num_epochs: has no effect without an enc"),

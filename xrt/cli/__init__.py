@@ -239,9 +239,7 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `xrt explain`."""
     parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
     parser.add_argument("text", metavar="TEXT", help="the text itself; - reads standard input")
-    parser.add_argument(
-        "-k", type=_positive, default=5, metavar="K", help="labels to explain (default 5)"
-    )
+    parser.add_argument("-k", type=_positive, metavar="K", help="labels to explain (default 5)")
     parser.add_argument(
         "--labels",
         nargs="+",

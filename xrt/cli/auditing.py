@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from xrt.cli.outputs import refuse_inputs_as_outputs
 
+NOISE = (0.05, 0.1, 0.2)
+
 if TYPE_CHECKING:
     from xrt.applications.audit.applying import Applied
     from xrt.applications.audit.params import AuditParams
@@ -20,7 +22,19 @@ def run(argv: Sequence[str]) -> int:
     if list(argv[:1]) == ["apply"]:
         return _apply(_apply_parser().parse_args(argv[1:]))
     arguments = _audit_parser().parse_args(argv)
+    _refuse_idle_options(arguments)
     return _self_test(arguments) if arguments.self_test else _audit(arguments)
+
+
+def _refuse_idle_options(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for an option that has no effect beside the others."""
+    from xrt.errors import ConfigError
+
+    if arguments.noise and not arguments.self_test:
+        raise ConfigError("--noise: has no effect without --self-test; leave it out")
+    for option in ("test", "paths", "decisions"):
+        if arguments.self_test and getattr(arguments, option) is not None:
+            raise ConfigError(f"--{option}: has no effect with --self-test; leave one of them out")
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -70,7 +84,7 @@ def _self_test(arguments: argparse.Namespace) -> int:
 
     folder = Path(arguments.out)
     corpus = read_corpus(arguments.file, **_reading(arguments, folder))
-    found = self_test(corpus, folder, _params(arguments), arguments.noise, RichProgress())
+    found = self_test(corpus, folder, _params(arguments), arguments.noise or NOISE, RichProgress())
     write_json(folder / "self-test.json", found)
     print(json.dumps(found, indent=2))
     return 0
@@ -239,8 +253,8 @@ def _audit_parser() -> argparse.ArgumentParser:
         help="damage a copy of the labels and tell how much of the damage is found",
     )  # fmt: skip
     parser.add_argument(
-        "--noise", type=float, nargs="+", default=[0.05, 0.1, 0.2], metavar="SHARE",
-        help="shares of labels that the self-test removes and adds",
+        "--noise", type=float, nargs="+", metavar="SHARE",
+        help=f"shares of labels that the self-test removes and adds (default {NOISE})",
     )  # fmt: skip
     _add_reading(parser)
     return parser

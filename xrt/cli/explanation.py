@@ -6,11 +6,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from xrt.errors import ConfigError, DataError
+
+DEFAULT_K = 5
+
 
 def explain(arguments: argparse.Namespace) -> int:
     """Print the explanation of one text, to read or as JSON; the exit code."""
     from xrt.predict import Predictor
 
+    if arguments.labels is not None and arguments.k is not None:
+        raise ConfigError("-k: has no effect with --labels; leave one of them out")
     predictor = Predictor.load(arguments.model, expect=arguments.expect)
     text = _text_of_standard_input() if arguments.text == "-" else arguments.text
     artifact = predictor.artifact
@@ -18,7 +24,7 @@ def explain(arguments: argparse.Namespace) -> int:
     texts = None
     if arguments.training is not None:
         texts = _training_texts(arguments.training, artifact.manifest)
-    found = predictor.explain(text, arguments.k, labels=arguments.labels, texts=texts)
+    found = predictor.explain(text, arguments.k or DEFAULT_K, labels=arguments.labels, texts=texts)
     if arguments.json:
         print(json.dumps(found.to_dict(), indent=2))
     else:
@@ -28,7 +34,6 @@ def explain(arguments: argparse.Namespace) -> int:
 
 def _training_texts(path: str, manifest: Mapping[str, Any]) -> list[str]:
     """The texts of a corpus. Raises DataError when it has rows of features instead."""
-    from xrt.errors import DataError
     from xrt.evaluate import read_as_trained
 
     texts = read_as_trained(path, manifest).texts
@@ -39,10 +44,10 @@ def _training_texts(path: str, manifest: Mapping[str, Any]) -> list[str]:
 
 def _text_of_standard_input() -> str:
     """All of standard input as one text. Raises DataError where it is not UTF-8."""
-    from xrt.errors import DataError
-
     try:
-        return sys.stdin.buffer.read().decode("utf-8").rstrip("\r\n")
+        source = getattr(sys.stdin, "buffer", sys.stdin)  # a stand-in may have texts only
+        read = source.read()
+        return (read if isinstance(read, str) else read.decode("utf-8")).rstrip("\r\n")
     except UnicodeDecodeError as err:
         raise DataError(
             f"standard input: byte {err.start + 1} is not UTF-8; convert it to UTF-8"

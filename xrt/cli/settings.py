@@ -30,6 +30,7 @@ _CHOICES = {
 _LONG = {"-c": "--cfg", "-i": "--info", "-cd": "--config-dir"}
 _NOT_TEXT = ("null", "~", "???")
 _SWEEP = re.compile(r"[,()]")
+_FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(")
 
 
 def ready_for_hydra(words: Sequence[str]) -> list[str]:
@@ -98,8 +99,10 @@ def _setting(word: str, sweeps: bool, texts: dict[str, bool]) -> str:
     if name in _groups():
         return f"{name}={_choice(name, value, sweeps)}"
     _require_known(name)
-    if name not in texts or value in _NOT_TEXT or (sweeps and _SWEEP.search(value)):
+    if name not in texts or value in _NOT_TEXT or (sweeps and _FUNCTION.match(value)):
         return f"{name}={value}"
+    if sweeps and "," in value:
+        return f"{name}={value if texts[name] else ','.join(map(_quoted, _items(value)))}"
     if texts[name]:
         return f"{name}={_quoted_list(name, value)}"
     return f"{name}={_quoted(value)}"

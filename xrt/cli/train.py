@@ -174,7 +174,9 @@ def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None
         for key in (str(key) for key, value in content.items() if value == MISSING):
             name = f"{group}.{key}"
             if OmegaConf.select(config, name) in (None, ""):
-                faults.append(f"{name}: not given, and {group}={choice} needs it")
+                faults.append(
+                    f"{name}: not given, and {group}={choice} needs it; write {name}=FILE"
+                )
     if faults:
         raise ConfigError("; ".join(faults))
 

@@ -198,7 +198,7 @@ class _Lines:
 
 def _long_or_bad(source: _Lines, line: Line, delimiter: str, width: int) -> Line:
     """A row of several lines, or one with a fault, with what is to be said about it."""
-    taken = source.taken
+    taken = list(source.taken)
     note, fault = "", line.fault
     if not fault and len(taken) + width > _LEAST_SWALLOWED and _are_rows(taken, delimiter, width):
         note = (
@@ -207,15 +207,18 @@ def _long_or_bad(source: _Lines, line: Line, delimiter: str, width: int) -> Line
         )
     if fault and '\\"' in taken[0]:
         fault = _BACKSLASH
-    is_cut = len(taken) > 1 and (line.fault == _NEVER_CLOSED or _is_row(taken[1], delimiter, width))
-    if fault and is_cut:
+    rest = taken[1:] if fault else []
+    source.put_back(rest)
+    if rest and (line.fault == _NEVER_CLOSED or _begins_row(source, delimiter, width)):
         if line.fault != _NEVER_CLOSED:
-            last = line.number + len(taken) - 1
+            last = line.number + len(rest)
             fault = f"a double quote is opened here and takes in the rows up to line {last}; " + (
                 fault if fault == _BACKSLASH else "close it, or write it twice"
             )
-        source.put_back(taken[1:])
         taken = taken[:1]
+    else:
+        for _ in rest:
+            next(source)
     raw = _without_end("".join(taken))
     return Line(line.number, line.cells, fault, raw, len(taken), note)
 
@@ -225,14 +228,20 @@ def _are_rows(lines: Sequence[str], delimiter: str, width: int) -> bool:
     return width > 1 and all(line.count(delimiter) == width - 1 for line in lines)
 
 
-def _is_row(text: str, delimiter: str, width: int) -> bool:
-    """Whether a line is by itself a row of the table: no quote left open, the header's columns."""
-    if text.count('"') % 2 or text.count(delimiter) < width - 1 or width < 2:
-        return False
-    try:
-        return len(next(csv.reader([text], delimiter=delimiter, strict=True), ())) == width
-    except csv.Error:
-        return False
+def _begins_row(source: _Lines, delimiter: str, width: int) -> bool:
+    """Whether a row of the table comes next: with the header's columns, and no quote left over.
+
+    What is read is put back.
+    """
+    source.taken.clear()
+    lines = itertools.islice(source, _LINES_TO_COMPARE)
+    cells: Sequence[str] = ()
+    with contextlib.suppress(csv.Error):
+        cells = next(filter(None, csv.reader(lines, delimiter=delimiter, strict=True)), ())
+    text = "".join(source.taken)
+    source.put_back(source.taken)
+    source.taken.clear()
+    return len(cells) == width > 1 and text.count('"') % 2 == 0
 
 
 def _csv_fault(err: csv.Error) -> str:

@@ -142,6 +142,9 @@ def read_corpus(
     )
     chosen = _as_format(format) if format is not None else detect_format(path)
     for setting, named in (
+        ("text_columns", text_columns),
+        ("label_column", None if label_column == "labels" else label_column),
+        ("label_separator", label_separator),
         ("weight_column", weight_column),
         ("id_column", id_column),
     ):

@@ -100,7 +100,7 @@ def parse_json_line(raw: bytes, number: int = 0) -> JsonLine:
             raise BadLine("a JSON list; write one object a line, e.g. jq -c '.[]' FILE") from err
         if b"\r" in raw:
             raise BadLine(
-                "lines end in CR alone, as on an old Mac; convert the file: tr '\\r' '\\n'"
+                "lines end in CR alone, as on an old Mac; convert: tr '\\r' '\\n' < OLD > NEW"
             ) from err
         raise BadLine(f"broken JSON ({err}); correct it") from err
     if not isinstance(record, dict):

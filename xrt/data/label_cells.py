@@ -15,7 +15,8 @@ from xrt.data.cells import clean_label
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,31}));")
 _GUARD = "\x00"
 _MARKS = ("|", ";", ", ", ",", "\n", " ")
-_ID = re.compile(r"<[^<>\s]+>|\w+:\S+|__label__\S+|\S*\d\S*")
+_ID = re.compile(r"<[^<>\s]+>|\w+:\S+|__label__\S+")
+_CODE = re.compile(rf"{_ID.pattern}|\S*\d\S*")
 _BRACKETS = ("[]", "{}")
 _MAX_CELLS = 20_000
 """Different cells of a column after which no more are looked at."""
@@ -108,12 +109,15 @@ def list_example(rows: Mapping[str, int], mark: str) -> str:
     if num_recurring < (_MOST if mark != "|" else 0.5) * len(occurrences):
         return ""
     all_alone = sum(alone.issuperset(parts) for parts in lists.values()) / len(lists)
-    if mark == " " and not all(_ID.fullmatch(part) for part in occurrences):
-        is_list = len(lists) > 2 and all_alone >= _NEARLY_ALL
-    elif mark in (", ", ","):
-        is_list = all_alone >= 0.5 or _is_varied(list(lists.values()))
-    else:
+    is_free = all_alone >= 0.5 or _is_varied(list(lists.values()))
+    if mark in (", ", ","):
+        is_list = is_free
+    elif mark != " " or all(_ID.fullmatch(part) for part in occurrences):
         is_list = True
+    elif all(_CODE.fullmatch(part) for part in occurrences):
+        is_list = is_free  # `S21 5G`, `S22 5G` are names, for all the digits in them
+    else:
+        is_list = len(lists) > 2 and all_alone >= _NEARLY_ALL
     return max(lists, key=lambda cell: rows[cell]) if is_list else ""
 
 

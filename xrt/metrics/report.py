@@ -159,7 +159,7 @@ def evaluate_ranking(
     Raises DataError when the matrices cannot belong together, ConfigError for a wrong `ks`, or when
     only one of `train_label_counts` and `num_train` is given.
     """
-    ks = _checked_ks(ks)
+    ks = check_ks(ks)
     judged = judge(Y_true, scores, max(ks), row_weights)
     num_labels = judged.truth_NL.shape[1]
     predictable = scores.shape[1] if hasattr(scores, "shape") else np.shape(scores)[1]
@@ -248,8 +248,8 @@ def _propensity_cell(report: RankingReport) -> str:
     return "-" if params is None else f"{params.a:g}, {params.b:g}"
 
 
-def _checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
-    """Cut-offs in rising order, each once."""
+def check_ks(ks: Any) -> tuple[int, ...]:
+    """Cut-offs in rising order, each once. Raises ConfigError for anything but whole numbers."""
     if isinstance(ks, str | bytes) or not isinstance(ks, Iterable) or not (given := list(ks)):
         raise ConfigError(
             f"ks = {reprlib.repr(ks)}: one or more whole numbers of at least 1 are needed, such as "

@@ -8,6 +8,7 @@ from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.errors import ConfigError, DataError
 from xrt.pipeline.params import DatasetParams
+from xrt.seals import make_once
 from xrt.sparse import binarize
 
 logger = logging.getLogger(__name__)
@@ -91,10 +92,12 @@ def _generated(params: DatasetParams, run_folder: Path, seed: int) -> DatasetPar
     from xrt.data.demo import write_demo
 
     folder = run_folder / f"demo-{params.demo_rows}-{seed}"
-    if not (folder / "labels.tsv").is_file():
-        write_demo(
-            folder, num_train=params.demo_rows, num_test=max(1, params.demo_rows // 6), seed=seed
-        )
+
+    def write() -> None:
+        num_test = max(1, params.demo_rows // 6)
+        write_demo(folder, num_train=params.demo_rows, num_test=num_test, seed=seed)
+
+    make_once([folder / name for name in ("trn.jsonl", "tst.jsonl", "labels.tsv")], write)
     return replace(params, trn=str(folder / "trn.jsonl"), tst=str(folder / "tst.jsonl"))
 
 

@@ -22,7 +22,7 @@ from xrt.search.neighbours import (
     nobody,
 )
 from xrt.search.votes import Neighbours, block_bounds
-from xrt.threads import run_blocks
+from xrt.threads import openmp_threads, run_blocks
 
 SPARE = 8
 """Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
@@ -79,7 +79,9 @@ class DenseNeighbours(NeighbourMemory):
         if not len(queries_MH):
             return found
         num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
-        with faiss_threads(num_threads):
+        # FAISS gives each query one thread; the others would wait in a loop
+        wanted = min(openmp_threads(num_threads), len(queries_MH))
+        with faiss_threads(wanted):
             close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
         bounds = block_bounds(len(queries_MH))
 
@@ -108,7 +110,8 @@ class DenseNeighbours(NeighbourMemory):
 def _unit_rows(embeddings: Any, what: str) -> np.ndarray:
     """Float32 rows of length 1; rows of zeros stay."""
     try:
-        rows_NH = np.ascontiguousarray(embeddings, np.float32)
+        with np.errstate(over="ignore"):
+            rows_NH = np.ascontiguousarray(embeddings, np.float32)
     except (TypeError, ValueError) as err:
         raise DataError(f"{what}: not numbers ({err}); pass an array (rows, columns)") from err
     if rows_NH.ndim != 2 or not np.isfinite(rows_NH).all():

@@ -27,6 +27,7 @@ from xrt.pipeline.extension import HeldOut, Judged
 from xrt.pipeline.params import DatasetParams, Decode, PipelineParams
 from xrt.pipeline.run import TrainOutcome, estimate_run, train
 from xrt.progress import Progress
+from xrt.seals import make_once
 
 logger = logging.getLogger(__name__)
 
@@ -172,9 +173,12 @@ def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetPa
     from xrt.data.demo_attributes import write_attribute_demo
 
     folder = run_folder / f"demo-attributes-{dataset.demo_rows}-{seed}"
-    if not (folder / "tst_truth.csv").is_file():
+
+    def write() -> None:
         num_test = max(1, min(dataset.demo_rows // 6, 50_000))
         write_attribute_demo(folder, dataset.demo_rows, num_test, seed)
+
+    make_once([folder / name for name in ("trn.csv", "tst_truth.csv")], write)
     return replace(dataset, trn=str(folder / "trn.csv"), tst=str(folder / "tst_truth.csv"))
 
 
