@@ -85,7 +85,8 @@ def _first_fault(  # type: ignore[no-untyped-def]
             continue
         fault = _fault_of(
             child_ptr[cluster], child_ptr[cluster + 1], chunk_ptr[cluster], chunk_ptr[cluster + 1],
-            row_columns, row_ptr, entry_children, entry_bits, dense_bits, exponent, limit, num_features,
+            row_columns, row_ptr, entry_children, entry_bits, dense_bits, exponent, limit,
+            num_features,
         )  # fmt: skip
         if fault:
             return np.int64(cluster), fault
