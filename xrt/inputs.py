@@ -101,11 +101,21 @@ def _text(value: Any, row: int) -> str:
 
 
 def without_surrogates(text: str) -> str:
-    """The text with U+FFFD for each half of a surrogate pair, which no UTF-8 can hold."""
+    """The text with U+FFFD for each half of a surrogate pair, which no UTF-8 can hold; both halves
+    side by side become the character they stand for.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        codes = np.array([text], np.dtype(f"U{len(text)}")).view(np.uint32)  # no codec is as fast
+        first, second = codes >> 10 == 0xD800 >> 10, codes >> 10 == 0xDC00 >> 10
+        pair = first[:-1] & second[1:]
+        joined = 0x10000 + ((codes[:-1] & 0x3FF) << 10) + (codes[1:] & 0x3FF)
+        codes[first | second] = 0xFFFD
+        codes[:-1][pair] = joined[pair]
+        kept = np.ones(len(codes), bool)
+        kept[1:] = ~pair
+        return codes[kept].astype("<u4").tobytes().decode("utf-32-le")
     return text
 
 
@@ -222,12 +232,13 @@ def check_threads(num_threads: Any) -> int | None:
     return check_count(num_threads, "num_threads", "thread", ConfigError)
 
 
-def check_number(value: Any, name: str) -> float:
+def check_number(value: Any, name: str, error: type[XrtError] = DataError) -> float:
     """A number that is not NaN, as a float.
 
     Args:
         value: what was given.
         name: its name in messages.
+        error: the kind of error for anything else.
 
     Returns:
         The number.
@@ -237,11 +248,11 @@ def check_number(value: Any, name: str) -> float:
     """
     is_number = isinstance(value, int | float | np.integer | np.floating)
     if not is_number or isinstance(value, bool) or value != value:
-        raise DataError(f"{name} = {reprlib.repr(value)}: a number is needed")
+        raise error(f"{name} = {reprlib.repr(value)}: a number is needed")
     try:
         return float(value)
     except OverflowError:
-        raise DataError(f"{name} = {reprlib.repr(value)}: the number is too large") from None
+        raise error(f"{name} = {reprlib.repr(value)}: the number is too large") from None
 
 
 def is_table(values: Any) -> bool:

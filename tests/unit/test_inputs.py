@@ -1,6 +1,7 @@
 """One door for texts, rows and numbers: each public method takes the same and refuses the same."""
 
 import enum
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,14 @@ import scipy.sparse as sp
 from xrt.errors import ConfigError, DataError
 from xrt.estimators import XRLinear
 from xrt.hybrid import HybridMatrix
-from xrt.inputs import check_count, check_number, check_rows, check_texts, is_texts
+from xrt.inputs import (
+    check_count,
+    check_number,
+    check_rows,
+    check_texts,
+    is_texts,
+    without_surrogates,
+)
 from xrt.metrics.ranking import judge
 from xrt.metrics.report import evaluate_ranking
 from xrt.predict import Predictor
@@ -94,6 +102,18 @@ def test_a_list_of_strings_is_not_copied_and_a_member_of_an_enum_is_its_value():
 )
 def test_half_a_surrogate_pair_is_replaced(text: str, whole: str):
     assert check_texts(["fine", text]) == ["fine", whole]
+
+
+def test_halves_are_replaced_as_the_codec_replaces_them(rng):
+    """The codec stops at each half, which takes seconds in a text of nothing else."""
+    signs = ["a", "\ud800", "\udc00", "\ud83d\ude00", "é", "\udfff", "\U0001f600", "\ufeff", "\0"]
+    for _ in range(500):
+        text = "".join(rng.choice(signs, rng.integers(0, 9)))
+        codec = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        assert without_surrogates(text) == codec
+    start = time.process_time()
+    assert without_surrogates("\ud83d" * 1_000_000) == "\ufffd" * 1_000_000
+    assert time.process_time() - start < 1
 
 
 WRONG_TEXTS = [
@@ -413,3 +433,39 @@ class _Deep:
         if embeddings_NM.shape[1] != 32:
             raise DataError("embeddings have another width")
         raise AssertionError("embeddings of other rows came through")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": "1"}, "seed = '1': a whole number"),
+        ({"seed": 0.5}, "seed = 0.5: a whole number"),
+        ({"seed": True}, "seed = True: a whole number"),
+        ({"seed": None}, "seed = None: a whole number"),
+        ({"seed": -1}, "seed = -1"),
+        ({"num_trees": 1.5}, "num_trees = 1.5"),
+        ({"num_trees": "2"}, "num_trees = '2'"),
+        ({"beam_size": None}, "beam_size = None"),
+        ({"beam_size": "10"}, "beam_size = '10'"),
+        ({"branching": [16]}, r"branching = \[16\]"),
+        ({"max_leaf_size": float("nan")}, "max_leaf_size = nan"),
+        ({"path_weight": "half"}, "path_weight = 'half': a number"),
+        ({"path_weight": float("nan")}, "path_weight = nan"),
+        ({"label_text_weight": None}, "label_text_weight = None"),
+        ({"threshold": True}, "threshold = True: a number"),
+        ({"cost_positive": 10**400}, "cost_positive = .*too large"),
+        ({"validation_rows": 0}, "validation_rows = 0"),
+        ({"num_threads": 2.0}, "num_threads = 2.0"),
+    ],
+)
+def test_settings_that_are_no_numbers(tiny_corpus, settings: dict, message: str):
+    texts, Y_NL, _ = tiny_corpus
+    with pytest.raises(ConfigError, match=message):
+        XRLinear(**settings).fit(texts, Y_NL)
+
+
+def test_one_row_is_explained_only_if_it_is_sound(of_rows: Predictor, checkerboard):
+    for rows, message in [WRONG_ROWS[0], WRONG_ROWS[2], WRONG_ROWS[12], WRONG_ROWS[17]]:
+        with pytest.raises(DataError, match=message):
+            of_rows.explain(rows)
+    assert of_rows.explain(checkerboard[0][:1]).labels

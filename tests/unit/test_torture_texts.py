@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.small_models import deep_model
+from tests.deep_models import deep_model
 from tests.torture_texts import SIGNS, torture_texts
 from xrt.errors import DataError
 from xrt.predict import Predictor
@@ -30,16 +30,16 @@ def resident() -> int:
 
 
 def check(predictor: Predictor, texts: list[str]) -> None:
-    """Each text alone gets the scores that it gets among the others, within 10 seconds."""
+    """Each text alone gets the scores that it gets among the others, within 10 CPU seconds."""
     labels = predictor.model.labels.ids
     together = predictor.score(texts, labels)
     assert np.isfinite(together).all()
     ranked = predictor.predict(texts)
     for row, text in enumerate(texts):
-        start = time.monotonic()
+        start = time.process_time()
         alone = predictor.score([text], labels)[0]
         np.testing.assert_allclose(alone, together[row], atol=1e-4, err_msg=repr(text[:80]))
-        seconds = time.monotonic() - start
+        seconds = time.process_time() - start
         assert seconds < 10, f"{seconds:.0f} s for {text[:80]!r}"
     assert all(0 < len(found) <= 5 for found in ranked)
 
