@@ -4,28 +4,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.small_corpora import make_rows, write_rows
+from tests.small_corpora import WORDS, make_rows, write_rows
 from xrt import Predictor, config
 from xrt.pipeline import train
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LINEAR_GROUPS = ("features", "linear", "tree", "ranker", "search")
 DEEP_GROUPS = (*LINEAR_GROUPS, "shortlist", "training")
-NEEDS_A_FILE = {"tree=given"}
-"""Choices that are nothing without a file of the user's."""
+NEED_A_TAXONOMY = {"tree=given", "tree=inside"}
 SMALL_ENCODER = ["encoder=tiny", "encoder.max_length=8", "matcher.max_batch_rows=16"]
 
 
 def choices(groups: tuple[str, ...]) -> list[str]:
     """`group=name` for each file of the groups."""
     found = [f"{group}={path.stem}" for group in groups for path in (CONF / group).glob("*.yaml")]
-    return sorted(set(found) - NEEDS_A_FILE)
+    return sorted(found)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty rows of 24 labels."""
-    return write_rows(tmp_path_factory.mktemp("corpus") / "trn.jsonl", make_rows(40, 0))
+    """Forty rows of 24 labels; beside it `paths.tsv`, which puts labels below their first sign."""
+    folder = tmp_path_factory.mktemp("corpus")
+    lines = [f"{word.upper()}\t{word[0]} > {word[:2]}\n" for word in WORDS]
+    (folder / "paths.tsv").write_text("".join(lines))
+    return write_rows(folder / "trn.jsonl", make_rows(40, 0))
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check(settings: list[str], corpus: Path, folder: Path) -> None:
     """Train with these settings, open the model and ask it."""
+    if NEED_A_TAXONOMY & set(settings):
+        settings = [*settings, f"tree.paths={corpus.with_name('paths.tsv')}"]
     of_all = ["dataset=files", f"dataset.trn={corpus}", "validation_rows=8", "num_threads=1"]
     params = config.build(config.pipeline_params(), config.compose([*of_all, *settings]))
     outcome = train(params, folder)
