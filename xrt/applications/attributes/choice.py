@@ -31,7 +31,8 @@ def choose_way(
 
     Returns:
         The decoder with its `way`, with `by_score`, the attributes whose best-scored value is more
-        often right than their most probable one by a standard error, and with the figures of both ways.
+        often right than their most probable one by a standard error, and with the figures of both
+        ways.
     """
     names = decoder.space.attributes
     scored_NA = np.concatenate([part.scored_NA for part in weighed])
