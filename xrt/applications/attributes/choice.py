@@ -30,18 +30,16 @@ def choose_way(
         asked: `row` or `each` ships in any case; `auto` chooses.
 
     Returns:
-        The decoder with its `way`, with `by_score`, the attributes whose best-scored value is right
-        clearly more often than their most probable one, and with the figures of both ways.
+        The decoder with its `way`, with `by_score`, the attributes whose best-scored value is more
+        often right than their most probable one, and with the figures of both ways.
     """
     names = decoder.space.attributes
     scored_NA = np.concatenate([part.scored_NA for part in weighed])
     probable_NA = decoder.best(weighed, Decode.each).columns_NA
-    by_score_A = [
-        is_clearly_better(
-            _is_right(scored_NA, given_NA)[:, a], _is_right(probable_NA, given_NA)[:, a]
-        )
-        for a in range(len(names))
-    ]
+    num_scored_A, num_probable_A = (
+        _is_right(columns_NA, given_NA).sum(axis=0) for columns_NA in (scored_NA, probable_NA)
+    )
+    by_score_A = (num_scored_A > num_probable_A).tolist()
     decoder = replace(decoder, by_score=tuple(itertools.compress(names, by_score_A)))
     row_NA, each_NA = (decoder.best(weighed, way).columns_NA for way in (Decode.row, Decode.each))
     is_better = is_clearly_better(*(_is_whole(found, given_NA) for found in (each_NA, row_NA)))
