@@ -18,16 +18,28 @@ _EXPONENT: dict[int, Any] = {
 """The bits that are all set in NaN and infinity, by the bytes of a float."""
 
 
-def has_strange_float(array: np.ndarray) -> bool:
-    """Whether an array of float16, float32 or float64 holds NaN or infinity."""
+MAX_WEIGHT = np.float32(2.0**40)
+"""A trained weight is far smaller; the third power of a margin made of larger ones overflows."""
+
+
+def has_strange_float(array: np.ndarray, largest: np.float32 | None = None) -> bool:
+    """Whether an array of float16, float32 or float64 holds NaN or infinity; or, of float32, a
+    number whose magnitude is `largest`, a power of two, or more.
+    """
     flat = read_only(array.ravel(order="K"))
     bits: np.ndarray = flat.view(f"u{array.dtype.itemsize}")
-    return bool(_has_bits(bits, _EXPONENT[array.dtype.itemsize]))
+    exponent, limit = exponents_of(bits.dtype, largest)
+    return bool(has_bits(bits, exponent, limit))
 
 
-def exponent_of(dtype: np.dtype) -> Any:
-    """The bits that are all set in NaN and infinity of this type."""
-    return _EXPONENT[dtype.itemsize]
+def exponents_of(dtype: np.dtype, largest: np.float32 | None = None) -> tuple[Any, Any]:
+    """The bits of the exponent of a float of this width, and how many of them are too many: numbers
+    are ordered as their bits are.
+    """
+    exponent = _EXPONENT[dtype.itemsize]
+    if largest is None or dtype.itemsize != 4:
+        return exponent, exponent
+    return exponent, largest.view(np.uint32)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -58,11 +70,12 @@ def table_fits(child_ptr: np.ndarray, children: np.ndarray, parents: np.ndarray)
 
 
 @njit(nogil=True, cache=True)
-def _has_bits(bits, exponent):  # type: ignore[no-untyped-def]
+def has_bits(bits, exponent, limit):  # type: ignore[no-untyped-def]
+    """Whether a float, given as its bits, has as large an exponent as the limit, or a larger."""
     for low in range(0, len(bits), 4096):
         strange = False
         for each in bits[low : low + 4096]:
-            strange |= (each & exponent) == exponent
+            strange |= (each & exponent) >= limit
         if strange:
             return True
     return False

@@ -184,6 +184,8 @@ def accept_card(folder: str | Path) -> Artifact:
     """
     root = Path(folder)
     manifest = _checked_manifest(read_bytes_bounded(root / MANIFEST, MAX_MANIFEST_BYTES), root)
+    if not (root / CARD).is_file():
+        raise ArtifactError(f"{root}: has no {CARD} to accept; {_RESTORE}")
     card = FileRecord(size=(root / CARD).stat().st_size, sha256=sha256_of(root / CARD))
     files = {**records_from_json(manifest["files"], root), CARD: card}
     if faults := check_inventory(root, files, hashes=True, leave_out=[MANIFEST]):

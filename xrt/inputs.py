@@ -232,12 +232,13 @@ def check_threads(num_threads: Any) -> int | None:
     return check_count(num_threads, "num_threads", "thread", ConfigError)
 
 
-def check_number(value: Any, name: str) -> float:
+def check_number(value: Any, name: str, error: type[XrtError] = DataError) -> float:
     """A number that is not NaN, as a float.
 
     Args:
         value: what was given.
         name: its name in messages.
+        error: the kind of error for anything else.
 
     Returns:
         The number.
@@ -247,11 +248,11 @@ def check_number(value: Any, name: str) -> float:
     """
     is_number = isinstance(value, int | float | np.integer | np.floating)
     if not is_number or isinstance(value, bool) or value != value:
-        raise DataError(f"{name} = {reprlib.repr(value)}: a number is needed")
+        raise error(f"{name} = {reprlib.repr(value)}: a number is needed")
     try:
         return float(value)
     except OverflowError:
-        raise DataError(f"{name} = {reprlib.repr(value)}: the number is too large") from None
+        raise error(f"{name} = {reprlib.repr(value)}: the number is too large") from None
 
 
 def is_table(values: Any) -> bool:

@@ -235,12 +235,14 @@ def check_csr(
         raise ArtifactError(f"{what}: a value is not finite; {_NEXT}")
 
 
-def check_finite(array: np.ndarray, what: str | Path) -> None:
-    """Raise ArtifactError when an array of float16, float32 or float64 holds NaN or infinity."""
+def check_finite(array: np.ndarray, what: str | Path, largest: np.float32 | None = None) -> None:
+    """Raise ArtifactError when an array of float16, float32 or float64 holds NaN or infinity; or,
+    of float32, a number whose magnitude is `largest`, a power of two, or more.
+    """
     from xrt.array_faults import has_strange_float
 
-    if has_strange_float(array):
-        raise ArtifactError(f"{what}: a value is not finite; {_NEXT}")
+    if has_strange_float(array, largest):
+        raise ArtifactError(f"{what}: a value is not finite, or huge; {_NEXT}")
 
 
 def check_pointers(pointers: np.ndarray, end: int, what: str | Path) -> None:

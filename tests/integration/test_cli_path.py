@@ -190,8 +190,9 @@ def test_training_refuses_a_bad_test_file(
     (tmp_path / "tst.jsonl").write_text(GOOD + "{\n")
     refused(settings(trained / "trn.jsonl", tmp_path / "tst.jsonl"), "tst.jsonl: line 3")
     refused(settings(trained / "trn.jsonl", tmp_path / "tts.jsonl"), "did you mean tst.jsonl?")
-    refused(["train", "dataset=files", f"dataset.tst={trained / 'tst.jsonl'}", "name=mine"],
-            "dataset.tst is given without dataset.trn")  # fmt: skip
+    alone = [f"dataset.tst={trained / 'tst.jsonl'}", "name=mine"]
+    refused(["train", "dataset=files", *alone], "dataset.trn: not given")
+    refused(["train", *alone], "dataset.tst is given without dataset.trn")
 
 
 def test_training_refuses_an_encoder_on_rows_of_features(

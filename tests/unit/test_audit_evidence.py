@@ -184,7 +184,7 @@ def test_rows_of_one_text_share_a_fold_and_folds_are_even() -> None:
     assert (fold_of_rows(group_N, 4, 1) != fold_N).any()
 
 
-@pytest.mark.parametrize(("groups", "told"), [([0, 1, 2], "--folds 3"), ([0, 0], "at least 2")])
+@pytest.mark.parametrize(("groups", "told"), [([0, 1, 2], "folds=3"), ([0, 0], "at least 2")])
 def test_more_folds_than_rows_are_refused(groups: list[int], told: str) -> None:
     with pytest.raises(DataError, match=told):
         fold_of_rows(np.array(groups), 5, 0)

@@ -399,3 +399,17 @@ def test_one_odd_line_costs_no_time(tmp_path, odd):
         assert num_rows >= 1_000_000
         seconds.append(min(best))
     assert seconds[1] < 3 * seconds[0] + 0.2, seconds
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.tsv", "c.jsonl", "c.parquet"])
+def test_columns_are_found_by_their_look(tmp_path, name):
+    frame = pl.DataFrame({"query\u200b": ["red"], "Re\u0301f": [9007199254740993], " count ": [2]})
+    path = tmp_path / name
+    if name == "c.parquet":
+        frame.write_parquet(path)
+    elif name == "c.jsonl":
+        frame.write_ndjson(path)
+    else:
+        frame.write_csv(path, separator="\t" if name == "c.tsv" else ",")
+    _, found = read(path, columns={"item": "R\u00e9f"})
+    assert found.row(0)[:3] == ("red", "9007199254740993", 2.0)

@@ -55,6 +55,8 @@ AT_ONCE = [
     ("row_ptr", put(-1, 2**40)),
     ("bias", put(0, np.nan)),
     ("bias", put(0, np.inf)),
+    ("bias", put(0, -3e38)),
+    ("bias", put(-1, 2.0**40)),
 ]
 """What is refused when weights are opened."""
 
@@ -70,6 +72,7 @@ WHEN_READ = [
     ("entry_children", put(-1, 200)),
     ("entry_values", put(0, np.nan)),
     ("entry_values", put(-1, -np.inf)),
+    ("entry_values", put(0, 3e38)),
 ]
 """What is found when a chunk is first read."""
 
@@ -135,7 +138,7 @@ def test_sound_weights_of_both_types_pass(ranker: TreeRanker, tmp_path: Path) ->
             level.check(np.arange(len(level.child_ptr) - 1, dtype=np.int32))
     path = tmp_path / "float16" / "level.0" / "entry_values.npy"
     change(path, put(0, np.inf))
-    with pytest.raises(ArtifactError, match="a weight is not finite"):
+    with pytest.raises(ArtifactError, match="a weight is not finite, or huge"):
         TreeRanker.load(tmp_path / "float16").levels[0].check()
 
 

@@ -68,7 +68,11 @@ def test_each_command_writes_its_own_option_or_nothing(door: str, ending: str):
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_a_model_of_attributes_takes_fewer_options(command: str, tmp_path: Path):
     (tmp_path / "attributes.json").touch()
-    assert at(f"{command} {tmp_path} items.csv", **SKIP) == "f: line 3: cause; correct it"
+    advice = {"text_columns": "to name them", **SKIP}
+    assert at(f"{command} {tmp_path} items.csv", **advice) == (
+        "f: line 3: cause; correct it (or pass --skip-bad-lines to set bad lines aside)"
+    )
+    assert "--text-columns" in at(f"{command} {tmp_path / 'other'} items.csv", **advice)
 
 
 def test_several_settings_and_those_that_the_door_lacks():

@@ -109,3 +109,13 @@ def test_a_bad_label_file_is_an_error(folder):
     (folder / "lbl.json.gz").write_bytes(b'{"uid": "A"}\n{\n')
     with pytest.raises(DataError, match=r"lbl.json.gz: line 2: .*shifts the others"):
         read_corpus(folder / "trn.json.gz")
+
+
+def test_label_uids_that_are_not_distinct_are_told(folder):
+    path = folder / "lbl.json.gz"
+    path.write_bytes(b'{"uid": "A"}\n{"uid": " A"}\n{"uid": "C"}\n')
+    corpus = read_corpus(folder / "trn.json.gz")
+    assert corpus.labels.ids == ("0", "1", "2")
+    assert any("a uid is missing or stands there twice" in note for note in corpus.report.notes)
+    path.write_bytes(b'{"title": "a"}\n{"title": "b"}\n{"title": "c"}\n')
+    assert not any("uid" in note for note in read_corpus(folder / "trn.json.gz").report.notes)

@@ -433,3 +433,39 @@ class _Deep:
         if embeddings_NM.shape[1] != 32:
             raise DataError("embeddings have another width")
         raise AssertionError("embeddings of other rows came through")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": "1"}, "seed = '1': a whole number"),
+        ({"seed": 0.5}, "seed = 0.5: a whole number"),
+        ({"seed": True}, "seed = True: a whole number"),
+        ({"seed": None}, "seed = None: a whole number"),
+        ({"seed": -1}, "seed = -1"),
+        ({"num_trees": 1.5}, "num_trees = 1.5"),
+        ({"num_trees": "2"}, "num_trees = '2'"),
+        ({"beam_size": None}, "beam_size = None"),
+        ({"beam_size": "10"}, "beam_size = '10'"),
+        ({"branching": [16]}, r"branching = \[16\]"),
+        ({"max_leaf_size": float("nan")}, "max_leaf_size = nan"),
+        ({"path_weight": "half"}, "path_weight = 'half': a number"),
+        ({"path_weight": float("nan")}, "path_weight = nan"),
+        ({"label_text_weight": None}, "label_text_weight = None"),
+        ({"threshold": True}, "threshold = True: a number"),
+        ({"cost_positive": 10**400}, "cost_positive = .*too large"),
+        ({"validation_rows": 0}, "validation_rows = 0"),
+        ({"num_threads": 2.0}, "num_threads = 2.0"),
+    ],
+)
+def test_settings_that_are_no_numbers(tiny_corpus, settings: dict, message: str):
+    texts, Y_NL, _ = tiny_corpus
+    with pytest.raises(ConfigError, match=message):
+        XRLinear(**settings).fit(texts, Y_NL)
+
+
+def test_one_row_is_explained_only_if_it_is_sound(of_rows: Predictor, checkerboard):
+    for rows, message in [WRONG_ROWS[0], WRONG_ROWS[2], WRONG_ROWS[12], WRONG_ROWS[17]]:
+        with pytest.raises(DataError, match=message):
+            of_rows.explain(rows)
+    assert of_rows.explain(checkerboard[0][:1]).labels

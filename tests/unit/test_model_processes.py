@@ -19,7 +19,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from tests.small_models import deep_model
+from tests.deep_models import deep_model
 from xrt import threads
 from xrt.errors import ConfigError
 from xrt.estimators import XRLinear, XRTransformer

@@ -285,3 +285,17 @@ def test_the_catalogue_is_read_by_its_separator_and_its_bad_lines_lie_beside_the
     assert set(read.labels) == {"brand=A", "kind=B"}
     assert (tmp_path / "i.csv.bad-lines.jsonl").exists()
     assert "1 bad lines skipped, written to" in " ".join(read.notes)
+
+
+def test_words_for_nothing_are_no_values_of_a_catalogue(tmp_path):
+    rows = [["brand=Acme", "kind=nan"], ["brand=<NA>", "kind=Pan"], ["brand=-", "none"]]
+    items = [{"id": str(i), "title": "x", "labels": labels} for i, labels in enumerate(rows)]
+    path = tmp_path / "items.jsonl"
+    path.write_text("\n".join(map(json.dumps, items)))
+    catalogue = read_catalogue(path)
+    assert set(catalogue.labels) == {"brand=Acme", "kind=Pan", "none"}
+    told = "values that say there is none were left out: brand=-, brand=<NA>, kind=nan"
+    assert told in catalogue.notes
+    (tmp_path / "items.csv").write_text("id,title,brand,kind\n1,x,Acme,NaN\n2,y,n/a,Pan\n")
+    catalogue = read_catalogue(tmp_path / "items.csv", label_columns=("brand", "kind"))
+    assert set(catalogue.labels) == {"brand=Acme", "kind=Pan"}

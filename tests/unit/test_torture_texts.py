@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.small_models import deep_model
+from tests.deep_models import deep_model
 from tests.torture_texts import SIGNS, torture_texts
 from xrt.errors import DataError
 from xrt.predict import Predictor

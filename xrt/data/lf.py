@@ -30,7 +30,7 @@ _SPLITS = {"trn": "train", "train": "train", "tst": "test", "test": "test"}
 def read_lf(path: str | Path, options: ReadOptions) -> Corpus:
     """Read one split. Label ids are the `uid`s of `lbl.json`; without it, column numbers."""
     label_file = beside(path, LABEL_FILE, "lbl.jsonl")
-    labels = _read_labels(label_file) if label_file is not None else None
+    labels, note = _read_labels(label_file) if label_file is not None else (None, "")
     limit = None if labels is None else len(labels)
     collector = RowCollector(path, options)
     parser = RecordParser(options, split_by_default=False)
@@ -46,7 +46,7 @@ def read_lf(path: str | Path, options: ReadOptions) -> Corpus:
             collector.refuse(line.number, line.raw, fault)
     if labels is None:
         labels = numbered_labels(path, num_columns)
-    return collector.finish(labels)
+    return collector.finish(labels, notes=[note] if note else [])
 
 
 def _targets(record: dict[str, Any], limit: int | None) -> tuple[list[int], list[float]]:
@@ -73,7 +73,8 @@ def _targets(record: dict[str, Any], limit: int | None) -> tuple[list[int], list
     return columns, [float(weight) for weight in weights]
 
 
-def _read_labels(path: Path) -> LabelTable:
+def _read_labels(path: Path) -> tuple[LabelTable, str]:
+    """The labels, and a note where their ids cannot be used."""
     uids, names = [], []
     for line in read_json_lines(path, partial(_refuse_label, path)):
         try:
@@ -81,8 +82,10 @@ def _read_labels(path: Path) -> LabelTable:
             names.append(clean_label(text_of(line.record.get("title"), "title")))
         except BadLine as fault:
             _refuse_label(path, line.number, line.raw, fault)
-    usable = all(uids) and len(set(uids)) == len(uids)
-    return LabelTable.from_ids(uids if usable else map(str, range(len(uids))), names)
+    if all(uids) and len(set(uids)) == len(uids):
+        return LabelTable.from_ids(uids, names), ""
+    note = f"{path}: a uid is missing or stands there twice, so labels are called by their numbers"
+    return LabelTable.from_ids(map(str, range(len(uids))), names), note if any(uids) else ""
 
 
 def _refuse_label(path: Path, number: int, raw: bytes, fault: BadLine) -> NoReturn:

@@ -3,9 +3,12 @@
 N rows, L labels, F features.
 """
 
+import inspect
+import reprlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,7 +28,7 @@ from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hashing import plain
 from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.inputs import check_rows, check_texts, check_threads, is_texts, num_rows
+from xrt.inputs import check_number, check_rows, check_texts, check_threads, is_texts, num_rows
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
 from xrt.reading import load_array
@@ -65,9 +68,7 @@ class XrtEstimator(BaseEstimator):
         Raises DataError when rows do not fit together, or there is nothing to learn; ConfigError
         for a setting out of range.
         """
-        if self.get_params()["seed"] < 0:
-            raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
-        check_threads(self.num_threads)
+        self._check_settings()
         dense_NH = None
         if isinstance(X, HybridMatrix):
             X = check_rows(X)
@@ -77,6 +78,21 @@ class XrtEstimator(BaseEstimator):
         counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
         self._keep(self._train(corpus, dense_NH), counts_L, corpus.num_instances)
         return self
+
+    def _check_settings(self) -> None:
+        """Raise ConfigError for a setting that is no number where one is needed, or below 0."""
+        check_threads(self.num_threads)
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            kinds = set(get_args(parameter.annotation) or [parameter.annotation])
+            value = getattr(self, name)
+            if not kinds <= {int, float, NoneType} or (value is None and NoneType in kinds):
+                continue
+            if float in kinds:
+                check_number(value, name, ConfigError)
+            elif isinstance(value, bool) or not hasattr(value, "__index__"):
+                raise ConfigError(f"{name} = {reprlib.repr(value)}: a whole number is needed")
+        if self.get_params()["seed"] < 0:
+            raise ConfigError(f"seed = {self.get_params()['seed']}: must not be below 0")
 
     def _keep(self, model: XrtModel, label_counts_L: np.ndarray, num_rows: int) -> None:
         self.model_ = model

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xrt.array_faults import exponent_of, read_only
+from xrt.array_faults import MAX_WEIGHT, exponents_of, has_bits, read_only
 from xrt.errors import ArtifactError
 from xrt.jit import njit
 from xrt.threads import run_blocks
@@ -24,7 +24,7 @@ _FAULTS = {
     1: "row pointers fall, or lead beyond the entries",
     2: "a column is out of range, or columns do not ascend",
     3: "an entry belongs to no child of the cluster",
-    4: "a weight is not finite",
+    4: "a weight is not finite, or huge",
 }
 
 
@@ -38,7 +38,13 @@ class ChunkChecks:
         child_ptr, *rest, values, dense = arrays
         self._folder, self._num_chunks = folder, len(child_ptr) - 1
         bits = [part.view(f"u{part.dtype.itemsize}") for part in (values, dense)]
-        self._arrays = (child_ptr, *rest, *bits, exponent_of(values.dtype), num_features)
+        self._arrays = (
+            child_ptr,
+            *rest,
+            *bits,
+            *exponents_of(values.dtype, MAX_WEIGHT),
+            num_features,
+        )
         self._sound_P = np.zeros(self._num_chunks, np.uint8)
         self._all_sound = False
 
@@ -71,7 +77,7 @@ class ChunkChecks:
 @njit(nogil=True, cache=True)
 def _first_fault(  # type: ignore[no-untyped-def]
     clusters, sound_P, child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_bits,
-    dense_bits, exponent, num_features,
+    dense_bits, exponent, limit, num_features,
 ):  # fmt: skip
     """The first cluster whose chunk has a fault, and its number; (-1, 0) where all are sound."""
     for cluster in clusters:
@@ -79,7 +85,8 @@ def _first_fault(  # type: ignore[no-untyped-def]
             continue
         fault = _fault_of(
             child_ptr[cluster], child_ptr[cluster + 1], chunk_ptr[cluster], chunk_ptr[cluster + 1],
-            row_columns, row_ptr, entry_children, entry_bits, dense_bits, exponent, num_features,
+            row_columns, row_ptr, entry_children, entry_bits, dense_bits, exponent, limit,
+            num_features,
         )  # fmt: skip
         if fault:
             return np.int64(cluster), fault
@@ -90,7 +97,7 @@ def _first_fault(  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _fault_of(  # type: ignore[no-untyped-def]
     first_child, end_child, low, high, row_columns, row_ptr, entry_children, entry_bits,
-    dense_bits, exponent, num_features,
+    dense_bits, exponent, limit, num_features,
 ):  # fmt: skip
     begin, end = row_ptr[low], row_ptr[high]
     if begin < 0 or end > len(entry_children):
@@ -112,17 +119,9 @@ def _fault_of(  # type: ignore[no-untyped-def]
         none_below |= np.int64(child) < 0 or np.int64(child) >= most
     if none_below:
         return 3
-    if _has_bits(entry_bits[begin:end], exponent):
+    if has_bits(entry_bits[begin:end], exponent, limit):
         return 4
     for node in range(first_child, end_child):
-        if _has_bits(dense_bits[node], exponent):
+        if has_bits(dense_bits[node], exponent, limit):
             return 4
     return 0
-
-
-@njit(nogil=True, cache=True)
-def _has_bits(bits, exponent):  # type: ignore[no-untyped-def]
-    strange = False
-    for each in bits:
-        strange |= (each & exponent) == exponent
-    return strange

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.array_faults import read_only, rises
+from xrt.array_faults import MAX_WEIGHT, read_only, rises
 from xrt.atomic import atomic_file, save_array, write_json
 from xrt.errors import ArtifactError, DataError
 from xrt.linear.chunk_checks import ChunkChecks
@@ -264,7 +264,7 @@ class LevelWeights:
             raise ArtifactError(
                 f"{folder}: weights do not fit level {t} of the tree; restore or retrain"
             )
-        check_finite(weights.bias, folder / "bias.npy")
+        check_finite(weights.bias, folder / "bias.npy", MAX_WEIGHT)
         child_ptr, _, *rest, _ = weights.kernel_arrays
         return replace(weights, checks=ChunkChecks(folder, num_features, (child_ptr, *rest)))
 

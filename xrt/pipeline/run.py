@@ -23,13 +23,13 @@ from xrt.pipeline.estimate import estimate, refuse_if_too_small
 from xrt.pipeline.extension import Extension, Judged
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.fusing import held_out_scores
+from xrt.pipeline.label_lists import num_candidates_of
 from xrt.pipeline.machine import Machine
 from xrt.pipeline.page import write_run_report
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.saving import save_model
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
-from xrt.search.ensemble import CANDIDATES
 from xrt.stages import run_lock
 
 logger = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ def _evaluate(
     """
     if tst is None:
         return {}, None, {}
-    k = max(KS) if extension is None else CANDIDATES
+    k = max(KS) if extension is None else num_candidates_of(params, trn.Y)
     training = label_counts(trn), trn.num_instances, params.dataset.propensity
     reports, kept, scores = {}, [], {}
     for name, model in models.items():

@@ -25,11 +25,11 @@ from xrt.data.item_texts import ItemTexts
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.inputs import is_table
 from xrt.model import XrtModel
+from xrt.pipeline.label_lists import num_candidates
 from xrt.pipeline.params import Decode
 from xrt.predict import Predictor, Suggestion
 from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
-from xrt.search.ensemble import CANDIDATES
 from xrt.sparse import as_csr
 
 SETTINGS = "attributes.json"
@@ -174,7 +174,8 @@ class AttributePredictor:
         if self._last is None or self._last[0] is not table:
             texts = self.item_texts.texts(table)
             model, threads = self.predictor.model, self.predictor.num_threads
-            scores_NL = model.predict(texts, CANDIDATES, num_threads=threads)
+            k = num_candidates(self.space.num_attributes)
+            scores_NL = model.predict(texts, k, num_threads=threads)
             self._last = table, with_every_attribute(model, texts, scores_NL, self.space, threads)
         return self._last[1]
 

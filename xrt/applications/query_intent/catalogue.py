@@ -6,7 +6,7 @@ ancestors are values, too; an item that has a value has its ancestors.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from xrt.applications.query_intent.value_tree import (
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.data.label_paths import read_label_paths
+from xrt.data.labels import LabelTable
+from xrt.data.nothing import says_nothing
 from xrt.errors import DataError
 
 _EXCLUSIVE_SHARE = 0.9
@@ -94,6 +96,7 @@ def catalogue_of(corpus: Corpus, paths: str | Path | None = None) -> Catalogue:
     Of rows with the same id the last counts. `paths` is a taxonomy as `read_label_paths` reads it.
     Raises DataError when rows have no ids, there is no label, or one lies above itself.
     """
+    corpus, nothing = _without_nothing(corpus)
     where = corpus.report.path or "catalogue"
     if corpus.ids is None:
         raise DataError(
@@ -126,9 +129,22 @@ def catalogue_of(corpus: Corpus, paths: str | Path | None = None) -> Catalogue:
         parent_L=tree.parent_L,
         depth_L=tree.depth_L,
         exclusive_A=_exclusive(Y_IL, attribute_L, tree.depth_L, len(attributes)),
-        notes=(*_skipped(corpus), *notes, *_about_values(attributes, attribute_L, names)),
+        notes=(*_skipped(corpus), *nothing, *notes, *_about_values(attributes, attribute_L, names)),
     )
     return catalogue
+
+
+def _without_nothing(corpus: Corpus) -> tuple[Corpus, list[str]]:
+    """The corpus without labels such as `brand=nan`, and a note where there were any."""
+    ids = [str(id) for id in corpus.labels.ids]
+    kept = [i for i, id in enumerate(ids) if "=" not in id or not says_nothing(value_of(id))]
+    if len(kept) == len(ids):
+        return corpus, []
+    dropped = sorted(set(ids) - {ids[i] for i in kept})
+    names = [corpus.labels.names[i] for i in kept]
+    labels = LabelTable.from_ids([ids[i] for i in kept], names)
+    note = f"values that say there is none were left out: {', '.join(dropped[:_SHOWN])}"
+    return replace(corpus, Y=corpus.Y[:, kept], labels=labels, filters=None), [note]
 
 
 def _skipped(corpus: Corpus) -> list[str]:

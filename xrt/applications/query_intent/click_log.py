@@ -17,6 +17,7 @@ import polars as pl
 from xrt.applications.query_intent.click_columns import number_column, text_column
 from xrt.applications.query_intent.click_text import ROW, BrokenLine, TextBlock, TextLog
 from xrt.atomic import atomic_file
+from xrt.data.cells import clean_label
 from xrt.data.frames import frame_faults
 from xrt.data.sources import plain_name, require_file
 from xrt.errors import DataError
@@ -69,7 +70,7 @@ class ClickLog:
         progress: Progress | None = None,
     ) -> None:
         self.path, self.batch_rows, self.max_count = Path(path), batch_rows, max_count
-        self.columns = {name: (columns or {}).get(name, name) for name in COLUMNS}
+        self.columns = {name: clean_label((columns or {}).get(name, name)) for name in COLUMNS}
         unknown = sorted(set(columns or {}) - set(COLUMNS))
         if unknown:
             raise DataError(f"columns: {unknown[0]!r} is none of {', '.join(COLUMNS)}")
@@ -102,7 +103,7 @@ class ClickLog:
                 room = _MAX_NOTES - len(self.report.notes)
                 self.report.notes += [f"{file}: {note}" for note in block.notes[:room]]
                 if len(block.frame):
-                    yield self._checked(file, block.frame)
+                    yield self._checked(file, _with_clean_names(block.frame))
                 if self.progress is not None:
                     now = int(block.share * file.stat().st_size)
                     self.progress.advance(now - done, rows=self.report.num_rows)
@@ -132,8 +133,8 @@ class ClickLog:
             lazy = pl.scan_parquet(file)
             names = lazy.collect_schema().names()
             rows = int(lazy.select(pl.len()).collect().item())
-        self._require_columns(file, names)
-        lazy = lazy.select([n for n in names if n in self.columns.values()])
+        self._require_columns(file, list(map(clean_label, names)))
+        lazy = lazy.select([n for n in names if clean_label(n) in self.columns.values()])
         for start in range(0, rows, self.batch_rows):
             with frame_faults(file):
                 frame = lazy.slice(start, self.batch_rows).collect().with_row_index(ROW, start + 1)
@@ -244,3 +245,10 @@ class ClickLog:
             with atomic_file(target) as temporary, open(temporary, "wb") as file:
                 shutil.copyfileobj(self._aside, file)
             self.report.bad_lines_path = str(target)
+
+
+def _with_clean_names(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with columns called as they look; where two look alike, the first."""
+    names = {name: clean_label(name) for name in frame.columns if name != ROW}
+    first = {clean: name for name, clean in reversed(names.items())}
+    return frame.select(ROW, *(pl.col(name).alias(clean) for clean, name in first.items()))

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from xrt.applications.query_intent.click_lines import LineKinds, kinds_of_lines
-from xrt.data.cells import id_text
+from xrt.data.cells import clean_label, id_text
 from xrt.data.delimited import (
     Line,
     decode_utf8,
@@ -265,7 +265,8 @@ class TextLog:
             return None
         if len(frame) != num_rows or ROW in frame.columns:
             return None
-        exact = all(_is_exact(frame[name]) for name in self.ids if name in frame.columns)
+        ids = [name for name in frame.columns if clean_label(name) in self.ids]
+        exact = all(_is_exact(frame[name]) for name in ids)
         return frame if exact else None
 
     def _json_one_by_one(
