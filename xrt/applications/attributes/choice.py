@@ -37,11 +37,11 @@ def choose_way(
     names = decoder.space.attributes
     scored_NA = np.concatenate([part.scored_NA for part in weighed])
     probable_NA = decoder.best(weighed, Decode.each).columns_NA
-    right = (_is_right(scored_NA, given_NA).T, _is_right(probable_NA, given_NA).T)
-    by_score_A = [is_clearly_better(*both, num_errors=1.0) for both in zip(*right, strict=True)]
+    right = zip(_is_right(scored_NA, given_NA).T, _is_right(probable_NA, given_NA).T, strict=True)
+    by_score_A = [is_clearly_better(scored, probable, 1.0) for scored, probable in right]
     decoder = replace(decoder, by_score=tuple(itertools.compress(names, by_score_A)))
     row_NA, each_NA = (decoder.best(weighed, way).columns_NA for way in (Decode.row, Decode.each))
-    is_better = is_clearly_better(*(_is_whole(found, given_NA) for found in (each_NA, row_NA)))
+    is_better = is_clearly_better(_is_whole(each_NA, given_NA), _is_whole(row_NA, given_NA))
     better = Decode.each if is_better else Decode.row
     way = better if asked is Decode.auto else asked
     told = {
