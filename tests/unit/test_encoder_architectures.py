@@ -19,8 +19,9 @@ from xrt.encoder.resolve import require_encoder
 from xrt.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ONE_OF_EACH = {"albert", "bert", "deberta-v2", "distilbert", "modernbert", "mpnet", "roformer", "t5",
-               "xlm"}  # fmt: skip
+ONE_OF_EACH = {
+    "albert", "bert", "deberta-v2", "distilbert", "modernbert", "mpnet", "roformer", "t5", "xlm",
+}  # fmt: skip
 """Kinds that are built unlike one another; their kin is tried with -m slow."""
 KINDS = [
     kind if kind in ONE_OF_EACH else pytest.param(kind, marks=pytest.mark.slow)
