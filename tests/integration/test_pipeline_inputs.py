@@ -1,16 +1,19 @@
 """Rows of features instead of texts, and what is refused before any work."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.small_corpora import make_rows, small_params, write_rows
+from tests.small_corpora import WORDS, make_rows, small_params, write_rows
 from xrt.data.formats import read_corpus
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.pipeline import PipelineParams, train
 from xrt.pipeline.run import fit_model
 from xrt.predict import Predictor
+from xrt.search.beam import SearchParams
+from xrt.tree.clustering import TreeParams
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +49,9 @@ def test_rows_of_features_make_a_linear_model(tmp_path: Path):
 
 def test_rows_of_features_with_an_encoder_are_refused_before_any_work(tmp_path: Path):
     trn = bow(tmp_path / "train.txt", 8)
-    with pytest.raises(ConfigError, match=r"train\.txt has rows of features.*encoder=none"):
+    with pytest.raises(ConfigError, match=r"train\.txt has rows of features.*with texts"):
         train(small_params(trn), tmp_path / "run")
-    with pytest.raises(ConfigError, match="encoder=none"):
+    with pytest.raises(ConfigError, match="give a file with texts"):
         fit_model(small_params(trn), read_corpus(trn), tmp_path / "run")
     assert not (tmp_path / "run" / "stages").exists()
 
@@ -72,3 +75,24 @@ def test_what_is_no_model_is_not_overwritten(params: PipelineParams, tmp_path: P
         train(params, tmp_path)
     assert not (tmp_path / "stages").exists()
     assert (tmp_path / "model" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_another_taxonomy_in_the_same_file_has_all_that_a_tree_reaches_run_again(
+    data: Path, tmp_path: Path, stages_that_run: Any, deep: bool
+):
+    paths = tmp_path / "paths.tsv"
+    labels = [word.upper() for word in WORDS]
+    write = lambda sign: paths.write_text(  # noqa: E731
+        "".join(f"{label}\t{label[sign]}\n" for label in labels)
+    )
+    write(0)
+    changes = {"tree": TreeParams(paths=str(paths)), "search": SearchParams(path_weight=None)}
+    changes |= {} if deep else {"encoder": None}
+    params = small_params(data / "trn.jsonl", None, **changes)
+    train(params, tmp_path / "run")
+    assert stages_that_run(params, tmp_path / "run") == set()
+    write(2)
+    ran = stages_that_run(params, tmp_path / "run")
+    assert {"tree", "linear", "path-weight", "fusion" if deep else "linear-fusion"} <= ran
+    assert not {"features", "matcher", "matcher-tree"} & ran

@@ -19,7 +19,15 @@ from xrt.encoder.resolve import require_encoder
 from xrt.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-KINDS = [kind for kind in ARCHITECTURES if kind in CONFIG_MAPPING]
+ONE_OF_EACH = {
+    "albert", "bert", "deberta-v2", "distilbert", "modernbert", "mpnet", "roformer", "t5", "xlm",
+}  # fmt: skip
+"""Kinds that are built unlike one another; their kin is tried with -m slow."""
+KINDS = [
+    kind if kind in ONE_OF_EACH else pytest.param(kind, marks=pytest.mark.slow)
+    for kind in ARCHITECTURES
+    if kind in CONFIG_MAPPING
+]
 FLOAT32 = TrainerParams(accelerator="cpu", devices=1, precision=Precision.fp32)
 BFLOAT16 = TrainerParams(accelerator="cpu", devices=1, precision=Precision.bf16)
 IDS = torch.tensor([[2, 9, 8, 3], [2, 7, 3, 0]])

@@ -34,7 +34,7 @@ def test_a_machine_with_room_is_silent_and_a_tight_one_warns():
 @pytest.mark.parametrize(("memory", "disk", "kind"), [(300, 1, "memory"), (1, 30, "disk")])
 def test_a_machine_far_too_small_is_refused_unless_forced(memory, disk, kind):
     machine, needed = Machine(memory=100 * 10**9, disk=10**10), needs(memory * 10**9, disk * 10**9)
-    with pytest.raises(CapacityError, match=rf"GB of {kind} will be needed.*force=true"):
+    with pytest.raises(CapacityError, match=rf"GB of {kind} will be needed.*force=True"):
         refuse_if_too_small(needed, machine)
     assert len(refuse_if_too_small(needed, machine, force=True)) == 1
 

@@ -229,7 +229,7 @@ def none_notes(
     shown = ", ".join(f"{level} in {count:,} rows" for level, count in counts.items())
     return [
         f"empty cells where a path ends are learnt as 'none' ({shown}); where the value is only "
-        "unknown, set empty=missing"
+        "unknown, set schema.empty=missing"
     ]
 
 

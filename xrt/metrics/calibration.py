@@ -46,10 +46,10 @@ def reliability(Y_true: Any, scores: Any, k: int, row_weights: Any = None) -> Re
     they do not belong together or a score lies outside of [0, 1].
     """
     scores_NL = as_scores(scores)
-    within = scores_NL.data.astype(np.float32)  # a sum of probabilities may round to above 1
-    if scores_NL.nnz and not (within.min() >= 0 and within.max() <= 1):
+    other = scores_NL.data[scores_NL.data != 0].astype(np.float32)  # a sum may round to above 1
+    if len(other) and not (other.min() >= 0 and other.max() <= 1):
         raise DataError(
-            f"scores run from {scores_NL.data.min():g} to {scores_NL.data.max():g}: "
+            f"scores run from {other.min():g} to {other.max():g}: "
             "calibration is measured on probabilities, 0 to 1"
         )
     judged = judge(Y_true, scores_NL, k, row_weights)

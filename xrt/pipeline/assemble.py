@@ -44,7 +44,7 @@ from xrt.pipeline.memories import dense_memory, sparse_memory
 from xrt.pipeline.name_embeddings import embed_names
 from xrt.pipeline.params import MatcherFeatures, PipelineParams
 from xrt.pipeline.shortlists import make_shortlists
-from xrt.pipeline.trees import TreeGrower, hold_out
+from xrt.pipeline.trees import TreeGrower, hold_out, taxonomy_input
 from xrt.pipeline.verdict import Verdict, reach_verdict
 from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
@@ -60,7 +60,8 @@ def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
     """The linear model on all rows: features, trees, rankers, and how they are searched."""
     params = runner.params
     rows = make_rows(runner, corpus, params.features)
-    inputs = {"rows": rows.key, "labels": labels_key(corpus)}
+    taxonomy = taxonomy_input(params.tree, corpus.labels)
+    inputs = {"rows": rows.key, "labels": labels_key(corpus), **taxonomy}
     X = HybridMatrix.of(rows.X_NF).weighted(corpus.row_weights)
     names = label_rows(rows.features, corpus.labels, params.label_text_weight)
     search = params.search
@@ -169,7 +170,7 @@ def fit_deep(
         "held out": content_hash(held_out),
     }
     matched = _fine_tune(runner, corpus, rows, split, inputs)
-    inputs["matcher"] = matched.key
+    inputs |= {"matcher": matched.key, **taxonomy_input(params.tree, corpus.labels)}
     blocks = make_blocks(runner, corpus, rows.X_NF, matched, split, model.search, inputs)
     names = label_rows(rows.features, corpus.labels, params.label_text_weight)
     inputs |= {} if names is None else names.inputs

@@ -6,14 +6,17 @@ N rows, L labels.
 import logging
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import scipy.sparse as sp
 
+from xrt.atomic import sha256_of
 from xrt.data.label_paths import read_label_paths
 from xrt.data.labels import LabelTable
 from xrt.data.splits import Split, validation_split
 from xrt.errors import ConfigError, DataError
 from xrt.features.label_features import pifa_hybrid
+from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
 from xrt.search.ensemble import tree_seed
@@ -83,6 +86,15 @@ def paths_above(params: TreeParams, labels: LabelTable) -> list[tuple[str, ...]]
     if params.paths is None:
         raise ConfigError("tree.inside=true needs a taxonomy; name its file: tree.paths=FILE")
     return read_label_paths(params.paths, labels)
+
+
+def taxonomy_input(params: TreeParams, labels: LabelTable) -> dict[str, str]:
+    """The content of the taxonomy's file as an input of every stage that a tree reaches: the
+    setting says only where it lies. Empty where there is none.
+    """
+    if params.paths is None or not Path(params.paths).is_file():  # what is missing is told later
+        return {}
+    return {"taxonomy": content_hash([sha256_of(params.paths), list(labels.ids)])}
 
 
 def tree_seeds(params: TreeParams, num_trees: int, seed: int, num_labels: int) -> list[int]:

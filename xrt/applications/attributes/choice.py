@@ -31,18 +31,17 @@ def choose_way(
 
     Returns:
         The decoder with its `way`, with `by_score`, the attributes whose best-scored value is more
-        often right than their most probable one, and with the figures of both ways.
+        often right than their most probable one by a standard error, and with the figures of both
+        ways.
     """
     names = decoder.space.attributes
     scored_NA = np.concatenate([part.scored_NA for part in weighed])
     probable_NA = decoder.best(weighed, Decode.each).columns_NA
-    num_scored_A, num_probable_A = (
-        _is_right(columns_NA, given_NA).sum(axis=0) for columns_NA in (scored_NA, probable_NA)
-    )
-    by_score_A = (num_scored_A > num_probable_A).tolist()
+    right = zip(_is_right(scored_NA, given_NA).T, _is_right(probable_NA, given_NA).T, strict=True)
+    by_score_A = [is_clearly_better(scored, probable, 1.0) for scored, probable in right]
     decoder = replace(decoder, by_score=tuple(itertools.compress(names, by_score_A)))
     row_NA, each_NA = (decoder.best(weighed, way).columns_NA for way in (Decode.row, Decode.each))
-    is_better = is_clearly_better(*(_is_whole(found, given_NA) for found in (each_NA, row_NA)))
+    is_better = is_clearly_better(_is_whole(each_NA, given_NA), _is_whole(row_NA, given_NA))
     better = Decode.each if is_better else Decode.row
     way = better if asked is Decode.auto else asked
     told = {
@@ -75,12 +74,12 @@ def right_values(
     }
 
 
-def is_clearly_better(is_right_N: np.ndarray, other_N: np.ndarray) -> bool:
-    """Whether rows are right more often than by another way: by more than two standard errors of
-    the difference, so that chance hardly explains it.
+def is_clearly_better(is_right_N: np.ndarray, other_N: np.ndarray, num_errors: float = 2.0) -> bool:
+    """Whether rows are right more often than by another way: by more than `num_errors` standard
+    errors of the difference; with two, chance hardly explains it.
     """
     won, lost = int((is_right_N & ~other_N).sum()), int((other_N & ~is_right_N).sum())
-    return won - lost > 2 * math.sqrt(won + lost)
+    return won - lost > num_errors * math.sqrt(won + lost)
 
 
 def choice_text(figures: dict[str, Any]) -> str:
