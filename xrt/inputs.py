@@ -94,10 +94,8 @@ def _text(value: Any, row: int) -> str:
         return str.__str__(value)  # of a subclass: np.str_, members of an enum
     if isinstance(value, bytes | bytearray):
         raise DataError(f"text {row} is {_article(value)}, not a string; decode it")
-    raise DataError(
-        f"text {row} is {_article(value)} ({reprlib.repr(value)}), not a string; give text, '' for "
-        "a missing one"
-    )
+    shown = "None" if value is None else f"{_article(value)} ({reprlib.repr(value)})"
+    raise DataError(f"text {row} is {shown}, not a string; give text, '' for a missing one")
 
 
 def without_surrogates(text: str) -> str:
@@ -271,5 +269,7 @@ def _first_column(table: Any) -> str:
 
 
 def _article(value: Any) -> str:
+    if value is None:
+        return "None"
     name = type(value).__name__
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

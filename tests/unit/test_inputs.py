@@ -122,21 +122,21 @@ WRONG_TEXTS = [
     ({"red", "mug"}, "texts is a set, which has no order; pass a list"),
     ({"title": ["red"]}, r"texts is a dict; pass one column, such as table\['title'\]"),
     (Frame(), r"texts is a Frame; pass one column, such as table\['title'\], or an array of num"),
-    (None, "texts is a NoneType; pass a list of strings"),
+    (None, "texts is None; pass a list of strings"),
     (5, "texts is an int; pass a list of strings"),
     (np.array([["red"], ["mug"]]), r"texts has the shape \(2, 1\); pass one column"),
     (np.array([["red"], ["mug"]], object), r"texts has the shape \(2, 1\); pass one column"),
-    (["red", None], r"text 1 is a NoneType \(None\), not a string; give text"),
-    ([None], "text 0 is a NoneType"),
+    (["red", None], r"text 1 is None, not a string; give text"),
+    ([None], "text 0 is None"),
     (["red", float("nan")], r"text 1 is a float \(nan\), not a string"),
-    (Column(["red", None, "mug"]), "text 1 is a NoneType"),
-    (np.array(["red", None], object), "text 1 is a NoneType"),
+    (Column(["red", None, "mug"]), "text 1 is None"),
+    (np.array(["red", None], object), "text 1 is None"),
     (["red", b"mug"], "text 1 is a bytes, not a string; decode it"),
     (np.array([b"red"]), "text 0 is a bytes, not a string; decode it"),
     (["red", 7], r"text 1 is an int \(7\), not a string"),
     (["red", ["mug"]], r"text 1 is a list \(\['mug'\]\), not a string"),
     ([["red", "mug"]], r"text 0 is a list \(\['red', 'mug'\]\), not a string"),
-    ((text for text in ["red", None]), "text 1 is a NoneType"),
+    ((text for text in ["red", None]), "text 1 is None"),
 ]
 
 
@@ -164,7 +164,7 @@ def test_every_method_refuses_the_same_texts(of_texts: Predictor, texts: Any, me
 def test_a_stream_names_the_text_by_its_place_in_the_whole(of_texts: Predictor):
     stream = of_texts.stream([TEXT] * 5 + [None], batch_size=2)
     assert len([next(stream) for _ in range(4)]) == 4
-    with pytest.raises(DataError, match="text 5 is a NoneType"):
+    with pytest.raises(DataError, match="text 5 is None"):
         list(stream)
     with pytest.raises(DataError, match="batch_size = 0"):
         list(of_texts.stream([TEXT], batch_size=0))

@@ -118,7 +118,7 @@ def test_empty_vocabulary_says_what_to_change():
 
 @pytest.mark.parametrize(
     ("texts", "message"),
-    [("one string", "texts is a str"), (["a", None], "text 1 is a NoneType"), (3, "int")],
+    [("one string", "texts is a str"), (["a", None], "text 1 is None"), (3, "int")],
 )
 def test_only_lists_of_strings(texts, message):
     with pytest.raises(DataError, match=message):
