@@ -143,7 +143,7 @@ def test_the_tail_changes_places_not_probabilities(model: XrtModel, texts: list[
     for suggestion in predictor.predict(texts[0], 4, tail=1.0):
         assert suggestion.score == pytest.approx(plain[suggestion.label], rel=1e-4)
     for tail in (-0.1, 1.5, float("nan")):
-        with pytest.raises(DataError, match=r"tail = .*: 0 \(as trained\) to 1"):
+        with pytest.raises(DataError, match=r"tail = (-0.1|1.5|nan): "):
             predictor.predict(texts, 5, tail=tail)
     with pytest.raises(DataError, match="does not know how often labels were seen"):
         replace(model, calibration=None, frequencies=None).predict(texts, 5, tail=0.5)
@@ -224,5 +224,5 @@ def test_the_command_line_has_threshold_and_tail(
 def test_counts_that_do_not_fit_are_refused(estimator: XRLinear, tmp_path: Path):
     estimator.model_.save(tmp_path / "m")
     save_array(tmp_path / "m" / "label_counts.npy", np.ones(3, np.int64))
-    with pytest.raises(ArtifactError, match="3 label counts up to 1 for 12 labels"):
+    with pytest.raises(ArtifactError, match="3 entries where 12 belong"):
         XrtModel.load(tmp_path / "m")
