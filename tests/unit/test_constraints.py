@@ -175,14 +175,16 @@ def test_without_sets_there_is_no_constraint():
 @pytest.mark.parametrize(
     ("sets", "message"),
     [({"allowed": ["l1", "nope"]}, "allowed: label 'nope' is none of the model's 30"),
-     ({"forbidden": [["l1"], ["nope"]]}, "forbidden, text 2: label 'nope'"),
+     ({"forbidden": [["l1"], ["nope"]]}, "forbidden, text 1: label 'nope'"),
      ({"allowed": []}, "no label is allowed, so nothing can be suggested"),
-     ({"allowed": [["l1"], []]}, "text 2: no label is allowed"),
+     ({"allowed": [["l1"], []]}, "text 1: no label is allowed"),
      ({"allowed": ["l1"], "forbidden": ["l1", "l2"]}, "every allowed label is forbidden, too"),
-     ({"allowed": [["l2"], ["l1"]], "forbidden": ["l1"]}, "text 2: every allowed label is"),
+     ({"allowed": [["l2"], ["l1"]], "forbidden": ["l1"]}, "text 1: every allowed label is"),
      ({"forbidden": [f"l{i}" for i in range(30)]}, "every label is forbidden"),
      ({"allowed": "l1"}, r"allowed: one string .* write \[label\]"),
      ({"allowed": [["l1"]]}, "allowed: 1 sets of labels for 2 texts"),
+     ({"allowed": {0}}, "allowed: label 0 is no string"),
+     ({"forbidden": ["l1", None]}, "forbidden: label None is no string"),
      ({"forbidden": [["l1"], "l2"]}, "forbidden: 2 sets of labels for 2 texts")],
 )  # fmt: skip
 def test_what_leaves_nothing_to_suggest_is_refused(sets: dict[str, Any], message: str):

@@ -134,7 +134,7 @@ def test_a_model_of_rows_names_columns(checkerboard: tuple[sp.csr_array, sp.csr_
         ("red", {"k": 0}, "k = 0: ask for at least 1 label"),
         (["red", "blue"], {}, "one text is explained at a time, not a list; pass one string"),
         (["red"], {}, "one text is explained at a time, not a list"),
-        (None, {}, "not a NoneType"),
+        (None, {}, "at a time, not None"),
         (np.array(["red"]), {}, "not a ndarray"),
         (sp.csr_array((2, 9)), {}, "not a csr_array"),
         ("red", {"labels": ["red", "nope"]}, "explain: label 'nope' is none of the model's 10"),

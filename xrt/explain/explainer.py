@@ -91,9 +91,10 @@ def _one_input(text: Any) -> Any:
         row = check_rows(np.atleast_2d(text) if isinstance(text, np.ndarray) else text)
         if num_rows(row) == 1:
             return row
+    kind = "None" if text is None else f"a {type(text).__name__}"
     raise DataError(
-        f"one text is explained at a time, not a {type(text).__name__}; pass one string, or one "
-        "row to a model of rows"
+        f"one text is explained at a time, not {kind}; pass one string, or one row to a model of "
+        "rows"
     )
 
 

@@ -5,7 +5,7 @@ it may be given, so that no place in the beam is lost to what is not wanted.
 """
 
 import reprlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +123,7 @@ def constraint_of(
 
 def _require_some(some_N: np.ndarray, fault: str) -> None:
     if not some_N.all():
-        where = "" if len(some_N) == 1 else f"text {int(np.argmin(some_N)) + 1}: "
+        where = "" if len(some_N) == 1 else f"text {int(np.argmin(some_N))}: "
         raise DataError(f"{where}{fault}, so nothing can be suggested; change allowed or forbidden")
 
 
@@ -136,6 +136,9 @@ def _columns(labels: LabelTable, num_rows: int, sets: LabelSets, what: str) -> s
     sets = _collection(sets, what)
     of_texts = [sets]
     if not all(isinstance(label, str) for label in sets):
+        single = next((each for each in sets if not isinstance(each, Iterable)), sets)
+        if single is not sets:
+            raise DataError(f"{what}: label {reprlib.repr(single)} is no string; ids are strings")
         if len(sets) != num_rows or any(isinstance(each, str) for each in sets):
             raise DataError(
                 f"{what}: {len(sets)} sets of labels for {num_rows} texts; give labels for all "
@@ -143,7 +146,7 @@ def _columns(labels: LabelTable, num_rows: int, sets: LabelSets, what: str) -> s
             )
         of_texts = [_collection(each, f"{what}, text {text}") for text, each in enumerate(sets)]
     columns: list[np.ndarray] = []
-    for text, of_text in enumerate(of_texts, 1):
+    for text, of_text in enumerate(of_texts):
         found = columns_of(labels, of_text, f"{what}, text {text}" if len(of_texts) > 1 else what)
         columns.append(np.unique(found).astype(np.int32))
     indptr = np.concatenate([[0], np.cumsum([len(each) for each in columns])]).astype(np.int32)
