@@ -43,7 +43,7 @@ def replace_in_json(text: str, values: Mapping[str, Any]) -> str:
 def _spans_of_json(text: str) -> tuple[dict[str, tuple[int, int]], int]:
     """Where the value of each key stands, and the end of the last (of `{}` that of the brace)."""
     decoder = json.JSONDecoder()
-    place = _skip(text, _skip(text, 0) + 1)
+    place = _skip(text, text.index("{") + 1)
     spans: dict[str, tuple[int, int]] = {}
     end = place
     while text[place] != "}":

@@ -6,18 +6,17 @@ inside of cells, blanks, and the digits of numbers stay as they were.
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any
 
 from xrt.data.delimited import DELIMITERS, Line
 from xrt.data.formats import CorpusFormat
+from xrt.data.raw_cells import replace_in_json
 from xrt.data.sources import lines_with_ends, open_unpacked
 
 _MARK = "\ufeff"
@@ -142,37 +141,4 @@ def json_row(
     Returns:
         The line with its end.
     """
-    spans, close, is_empty = _spans(raw)
-    more = {key: value for key, value in changed.items() if key not in spans} | dict(added)
-    parts, place = [], 0
-    for (start, stop), key in sorted((spans[key], key) for key in changed if key in spans):
-        parts += [raw[place:start], json.dumps(changed[key], ensure_ascii=False)]
-        place = stop
-    written = json.dumps(more, ensure_ascii=False)[1:-1]
-    comma = "" if is_empty or not written else ", "
-    inside = raw[place:close].rstrip(" \t\r\n")
-    return "".join([*parts, inside, comma, written, raw[close:].strip(" \t\r\n"), end])
-
-
-def _spans(raw: str) -> tuple[dict[str, tuple[int, int]], int, bool]:
-    """Where the value of each key of an object stands (the last of equal keys), where its closing
-    brace is, and whether it is empty.
-    """
-    decoder = json.JSONDecoder()
-    spans: dict[str, tuple[int, int]] = {}
-    place = _skip(raw, raw.index("{") + 1)
-    while raw[place] == '"':
-        key, place = scanstring(raw, place + 1, True)
-        start = _skip(raw, _skip(raw, place) + 1)
-        _, end = decoder.raw_decode(raw, start)
-        spans[key] = start, end
-        place = _skip(raw, end)
-        if raw[place] == ",":
-            place = _skip(raw, place + 1)
-    return spans, place, not spans
-
-
-def _skip(raw: str, place: int) -> int:
-    match = _BLANKS.match(raw, place)
-    assert match is not None
-    return match.end()
+    return replace_in_json(raw.rstrip("\r\n"), {**changed, **added}) + end
