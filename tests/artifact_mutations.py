@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from tests.mutations import BYTES, SECONDS, mutants
-from xrt.artifact import MANIFEST, _render
 from xrt.errors import XrtError
+from xrt.storage.artifact import MANIFEST, _render
 
 TEXTS = ["a red shirt", "kare losox", "", "x", "large blue mug " * 40, "mitix nure the 24 cm"]
 ITEMS = [

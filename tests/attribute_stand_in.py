@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from xrt.applications.attributes.catalogue_settings import Reading
-from xrt.data.attribute_schema import AttributeSchema
-from xrt.data.attribute_space import AttributeSpace, value_table
+from xrt.applications.attributes.data.schema import AttributeSchema
+from xrt.applications.attributes.data.space import AttributeSpace, value_table
 
 BRANDS = ("nike", "puma", "asics")
 PATHS = {"running": "shoe", "court": "shoe", "cap": "hat", "beanie": "hat"}

@@ -7,20 +7,20 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus, LabelTable
-from xrt.deep import DeepPart
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.estimators import XRLinear
+from xrt.fusion.mixture import Mixture
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
-from xrt.ranker import RankerParams, train_ranker
-from xrt.search.dense_neighbours import DenseNeighbours
-from xrt.search.ensemble import TreeEnsemble
-from xrt.search.label_head import LabelHead
-from xrt.search.mixture import Mixture
-from xrt.search.neighbours import NeighbourParams, SparseNeighbours
-from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from xrt.sources.deep import DeepPart
+from xrt.sources.dense_neighbours import DenseNeighbours
+from xrt.sources.label_head import LabelHead
+from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
+from xrt.sources.ranker import RankerParams, train_ranker
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from xrt.sources.trees import TreeEnsemble
 
 WEIGHTS = dict(linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.3, embedding_neighbours=0.1)
 

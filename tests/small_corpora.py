@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xrt.artifact import MANIFEST
 from xrt.encoder.params import EncoderParams, MatcherParams, Precision, TrainerParams
 from xrt.pipeline import DatasetParams, PipelineParams
+from xrt.storage.artifact import MANIFEST
 from xrt.tree.clustering import TreeParams
 
 WORDS = tuple(

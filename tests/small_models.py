@@ -8,19 +8,19 @@ import scipy.sparse as sp
 
 from tests.small_corpora import make_rows, small_params, write_rows
 from xrt import XRLinear
+from xrt.applications.attributes.data.schema import AttributeSchema
+from xrt.applications.attributes.demo import write_attribute_demo
 from xrt.applications.attributes.training import train_attributes
-from xrt.artifact import write_artifact
-from xrt.data.attribute_schema import AttributeSchema
-from xrt.data.demo import DemoParams
-from xrt.data.demo_attributes import write_attribute_demo
 from xrt.data.formats import read_corpus
+from xrt.demo.catalogue import DemoParams
+from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.mixture import fit_mixture
 from xrt.pipeline import DatasetParams, PipelineParams, train
-from xrt.search.faiss_index import IndexKind
-from xrt.search.frequencies import LabelFrequencies
-from xrt.search.mixture import fit_mixture
-from xrt.search.neighbours import SparseNeighbours
-from xrt.search.shortlist import ShortlistParams
+from xrt.sources.faiss_index import IndexKind
+from xrt.sources.neighbours import SparseNeighbours
+from xrt.sources.shortlist import ShortlistParams
 from xrt.sparse import as_csr
+from xrt.storage.artifact import write_artifact
 from xrt.tree.clustering import TreeParams
 
 

@@ -17,9 +17,9 @@ from xrt.metrics.report import RankingReport, check_ks, evaluate_ranking
 from xrt.model import XrtModel
 from xrt.predict import Predictor
 from xrt.progress import Progress
-from xrt.reading import load_array
-from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
+from xrt.storage.reading import load_array
+from xrt.storage.saved_values import SavedValues
 
 logger = logging.getLogger(__name__)
 

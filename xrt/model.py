@@ -15,26 +15,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import write_json
 from xrt.data.labels import LabelTable
 from xrt.encoder.compute import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
+from xrt.fusion.calibration import Calibration
+from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.mixture import Mixture
 from xrt.hybrid import HybridMatrix
 from xrt.inputs import as_inputs, check_count, check_number, check_rows, check_texts, is_texts
 from xrt.progress import Progress
-from xrt.saved_values import SavedValues
 from xrt.search.beam import SearchParams
-from xrt.search.calibration import Calibration
 from xrt.search.constraints import Constraint
-from xrt.search.ensemble import CANDIDATES, TreeEnsemble
-from xrt.search.frequencies import LabelFrequencies
-from xrt.search.mixture import Mixture
-from xrt.search.neighbours import SparseNeighbours
+from xrt.sources.neighbours import SparseNeighbours
+from xrt.sources.trees import CANDIDATES, TreeEnsemble
 from xrt.sparse import binarize, normalize_rows, top_k_rows
+from xrt.storage.atomic import write_json
+from xrt.storage.saved_values import SavedValues
 
 if TYPE_CHECKING:
-    from xrt.deep import DeepPart
+    from xrt.sources.deep import DeepPart
 
 DEEP_SOURCES = frozenset({"ranker", "matcher", "embedding_neighbours"})
 """Sources that need an embedding."""
@@ -252,7 +252,7 @@ class XrtModel:
         }
 
     def save(self, folder: Path) -> None:
-        """Write the parts into a folder; `xrt.artifact` adds the manifest."""
+        """Write the parts into a folder; `xrt.storage.artifact` adds the manifest."""
         folder.mkdir(parents=True, exist_ok=True)
         self.labels.save(folder)
         settings: dict[str, Any] = {"search": asdict(self.search)}
@@ -280,7 +280,7 @@ class XrtModel:
         settings = SavedValues.read(folder / "model.json")
         labels, part = LabelTable.load(folder), None
         if settings.has("deep"):
-            from xrt.deep import DeepPart  # here, since it brings torch
+            from xrt.sources.deep import DeepPart  # here, since it brings torch
 
             part = DeepPart.load(settings.part("deep"), folder, mmap, compute)
         has_features, memory = (folder / "features").is_dir(), folder / "neighbours"

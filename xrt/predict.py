@@ -1,9 +1,7 @@
 """`Predictor`: texts in, suggestions out. Needs neither Lightning nor hydra.
 
-    predictor = Predictor.load("models/m")
-    predictor.predict(["usb-c charger 65w"], k=5)      # [[Suggestion(label, name, score), ...]]
-
-`python -m xrt.predict MODEL ...` is `xrt predict MODEL ...`.
+predictor = Predictor.load("models/m")
+predictor.predict(["usb-c charger 65w"], k=5)      # [[Suggestion(label, name, score), ...]]
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.artifact import Artifact
 from xrt.encoder.compute import compute_of
 from xrt.errors import DataError
 from xrt.inputs import (
@@ -30,6 +27,7 @@ from xrt.inputs import (
 from xrt.model import XrtModel
 from xrt.saved_model import open_model
 from xrt.search.constraints import LabelSets, columns_of, constraint_of
+from xrt.storage.artifact import Artifact
 
 if TYPE_CHECKING:
     from xrt.explain.explanation import Explanation, NearestRows
@@ -222,11 +220,3 @@ class Predictor:
             for i in order
             if values[i] >= min_score
         ]
-
-
-if __name__ == "__main__":
-    import sys
-
-    from xrt.cli import main
-
-    sys.exit(main(["predict", *sys.argv[1:]]))

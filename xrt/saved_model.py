@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xrt.artifact import Artifact, open_artifact, reading_parts
 from xrt.encoder.compute import Compute
 from xrt.errors import ArtifactError
 from xrt.model import XrtModel
+from xrt.storage.artifact import Artifact, open_artifact, reading_parts
 
 if TYPE_CHECKING:
-    from xrt.deep import DeepPart
+    from xrt.sources.deep import DeepPart
 
 
 def open_model(

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import save_array, write_json
 from xrt.errors import DataError
 from xrt.jit import njit
-from xrt.reading import check_csr, load_array
-from xrt.saved_values import SavedValues
+from xrt.storage.atomic import save_array, write_json
+from xrt.storage.reading import check_csr, load_array
+from xrt.storage.saved_values import SavedValues
 
 
 def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:

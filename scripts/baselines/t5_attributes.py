@@ -30,12 +30,12 @@ from t5_targets import KnownValues, TargetFormat
 from t5_training import Examples, TrainingParams, train
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from xrt.atomic import write_json, write_text
-from xrt.data.attribute_corpus import read_attributes
-from xrt.data.attribute_schema import AttributeSchema
-from xrt.data.attribute_space import AttributeSpace
+from xrt.applications.attributes.data.corpus import read_attributes
+from xrt.applications.attributes.data.schema import AttributeSchema
+from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.metrics.table import attribute_report
 from xrt.errors import XrtError
-from xrt.metrics.attributes import attribute_report
+from xrt.storage.atomic import write_json, write_text
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from t5_targets import IGNORED
 
-from xrt.atomic import atomic_folder, recover_folder, write_json
 from xrt.errors import ConfigError, DataError
+from xrt.storage.atomic import atomic_folder, recover_folder, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,11 +31,11 @@ from attributes_rows import CatalogueRows
 from linear_machine import commit, machine
 
 from xrt import __version__
+from xrt.applications.attributes.data.catalogue import read_catalogue
+from xrt.applications.attributes.data.schema import AttributeSchema
+from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.metrics.table import attribute_report
 from xrt.applications.attributes.predictor import AttributePredictions, AttributePredictor
-from xrt.data.attribute_schema import AttributeSchema
-from xrt.data.attribute_space import AttributeSpace
-from xrt.data.catalogue import read_catalogue
-from xrt.metrics.attributes import attribute_report
 
 CHILD = Path(__file__).with_name("attributes_systems.py")
 PEERS = ("svc", "pecos")

@@ -20,9 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xrt.applications.attributes.decoding.weights import JointWeights
 from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.applications.attributes.weights import JointWeights
 
 LEVELS = {
     "three": ["category", "sub_category", "type"],

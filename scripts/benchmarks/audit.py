@@ -28,9 +28,13 @@ import scipy.sparse as sp
 from scipy.stats import rankdata
 
 from xrt import read_corpus
-from xrt.applications.audit.applying import apply_suggestions, soften
-from xrt.applications.audit.describing import describe
-from xrt.applications.audit.evidence_stages import Rows, make_rows, score_rows, similar_rows
+from xrt.applications.audit.correction.applying import apply_suggestions, soften
+from xrt.applications.audit.evidence.evidence_stages import (
+    Rows,
+    make_rows,
+    score_rows,
+    similar_rows,
+)
 from xrt.applications.audit.noise import Damaged, damage
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.self_test import (
@@ -39,15 +43,16 @@ from xrt.applications.audit.self_test import (
     ranked_recovery,
     won_back,
 )
-from xrt.applications.audit.suggestion import corpus_key
-from xrt.applications.audit.suspects import (
+from xrt.applications.audit.suggestions.describing import describe
+from xrt.applications.audit.suggestions.suggestion import corpus_key
+from xrt.applications.audit.suggestions.suspects import (
     Judged,
     judge_pairs,
     suspected_missing,
     suspected_wrong,
 )
 from xrt.progress import RichProgress
-from xrt.search.votes import Neighbours
+from xrt.sources.votes import Neighbours
 from xrt.sparse import as_csr, binarize
 
 TREE_SEEDS = (0, 1, 2, 3, 4)

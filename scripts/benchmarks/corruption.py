@@ -25,17 +25,17 @@ from attributes import columns_by_name
 from attributes_systems import best_of_each
 from linear_machine import commit, machine
 
+from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
+from xrt.applications.attributes.data.corpus import read_attributes
+from xrt.applications.attributes.data.item_texts import ItemTexts
+from xrt.applications.attributes.data.schema import AttributeSchema
+from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.metrics.table import attribute_report
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.data.attribute_corpus import read_attributes
-from xrt.data.attribute_schema import AttributeSchema
-from xrt.data.attribute_space import AttributeSpace
-from xrt.data.catalogue import CatalogueTable, read_catalogue
 from xrt.data.corpus import Corpus
-from xrt.data.corruption import corrupt
-from xrt.data.item_texts import ItemTexts
+from xrt.demo.corruption import corrupt
 from xrt.estimators import XRLinear
 from xrt.features.tfidf_params import TfidfParams
-from xrt.metrics.attributes import attribute_report
 
 FEATURES = {"words": TfidfParams(), "words + characters": TfidfParams(char_ngrams=(3, 5))}
 KINDS = (

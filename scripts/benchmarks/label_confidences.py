@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt import XRLinear
-from xrt.data.demo import DemoCatalogue, DemoParams, demo_catalogue
+from xrt.demo.catalogue import DemoCatalogue, DemoParams, demo_catalogue
 
 
 def main() -> None:

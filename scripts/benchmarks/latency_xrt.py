@@ -57,13 +57,13 @@ def measured(texts: list[str], settings: dict[str, Any]) -> dict[str, Any]:
 def parts_of_xrt() -> dict[str, tuple[Any, str]]:
     """Where each part of an answer is computed."""
     import xrt.model
-    from xrt.deep import DeepPart
     from xrt.encoder.reader import TextReader
-    from xrt.search.dense_neighbours import DenseNeighbours
-    from xrt.search.ensemble import TreeEnsemble
-    from xrt.search.label_head import LabelHead
-    from xrt.search.mixture import Mixture
-    from xrt.search.neighbours import SparseNeighbours
+    from xrt.fusion.mixture import Mixture
+    from xrt.sources.deep import DeepPart
+    from xrt.sources.dense_neighbours import DenseNeighbours
+    from xrt.sources.label_head import LabelHead
+    from xrt.sources.neighbours import SparseNeighbours
+    from xrt.sources.trees import TreeEnsemble
 
     return {
         "TF-IDF": (xrt.model.XrtModel, "hybrid_rows_of"),

@@ -20,9 +20,15 @@ from query_intent_peers import Labelled, Peers, Truth, f1_by_attribute
 from xrt import XRLinear
 from xrt.applications.query_intent import LabellingParams, label_queries
 from xrt.applications.query_intent.catalogue import read_catalogue
+from xrt.applications.query_intent.demo_clicks import (
+    CLICKS_NAME,
+    ITEMS_NAME,
+    TRUTH_NAME,
+    ClickParams,
+    write_demo_clicks,
+)
 from xrt.data.corpus import Corpus, LabelTable
-from xrt.data.demo import DemoParams
-from xrt.data.demo_clicks import CLICKS_NAME, ITEMS_NAME, TRUTH_NAME, ClickParams, write_demo_clicks
+from xrt.demo.catalogue import DemoParams
 from xrt.features.tfidf_params import TfidfParams
 
 SYSTEMS = ("xrt label", "click share", "vote")

@@ -23,7 +23,7 @@ from xrt import XRLinear
 from xrt.applications.query_intent import LabellingParams, label_queries
 from xrt.applications.query_intent.catalogue import read_catalogue
 from xrt.applications.query_intent.value_tree import STEP
-from xrt.applications.query_intent.words import normalise_query
+from xrt.applications.query_intent.words.words import normalise_query
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.features.tfidf_params import TfidfParams
 

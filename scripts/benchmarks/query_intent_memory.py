@@ -20,10 +20,15 @@ import polars as pl
 
 from xrt.applications.query_intent import LabellingParams, label_queries
 from xrt.applications.query_intent.catalogue import read_catalogue
-from xrt.applications.query_intent.click_log import ClickLog
-from xrt.applications.query_intent.partitions import Partitions
-from xrt.data.demo import DemoParams
-from xrt.data.demo_clicks import CLICKS_NAME, ITEMS_NAME, ClickParams, write_demo_clicks
+from xrt.applications.query_intent.clicks.log import ClickLog
+from xrt.applications.query_intent.clicks.partitions import Partitions
+from xrt.applications.query_intent.demo_clicks import (
+    CLICKS_NAME,
+    ITEMS_NAME,
+    ClickParams,
+    write_demo_clicks,
+)
+from xrt.demo.catalogue import DemoParams
 
 
 def main() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from xrt.applications.query_intent.aliases import NameTable
 from xrt.applications.query_intent.catalogue import Catalogue
-from xrt.applications.query_intent.click_evidence import ClickMatrices, at
-from xrt.applications.query_intent.click_log import ClickLog
+from xrt.applications.query_intent.clicks.evidence import ClickMatrices, at
+from xrt.applications.query_intent.clicks.log import ClickLog
+from xrt.applications.query_intent.clicks.partitions import Partitions
 from xrt.applications.query_intent.params import LabellingParams
-from xrt.applications.query_intent.partitions import Partitions
-from xrt.applications.query_intent.words import phrases, words_of
+from xrt.applications.query_intent.words.aliases import NameTable
+from xrt.applications.query_intent.words.words import phrases, words_of
 
 Truth = dict[str, set[str]]
 Labelled = dict[str, dict[str, float]]

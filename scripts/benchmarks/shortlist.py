@@ -37,13 +37,13 @@ from linear_machine import commit, machine
 from synthetic_corpus import LABELS_PER_CLUSTER, SyntheticSize, synthetic_corpus
 
 from xrt.hybrid import HybridMatrix, unit_rows
-from xrt.ranker import RankerParams, TreeRanker, train_ranker
-from xrt.reading import load_array
 from xrt.search.beam import SearchParams, beam_search
-from xrt.search.ensemble import TreeEnsemble
-from xrt.search.entry_recall import FITTED_ROWS, best_nodes, exhaustive_scores, fit_vectors, recall
-from xrt.search.shortlist import IndexKind, Shortlist, ShortlistParams
+from xrt.sources.entry_recall import FITTED_ROWS, best_nodes, exhaustive_scores, fit_vectors, recall
+from xrt.sources.ranker import RankerParams, TreeRanker, train_ranker
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
+from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr, load_csr
+from xrt.storage.reading import load_array
 from xrt.tree.label_tree import LabelTree
 
 SINGLE_ROWS = 200

@@ -1,4 +1,4 @@
-"""Slow, readable twin of `xrt.applications.attributes.path_beam`: every path, one after another."""
+"""Slow twin of `xrt.applications.attributes.decoding.path_beam`: every path, one by one."""
 
 
 def all_path_worths(evidence, paths, weights_D3, level_worths) -> list[float]:

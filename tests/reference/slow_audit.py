@@ -3,8 +3,8 @@
 import numpy as np
 
 from xrt.linear.node_weights import node_weights
-from xrt.ranker import TreeRanker
 from xrt.search.beam import SearchParams
+from xrt.sources.ranker import TreeRanker
 from xrt.tree.path_scores import log_scores
 
 

@@ -39,7 +39,7 @@ def _dispatch(argv: list[str]) -> int:
 
         return run(argv[1:] if argv[0] == "train" else argv)
     if argv and argv[0] == "audit":
-        from xrt.cli.auditing import run as audit
+        from xrt.applications.audit.commands import run as audit
 
         return audit(argv[1:])
     arguments = main_parser().parse_args(argv)
@@ -52,7 +52,7 @@ def _dispatch(argv: list[str]) -> int:
 
         return explain(arguments)
     if arguments.command == "label":
-        from xrt.cli.labelling import label
+        from xrt.applications.query_intent.commands import label
 
         return label(arguments)
     from xrt.cli import inspection
@@ -105,7 +105,7 @@ def main_parser() -> argparse.ArgumentParser:
     add_expect_argument(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
-    from xrt.cli.labelling import add_label_arguments
+    from xrt.applications.query_intent.commands import add_label_arguments
 
     add_label_arguments(
         commands.add_parser("label", help="clicks and a catalogue in, labelled queries out")

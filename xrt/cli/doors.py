@@ -94,7 +94,7 @@ def training_option(name: str, value: str, without: Sequence[str] = ()) -> str |
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser of a command other than `train`."""
     if command.startswith("audit"):
-        from xrt.cli import auditing
+        from xrt.applications.audit import commands as auditing
 
         return auditing.parser_of(command)
     from xrt import cli
@@ -126,7 +126,7 @@ def _writer_of(command: str, hidden: Sequence[str]) -> Option:
 
 def _attribute_options(command: str, argv: Sequence[str]) -> tuple[str, ...]:
     """The options of a command that a model of attributes, named in `argv`, does not take."""
-    from xrt.cli import attributes
+    from xrt.applications.attributes import commands as attributes
 
     if any(attributes.is_attribute_model(word) for word in argv[1:]):
         return attributes.UNUSED_OPTIONS.get(command, ())

@@ -18,7 +18,7 @@ _LATER = (
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Print the metrics of a model on a labelled file, as a table or as JSON; the exit code."""
-    from xrt.cli import attributes
+    from xrt.applications.attributes import commands as attributes
 
     if attributes.is_attribute_model(arguments.model):
         return attributes.evaluate(arguments)
@@ -53,7 +53,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 
     Sizes are checked, hashes are not: it is a look, not a use.
     """
-    from xrt.artifact import open_artifact
+    from xrt.storage.artifact import open_artifact
 
     # half of a surrogate pair in a file's name is written as an escape
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

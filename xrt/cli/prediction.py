@@ -22,7 +22,7 @@ from xrt.errors import DataError
 
 def predict(arguments: argparse.Namespace) -> int:
     """Tag every line of the input, or fill a catalogue's attributes; returns the exit code."""
-    from xrt.cli import attributes
+    from xrt.applications.attributes import commands as attributes
 
     refuse_inputs_as_outputs(
         {"--out": arguments.out, "--review": arguments.review},
@@ -104,7 +104,7 @@ def _target(out: str | None) -> Iterator[TextIO]:
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
         yield sys.stdout
         return
-    from xrt.atomic import atomic_file
+    from xrt.storage.atomic import atomic_file
 
     with (
         atomic_file(Path(out)) as temporary,

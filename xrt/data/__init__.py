@@ -7,14 +7,14 @@ from xrt.data.corpus import Corpus, LabelTable, ReadReport, read_label_table
 from xrt.data.formats import CorpusFormat, read_corpus, write_corpus
 
 if TYPE_CHECKING:
-    from xrt.data.demo import demo_catalogue as demo_catalogue
-    from xrt.data.demo import write_demo as write_demo
     from xrt.data.splits import validation_split as validation_split
+    from xrt.demo.catalogue import demo_catalogue as demo_catalogue
+    from xrt.demo.catalogue import write_demo as write_demo
 
 _HOMES = {
-    "demo_catalogue": "xrt.data.demo",
+    "demo_catalogue": "xrt.demo.catalogue",
     "validation_split": "xrt.data.splits",
-    "write_demo": "xrt.data.demo",
+    "write_demo": "xrt.demo.catalogue",
 }
 
 __all__ = [

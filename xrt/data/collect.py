@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import write_bytes
 from xrt.data.cells import clean_label
 from xrt.data.corpus import Corpus, ReadReport
 from xrt.data.labels import LabelTable
 from xrt.data.options import BadLine, ReadOptions
 from xrt.errors import DataError
+from xrt.storage.atomic import write_bytes
 
 
 class BadLines:

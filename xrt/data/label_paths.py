@@ -8,11 +8,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from xrt.atomic import write_text
 from xrt.data.cells import clean_label
 from xrt.data.labels import LabelTable
 from xrt.data.side_tables import join, read_side_table
 from xrt.errors import DataError
+from xrt.storage.atomic import write_text
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from xrt.array_faults import rises
-from xrt.atomic import save_array
 from xrt.data.cells import clean_label
 from xrt.data.packed_strings import PackedStrings
 from xrt.data.side_tables import read_side_table
 from xrt.data.sources import open_packed
 from xrt.errors import ArtifactError, DataError
-from xrt.reading import load_array, map_bytes
+from xrt.storage.array_faults import rises
+from xrt.storage.atomic import save_array
+from xrt.storage.reading import load_array, map_bytes
 
 LABEL_TABLE_NAME = "labels.tsv"
 OFFSETS_NAME = "labels.offsets.npy"

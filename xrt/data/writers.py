@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import atomic_file
 from xrt.data.corpus import Corpus
 from xrt.data.label_cells import LabelCells
 from xrt.data.npz import ITEMS_FILE
@@ -19,6 +18,7 @@ from xrt.data.options import DEFAULT_SEPARATOR
 from xrt.data.sources import open_packed
 from xrt.errors import DataError
 from xrt.inputs import without_surrogates
+from xrt.storage.atomic import atomic_file
 
 WEIGHT_KEY = "weight"
 """Where the weights of rows are written."""

@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import logging as transformers_logging
 
-from xrt.atomic import atomic_folder, write_json
 from xrt.encoder.adapters import check_adapters, merged_weights
 from xrt.encoder.architectures import layers_of, position_limit, reads_inner_layers
 from xrt.encoder.configuration import (
@@ -26,7 +25,8 @@ from xrt.encoder.params import EncoderParams, Pooling
 from xrt.encoder.tokenizer import SPECIAL_FILES, TOKENIZER_CONFIG, VOCABULARIES, load_tokenizer
 from xrt.encoder.weights import load_weights
 from xrt.errors import ArtifactError, ConfigError, XrtError
-from xrt.reading import read_json_bounded
+from xrt.storage.atomic import atomic_folder, write_json
+from xrt.storage.reading import read_json_bounded
 
 POOLING_FILE = "pooling.json"
 INDEX_FILE = "model.safetensors.index.json"

@@ -17,10 +17,10 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from xrt.atomic import atomic_file, sweep_stale
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.progress import Progress
-from xrt.seals import remove_sealed, seal_fits, write_seal
+from xrt.storage.atomic import atomic_file, sweep_stale
+from xrt.storage.seals import remove_sealed, seal_fits, write_seal
 
 logger = logging.getLogger(__name__)
 

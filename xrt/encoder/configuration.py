@@ -15,7 +15,7 @@ from xrt.encoder.folder import refuse_pointer
 from xrt.encoder.foreign import library_faults
 from xrt.encoder.params import EncoderParams
 from xrt.errors import ArtifactError, ConfigError
-from xrt.reading import read_json_bounded
+from xrt.storage.reading import read_json_bounded
 
 CONFIG_FILE = "config.json"
 LAYERS = (1, 256)

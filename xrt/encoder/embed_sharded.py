@@ -16,7 +16,6 @@ import lightning.pytorch as pl
 import numpy as np
 from torch import Tensor
 
-from xrt.atomic import atomic_file
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.checkpoints import quiet_spawned
 from xrt.encoder.devices import computes_in_bf16, device_of, num_devices
@@ -27,6 +26,7 @@ from xrt.encoder.params import TrainerParams
 from xrt.encoder.spawned import SpawnedDDP
 from xrt.encoder.token_store import TokenStore
 from xrt.progress import Progress
+from xrt.storage.atomic import atomic_file
 
 MIN_BATCHES = 256
 """Batches of a process that are worth its start."""

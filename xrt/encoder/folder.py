@@ -3,9 +3,9 @@
 import functools
 from pathlib import Path
 
-from xrt.atomic import sha256_of
 from xrt.errors import ArtifactError, ConfigError
-from xrt.hashing import content_hash
+from xrt.storage.atomic import sha256_of
+from xrt.storage.hashing import content_hash
 
 # The files transformers reads; weights only as safetensors, never code and never pickle.
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]

@@ -14,7 +14,6 @@ import huggingface_hub
 import torch
 import transformers
 
-from xrt.atomic import write_text
 from xrt.encoder.adapters import require_peft
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.devices import check_devices, device_of
@@ -23,7 +22,8 @@ from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.encoder.trial import try_encoder
 from xrt.errors import ConfigError
-from xrt.hashing import content_hash
+from xrt.storage.atomic import write_text
+from xrt.storage.hashing import content_hash
 
 MINILM = "minilm"
 TINY_RANDOM = "tiny-random"

@@ -20,13 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from xrt.atomic import atomic_folder, recover_folder, save_array, write_json
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.levels import Head
 from xrt.errors import ArtifactError
-from xrt.inventory import check_inventory, records_from_json, records_to_json, take_inventory
-from xrt.reading import read_json_bounded
-from xrt.seals import SUFFIX, remove_sealed, seal_fits, write_seal
+from xrt.storage.atomic import atomic_folder, recover_folder, save_array, write_json
+from xrt.storage.inventory import (
+    check_inventory,
+    records_from_json,
+    records_to_json,
+    take_inventory,
+)
+from xrt.storage.reading import read_json_bounded
+from xrt.storage.seals import SUFFIX, remove_sealed, seal_fits, write_seal
 
 logger = logging.getLogger(__name__)
 

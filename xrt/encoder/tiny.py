@@ -13,8 +13,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from xrt.atomic import atomic_folder
 from xrt.encoder.backbone import quiet_transformers
+from xrt.storage.atomic import atomic_folder
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NUM_WORDS = 2000

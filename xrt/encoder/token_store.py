@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xrt.atomic import atomic_folder, save_array, write_json
 from xrt.encoder.token_ids import token_ids
 from xrt.errors import ArtifactError
 from xrt.progress import Progress
+from xrt.storage.atomic import atomic_folder, save_array, write_json
 from xrt.threads import default_num_threads
 
 CHUNK_TEXTS = 1000

@@ -14,7 +14,7 @@ from xrt.encoder.architectures import ARCHITECTURES
 from xrt.encoder.folder import refuse_pointer
 from xrt.encoder.foreign import library_faults
 from xrt.errors import ArtifactError
-from xrt.reading import read_json_bounded
+from xrt.storage.reading import read_json_bounded
 
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"

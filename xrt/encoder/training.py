@@ -38,9 +38,9 @@ from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.token_store import TokenStore
 from xrt.encoder.validation import Validation
 from xrt.errors import ConfigError, DataError
-from xrt.hashing import content_hash
 from xrt.hybrid import as_row_weights, unit_rows
 from xrt.progress import Progress
+from xrt.storage.hashing import content_hash
 from xrt.threads import default_num_threads, torch_threads
 from xrt.tree.candidates import teacher_forced
 from xrt.tree.label_tree import LabelTree

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
-from xrt.atomic import atomic_file
 from xrt.encoder.adapters import frozen_names
 from xrt.encoder.checkpoints import RECORD
 from xrt.encoder.held_out import ValidationRows, score
 from xrt.encoder.matcher import LevelMatcher
 from xrt.errors import ArtifactError
-from xrt.seals import remove_sealed, write_seal
+from xrt.storage.atomic import atomic_file
+from xrt.storage.seals import remove_sealed, write_seal
 
 logger = logging.getLogger(__name__)
 

@@ -14,27 +14,27 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 
-from xrt.artifact import (
+from xrt.data.corpus import Corpus
+from xrt.data.labels import LabelTable
+from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
+from xrt.features.tfidf_params import TfidfParams
+from xrt.hybrid import HybridMatrix, as_row_weights
+from xrt.inputs import check_number, check_rows, check_texts, check_threads, is_texts, num_rows
+from xrt.model import XrtModel
+from xrt.model_card import ModelCard, render_model_card
+from xrt.saved_model import read_model
+from xrt.sparse import as_csr
+from xrt.storage.artifact import (
     Artifact,
     library_versions,
     open_artifact,
     reading_parts,
     write_artifact,
 )
-from xrt.atomic import write_json, write_text
-from xrt.data.corpus import Corpus
-from xrt.data.labels import LabelTable
-from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
-from xrt.features.tfidf_params import TfidfParams
-from xrt.hashing import plain
-from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.inputs import check_number, check_rows, check_texts, check_threads, is_texts, num_rows
-from xrt.model import XrtModel
-from xrt.model_card import ModelCard, render_model_card
-from xrt.reading import load_array
-from xrt.saved_model import read_model
-from xrt.saved_values import SavedValues
-from xrt.sparse import as_csr
+from xrt.storage.atomic import write_json, write_text
+from xrt.storage.hashing import plain
+from xrt.storage.reading import load_array
+from xrt.storage.saved_values import SavedValues
 
 if TYPE_CHECKING:
     from xrt.pipeline.verdict import Verdict

@@ -14,8 +14,8 @@ from xrt.features.tfidf_params import TfidfParams
 from xrt.linear.solver import Loss
 from xrt.model import XrtModel
 from xrt.progress import Progress
-from xrt.ranker import RankerParams
 from xrt.search.beam import SearchParams
+from xrt.sources.ranker import RankerParams
 from xrt.tree.clustering import TreeParams
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.path_scores import PathTransform

@@ -12,8 +12,8 @@ from xrt.errors import DataError
 from xrt.estimators.base import XrtEstimator
 from xrt.model import XrtModel
 from xrt.progress import Progress
-from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
+from xrt.storage.reading import read_json_bounded
 
 if TYPE_CHECKING:
     from xrt.pipeline.verdict import Verdict

@@ -10,7 +10,7 @@ import numpy as np
 from xrt.explain.explanation import ClusterSummary, LabelName, TermWeight
 from xrt.linear.node_weights import node_weights
 from xrt.model import XrtModel
-from xrt.ranker import TreeRanker
+from xrt.sources.ranker import TreeRanker
 
 NUM_LABELS, NUM_TERMS = 4, 5
 """How many labels and terms describe a cluster."""

@@ -30,7 +30,7 @@ from xrt.hybrid import HybridMatrix
 from xrt.inputs import check_count, check_rows, check_texts, is_texts, num_rows
 from xrt.model import DEEP_SOURCES, XrtModel
 from xrt.search.constraints import Constraint, columns_of
-from xrt.search.ensemble import CANDIDATES, FOUND_IN_EACH
+from xrt.sources.trees import CANDIDATES, FOUND_IN_EACH
 from xrt.sparse import binarize
 
 NUM_NEAREST = 5

@@ -13,7 +13,7 @@ from xrt.errors import DataError
 from xrt.explain.explanation import LabelName, NearestRow, NearestRows
 from xrt.hybrid import unit_rows
 from xrt.model import XrtModel
-from xrt.search.neighbours import NeighbourMemory
+from xrt.sources.neighbours import NeighbourMemory
 
 NO_MEMORY = (
     "this model keeps no training rows: similar rows had no say when it was trained, or were not "

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.explain.explanation import ScoreParts, SourcePart
+from xrt.fusion.weights import fuse
 from xrt.model import XrtModel
-from xrt.search.ensemble import CANDIDATES
-from xrt.search.fusion import fuse
+from xrt.sources.trees import CANDIDATES
 from xrt.sparse import as_csr, top_k_rows
 
 

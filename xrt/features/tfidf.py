@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import save_array, write_bytes, write_json
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
-from xrt.features.ngram_counter import NgramCounter
+from xrt.features.ngrams.counter import NgramCounter
+from xrt.features.ngrams.sklearn_counter import SklearnCounter
+from xrt.features.ngrams.terms import Terms
 from xrt.features.row_weights import idf_of, weigh
-from xrt.features.sklearn_counter import SklearnCounter
-from xrt.features.terms import Terms
 from xrt.features.tfidf_params import TfidfParams as TfidfParams
 from xrt.inputs import check_texts
 from xrt.progress import Progress
-from xrt.reading import load_array, read_bytes_bounded
-from xrt.saved_values import SavedValues
 from xrt.sparse import normalize_rows
+from xrt.storage.atomic import save_array, write_bytes, write_json
+from xrt.storage.reading import load_array, read_bytes_bounded
+from xrt.storage.saved_values import SavedValues
 
 FORMAT_VERSION = 2
 _MAX_VOCABULARY_BYTES = 4 << 30

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from xrt.array_faults import MAX_WEIGHT, exponents_of, has_bits, read_only
 from xrt.errors import ArtifactError
 from xrt.jit import njit
+from xrt.storage.array_faults import MAX_WEIGHT, exponents_of, has_bits, read_only
 from xrt.threads import run_blocks
 
 CHUNKS_PER_BLOCK = 256

@@ -11,9 +11,9 @@ multiplied by the row's weight and, where it has the label, by its confidence in
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.dual import solve_logistic
-from xrt.linear.lanes import WIDTH
-from xrt.linear.lockstep import solve_lanes
+from xrt.linear.kernels.dual import solve_logistic
+from xrt.linear.kernels.lanes import WIDTH
+from xrt.linear.kernels.lockstep import solve_lanes
 
 
 @njit(nogil=True, cache=True)

@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from xrt.atomic import atomic_file
+from xrt.storage.atomic import atomic_file
 
 
 class NpyStream:

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.array_faults import read_only
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.expand import expand, measure
-from xrt.linear.scratch import NEW_ARRAYS, BeamRoom, scratch
+from xrt.linear.buffers import NEW_ARRAYS, BeamRoom, scratch
+from xrt.linear.kernels.expand import expand, measure
 from xrt.linear.weights import LevelWeights
+from xrt.storage.array_faults import read_only
 from xrt.threads import default_num_threads, run_blocks
 from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
 

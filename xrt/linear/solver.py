@@ -19,8 +19,8 @@ import scipy.sparse as sp
 from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.cluster import solve_logistic_nodes, solve_squared_hinge
-from xrt.linear.gather import gather, squared_norms
-from xrt.linear.lanes import WIDTH
+from xrt.linear.kernels.gather import gather, squared_norms
+from xrt.linear.kernels.lanes import WIDTH
 from xrt.linear.level_problem import LevelProblem as LevelProblem
 from xrt.linear.sink import LevelSink, MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock

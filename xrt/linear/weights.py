@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.array_faults import MAX_WEIGHT, read_only, rises
-from xrt.atomic import atomic_file, save_array, write_json
 from xrt.errors import ArtifactError, DataError
 from xrt.linear.chunk_checks import ChunkChecks
 from xrt.linear.chunk_rows import into_chunks
-from xrt.linear.column_major import MAX_CLUSTERS, MAX_ENTRIES, MAX_NODES, ColumnMajor
-from xrt.linear.row_keys import MAX_KEYS, RowKeys
-from xrt.reading import check_finite, load_array
-from xrt.saved_values import SavedValues
+from xrt.linear.kernels.column_major import MAX_CLUSTERS, MAX_ENTRIES, MAX_NODES, ColumnMajor
+from xrt.linear.kernels.row_keys import MAX_KEYS, RowKeys
+from xrt.storage.array_faults import MAX_WEIGHT, read_only, rises
+from xrt.storage.atomic import atomic_file, save_array, write_json
+from xrt.storage.reading import check_finite, load_array
+from xrt.storage.saved_values import SavedValues
 from xrt.tree.label_tree import LabelTree
 
 ARRAYS: dict[str, Any] = {

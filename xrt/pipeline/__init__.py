@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xrt.pipeline.costs import Estimate as Estimate
+    from xrt.pipeline.estimate.costs import Estimate as Estimate
     from xrt.pipeline.params import DatasetParams as DatasetParams
     from xrt.pipeline.params import PipelineParams as PipelineParams
     from xrt.pipeline.run import TrainOutcome as TrainOutcome
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DatasetParams": "xrt.pipeline.params",
     "PipelineParams": "xrt.pipeline.params",
-    "Estimate": "xrt.pipeline.costs",
+    "Estimate": "xrt.pipeline.estimate.costs",
     "estimate_run": "xrt.pipeline.run",
     "TrainOutcome": "xrt.pipeline.run",
     "train": "xrt.pipeline.run",

@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.data.splits import Split, validation_split
-from xrt.deep import DeepPart
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.params import Precision
 from xrt.errors import ConfigError
 from xrt.features.tfidf_params import TfidfParams
-from xrt.hashing import content_hash
+from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.model import XrtModel
 from xrt.pipeline.blocks import Blocks, make_blocks
@@ -46,12 +44,14 @@ from xrt.pipeline.params import MatcherFeatures, PipelineParams
 from xrt.pipeline.shortlists import make_shortlists
 from xrt.pipeline.trees import TreeGrower, hold_out, taxonomy_input
 from xrt.pipeline.verdict import Verdict, reach_verdict
-from xrt.reading import read_json_bounded
 from xrt.search.beam import SearchParams
-from xrt.search.ensemble import TreeEnsemble
-from xrt.search.label_head import LabelHead
-from xrt.search.path_weight import choose_path_weight
+from xrt.sources.deep import DeepPart
+from xrt.sources.label_head import LabelHead
+from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
+from xrt.storage.atomic import write_json
+from xrt.storage.hashing import content_hash
+from xrt.storage.reading import read_json_bounded
 
 logger = logging.getLogger(__name__)
 

@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import save_array, write_json
 from xrt.data.corpus import Corpus
 from xrt.data.splits import Split
-from xrt.deep import join_blocks
-from xrt.hashing import content_hash
+from xrt.fusion.weights import quality
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.pipeline.fit import Matched, StageRunner, encoder_identity, uses_bf16, weights_of
 from xrt.pipeline.trees import TreeGrower, paths_above
-from xrt.ranker import RankerParams, train_ranker
-from xrt.reading import load_array, read_json_bounded
 from xrt.search.beam import SearchParams
-from xrt.search.ensemble import TreeEnsemble
-from xrt.search.fusion import quality
+from xrt.sources.deep import join_blocks
+from xrt.sources.ranker import RankerParams, train_ranker
+from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
+from xrt.storage.atomic import save_array, write_json
+from xrt.storage.hashing import content_hash
+from xrt.storage.reading import load_array, read_json_bounded
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.errors import ConfigError, DataError
 from xrt.pipeline.params import DatasetParams
-from xrt.seals import make_once
 from xrt.sparse import binarize
+from xrt.storage.seals import make_once
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def _reading(params: DatasetParams) -> dict[str, object]:
 
 def _generated(params: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
     """Write the demo catalogue into the run folder, once, and name its files."""
-    from xrt.data.demo import write_demo
+    from xrt.demo.catalogue import write_demo
 
     folder = run_folder / f"demo-{params.demo_rows}-{seed}"
 

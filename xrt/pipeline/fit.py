@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import save_array, write_json
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.encoder.params import EncoderParams
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
-from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import TreeGrower, given_tree, paths_above, tree_seeds
 from xrt.progress import Progress
-from xrt.ranker import TreeRanker, train_ranker
-from xrt.search.ensemble import TreeEnsemble
+from xrt.sources.ranker import TreeRanker, train_ranker
+from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr, load_csr, normalize_rows, save_csr
-from xrt.stages import StageResult, run_stage
+from xrt.storage.atomic import save_array, write_json
+from xrt.storage.hashing import content_hash
+from xrt.storage.stages import StageResult, run_stage
 from xrt.tree.clustering import TreeParams
 from xrt.tree.label_tree import LabelTree
 
@@ -300,7 +300,7 @@ def uses_bf16(runner: StageRunner) -> bool:
 
 def read_matched(stage: StageResult) -> Matched:
     """The outputs of the matcher's stage."""
-    from xrt.reading import load_array, read_json_bounded
+    from xrt.storage.reading import load_array, read_json_bounded
 
     head = None
     if (stage.folder / "head.weight.npy").is_file():

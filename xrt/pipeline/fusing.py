@@ -14,7 +14,9 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
 from xrt.data.splits import Split
-from xrt.hashing import content_hash
+from xrt.fusion.fit import FittedScores, fit_scores
+from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.mixture import Mixture
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.extension import HeldOut
@@ -24,11 +26,9 @@ from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import hold_out
-from xrt.search.ensemble import TreeEnsemble
-from xrt.search.fit_scores import FittedScores, fit_scores
-from xrt.search.frequencies import LabelFrequencies
-from xrt.search.mixture import Mixture
+from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr, load_csr, save_csr
+from xrt.storage.hashing import content_hash
 
 logger = logging.getLogger(__name__)
 

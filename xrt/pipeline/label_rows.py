@@ -14,9 +14,9 @@ import scipy.sparse as sp
 from xrt.data.labels import LabelTable
 from xrt.features.label_features import label_text_features
 from xrt.features.tfidf import TfidfFeatures
-from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.sparse import as_csr
+from xrt.storage.hashing import content_hash
 
 
 @dataclass(frozen=True, eq=False)

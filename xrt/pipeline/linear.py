@@ -9,6 +9,10 @@ from xrt.data.corpus import Corpus
 from xrt.data.labels import LABEL_TEXT_WEIGHT, LabelTable
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
+from xrt.fusion.fit import fit_scores
+from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.mixture import Mixture
+from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.earlier import kept_trees, require_same_inputs
@@ -16,14 +20,10 @@ from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, paths_above, tree_seeds
 from xrt.progress import Progress
-from xrt.ranker import RankerParams, train_ranker
 from xrt.search.beam import SearchParams
-from xrt.search.ensemble import TreeEnsemble, tree_seed
-from xrt.search.fit_scores import fit_scores
-from xrt.search.frequencies import LabelFrequencies
-from xrt.search.mixture import Mixture
-from xrt.search.neighbours import NeighbourParams
-from xrt.search.path_weight import choose_path_weight
+from xrt.sources.neighbours import NeighbourParams
+from xrt.sources.ranker import RankerParams, train_ranker
+from xrt.sources.trees import TreeEnsemble, tree_seed
 from xrt.sparse import as_csr, normalize_rows
 from xrt.tree.clustering import TreeParams
 from xrt.tree.label_tree import LabelTree

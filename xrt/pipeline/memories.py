@@ -8,8 +8,8 @@ import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.label_rows import LabelRows
-from xrt.search.dense_neighbours import DenseNeighbours
-from xrt.search.neighbours import NeighbourParams, SparseNeighbours
+from xrt.sources.dense_neighbours import DenseNeighbours
+from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 
 
 def sparse_memory(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from xrt.atomic import save_array
-from xrt.hashing import content_hash
 from xrt.pipeline.blocks import Blocks, embed_texts
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.label_rows import LabelRows
-from xrt.reading import load_array
+from xrt.storage.atomic import save_array
+from xrt.storage.hashing import content_hash
+from xrt.storage.reading import load_array
 
 
 def embed_names(runner: StageRunner, names: LabelRows, blocks: Blocks) -> np.ndarray:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from xrt.atomic import write_json
-from xrt.hashing import plain
 from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
 from xrt.metrics.report import RankingReport
 from xrt.pipeline.extension import Judged
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
-from xrt.reading import read_json_bounded
 from xrt.report import Table, bar_chart, line_chart, metrics_table, write_report
+from xrt.storage.atomic import write_json
+from xrt.storage.hashing import plain
+from xrt.storage.reading import read_json_bounded
 
 LOSS_POINTS = 100
 

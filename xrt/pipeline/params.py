@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from xrt.data.attribute_schema import AttributeSchema
+from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.errors import ConfigError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.metrics.propensity import PropensityParams
-from xrt.ranker import RankerParams
 from xrt.search.beam import SearchParams
-from xrt.search.neighbours import NeighbourParams
-from xrt.search.shortlist import ShortlistParams
+from xrt.sources.neighbours import NeighbourParams
+from xrt.sources.ranker import RankerParams
+from xrt.sources.shortlist import ShortlistParams
 from xrt.tree.clustering import TreeParams
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.artifact import refuse_to_overwrite
-from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.encoder.resolve import require_encoder
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
@@ -19,18 +17,20 @@ from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
 from xrt.pipeline.assemble import fit_deep, fit_linear, require_texts
 from xrt.pipeline.corpora import load_corpora
-from xrt.pipeline.estimate import estimate, refuse_if_too_small
+from xrt.pipeline.estimate.machine import Machine
+from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
 from xrt.pipeline.extension import Extension, Judged
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.fusing import held_out_scores
 from xrt.pipeline.label_lists import num_candidates_of
-from xrt.pipeline.machine import Machine
 from xrt.pipeline.page import write_run_report
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.saving import save_model
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
-from xrt.stages import run_lock
+from xrt.storage.artifact import refuse_to_overwrite
+from xrt.storage.atomic import write_json
+from xrt.storage.stages import run_lock
 
 logger = logging.getLogger(__name__)
 

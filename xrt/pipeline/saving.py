@@ -5,11 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from xrt.artifact import Artifact, library_versions, write_artifact
-from xrt.atomic import write_json, write_text
 from xrt.data.corpus import Corpus
 from xrt.encoder.params import EncoderParams
-from xrt.hashing import plain
 from xrt.metrics.comparison import Comparison
 from xrt.metrics.report import RankingReport
 from xrt.model import XrtModel
@@ -17,6 +14,9 @@ from xrt.model_card import ModelCard, render_model_card
 from xrt.pipeline.extension import Extension, Judged
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
+from xrt.storage.artifact import Artifact, library_versions, write_artifact
+from xrt.storage.atomic import write_json, write_text
+from xrt.storage.hashing import plain
 
 
 def save_model(

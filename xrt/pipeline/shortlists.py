@@ -6,10 +6,10 @@ import scipy.sparse as sp
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.pipeline.blocks import Blocks
 from xrt.search.beam import SearchParams
-from xrt.search.ensemble import TreeEnsemble
-from xrt.search.entry_recall import FITTED_ROWS, MEASURED_ROWS, build_shortlist, choose_width
-from xrt.search.entry_recall import sample_rows as spread
-from xrt.search.shortlist import IndexKind, NodeVectors, Shortlist, ShortlistParams
+from xrt.sources.entry_recall import FITTED_ROWS, MEASURED_ROWS, build_shortlist, choose_width
+from xrt.sources.entry_recall import sample_rows as spread
+from xrt.sources.shortlist import IndexKind, NodeVectors, Shortlist, ShortlistParams
+from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import scipy.sparse as sp
 
-from xrt.atomic import sha256_of
 from xrt.data.label_paths import read_label_paths
 from xrt.data.labels import LabelTable
 from xrt.data.splits import Split, validation_split
 from xrt.errors import ConfigError, DataError
 from xrt.features.label_features import pifa_hybrid
-from xrt.hashing import content_hash
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
-from xrt.search.ensemble import tree_seed
+from xrt.sources.trees import tree_seed
+from xrt.storage.atomic import sha256_of
+from xrt.storage.hashing import content_hash
 from xrt.tree.clustering import TreeParams, build_tree
 from xrt.tree.inside import build_inside
 from xrt.tree.label_tree import LabelTree

@@ -20,23 +20,23 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.data.splits import Split
 from xrt.errors import DataError
+from xrt.fusion.cross_fitting import gain_of
+from xrt.fusion.fit import mixed
+from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.mixture import Mixture
+from xrt.fusion.weights import fuse
 from xrt.metrics.comparison import MACRO, Comparison, compare
 from xrt.metrics.propensity import PropensityParams
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.fusing import kept_sources
 from xrt.pipeline.params import PipelineParams
-from xrt.reading import read_json_bounded
-from xrt.search.cross_fitting import gain_of
-from xrt.search.fit_scores import mixed
-from xrt.search.frequencies import LabelFrequencies
-from xrt.search.fusion import fuse
-from xrt.search.mixture import Mixture
 from xrt.sparse import as_csr, top_k_rows
-from xrt.stages import read_stage
+from xrt.storage.atomic import write_json
+from xrt.storage.reading import read_json_bounded
+from xrt.storage.stages import read_stage
 
 logger = logging.getLogger(__name__)
 

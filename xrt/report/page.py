@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xrt.atomic import write_text
+from xrt.storage.atomic import write_text
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, block_beam, joined, root_beam, step
 from xrt.linear.weights import LevelWeights
-from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
 from xrt.search.session import SearchSession
 from xrt.sparse import top_k_rows
+from xrt.storage.saved_values import SavedValues
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.path_scores import PathTransform
 

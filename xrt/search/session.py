@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
-from xrt.linear.lone_row import LoneBeam, rooms_for, step_row
+from xrt.linear.buffers import scratch
 from xrt.linear.scoring import (
     Beam,
     RowBlock,
@@ -21,7 +21,7 @@ from xrt.linear.scoring import (
     joined,
     step_block,
 )
-from xrt.linear.scratch import scratch
+from xrt.linear.single_query import LoneBeam, rooms_for, step_row
 from xrt.linear.weights import LevelWeights
 from xrt.threads import run_blocks
 from xrt.tree.path_scores import PathTransform

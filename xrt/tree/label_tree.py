@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.array_faults import table_fits
-from xrt.atomic import save_array, write_json
 from xrt.errors import ArtifactError, DataError
-from xrt.reading import load_array
-from xrt.saved_values import SavedValues
 from xrt.sparse import as_csr
+from xrt.storage.array_faults import table_fits
+from xrt.storage.atomic import save_array, write_json
+from xrt.storage.reading import load_array
+from xrt.storage.saved_values import SavedValues
 
 MAX_DEPTH = 64
 """Levels of a saved tree: none that is grown or given comes near."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from xrt.data.catalogue import is_table, table_format
+from xrt.applications.attributes.data.catalogue import is_table, table_format
 from xrt.data.formats import CorpusFormat
 from xrt.errors import ConfigError
 from xrt.pipeline.params import DatasetParams

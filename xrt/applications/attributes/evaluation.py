@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from xrt.applications.attributes.catalogue_settings import Reading
+from xrt.applications.attributes.data.catalogue import read_catalogue
+from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.judging import Evaluation, judge
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.data.attribute_corpus import read_attributes
-from xrt.data.catalogue import read_catalogue
 from xrt.data.records import shown
 from xrt.errors import DataError
-from xrt.reading import load_array
+from xrt.storage.reading import load_array
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.attributes.choice import choice_text, right_values
-from xrt.applications.attributes.decisions import WrittenLabels, written_NA
-from xrt.applications.attributes.decoder import AttributeDecoder, Decoded, Weighed
-from xrt.metrics.attribute_confusions import impossible_paths
-from xrt.metrics.attributes import AttributeReport, attribute_report
+from xrt.applications.attributes.decoding.choice import choice_text, right_values
+from xrt.applications.attributes.decoding.decisions import WrittenLabels, written_NA
+from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Decoded, Weighed
+from xrt.applications.attributes.metrics.confusions import impossible_paths
+from xrt.applications.attributes.metrics.table import AttributeReport, attribute_report
 from xrt.metrics.tables import align
 from xrt.pipeline.params import Decode
 from xrt.report import Table

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from xrt.data.attribute_paths import taxonomy_paths
-from xrt.data.attribute_space import AttributeSpace
+from xrt.applications.attributes.data.label_paths import taxonomy_paths
+from xrt.applications.attributes.data.space import AttributeSpace
 from xrt.data.corpus import Corpus
 from xrt.data.label_paths import write_label_paths
 from xrt.pipeline.params import LabelTreeOf, PipelineParams

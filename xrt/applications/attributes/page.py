@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from xrt.data.attribute_space import AttributeSpace
+from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.metrics.confusions import SiblingConfusions, sibling_confusions
+from xrt.applications.attributes.metrics.figures import TAIL_COUNTS, AttributeFigures
+from xrt.applications.attributes.metrics.table import (
+    AVERAGES,
+    FILLS,
+    FILLS_NOTE,
+    AttributeReport,
+    fill_rows,
+)
 from xrt.data.labels import LabelTable
-from xrt.metrics.attribute_confusions import SiblingConfusions, sibling_confusions
-from xrt.metrics.attribute_figures import TAIL_COUNTS, AttributeFigures
-from xrt.metrics.attributes import AVERAGES, FILLS, FILLS_NOTE, AttributeReport, fill_rows
 from xrt.metrics.calibration import Reliability
 from xrt.report import Table, bar_chart, line_chart
 

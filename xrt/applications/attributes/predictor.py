@@ -15,22 +15,22 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.catalogue_settings import Reading
-from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
-from xrt.artifact import reading_parts
-from xrt.atomic import write_json
-from xrt.data.attribute_schema import AttributeSchema
-from xrt.data.attribute_space import AttributeSpace
-from xrt.data.catalogue import CatalogueTable
-from xrt.data.item_texts import ItemTexts
+from xrt.applications.attributes.data.catalogue import CatalogueTable
+from xrt.applications.attributes.data.item_texts import ItemTexts
+from xrt.applications.attributes.data.schema import AttributeSchema
+from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Weighed
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.inputs import is_table
 from xrt.model import XrtModel
 from xrt.pipeline.label_lists import num_candidates
 from xrt.pipeline.params import Decode
 from xrt.predict import Predictor, Suggestion
-from xrt.saved_values import SavedValues
 from xrt.search.constraints import Constraint
 from xrt.sparse import as_csr
+from xrt.storage.artifact import reading_parts
+from xrt.storage.atomic import write_json
+from xrt.storage.saved_values import SavedValues
 
 SETTINGS = "attributes.json"
 ARRAYS = "attributes"

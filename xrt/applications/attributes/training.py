@@ -12,22 +12,22 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.catalogue_settings import require_effect
-from xrt.applications.attributes.choice import choice_text, choose_way
-from xrt.applications.attributes.decoder import AttributeDecoder, Weighed
+from xrt.applications.attributes.data.corpus import read_attributes
+from xrt.applications.attributes.data.item_texts import ItemTexts
+from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.decoding.choice import choice_text, choose_way
+from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Weighed
 from xrt.applications.attributes.judging import judge
 from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
-from xrt.data.attribute_corpus import read_attributes
-from xrt.data.attribute_space import AttributeSpace
 from xrt.data.corpus import Corpus
-from xrt.data.item_texts import ItemTexts
 from xrt.model import XrtModel
 from xrt.pipeline.extension import HeldOut, Judged
 from xrt.pipeline.params import DatasetParams, Decode, PipelineParams
 from xrt.pipeline.run import TrainOutcome, estimate_run, train
 from xrt.progress import Progress
-from xrt.seals import make_once
+from xrt.storage.seals import make_once
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetPa
     """Write the demo catalogue as a wide table into the run folder, once; the test file has the
     true values, whatever the catalogue lost.
     """
-    from xrt.data.demo_attributes import write_attribute_demo
+    from xrt.applications.attributes.demo import write_attribute_demo
 
     folder = run_folder / f"demo-attributes-{dataset.demo_rows}-{seed}"
 

@@ -1,6 +1,6 @@
 """`xrt audit`: which labels of a corpus look wrong or missing, with the evidence for each."""
 
-from xrt.applications.audit.applying import apply_suggestions
+from xrt.applications.audit.correction.applying import apply_suggestions
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.run import audit
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion
+from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggestion
 from xrt.data.sources import plain_name
 from xrt.report import Table, bar_chart, line_chart, write_report
 

@@ -8,33 +8,42 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.audit.decisions import read_decisions, with_trust
-from xrt.applications.audit.describing import describe
-from xrt.applications.audit.duplicate_rows import conflicting_rows, leakage
-from xrt.applications.audit.evidence_stages import Rows, make_rows, score_rows, similar_rows
-from xrt.applications.audit.hierarchy import hierarchy_report, paths_of_labels, unknown_labels
-from xrt.applications.audit.missing_rate import missing_rates
+from xrt.applications.audit.evidence.duplicate_rows import conflicting_rows, leakage
+from xrt.applications.audit.evidence.evidence_stages import (
+    Rows,
+    make_rows,
+    score_rows,
+    similar_rows,
+)
+from xrt.applications.audit.evidence.hierarchy import (
+    hierarchy_report,
+    paths_of_labels,
+    unknown_labels,
+)
+from xrt.applications.audit.evidence.missing_rate import missing_rates
+from xrt.applications.audit.evidence.similar_labels import similar_labels
 from xrt.applications.audit.page import write_page
 from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.similar_labels import similar_labels
-from xrt.applications.audit.suggestion import (
+from xrt.applications.audit.suggestions.decisions import read_decisions, with_trust
+from xrt.applications.audit.suggestions.describing import describe
+from xrt.applications.audit.suggestions.suggestion import (
     Suggestion,
     corpus_key,
     write_parquet,
     write_suggestions,
 )
-from xrt.applications.audit.suspects import (
+from xrt.applications.audit.suggestions.suspects import (
     Judged,
     judge_pairs,
     suspected_missing,
     suspected_wrong,
 )
-from xrt.atomic import write_json
 from xrt.data.corpus import Corpus
 from xrt.data.label_paths import read_label_paths
 from xrt.progress import Progress
-from xrt.search.votes import Neighbours
+from xrt.sources.votes import Neighbours
 from xrt.sparse import as_csr, binarize
+from xrt.storage.atomic import write_json
 
 logger = logging.getLogger(__name__)
 

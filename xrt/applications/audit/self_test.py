@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.audit.applying import apply_suggestions, soften
+from xrt.applications.audit.correction.applying import apply_suggestions, soften
 from xrt.applications.audit.noise import Damaged, damage
-from xrt.applications.audit.pairs import values_at
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.run import SUGGESTIONS, audit
-from xrt.applications.audit.suggestion import ADD, REMOVE, Suggestion, read_suggestions
+from xrt.applications.audit.suggestions.pairs import values_at
+from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggestion, read_suggestions
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.data.splits import validation_split
@@ -23,8 +23,8 @@ from xrt.features.tfidf_params import TfidfParams
 from xrt.metrics.ranking import judge
 from xrt.pipeline.linear import train_linear
 from xrt.progress import Progress
-from xrt.ranker import RankerParams
 from xrt.search.beam import SearchParams
+from xrt.sources.ranker import RankerParams
 from xrt.sparse import as_csr, binarize
 from xrt.tree.clustering import TreeParams
 

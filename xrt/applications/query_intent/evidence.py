@@ -12,15 +12,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.query_intent.catalogue import Catalogue
-from xrt.applications.query_intent.click_evidence import (
+from xrt.applications.query_intent.clicks.evidence import (
     CLICK_FEATURES,
     ClickMatrices,
     click_features,
     most_clicked,
 )
+from xrt.applications.query_intent.clicks.partitions import QueryGroup
 from xrt.applications.query_intent.params import LabellingParams
-from xrt.applications.query_intent.partitions import QueryGroup
-from xrt.applications.query_intent.word_evidence import (
+from xrt.applications.query_intent.words.evidence import (
     WORD_FEATURES,
     Reading,
     Words,

@@ -16,20 +16,20 @@ import numpy as np
 import polars as pl
 
 from xrt.applications.query_intent.catalogue import Catalogue, catalogue_of, read_catalogue
-from xrt.applications.query_intent.click_log import ClickLog
+from xrt.applications.query_intent.clicks.log import ClickLog
+from xrt.applications.query_intent.clicks.partitions import Partitions, QueryGroup
 from xrt.applications.query_intent.decision import decide
 from xrt.applications.query_intent.evidence import GroupEvidence, Text
 from xrt.applications.query_intent.learning import Learnt, first_queries, learn
 from xrt.applications.query_intent.params import LabellingParams
-from xrt.applications.query_intent.partitions import Partitions, QueryGroup
 from xrt.applications.query_intent.report import LabellingReport
-from xrt.atomic import is_written_into, scratch_folder, sweep_stale, write_json
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.data.frames import frame_faults
 from xrt.data.sources import open_packed
 from xrt.errors import DataError
 from xrt.progress import Progress
+from xrt.storage.atomic import is_written_into, scratch_folder, sweep_stale, write_json
 
 _BATCH_QUERIES = 2_000
 _MAX_VARIANTS = 5

@@ -12,15 +12,15 @@ from xrt.applications.query_intent.agreement import (
     judged_pairs,
     rewritten,
 )
-from xrt.applications.query_intent.aliases import NameTable, learn_aliases, learn_from_titles
 from xrt.applications.query_intent.catalogue import Catalogue
-from xrt.applications.query_intent.click_evidence import CLICK_FEATURES
+from xrt.applications.query_intent.clicks.evidence import CLICK_FEATURES
+from xrt.applications.query_intent.clicks.examination import examination_by_position
+from xrt.applications.query_intent.clicks.partitions import QueryGroup
 from xrt.applications.query_intent.evidence import GroupEvidence, Pairs, Text
-from xrt.applications.query_intent.examination import examination_by_position
 from xrt.applications.query_intent.labelling_model import Examples, LabellingModel
 from xrt.applications.query_intent.params import LabellingParams
-from xrt.applications.query_intent.partitions import QueryGroup
-from xrt.applications.query_intent.word_evidence import Words
+from xrt.applications.query_intent.words.aliases import NameTable, learn_aliases, learn_from_titles
+from xrt.applications.query_intent.words.evidence import Words
 from xrt.errors import DataError
 from xrt.progress import Progress
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xrt.applications.query_intent.catalogue import Catalogue
-from xrt.applications.query_intent.click_log import ClickLogReport
+from xrt.applications.query_intent.clicks.log import ClickLogReport
 
 _FEW_LABELLED = 0.5
 _MANY_UNKNOWN = 0.05

@@ -1,0 +1,118 @@
+"""The encoder's benchmark: xrt's side runs, and the record is made of the lines alone."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tests.bench.test_synthetic import SCRIPTS, load_script
+from xrt.config import build, compose, pipeline_params
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Scripts import their neighbours by name."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return load_script
+
+
+@pytest.fixture
+def record(scripts):
+    return scripts("encoder_record")
+
+
+def line(system: str, number: int, pace: float, **more) -> dict:
+    return {
+        "what": "pace", "system": system, "round": number, "max_length": 64, "threads": 2,
+        "date": "2026-01-02", "commit": "abc", "command": "python it.py", "load_average": 0.5,
+        "machine": {"processors": 2, "processor": "P", "memory_gb": 8, "python": "3.11"},
+        "versions": {"torch": "2"}, "settings": "own", "num_rows": 4096, "num_clusters": 512,
+        "documents_per_second": pace, "rows_of_step": 32, "steps": 40, "warm_up": 5, "peak_gb": 1.0,
+        **more,
+    }  # fmt: skip
+
+
+def test_ratios_are_taken_within_a_round(record):
+    lines = [line("pecos", 1, 10.0), line("xrt", 1, 50.0), line("xrt", 2, 90.0),
+             line("pecos", 2, 30.0), line("pecos", 3, 10.0), line("xrt", 3, 80.0)]  # fmt: skip
+    told = record.render(lines)
+    assert "| 64 | xrt | 32 | 80 (50 to 90) | 5 (3 to 8) | 1 |" in told
+    assert "| 64 | pecos | 32 | 10 (10 to 30) | 1 (1 to 1) | 1 |" in told
+    assert "first 5 steps are not" in told
+    assert "## Failed" not in told
+    assert "## Whole runs" not in told
+
+
+def test_a_failed_run_is_told_and_the_others_stand(record):
+    failed = line("pecos", 1, 0.0, error="exit status 1")
+    told = record.render([failed, line("xrt", 1, 50.0)])
+    assert "- pace, 64 tokens, round 1, pecos: exit status 1" in told
+    assert "| 64 | xrt | 32 | 50 | - | 1 |" in told
+    assert "exit status 1" in record.render([failed])
+
+
+def test_whole_runs_have_their_figures(record):
+    whole = line("pecos", 1, 0.0, what="full", train_seconds=4000.4, predict_seconds=111.0)
+    whole |= {"P@1": 0.489, "P@3": 0.3, "P@5": 0.2, "R@10": 0.454}
+    whole |= {"PSP@1": 0.2, "PSP@3": 0.22, "PSP@5": 0.25}
+    ours = whole | {"system": "xrt", "train_seconds": 1000.1}
+    row = "| 64 | {} | 111 | 48.90 | 30.00 | 20.00 | 45.40 | 20.00 | 22.00 | 25.00 | 1 |"
+    told = record.render([whole, ours, ours | {"round": 2}])
+    assert row.format("pecos | 4000 | 1.00") in told
+    assert row.format("xrt | 1000 | 0.25") in told
+    assert row.format("xrt | 1000 | -") in told  # no run of PECOS in that round
+    assert "## Steps" not in told
+
+
+def test_the_command_line_shows_no_path_of_this_machine(scripts, tmp_path):
+    benchmark = scripts("encoder")
+    args = ["--peer-python", str(tmp_path / "python"), "--data", str(tmp_path), "--encoder", "e"]
+    shown = benchmark.shown_command(benchmark.parse_arguments(args))
+    assert str(tmp_path) not in shown
+    assert "--max-length 128 64" in shown
+    shown = benchmark.shown_command(benchmark.parse_arguments([*args, "--full"]))
+    assert "--systems pecos xrt xrt-upper --max-length 64 --full --full-steps 300" in shown
+    assert "--frozen-layers" not in shown  # the preset's
+
+
+def test_whole_runs_are_of_presets_that_freeze_as_many_layers_as_their_names_say(scripts):
+    presets = scripts("encoder").PRESETS
+    frozen = {
+        system: build(pipeline_params(), compose([f"experiment={preset}"])).encoder.frozen_layers
+        for system, preset in presets.items()
+    }
+    assert frozen == {"xrt": 0, "xrt-upper": 4}
+
+
+def test_a_missing_peer_is_told_with_what_to_install(scripts, tmp_path, capsys):
+    benchmark = scripts("encoder")
+    with pytest.raises(SystemExit):
+        benchmark.parse_arguments(["--data", str(tmp_path), "--encoder", "e"])
+    assert 'pip install "libpecos==1.2.8"' in capsys.readouterr().err
+    for python in (str(tmp_path / "python"), sys.executable):  # no such file; one without libpecos
+        with pytest.raises(SystemExit, match="pip install"):
+            benchmark.require_peer(python)
+    alone = ["--systems", "xrt", "--encoder", "e"]
+    assert benchmark.parse_arguments(alone).systems == ["xrt"]
+
+
+def test_the_matcher_is_timed_from_step_to_step(scripts, tmp_path):
+    from xrt.encoder.resolve import resolve_encoder
+
+    texts = [f"lamp {n} on a table of wood {n % 7}" for n in range(100)]
+    encoder = resolve_encoder("tiny-random", work_folder=tmp_path, texts=texts)
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    labels = sp.csr_matrix((np.ones(100), (np.arange(100), np.arange(100) % 7)))
+    sp.save_npz(tmp_path / "Y_clusters.npz", labels)
+    asked = {
+        "encoder": str(encoder), "max_length": 16, "threads": 1, "batch_rows": 8, "steps": 12,
+        "warm_up": 4, "frozen_layers": 1,
+    }  # fmt: skip
+    figures = scripts("encoder_xrt").pace(tmp_path, asked)
+    assert "1 lower layers as they were" in figures["settings"]
+    assert figures["documents_per_second"] > 0
+    assert figures["steps"] == 8  # of twelve, less four to warm up
+    assert 7 < figures["rows_of_step"] <= 8
+    assert figures["step_ms"] > 0

@@ -1,0 +1,88 @@
+"""Row sets and child processes of the linear benchmark."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tests.bench.test_synthetic import SCRIPTS, load_script
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Scripts import their neighbours by name."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    before = set(sys.modules)
+    yield load_script
+    for name in set(sys.modules) - before:
+        if str(SCRIPTS) in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]
+
+
+def test_names_of_row_sets(scripts):
+    rows = scripts("linear_rows")
+    for name in ("tibkat", "hybrid", "synthetic-2k", "synthetic-1m"):
+        assert rows.row_set_name(name) == name
+    for name in ("synthetic", "synthetic-2000", "../tibkat"):
+        with pytest.raises(ValueError, match=r".*"):
+            rows.row_set_name(name)
+
+
+def test_row_sets_are_kept_and_made_anew_when_settings_change(scripts, tmp_path: Path):
+    rows = scripts("linear_rows")
+    rows.make_rows("synthetic-1k", tmp_path, None, max_train_rows=50)
+    first = (tmp_path / "X_trn.npz").stat().st_mtime_ns
+    (tmp_path / "train.txt").write_text("of these rows")
+    rows.make_rows("synthetic-1k", tmp_path, None, max_train_rows=50)
+    assert (tmp_path / "X_trn.npz").stat().st_mtime_ns == first
+    rows.make_rows("synthetic-1k", tmp_path, None, max_train_rows=60, max_test_rows=30)
+    assert sp.load_npz(tmp_path / "X_trn.npz").shape[0] == 60
+    assert sp.load_npz(tmp_path / "Y_tst.npz").shape[0] == 30
+    assert not (tmp_path / "train.txt").exists()
+
+
+def test_projections_are_unit_rows_that_keep_what_is_near(scripts):
+    rows = scripts("linear_rows")
+    X = sp.csr_matrix(np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 0, 1], [0, 0, 0]], np.float32))
+    E = rows.unit_rows(rows.projected(X, 384, seed=0))
+    np.testing.assert_allclose(np.linalg.norm(E, axis=1), [1, 1, 1, 0], atol=1e-6)
+    assert E[0] @ E[1] > 0.9
+    assert abs(E[0] @ E[2]) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("exit 3", "exit status 3"),
+        ("kill -SEGV $$", "ended by signal 11"),
+        ("kill -KILL $$", "want of memory"),
+        ("exec sleep 9", "not done after 0.5 s"),
+        (None, "No such file"),
+    ],
+)
+def test_a_system_that_fails_is_an_error_in_words(scripts, tmp_path: Path, program, told):
+    linear = scripts("linear")
+    python = tmp_path / "python"
+    if program is not None:
+        python.write_text(f"#!/bin/sh\n{program}\n")
+        python.chmod(0o755)
+    args = argparse.Namespace(python={"peer": str(python)}, threads=1, timeout=0.5)
+    line = linear.run_system("pecos", tmp_path, tmp_path, None, args)
+    assert told in line["error"]
+    assert set(line) == {"error"}
+
+
+def test_the_command_shows_no_path_of_the_machine(scripts, tmp_path: Path, monkeypatch):
+    linear = scripts("linear")
+    home = str(tmp_path)
+    argv = [
+        "linear.py", "--peer-python", f"{home}/python", "--data", home, "--embeddings",
+        f"{home}/e.npy", "--keep-rows", home, "--rows", "hybrid", "--systems", "pecos",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", argv)
+    shown = linear.shown_command(linear.parse_arguments())
+    assert home not in shown
+    assert "--peer-python PEERS/bin/python --data DATA --embeddings e.npy --rows hybrid" in shown

@@ -1,0 +1,197 @@
+"""Weights and boosted trees: what is kept, and that kernels and files agree."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.reference.slow_calibration import slow_walk
+from xrt.errors import ArtifactError
+from xrt.fusion.boosting import Booster, fit_booster, gather_features
+from xrt.fusion.calibration import hits_of
+from xrt.fusion.fit import FittedScores, fit_scores
+from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.mixture import Mixture, fit_mixture
+from xrt.fusion.weights import fuse
+from xrt.sparse import as_csr
+from xrt.storage.atomic import save_array
+
+NUM_ROWS, NUM_LABELS = 300, 40
+
+
+def known(num_labels: int = NUM_LABELS) -> LabelFrequencies:
+    return LabelFrequencies(np.arange(num_labels) + 1, 1_000)
+
+
+def problem(rng: Any, interaction: bool) -> tuple[dict[str, Any], Any]:
+    """Two sources. With `interaction` a label is true where exactly one of them is high, which no
+    weights can say.
+    """
+    parts = rng.random((2, NUM_ROWS, NUM_LABELS)).astype(np.float32)
+    found = rng.random(parts.shape) < 0.5
+    parts *= found
+    if interaction:
+        truth = (parts[0] > 0.5) ^ (parts[1] > 0.5)
+    else:
+        truth = rng.random(parts[0].shape) < (parts[0] + parts[1]) / 4
+    return {"linear": as_csr(parts[0]), "ranker": as_csr(parts[1])}, as_csr(truth)
+
+
+def fitted(rng: Any) -> tuple[Booster, Any, dict[str, Any]]:
+    sources, Y = problem(rng, interaction=True)
+    candidates_NL = fuse(sources, {"linear": 0.5, "ranker": 0.5}, NUM_LABELS)
+    booster = fit_booster(candidates_NL, sources, hits_of(candidates_NL, Y), known().counts_L)
+    assert booster is not None
+    return booster, candidates_NL, sources
+
+
+def test_features_are_what_each_source_says(rng: Any):
+    booster, candidates_NL, sources = fitted(rng)
+    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
+    rows = np.repeat(np.arange(NUM_ROWS), np.diff(candidates_NL.indptr))
+    columns = candidates_NL.indices
+    for d, name in enumerate(booster.sources):
+        np.testing.assert_array_equal(features_PD[:, d], sources[name].toarray()[rows, columns])
+    np.testing.assert_array_equal(features_PD[:, 2], candidates_NL.data)
+    np.testing.assert_allclose(features_PD[:, 3], np.log(columns + 2.0), rtol=1e-6)
+
+
+def test_walks_are_those_of_the_readable_twin(rng: Any):
+    booster, candidates_NL, sources = fitted(rng)
+    scored = booster.apply(candidates_NL, sources, known().counts_L).data
+    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
+    nodes = list(
+        zip(
+            booster.feature_J.tolist(), booster.threshold_J.tolist(), booster.left_J.tolist(),
+            booster.right_J.tolist(), booster.value_J.tolist(), strict=True,
+        )
+    )  # fmt: skip
+    for p in range(0, len(scored), 97):
+        odds = slow_walk(features_PD[p].tolist(), booster.bias, booster.starts.tolist(), nodes)
+        assert scored[p] == pytest.approx(1 / (1 + np.exp(-odds)), rel=1e-5)
+
+
+def test_the_arrays_are_scikit_learns_model(rng: Any, monkeypatch: pytest.MonkeyPatch):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    models = []
+    fit = HistGradientBoostingClassifier.fit
+    monkeypatch.setattr(
+        HistGradientBoostingClassifier, "fit", lambda s, *a: models.append(fit(s, *a)) or models[-1]
+    )
+    booster, candidates_NL, sources = fitted(rng)
+    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
+    expected = models[0].predict_proba(features_PD)[:, 1]
+    got = booster.apply(candidates_NL, sources, known().counts_L).data
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_a_label_scores_the_same_whatever_stands_beside_it(rng: Any):
+    booster, candidates_NL, sources = fitted(rng)
+    whole = booster.apply(candidates_NL, sources, known().counts_L).toarray()
+    few = candidates_NL.toarray()
+    few[:, 5:] = 0
+    part = booster.apply(as_csr(few), sources, known().counts_L).toarray()
+    np.testing.assert_array_equal(part, np.where(few > 0, whole, 0))
+
+
+def test_trees_are_kept_where_weights_cannot_say_it(rng: Any):
+    sources, Y = problem(rng, interaction=True)
+    learnt = fit_scores(sources, Y, known(), seed=0)
+    assert learnt.mixture.booster is not None
+    assert learnt.figures["boosted"]["gain"] > 0.2
+    assert learnt.mixture.sources == {"linear", "ranker"}
+    fresh, Y_fresh = problem(rng, interaction=True)
+    top = learnt.mixture.scores(fresh, known().counts_L, 1)
+    assert hits_of(top, Y_fresh).mean() > 0.95
+
+
+def test_trees_are_left_out_where_they_do_not_help(rng: Any):
+    sources, Y = problem(rng, interaction=False)
+    learnt = fit_scores(sources, Y, known(), seed=0)
+    assert learnt.mixture.booster is None
+    assert learnt.calibration is not None
+
+
+def test_a_source_that_knows_nothing_does_not_join_the_baseline(rng: Any):
+    sources, Y = problem(rng, interaction=False)
+    noise = as_csr(rng.random(Y.shape).astype(np.float32) * (rng.random(Y.shape) < 0.3))
+    learnt = fit_scores({"linear": sources["linear"], "neighbours": noise}, Y, known(), 0, "linear")
+    assert learnt.mixture.sources == {"linear"}
+    assert not learnt.figures["over linear"]["better"]
+    better = fit_scores(
+        {"linear": sources["linear"], "neighbours": sources["ranker"]}, Y, known(), 0, "linear"
+    )
+    assert better.mixture.sources == {"linear", "neighbours"}
+
+
+def test_a_source_alone_is_never_boosted(rng: Any):
+    """Where frequency alone tells true from false, too."""
+    scores = rng.random((NUM_ROWS, NUM_LABELS)).astype(np.float32)
+    Y = as_csr(np.tile(np.arange(NUM_LABELS) >= 30, (NUM_ROWS, 1)))
+    learnt = fit_scores({"linear": as_csr(scores)}, Y, known(), seed=0)
+    assert learnt.mixture.booster is None
+    assert learnt.mixture.sources == {"linear"}
+
+
+def test_too_few_rows_to_learn_from_leave_ranks(rng: Any, caplog: pytest.LogCaptureFixture):
+    sources = {"linear": as_csr([[0.9, 0.1], [0.2, 0.8]])}
+    with caplog.at_level("INFO"):
+        learnt = fit_scores(sources, as_csr([[1, 0], [0, 1]]), known(2), seed=0)
+    assert learnt.calibration is None
+    assert learnt.mixture.booster is None
+    assert "too few held-out rows to calibrate" in caplog.text
+
+
+def test_it_is_the_same_in_every_run_and_read_back(rng: Any, tmp_path: Path):
+    sources, Y = problem(rng, interaction=True)
+    learnt, again = (fit_scores(sources, Y, known(), seed=3) for _ in range(2))
+    learnt.save(tmp_path / "a")
+    again.save(tmp_path / "b")
+    for path in sorted((tmp_path / "a").rglob("*.*")):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+    loaded = FittedScores.load(tmp_path / "a")
+    np.testing.assert_array_equal(
+        loaded.mixture.scores(sources, known().counts_L, 5).toarray(),
+        learnt.mixture.scores(sources, known().counts_L, 5).toarray(),
+    )
+    assert loaded.figures == learnt.figures
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("left", lambda a: np.zeros_like(a)),  # a circle
+        ("right", lambda a: a + len(a)),
+        ("feature", lambda a: a + 9),
+        ("value", lambda a: a[:-1]),
+        ("value", lambda a: a * np.nan),
+        ("starts", lambda a: a[:1]),
+        ("starts", lambda a: a + 1),
+    ],
+)
+def test_trees_that_would_lead_astray_are_refused(rng: Any, tmp_path: Path, name: str, change: Any):
+    booster = fitted(rng)[0]
+    booster.save(tmp_path)
+    Booster.load(tmp_path)
+    save_array(tmp_path / f"{name}.npy", change(np.load(tmp_path / f"{name}.npy")))
+    with pytest.raises(ArtifactError, match="do not hang together"):
+        Booster.load(tmp_path)
+
+
+def test_damaged_settings_are_refused(tmp_path: Path):
+    for settings in ({}, {"weights": 3, "boosted": False}, {"weights": {"linear": "x"}}):
+        with pytest.raises(ArtifactError, match=r"fusion: .*(needed|missing)"):
+            Mixture.load(settings, tmp_path)
+    (tmp_path / "scores.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"unreadable scores\.json"):
+        FittedScores.load(tmp_path)
+
+
+def test_a_mixture_without_trees_is_the_weighted_mean(rng: Any):
+    sources, Y = problem(rng, interaction=False)
+    mixture = fit_mixture(sources, Y, known().counts_L, boosted=False)
+    expected = fuse(sources, mixture.weights, 7)
+    got = mixture.scores(sources, None, 7)
+    np.testing.assert_array_equal(got.toarray(), expected.toarray())

@@ -1,0 +1,67 @@
+"""Label features of several trees: made once, weighed by the rows' lengths; how many trees."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from xrt.errors import ConfigError
+from xrt.hybrid import HybridMatrix
+from xrt.pipeline import PipelineParams, trees
+from xrt.pipeline.trees import TreeGrower, hold_out, tree_seeds
+from xrt.sources.trees import tree_seed
+from xrt.sparse import as_csr
+from xrt.tree.clustering import TreeParams
+
+
+@pytest.fixture
+def hybrid(checkerboard: tuple[sp.csr_array, sp.csr_array]) -> tuple[HybridMatrix, sp.csr_array]:
+    """Rows whose two blocks have length 1 each."""
+    X_NF, Y_NL = checkerboard
+    return HybridMatrix.of(X_NF, np.eye(4)[np.arange(64) % 4]), Y_NL
+
+
+@pytest.mark.parametrize("length", [0.5, 3.0])
+def test_the_length_of_the_dense_block_reaches_the_tree(
+    hybrid: tuple[HybridMatrix, sp.csr_array], length: float
+):
+    X, Y_NL = hybrid
+    Z = TreeGrower(HybridMatrix(X.sparse, X.dense * np.float32(length)), Y_NL, 1).label_features
+    ratio_L = np.linalg.norm(Z.dense, axis=1) / np.linalg.norm(Z.sparse.toarray(), axis=1)
+    np.testing.assert_allclose(ratio_L, length, rtol=1e-5)
+
+
+def test_label_features_are_made_once_and_not_before_they_are_needed(
+    hybrid: tuple[HybridMatrix, sp.csr_array], monkeypatch: Any
+):
+    calls = []
+    make = trees.pifa_hybrid
+
+    def counted(*rest: Any, **named: Any) -> HybridMatrix:
+        calls.append(named)
+        return make(*rest, **named)
+
+    monkeypatch.setattr(trees, "pifa_hybrid", counted)
+    grower = TreeGrower(*hybrid, 1)
+    assert calls == []
+    for seed in (0, 1, 2):
+        assert grower.grow(TreeParams(max_leaf_size=2), seed).num_labels == 8
+    assert len(calls) == 1
+
+
+def test_as_many_seeds_as_there_are_different_trees():
+    assert tree_seeds(TreeParams(max_leaf_size=10), 3, 5, 11) == [tree_seed(5, i) for i in range(3)]
+    assert tree_seeds(TreeParams(max_leaf_size=11), 3, 5, 11) == [5]
+    assert tree_seeds(TreeParams(max_leaf_size=2, paths="paths.tsv"), 3, 5, 11) == [5]
+    with pytest.raises(ConfigError, match="num_trees = 0"):
+        PipelineParams(num_trees=0)
+
+
+def test_at_most_a_tenth_is_held_out_and_nothing_where_no_row_can_be_spared(caplog: Any):
+    held = hold_out(as_csr(np.ones((40, 2))), 100, 0)
+    assert held is not None
+    assert (len(held.train), len(held.validation)) == (36, 4)
+    assert caplog.text == ""
+    assert hold_out(as_csr(np.eye(5)), 2, 0) is None
+    assert "it stays 1" in caplog.text

@@ -1,0 +1,213 @@
+"""Text in, model folder out: what a training run promises, on 24 labels and a random encoder."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tests.small_corpora import make_rows
+from xrt.data.formats import read_corpus
+from xrt.data.labels import LabelTable
+from xrt.fusion.mixture import Mixture
+from xrt.model import XrtModel
+from xrt.pipeline import PipelineParams, TrainOutcome, train
+from xrt.pipeline.fusing import SOURCES
+from xrt.pipeline.linear import train_linear
+from xrt.pipeline.run import fit_model
+from xrt.predict import Predictor
+from xrt.search.beam import SearchParams
+from xrt.sources.deep import unit_rows
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
+from xrt.storage.reading import read_json_bounded
+
+TEXTS = [row["title"] for row in make_rows(40, seed=9)]
+LABELS = 24
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def model(params: PipelineParams, run_folder: Path, data: Path) -> XrtModel:
+    """The model of the run as its stages hold it, never saved as a model."""
+    return fit_model(params, read_corpus(data / "trn.jsonl"), run_folder)
+
+
+def linear_of(model: XrtModel) -> XrtModel:
+    """The linear trees alone, their scores as they are."""
+    return replace(
+        model, deep=None, neighbours=None, fusion=Mixture({"linear": 1.0}), calibration=None
+    )
+
+
+def dense(scores_NL: sp.csr_array) -> np.ndarray:
+    return scores_NL.toarray()
+
+
+def test_saved_and_loaded_it_scores_as_before(model: XrtModel, run_folder: Path):
+    predictor = Predictor.load(run_folder / "model")
+    assert predictor.model.kind == "transformer"
+    assert predictor.model.labels == model.labels
+    expected_NL = dense(model.predict(TEXTS, LABELS))
+    assert expected_NL.any(axis=1).all()
+    np.testing.assert_array_equal(dense(predictor.scores(TEXTS, LABELS)), expected_NL)
+
+
+def test_the_linear_part_does_not_know_its_neighbours_in_a_batch(model: XrtModel):
+    linear = linear_of(model)
+    whole_NL = dense(linear.predict(TEXTS, 5))
+    alone_NL = np.vstack([dense(linear.predict([text], 5)) for text in TEXTS])
+    np.testing.assert_array_equal(alone_NL, whole_NL)
+
+
+def test_batches_and_order_move_scores_by_rounding_only(run_folder: Path):
+    predictor = Predictor.load(run_folder / "model")
+    whole_NL = dense(predictor.scores(TEXTS, LABELS))
+    alone_NL = np.vstack([dense(predictor.scores([text], LABELS)) for text in TEXTS])
+    np.testing.assert_allclose(alone_NL, whole_NL, atol=1e-5)
+    order = np.random.default_rng(0).permutation(len(TEXTS))
+    shuffled_NL = dense(predictor.scores([TEXTS[i] for i in order], LABELS))
+    np.testing.assert_allclose(shuffled_NL, whole_NL[order], atol=1e-5)
+
+
+def test_a_stream_is_answered_as_a_batch_is(run_folder: Path):
+    predictor = Predictor.load(run_folder / "model")
+    texts = [*TEXTS, "", "\U0001f600 данные \u202e"]
+    whole = predictor.predict(texts, k=3)
+    streamed = list(predictor.stream(iter(texts), k=3, batch_size=7))
+    assert len(streamed) == len(whole)
+    for one, other in zip(streamed, whole, strict=True):
+        assert [s.score for s in one] == pytest.approx([s.score for s in other], abs=1e-5)
+    assert list(predictor.stream(iter([]))) == []
+
+
+@pytest.mark.parametrize(("named", "fused"), [(False, False), (True, False), (True, True)])
+def test_files_and_memory_make_the_same_linear_model(
+    params: PipelineParams, data: Path, tmp_path: Path, named: bool, fused: bool
+):
+    search = SearchParams(path_weight=None)
+    settings = replace(params, encoder=None, num_trees=2, search=search, fused=fused)
+    corpus = read_corpus(data / "trn.jsonl")
+    if named:
+        names = tuple(corpus.texts[row] for row in range(corpus.num_labels))
+        corpus = replace(corpus, labels=LabelTable(corpus.labels.ids, names))
+    staged = fit_model(settings, corpus, tmp_path)
+    in_memory = train_linear(
+        corpus, features=settings.features, tree=settings.tree, ranker=settings.ranker,
+        search=settings.search, seed=settings.seed, num_trees=2, num_threads=1,
+        validation_rows=settings.validation_rows, fused=fused,
+    )  # fmt: skip
+    assert in_memory.search == staged.search
+    np.testing.assert_array_equal(
+        dense(in_memory.predict(TEXTS, LABELS)), dense(staged.predict(TEXTS, LABELS))
+    )
+
+
+def test_fusion_is_not_below_the_linear_model_on_its_validation_rows(run_folder: Path):
+    chosen = read_json_bounded(run_folder / "stages" / "fusion" / "fused" / "scores.json")
+    alone = chosen["figures"]["alone"]
+    assert set(alone) == set(SOURCES)
+    value = {name: sum(figures.values()) for name, figures in alone.items()}
+    weighted = sum(chosen["figures"]["weighted"].values())
+    assert weighted >= max(value.values()) >= value["linear"]
+    assert sum(chosen["mixture"]["weights"].values()) == pytest.approx(1.0)
+
+
+def test_report_and_manifest_tell_of_both_models(run_folder: Path):
+    page = (run_folder / "report.html").read_text()
+    assert ">linear<" in page
+    assert ">deep<" in page
+    for chart in ("Reliability of scores", "Matcher on held-out rows", "Matcher&#x27;s loss"):
+        assert f'aria-label="{chart}"' in page
+    manifest = read_json_bounded(run_folder / "model" / "manifest.json")
+    assert set(manifest["metrics"]) == {"linear", "deep"}
+    assert manifest["training"] == {"num_rows": 140, "num_labels": LABELS}
+    report = read_json_bounded(run_folder / "report.json")["models"]["deep"]
+    assert 0 <= report["metrics"]["ECE@5"] <= 1
+    assert sum(report["reliability"]["num_predicted"]) == 30 * 5
+    assert str(run_folder.parent) not in (run_folder / "model" / "manifest.json").read_text()
+
+
+def test_outcome_is_the_models_side_by_side(params: PipelineParams, copied: Path):
+    outcome = train(params, copied)
+    assert isinstance(outcome, TrainOutcome)
+    assert set(outcome.reports) == {"linear", "deep"}
+    assert outcome.reports["linear"].value("P@1") > 0.4
+    lines = outcome.to_text().splitlines()
+    assert lines[0].split() == ["linear", "deep"]
+    assert any(line.startswith("P@1 ") for line in lines)
+
+
+def test_without_an_encoder_it_is_the_linear_model(
+    params: PipelineParams, copied: Path, model: XrtModel, stages_that_run: Any
+):
+    alone = replace(params, encoder=None, fused=False)
+    assert stages_that_run(alone, copied) == set()
+    predictor = Predictor.load(copied / "model")
+    assert predictor.model.kind == "linear"
+    assert not (copied / "model" / "encoder").exists()
+    expected_NL = dense(linear_of(model).predict(TEXTS, 5))
+    np.testing.assert_array_equal(dense(predictor.scores(TEXTS, 5)), expected_NL)
+
+
+def test_without_a_test_file_it_tells_no_figures(params: PipelineParams, copied: Path):
+    alone = replace(params, encoder=None, dataset=replace(params.dataset, tst=None))
+    outcome = train(alone, copied)
+    assert outcome.reports == {}
+    assert outcome.to_text().startswith("model:")
+    assert (copied / "report.html").is_file()
+
+
+def test_a_shortlist_of_all_nodes_searches_as_an_endless_beam_does(model: XrtModel):
+    assert model.deep is not None
+    ranker = model.deep.ranker
+    num_nodes = ranker.tree.num_nodes(0)
+    params = ShortlistParams(index=IndexKind.flat, width=num_nodes)
+    sides = np.random.default_rng(0).normal(size=(num_nodes, 32))
+    every = Shortlist(unit_rows(sides), params, level=0)
+    search = SearchParams(beam_size=num_nodes)
+    ranked = replace(model, fusion=Mixture({"ranker": 1.0}), calibration=None, search=search)
+    root = replace(ranked, deep=replace(model.deep, shortlists=()))
+    short = replace(ranked, deep=replace(model.deep, shortlists=(every,)))
+    assert num_nodes >= 4
+    np.testing.assert_allclose(
+        dense(short.predict(TEXTS, LABELS)), dense(root.predict(TEXTS, LABELS)), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("index", [IndexKind.flat, IndexKind.hnsw])
+def test_a_shortlist_is_saved_with_the_model(
+    params: PipelineParams, copied: Path, stages_that_run: Any, index: IndexKind, data: Path
+):
+    shortlist = ShortlistParams(index=index, width=4, hnsw_neighbors=4)
+    changed = replace(params, shortlist=shortlist)
+    assert stages_that_run(changed, copied) == {"fusion", "verdict"}
+    loaded = Predictor.load(copied / "model").model
+    kept = fit_model(changed, read_corpus(data / "trn.jsonl"), copied)
+    for one in (loaded, kept):
+        assert one.deep is not None
+        assert [index.params for index in one.deep.shortlists] == [shortlist]
+    ranked = [
+        replace(one, fusion=Mixture({"ranker": 1.0}), calibration=None).predict(TEXTS, 5)
+        for one in (loaded, kept)
+    ]
+    assert np.diff(ranked[0].indptr).min() == 5
+    np.testing.assert_array_equal(dense(ranked[0]), dense(ranked[1]))
+
+
+def test_a_model_does_not_tell_where_it_was_made(tmp_path):
+    from xrt.encoder.params import EncoderParams
+    from xrt.pipeline.params import DatasetParams
+    from xrt.pipeline.saving import _encoder_name, _portable
+    from xrt.tree.clustering import TreeParams
+
+    folder = tmp_path / "my-encoder"
+    folder.mkdir()
+    params = PipelineParams(
+        dataset=DatasetParams(trn=str(tmp_path / "trn.jsonl"), labels=str(tmp_path / "labels.tsv")),
+        tree=TreeParams(paths=str(tmp_path / "paths.tsv")),
+        encoder=EncoderParams(name=str(folder)),
+    )
+    assert str(tmp_path) not in str(_portable(params))
+    assert _encoder_name(EncoderParams(name="minilm")) == "minilm"

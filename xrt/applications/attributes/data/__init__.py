@@ -1,0 +1,1 @@
+"""Catalogues: their columns, cells, schema and label space."""

@@ -1,0 +1,332 @@
+"""A catalogue: the cells of a table with named columns, as text.
+
+CSV and TSV have the grammar of `xrt.data.delimited`, so that a bad row is named by its line;
+Parquet is read with polars, JSONL line by line. Names of columns are clean (`clean_label`), cells
+are stripped, an absent one is ''. A line that is not UTF-8 is read as Windows-1252. Equal cells of
+a column share one string.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xrt.applications.attributes.data.cells import (
+    BATCH_ROWS,
+    CellColumns,
+    NotText,
+    cell_text,
+    is_plain_type,
+    series_cells,
+)
+from xrt.data.cells import clean_label
+from xrt.data.collect import BadLines
+from xrt.data.delimited import Line, csv_rows, read_header, tsv_rows
+from xrt.data.formats import CorpusFormat, detect_format
+from xrt.data.frames import frame_faults
+from xrt.data.jsonl import parse_json_line
+from xrt.data.options import BadLine, ReadOptions
+from xrt.data.records import shown
+from xrt.data.sources import numbered_lines, require_file
+from xrt.errors import ConfigError, DataError
+
+_TABLES = (CorpusFormat.CSV, CorpusFormat.TSV, CorpusFormat.PARQUET, CorpusFormat.JSONL)
+
+
+@dataclass(frozen=True)
+class CatalogueTable:
+    """`columns`: name -> N cells as stripped text, '' where empty, in the order of the file.
+
+    `notes` are findings to tell the user, lines skipped apart: `skipped_rows` are their positions
+    among the file's rows, from 0, and `bad_lines_path` is where they were written. `all_names`: the
+    columns of the file, where only some were read. `no_text`: columns with cells that are neither
+    text nor number -> what they hold.
+    """
+
+    columns: dict[str, list[str]]
+    path: str = ""
+    notes: tuple[str, ...] = ()
+    all_names: tuple[str, ...] = ()
+    skipped_rows: tuple[int, ...] = ()
+    bad_lines_path: str = ""
+    no_text: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sizes = {len(cells) for cells in self.columns.values()}
+        if len(sizes) > 1:
+            raise DataError(f"{self.path}: columns of {sorted(sizes)} cells; make them equal")
+
+    @classmethod
+    def from_items(
+        cls, items: Iterable[Mapping[str, Any]], path: str = "items"
+    ) -> "CatalogueTable":
+        """A table of records, such as `{"title": "usb-c charger", "price": 12.5}`.
+
+        Raises DataError: there is none, or one holds what is not text, number or list of such.
+        """
+        cells = CellColumns()
+        for number, item in enumerate(items, 1):
+            if not isinstance(item, Mapping):
+                raise DataError(
+                    f"{path}: item {number} is a {type(item).__name__}; give a mapping of column "
+                    "to cell"
+                )
+            try:
+                texts = ((clean_label(str(key)), cell_text(value)) for key, value in item.items())
+                cells.add_record(dict(texts))
+            except NotText as fault:
+                raise DataError(f"{path}: item {number} holds {fault}; give text") from None
+        if not cells.num_rows:
+            raise DataError(f"{path}: no items; give at least one")
+        return cls(cells.finish(), path)
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names in the order of the file."""
+        return tuple(self.columns)
+
+    def messages(self) -> list[str]:
+        """One sentence for each finding, lines skipped included."""
+        messages = [f"{self.path}: {note}" for note in self.notes]
+        if self.skipped_rows:
+            skipped = f"{len(self.skipped_rows)} bad lines were skipped and written to"
+            messages.append(f"{self.path}: {skipped} {self.bad_lines_path}")
+        return messages
+
+    def require(self, names: Iterable[str], what: str, setting: str) -> None:
+        """Raises DataError naming the columns there are, when one of `names` is not among them."""
+        missing = [name for name in names if name not in self.columns]
+        if held := [f"{name} ({self.no_text[name]})" for name in missing if name in self.no_text]:
+            raise DataError(
+                f"{self.path}: {what} column {', '.join(held)} holds neither text nor numbers; "
+                f"write it as text: name {setting}"
+            )
+        if missing:
+            raise DataError(
+                f"{self.path}: no {what} column {', '.join(missing)}; the columns are "
+                f"{shown(self.all_names or self.columns)}: name {setting}"
+            )
+
+    def subset(self, rows: np.ndarray) -> "CatalogueTable":
+        """The rows at these positions; notes stay those of the whole file."""
+        picked = np.asarray(rows, np.int64).tolist()
+        columns = {name: [cells[i] for i in picked] for name, cells in self.columns.items()}
+        return replace(self, columns=columns, skipped_rows=(), bad_lines_path="")
+
+
+def read_catalogue(
+    path: str | Path,
+    *,
+    format: CorpusFormat | str | None = None,
+    columns: Sequence[str] | None = None,
+    skip_bad_lines: bool = False,
+    bad_lines_folder: str | Path = ".",
+) -> CatalogueTable:
+    """Read the cells of a CSV, TSV, Parquet or JSONL file; CSV, TSV and JSONL may be packed.
+
+    Args:
+        path: The file; gzip and xz are told by its first bytes.
+        format: One of csv, tsv, parquet, jsonl; None tells it from name and content.
+        columns: Keep only those of these columns that are there; None keeps all.
+        skip_bad_lines: Write bad lines to `<file name>.bad-lines.jsonl` instead of raising.
+        bad_lines_folder: The folder of that file.
+
+    Returns:
+        The table; `messages()` tell of lines that were not UTF-8 and of lines skipped.
+
+    Raises:
+        DataError: the file cannot be used; the message names file, line, cause and what to do.
+    """
+    path = require_file(path)
+    chosen = table_format(path, format)
+    wanted = None if columns is None else set(columns)
+    bad = BadLines(
+        path, ReadOptions(skip_bad_lines=skip_bad_lines, bad_lines_folder=bad_lines_folder)
+    )
+    decode = Decoder()
+    if chosen is CorpusFormat.PARQUET:
+        found = _read_parquet(path, wanted)
+    elif chosen is CorpusFormat.JSONL:
+        found = _read_jsonl(path, wanted, bad, decode)
+    else:
+        rows = csv_rows if chosen is CorpusFormat.CSV else tsv_rows
+        found = _read_rows(path, rows(path, decode), wanted, bad)
+    names = tuple(found.names)
+    if not found.columns and wanted:
+        raise DataError(
+            f"{path}: no column {', '.join(columns or ())}; the columns are {shown(names)}"
+        )
+    if not any(found.columns.values()):
+        fault = (
+            f"{bad.first}; no row is good" if bad.first else f"{path}: no rows; give at least one"
+        )
+        raise DataError(fault)
+    bad_lines_path = bad.write()
+    notes = [*decode.notes(), *found.notes]
+    return CatalogueTable(
+        found.columns,
+        str(path),
+        tuple(notes),
+        names,
+        tuple(bad.rows),
+        bad_lines_path,
+        found.no_text,
+    )
+
+
+def is_table(path: Path) -> bool:
+    """Whether name and content tell a format with named columns."""
+    require_file(path)
+    try:
+        return detect_format(path) in _TABLES
+    except DataError:  # nothing fits, or the file is damaged, which reading it will tell
+        return False
+
+
+def table_format(path: Path, format: CorpusFormat | str | None) -> CorpusFormat:
+    """The format of a catalogue.
+
+    Args:
+        path: The file.
+        format: What the user says of it; None tells it from name and content.
+
+    Returns:
+        One of csv, tsv, parquet, jsonl.
+
+    Raises:
+        ConfigError: there is no such format, or it has no named columns.
+        DataError: name and content tell no format, or one without named columns.
+    """
+    names = ", ".join(f.value for f in _TABLES)
+    if format is None:
+        chosen = detect_format(path)
+        if chosen not in _TABLES:
+            raise DataError(f"{path}: {chosen.value} has no named columns; a catalogue is {names}")
+        return chosen
+    if format not in [f.value for f in _TABLES]:
+        raise ConfigError(f"format = {format!r}: no format of a catalogue; choose one of {names}")
+    return CorpusFormat(format)
+
+
+class _Found(NamedTuple):
+    """What a reader took from a file: columns, the names of all there are, notes, and columns of
+    which cells are no text -> what they hold.
+    """
+
+    columns: dict[str, list[str]]
+    names: Iterable[str]
+    notes: list[str]
+    no_text: Mapping[str, str] = {}
+
+
+class Decoder:
+    """Lines to text: UTF-8, or for a line that is not, Windows-1252 (its five unused bytes become
+    U+FFFD).
+    """
+
+    def __init__(self) -> None:
+        self.num_converted = 0
+
+    def __call__(self, raw: bytes) -> str:
+        """The text of a line."""
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self.num_converted += 1
+            return raw.decode("cp1252", "replace")
+
+    def notes(self) -> list[str]:
+        """How many lines were not UTF-8, where there were any."""
+        if not self.num_converted:
+            return []
+        lines = "line was" if self.num_converted == 1 else "lines were"
+        return [f"{self.num_converted} {lines} not UTF-8 and read as Windows-1252"]
+
+
+def _read_rows(path: Path, rows: Iterator[Line], wanted: set[str] | None, bad: BadLines) -> _Found:
+    """The columns of a file whose first row names them."""
+    header = column_names(read_header(path, rows), path)
+    kept = [i for i, name in enumerate(header) if wanted is None or name in wanted]
+    cells = CellColumns()
+    num_seen = 0
+    while batch := list(islice(rows, BATCH_ROWS)):
+        good: list[Sequence[str]] = []
+        for line in batch:
+            if line.fault:
+                bad.refuse(num_seen, line.number, line.raw, BadLine(line.fault), line.num_lines)
+            else:
+                good.append(line.cells)
+            num_seen += line.num_lines
+        by_column = list(zip(*good, strict=True)) or [()] * len(header)
+        for i in kept:
+            cells.add_column(header[i], by_column[i])
+    return _Found(cells.finish(), header, [])
+
+
+def column_names(names: Iterable[str], path: str | Path) -> list[str]:
+    """The names of columns as they are matched: clean, and `column 3` for one without a name.
+
+    Raises DataError: two are alike then.
+    """
+    found = [clean_label(name) or f"column {i}" for i, name in enumerate(names, 1)]
+    if twice := next((name for name in found if found.count(name) > 1), None):
+        raise DataError(f"{path}: column {twice!r} stands there twice; rename one")
+    return found
+
+
+def _read_jsonl(
+    path: Path, wanted: set[str] | None, bad: BadLines, decode: Callable[[bytes], str]
+) -> _Found:
+    cells = CellColumns()
+    names: dict[str, str] = {}
+    dropped: dict[str, list[str]] = {}
+    num_seen = 0
+    for number, raw in numbered_lines(path):
+        if not raw or raw.isspace():
+            continue
+        try:
+            record = parse_json_line(decode(raw).encode()).record
+            texts = {}
+            for key, value in record.items():
+                name = names[key] if key in names else names.setdefault(key, clean_label(key))
+                if wanted is None or name in wanted:
+                    try:
+                        texts[name] = cell_text(value)
+                    except NotText as fault:
+                        dropped.setdefault(name, []).append(f"line {number} has {fault}")
+            cells.add_record(texts)
+        except BadLine as fault:
+            bad.refuse(num_seen, number, raw, fault)
+        num_seen += 1
+    notes = [
+        f"column {name!r}: {len(places)} cells are neither text nor number and were left empty"
+        for name, places in dropped.items()
+    ]
+    no_text = {name: places[0] for name, places in dropped.items()}
+    return _Found(cells.finish(), column_names(names, path), notes, no_text)
+
+
+def _read_parquet(path: Path, wanted: set[str] | None) -> _Found:
+    import polars as pl
+
+    cells = CellColumns()
+    with frame_faults(path):
+        schema = pl.read_parquet_schema(path)
+        name_of = dict(zip(schema, column_names(schema, path), strict=True))
+        keys = [key for key in schema if wanted is None or name_of[key] in wanted]
+        plain = [key for key in keys if is_plain_type(schema[key])]
+        frame = pl.read_parquet(path, columns=plain)
+        for batch in frame.iter_slices(BATCH_ROWS):
+            for series in batch:
+                cells.add_column(name_of[series.name], series_cells(series))
+    no_text = {name_of[key]: str(schema[key]) for key in keys if key not in plain}
+    notes = [f"columns left out, neither text nor number: {shown(no_text)}"] if no_text else []
+    return _Found(cells.finish(), name_of.values(), notes, no_text)

@@ -1,0 +1,1 @@
+"""From scores of labels to one value of each attribute."""

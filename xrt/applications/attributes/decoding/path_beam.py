@@ -1,0 +1,367 @@
+"""Finds the best paths of a taxonomy for each row, from coarse to fine.
+
+N rows, E scores of all rows, L labels, D levels, K nodes of all levels, M paths kept. A node gains
+what its label is worth in the row, or what the level says of labels that the row has no score for,
+and what the node is worth in any row.
+
+A narrow beam first finds M good paths. Then all nodes are followed that can lead to a path as good
+as the worst of these (branch and bound), and all with a score at every level so far; so the paths
+are the best of all, as long as no more of a level's nodes are left than the beam is wide.
+
+Where nodes must go, those that agree with the given values stay first, then those with a score at
+every level so far, then those with one at this level: a label without a score never replaces one
+that has one. Of equals the node with fewer such levels stays, then the lower one.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.attributes.decoding.taxonomy import Taxonomy
+from xrt.jit import njit
+from xrt.threads import run_blocks
+
+BLOCK_ROWS = 1024
+NARROW = 32
+"""Nodes of a level in the first pass; what it finds only bounds the second."""
+_TIER = 1e7
+"""More than scores can be worth: sets nodes apart that are not compared by worth."""
+_AGREED = 1e8
+"""Worth of a given value: more than anything can speak against it."""
+_ROUNDING = 1e-6
+"""What sums in another order may differ by."""
+
+
+@dataclass(frozen=True, eq=False)
+class PathLevels:
+    """The nodes of a taxonomy for the kernel, all levels one after another: `node_ptr` (D + 1,)
+    bounds each level's nodes, `child_ptr` each node's children, the root first. `parents` are the
+    nodes above, numbered within their level, `columns` the nodes' labels, `scored_columns` those
+    whose scores speak for them.
+    """
+
+    node_ptr: np.ndarray
+    child_ptr: np.ndarray
+    children: np.ndarray
+    parents: np.ndarray
+    columns: np.ndarray
+    scored_columns: np.ndarray
+
+    @classmethod
+    def of(cls, taxonomy: Taxonomy) -> Self:
+        """Levels of at least one level."""
+        depth, tree = taxonomy.depth, taxonomy.tree
+        firsts = [taxonomy.first_path_of_node(d) for d in range(depth)]
+        node_ptr = np.concatenate([[0], np.cumsum([len(f) for f in firsts])]).astype(np.int64)
+        tables = [tree.children(d) for d in range(depth)]
+        starts = [tables[d][0][:-1] + node_ptr[d] for d in range(depth)]
+        child_ptr = np.concatenate([*starts, [node_ptr[-1]]]).astype(np.int64)
+        children = np.concatenate([table[1] for table in tables]).astype(np.int32)
+        columns, scored_columns = (
+            np.concatenate([paths_PD[firsts[d], d] for d in range(depth)]).astype(np.int32)
+            for paths_PD in (taxonomy.paths_PD, taxonomy.scored_PD)
+        )
+        parents = np.concatenate(tree.parents).astype(np.int32)
+        return cls(node_ptr, child_ptr, children, parents, columns, scored_columns)
+
+    def best_below(self, worth_K: np.ndarray) -> np.ndarray:
+        """The most that the nodes under each node can be worth together, one of each level: float64
+        (K,).
+        """
+        below_K = np.zeros(len(worth_K), np.float64)
+        for d in reversed(range(1, len(self.node_ptr) - 1)):
+            above, low, high = self.node_ptr[d - 1], self.node_ptr[d], self.node_ptr[d + 1]
+            most = np.full(low - above, -np.inf)
+            np.maximum.at(most, self.parents[low:high], worth_K[low:high] + below_K[low:high])
+            below_K[above:low] = most
+        return below_K
+
+    def is_scored_at(self, num_labels: int) -> np.ndarray:
+        """Whether a label's score speaks for nodes of a level: bool (D, L)."""
+        depth = len(self.node_ptr) - 1
+        is_scored_DL = np.zeros((depth, num_labels), bool)
+        for d in range(depth):
+            columns = self.scored_columns[self.node_ptr[d] : self.node_ptr[d + 1]]
+            is_scored_DL[d, columns[columns >= 0]] = True
+        return is_scored_DL
+
+
+def best_paths(
+    scores_NL: sp.csr_array,
+    evidence_E2: np.ndarray,
+    levels: PathLevels,
+    weights_D3: np.ndarray,
+    worth_K: np.ndarray,
+    beam: int,
+    num_paths: int,
+    num_scored: int = 0,
+    given_ND: np.ndarray | None = None,
+    num_threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `num_paths` best paths of each row, best first.
+
+    Args:
+        scores_NL: Which labels have a score in which row; the scores themselves are not read.
+        evidence_E2: For each of these entries two numbers that speak for the label.
+        levels: The taxonomy.
+        weights_D3: Of both numbers at each level, and what a label without a score is worth.
+        worth_K: What each node of all levels is worth in any row.
+        beam: Nodes of a level that are followed at most.
+        num_paths: Paths of a row, M.
+        num_scored: Of these, the places for paths with a score at every level, as many as there
+            are, whatever other paths are worth.
+        given_ND: Label columns that a row gives, int32, -1 where it gives none: paths that agree
+            with more of them come first.
+        num_threads: Threads; None takes the default.
+
+    Returns:
+        Paths, int32 (N, M) padded with -1, and their worth, float64 (N, M) padded with -inf.
+    """
+    num_rows, num_labels = scores_NL.shape
+    paths_NM = np.full((num_rows, num_paths), -1, np.int32)
+    totals_NM = np.full((num_rows, num_paths), -np.inf, np.float64)
+    if given_ND is None:
+        given_ND = np.full((num_rows, len(weights_D3)), -1, np.int32)
+    weights_D3 = np.asarray(weights_D3, np.float64)
+    worth_K = np.asarray(worth_K, np.float64)
+    without_K = worth_K + np.repeat(weights_D3[:, 2], np.diff(levels.node_ptr))
+    entries = scores_NL.indptr, scores_NL.indices, evidence_E2.astype(np.float32, copy=False)
+    nodes = (
+        levels.node_ptr, levels.child_ptr, levels.children, levels.columns, levels.scored_columns,
+        levels.is_scored_at(num_labels),
+    )  # fmt: skip
+    worth = weights_D3, worth_K, levels.best_below(without_K)
+    given = np.ascontiguousarray(given_ND, np.int32)
+
+    def block(number: int) -> None:
+        low, high = number * BLOCK_ROWS, min((number + 1) * BLOCK_ROWS, num_rows)
+        scratch_L = np.full(num_labels, -1, np.int64)
+        _search(
+            low, high, *entries, *nodes, *worth, given, beam, num_scored, scratch_L, paths_NM,
+            totals_NM,
+        )  # fmt: skip
+
+    run_blocks(block, -(-num_rows // BLOCK_ROWS), num_threads)
+    return paths_NM, totals_NM
+
+
+@njit(nogil=True, cache=True)
+def _search(  # type: ignore[no-untyped-def]
+    low, high, indptr, indices, evidence_E2, node_ptr, child_ptr, children, columns,
+    scored_columns, is_scored_DL, weights_D3, worth_K, below_K, given_ND, beam, num_scored,
+    scratch_L, paths_NM, totals_NM,
+):  # fmt: skip
+    num_paths = paths_NM.shape[1]
+    for row in range(low, high):
+        for at in range(indptr[row], indptr[row + 1]):
+            scratch_L[indices[at]] = at
+        given_D = given_ND[row]
+        labels, evidence = (
+            indices[indptr[row] : indptr[row + 1]], evidence_E2[indptr[row] : indptr[row + 1]]
+        )  # fmt: skip
+        rest_D = _most_to_come(labels, evidence, is_scored_DL, weights_D3, given_D)
+        least = -np.inf
+        if len(columns) > NARROW:
+            _, totals, _ = _descend(
+                node_ptr, child_ptr, children, columns, scored_columns, weights_D3, worth_K,
+                below_K, rest_D, given_D, evidence_E2, scratch_L, least, min(beam, NARROW),
+            )  # fmt: skip
+            if len(totals) >= num_paths:
+                worst = len(totals) - num_paths
+                least = np.partition(totals, worst)[worst] - _ROUNDING
+        nodes, totals, num_open = _descend(
+            node_ptr, child_ptr, children, columns, scored_columns, weights_D3, worth_K, below_K,
+            rest_D, given_D, evidence_E2, scratch_L, least, beam,
+        )  # fmt: skip
+        kept = _best_of(totals, num_open, num_paths, num_scored)
+        for m in range(len(kept)):
+            paths_NM[row, m] = nodes[kept[m]]
+            total = totals[kept[m]]
+            totals_NM[row, m] = total - _AGREED * np.round(total / _AGREED)
+        for at in range(indptr[row], indptr[row + 1]):
+            scratch_L[indices[at]] = -1
+
+
+@njit(nogil=True, cache=True)
+def _most_to_come(labels, evidence, is_scored_DL, weights_D3, given_D):  # type: ignore[no-untyped-def]
+    """The most that scores and given values can add below each level, over labels without a score:
+    float64 (D,).
+    """
+    depth = len(weights_D3)
+    rest_D = np.zeros(depth, np.float64)
+    for d in range(depth - 1, 0, -1):
+        most = 0.0
+        for i in range(len(labels)):
+            if is_scored_DL[d, labels[i]]:
+                worth = evidence[i, 0] * weights_D3[d, 0] + evidence[i, 1] * weights_D3[d, 1]
+                most = max(most, worth - weights_D3[d, 2])
+        rest_D[d - 1] = rest_D[d] + most + _AGREED * (given_D[d] >= 0)
+    return rest_D
+
+
+@njit(nogil=True, cache=True)
+def _descend(  # type: ignore[no-untyped-def]
+    node_ptr, child_ptr, children, columns, scored_columns, weights_D3, worth_K, below_K, rest_D,
+    given_D, evidence_E2, scratch_L, least, beam,
+):  # fmt: skip
+    """Paths that may be worth `least`, ascending: their worth, and their levels without a score."""
+    nodes, totals = np.zeros(1, np.int32), np.zeros(1, np.float64)
+    num_open = np.zeros(1, np.int32)
+    depth = len(given_D)
+    for d in range(depth):
+        above = 0 if d == 0 else node_ptr[d - 1] + 1  # the root stands before all nodes
+        first = node_ptr[d]
+        nodes, totals, num_open, has_score = _expand(
+            nodes, totals, num_open, child_ptr[above:], children, columns[first:],
+            scored_columns[first:], worth_K[first:], below_K[first:], weights_D3[d], given_D[d],
+            evidence_E2, scratch_L, least - rest_D[d],
+        )  # fmt: skip
+        if d < depth - 1 and len(nodes) > beam:
+            kept = _most_worthy(totals, num_open, has_score, beam)
+            nodes, totals, num_open = nodes[kept], totals[kept], num_open[kept]
+    return nodes, totals, num_open
+
+
+@njit(nogil=True, cache=True)
+def _expand(  # type: ignore[no-untyped-def]
+    nodes, totals, num_open, child_ptr, children, columns_K, scored_columns_K, worth_K, below_K,
+    weights_3, given, evidence_E2, scratch_L, least,
+):  # fmt: skip
+    """The children of the nodes that may be worth `least` with what is below them, ascending as
+    these are: what they are worth so far, their levels without a score, and whether their own label
+    has one.
+    """
+    size = 0
+    for node in nodes:
+        size += child_ptr[node + 1] - child_ptr[node]
+    found, gained = np.empty(size, np.int32), np.empty(size, np.float64)
+    opened, has_score = np.empty(size, np.int32), np.empty(size, np.bool_)
+    i = 0
+    for parent in range(len(nodes)):
+        for j in range(child_ptr[nodes[parent]], child_ptr[nodes[parent] + 1]):
+            child = children[j]
+            column = scored_columns_K[child]
+            at = scratch_L[column] if column >= 0 else -1
+            worth = weights_3[2]
+            if at >= 0:
+                worth = evidence_E2[at, 0] * weights_3[0] + evidence_E2[at, 1] * weights_3[1]
+            if given >= 0 and columns_K[child] == given:
+                worth += _AGREED
+            total = totals[parent] + worth + worth_K[child]
+            is_open = num_open[parent] + (at < 0)
+            if is_open and total + below_K[child] < least:
+                continue
+            found[i], gained[i] = child, total
+            opened[i], has_score[i] = is_open, at >= 0
+            i += 1
+    return found[:i], gained[:i], opened[:i], has_score[:i]
+
+
+@njit(nogil=True, cache=True)
+def _most_worthy(totals, num_open, has_score, beam):  # type: ignore[no-untyped-def]
+    """Places of the `beam` nodes that are followed, ascending."""
+    keys = np.empty(len(totals), np.float64)
+    for i in range(len(totals)):
+        tier = 2.0 if num_open[i] == 0 else 1.0 if has_score[i] else 0.0
+        keys[i] = totals[i] + _TIER * tier
+    least = np.partition(keys, len(keys) - beam)[len(keys) - beam]
+    num_equal = beam - (keys > least).sum()
+    kept = np.empty(beam, np.int64)
+    size = 0
+    for i in range(len(keys)):
+        if keys[i] > least or (keys[i] == least and num_equal > 0):
+            num_equal -= keys[i] == least
+            kept[size] = i
+            size += 1
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def _best_of(totals, num_open, num_paths, num_scored):  # type: ignore[no-untyped-def]
+    """Places of the best paths, the best first; the last ones without a score at some level make
+    room for `num_scored` that have one at every level and agree with given values as the best does.
+    """
+    best, size = np.empty(num_paths, np.int64), 0
+    scored, num_found = np.empty(num_scored, np.int64), 0
+    for i in range(len(totals)):
+        size = _insert(best, size, i, totals, num_open)
+        if num_open[i] == 0:
+            num_found = _insert(scored, num_found, i, totals, num_open)
+    for s in range(num_found):
+        place = scored[s]
+        agrees_less = totals[best[0]] - totals[place] > _AGREED / 2
+        if agrees_less or (best[:size] == place).any():
+            continue
+        last = size - 1
+        while last >= 0 and num_open[best[last]] == 0:
+            last -= 1
+        if last >= 0:
+            best[last : size - 1] = best[last + 1 : size].copy()
+            best[size - 1] = place
+    return best[:size]
+
+
+@njit(nogil=True, cache=True)
+def _insert(best, size, place, totals, num_open):  # type: ignore[no-untyped-def]
+    """Insert a path into the sorted places if it is good enough; how many there are then."""
+    at = size
+    while at > 0 and _is_better(place, best[at - 1], totals, num_open):
+        at -= 1
+    if at == len(best):
+        return size
+    size = min(size + 1, len(best))
+    for i in range(size - 1, at, -1):
+        best[i] = best[i - 1]
+    best[at] = place
+    return size
+
+
+@njit(nogil=True, cache=True)
+def _is_better(a, b, totals, num_open):  # type: ignore[no-untyped-def]
+    if totals[a] != totals[b]:
+        return totals[a] > totals[b]
+    return num_open[a] < num_open[b]
+
+
+@njit(nogil=True, cache=True)
+def positions_of(indptr, indices, columns_NM):  # type: ignore[no-untyped-def]
+    """Where each column's entry lies among a row's entries, which are sorted by column: int64
+    (N, M), -1 where there is none.
+    """
+    found_NM = np.full(columns_NM.shape, -1, np.int64)
+    for row in range(columns_NM.shape[0]):
+        low, high = indptr[row], indptr[row + 1]
+        for m in range(columns_NM.shape[1]):
+            column = columns_NM[row, m]
+            if column < 0:
+                continue
+            at = low + np.searchsorted(indices[low:high], column)
+            if at < high and indices[at] == column:
+                found_NM[row, m] = at
+    return found_NM
+
+
+@njit(nogil=True, cache=True)
+def best_entries(indptr, indices, worth, attribute_of_L, attribute, num_kept):  # type: ignore[no-untyped-def]
+    """Entries of a row that belong to one attribute, the best first: int64 (N, V) padded with -1;
+    of equals the lower column comes first.
+    """
+    num_rows = len(indptr) - 1
+    kept_NV = np.full((num_rows, num_kept), -1, np.int64)
+    for row in range(num_rows):
+        low, high = indptr[row], indptr[row + 1]
+        mine = np.empty(high - low, np.int64)
+        size = 0
+        for at in range(low, high):
+            if attribute_of_L[indices[at]] == attribute:
+                mine[size] = at
+                size += 1
+        values = np.empty(size, np.float32)
+        for i in range(size):
+            values[i] = -worth[mine[i]]
+        order = np.argsort(values, kind="mergesort")[:num_kept]
+        for i in range(len(order)):
+            kept_NV[row, i] = mine[order[i]]
+    return kept_NV

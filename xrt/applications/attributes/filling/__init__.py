@@ -1,0 +1,1 @@
+"""Fills the missing cells of a catalogue file."""

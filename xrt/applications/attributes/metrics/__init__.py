@@ -1,0 +1,1 @@
+"""Figures of a catalogue model, by attribute and by item."""

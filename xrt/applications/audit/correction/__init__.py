@@ -1,0 +1,1 @@
+"""Applies accepted suggestions to a copy of the file."""

@@ -1,0 +1,194 @@
+"""Accepted suggestions become a corrected corpus and a record of every change."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.audit.correction.label_values import RowChange
+from xrt.applications.audit.suggestions.decisions import read_decisions
+from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggestion, corpus_key
+from xrt.data.corpus import Corpus
+from xrt.data.sources import first_line, numbered_lines
+from xrt.errors import ConfigError, DataError
+from xrt.sparse import as_csr
+from xrt.storage.atomic import atomic_file
+
+SOFT = "soft"
+SOFT_ADDITIONS, SOFT_REMOVALS = 0.05, 0.9
+"""From which sureness on a suggestion is heard where it only weighs."""
+LEFT = 0.3
+"""Confidence that is left to a label suspected to be wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """The corrected corpus, what was changed, and the rows that lost their last label."""
+
+    corpus: Corpus
+    changes: list[Suggestion]
+    num_emptied: int
+
+
+def accepted(suggestions: Sequence[Suggestion], accept: str) -> list[Suggestion]:
+    """The suggestions to follow: `all`, those with at least a score, or those that a file names.
+
+    A score is compared with `trust` where decisions were learnt from, else with `score`. A file has
+    an id a line, or decisions as `read_decisions` reads them. Raises DataError for an id that no
+    suggestion has, or a file that is neither; ConfigError for a score that is not one.
+    """
+    if accept == "all":
+        return list(suggestions)
+    try:
+        least = float(accept)
+    except ValueError:
+        return _named(suggestions, Path(accept))
+    if not 0 <= least <= 1:
+        raise ConfigError(f"{accept!r} is no score from 0 to 1; give one, `all`, or a file of ids")
+    return [s for s in suggestions if s.sureness >= least]
+
+
+def _named(suggestions: Sequence[Suggestion], path: Path) -> list[Suggestion]:
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; accept `all`, a score from 0 to 1, or a file of ids"
+        )
+    is_json = path.stat().st_size > 0 and first_line(path).startswith(b"{")
+    if is_json:
+        ids = {id for id, is_accepted in read_decisions(path).items() if is_accepted}
+    else:
+        ids = _plain_ids(path)
+    unknown = sorted(ids - {s.id for s in suggestions})
+    if unknown:
+        raise DataError(
+            f"{path}: {len(unknown)} of its {len(ids)} ids are no suggestions ({unknown[0]!r}); "
+            "give the suggestions that they were chosen from"
+        )
+    return [s for s in suggestions if s.id in ids]
+
+
+def _plain_ids(path: Path) -> set[str]:
+    """The ids of a file with one a line; none of a file of 0 bytes."""
+    ids: set[str] = set()
+    for number, raw in numbered_lines(path) if path.stat().st_size else ():
+        try:
+            ids.add(raw.decode("utf-8").strip())
+        except UnicodeDecodeError as err:
+            raise DataError(
+                f"{path}: line {number}: byte {err.start + 1} is not UTF-8; convert the file to "
+                "UTF-8"
+            ) from err
+    return ids - {""}
+
+
+def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
+    """The corpus with these changes made; the one given stays as it is.
+
+    Raises DataError when suggestions belong to another corpus.
+    """
+    _require_own(corpus, suggestions)
+    index = corpus.labels.index
+    changed: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    for s in suggestions:
+        changed[s.kind == ADD].append((s.row, index[s.label]))
+    added_NL, removed_NL = (_cells(changed[kind], corpus.Y.shape) for kind in (True, False))
+    Y_NL = as_csr(corpus.Y)
+    left_NL = sp.csr_array(Y_NL - Y_NL.multiply(removed_NL))
+    Y_new = sp.csr_array(left_NL.maximum(added_NL), dtype=np.float32)
+    Y_new.eliminate_zeros()
+    before, after = (np.diff(matrix.indptr) for matrix in (Y_NL, Y_new))
+    num_emptied = int(((before > 0) & (after == 0)).sum())
+    return Applied(
+        corpus=replace(corpus, Y=as_csr(Y_new)), changes=list(suggestions), num_emptied=num_emptied
+    )
+
+
+def soften(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
+    """The corpus with doubts in place of changes: a label that is suspected to be missing is added
+    with the square of its sureness as confidence (a label that looks like the row's and is not
+    given is less likely true than one that looks as much like it and is), one that is suspected to
+    be wrong stays with the confidence LEFT. Suggestions less sure than SOFT_ADDITIONS and
+    SOFT_REMOVALS are not heard.
+
+    Training reads confidences as weights. Raises DataError when suggestions belong to another
+    corpus.
+    """
+    _require_own(corpus, suggestions)
+    index, least = corpus.labels.index, {ADD: SOFT_ADDITIONS, REMOVE: SOFT_REMOVALS}
+    heard = [s for s in suggestions if s.sureness >= least[s.kind]]
+    added = [s for s in heard if s.kind == ADD]
+    doubted = [(s.row, index[s.label]) for s in heard if s.kind == REMOVE]
+    Y_NL = as_csr(corpus.Y)
+    doubts_NL = Y_NL.multiply(_cells(doubted, corpus.Y.shape))
+    added_NL = _cells([(s.row, index[s.label]) for s in added], corpus.Y.shape, added)
+    left_NL = sp.csr_array(Y_NL - (1 - LEFT) * doubts_NL)
+    Y_new = sp.csr_array(left_NL.maximum(added_NL), dtype=np.float32)
+    return Applied(corpus=replace(corpus, Y=as_csr(Y_new)), changes=heard, num_emptied=0)
+
+
+def row_changes(changes: Sequence[Suggestion], *, soft: bool) -> dict[int, RowChange]:
+    """What is to change in each row of the audited file.
+
+    Args:
+        changes: Suggestions that are followed.
+        soft: Whether they change only how much a label counts, as `soften` does.
+
+    Returns:
+        Changes by row of the corpus.
+    """
+    found: dict[int, RowChange] = {}
+    for s in changes:
+        change = found.setdefault(s.row, RowChange())
+        if s.kind == ADD:
+            change.added[s.label] = s.sureness**2 if soft else 1.0
+        elif soft:
+            change.doubted[s.label] = LEFT
+        else:
+            change.removed.add(s.label)
+    return found
+
+
+def _require_own(corpus: Corpus, suggestions: Sequence[Suggestion]) -> None:
+    own, index = corpus_key(corpus), corpus.labels.index
+    where = corpus.report.path or "corpus"
+    for s in suggestions:
+        if s.corpus != own:
+            raise DataError(
+                f"{where}: suggestion {s.id} was made for another corpus ({s.corpus}, this is "
+                f"{own}); give the file that was audited, unchanged, and name the same columns"
+            )
+        if s.row >= corpus.num_instances or s.label not in index:
+            raise DataError(
+                f"{where}: suggestion {s.id} is about row {s.row}, label {s.label!r}; the corpus "
+                f"has {corpus.num_instances} rows and lacks one of them: audit it anew"
+            )
+
+
+def _cells(
+    places: list[tuple[int, int]],
+    shape: tuple[int, ...],
+    suggestions: Sequence[Suggestion] | None = None,
+) -> sp.csr_array:
+    """1 at these places, or the confidence that suggestions to add come with."""
+    rows, columns = np.array(places, np.int64).reshape(-1, 2).T
+    cells = sp.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+    cells.data[:] = 1
+    if suggestions is None:
+        return cells
+    sure = np.array([s.sureness for s in suggestions], np.float32) ** 2
+    return sp.csr_array((sure, (rows, columns)), shape=shape)
+
+
+def write_changes(path: Path, changes: Sequence[Suggestion]) -> None:
+    """The record: a JSON line for each change, with its score and what it was made for."""
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for s in changes:
+            record = {
+                "id": s.id, "change": s.kind, "row": s.row, "uid": s.uid, "label": s.label,
+                "name": s.name, "score": s.score, "trust": s.trust,
+                "probability": s.probability, "corpus": s.corpus,
+            }  # fmt: skip
+            file.write(json.dumps(record) + "\n")

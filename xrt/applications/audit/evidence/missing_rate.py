@@ -1,0 +1,53 @@
+"""How many labels are missing, by how often a label is given: a measured propensity.
+
+L labels. Of pairs that reach their label's threshold, the share that is given estimates the chance
+that a true label was observed (Elkan and Noto, 2008, https://doi.org/10.1145/1401890.1401920): it
+holds where all such pairs are true, and is too low by those that are not. Beside it stands the
+formula of Jain et al., which knows frequencies alone.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.suggestions.suspects import Judged
+from xrt.metrics.frequency_bins import bin_names, bin_of_labels
+from xrt.metrics.propensity import inverse_propensities
+
+
+def missing_rates(
+    judged: Judged, counts_L: np.ndarray, num_rows: int, params: AuditParams
+) -> list[dict[str, Any]]:
+    """A record for each range of label frequency that has labels, rarest first.
+
+    Pairs whose label the judging model has seen too rarely are left out.
+    """
+    pairs = judged.pairs
+    likely_P = judged.probability_P >= judged.thresholds_L[pairs.labels_P]
+    likely_P &= judged.seen_often(params.min_label_rows)
+    bin_L = bin_of_labels(counts_L)
+    bin_P = bin_L[pairs.labels_P]
+    jain_L = 1 / inverse_propensities(counts_L, num_rows)
+    told = []
+    for bin, name in enumerate(bin_names()):
+        here_L, here_P = bin_L == bin, bin_P == bin
+        given = int((likely_P & pairs.given_P & here_P).sum())
+        missing = int((likely_P & ~pairs.given_P & here_P).sum())
+        if not here_L.any():
+            continue
+        weights = counts_L[here_L] if counts_L[here_L].sum() else None
+        told.append(
+            {
+                "rows_of_label": name,
+                "labels": int(here_L.sum()),
+                "given": int(counts_L[here_L].sum()),
+                "suspected_missing": missing,
+                "measured_propensity": round(given / (given + missing), 4)
+                if given + missing
+                else None,
+                "jain_propensity": round(float(np.average(jain_L[here_L], weights=weights)), 4),
+                "mean_threshold": round(float(judged.thresholds_L[here_L].mean()), 4),
+            }
+        )
+    return told

@@ -1,0 +1,1 @@
+"""Out-of-fold scores of the given labels and the best others."""

@@ -1,0 +1,134 @@
+"""The score of given labels, whatever their rank: each one's own way down the tree is walked.
+
+N rows, E entries (row, label), T levels, C children of a cluster. A beam as wide as the labels of a
+row would find the same scores and look at many more nodes on the way.
+"""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.hybrid import HybridMatrix
+from xrt.jit import njit
+from xrt.linear.kernels.chunk_margins import add_sparse, find_by_bisection
+from xrt.linear.scoring import RowBlock, block_bounds, check_columns
+from xrt.search.beam import SearchParams
+from xrt.sources.ranker import TreeRanker
+from xrt.threads import run_blocks
+from xrt.tree.path_scores import TRANSFORM_CODES, log_score
+
+
+def path_scores(
+    ranker: TreeRanker,
+    X: HybridMatrix,
+    asked_NL: sp.csr_array,
+    params: SearchParams,
+    num_threads: int | None = None,
+) -> sp.csr_array:
+    """Scores in [0, 1] of the stored entries of `asked_NL` by rows X (N, F): (N, L).
+
+    They are those of `TreeEnsemble.search` with a beam that holds every node. Rows have no dense
+    features. Raises DataError for rows of other columns than the weights.
+    """
+    tree = ranker.tree
+    assert params.path_weight is not None
+    check_columns(ranker.levels[0], X)
+    bounds = block_bounds(X.num_rows, num_threads)
+    log_scores_E = np.zeros(asked_NL.nnz, np.float32)
+    for t in range(tree.depth):
+        last = t == tree.depth - 1
+        _score_level(
+            ranker,
+            t,
+            X,
+            asked_NL,
+            params,
+            params.path_weight if last else 1.0,
+            bounds,
+            log_scores_E,
+            num_threads,
+        )
+    scores = sp.csr_array(asked_NL.shape, dtype=np.float32)
+    scores.indptr, scores.indices = asked_NL.indptr, asked_NL.indices
+    scores.data = np.exp(log_scores_E)
+    return scores
+
+
+def _score_level(
+    ranker: TreeRanker,
+    t: int,
+    X: HybridMatrix,
+    asked_NL: sp.csr_array,
+    params: SearchParams,
+    path_weight: float,
+    bounds: np.ndarray,
+    log_scores_E: np.ndarray,
+    num_threads: int | None,
+) -> None:
+    """Turn the log scores of the nodes above into those of the nodes of level t."""
+    ranker.levels[t].check(num_threads=num_threads)
+    nodes_E = ranker.tree.labels_below(t)[asked_NL.indices]
+    parents_E = ranker.tree.parents[t][nodes_E]
+    places_E = _places(*ranker.tree.children(t))[nodes_E]
+
+    def walk(block: int) -> None:
+        low, high = int(bounds[block]), int(bounds[block + 1])
+        rows = RowBlock.of(X, low, high)
+        asked_ptr = asked_NL.indptr[low : high + 1].astype(np.int64)
+        arguments: tuple[Any, ...] = (
+            rows.indptr, rows.columns, rows.values, asked_ptr, parents_E, places_E,
+            *ranker.levels[t].kernel_arrays, TRANSFORM_CODES[params.transform],
+            np.float32(path_weight), log_scores_E,
+        )  # fmt: skip
+        _walk(*arguments)
+
+    run_blocks(walk, len(bounds) - 1, num_threads)
+
+
+def _places(child_ptr: np.ndarray, children: np.ndarray) -> np.ndarray:
+    """Where each node stands among its parent's children: int64 (K,)."""
+    within = np.arange(len(children)) - np.repeat(child_ptr[:-1], np.diff(child_ptr))
+    places = np.empty(len(children), np.int64)
+    places[children] = within
+    return places
+
+
+@njit(nogil=True, cache=True)
+def _walk(  # type: ignore[no-untyped-def]
+    indptr, columns, values, asked_ptr, parents_E, places_E, child_ptr, children, chunk_ptr,
+    row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K, code, path_weight,
+    scores_E,
+):  # fmt: skip
+    """One level further for every entry of some rows: scores_E is the parent's, then the node's."""
+    longest = 0
+    for row in range(len(indptr) - 1):
+        longest = max(longest, indptr[row + 1] - indptr[row])
+    starts, ends = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    found = np.empty(longest, np.float32)
+    widest = 0
+    for cluster in range(len(child_ptr) - 1):
+        widest = max(widest, child_ptr[cluster + 1] - child_ptr[cluster])
+    buffer_C = np.empty(widest, np.float32)
+    for row in range(len(indptr) - 1):
+        low, high = indptr[row], indptr[row + 1]
+        before = -1
+        for e in range(asked_ptr[row], asked_ptr[row + 1]):
+            cluster = parents_E[e]
+            first = child_ptr[cluster]
+            if cluster != before:
+                margins_C = buffer_C[: child_ptr[cluster + 1] - first]
+                margins_C[:] = bias_K[first : child_ptr[cluster + 1]]
+                chunk_low, chunk_high = chunk_ptr[cluster], chunk_ptr[cluster + 1]
+                if high > low and chunk_high > chunk_low:
+                    num_found = find_by_bisection(
+                        row_columns[chunk_low:chunk_high], columns[low:high], values[low:high],
+                        row_ptr[chunk_low : chunk_high + 1], entry_children, entry_values,
+                        starts, ends, found,
+                    )  # fmt: skip
+                    add_sparse(
+                        num_found, starts, ends, found, entry_children, entry_values, margins_C
+                    )
+                before = cluster
+            margin = buffer_C[places_E[e]]
+            scores_E[e] = path_weight * scores_E[e] + log_score(margin, code)

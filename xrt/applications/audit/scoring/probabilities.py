@@ -1,0 +1,138 @@
+"""How likely a row has a label: first by the linear model alone, then with all evidence.
+
+P pairs (row, label), D kinds of evidence. Both steps are cross-fitted: what is said of a fold's
+rows is learnt on the other folds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xrt.applications.audit.suggestions.pairs import Pairs
+from xrt.fusion.boosting import L2, LEARNING_RATE, LEAVES, MIN_LEAF, NUM_TREES
+from xrt.fusion.calibration import LOWEST_COUNTS, MIN_HITS, fit_curve
+
+MAX_FITTED = 300_000
+"""Pairs that curves and trees are fitted to, at most."""
+
+EVIDENCE = ("probability", "rank", "agreement", "similarity", "name in text", "label frequency")
+_RISES = (1, -1, 1, 0, 1, 0)
+"""A label is never less likely for a higher probability, a better rank, more agreement."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of each pair, all float32 (P,) but where said.
+
+    `probability_P`: calibrated out-of-fold probability by the linear model; `agreement_P`: share
+    of the vote of the nearest rows; `similarity_P`: cosine of the nearest row; `name_P`: share of
+    the label's name in the text; `counts_P` int64: rows of the label outside the row's fold.
+    """
+
+    probability_P: np.ndarray
+    agreement_P: np.ndarray
+    similarity_P: np.ndarray
+    name_P: np.ndarray
+    counts_P: np.ndarray
+
+    def features(self, pairs: Pairs, kept: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The evidence of some pairs in the order of EVIDENCE: float32 (P, D)."""
+        columns = (
+            self.probability_P[kept], pairs.ranks_P[kept], self.agreement_P[kept],
+            self.similarity_P[kept], self.name_P[kept], np.log1p(self.counts_P[kept]),
+        )  # fmt: skip
+        return np.column_stack(columns).astype(np.float32)
+
+
+def calibrated(
+    scores_P: np.ndarray,
+    given_P: np.ndarray,
+    counts_P: np.ndarray,
+    fold_P: np.ndarray,
+    fitted_P: np.ndarray,
+    lowest_counts: Sequence[int] = LOWEST_COUNTS,
+) -> np.ndarray:
+    """Isotonic regression of `given_P` on scores, a curve for each range of label frequency:
+    float32 (P,).
+
+    Curves are fitted to the pairs `fitted_P` (bool) of the other folds; a range with fewer than
+    MIN_HITS given ones takes the curve of all.
+    """
+    bin_P = np.searchsorted(lowest_counts, counts_P, side="right") - 1
+    probabilities_P = np.zeros(len(scores_P), np.float32)
+    for fold in np.unique(fold_P):
+        others = np.flatnonzero(fitted_P & (fold_P != fold))
+        own = np.flatnonzero(fold_P == fold)
+        if not len(others):
+            continue
+        of_all = fit_curve(scores_P[others], given_P[others])
+        for bin in range(len(lowest_counts)):
+            learnt, here = others[bin_P[others] == bin], own[bin_P[own] == bin]
+            enough = int(given_P[learnt].sum()) >= MIN_HITS
+            curve = fit_curve(scores_P[learnt], given_P[learnt]) if enough else of_all
+            probabilities_P[here] = curve(scores_P[here])
+    return probabilities_P
+
+
+def with_all_evidence(
+    pairs: Pairs,
+    evidence: Evidence,
+    fold_P: np.ndarray,
+    fitted_P: np.ndarray,
+    wanted_P: np.ndarray,
+    seed: int,
+) -> np.ndarray:
+    """The probability that a pair is given, from all evidence: float32 (P,).
+
+    Small boosted trees in which no label becomes less likely by more agreement, fitted to the pairs
+    `fitted_P` of the other folds. It is the linear model's for pairs that are not `wanted_P`, and
+    where there are too few to learn from.
+    """
+    found_P = evidence.probability_P.copy()
+    for fold in np.unique(fold_P):
+        others = np.flatnonzero(fitted_P & (fold_P != fold))
+        hits = int(pairs.given_P[others].sum())
+        if min(hits, len(others) - hits) < MIN_LEAF:
+            continue
+        trees = fit_trees(evidence.features(pairs, others), pairs.given_P[others], seed)
+        own = np.flatnonzero(wanted_P & (fold_P == fold))
+        for part in np.array_split(own, -(-len(own) // MAX_FITTED) or 1):
+            if len(part):
+                found_P[part] = chances(trees, evidence.features(pairs, part))
+    return found_P
+
+
+def fit_trees(features_PD: np.ndarray, hits_P: np.ndarray, seed: int, sign: int = 1) -> Any:
+    """Small boosted trees for P(hit | evidence); with `sign` -1 hits are what evidence speaks
+    against.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
+
+    trees = HistGradientBoostingClassifier(
+        max_iter=NUM_TREES, learning_rate=LEARNING_RATE, max_leaf_nodes=LEAVES,
+        min_samples_leaf=MIN_LEAF, l2_regularization=L2, early_stopping=False,
+        monotonic_cst=[sign * way for way in _RISES], random_state=seed,
+    )  # fmt: skip
+    with threadpool_limits(1):  # sums, and so trees, do not depend on the number of threads
+        return trees.fit(features_PD, hits_P)
+
+
+def chances(trees: Any, features_PD: np.ndarray) -> np.ndarray:
+    """P(hit | evidence) by the trees: float32 (P,)."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return np.asarray(trees.predict_proba(features_PD)[:, 1], np.float32)
+
+
+def fitted_pairs(pairs: Pairs, num_candidates: int, seed: int) -> np.ndarray:
+    """The pairs to learn from, bool (P,): the best-scored labels of as many random rows as have
+    MAX_FITTED of them. Given labels beyond them are left out, since what is not given is, too.
+    """
+    num_rows = len(pairs.ptr_N) - 1
+    share = min(1.0, MAX_FITTED / max(1, len(pairs)))
+    chosen_N = np.random.default_rng(seed).random(num_rows) < share
+    return chosen_N[pairs.rows_P] & (pairs.ranks_P <= num_candidates)

@@ -1,0 +1,1 @@
+"""Suspected labels, as records with their evidence."""

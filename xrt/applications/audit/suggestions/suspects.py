@@ -1,0 +1,193 @@
+"""Which labels are suspected: missing ones and wrong ones, the surest first.
+
+N rows, L labels, P pairs, S suspects.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.applications.audit.evidence.name_matches import name_matches
+from xrt.applications.audit.evidence.nearest_rows import agreement_of_pairs
+from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.scoring.decoys import looks_like_decoy
+from xrt.applications.audit.scoring.out_of_fold import FoldScores
+from xrt.applications.audit.scoring.probabilities import (
+    Evidence,
+    calibrated,
+    fitted_pairs,
+    with_all_evidence,
+)
+from xrt.applications.audit.scoring.thresholds import shrunk_thresholds
+from xrt.applications.audit.suggestions.pairs import Pairs, join_pairs
+from xrt.progress import Progress, SilentProgress
+from xrt.sources.votes import Neighbours
+
+MISSING, WRONG = "missing", "wrong"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Pairs with their evidence and what follows from it, all (P,) but `thresholds_L`.
+
+    `probability_P` is from all evidence, `decoy_P` says how much a given label looks like one put
+    there at random (0 of labels not given).
+    """
+
+    pairs: Pairs
+    evidence: Evidence
+    probability_P: np.ndarray
+    decoy_P: np.ndarray
+    thresholds_L: np.ndarray
+
+    def seen_often(self, min_label_rows: int) -> np.ndarray:
+        """The pairs whose label the model that judged them had seen in enough rows: bool (P,)."""
+        seen_P: np.ndarray = self.evidence.counts_P >= min_label_rows
+        return seen_P
+
+
+@dataclass(frozen=True, eq=False)
+class Suspects:
+    """Pairs suspected of one kind, as positions among the judged, best score first."""
+
+    kind: str
+    places_S: np.ndarray
+    scores_S: np.ndarray
+    num_found: int
+    """How many there were before the best ones were kept."""
+
+
+def judge_pairs(
+    scores: FoldScores,
+    X_NF: sp.csr_array,
+    Y_NL: sp.csr_array,
+    names_LF: sp.csr_array,
+    found: Neighbours,
+    fold_N: np.ndarray,
+    params: AuditParams,
+    progress: Progress | None = None,
+) -> Judged:
+    """Evidence and probabilities of all given labels, and of others that are likely enough."""
+    told = progress or SilentProgress()
+    told.start("evidence", 4)
+    pairs = join_pairs(scores.best_NL, scores.given_NL, params.candidates)
+    decoys = join_pairs(scores.best_NL, scores.decoys_NL, params.candidates)
+    decoys = decoys.take(decoys.given_P)
+    counts_KL = _counts_of_folds(Y_NL, fold_N, params.folds)
+    elsewhere_KL = counts_KL.sum(axis=0) - counts_KL
+    counts_P, counts_D = (
+        elsewhere_KL[fold_N[some.rows_P], some.labels_P] for some in (pairs, decoys)
+    )
+    fitted_P = fitted_pairs(pairs, params.candidates, params.seed)
+    linear_P, linear_D = _calibrated_alike(pairs, decoys, counts_P, counts_D, fitted_P, fold_N)
+    told.advance()
+
+    def evidence_of(some: Pairs, probability_P: np.ndarray, counts_P: np.ndarray) -> Evidence:
+        votes_P, _ = agreement_of_pairs(found, Y_NL, some.ptr_N, some.labels_P, params.num_threads)
+        nearest_P = found.similarities_MW[some.rows_P, 0]
+        name_P = name_matches(X_NF, names_LF, some.rows_P, some.labels_P)
+        return Evidence(probability_P, votes_P, nearest_P, name_P, counts_P)
+
+    kept = fitted_P | pairs.given_P | (linear_P >= params.min_probability)
+    pairs, fitted_P = pairs.take(kept), fitted_P[kept]
+    evidence = evidence_of(pairs, linear_P[kept], counts_P[kept])
+    told.advance()
+    likely_P = pairs.given_P | (evidence.probability_P >= params.min_probability)
+    all_P = with_all_evidence(
+        pairs, evidence, fold_N[pairs.rows_P], fitted_P, likely_P, params.seed
+    )
+    told.advance()
+    given = _take(pairs, evidence, pairs.given_P)
+    false = decoys, evidence_of(decoys, linear_D, counts_D)
+    decoy_P = np.zeros(len(pairs), np.float32)
+    decoy_P[pairs.given_P] = looks_like_decoy(given, false, fold_N, params.seed)
+    told.advance()
+    told.finish()
+    known_P = pairs.given_P & (evidence.counts_P >= params.min_label_rows)
+    thresholds_L = shrunk_thresholds(pairs.labels_P[known_P], all_P[known_P], Y_NL.shape[1])
+    pairs, evidence = _take(pairs, evidence, likely_P)
+    return Judged(pairs, evidence, all_P[likely_P], decoy_P[likely_P], thresholds_L)
+
+
+def _calibrated_alike(
+    pairs: Pairs,
+    decoys: Pairs,
+    counts_P: np.ndarray,
+    counts_D: np.ndarray,
+    fitted_P: np.ndarray,
+    fold_N: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Linear probabilities of pairs and of decoys by the same curves, which decoys do not shape."""
+    nothing_D = np.zeros(len(decoys), bool)
+    probability = calibrated(
+        np.concatenate([pairs.scores_P, decoys.scores_P]),
+        np.concatenate([pairs.given_P, nothing_D]),
+        np.concatenate([counts_P, counts_D]),
+        np.concatenate([fold_N[pairs.rows_P], fold_N[decoys.rows_P]]),
+        np.concatenate([fitted_P, nothing_D]),
+    )
+    return probability[: len(pairs)], probability[len(pairs) :]
+
+
+def suspected_missing(judged: Judged, params: AuditParams) -> Suspects:
+    """Labels that are not given and reach the threshold of the label, the likeliest first.
+
+    A label that the judging model has seen in fewer than `min_label_rows` rows is not suspected.
+    """
+    likely_P = judged.probability_P >= judged.thresholds_L[judged.pairs.labels_P]
+    likely_P &= judged.seen_often(params.min_label_rows)
+    likely_P &= judged.probability_P >= params.min_probability
+    places = np.flatnonzero(likely_P & ~judged.pairs.given_P)
+    return _best(MISSING, places, judged.probability_P[places], params.max_suggestions)
+
+
+def suspected_wrong(judged: Judged, params: AuditParams) -> Suspects:
+    """Given labels that are among the share `wrong_quantile` of those that look most wrong, less
+    likely than their threshold, and not among the row's best-scored ones.
+
+    The score is the mean of two ranks among all judged labels, as shares: by how little likely the
+    label is, which leans to rare labels, and by how much it looks like a decoy. A label that the
+    judging model has seen in fewer than `min_label_rows` rows is not judged: its low score says
+    nothing about the row.
+    """
+    pairs = judged.pairs
+    given = np.flatnonzero(pairs.given_P & judged.seen_often(params.min_label_rows))
+    if not len(given):
+        return _best(WRONG, given, np.zeros(0, np.float32), params.max_suggestions)
+    unlikely, like_decoy = -judged.probability_P[given], judged.decoy_P[given]
+    scores = (_rank_share(unlikely) + _rank_share(like_decoy)) / 2
+    suspect = scores >= np.quantile(scores, 1 - params.wrong_quantile)
+    suspect &= pairs.ranks_P[given] > params.top_ranks
+    suspect &= judged.probability_P[given] < judged.thresholds_L[pairs.labels_P[given]]
+    return _best(WRONG, given[suspect], scores[suspect], params.max_suggestions)
+
+
+def _rank_share(values: np.ndarray) -> np.ndarray:
+    """The share of values that are smaller, equals counted half: float64, of the same length."""
+    ordered = np.sort(values)
+    below, up_to = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    shares: np.ndarray = (below + up_to) / (2 * len(values))
+    return shares
+
+
+def _best(kind: str, places: np.ndarray, scores: np.ndarray, limit: int) -> Suspects:
+    order = np.argsort(-scores, kind="stable")[:limit]
+    return Suspects(kind, places[order], scores[order], len(places))
+
+
+def _take(pairs: Pairs, evidence: Evidence, kept: np.ndarray) -> tuple[Pairs, Evidence]:
+    parts = (getattr(evidence, f"{name}_P")[kept] for name in _EVIDENCE_FIELDS)
+    return pairs.take(kept), Evidence(*parts)
+
+
+_EVIDENCE_FIELDS = ("probability", "agreement", "similarity", "name", "counts")
+
+
+def _counts_of_folds(Y_NL: sp.csr_array, fold_N: np.ndarray, num_folds: int) -> np.ndarray:
+    """Rows of each label in each fold: int32 (K, L)."""
+    num_labels = Y_NL.shape[1]
+    fold_E = np.repeat(fold_N, np.diff(Y_NL.indptr))
+    keys = fold_E * num_labels + Y_NL.indices
+    counts = np.bincount(keys, minlength=num_folds * num_labels)
+    return counts.reshape(num_folds, num_labels).astype(np.int32)

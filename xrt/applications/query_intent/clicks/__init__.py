@@ -1,0 +1,1 @@
+"""Click logs, and what clicks say of a query."""

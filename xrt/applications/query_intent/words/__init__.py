@@ -1,0 +1,1 @@
+"""What the words of a query say of its labels."""

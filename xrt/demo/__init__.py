@@ -1,0 +1,1 @@
+"""The made-up catalogue that the quickstart and the tests train on."""

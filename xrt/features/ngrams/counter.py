@@ -1,0 +1,207 @@
+"""Counts n-grams on all processors: the terms, order and counts of scikit-learn's CountVectorizer.
+
+Texts go through in blocks (`text_blocks`), each on one thread: bytes to n-grams (`spans`), n-grams
+to numbers (`term_learning` when fitting, `term_counting` afterwards), numbers to rows. The result
+depends neither on the number of threads nor on the blocks.
+
+N texts, F terms that stay, V terms seen.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.errors import CapacityError
+from xrt.features.ngrams.characters import character_table, shortest_word
+from xrt.features.ngrams.counting import count_columns, look_up
+from xrt.features.ngrams.learning import Learned, learn, merge, nothing_learned
+from xrt.features.ngrams.order import sorted_terms
+from xrt.features.ngrams.spans import NgramPlan
+from xrt.features.ngrams.table import MAX_TERMS, copy_terms
+from xrt.features.ngrams.terms import Terms
+from xrt.features.ngrams.text_blocks import BLOCK_CHARS, TextBlocks
+from xrt.features.tfidf_params import TfidfParams
+from xrt.progress import Progress
+from xrt.threads import default_num_threads, run_blocks
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Shelf:
+    """One thread's table at a time, and the numbers of its terms in the table of all."""
+
+    learned: Learned = field(default_factory=nothing_learned)
+    numbers: np.ndarray | None = None  # None: the same
+
+    def in_all(self, terms: np.ndarray) -> np.ndarray:
+        """Numbers of this shelf as numbers of the table of all."""
+        return terms if self.numbers is None else self.numbers[terms]
+
+
+@dataclass
+class _Stream:
+    """The n-grams of a block as numbers of the terms on `shelf`."""
+
+    shelf: int
+    numbers: np.ndarray
+    ends_N: np.ndarray
+
+
+class NgramCounter:
+    """Counts the n-grams of one kind: 'word' (where `can_count`) or 'char'."""
+
+    def __init__(self, params: TfidfParams, kind: str, block_chars: int = BLOCK_CHARS) -> None:
+        self.params, self.kind, self.block_chars = params, kind, block_chars
+        self._plan: NgramPlan | None = None
+
+    @staticmethod
+    def can_count(params: TfidfParams, kind: str) -> bool:
+        """Whether the words of `params` are plain runs of letters, which is all this knows."""
+        return kind == "char" or shortest_word(params.token_pattern) is not None
+
+    def learn(
+        self, texts: Sequence[str], progress: Progress | None = None
+    ) -> tuple[Terms, sp.csr_array] | None:
+        """Terms within the frequency limits and their counts, csr float32 (N, F); None where no
+        term is left.
+        """
+        shelves, streams = self._learn_blocks(texts, progress)
+        learned = _merge_all(shelves)
+        kept = self._select(learned, shelves, streams, len(texts))
+        if not len(kept):
+            logger.info("no %s n-grams within the frequency limits", self.kind)
+            return None
+        columns_V = np.full(learned.num_terms, -1, np.int32)
+        columns_V[kept] = np.arange(len(kept), dtype=np.int32)
+        terms = Terms(*copy_terms(learned.offsets, learned.chars, kept))
+        columns_of = [
+            columns_V if shelf.numbers is None else columns_V[shelf.numbers] for shelf in shelves
+        ]
+        shelves.clear()
+        del learned, columns_V
+
+        def rows_of(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            stream = streams[block]
+            columns = columns_of[stream.shelf][stream.numbers]
+            stream.numbers = columns[:0]
+            return _rows(columns, stream.ends_N)
+
+        return terms, _stack(run_blocks(rows_of, len(streams)), len(kept))
+
+    def count(
+        self, texts: Sequence[str], terms: Terms, progress: Progress | None = None
+    ) -> sp.csr_array:
+        """Counts of `terms` in `texts`, csr float32 (N, F)."""
+        blocks, plan = TextBlocks(texts, self.block_chars), self._get_plan()
+
+        def rows_of(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            text, lengths = blocks.encode(block, self.params.lowercase)
+            return _rows(*look_up(text, lengths, plan, terms.table))
+
+        parts = run_blocks(rows_of, len(blocks), None, progress, blocks.num_texts)
+        return _stack(parts, len(terms))
+
+    def _get_plan(self) -> NgramPlan:
+        if self._plan is None:
+            params = self.params
+            if self.kind == "char":
+                shortest, longest = params.char_ngrams or (0, 0)
+                table = character_table(r"\S", params.lowercase)
+                self._plan = NgramPlan(table, 1, True, shortest, longest)
+            else:
+                table = character_table(r"\w", params.lowercase)
+                min_chars = shortest_word(params.token_pattern) or 1
+                self._plan = NgramPlan(table, min_chars, False, 1, params.word_ngram_max)
+        return self._plan
+
+    def _learn_blocks(
+        self, texts: Sequence[str], progress: Progress | None
+    ) -> tuple[list[_Shelf], list[_Stream]]:
+        """Learn all blocks; as many shelves as threads, and a stream for each block."""
+        blocks, plan = TextBlocks(texts, self.block_chars), self._get_plan()
+        shelves = [_Shelf() for _ in range(max(1, min(default_num_threads(), len(blocks))))]
+        free: SimpleQueue[int] = SimpleQueue()
+        for number in range(len(shelves)):
+            free.put(number)
+
+        def learn_block(block: int) -> _Stream:
+            text, lengths = blocks.encode(block, self.params.lowercase)
+            first_row = blocks.bounds[block][0]
+            number = free.get()
+            try:
+                shelf = shelves[number]
+                shelf.learned, stream, ends_N = learn(text, lengths, first_row, plan, shelf.learned)
+            finally:
+                free.put(number)
+            if shelf.learned.num_terms > MAX_TERMS:
+                raise CapacityError(f"more than {MAX_TERMS} different n-grams; use shorter n-grams")
+            return _Stream(number, stream, ends_N)
+
+        return shelves, run_blocks(learn_block, len(blocks), None, progress, blocks.num_texts)
+
+    def _select(
+        self, learned: Learned, shelves: list[_Shelf], streams: list[_Stream], num_texts: int
+    ) -> np.ndarray:
+        """Numbers of the terms that stay, in column order."""
+        params = self.params
+        df_V = learned.uses[: 2 * learned.num_terms : 2]
+        kept = np.flatnonzero((df_V >= params.min_df) & (df_V <= params.max_df * num_texts))
+        kept = sorted_terms(learned.offsets, learned.chars, kept)
+        if params.max_features is None or len(kept) <= params.max_features:
+            return kept
+        counts_V = np.zeros(learned.num_terms, np.int64)
+        for stream in streams:
+            numbers = shelves[stream.shelf].in_all(stream.numbers)
+            counts_V += np.bincount(numbers, minlength=len(counts_V))
+        best = (-counts_V[kept].astype(np.float32)).argsort()[: params.max_features]
+        return kept[np.sort(best)]
+
+
+def _merge_all(shelves: list[_Shelf]) -> Learned:
+    """Bring the tables together pair by pair, and set each shelf's numbers."""
+    groups = [[shelf] for shelf in shelves]
+
+    def merge_pair(pair: int) -> list[_Shelf]:
+        into, other = groups[2 * pair], groups[2 * pair + 1]
+        into[0].learned, numbers = merge(into[0].learned, other[0].learned)
+        other[0].learned = nothing_learned()
+        for shelf in other:
+            shelf.numbers = numbers if shelf.numbers is None else numbers[shelf.numbers]
+        return into + other
+
+    while len(groups) > 1:
+        odd = groups[len(groups) // 2 * 2 :]
+        groups = run_blocks(merge_pair, len(groups) // 2) + odd
+    return groups[0][0].learned
+
+
+def _rows(columns: np.ndarray, ends_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns, counts and row ends of a stream of columns, which is overwritten."""
+    counts, row_ends_N = np.empty(len(columns), np.float32), np.empty_like(ends_N)
+    size = count_columns(columns, ends_N, counts, row_ends_N)
+    return columns[:size], counts[:size], row_ends_N
+
+
+def _stack(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], num_terms: int) -> sp.csr_array:
+    """The rows of all blocks as one matrix, csr float32 (N, F)."""
+    num_rows = sum(len(row_ends_N) for _, _, row_ends_N in parts)
+    nnz = sum(len(columns) for columns, _, _ in parts)
+    indices, data = np.empty(nnz, np.int32), np.empty(nnz, np.float32)
+    indptr = np.zeros(num_rows + 1, np.int64)
+    row, at = 0, 0
+    for part in range(len(parts)):
+        columns, counts, row_ends_N = parts[part]
+        parts[part] = (columns[:0], counts[:0], row_ends_N)
+        indices[at : at + len(columns)], data[at : at + len(columns)] = columns, counts
+        indptr[row + 1 : row + 1 + len(row_ends_N)] = row_ends_N + at
+        row, at = row + len(row_ends_N), at + len(columns)
+    if nnz < 2**31 - 1:
+        indptr = indptr.astype(np.int32)
+    else:
+        indices = indices.astype(np.int64)
+    return sp.csr_array((data, indices, indptr), shape=(num_rows, num_terms))

@@ -1,0 +1,1 @@
+"""How the scores of the sources become one probability a label."""

@@ -1,0 +1,169 @@
+"""What is learnt on held-out rows of how sources become scores: mixture, curves, thresholds.
+
+N held-out rows, L labels. Each choice is judged by cross-fitting before it is made on all rows, and
+made only where it helps there.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.errors import ArtifactError
+from xrt.fusion.calibration import LOWEST_COUNTS, Calibration, fit_calibration, hits_of
+from xrt.fusion.cross_fitting import Sources, cross_fitted, gain_of
+from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.mixture import Mixture, fit_mixture
+from xrt.fusion.thresholds import tune_thresholds
+from xrt.fusion.weights import fit_weights, fuse
+from xrt.metrics.calibration import reliability
+from xrt.sources.trees import CANDIDATES
+from xrt.sparse import top_k_rows
+from xrt.storage.atomic import write_json
+from xrt.storage.reading import read_json_bounded
+
+logger = logging.getLogger(__name__)
+
+MIN_HITS = 50
+"""True predictions among the held-out rows' candidates that calibration needs."""
+
+ECE_K = 5
+
+
+@dataclass(frozen=True, eq=False)
+class FittedScores:
+    """The mixture of the sources, the calibration (None where there was too little to learn it
+    from), and what was found about both on the held-out rows, by cross-fitting.
+    """
+
+    mixture: Mixture
+    calibration: Calibration | None
+    figures: Mapping[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write all of it into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        calibration = None if self.calibration is None else self.calibration.to_dict()
+        content = {
+            "mixture": self.mixture.save(folder),
+            "calibration": calibration,
+            "figures": dict(self.figures),
+        }
+        write_json(folder / "scores.json", content)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        content = read_json_bounded(folder / "scores.json")
+        try:
+            mixture, found, figures = (content[n] for n in ("mixture", "calibration", "figures"))
+        except (KeyError, TypeError) as err:
+            raise ArtifactError(f"{folder}: unreadable scores.json ({err!r}); run again") from err
+        calibration = None if found is None else Calibration.from_dict(found)
+        return cls(Mixture.load(mixture, folder), calibration, figures)
+
+
+def fit_scores(
+    sources: Sources,
+    Y_true: sp.csr_array,
+    frequencies: LabelFrequencies,
+    seed: int,
+    baseline: str | None = None,
+    weights_N: np.ndarray | None = None,
+) -> FittedScores:
+    """Mixture, calibration and thresholds of sources (N, L) that were not trained on these rows.
+
+    Trees are kept where they are better than weights alone. Where a `baseline` is named, a mixture
+    is kept only where it is better than that source alone. Better is by at least one standard error
+    of (P@1 + nDCG@10) / 2 over the rows. `frequencies` are those of the rows that the sources were
+    trained on. `weights_N` is how much each row counts. Confidences of labels reach trees and
+    curves; where rankings are compared a label is true or not.
+    """
+    fitted = fit_weights(sources, Y_true, weights_N)
+    figures: dict[str, Any] = {"weighted": fitted.figures, "alone": fitted.alone}
+    fused_NL = mixed(sources, Y_true, frequencies, seed, False, weights_N)
+    boosted = False
+    if len(sources) > 1:  # a source alone stays what it is: the baseline of every report
+        boosted_NL = mixed(sources, Y_true, frequencies, seed, True, weights_N)
+        figures["boosted"] = _gain(Y_true, boosted_NL, fused_NL, weights_N)
+        if figures["boosted"]["better"]:
+            fused_NL, boosted = boosted_NL, True
+    if baseline is not None:
+        alone_NL = fuse(sources, {baseline: 1.0}, CANDIDATES)
+        figures["over " + baseline] = _gain(Y_true, fused_NL, alone_NL, weights_N)
+        if not figures["over " + baseline]["better"]:
+            sources, fused_NL, boosted = {baseline: sources[baseline]}, alone_NL, False
+    mixture = fit_mixture(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
+    calibration = None
+    if int(hits_of(fused_NL, Y_true).sum()) >= MIN_HITS:
+        calibration, found = _calibrate(fused_NL, Y_true, frequencies, seed, weights_N)
+        figures.update(found)
+    else:
+        logger.info("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
+    return FittedScores(mixture, calibration, figures)
+
+
+def mixed(
+    sources: Sources,
+    Y_true: sp.csr_array,
+    frequencies: LabelFrequencies,
+    seed: int,
+    boosted: bool,
+    weights_N: np.ndarray | None = None,
+) -> sp.csr_array:
+    """Scores of the mixture on rows (N, L), each half by what was fitted on the other."""
+    counts_L = frequencies.counts_L
+    return cross_fitted(
+        sources, Y_true, seed, lambda s, Y, w: fit_mixture(s, Y, counts_L, boosted, seed, w),
+        lambda chosen, s: chosen.scores(s, counts_L, CANDIDATES), weights_N,
+    )  # fmt: skip
+
+
+def _gain(
+    Y_true: sp.csr_array,
+    scores_NL: sp.csr_array,
+    baseline_NL: sp.csr_array,
+    weights_N: np.ndarray | None,
+) -> dict[str, float | bool | None]:
+    gain, error = gain_of(Y_true, scores_NL, baseline_NL, weights_N)
+    better = error is not None and gain > 0 and gain >= error
+    return {"gain": gain, "standard_error": error, "better": better}
+
+
+def _calibrate(
+    fused_NL: sp.csr_array,
+    Y_true: sp.csr_array,
+    frequencies: LabelFrequencies,
+    seed: int,
+    weights_N: np.ndarray | None,
+) -> tuple[Calibration, dict[str, Any]]:
+    """Curves by frequency where they rank no worse and are better calibrated than one for all."""
+    counts_L, source = frequencies.counts_L, {"fused": fused_NL}
+
+    def judged(lowest_counts: tuple[int, ...]) -> sp.csr_array:
+        return cross_fitted(
+            source, Y_true, seed + 1,
+            lambda s, Y, w: fit_calibration(s["fused"], Y, counts_L, lowest_counts, w),
+            lambda chosen, s: chosen.apply(s["fused"], counts_L), weights_N,
+        )  # fmt: skip
+
+    one_NL, bins_NL = judged((0,)), judged(LOWEST_COUNTS)
+    gain, _ = gain_of(Y_true, bins_NL, one_NL, weights_N)
+    before, one, bins = (
+        reliability(Y_true, s, ECE_K, weights_N) for s in (fused_NL, one_NL, bins_NL)
+    )
+    by_frequency = gain >= 0 and bins.expected_error <= one.expected_error
+    lowest, calibrated_NL = (LOWEST_COUNTS, bins_NL) if by_frequency else ((0,), one_NL)
+    calibration = fit_calibration(fused_NL, Y_true, counts_L, lowest, weights_N)
+    thresholds = tune_thresholds(top_k_rows(calibrated_NL, CANDIDATES), Y_true, weights_N)
+    figures = {
+        f"ECE@{ECE_K}": {"before": before.expected_error, "after": one.expected_error},
+        "by_frequency": {
+            "kept": by_frequency, "gain": gain, f"ECE@{ECE_K}": bins.expected_error
+        },
+    }  # fmt: skip
+    return replace(calibration, thresholds=thresholds), figures

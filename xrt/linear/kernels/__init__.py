@@ -1,0 +1,1 @@
+"""Compiled kernels of training and beam search."""

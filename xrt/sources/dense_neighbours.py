@@ -1,0 +1,120 @@
+"""Training rows vote by their embeddings, which lie in a FAISS index.
+
+N training rows, M queries, H dense columns, W neighbours a query, C candidates of FAISS.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xrt.errors import DataError
+from xrt.sources.faiss_index import faiss_threads, half_precision_index
+from xrt.sources.nearest import nearest_of_close
+from xrt.sources.neighbours import (
+    NeighbourMemory,
+    NeighbourParams,
+    check_columns,
+    left_out,
+    nobody,
+)
+from xrt.sources.votes import Neighbours, block_bounds
+from xrt.storage.atomic import save_array
+from xrt.storage.reading import check_finite, load_array
+from xrt.threads import openmp_threads, run_blocks
+
+SPARE = 8
+"""Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
+
+
+class DenseNeighbours(NeighbourMemory):
+    """Memory of embeddings (N, H), which are kept as float16; the FAISS index is built from them
+    at the first query.
+    """
+
+    def __init__(
+        self,
+        embeddings_NH: np.ndarray,
+        Y_NL: Any,
+        params: NeighbourParams | None = None,
+        num_texts: int | None = None,
+        weights: Any = None,
+    ) -> None:
+        """Keep the embeddings and their labels, as `SparseNeighbours` does. The first `num_texts`
+        rows are training texts; all, where it is not given.
+
+        Raises DataError when they differ in rows or there is no row.
+        """
+        self.params = params or NeighbourParams()
+        self._keep_labels(len(embeddings_NH), Y_NL, weights, num_texts)
+        self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the index, which is made again of the embeddings."""
+        return {name: value for name, value in vars(self).items() if name != "_index"}
+
+    @property
+    def num_rows(self) -> int:
+        """Number of training rows, N."""
+        return len(self.unit_NH)
+
+    @cached_property
+    def _index(self) -> Any:
+        return half_precision_index(self.unit_NH)
+
+    def nearest(
+        self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
+    ) -> Neighbours:
+        """The training rows most similar to each query (M, H); see `NeighbourMemory.nearest`.
+
+        FAISS names the candidates, SPARE more than needed; their similarities are computed anew,
+        since those of FAISS depend on the size of the batch. Where more than SPARE rows tie with
+        the last neighbour, FAISS chooses among them.
+        """
+        queries_MH = _unit_rows(queries, "queries")
+        check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
+        leave_out_M = left_out(leave_out, len(queries_MH))
+        found = nobody(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
+        if not len(queries_MH):
+            return found
+        num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
+        # FAISS gives each query one thread; the others would wait in a loop
+        wanted = min(openmp_threads(num_threads), len(queries_MH))
+        with faiss_threads(wanted):
+            close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
+        bounds = block_bounds(len(queries_MH))
+
+        def score_block(block: int) -> None:
+            rows = slice(bounds[block], bounds[block + 1])
+            close_BCH = self.unit_NH[close_MC[rows]].astype(np.float32)
+            nearest_of_close(
+                queries_MH[rows], close_MC[rows], close_BCH, leave_out_M[rows],
+                found.rows_MW[rows], found.similarities_MW[rows],
+            )  # fmt: skip
+
+        run_blocks(score_block, len(bounds) - 1, num_threads)
+        return found
+
+    def _save_rows(self, folder: Path) -> None:
+        save_array(folder / "embeddings.npy", self.unit_NH)
+
+    def _load_rows(self, folder: Path, mmap: bool) -> None:
+        self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
+
+    def check(self, what: str = "embedding_neighbours") -> None:
+        """Raise ArtifactError when an embedding is not finite."""
+        check_finite(self.unit_NH, what)
+
+
+def _unit_rows(embeddings: Any, what: str) -> np.ndarray:
+    """Float32 rows of length 1; rows of zeros stay."""
+    try:
+        with np.errstate(over="ignore"):
+            rows_NH = np.ascontiguousarray(embeddings, np.float32)
+    except (TypeError, ValueError) as err:
+        raise DataError(f"{what}: not numbers ({err}); pass an array (rows, columns)") from err
+    if rows_NH.ndim != 2 or not np.isfinite(rows_NH).all():
+        raise DataError(f"{what}: a matrix of finite numbers is needed (rows, columns)")
+    lengths_N = np.linalg.norm(rows_NH, axis=1, keepdims=True)
+    return np.asarray(rows_NH / np.where(lengths_N > 0, lengths_N, 1.0), np.float32)

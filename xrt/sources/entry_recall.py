@@ -1,0 +1,156 @@
+"""Builds a shortlist: vectors fitted to the rankers' scores, and the width that recall asks for.
+
+N rows, K nodes of the entry level, H columns of the embedding. The exhaustive entry level scores
+every node exactly; its best `beam_size` nodes of a row are what a shortlist should find. Scores
+come from the whole row, TF-IDF included, which an index over embeddings does not see: recall is
+measured, not assumed.
+"""
+
+import logging
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.hybrid import HybridMatrix
+from xrt.linear.scoring import RowBlock
+from xrt.search.beam import SearchParams
+from xrt.sources.entry import EntryLevel
+from xrt.sources.ranker import TreeRanker
+from xrt.sources.shortlist import NodeVectors, Shortlist, ShortlistParams, centroids
+from xrt.threads import run_blocks
+from xrt.tree.path_scores import PathTransform
+
+logger = logging.getLogger(__name__)
+
+WIDTHS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+"""Widths that are tried, the smallest first; a tree with fewer nodes ends with all of them."""
+MEASURED_ROWS = 500
+FITTED_ROWS = 10_000
+"""Rows that vectors are fitted to."""
+RIDGE = 1e-3
+"""Penalty on squared weights for each fitted row."""
+SCORED_ROWS = 256
+"""Rows whose scores of all nodes are held at once by a thread."""
+
+
+def build_shortlist(
+    ranker: TreeRanker,
+    level: int,
+    X: HybridMatrix,
+    unit_NH: np.ndarray,
+    Y_NL: sp.csr_array,
+    params: ShortlistParams,
+    search: SearchParams,
+    num_threads: int | None = None,
+) -> Shortlist:
+    """An index over the nodes of `level`, from training rows; its width may be still to choose.
+
+    Fitted vectors v and offsets b make v · embedding + b nearest, in squares, to the log score of
+    the node's path; the mean over all nodes is taken off, since it ranks nothing.
+    """
+    if params.vectors is NodeVectors.centroids:
+        return Shortlist(centroids(unit_NH, ranker.tree.level_targets(Y_NL)[level]), params, level)
+    entry = EntryLevel(ranker.levels, ranker.tree, level)
+    rows = sample_rows(X.num_rows, FITTED_ROWS)
+    vectors_KH, offsets_K = fit_vectors(
+        entry, X.take(rows), unit_NH[rows], search.transform, num_threads
+    )
+    return Shortlist(vectors_KH, params, level, offsets_K)
+
+
+def fit_vectors(
+    entry: EntryLevel,
+    X: HybridMatrix,
+    unit_NH: np.ndarray,
+    transform: PathTransform,
+    num_threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression of the exact scores on the embedding: float32 (K, H) and (K,)."""
+    rows_NM = np.column_stack([unit_NH, np.ones(len(unit_NH))]).astype(np.float64)
+    num_columns = rows_NM.shape[1]
+    products_MK = np.zeros((num_columns, entry.num_nodes))
+    for low in range(0, X.num_rows, 4 * SCORED_ROWS):
+        part = slice(low, min(X.num_rows, low + 4 * SCORED_ROWS))
+        scores_nK = exhaustive_scores(entry, X, transform, part, num_threads)
+        products_MK += rows_NM[part].T @ (scores_nK - scores_nK.mean(axis=1, keepdims=True))
+    gram_MM = rows_NM.T @ rows_NM + RIDGE * len(rows_NM) * np.eye(num_columns)
+    fitted_KM = np.linalg.solve(gram_MM, products_MK).T.astype(np.float32)
+    return fitted_KM[:, :-1], fitted_KM[:, -1]
+
+
+def exhaustive_scores(
+    entry: EntryLevel,
+    X: HybridMatrix,
+    transform: PathTransform,
+    part: slice,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """The log scores of all nodes for some of the rows: float32 (n, K)."""
+    starts = range(part.start, part.stop, SCORED_ROWS)
+
+    def score(block: int) -> np.ndarray:
+        low = starts[block]
+        rows = RowBlock.of(X, low, min(part.stop, low + SCORED_ROWS))
+        return entry.all_scores(rows, transform)
+
+    found = run_blocks(score, len(starts), num_threads)
+    return np.concatenate(found) if found else np.zeros((0, entry.num_nodes), np.float32)
+
+
+def choose_width(
+    shortlist: Shortlist,
+    ranker: TreeRanker,
+    X: HybridMatrix,
+    unit_NH: np.ndarray,
+    search: SearchParams,
+    what: str,
+    num_threads: int | None = None,
+) -> None:
+    """Measure recall on at most MEASURED_ROWS of the rows, and set width and recall.
+
+    A width that is given is measured alone. Else it is the smallest of the ladder that reaches the
+    target, or the widest. `what` says in the log what rows these are.
+    """
+    rows = sample_rows(X.num_rows, MEASURED_ROWS)
+    X, unit_NH = X.take(rows), unit_NH[rows]
+    entry = shortlist.entry(ranker)
+    scores_NK = exhaustive_scores(entry, X, search.transform, slice(0, len(rows)), num_threads)
+    best_NB = best_nodes(scores_NK, search.beam_size)
+    num_nodes, target = shortlist.num_nodes, shortlist.params.recall_target
+    ladder = sorted({min(width, num_nodes) for width in WIDTHS})
+    if shortlist.params.width is not None:
+        ladder = [shortlist.params.width]
+    for width in ladder:
+        shortlist.width = width
+        found = recall(shortlist.nodes(unit_NH), best_NB, entry)
+        shortlist.recall = found
+        if found >= target:
+            break
+    told = (
+        f"shortlist ({shortlist.kind.value}): {shortlist.width} of {num_nodes} nodes hold "
+        f"{100 * found:.2f} % of the best {search.beam_size} on {len(rows)} {what} rows"
+    )
+    if found < target:
+        told += f"; {100 * target:g} % was asked for and is not reached"
+    logger.info(told)
+
+
+def recall(nodes_NW: np.ndarray, best_NB: np.ndarray, entry: EntryLevel) -> float:
+    """Share of the best nodes that are looked at: the named ones and their siblings."""
+    if not best_NB.size:
+        return 1.0
+    parents_K = entry.parents_K
+    looked_at = np.zeros((len(nodes_NW), int(parents_K.max()) + 1), bool)
+    rows_N, places = np.nonzero(nodes_NW >= 0)
+    looked_at[rows_N, parents_K[nodes_NW[rows_N, places]]] = True
+    return float(np.take_along_axis(looked_at, parents_K[best_NB], axis=1).mean())
+
+
+def best_nodes(scores_NK: np.ndarray, k: int) -> np.ndarray:
+    """The `k` best nodes of each row, best first, the lower one among equals: int64 (N, k)."""
+    return np.argsort(-scores_NK, axis=1, kind="stable")[:, :k]
+
+
+def sample_rows(num_rows: int, wanted: int) -> np.ndarray:
+    """At most `wanted` rows, evenly spread: the same ones each time."""
+    return np.unique(np.linspace(0, num_rows - 1, min(num_rows, wanted)).astype(np.int64))

@@ -1,0 +1,269 @@
+"""Training rows vote for labels: the memory behind a k-nearest-neighbour source.
+
+N training rows, M queries, F sparse columns, H dense columns, L labels, W neighbours a query. Rows
+and queries are brought to length 1, similarity is their inner product, and only rows with a
+similarity above 0 are neighbours; among equal similarities the lower row wins.
+
+Sparse rows lie in an inverted index: for each column its postings, the rows that have it. A query
+walks the postings of its own columns and adds up similarities. Embeddings: `dense_neighbours`.
+"""
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.errors import ArtifactError, ConfigError, DataError
+from xrt.hybrid import as_row_weights
+from xrt.inputs import check_count
+from xrt.search.constraints import Constraint
+from xrt.sources.nearest import nearest_by_postings
+from xrt.sources.votes import Neighbours, block_bounds, vote_labels
+from xrt.sparse import as_csr, binarize, load_csr, normalize_rows, save_csr, top_k_rows
+from xrt.storage.atomic import save_array, write_json
+from xrt.storage.reading import load_array
+from xrt.storage.saved_values import SavedValues
+from xrt.threads import run_blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourParams:
+    """Which training rows vote, and how much each of them counts."""
+
+    num_neighbours: int = 50
+    """Most similar training rows that vote; 0 for none, which spares a large training set the
+    memory and the time."""
+    temperature: float = 0.05
+    """Weights are softmax(similarity / temperature): lower trusts the nearest rows more."""
+    label_names: bool = True
+    """Names of labels, where they have some, are rows in memory, too: each votes for its label, so
+    that labels with few rows or none can be found."""
+
+    def __post_init__(self) -> None:
+        if self.num_neighbours < 0:
+            raise ConfigError(
+                f"neighbours.num_neighbours = {self.num_neighbours}: at least 1, or 0 for no vote"
+            )
+        if not 1e-4 <= self.temperature <= 1e4:
+            raise ConfigError(
+                f"neighbours.temperature = {self.temperature}: 0.0001 to 10000 is allowed"
+            )
+
+
+class NeighbourMemory(ABC):
+    """Rows in memory, their labels `Y_NL` and the parameters of the vote.
+
+    Labels are entries in (0, 1], all 1 where `confident`; `weights_N` are weights of the rows, None
+    where all are 1.
+    """
+
+    Y_NL: sp.csr_array
+    params: NeighbourParams
+    confident: bool
+    weights_N: np.ndarray | None
+    num_texts: int
+    """Rows that are training texts; those behind them are names of labels."""
+
+    @property
+    @abstractmethod
+    def num_rows(self) -> int:
+        """Number of training rows, N."""
+
+    @abstractmethod
+    def nearest(
+        self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
+    ) -> Neighbours:
+        """The training rows most similar to each query.
+
+        `leave_out` (M,) names a training row that is no neighbour of its query, -1 for none: what a
+        training row needs to be scored without itself. Raises DataError when the queries have other
+        columns than the rows in memory.
+        """
+
+    def vote(
+        self,
+        queries: Any,
+        k: int,
+        num_threads: int | None = None,
+        leave_out: np.ndarray | None = None,
+        constraint: Constraint | None = None,
+    ) -> sp.csr_array:
+        """The `k` labels that the neighbours of each query give the most weight: (M, L), in [0, 1];
+        only such as the constraint lets through.
+
+        A query without neighbours has an empty row; `leave_out` is that of `nearest`. Raises
+        DataError when k is below 1 or the columns are not those of the rows in memory.
+        """
+        k = check_count(k, "k")
+        found = self.nearest(queries, num_threads, leave_out)
+        rest = self.params.temperature, num_threads, self.confident, self.weights_N
+        if constraint is None:
+            return vote_labels(found, self.Y_NL, k, *rest)
+        of_one_row = int(np.diff(self.Y_NL.indptr).max(initial=1))
+        named = max(1, self.params.num_neighbours * of_one_row)  # all that have a vote
+        votes_ML = vote_labels(found, self.Y_NL, named, *rest)
+        return top_k_rows(constraint.keep(votes_ML), k)
+
+    def _keep_labels(self, num_rows: int, Y_NL: Any, weights: Any, num_texts: int | None) -> None:
+        """Take labels and weights of the rows. Raises DataError where they do not fit them."""
+        self.Y_NL = labels_of(num_rows, Y_NL)
+        self.confident = bool((self.Y_NL.data == 1).all())
+        self.weights_N = as_row_weights(weights, num_rows)
+        self.num_texts = num_rows if num_texts is None else num_texts
+
+    def save(self, folder: Path) -> None:
+        """Write rows, labels and parameters into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save_rows(folder)
+        save_csr(folder, "labels", self.Y_NL)
+        doubts = {} if self.confident else {"confident": False}
+        if self.weights_N is not None:
+            save_array(folder / "weights.npy", self.weights_N)
+            doubts["weighted"] = True
+        content = {"num_texts": self.num_texts, **asdict(self.params), **doubts}
+        write_json(folder / "neighbours.json", content)
+
+    @classmethod
+    def load(cls, folder: Path, mmap: bool = True) -> Self:
+        """Read what `save` wrote; arrays are memory-mapped with `mmap`.
+
+        Raises ArtifactError when a part is damaged or the parts do not fit together.
+        """
+        memory = cls.__new__(cls)
+        settings = SavedValues.read(folder / "neighbours.json")
+        memory.num_texts = settings.whole("num_texts")
+        memory.confident = settings.flag("confident", True)
+        weighted = settings.flag("weighted", False)
+        memory.params = NeighbourParams(
+            num_neighbours=settings.whole("num_neighbours", 1),
+            temperature=settings.number("temperature", 1e-4, 1e4),
+            label_names=settings.flag("label_names", True),
+        )
+        memory.Y_NL = load_csr(folder, "labels", mmap)
+        memory._load_rows(folder, mmap)
+        data = memory.Y_NL.data
+        if not memory.confident and not (data.min(initial=1) > 0 and data.max(initial=1) <= 1):
+            raise ArtifactError(
+                f"{folder}: a confidence outside of 0 to 1; restore or train it anew"
+            )
+        memory.weights_N = None
+        if weighted:
+            memory.weights_N = _load_weights(folder / "weights.npy", memory.num_rows, mmap)
+        if not memory.num_texts <= memory.num_rows == memory.Y_NL.shape[0] > 0:
+            raise ArtifactError(
+                f"{folder}: {memory.num_rows} rows, but labels of {memory.Y_NL.shape[0]} and "
+                f"{memory.num_texts} texts; restore or train it anew"
+            )
+        return memory
+
+    @abstractmethod
+    def _save_rows(self, folder: Path) -> None: ...
+
+    @abstractmethod
+    def _load_rows(self, folder: Path, mmap: bool) -> None: ...
+
+
+class SparseNeighbours(NeighbourMemory):
+    """Memory of sparse rows (N, F), such as TF-IDF, as an inverted index (F, N)."""
+
+    def __init__(
+        self,
+        X_NF: Any,
+        Y_NL: Any,
+        params: NeighbourParams | None = None,
+        num_texts: int | None = None,
+        weights: Any = None,
+    ) -> None:
+        """Keep the rows and their labels: an entry of `Y_NL` other than 0 is a label, below 1 the
+        confidence in it. The first `num_texts` rows are training texts; all, where it is not given.
+        `weights` (N,) is how much each row counts.
+
+        Raises DataError when they differ in rows or there is no row.
+        """
+        X_NF = normalize_rows(as_csr(X_NF, "X"))
+        self.params = params or NeighbourParams()
+        self._keep_labels(X_NF.shape[0], Y_NL, weights, num_texts)
+        self.postings_FN = as_csr(X_NF.T, "X")
+
+    @property
+    def num_rows(self) -> int:
+        """Number of training rows, N."""
+        return int(self.postings_FN.shape[1])
+
+    def nearest(
+        self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
+    ) -> Neighbours:
+        """The training rows most similar to each query (M, F); see `NeighbourMemory.nearest`."""
+        queries_MF = normalize_rows(as_csr(queries, "queries"))
+        check_columns(queries_MF.shape[1], self.postings_FN.shape[0])
+        num_queries = queries_MF.shape[0]
+        leave_out_M = left_out(leave_out, num_queries)
+        found = nobody(num_queries, min(self.params.num_neighbours, self.num_rows))
+        bounds = block_bounds(num_queries)
+        scratch = threading.local()
+
+        def search_block(block: int) -> None:
+            if not hasattr(scratch, "similarity_N"):
+                scratch.similarity_N = np.zeros(self.num_rows, np.float32)
+            nearest_by_postings(
+                queries_MF.indptr, queries_MF.indices, queries_MF.data,
+                bounds[block], bounds[block + 1],
+                self.postings_FN.indptr, self.postings_FN.indices, self.postings_FN.data,
+                leave_out_M, scratch.similarity_N, found.rows_MW, found.similarities_MW,
+            )  # fmt: skip
+
+        run_blocks(search_block, len(bounds) - 1, num_threads)
+        return found
+
+    def _save_rows(self, folder: Path) -> None:
+        save_csr(folder, "postings", self.postings_FN)
+
+    def _load_rows(self, folder: Path, mmap: bool) -> None:
+        self.postings_FN = load_csr(folder, "postings", mmap)
+
+
+def labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
+    """The labels of the rows with confidences, at most 1 each, and no stored zeros.
+
+    Raises DataError where there are no rows, or not as many.
+    """
+    weighted_NL = as_csr(Y_NL, "Y")
+    Y_NL = binarize(weighted_NL)
+    Y_NL.data = np.minimum(weighted_NL.data[weighted_NL.data != 0], np.float32(1))
+    if Y_NL.shape[0] != num_rows:
+        raise DataError(f"{num_rows} rows of features, but {Y_NL.shape[0]} rows of labels")
+    if not num_rows:
+        raise DataError("no training rows: neighbours need at least 1")
+    return Y_NL
+
+
+def left_out(leave_out: np.ndarray | None, num_queries: int) -> np.ndarray:
+    """The row that is no neighbour of each query, -1 for none: int64 (M,)."""
+    if leave_out is None:
+        return np.full(num_queries, -1, np.int64)
+    if len(leave_out) != num_queries:
+        raise DataError(f"leave_out names {len(leave_out)} rows for {num_queries} queries")
+    return np.asarray(leave_out, np.int64)
+
+
+def nobody(num_queries: int, width: int) -> Neighbours:
+    """Neighbours before any was found."""
+    rows_MW = np.full((num_queries, width), -1, np.int32)
+    return Neighbours(rows_MW, np.zeros((num_queries, width), np.float32))
+
+
+def check_columns(found: int, wanted: int) -> None:
+    """Raise DataError for queries of another width than the rows in memory."""
+    if found != wanted:
+        raise DataError(f"queries have {found} columns, the rows in memory {wanted}")
+
+
+def _load_weights(path: Path, num_rows: int, mmap: bool) -> np.ndarray:
+    weights_N = load_array(path, np.float32, 1, mmap)
+    if len(weights_N) != num_rows or not (np.isfinite(weights_N) & (weights_N > 0)).all():
+        raise ArtifactError(f"{path}: not {num_rows} weights above 0; restore or train it anew")
+    return weights_N

@@ -1,0 +1,184 @@
+"""Several trees over the same labels, grown from different seeds, whose scores are averaged.
+
+N rows, L labels, T trees. A tree that did not find a label counts 0 for it. What one tree's
+clusters get wrong the others mostly do not; they share features, label features and settings.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.errors import ArtifactError, DataError
+from xrt.hybrid import HybridMatrix
+from xrt.jit import njit
+from xrt.linear.weights import LevelWeights
+from xrt.search.beam import SearchParams, beam_search, constrained_search
+from xrt.search.constraints import Constraint
+from xrt.sources.ranker import TreeRanker
+from xrt.sparse import top_k_rows
+from xrt.tree.label_tree import LabelTree
+
+CANDIDATES = 50
+"""Labels that each source of scores names for a row before they are fused."""
+
+FOUND_IN_EACH = 20
+"""Labels that each tree names for a row, at least, before scores are averaged."""
+
+
+@dataclass(frozen=True, eq=False)
+class TreeEnsemble:
+    """The linear model: one tree or more. The first is the tree that one seed alone would give."""
+
+    trees: tuple[TreeRanker, ...]
+
+    def __post_init__(self) -> None:
+        shapes = {(t.tree.num_labels, t.levels[0].num_features) for t in self.trees}
+        if len(shapes) != 1:
+            raise DataError(
+                f"trees of one model need the same labels and features, not (L, F) = {shapes}"
+                if shapes
+                else "a model needs at least one tree"
+            )
+
+    @property
+    def tree(self) -> LabelTree:
+        """The first label tree."""
+        return self.trees[0].tree
+
+    @property
+    def levels(self) -> tuple[LevelWeights, ...]:
+        """Weights of the first tree, coarse to fine."""
+        return self.trees[0].levels
+
+    @property
+    def num_features(self) -> int:
+        """Sparse columns that rows must have, F."""
+        return self.levels[0].num_features
+
+    @property
+    def num_weights(self) -> int:
+        """Stored weights of all trees."""
+        return sum(tree.num_weights for tree in self.trees)
+
+    def describe(self) -> str:
+        """Nodes of each level of each tree, such as `16-256-3956, 16-256-3956`."""
+        return ", ".join(tree.tree.describe() for tree in self.trees)
+
+    def search(
+        self,
+        X: HybridMatrix,
+        k: int,
+        params: SearchParams,
+        num_threads: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> sp.csr_array:
+        """The `k` best labels of each row by the mean of the trees' scores: (N, L), in [0, 1];
+        only such as the constraint lets through, where there is one.
+
+        Raises DataError when k is below 1 or the rows have other columns than the weights.
+        """
+        each = k if len(self.trees) == 1 else max(k, FOUND_IN_EACH)
+        found = [
+            beam_search(tree.levels, X, each, params, num_threads=num_threads)
+            if constraint is None
+            else constrained_search(
+                tree.levels, tree.tree, X, each, params, constraint, num_threads
+            )
+            for tree in self.trees
+        ]
+        return mean_scores([exp_scores(part) for part in found], k)
+
+    def save(self, folder: Path) -> None:
+        """Write one tree into the folder, several into its folders `0`, `1`, ..."""
+        for tree, home in zip(self.trees, tree_folders(folder, len(self.trees)), strict=True):
+            tree.save(home)
+
+    @classmethod
+    def load(cls, folder: Path, mmap: bool = True) -> "TreeEnsemble":
+        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        numbers = sorted(path.name for path in folder.glob("[0-9]*") if path.is_dir())
+        if numbers and set(numbers) != {str(i) for i in range(len(numbers))}:
+            raise ArtifactError(f"{folder}: trees {', '.join(numbers)} are not 0, 1, ...; retrain")
+        homes = tree_folders(folder, max(1, len(numbers)))
+        trees = tuple(TreeRanker.load(home, mmap) for home in homes)
+        shapes = {
+            (tree.tree.num_labels, level.num_features, level.num_dense)
+            for tree in trees
+            for level in tree.levels
+        }
+        if len(shapes) != 1:
+            raise ArtifactError(
+                f"{folder}: levels and trees of other labels and columns than each other; "
+                "copy the model again from where it came, or train it anew"
+            )
+        return cls(trees)
+
+    def check(self, num_threads: int | None = None) -> None:
+        """Look at all weights that came from disk. Raises ArtifactError when some are damaged."""
+        for tree in self.trees:
+            tree.check(num_threads)
+
+
+def tree_folders(folder: Path, num_trees: int) -> list[Path]:
+    """Where what belongs to each tree lies: the folder itself for one, else its `0`, `1`, ..."""
+    return [folder] if num_trees == 1 else [folder / str(i) for i in range(num_trees)]
+
+
+def tree_seed(seed: int, index: int) -> int:
+    """The seed of a tree: the first has the model's own, and no other model's seed is near."""
+    return seed + 1_000_003 * index
+
+
+def exp_scores(log_scores_NL: sp.csr_array) -> sp.csr_array:
+    """Log scores as scores in [0, 1]; the pattern stays."""
+    scores = copy.copy(log_scores_NL)
+    scores.data = np.exp(log_scores_NL.data)
+    return scores
+
+
+def mean_scores(parts: Sequence[sp.csr_array], k: int) -> sp.csr_array:
+    """The `k` best columns of each row by the mean of the matrices; absent counts 0.
+
+    An entry of 0 stays an entry: it was found. Columns of each row must ascend.
+    """
+    if len(parts) == 1:
+        few = parts[0].nnz <= k or np.diff(parts[0].indptr).max(initial=0) <= k
+        return parts[0] if few else top_k_rows(parts[0], k)
+    indptr, indices, data = parts[0].indptr, parts[0].indices, parts[0].data
+    for part in parts[1:]:
+        indptr, indices, data = _add(indptr, indices, data, part.indptr, part.indices, part.data)
+    mean = sp.csr_array(parts[0].shape, dtype=np.float32)
+    mean.data = data / np.float32(len(parts))
+    mean.indices, mean.indptr = indices, indptr
+    return top_k_rows(mean, k)
+
+
+@njit(nogil=True, cache=True)
+def _add(ptr_a, columns_a, values_a, ptr_b, columns_b, values_b):  # type: ignore[no-untyped-def]
+    """The sum of two csr matrices, row by row like a zip fastener; stored zeros are kept."""
+    num_rows = len(ptr_a) - 1
+    indptr = np.zeros_like(ptr_a)
+    columns = np.empty(len(columns_a) + len(columns_b), columns_a.dtype)
+    values = np.empty(len(columns), np.float32)
+    place = 0
+    for row in range(num_rows):
+        a, end_a = ptr_a[row], ptr_a[row + 1]
+        b, end_b = ptr_b[row], ptr_b[row + 1]
+        while a < end_a or b < end_b:
+            take_a = b == end_b or (a < end_a and columns_a[a] <= columns_b[b])
+            take_b = a == end_a or (b < end_b and columns_b[b] <= columns_a[a])
+            columns[place] = columns_a[a] if take_a else columns_b[b]
+            values[place] = 0.0
+            if take_a:
+                values[place] += values_a[a]
+                a += 1
+            if take_b:
+                values[place] += values_b[b]
+                b += 1
+            place += 1
+        indptr[row + 1] = place
+    return indptr, columns[:place].copy(), values[:place].copy()

@@ -1,0 +1,248 @@
+"""The stage cache: a stage with the same version, parameters and inputs does not run again.
+
+    run_folder/stages/NAME/         outputs of the stage, and done.json with everything about them
+    run_folder/scratch/NAME-KEY/    where a long stage keeps what it needs to resume after a kill
+    run_folder/.lock                held by the process that works in the run folder
+
+Outputs are written to a temporary folder that is renamed when complete, so that a stage is done
+entirely or not at all. The key of a stage is the hash of its name, version, parameters and inputs.
+The version is bumped by hand when the code changes what a stage writes.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xrt.errors import ArtifactError, XrtError
+from xrt.storage.atomic import atomic_folder, fcntl, recover_folder, write_json
+from xrt.storage.hashing import content_hash, plain
+from xrt.storage.inventory import (
+    check_inventory,
+    records_from_json,
+    records_to_json,
+    take_inventory,
+)
+from xrt.storage.reading import read_json_bounded
+
+logger = logging.getLogger(__name__)
+
+DONE = "done.json"
+_held_locks: dict[Path, int] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """A finished stage: its outputs and whether they were there already.
+
+    `output_hash` depends on the names and bytes of the outputs only: it is what later stages take
+    as input, so a stage that ran again and wrote the same bytes makes nobody else run.
+    """
+
+    name: str
+    folder: Path
+    key: str
+    was_cached: bool
+    output_hash: str
+    seconds: float
+
+
+def run_stage(
+    run_folder: str | Path,
+    name: str,
+    version: int,
+    parameters: Any,
+    inputs: Mapping[str, str],
+    produce: Callable[..., None],
+    *,
+    verify: bool = True,
+    keeps_scratch: bool = False,
+) -> StageResult:
+    """Have the outputs of a stage, made by `produce(folder)` unless they are there already.
+
+    `parameters` is a dataclass or mapping of JSON values; `inputs` maps a name to a content hash
+    (`content_hash` of data, `output_hash` of an earlier stage). With `keeps_scratch`, produce is
+    called as `produce(folder, scratch)`: the scratch folder belongs to this key, survives a kill,
+    and is removed when the stage is done. Existing outputs are used when their names, sizes and
+    hashes are those that were written, else the stage runs again and says so; `verify=False` leaves
+    the hashes out.
+
+    Raises XrtError when another process works in the run folder.
+    """
+    run = Path(run_folder)
+    record = _stage_record(name, version, parameters, inputs)
+    folder = run / "stages" / name
+    with run_lock(run):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        recover_folder(folder)
+        reasons = _reasons_to_run(folder, record, verify)
+        if not reasons:
+            _remove_scratch(run, name)
+            logger.info("%s: unchanged, kept", name)
+            return _result(folder, was_cached=True)
+        logger.info("%s: runs (%s)", name, "; ".join(reasons))
+        started = time.monotonic()
+        with atomic_folder(folder) as temporary:
+            if keeps_scratch:
+                produce(temporary, _scratch_folder(run, name, record["key"]))
+            else:
+                produce(temporary)
+            files = take_inventory(temporary)
+            if DONE in files:
+                raise ArtifactError(
+                    f"stage {name}: {DONE} is written by the cache; rename this output"
+                )
+            done = {**record, "seconds": round(time.monotonic() - started, 3)}
+            write_json(temporary / DONE, {**done, "files": records_to_json(files)})
+        _remove_scratch(run, name)
+        return _result(folder, was_cached=False)
+
+
+def explain(
+    run_folder: str | Path,
+    name: str,
+    version: int,
+    parameters: Any,
+    inputs: Mapping[str, str],
+    *,
+    verify: bool = True,
+) -> list[str]:
+    """Why this stage would run now, one phrase a reason; empty when its outputs would be kept."""
+    record = _stage_record(name, version, parameters, inputs)
+    return _reasons_to_run(Path(run_folder) / "stages" / name, record, verify)
+
+
+def read_stage(run_folder: str | Path, name: str) -> StageResult:
+    """The finished stage `name` of a run, as it lies there.
+
+    Raises ArtifactError when the stage is not finished.
+    """
+    return _result(Path(run_folder) / "stages" / name, was_cached=True)
+
+
+@contextlib.contextmanager
+def run_lock(run_folder: str | Path) -> Iterator[None]:
+    """Keep other processes out of the run folder; a process may take its own lock again.
+
+    Raises XrtError when another process holds the lock; the message names its id.
+    """
+    run = Path(run_folder).resolve()
+    if run in _held_locks:
+        _held_locks[run] += 1
+        try:
+            yield
+        finally:
+            _held_locks[run] -= 1
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _take_lock(descriptor, run)
+        _held_locks[run] = 1
+        try:
+            yield
+        finally:
+            del _held_locks[run]
+    finally:
+        os.close(descriptor)
+
+
+def _take_lock(descriptor: int, run: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 100, 0).decode("ascii", "replace").strip() or "unknown"
+        raise XrtError(
+            f"{run}: process {holder} is working in this run folder; wait for it or choose another"
+        ) from error
+    except OSError as error:  # some network filesystems have no locks
+        logger.warning("%s: cannot be locked (%s); start no second run in it", run, error.strerror)
+        return
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+
+def _stage_record(
+    name: str, version: int, parameters: Any, inputs: Mapping[str, str]
+) -> dict[str, Any]:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+        raise ValueError(f"stage name {name!r}: use lower-case letters, digits, '.', '_' and '-'")
+    record = {
+        "stage": name,
+        "version": version,
+        "parameters": plain(parameters, f"parameters of stage {name}"),
+        "inputs": plain(inputs, f"inputs of stage {name}"),
+    }
+    return {**record, "key": content_hash(record)}
+
+
+def _reasons_to_run(folder: Path, record: Mapping[str, Any], verify: bool) -> list[str]:
+    if not (folder / DONE).is_file():
+        return ["never finished"]
+    try:
+        done = _read_done(folder)
+        if done["key"] != record["key"]:
+            before = {key: done.get(key) for key in ("version", "parameters", "inputs")}
+            now = {key: record[key] for key in before}
+            return list(_differences(before, now)) or ["the rules for keys have changed"]
+        files = records_from_json(done["files"], folder / DONE)
+        faults = check_inventory(folder, files, hashes=verify, leave_out=[DONE])
+        return [f"output {fault}" for fault in faults]
+    except ArtifactError as error:
+        return [f"outputs are unusable: {error}"]
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(set(before) | set(now)):
+            inner = key if name in ("", "parameters") else f"{name}.{key}"
+            if key in before and key in now:
+                yield from _differences(before[key], now[key], inner)
+            else:
+                yield f"{inner} {'is new' if key in now else 'is gone'}"
+    elif name.startswith("inputs.") and before != now:
+        yield f"input {name.removeprefix('inputs.')} changed"
+    elif before != now:
+        yield f"{name}: {before!r} -> {now!r}"
+
+
+def _read_done(folder: Path) -> dict[str, Any]:
+    done = read_json_bounded(folder / DONE)
+    if not isinstance(done, dict) or not {"key", "files", "seconds", "stage"} <= done.keys():
+        raise ArtifactError(f"{folder / DONE}: incomplete; delete the folder and run again")
+    return done
+
+
+def _result(folder: Path, was_cached: bool) -> StageResult:
+    done = _read_done(folder)
+    return StageResult(
+        name=done["stage"],
+        folder=folder,
+        key=done["key"],
+        was_cached=was_cached,
+        output_hash=content_hash(done["files"]),
+        seconds=done["seconds"],
+    )
+
+
+def _scratch_folder(run: Path, name: str, key: str) -> Path:
+    """The scratch folder of this key; those of other keys of the stage are removed."""
+    scratch = run / "scratch" / f"{name}-{key[:16]}"
+    _remove_scratch(run, name, keep=scratch.name)
+    scratch.mkdir(parents=True, exist_ok=True)
+    return scratch
+
+
+def _remove_scratch(run: Path, name: str, keep: str = "") -> None:
+    form = re.compile(re.escape(name) + "-[0-9a-f]{16}")
+    for old in (run / "scratch").glob(f"{name}-*"):
+        if form.fullmatch(old.name) and old.name != keep:
+            shutil.rmtree(old, ignore_errors=True)
