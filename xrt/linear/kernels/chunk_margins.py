@@ -26,17 +26,21 @@ def as_float(raw: Any) -> Any:
 
 
 @overload(as_float, inline="always")  # type: ignore[untyped-decorator]
-def _as_float(raw: Any) -> Callable[..., Any] | None:
+def _as_float(raw: Any) -> Callable[..., Any]:
     if raw == types.uint16:
 
-        def from_half(raw: np.uint16) -> np.float32:
+        def from_half(raw: Any) -> Any:
             bits = np.uint32(raw)
             sign = np.uint32((bits & np.uint32(0x8000)) << np.uint32(16))
             rest = np.uint32((bits & np.uint32(0x7FFF)) << np.uint32(13))
             return np.uint32(sign | rest).view(np.float32) * HALF_SCALE
 
         return from_half
-    return lambda raw: raw
+
+    def as_is(raw: Any) -> Any:
+        return raw
+
+    return as_is
 
 
 @njit(nogil=True, cache=True)
@@ -143,16 +147,20 @@ def float_row(matrix: Any, row: Any, buffer: Any) -> Any:
 
 
 @overload(float_row, inline="always")  # type: ignore[untyped-decorator]
-def _float_row(matrix: Any, row: Any, buffer: Any) -> Callable[..., Any] | None:
+def _float_row(matrix: Any, row: Any, buffer: Any) -> Callable[..., Any]:
     if matrix.dtype == types.uint16:
 
-        def from_half(matrix: np.ndarray, row: int, buffer: np.ndarray) -> np.ndarray:
+        def from_half(matrix: Any, row: Any, buffer: Any) -> Any:
             for h in range(len(buffer)):
                 buffer[h] = as_float(matrix[row, h])
             return buffer
 
         return from_half
-    return lambda matrix, row, buffer: matrix[row]
+
+    def as_is(matrix: Any, row: Any, buffer: Any) -> Any:
+        return matrix[row]
+
+    return as_is
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD)
