@@ -92,7 +92,7 @@ def check_ranges(params: Any, part: str = "") -> None:
     Raises:
         ConfigError: A value lies outside; the message names the field, the value and the range.
     """
-    for name, numbers in ranges_of(type(params)).items():
+    for name, numbers in ranges_of(params.__class__).items():
         value = getattr(params, name)
         for each in value if isinstance(value, list | tuple) else (value,):
             if each is not None and not numbers.holds(each):
