@@ -24,8 +24,8 @@ import xrt.encoder.training as training
 from bench.machine import commit, machine
 from xrt.data.formats import read_corpus
 from xrt.data.splits import validation_split
-from xrt.encoder.loss_params import LossParams, MatcherLoss
-from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, Schedule
+from xrt.encoder import held_out
+from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
@@ -35,7 +35,6 @@ from xrt.tree.clustering import TreeParams
 
 OF_ENCODER: dict[str, dict[str, Any]] = {
     "no dropout on the embedding": {"dropout": 0.0},
-    "dropout within the encoder": {"inner_dropout": None},
     **{f"{layers} lower layers frozen": {"frozen_layers": layers} for layers in (2, 3, 4, 5)},
 }
 """Choices that are settings of the encoder."""
@@ -43,22 +42,10 @@ OF_ENCODER: dict[str, dict[str, Any]] = {
 
 def choices(steps: int) -> dict[str, MatcherParams]:
     """Settings by name; each has as many steps over all levels as the first."""
-    base = MatcherParams(steps=[steps], validation_sample=0)
-    wide = replace(base, dense_level_limit=1_000)
+    base = MatcherParams(steps=steps, validate_every_steps=steps)
     return {
         "default": base,
-        "coarse to fine": replace(
-            base, schedule=Schedule.coarse_to_fine, steps=[steps // 3, steps - steps // 3]
-        ),
-        "levels read layers 3 and 6": replace(base, layers=[3, 6]),
-        "asymmetric loss": replace(base, loss=LossParams(kind=MatcherLoss.asymmetric)),
-        "squared hinge": replace(base, loss=LossParams(kind=MatcherLoss.squared_hinge)),
-        "head in chunks of 4,096": replace(base, head_chunk=4_096),
-        "labels on TFN and MAN": wide,
-        "the same, moved row by row": replace(wide, row_wise_above=1_000),
-        "heads start as their parents": replace(base, bootstrap=Bootstrap.inherit),
-        "heads start from a linear solve": replace(base, bootstrap=Bootstrap.linear),
-        "heads start small and random": replace(base, bootstrap=Bootstrap.none),
+        "labels on TFN and MAN": replace(base, dense_level_limit=1_000),
         **dict.fromkeys(OF_ENCODER, base),
     }
 
@@ -88,22 +75,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     training._embeddings = lambda run, encoder, t: np.zeros(  # type: ignore[assignment]
         (run.tokens.num_rows, encoder.hidden_size), np.float32
     )
+    held_out.SAMPLE = args.held_out
     every = choices(args.steps)
     for name in args.choices or every:
-        params = replace(every[name], validation_sample=args.held_out)
-        params = replace(params, validate_every_steps=max(params.steps))
         encoder = EncoderParams(
             name=args.encoder, max_length=args.length, **OF_ENCODER.get(name, {})
         )
         with tempfile.TemporaryDirectory(prefix="xrt-choices-") as folder:
             started = time.perf_counter()
-            result = training.train_matcher(
-                texts, Y, tree, run_folder=Path(folder), encoder=encoder, params=params,
+            result = training.fine_tune_matcher(
+                texts, Y, tree, run_folder=Path(folder), encoder=encoder, params=every[name],
                 validation=held,
             )  # fmt: skip
             seconds = time.perf_counter() - started
         line = {
-            "choice": name, **result.validations[-1][-1], "seconds": round(seconds, 1),
+            "choice": name, **result.validations[-1], "seconds": round(seconds, 1),
             "rows": len(rows), "steps": args.steps, "length": args.length,
             "nodes": [tree.num_nodes(t) for t in range(tree.depth)], "commit": commit(),
             "date": datetime.now(UTC).date().isoformat(), "machine": machine(),
