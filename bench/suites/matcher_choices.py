@@ -1,4 +1,4 @@
-"""The matcher's choices beside one another: the same rows, clusters, texts and number of steps.
+"""The matcher's settings beside one another on the same rows, clusters and number of steps.
 
     python -m bench matcher_choices --data DATA --output choices.jsonl
 
@@ -14,14 +14,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import xrt.encoder.training as training
-from bench.machine import commit, machine
+from bench.record import append_line, circumstances, shown_command
 from xrt.data.formats import read_corpus
 from xrt.data.splits import validation_split
 from xrt.encoder import held_out
@@ -38,6 +37,7 @@ OF_ENCODER: dict[str, dict[str, Any]] = {
     **{f"{layers} lower layers frozen": {"frozen_layers": layers} for layers in (2, 3, 4, 5)},
 }
 """Choices that are settings of the encoder."""
+SHOWN = ("data", "rows", "held_out", "steps", "length", "encoder", "choices")
 
 
 def choices(steps: int) -> dict[str, MatcherParams]:
@@ -50,8 +50,8 @@ def choices(steps: int) -> dict[str, MatcherParams]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Read the arguments, train each choice, write a line for each."""
+def main(arguments: Sequence[str]) -> int:
+    """Train each choice, write a line for each. Returns 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with tibkat/trn.jsonl.xz")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines go here, appended")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--length", type=int, default=32, help="tokens that are read")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--choices", nargs="+", help="some of the choices by name")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(arguments)
     corpus = read_corpus(args.data / "tibkat" / "trn.jsonl.xz")
     split = validation_split(corpus.Y, size=args.held_out, seed=0)
     rng = np.random.default_rng(0)
@@ -91,13 +91,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         line = {
             "choice": name, **result.validations[-1], "seconds": round(seconds, 1),
             "rows": len(rows), "steps": args.steps, "length": args.length,
-            "nodes": [tree.num_nodes(t) for t in range(tree.depth)], "commit": commit(),
-            "date": datetime.now(UTC).date().isoformat(), "machine": machine(),
+            "nodes": [tree.num_nodes(t) for t in range(tree.depth)],
+            **circumstances(shown_command("matcher_choices", args, SHOWN), ["torch"]),
         }  # fmt: skip
-        with args.output.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(args.output, line)
         print(json.dumps(line), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return 0
