@@ -37,9 +37,11 @@ class Range:
     def __str__(self) -> str:
         if self.high == math.inf:
             return f"above {_number(self.low)}" if self.above else f"at least {_number(self.low)}"
-        low = f"above {_number(self.low)}" if self.above else _number(self.low)
+        if not (self.above or self.below):
+            return f"{_number(self.low)} to {_number(self.high)}"
+        low = f"above {_number(self.low)}" if self.above else f"at least {_number(self.low)}"
         high = f"below {_number(self.high)}" if self.below else f"at most {_number(self.high)}"
-        return f"{low}, {high}" if self.above or self.below else f"{low} to {_number(self.high)}"
+        return f"{low} and {high}"
 
 
 def at_least(low: float) -> Range:
