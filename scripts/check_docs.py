@@ -112,7 +112,8 @@ def unlisted_records() -> list[str]:
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     records = sorted((ROOT / "bench" / "records").glob("*.md"))
     return [
-        f"docs/results.md: {r.name} is not linked; add it to the list" for r in records
+        f"docs/results.md: {r.name} is not linked; add it to the list"
+        for r in records
         if r.name not in text
     ]
 
