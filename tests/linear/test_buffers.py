@@ -16,10 +16,8 @@ from xrt.linear.buffers import Buffer, Scratch, scratch
 from xrt.search.session import SearchSession
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 KERNELS = ((lone_row, "expand_all"), (lone_row, "expand_row"), (scoring, "expand"))
-HINGE = PathTransform.l3_hinge
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +72,7 @@ def test_kernels_make_no_arrays(
     for limit, value in limits.items():
         monkeypatch.setattr(weights_module, limit, value)
     fresh = [replace(level).astype(dtype) for level in levels]
-    session = SearchSession(fresh, beam_size, HINGE)
+    session = SearchSession(fresh, beam_size)
     for k in (3, 150, 300):  # by insertion, by a heap, all
         session.search(random_rows(41).take(np.arange(1, num_rows + 1)), k, num_threads=1)
     assert name in {call for call, _, _ in calls}
@@ -92,14 +90,14 @@ def test_the_count_sees_an_array_that_is_made(calls, monkeypatch):
 
     monkeypatch.setattr(scoring, "expand", counted(wasteful, "wasteful", calls))
     tree = LabelTree.flat(20)
-    SearchSession([random_level(tree, 0)], 3, HINGE).search(random_rows(4), 2, num_threads=1)
+    SearchSession([random_level(tree, 0)], 3).search(random_rows(4), 2, num_threads=1)
     (_, made_by_expand, given), (name, made, _) = calls
     assert (name, made) == ("wasteful", made_by_expand + 2)
     assert made_by_expand == given
 
 
 def test_a_thread_asks_for_memory_once(levels):
-    session = SearchSession(levels, 4, HINGE)
+    session = SearchSession(levels, 4)
     X = random_rows(200)
 
     def held(_):

@@ -1,7 +1,6 @@
 """Readable twins of the linear kernels; loops allowed."""
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 
@@ -16,17 +15,12 @@ def exhaustive_scores(levels, tree, x, path_weight=1.0):
     return above
 
 
-def one_vs_rest(X, y, cost_positive, cost_negative, loss, sample_weight=None):
+def one_vs_rest(X, y, cost_positive, cost_negative, sample_weight=None):
     """Weights and bias of one binary problem to full convergence, the bias regularised like a
     weight."""
     rows = np.hstack([X, np.ones((len(X), 1))])
     weight = {1: cost_positive, -1: cost_negative}
-    if loss == "squared_hinge":
-        model = LinearSVC(C=1, class_weight=weight, fit_intercept=False, tol=1e-8, max_iter=100_000)
-    else:
-        model = LogisticRegression(
-            C=1, class_weight=weight, fit_intercept=False, tol=1e-10, max_iter=10_000
-        )
+    model = LinearSVC(C=1, class_weight=weight, fit_intercept=False, tol=1e-8, max_iter=100_000)
     model.fit(rows, y, sample_weight)
     return model.coef_[0, :-1], model.coef_[0, -1]
 

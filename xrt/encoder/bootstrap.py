@@ -14,7 +14,7 @@ from xrt.encoder.levels import Head
 from xrt.encoder.loss_params import MatcherLoss
 from xrt.encoder.params import Bootstrap, MatcherParams
 from xrt.hybrid import HybridMatrix
-from xrt.linear.solver import Loss, SolverParams, train_level
+from xrt.linear.solver import SolverParams, train_level
 from xrt.progress import Progress
 from xrt.tree.candidates import teacher_forced
 from xrt.tree.label_tree import LabelTree
@@ -120,8 +120,7 @@ def _solved_head(
     params: MatcherParams,
     progress: Progress | None,
 ) -> Head:
-    hinge = params.loss.kind is MatcherLoss.squared_hinge
-    solver = SolverParams(loss=Loss.squared_hinge if hinge else Loss.logistic, threshold=0.0)
+    solver = SolverParams(threshold=0.0)
     M = None if above is None else teacher_forced(sp.csr_array(above.Y[sample.rows_n]))
     X, Y_nK = HybridMatrix.of(dense=sample.unit_nH), sp.csr_array(Y_level[sample.rows_n])
     Y_nK.data = np.minimum(Y_nK.data, np.float32(1))  # a target may be a number of labels

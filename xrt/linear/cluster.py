@@ -11,7 +11,6 @@ multiplied by the row's weight and, where it has the label, by its confidence in
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.dual import solve_logistic
 from xrt.linear.kernels.lanes import WIDTH
 from xrt.linear.kernels.lockstep import solve_lanes
 
@@ -19,7 +18,7 @@ from xrt.linear.kernels.lockstep import solve_lanes
 @njit(nogil=True, cache=True)
 def solve_squared_hinge(  # type: ignore[no-untyped-def]
     indptr, columns, values, dense_nH, norms, bias, rows, used, nodes, positive_ptr, positive_rows,
-    cost_positive, cost_negative, epsilon, max_iterations, threshold, seed, stop, confidences,
+    cost_positive, cost_negative, epsilon, max_sweeps, threshold, seed, stop, confidences,
     weights_n,
 ):  # fmt: skip
     """Sixteen nodes at a time, those with most rows together.
@@ -59,7 +58,7 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
         if weights_n is None:
             solve_lanes(
                 indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
-                cost_negative, epsilon, max_iterations, seed + np.uint64(nodes[by_size[first]]),
+                cost_negative, epsilon, max_sweeps, seed + np.uint64(nodes[by_size[first]]),
                 stop, w_fl, w_Hl, b_1l, alpha_nl,
             )  # fmt: skip
         else:
@@ -73,7 +72,7 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
                     diagonal_nl[i, lane] = _diagonal(cost)
             solve_lanes(
                 indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
-                cost_negative, epsilon, max_iterations, seed + np.uint64(nodes[by_size[first]]),
+                cost_negative, epsilon, max_sweeps, seed + np.uint64(nodes[by_size[first]]),
                 stop, w_fl, w_Hl, b_1l, alpha_nl, diagonal_nl,
             )  # fmt: skip
         for lane in range(num_lanes):
@@ -156,51 +155,3 @@ def _enlarged(array, capacity):  # type: ignore[no-untyped-def]
     larger = np.empty(capacity, array.dtype)
     larger[: len(array)] = array
     return larger
-
-
-@njit(nogil=True, cache=True)
-def solve_logistic_nodes(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, norms, bias, rows, used, nodes, positive_ptr, positive_rows,
-    cost_positive, cost_negative, epsilon, max_iterations, threshold, seed, stop, confidences,
-    weights_n,
-):  # fmt: skip
-    """One node after the other, arguments and results as in `solve_squared_hinge`."""
-    n, f, H, num_nodes = len(rows), len(used), dense_nH.shape[1], len(nodes)
-    kept_ptr = np.zeros(num_nodes + 1, np.int64)
-    kept_columns, kept_values = np.empty(0, np.int32), np.empty(0, np.float32)
-    dense_weights, biases = np.zeros((num_nodes, H), np.float32), np.full(num_nodes, np.float32(-1))
-    y, cost = np.empty(n, np.float32), np.empty(n, np.float32)
-    w_f, b, members = np.empty(f, np.float32), np.zeros(1, np.float32), np.empty(n, np.uint16)
-    for k in range(num_nodes):
-        node = nodes[k]
-        kept_ptr[k + 1] = kept_ptr[k]
-        if positive_ptr[node + 1] == positive_ptr[node] or stop[0]:
-            continue
-        members[:] = 0
-        _mark(rows, positive_rows[positive_ptr[node] : positive_ptr[node + 1]], 0, members)
-        for i in range(n):
-            y[i] = np.float32(1) if members[i] else np.float32(-1)
-            cost[i] = cost_positive if members[i] else cost_negative
-        if weights_n is not None:
-            for p in range(positive_ptr[node], positive_ptr[node + 1]):
-                cost[np.searchsorted(rows, positive_rows[p])] *= confidences[p]
-            for i in range(n):
-                cost[i] = max(cost[i] * weights_n[i], np.float32(1e-30))
-        w_f[:], b[:] = 0.0, 0.0
-        solve_logistic(
-            indptr, columns, values, dense_nH, norms, bias, y, cost, epsilon, max_iterations,
-            seed + np.uint64(node), w_f, dense_weights[k], b,
-        )  # fmt: skip
-        biases[k] = b[0] * bias
-        above = np.flatnonzero(np.abs(w_f) > threshold)
-        kept_ptr[k + 1] += len(above)
-        if kept_ptr[k + 1] > len(kept_values):
-            capacity = 2 * kept_ptr[k + 1]
-            kept_columns, kept_values = (
-                _enlarged(kept_columns, capacity),
-                _enlarged(kept_values, capacity),
-            )
-        kept_columns[kept_ptr[k] : kept_ptr[k + 1]] = used[above]
-        kept_values[kept_ptr[k] : kept_ptr[k + 1]] = w_f[above]
-    total = kept_ptr[num_nodes]
-    return kept_ptr, kept_columns[:total].copy(), kept_values[:total].copy(), dense_weights, biases

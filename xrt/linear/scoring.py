@@ -19,7 +19,6 @@ from xrt.linear.kernels.expand import expand, measure
 from xrt.linear.weights import LevelWeights
 from xrt.storage.array_faults import read_only
 from xrt.threads import default_num_threads, run_blocks
-from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
 
 ROWS_PER_BLOCK = 4096
 MIN_ROWS_PER_BLOCK = 128
@@ -104,7 +103,6 @@ def step_block(
     rows: RowBlock,
     beam: Beam,
     keep: int,
-    transform: PathTransform,
     path_weight: float = 1.0,
     open_bias: np.ndarray | None = None,
     room: BeamRoom = NEW_ARRAYS,
@@ -123,7 +121,7 @@ def step_block(
     )
     found = Beam(next_ptr, room.nodes.take(size)[:size], room.scores.take(size)[:size])
     arguments: tuple[Any, ...] = (
-        *rows, *beam, *arrays, bias if open_bias is None else open_bias, TRANSFORM_CODES[transform],
+        *rows, *beam, *arrays, bias if open_bias is None else open_bias,
         np.float32(path_weight), MAX_HELD_SCORES, mine.lookup(weights.num_features),
         mine.whole.take(whole), mine.floats.take(floats + 4 * weights.num_dense), *found,
     )  # fmt: skip
@@ -150,7 +148,6 @@ def step(
     X: HybridMatrix,
     beam: sp.csr_array,
     keep: int,
-    transform: PathTransform,
     num_threads: int | None = None,
     path_weight: float = 1.0,
 ) -> sp.csr_array:
@@ -166,7 +163,7 @@ def step(
     def search_rows(block: int) -> Beam:
         low, high = int(bounds[block]), int(bounds[block + 1])
         rows, above = RowBlock.of(X, low, high), block_beam(beam, low, high)
-        return step_block(weights, rows, above, keep, transform, path_weight)
+        return step_block(weights, rows, above, keep, path_weight)
 
     parts = run_blocks(search_rows, len(bounds) - 1, num_threads)
     return joined(parts, weights.num_nodes)

@@ -13,7 +13,6 @@ from xrt.linear.kernels.column_major import expand_all
 from xrt.linear.kernels.row_keys import expand_row
 from xrt.linear.scoring import Beam, RowBlock, step_block
 from xrt.linear.weights import LevelWeights
-from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
 
 
 class LoneBeam(NamedTuple):
@@ -42,7 +41,6 @@ def step_row(
     row: RowBlock,
     beam: LoneBeam,
     keep: int,
-    transform: PathTransform,
     path_weight: float = 1.0,
     open_bias: np.ndarray | None = None,
     room: LoneRoom | None = None,
@@ -55,7 +53,7 @@ def step_row(
         num_pairs = len(beam.nodes)
         room, _ = rooms_for(row, num_pairs, weights.widest, 0)
         room = room.for_result(min(keep, num_pairs * weights.widest))
-    found = _step(weights, row, beam, keep, transform, path_weight, open_bias, room)
+    found = _step(weights, row, beam, keep, path_weight, open_bias, room)
     if open_bias is None:
         return found
     entered = found.scores > -np.inf
@@ -67,7 +65,6 @@ def _step(
     row: RowBlock,
     beam: LoneBeam,
     keep: int,
-    transform: PathTransform,
     path_weight: float,
     open_bias: np.ndarray | None,
     room: LoneRoom,
@@ -78,7 +75,7 @@ def _step(
     )
     bias = bias if open_bias is None else open_bias
     own = (row.columns, row.values, row.dense, beam.nodes, beam.scores, child_ptr, children)
-    how = (TRANSFORM_CODES[transform], np.float32(path_weight), keep, *room)
+    how = (np.float32(path_weight), keep, *room)
     arguments: tuple[Any, ...]
     if len(beam.nodes) == len(child_ptr) - 1 and weights.column_major is not None:
         arguments = (*own, *weights.column_major.arrays, dense, bias, *how)
@@ -89,7 +86,7 @@ def _step(
         return LoneBeam(*expand_row(*arguments))
     between = scratch().beams[0]
     _, nodes, scores = step_block(
-        weights, row, beam.of_block, keep, transform, path_weight, open_bias, between
+        weights, row, beam.of_block, keep, path_weight, open_bias, between
     )
     size = len(nodes)
     room.nodes[:size], room.scores[:size] = nodes, scores

@@ -10,7 +10,6 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import scipy.sparse as sp
 
 from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.cluster import solve_logistic_nodes, solve_squared_hinge
+from xrt.linear.cluster import solve_squared_hinge
 from xrt.linear.kernels.gather import gather, squared_norms
 from xrt.linear.kernels.lanes import WIDTH
 from xrt.linear.level_problem import LevelProblem as LevelProblem
@@ -28,46 +27,34 @@ from xrt.progress import Progress
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
 
+EPSILON = 0.1
+"""A problem is solved once the gradients of a sweep lie so close together."""
+MAX_SWEEPS = 100
+"""Sweeps over the rows of a problem, at most."""
+BIAS = 1.0
+"""Value of the constant feature of each row."""
 SHORT_ROW, SHORT_ROW_THRESHOLD = 128, 0.1
 """Rows of up to so many nonzeros lose weights of up to this size, which then say nothing."""
 
 
-class Loss(str, Enum):
-    """The loss of a binary problem."""
-
-    squared_hinge = "squared_hinge"
-    logistic = "logistic"
-
-
 @dataclass(frozen=True, kw_only=True)
 class SolverParams:
-    """How each binary problem is solved."""
+    """How each binary problem, of squared hinge loss, is solved."""
 
-    loss: Loss = Loss.squared_hinge
     cost_positive: float = 1.0
     """Cost C of a row that has the label."""
     cost_negative: float = 1.0
     """Cost C of a row that has not."""
-    epsilon: float = 0.1
-    """Stop once the gradients of a sweep lie so close together."""
-    max_iterations: int = 100
-    """Sweeps over the rows at the most."""
     threshold: float | None = None
     """Sparse weights of at most this size are dropped. None: 0.1, and less for long rows, see
     `threshold_for`."""
-    bias: float = 1.0
-    """Value of the constant feature; 0 for none."""
 
     def __post_init__(self) -> None:
-        for name in ("cost_positive", "cost_negative", "max_iterations"):
+        for name in ("cost_positive", "cost_negative"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"ranker.{name} = {getattr(self, name)}: must be above 0")
-        for name in ("threshold", "bias"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ConfigError(f"ranker.{name} = {value}: must not be below 0")
-        if self.epsilon < 1e-4:  # gradients are float32: below this they never agree
-            raise ConfigError(f"ranker.epsilon = {self.epsilon}: at least 0.0001 is needed")
+        if self.threshold is not None and self.threshold < 0:
+            raise ConfigError(f"ranker.threshold = {self.threshold}: must not be below 0")
 
     def threshold_for(self, nonzeros_per_row: float) -> float:
         """The threshold for rows with so many nonzeros on average.
@@ -111,7 +98,7 @@ def train_levels(
         sinks = [MemorySink(tree, problem.t, X.num_features) for problem in problems]
     tables = {problem.t: tree.children(problem.t) for problem in problems}
     blocks = _plan_blocks(problems, tables, X.num_rows)
-    rows_of_X = _Rows(X, params)
+    rows_of_X = _Rows(X)
     threshold = np.float32(params.threshold_for(X.sparse.nnz / max(X.num_rows, 1)))
     scratch = threading.local()
     costs_differ = {
@@ -126,11 +113,10 @@ def train_levels(
         siblings = children[child_ptr[block.cluster] : child_ptr[block.cluster + 1]]
         nodes, positives = children[block.first : block.last], block.problem.positives
         local = rows_of_X.local(block.problem, block.cluster, siblings, scratch)
-        kernel: Any = solve_logistic_nodes if params.loss is Loss.logistic else solve_squared_hinge
-        found = kernel(
+        found = solve_squared_hinge(
             *local, nodes, positives.indptr, positives.indices,
             np.float32(params.cost_positive), np.float32(params.cost_negative),
-            np.float32(params.epsilon), params.max_iterations, threshold,
+            np.float32(EPSILON), MAX_SWEEPS, threshold,
             np.uint64(seed * 31 + t + 1), rows_of_X.stop,
             *block.problem.costs(X, local[6]) if costs_differ[t] else (None, None),
         )  # fmt: skip
@@ -184,11 +170,11 @@ def train_level(
 class _Rows:
     """Feature rows as the kernels want them: all, or those of a cluster."""
 
-    def __init__(self, X: HybridMatrix, params: SolverParams) -> None:
+    def __init__(self, X: HybridMatrix) -> None:
         if not X.sparse.data.all():
             X = replace(X, sparse=X.sparse.copy())
             X.sparse.eliminate_zeros()
-        self.X, self.bias, self.stop = X, np.float32(params.bias), np.zeros(1, np.uint8)
+        self.X, self.bias, self.stop = X, np.float32(BIAS), np.zeros(1, np.uint8)
         self.indptr = X.sparse.indptr.astype(np.int64)
         self.indices = X.sparse.indices.astype(np.int32, copy=False)  # F is below 2^31
         self._all: tuple[Any, ...] | None = None

@@ -19,7 +19,6 @@ from xrt.linear.weights import LevelWeights
 from xrt.progress import Progress
 from xrt.tree.candidates import matcher_aware, teacher_forced, union_candidates
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,7 @@ def train_ranker(
     beam = root_beam(X.num_rows)
     for level in levels:
         keep = max(10, params.matcher_negatives)
-        beam = step(level, X, beam, keep, PathTransform.l3_hinge, num_threads)
+        beam = step(level, X, beam, keep, num_threads)
     found = matcher_aware(beam, params.matcher_negatives)
     last = LevelProblem.of(X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1)
     return TreeRanker(tree, (*levels, *solve([last])))

@@ -17,6 +17,12 @@ from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.two_means import halve, halve_at_median, reorder, two_means, values_of
 
+MAX_ROUNDS = 20
+"""Rounds of 2-means in a node, at most."""
+TOLERANCE = 0.005
+"""Rounds end when no more than this share of a node's labels changes sides in one."""
+MAX_SAMPLE = 10_000
+"""Labels of a node that find where to cut it; all of them are then cut there."""
 _BLOCK_MEMBERS = 1024  # nodes of so many members together are one block of work
 _PIECE_MEMBERS = 8192  # members of a large node whose side is decided in one block
 
@@ -35,33 +41,11 @@ class TreeParams:
     """A taxonomy to use instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     inside: bool = False
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
-    paths_depth: int | None = None
-    """With `inside`: how many ancestors of a path count, the coarsest first; null for all."""
-    kmeans_iterations: int = 20
-    """Rounds of 2-means in a node, at most."""
-    kmeans_tolerance: float = 0.005
-    """Rounds end when no more than this share of a node's labels changes sides in one."""
-    max_sample: int = 10_000
-    """Labels of a node that find where to cut it; all of them are then cut there."""
 
     def __post_init__(self) -> None:
-        for name, low in (
-            ("branching", 2),
-            ("max_leaf_size", 1),
-            ("max_top_nodes", 1),
-            ("kmeans_iterations", 1),
-            ("max_sample", 2),
-        ):
+        for name, low in (("branching", 2), ("max_leaf_size", 1), ("max_top_nodes", 1)):
             if getattr(self, name) < low:
                 raise ConfigError(f"tree.{name} = {getattr(self, name)}: at least {low} is needed")
-        if not 0 <= self.kmeans_tolerance < 1:
-            raise ConfigError(
-                f"tree.kmeans_tolerance = {self.kmeans_tolerance}: must lie in 0..1, below 1"
-            )
-        if self.paths_depth is not None and (self.paths_depth < 0 or not self.inside):
-            raise ConfigError(
-                f"tree.paths_depth = {self.paths_depth}: 0 or more, and with tree.inside=true only"
-            )
 
 
 def build_tree(
@@ -75,7 +59,7 @@ def build_tree(
     num_splits = splits_needed(Z.num_rows, params)
     if num_splits == 0:
         return LabelTree.flat(Z.num_rows)
-    leaf_of_label = split_balanced(Z, num_splits, params, seed, num_threads, progress)
+    leaf_of_label = split_balanced(Z, num_splits, seed, num_threads, progress)
     return LabelTree.from_clusters(leaf_of_label, _merge(2**num_splits, params))
 
 
@@ -100,7 +84,6 @@ def _merge(num_leaves: int, params: TreeParams) -> list[np.ndarray]:
 def split_balanced(
     Z: HybridMatrix,
     num_splits: int,
-    params: TreeParams,
     seed: int,
     num_threads: int | None = None,
     progress: Progress | None = None,
@@ -112,7 +95,7 @@ def split_balanced(
     """
     order = np.arange(Z.num_rows, dtype=np.int32)
     bounds = np.array([0, Z.num_rows], np.int64)
-    bounds = halve_again(Z, order, bounds, num_splits, params, seed, num_threads, progress)
+    bounds = halve_again(Z, order, bounds, num_splits, seed, num_threads, progress)
     leaf_of_label = np.empty(Z.num_rows, np.int32)
     leaf_of_label[order] = np.repeat(np.arange(2**num_splits, dtype=np.int32), np.diff(bounds))
     return leaf_of_label
@@ -123,7 +106,6 @@ def halve_again(
     order: np.ndarray,
     bounds: np.ndarray,
     num_splits: int,
-    params: TreeParams,
     seed: int,
     num_threads: int | None = None,
     progress: Progress | None = None,
@@ -132,12 +114,12 @@ def halve_again(
 
     Reorders the members within their nodes; returns the bounds of the 2^num_splits parts of each.
     """
-    splitter = _Splitter(Z, params, num_threads)
+    splitter = _Splitter(Z, num_threads)
     if progress is not None:
         progress.start("cluster labels", num_splits)
     for split in range(num_splits):
         seeds = _node_seeds(seed, split, len(bounds) - 1)
-        if np.diff(bounds).max() > params.max_sample:
+        if np.diff(bounds).max() > MAX_SAMPLE:
             splitter.halve_by_samples(order, bounds, seeds)
         else:
             splitter.halve(order, bounds, seeds)
@@ -160,11 +142,10 @@ def _node_seeds(seed: int, split: int, num_nodes: int) -> np.ndarray:
 class _Splitter:
     """Halves all nodes of a split, in blocks over threads that each keep their scratch."""
 
-    def __init__(self, Z: HybridMatrix, params: TreeParams, num_threads: int | None) -> None:
+    def __init__(self, Z: HybridMatrix, num_threads: int | None) -> None:
         self.rows = (Z.sparse.indptr, Z.sparse.indices, Z.sparse.data, Z.dense)
         self.num_features = Z.num_features
-        self.params = params
-        self.rounds = (params.kmeans_iterations, params.kmeans_tolerance)
+        self.rounds = (MAX_ROUNDS, TOLERANCE)
         self.num_threads = num_threads
         self.scratch = threading.local()
 
@@ -192,7 +173,7 @@ class _Splitter:
 
         def cluster_sample(node: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             members = order[bounds[node] : bounds[node + 1]]
-            num_sampled = min(len(members), self.params.max_sample)
+            num_sampled = min(len(members), MAX_SAMPLE)
             sample = members[np.arange(num_sampled) * len(members) // num_sampled]
             found = two_means(*self.rows, sample, *self.rounds, seeds[node], self._column_map())
             used, w_f, w_H = found[1:]

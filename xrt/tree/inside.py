@@ -28,15 +28,14 @@ def build_inside(
 ) -> LabelTree:
     """The label tree over label features Z (one row a label) with the taxonomy on top.
 
-    `paths` has the ancestors of each label, coarse to fine, of which the first
-    `params.paths_depth` count. Labels whose paths end at the same ancestor are a group of their own
+    `paths` has the ancestors of each label, coarse to fine. Labels whose paths end at the same ancestor are a group of their own
     below it, those without any path one below the root. All labels lie at the same depth: where a
     group has fewer levels than another, single nodes continue it. Without ancestors it is
     `build_tree`. Raises DataError unless there is a path for each label.
     """
     if len(paths) != Z.num_rows:
         raise DataError(f"{len(paths)} paths for {Z.num_rows} labels; give one for each")
-    upper, group_of_label = _taxonomy([tuple(path)[: params.paths_depth] for path in paths])
+    upper, group_of_label = _taxonomy([tuple(path) for path in paths])
     if not upper:
         return build_tree(Z, params, seed, num_threads, progress)
     cluster_of_label, group_of_cluster = _split_groups(
@@ -87,7 +86,7 @@ def _split_groups(
         groups = np.flatnonzero(splits_G == num_splits)
         order = np.concatenate([by_group[ptr_G[g] : ptr_G[g + 1]] for g in groups])
         bounds = np.concatenate([[0], np.cumsum(sizes_G[groups])])
-        bounds = halve_again(Z, order, bounds, num_splits, params, seed, num_threads, progress)
+        bounds = halve_again(Z, order, bounds, num_splits, seed, num_threads, progress)
         clusters = (first_G[groups][:, None] + np.arange(2**num_splits)).ravel()
         cluster_of_label[order] = np.repeat(clusters, np.diff(bounds))
     return cluster_of_label, np.repeat(np.arange(len(sizes_G), dtype=np.int32), 2**splits_G)

@@ -13,8 +13,7 @@ from numba import types
 from numba.extending import overload
 
 from xrt.jit import njit
-from xrt.linear.kernels.dual import SIMD
-from xrt.linear.kernels.lanes import prefetch
+from xrt.linear.kernels.lanes import SIMD, prefetch
 
 HALF_SCALE = np.float32(2.0**112)
 

@@ -19,7 +19,7 @@ from xrt.linear.kernels.expand import by_cluster
 from xrt.linear.scoring import Beam, RowBlock
 from xrt.linear.weights import LevelWeights
 from xrt.storage.array_faults import read_only
-from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform, log_score
+from xrt.tree.path_scores import log_score
 
 MAX_FREQUENT = 1 << 15
 """Columns in slabs: on library titles nine tenths of all nonzeros are in so many."""
@@ -78,18 +78,17 @@ class ChunkSlabs:
         post_nodes = (first + child)[order].astype(np.int32)
         return cls(weights, place_F, slabs, post_ptr, post_nodes, value[order])
 
-    def best(self, rows: RowBlock, beam: Beam, keep: int, transform: PathTransform) -> Beam:
+    def best(self, rows: RowBlock, beam: Beam, keep: int) -> Beam:
         """The `keep` best children of the nodes in a beam, as `step_block` gives them."""
-        held_ptr, nodes, pairs_ptr, scores = self._log_scores(rows, beam, transform)
+        held_ptr, nodes, pairs_ptr, scores = self._log_scores(rows, beam)
         child_ptr, children = self._tables
         return Beam(*_best(held_ptr, nodes, pairs_ptr, scores, child_ptr, children, keep))
 
     def chosen(
-        self, rows: RowBlock, beam: Beam, wanted: Pattern, parents_K: np.ndarray,
-        transform: PathTransform,
-    ) -> Beam:  # fmt: skip
+        self, rows: RowBlock, beam: Beam, wanted: Pattern, parents_K: np.ndarray
+    ) -> Beam:
         """The log scores of the nodes that are wanted; the parent of each is in the beam."""
-        held_ptr, nodes, pairs_ptr, all_scores = self._log_scores(rows, beam, transform)
+        held_ptr, nodes, pairs_ptr, all_scores = self._log_scores(rows, beam)
         child_ptr, children = self._tables
         scores = _chosen(
             held_ptr, nodes, pairs_ptr, all_scores, child_ptr, children, wanted.indptr,
@@ -101,20 +100,20 @@ class ChunkSlabs:
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
         return self.weights.kernel_arrays[:2]  # type: ignore[return-value]
 
-    def _log_scores(self, rows: RowBlock, beam: Beam, transform: PathTransform) -> tuple[Any, ...]:
+    def _log_scores(self, rows: RowBlock, beam: Beam) -> tuple[Any, ...]:
         """The beam's pointers and nodes, where each pair's children begin, and their scores."""
         arrays = self.weights.kernel_arrays
         own = (self.place_F, self.slabs, self.post_ptr, self.post_nodes, self.post_values)
         held = tuple(read_only(array) for array in beam)
         given = (*rows, *held, arrays[0], *(read_only(array) for array in own), *arrays[7:9])
-        pairs_ptr, scores = _log_scores(*given, TRANSFORM_CODES[transform])  # type: ignore[call-arg]
+        pairs_ptr, scores = _log_scores(*given)  # type: ignore[call-arg]
         return held[0], held[1], pairs_ptr, scores
 
 
 @njit(nogil=True, cache=True)
 def _log_scores(  # type: ignore[no-untyped-def]
     indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, child_ptr, place_F,
-    slabs, post_ptr, post_nodes, post_values, dense_KH, bias_K, code,
+    slabs, post_ptr, post_nodes, post_values, dense_KH, bias_K,
 ):  # fmt: skip
     """Rare columns row by row, then the others cluster by cluster, whose slabs stay near."""
     num_rows, num_pairs = len(beam_ptr) - 1, len(beam_nodes)
@@ -165,7 +164,7 @@ def _log_scores(  # type: ignore[no-untyped-def]
         begin = end
     for pair in range(num_pairs):
         for place in range(pairs_ptr[pair], pairs_ptr[pair + 1]):
-            scores[place] = beam_scores[pair] + log_score(scores[place], code)
+            scores[place] = beam_scores[pair] + log_score(scores[place])
     return pairs_ptr, scores
 
 

@@ -82,7 +82,7 @@ def _fill(  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def expand_all(  # type: ignore[no-untyped-def]
     columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, ptr, entry_nodes,
-    entry_values, dense_KH, bias_K, code, path_weight, keep, whole, floats, nodes_out, scores_out,
+    entry_values, dense_KH, bias_K, path_weight, keep, whole, floats, nodes_out, scores_out,
 ):  # fmt: skip
     """The beam of one row one level down, as `expand` gives it; all clusters are in the beam."""
     num_columns, num_nodes = np.uint64(len(columns)), np.uint64(len(bias_K))
@@ -109,7 +109,7 @@ def expand_all(  # type: ignore[no-untyped-def]
             add_dense(dense_1H, first_row, first_row, dense_KH[low:high], scores[low:high], floats)
         above = path_weight * beam_scores[pair]
         for place in range(low, high):
-            scores[place] = above + log_score(scores[place], code)
+            scores[place] = above + log_score(scores[place])
     return best_of_row(
         keep, beam_nodes, child_ptr, children, child_ptr, scores, nodes_out, scores_out
     )

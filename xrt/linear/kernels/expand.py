@@ -52,7 +52,7 @@ def _children_of(row, beam_ptr, beam_nodes, child_ptr):  # type: ignore[no-untyp
 @njit(nogil=True, cache=True)
 def expand(  # type: ignore[no-untyped-def]
     indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, child_ptr, children,
-    chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K, code,
+    chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K,
     path_weight, max_held, lookup_F, whole, floats, next_ptr, next_nodes, next_scores,
 ):  # fmt: skip
     """The beam one level down: for each row, from next_ptr on, its nodes, ascending, and their log
@@ -67,7 +67,7 @@ def expand(  # type: ignore[no-untyped-def]
         scores = _score_pairs(
             low, high, indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores,
             pairs_ptr, child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values,
-            dense_KH, bias_K, code, path_weight, lookup_F, rest, floats,
+            dense_KH, bias_K, path_weight, lookup_F, rest, floats,
         )  # fmt: skip
         for row in range(low, high):
             keep_best(
@@ -103,7 +103,7 @@ def _part(low, beam_ptr, beam_nodes, child_ptr, max_held, pairs_ptr):  # type: i
 def _score_pairs(  # type: ignore[no-untyped-def]
     low, high, indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, pairs_ptr,
     child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K,
-    code, path_weight, lookup_F, whole, floats,
+    path_weight, lookup_F, whole, floats,
 ):  # fmt: skip
     """Log scores of the children of every pair of rows low .. high - 1."""
     first_pair, num_pairs = beam_ptr[low], beam_ptr[high] - beam_ptr[low]
@@ -161,7 +161,7 @@ def _score_pairs(  # type: ignore[no-untyped-def]
     for pair in range(num_pairs):
         above = path_weight * beam_scores[first_pair + pair]
         for place in range(pairs_ptr[pair], pairs_ptr[pair + 1]):
-            scores[place] = above + log_score(scores[place], code)
+            scores[place] = above + log_score(scores[place])
     return scores
 
 

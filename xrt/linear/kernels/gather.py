@@ -6,7 +6,7 @@ n rows of the cluster, f columns they use; cost does not depend on the number of
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.dual import SIMD
+from xrt.linear.kernels.lanes import SIMD
 
 
 @njit(nogil=True, cache=True)

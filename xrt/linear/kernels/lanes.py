@@ -21,6 +21,8 @@ from numba.extending import intrinsic, models, register_model
 
 WIDTH = 16
 """Lanes of a value."""
+SIMD = {"reassoc", "contract", "arcp", "nsz"}
+"""What lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning."""
 
 _VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
 _INDICES = ir.VectorType(ir.IntType(32), WIDTH)

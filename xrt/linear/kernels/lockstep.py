@@ -72,7 +72,7 @@ def _add_dense_products(total, x_H, weights):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def solve_lanes(  # type: ignore[no-untyped-def]
     indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
-    cost_negative, epsilon, max_iterations, seed, stop, w_fl, w_Hl, b_1l, alpha_nl,
+    cost_negative, epsilon, max_sweeps, seed, stop, w_fl, w_Hl, b_1l, alpha_nl,
     diagonal_nl=None,
 ):  # fmt: skip
     """Fill w_fl (f, 16), w_Hl (H, 16) and b_1l (1, 16), zeros when called, with the solutions.
@@ -90,7 +90,7 @@ def solve_lanes(  # type: ignore[no-untyped-def]
     n = len(norms)
     order = np.arange(n).astype(np.int32)
     state = new_state(seed)
-    for sweep in range(max_iterations):
+    for sweep in range(max_sweeps):
         state = shuffle(order, state)
         largest, smallest = splat(-np.inf), splat(np.inf)
         for visit in range(n):
@@ -135,4 +135,4 @@ def solve_lanes(  # type: ignore[no-untyped-def]
         open_lanes = where_less(tolerance, largest - smallest, open_lanes, zero)
         if stop[0] or not any_less(zero, open_lanes):
             return sweep + 1
-    return max_iterations
+    return max_sweeps

@@ -81,7 +81,7 @@ def _fill(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  
 @njit(nogil=True, cache=True)
 def expand_row(  # type: ignore[no-untyped-def]
     columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, chunk_ptr, keys,
-    starts, starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K, code,
+    starts, starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K,
     path_weight, keep, whole, floats, nodes_out, scores_out,
 ):  # fmt: skip
     """The beam of one row one level down, as `expand` gives it: nodes (ascending), log scores."""
@@ -115,7 +115,7 @@ def expand_row(  # type: ignore[no-untyped-def]
             add_dense(dense_1H, first_row, first_row, dense_KH[low:high], margins_C, floats)
         above = path_weight * beam_scores[pair]
         for child in range(np.uint64(len(margins_C))):
-            margins_C[child] = above + log_score(margins_C[child], code)
+            margins_C[child] = above + log_score(margins_C[child])
     return best_of_row(
         keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
     )
