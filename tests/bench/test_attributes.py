@@ -1,7 +1,6 @@
 """Attribute benchmarks on a small catalogue: rows, the SVC peer, damage, records."""
 
 import csv
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +8,15 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests import ROOT
+from bench.attribute_peer import Rows, best_of_each, svc
+from bench.attribute_rows import CatalogueRows
+from bench.suites import attributes, attributes_record, corruption
 from xrt.applications.attributes.data.catalogue import read_catalogue
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.data.space import AttributeSpace, value_table
 from xrt.applications.attributes.predictor import AttributePredictions
 from xrt.features.tfidf_params import TfidfParams
-
-sys.path.insert(0, str(ROOT / "scripts" / "benchmarks"))
-
-import attributes
-import attributes_record
-import corruption
-from attributes_rows import CatalogueRows
-from attributes_systems import Rows, best_of_each, svc
 
 HEAD = ("title", "price", "brand", "kind")
 BRANDS, KINDS = ("oak", "leaf", "mono"), ("mug", "lamp", "chair")

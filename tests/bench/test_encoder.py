@@ -7,20 +7,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.bench.test_synthetic import SCRIPTS, load_script
+from bench.own.encoder import pace
+from bench.suites import encoder as benchmark
+from bench.suites import encoder_record as record
 from xrt.config import build, compose, pipeline_params
-
-
-@pytest.fixture
-def scripts(monkeypatch):
-    """Scripts import their neighbours by name."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return load_script
-
-
-@pytest.fixture
-def record(scripts):
-    return scripts("encoder_record")
 
 
 def line(system: str, number: int, pace: float, **more) -> dict:
@@ -34,7 +24,7 @@ def line(system: str, number: int, pace: float, **more) -> dict:
     }  # fmt: skip
 
 
-def test_ratios_are_taken_within_a_round(record):
+def test_ratios_are_taken_within_a_round():
     lines = [line("pecos", 1, 10.0), line("xrt", 1, 50.0), line("xrt", 2, 90.0),
              line("pecos", 2, 30.0), line("pecos", 3, 10.0), line("xrt", 3, 80.0)]  # fmt: skip
     told = record.render(lines)
@@ -45,7 +35,7 @@ def test_ratios_are_taken_within_a_round(record):
     assert "## Whole runs" not in told
 
 
-def test_a_failed_run_is_told_and_the_others_stand(record):
+def test_a_failed_run_is_told_and_the_others_stand():
     failed = line("pecos", 1, 0.0, error="exit status 1")
     told = record.render([failed, line("xrt", 1, 50.0)])
     assert "- pace, 64 tokens, round 1, pecos: exit status 1" in told
@@ -53,7 +43,7 @@ def test_a_failed_run_is_told_and_the_others_stand(record):
     assert "exit status 1" in record.render([failed])
 
 
-def test_whole_runs_have_their_figures(record):
+def test_whole_runs_have_their_figures():
     whole = line("pecos", 1, 0.0, what="full", train_seconds=4000.4, predict_seconds=111.0)
     whole |= {"P@1": 0.489, "P@3": 0.3, "P@5": 0.2, "R@10": 0.454}
     whole |= {"PSP@1": 0.2, "PSP@3": 0.22, "PSP@5": 0.25}
@@ -66,8 +56,7 @@ def test_whole_runs_have_their_figures(record):
     assert "## Steps" not in told
 
 
-def test_the_command_line_shows_no_path_of_this_machine(scripts, tmp_path):
-    benchmark = scripts("encoder")
+def test_the_command_line_shows_no_path_of_this_machine(tmp_path):
     args = ["--peer-python", str(tmp_path / "python"), "--data", str(tmp_path), "--encoder", "e"]
     shown = benchmark.shown_command(benchmark.parse_arguments(args))
     assert str(tmp_path) not in shown
@@ -77,8 +66,8 @@ def test_the_command_line_shows_no_path_of_this_machine(scripts, tmp_path):
     assert "--frozen-layers" not in shown  # the preset's
 
 
-def test_whole_runs_are_of_presets_that_freeze_as_many_layers_as_their_names_say(scripts):
-    presets = scripts("encoder").PRESETS
+def test_whole_runs_are_of_presets_that_freeze_as_many_layers_as_their_names_say():
+    presets = benchmark.PRESETS
     frozen = {
         system: build(pipeline_params(), compose([f"experiment={preset}"])).encoder.frozen_layers
         for system, preset in presets.items()
@@ -86,8 +75,7 @@ def test_whole_runs_are_of_presets_that_freeze_as_many_layers_as_their_names_say
     assert frozen == {"xrt": 0, "xrt-upper": 4}
 
 
-def test_a_missing_peer_is_told_with_what_to_install(scripts, tmp_path, capsys):
-    benchmark = scripts("encoder")
+def test_a_missing_peer_is_told_with_what_to_install(tmp_path, capsys):
     with pytest.raises(SystemExit):
         benchmark.parse_arguments(["--data", str(tmp_path), "--encoder", "e"])
     assert 'pip install "libpecos==1.2.8"' in capsys.readouterr().err
@@ -98,7 +86,7 @@ def test_a_missing_peer_is_told_with_what_to_install(scripts, tmp_path, capsys):
     assert benchmark.parse_arguments(alone).systems == ["xrt"]
 
 
-def test_the_matcher_is_timed_from_step_to_step(scripts, tmp_path):
+def test_the_matcher_is_timed_from_step_to_step(tmp_path):
     from xrt.encoder.resolve import resolve_encoder
 
     texts = [f"lamp {n} on a table of wood {n % 7}" for n in range(100)]
@@ -110,7 +98,7 @@ def test_the_matcher_is_timed_from_step_to_step(scripts, tmp_path):
         "encoder": str(encoder), "max_length": 16, "threads": 1, "batch_rows": 8, "steps": 12,
         "warm_up": 4, "frozen_layers": 1,
     }  # fmt: skip
-    figures = scripts("encoder_xrt").pace(tmp_path, asked)
+    figures = pace(tmp_path, asked)
     assert "1 lower layers as they were" in figures["settings"]
     assert figures["documents_per_second"] > 0
     assert figures["steps"] == 8  # of twelve, less four to warm up

@@ -2,17 +2,10 @@
 
 import pytest
 
-from tests.bench.test_synthetic import SCRIPTS, load_script
+from bench.suites import gpu_matcher as gpu
 
 
-@pytest.fixture
-def gpu(monkeypatch):
-    """Scripts import their neighbours by name."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return load_script("gpu_matcher")
-
-
-def test_operations_are_those_of_a_hand_count(gpu, tmp_path):
+def test_operations_are_those_of_a_hand_count(tmp_path):
     from xrt.encoder.backbone import TextEncoder
     from xrt.encoder.params import EncoderParams
 
@@ -26,7 +19,7 @@ def test_operations_are_those_of_a_hand_count(gpu, tmp_path):
     assert gpu.training_flops(encoder, length) == wanted
 
 
-def test_a_run_tells_documents_tokens_and_utilisation(gpu, tmp_path):
+def test_a_run_tells_documents_tokens_and_utilisation(tmp_path):
     asked = "--size tiny --length 8 --rows 64 --labels 7 --batch-rows 8 --steps 3 --accelerator cpu"
     line = gpu.measure(gpu.parse_arguments([*asked.split(), "--peak-tflops", "1"]), tmp_path)
     assert line["tokens_per_second"] == pytest.approx(8 * line["documents_per_second"], rel=0.1)
@@ -48,5 +41,5 @@ def test_a_run_tells_documents_tokens_and_utilisation(gpu, tmp_path):
         ("NVIDIA GeForce RTX 4090", None),
     ],
 )
-def test_the_peak_goes_by_the_words_of_the_name(gpu, device, peak):
+def test_the_peak_goes_by_the_words_of_the_name(device, peak):
     assert gpu.known_peak(device) == peak

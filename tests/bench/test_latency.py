@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.bench.test_synthetic import SCRIPTS, load_script
-
-
-@pytest.fixture
-def scripts(monkeypatch):
-    """Scripts import their neighbours by name."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return load_script
+from bench import clock
+from bench import latency_rows as texts_of
+from bench.own import latency as own
+from bench.suites import latency as benchmark
+from bench.suites import latency_record
 
 
 def line(system: str, number: int, p50: float, **more) -> dict:
@@ -29,22 +26,20 @@ def line(system: str, number: int, p50: float, **more) -> dict:
     }  # fmt: skip
 
 
-def test_ratios_are_taken_within_a_round(scripts):
+def test_ratios_are_taken_within_a_round():
     lines = [line("xrt-auto", 1, 8.0), line("pecos", 1, 40.0, parts={"trees": {"p50": 3.0}}),
              line("pecos", 2, 90.0, parts={"trees": {"p50": 5.0}}), line("xrt-auto", 2, 10.0),
              line("xrt-int8", 1, 0.0, error="exit status 1")]  # fmt: skip
-    told = scripts("latency_record").render(lines)
+    told = latency_record.render(lines)
     assert "| xrt-auto | 9 (8 to 10) | 18 (16 to 20) | 30 (30 to 30) | 7 (5 to 9) | 1 |" in told
     assert "| encode | 4.5 |" in told
     assert "| trees | 4 |" in told
     assert "- round 1, xrt-int8: exit status 1" in told
     assert "reads at most 64 tokens" in told
-    assert "reads at most" not in scripts("latency_record").render(lines[:1])
+    assert "reads at most" not in latency_record.render(lines[:1])
 
 
-def test_parts_do_not_count_twice(scripts):
-    clock = scripts("latency_clock")
-
+def test_parts_do_not_count_twice():
     def inner(text):
         time.sleep(0.002)
 
@@ -63,12 +58,12 @@ def test_parts_do_not_count_twice(scripts):
     assert figures["outer"]["p50"] >= 6
 
 
-def test_every_part_of_xrt_is_where_the_benchmark_looks(scripts):
-    for owner, name in scripts("latency_xrt").parts_of_xrt().values():
+def test_every_part_of_xrt_is_where_the_benchmark_looks():
+    for owner, name in own.parts_of_xrt().values():
         assert callable(getattr(owner, name))
 
 
-def test_warm_up_does_not_count(scripts):
+def test_warm_up_does_not_count():
     taken = iter([0.05, 0.0, 0.0])
     asked = []
 
@@ -76,43 +71,41 @@ def test_warm_up_does_not_count(scripts):
         asked.append(text)
         time.sleep(next(taken))
 
-    found = scripts("latency_clock").asked_one_by_one(ask, ["a", "b"], warm_up=1)
+    found = clock.asked_one_by_one(ask, ["a", "b"], warm_up=1)
     assert asked == ["a", "a", "b"]
     assert found["p99"] < 50
 
 
-def test_a_model_is_asked_and_told_by_part(scripts, tiny_corpus, tmp_path):
+def test_a_model_is_asked_and_told_by_part(tiny_corpus, tmp_path):
     from xrt import XRLinear
 
     texts, Y_NL, _ = tiny_corpus
     XRLinear(num_threads=1).fit(texts, Y_NL).save(tmp_path / "m")
     settings = {"model": str(tmp_path / "m"), "compute": "auto", "threads": 1, "k": 2, "warm_up": 2}
-    figures = scripts("latency_xrt").measured(texts[:6], settings)
+    figures = own.measured(texts[:6], settings)
     assert 0 < figures["ms"]["p50"] <= figures["ms"]["p99"]
     assert figures["parts"]["linear trees"]["p50"] > 0
     assert figures["parts"]["encode"]["p50"] == 0
     assert figures["num_labels"] == 10
 
 
-def test_every_label_keeps_a_row(scripts, tmp_path):
+def test_every_label_keeps_a_row(tmp_path):
     Y_NL = sp.csr_array(np.eye(7, dtype=np.float32)[[0, 0, 1, 2, 3, 4, 5, 6, 6, 6]])
-    texts = scripts("latency_texts")
-    rows = texts.covering_rows(Y_NL, 0, seed=0)
+    rows = texts_of.covering_rows(Y_NL, 0, seed=0)
     assert rows.tolist() == [0, 2, 3, 4, 5, 6, 7]
-    assert len(texts.covering_rows(Y_NL, 9, seed=0)) == 9
-    assert len(texts.covering_rows(Y_NL, 99, seed=0)) == 10
+    assert len(texts_of.covering_rows(Y_NL, 9, seed=0)) == 9
+    assert len(texts_of.covering_rows(Y_NL, 99, seed=0)) == 10
     file = tmp_path / "tst.jsonl"
     rows = [{"title": f"t {n}", "content": "c\nd", "labels": [str(n % 3)]} for n in range(9)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told = texts.write_asked(file, ["title"], 3, tmp_path)
+    told = texts_of.write_asked(file, ["title"], 3, tmp_path)
     assert told == {"num_texts": 3, "words_a_text": 2.0}
     assert json.loads((tmp_path / "asked.json").read_text()) == ["t 0", "t 4", "t 8"]
-    assert texts.write_peer_rows(file, 5, 0, tmp_path / "p") == {"num_train": 5, "num_labels": 3}
+    assert texts_of.write_peer_rows(file, 5, 0, tmp_path / "p") == {"num_train": 5, "num_labels": 3}
     assert not any("\n" in text for text in json.loads((tmp_path / "p" / "texts.json").read_text()))
 
 
-def test_the_command_line_shows_no_path_of_this_machine(scripts, tmp_path, capsys):
-    benchmark = scripts("latency")
+def test_the_command_line_shows_no_path_of_this_machine(tmp_path, capsys):
     args = ["--model", str(tmp_path / "m"), "--data", str(tmp_path)]
     parsed = benchmark.parse_arguments(args)
     assert parsed.systems == ["xrt-auto", "xrt-fp32", "xrt-bf16", "xrt-int8"]

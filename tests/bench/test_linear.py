@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.bench.test_synthetic import load_script
-
-record = load_script("linear_record")
-growth = load_script("plot_growth")
+from bench.suites import growth
+from bench.suites import linear_record as record
 
 
 def run_of(system, number, seconds, row_set="synthetic-1k", **figures):

@@ -8,22 +8,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.bench.test_synthetic import SCRIPTS, load_script
+from bench import rows
+from bench.suites import linear
 
 
-@pytest.fixture
-def scripts(monkeypatch):
-    """Scripts import their neighbours by name."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    before = set(sys.modules)
-    yield load_script
-    for name in set(sys.modules) - before:
-        if str(SCRIPTS) in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-
-
-def test_names_of_row_sets(scripts):
-    rows = scripts("linear_rows")
+def test_names_of_row_sets():
     for name in ("tibkat", "hybrid", "synthetic-2k", "synthetic-1m"):
         assert rows.row_set_name(name) == name
     for name in ("synthetic", "synthetic-2000", "../tibkat"):
@@ -31,8 +20,7 @@ def test_names_of_row_sets(scripts):
             rows.row_set_name(name)
 
 
-def test_row_sets_are_kept_and_made_anew_when_settings_change(scripts, tmp_path: Path):
-    rows = scripts("linear_rows")
+def test_row_sets_are_kept_and_made_anew_when_settings_change(tmp_path: Path):
     rows.make_rows("synthetic-1k", tmp_path, None, max_train_rows=50)
     first = (tmp_path / "X_trn.npz").stat().st_mtime_ns
     (tmp_path / "train.txt").write_text("of these rows")
@@ -44,8 +32,7 @@ def test_row_sets_are_kept_and_made_anew_when_settings_change(scripts, tmp_path:
     assert not (tmp_path / "train.txt").exists()
 
 
-def test_projections_are_unit_rows_that_keep_what_is_near(scripts):
-    rows = scripts("linear_rows")
+def test_projections_are_unit_rows_that_keep_what_is_near():
     X = sp.csr_matrix(np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 0, 1], [0, 0, 0]], np.float32))
     E = rows.unit_rows(rows.projected(X, 384, seed=0))
     np.testing.assert_allclose(np.linalg.norm(E, axis=1), [1, 1, 1, 0], atol=1e-6)
@@ -63,8 +50,7 @@ def test_projections_are_unit_rows_that_keep_what_is_near(scripts):
         (None, "No such file"),
     ],
 )
-def test_a_system_that_fails_is_an_error_in_words(scripts, tmp_path: Path, program, told):
-    linear = scripts("linear")
+def test_a_system_that_fails_is_an_error_in_words(tmp_path: Path, program, told):
     python = tmp_path / "python"
     if program is not None:
         python.write_text(f"#!/bin/sh\n{program}\n")
@@ -75,8 +61,7 @@ def test_a_system_that_fails_is_an_error_in_words(scripts, tmp_path: Path, progr
     assert set(line) == {"error"}
 
 
-def test_the_command_shows_no_path_of_the_machine(scripts, tmp_path: Path, monkeypatch):
-    linear = scripts("linear")
+def test_the_command_shows_no_path_of_the_machine(tmp_path: Path, monkeypatch):
     home = str(tmp_path)
     argv = [
         "linear.py", "--peer-python", f"{home}/python", "--data", home, "--embeddings",

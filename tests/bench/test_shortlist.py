@@ -1,19 +1,10 @@
 """The shortlist benchmark: a tiny synthetic case, its lines and the record of them."""
 
-import pytest
-
-from tests.bench.test_synthetic import SCRIPTS, load_script
-
-
-@pytest.fixture
-def scripts(monkeypatch):
-    """Scripts import their neighbours by name."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return load_script("shortlist"), load_script("shortlist_record")
+from bench.suites import shortlist
+from bench.suites import shortlist_record as record
 
 
-def test_a_case_tells_recall_and_time_of_every_kind_and_width(scripts):
-    shortlist, record = scripts
+def test_a_case_tells_recall_and_time_of_every_kind_and_width():
     asked = "--labels 2000 --leaf 20 --train-rows 400 --hidden 12 --rows 30 --repeats 2 --beam 4"
     args = shortlist.parse_arguments([*asked.split(), "--widths", "4", "100", "1000"])
     lines = shortlist.measure(shortlist.synthetic_case(args), args)

@@ -1,28 +1,10 @@
 """The generator of synthetic corpora for the benchmarks."""
 
-import importlib.util
-import sys
-from types import ModuleType
-
 import numpy as np
 import pytest
 
-from tests import ROOT
+from bench import synthetic
 
-SCRIPTS = ROOT / "scripts" / "benchmarks"
-
-
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-synthetic = load_script("synthetic_corpus")
 SIZE = synthetic.SyntheticSize(num_labels=1_050, num_train=4_000, num_test=300, num_words=3_000)
 
 

@@ -19,7 +19,6 @@ from xrt.sparse import as_csr
 from xrt.tree.label_tree import LabelTree
 
 
-
 @pytest.fixture
 def exact(monkeypatch):
     """Solve to the end."""

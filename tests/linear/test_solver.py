@@ -15,7 +15,6 @@ from xrt.sparse import as_csr
 from xrt.tree.label_tree import LabelTree
 
 
-
 @pytest.fixture
 def exact(monkeypatch):
     """Solve to the end."""
@@ -91,9 +90,7 @@ def test_many_labels_in_clusters_equal_sklearn():
     X, Y = problem(seed=6, rows=90, labels=45)
     parents = np.random.default_rng(1).choice(3, 45, p=[0.1, 0.2, 0.7]).astype(np.int32)
     tree = LabelTree.from_clusters(parents, [np.zeros(3, np.int32)])
-    level = train_level(
-        X, Y, as_csr(np.ones((90, 3))), tree, 1, SolverParams(threshold=0.0), 0
-    )
+    level = train_level(X, Y, as_csr(np.ones((90, 3))), tree, 1, SolverParams(threshold=0.0), 0)
     rows = np.hstack([X.sparse.toarray(), X.dense])
     for label in range(0, 45, 4):
         y = np.where(Y.toarray()[:, label] > 0, 1, -1)

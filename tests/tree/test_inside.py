@@ -111,9 +111,7 @@ def test_a_full_beam_is_exhaustive(tmp_path: Path):
     corpus = Corpus(texts=None, X=X_NF, Y=Y_NL, labels=LabelTable.from_ids(map(str, range(65))))
     lines = [f"{label}\t{' > '.join(path[:1])}\n" for label, path in enumerate(PATHS)]
     (tmp_path / "paths.tsv").write_text("".join(lines))
-    shape = TreeParams(
-        paths=str(tmp_path / "paths.tsv"), inside=True, max_leaf_size=5, branching=4
-    )
+    shape = TreeParams(paths=str(tmp_path / "paths.tsv"), inside=True, max_leaf_size=5, branching=4)
     model = train_linear(
         corpus, features=TfidfParams(), tree=shape, ranker=RankerParams(threshold=0.0),
         search=SearchParams(), seed=7, num_trees=2,

@@ -2,7 +2,7 @@
 
 What does not fit the earlier model is refused before any work is done. Its weights are not kept:
 starting from them saves sweeps, but takes as long as the sweeps that it saves
-(scripts/benchmarks/records/2026-11-21-warm-start.md).
+(bench/records/2026-11-21-warm-start.md).
 """
 
 import numpy as np

@@ -103,9 +103,7 @@ def constrained_search(
     if constraint.marked_NL.shape[0] == 1:
         assert params.path_weight is not None
         entered = constraint.open_nodes(tree)
-        session = SearchSession(
-            levels, params.beam_size, params.path_weight, entered
-        )
+        session = SearchSession(levels, params.beam_size, params.path_weight, entered)
         return session.search(X, k, num_threads=num_threads)
     found = []
     for low in range(0, X.num_rows, CONSTRAINED_ROWS):

@@ -40,9 +40,7 @@ class EntryLevel:
         """The node above each node of the entry level: int32 (K,)."""
         return self._parents[-1]
 
-    def enter(
-        self, rows: RowBlock, nodes_nW: np.ndarray, keep: int
-    ) -> Beam:
+    def enter(self, rows: RowBlock, nodes_nW: np.ndarray, keep: int) -> Beam:
         """The `keep` best of the named nodes and their siblings. A name of -1 is nobody's."""
         above = []
         wanted = _above(nodes_nW, self.parents_K)

@@ -51,9 +51,7 @@ def build_shortlist(
         return Shortlist(centroids(unit_NH, ranker.tree.level_targets(Y_NL)[level]), params, level)
     entry = EntryLevel(ranker.levels, ranker.tree, level)
     rows = sample_rows(X.num_rows, FITTED_ROWS)
-    vectors_KH, offsets_K = fit_vectors(
-        entry, X.take(rows), unit_NH[rows], num_threads
-    )
+    vectors_KH, offsets_K = fit_vectors(entry, X.take(rows), unit_NH[rows], num_threads)
     return Shortlist(vectors_KH, params, level, offsets_K)
 
 

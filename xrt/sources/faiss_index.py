@@ -36,7 +36,7 @@ class IndexKind(str, Enum):
 FLAT_UP_TO = 8_192
 """Nodes that `auto` searches exactly: so many inner products of a block of queries are one product
 of matrices, which takes less time than following a graph; for one query alone up to about here.
-Measured in scripts/benchmarks/records/2026-11-22-shortlist.md."""
+Measured in bench/records/2026-11-22-shortlist.md."""
 HNSW_UP_TO = 131_072
 """Nodes up to which `auto` keeps whole vectors, with the links between them: at 384 columns 0.2 GB.
 Codes take an eighth or less, and lose some neighbours."""
@@ -225,7 +225,8 @@ def _class_of(kind: IndexKind) -> Any:
 
 def num_cells_of(num_nodes: int) -> int:
     """Cells of an index of product codes: about the square root of K."""
-    return max(1, round(num_nodes**0.5))
+    num_cells: int = max(1, round(num_nodes**0.5))
+    return num_cells
 
 
 def _plain(kind: IndexKind, num_columns: int, hnsw_neighbors: int) -> Any:

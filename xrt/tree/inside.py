@@ -28,9 +28,10 @@ def build_inside(
 ) -> LabelTree:
     """The label tree over label features Z (one row a label) with the taxonomy on top.
 
-    `paths` has the ancestors of each label, coarse to fine. Labels whose paths end at the same ancestor are a group of their own
-    below it, those without any path one below the root. All labels lie at the same depth: where a
-    group has fewer levels than another, single nodes continue it. Without ancestors it is
+    `paths` has the ancestors of each label, coarse to fine. Labels whose paths end at the same
+    ancestor are a group of their own below it, those without any path one below the root. All
+    labels lie at the same depth: where a group has fewer levels than another, single nodes continue
+    it. Without ancestors it is
     `build_tree`. Raises DataError unless there is a path for each label.
     """
     if len(paths) != Z.num_rows:

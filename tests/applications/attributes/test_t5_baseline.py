@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,13 @@ import pytest
 import torch
 import transformers
 
-from tests import ROOT
+from bench.peers.t5 import run as t5_attributes
+from bench.peers.t5 import training as t5_training
+from bench.peers.t5.prediction import predict
+from bench.peers.t5.targets import IGNORED, KnownValues, TargetFormat
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.encoder.backbone import quiet_transformers
 from xrt.errors import ConfigError
-
-sys.path.insert(0, str(ROOT / "scripts" / "baselines"))
-
-import t5_attributes
-import t5_training
-from t5_prediction import predict
-from t5_targets import IGNORED, KnownValues, TargetFormat
 
 HEAD = ("title", "brand", "L0", "L1")
 ROWS = [

@@ -84,9 +84,7 @@ class ChunkSlabs:
         child_ptr, children = self._tables
         return Beam(*_best(held_ptr, nodes, pairs_ptr, scores, child_ptr, children, keep))
 
-    def chosen(
-        self, rows: RowBlock, beam: Beam, wanted: Pattern, parents_K: np.ndarray
-    ) -> Beam:
+    def chosen(self, rows: RowBlock, beam: Beam, wanted: Pattern, parents_K: np.ndarray) -> Beam:
         """The log scores of the nodes that are wanted; the parent of each is in the beam."""
         held_ptr, nodes, pairs_ptr, all_scores = self._log_scores(rows, beam)
         child_ptr, children = self._tables
@@ -106,7 +104,7 @@ class ChunkSlabs:
         own = (self.place_F, self.slabs, self.post_ptr, self.post_nodes, self.post_values)
         held = tuple(read_only(array) for array in beam)
         given = (*rows, *held, arrays[0], *(read_only(array) for array in own), *arrays[7:9])
-        pairs_ptr, scores = _log_scores(*given)  # type: ignore[call-arg]
+        pairs_ptr, scores = _log_scores(*given)
         return held[0], held[1], pairs_ptr, scores
 
 

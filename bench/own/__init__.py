@@ -1,0 +1,1 @@
+"""xrt's side of the suites that time each system in a process of its own."""

@@ -1,0 +1,82 @@
+"""xrt's side of the latency benchmark, run by latency.py in a process of its own.
+
+    python latency_xrt.py FOLDER OUT SETTINGS
+
+Opens a saved model and asks it the texts of FOLDER/asked.json one by one: first as it is, then once
+more with a clock on each part.
+"""
+
+import json
+import os
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.clock import PartClock, asked_one_by_one
+
+
+def main() -> None:
+    """Read the arguments, run, write the figures."""
+    folder, out, asked = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    settings = json.loads(asked)
+    os.environ["XRT_NUM_THREADS"] = str(settings["threads"])
+    texts = json.loads((folder / "asked.json").read_text())
+    (out / "figures.json").write_text(json.dumps(measured(texts, settings)))
+
+
+def measured(texts: list[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """Percentiles end to end and of each part, and what the model is."""
+    import torch
+
+    from xrt import Predictor
+
+    torch.set_num_threads(settings["threads"])
+    start = time.perf_counter()
+    predictor = Predictor.load(settings["model"], verify="sizes", compute=settings["compute"])
+    loaded = time.perf_counter() - start
+
+    def ask(text: str) -> Any:
+        return predictor.predict([text], k=settings["k"])
+
+    figures: dict[str, Any] = {"ms": asked_one_by_one(ask, texts, settings["warm_up"])}
+    with PartClock(parts_of_xrt()) as clock:
+        figures["parts"] = clock.measure(ask, texts)
+    model = predictor.model
+    deep = model.deep
+    return figures | {
+        "load_seconds": round(loaded, 2), "num_labels": len(model.labels),
+        "settings": "linear" if deep is None else f"{len(model.linear.trees)} linear and "
+        f"{len(deep.ranker.trees)} hybrid trees, beam {model.search.beam_size}, sources: "
+        + ", ".join(sorted(model.fusion.sources)),
+        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
+    }  # fmt: skip
+
+
+def parts_of_xrt() -> dict[str, tuple[Any, str]]:
+    """Where each part of an answer is computed."""
+    import xrt.model
+    from xrt.encoder.reader import TextReader
+    from xrt.fusion.mixture import Mixture
+    from xrt.sources.deep import DeepPart
+    from xrt.sources.dense_neighbours import DenseNeighbours
+    from xrt.sources.label_head import LabelHead
+    from xrt.sources.neighbours import SparseNeighbours
+    from xrt.sources.trees import TreeEnsemble
+
+    return {
+        "TF-IDF": (xrt.model.XrtModel, "hybrid_rows_of"),
+        "tokenise": (TextReader, "tokens_of_one"),
+        "encode": (TextReader, "pooled"),
+        "hybrid trees": (DeepPart, "_ranked"),
+        "linear trees": (TreeEnsemble, "search"),
+        "head": (LabelHead, "top"),
+        "TF-IDF neighbours": (SparseNeighbours, "vote"),
+        "embedding neighbours": (DenseNeighbours, "vote"),
+        "fusion": (Mixture, "scores"),
+    }
+
+
+if __name__ == "__main__":
+    main()

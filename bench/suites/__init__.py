@@ -1,0 +1,1 @@
+"""One module a suite: `main()` runs it with the arguments of the command line."""

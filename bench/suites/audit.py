@@ -1,0 +1,276 @@
+"""How much known damage an audit finds, beside cleanlab, and what repairing it is worth.
+
+    python -m bench audit recover --trn TRN --folder RUN --output audit.jsonl
+    python -m bench audit dense --trn TRN --folder RUN --labels 2000 --output DENSE
+    PYTHONPATH=. CLEANLAB_PYTHON -m bench.peers.cleanlab DENSE --output audit.jsonl
+    python -m bench audit repair --trn TRN --tst TST --folder RUN --output audit.jsonl
+
+`recover` removes and adds labels (--removed, --added, --by-frequency, --seed), audits the rest and
+tells average precision of several rankings of the suspects, with process and wall time and the
+machine's load at each stage. --labels keeps rows that have one of the most frequent labels. `dense`
+writes the same linear out-of-fold probabilities of those labels as a matrix, for cleanlab, and
+tells ours on it. `repair` trains XRLinear on clean, damaged and repaired labels and tells P@5 of
+the test file, which chooses nothing. Stages of an earlier command in the same folder are kept.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.stats import rankdata
+
+from xrt import read_corpus
+from xrt.applications.audit.correction.applying import apply_suggestions, soften
+from xrt.applications.audit.evidence.evidence_stages import (
+    Rows,
+    make_rows,
+    score_rows,
+    similar_rows,
+)
+from xrt.applications.audit.noise import Damaged, damage
+from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.self_test import (
+    chosen,
+    precision_at_5,
+    ranked_recovery,
+    won_back,
+)
+from xrt.applications.audit.suggestions.describing import describe
+from xrt.applications.audit.suggestions.suggestion import corpus_key
+from xrt.applications.audit.suggestions.suspects import (
+    Judged,
+    judge_pairs,
+    suspected_missing,
+    suspected_wrong,
+)
+from xrt.progress import RichProgress
+from xrt.sources.votes import Neighbours
+from xrt.sparse import as_csr, binarize
+
+TREE_SEEDS = (0, 1, 2, 3, 4)
+
+
+class Clock:
+    """Process and wall seconds between calls, with the machine's load and the peak memory."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, dict[str, float]] = {}
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def lap(self, name: str) -> None:
+        """End a stage."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.laps[name] = {
+            "wall_s": round(wall - self.wall, 1), "cpu_s": round(cpu - self.cpu, 1),
+            "load": round(os.getloadavg()[0], 1),
+            "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        }  # fmt: skip
+        self.wall, self.cpu = wall, cpu
+
+
+def main() -> None:
+    """Run one command and append a JSON line."""
+    args = parse_arguments()
+    clock = Clock()
+    clean = read_corpus(args.trn)
+    damaged = damage(
+        clean, args.removed, args.added, by_frequency=args.by_frequency, seed=args.seed
+    )
+    clock.lap("read")
+    params = AuditParams(folds=args.folds, seed=args.seed)
+    rows, found, judged = judged_of(damaged, args.folder, params, clock)
+    told: dict[str, Any] = {
+        "command": args.command, "corpus": f"{args.trn.parent.name}/{args.trn.name}",
+        "rows": clean.num_instances, "labels": clean.num_labels, "removed": args.removed,
+        "added": args.added, "by_frequency": args.by_frequency, "seed": args.seed,
+    }  # fmt: skip
+    if args.command == "recover":
+        told |= recover(damaged, judged, params)
+    elif args.command == "dense":
+        told |= dense(damaged, judged, args.num_labels, args.output)
+    else:
+        told |= repair(clean, damaged, rows, found, judged, params, args.tst)
+    clock.lap(args.command)
+    told["stages"] = clock.laps
+    print(json.dumps(told, indent=2))
+    if args.command != "dense":
+        with args.output.open("a") as file:
+            file.write(json.dumps(told) + "\n")
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("command", choices=["recover", "dense", "repair"])
+    parser.add_argument("--trn", type=Path, required=True)
+    parser.add_argument("--tst", type=Path)
+    parser.add_argument("--folder", type=Path, required=True, help="where stages are kept")
+    parser.add_argument("--removed", type=float, default=0.10)
+    parser.add_argument("--added", type=float, default=0.05)
+    parser.add_argument("--by-frequency", action="store_true")
+    parser.add_argument("--labels", type=int, default=2_000, dest="num_labels")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args(arguments)
+
+
+def judged_of(
+    damaged: Damaged, folder: Path, params: AuditParams, clock: Clock
+) -> tuple[Rows, Neighbours, Judged]:
+    """The stages of an audit, timed."""
+    corpus, progress = damaged.corpus, RichProgress()
+    rows = make_rows(folder, corpus, progress)
+    clock.lap("rows")
+    scores, fold_N = score_rows(folder, corpus, rows, params, progress)
+    clock.lap("folds")
+    found = similar_rows(folder, rows, params, progress)
+    clock.lap("neighbours")
+    Y_NL = binarize(as_csr(corpus.Y))
+    judged = judge_pairs(scores, rows.X_NF, Y_NL, rows.names_LF, found, fold_N, params)
+    clock.lap("judge")
+    return rows, found, judged
+
+
+def recover(damaged: Damaged, judged: Judged, params: AuditParams) -> dict[str, Any]:
+    """Average precision of several rankings of all pairs looked at, and of what is suggested."""
+    pairs, evidence = judged.pairs, judged.evidence
+    removed, added = hits_of(pairs_of(judged), damaged)
+    product = evidence.probability_P * (0.1 + evidence.agreement_P) * (0.3 + evidence.name_P)
+    against = (1 - evidence.probability_P) * (1.1 - evidence.agreement_P) * (1.3 - evidence.name_P)
+    rankings = {
+        "missing": {
+            "linear probability": evidence.probability_P, "fixed product": product,
+            "all evidence": judged.probability_P,
+            "margin over threshold": judged.probability_P - judged.thresholds_L[pairs.labels_P],
+        },
+        "wrong": {
+            "linear probability": 1 - evidence.probability_P, "fixed product": against,
+            "all evidence": 1 - judged.probability_P, "decoys": judged.decoy_P,
+        },
+    }  # fmt: skip
+    told: dict[str, Any] = {}
+    for kind, hits_P, cells_NL, here_P in (
+        ("missing", removed, damaged.removed_NL, ~pairs.given_P),
+        ("wrong", added, damaged.added_NL, pairs.given_P),
+    ):
+        told[kind] = {"damage": int(cells_NL.nnz)}
+        for name, scores_P in rankings[kind].items():
+            order = np.argsort(-scores_P[here_P], kind="stable")
+            told[kind][name] = ranked_recovery(hits_P[here_P][order], cells_NL.nnz)
+    for suspects, hits_P, cells_NL in (
+        (suspected_missing(judged, params), removed, damaged.removed_NL),
+        (suspected_wrong(judged, params), added, damaged.added_NL),
+    ):
+        told[suspects.kind]["suggested"] = ranked_recovery(hits_P[suspects.places_S], cells_NL.nnz)
+    return told
+
+
+def pairs_of(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and labels of the pairs."""
+    return judged.pairs.rows_P, judged.pairs.labels_P
+
+
+def hits_of(places: tuple[np.ndarray, np.ndarray], damaged: Damaged) -> list[np.ndarray]:
+    """Which pairs were removed, and which were added: bool (P,)."""
+    rows_P, labels_P = places
+    num_labels = damaged.removed_NL.shape[1]
+    keys_P = rows_P.astype(np.int64) * num_labels + labels_P
+    return [
+        np.isin(keys_P, cells.row.astype(np.int64) * num_labels + cells.col)
+        for cells in (damaged.removed_NL.tocoo(), damaged.added_NL.tocoo())
+    ]
+
+
+def dense(damaged: Damaged, judged: Judged, num_labels: int, output: Path) -> dict[str, Any]:
+    """Write linear probabilities of the most frequent labels as a matrix; ours on those cells.
+
+    Labels that were not among the best of a row have probability 0 there.
+    """
+    Y_NL = binarize(as_csr(damaged.corpus.Y))
+    counts_L = np.bincount(Y_NL.indices, minlength=Y_NL.shape[1])
+    columns = np.sort(np.argsort(-counts_L, kind="stable")[:num_labels])
+    kept = [
+        as_csr(sp.csc_array(m)[:, columns]) for m in (Y_NL, damaged.removed_NL, damaged.added_NL)
+    ]
+    rows = np.flatnonzero(np.diff(as_csr(kept[0] + kept[1]).indptr))
+    pairs = judged.pairs
+    truth = kept[1][rows].toarray() + kept[2][rows].toarray() > 0
+    given = kept[0][rows].toarray() > 0
+    told: dict[str, Any] = {"rows_kept": len(rows), "labels_kept": len(columns)}
+    scores = {}
+    for name, values_P in (
+        ("linear", judged.evidence.probability_P), ("all", judged.probability_P),
+        ("decoy", judged.decoy_P),
+    ):  # fmt: skip
+        cells = sp.csc_array((values_P, (pairs.rows_P, pairs.labels_P)), shape=Y_NL.shape)
+        scores[name] = as_csr(cells[:, columns])[rows].toarray().astype(np.float32)
+    np.savez(output, linear=scores["linear"], given=given, truth=truth)
+    wrong_ranks = np.zeros(given.shape, np.float32)
+    wrong_ranks[given] = rankdata(1 - scores["all"][given]) + rankdata(scores["decoy"][given])
+    for name, missing, wrong in (
+        ("self-confidence of the linear probability", scores["linear"], 1 - scores["linear"]),
+        ("all evidence", scores["all"], 1 - scores["all"]),
+        ("as xrt audit ranks them", scores["all"], wrong_ranks),
+    ):
+        told[name] = {
+            kind: ranked_recovery(ordered(values[cells], truth[cells]), int(truth[cells].sum()))
+            for kind, values, cells in (("missing", missing, ~given), ("wrong", wrong, given))
+        }
+    return told
+
+
+def ordered(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """Hits in the order of falling scores."""
+    return hits[np.argsort(-scores, kind="stable")]
+
+
+def repair(
+    clean: Any,
+    damaged: Damaged,
+    rows: Rows,
+    found: Neighbours,
+    judged: Judged,
+    params: AuditParams,
+    tst: Path,
+) -> dict[str, Any]:
+    """P@5 on the test file of XRLinear of clean, damaged, repaired and softened labels, the mean of
+    TREE_SEEDS: one tree differs from the next by as much as there is to win.
+    """
+    key = corpus_key(damaged.corpus)
+    suggestions = [
+        suggestion
+        for suspects in (suspected_missing(judged, params), suspected_wrong(judged, params))
+        for suggestion in describe(suspects, judged, damaged.corpus, rows, found, key)
+    ]
+    followed = chosen(suggestions, params)
+    test = read_corpus(tst, labels=clean.labels)
+    corpora = {
+        "clean": clean,
+        "damaged": damaged.corpus,
+        "repaired": apply_suggestions(damaged.corpus, followed).corpus,
+        "softened": soften(damaged.corpus, suggestions).corpus,
+    }
+    figures = {
+        name: round(float(np.mean([
+            precision_at_5(corpus, test, replace(params, seed=seed)) for seed in TREE_SEEDS
+        ])), 5)
+        for name, corpus in corpora.items()
+    }  # fmt: skip
+    kinds = [suggestion.kind for suggestion in followed]
+    return {
+        "P@5": figures, "won_back": won_back(figures),
+        "changes": {kind: kinds.count(kind) for kind in set(kinds)},
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The matcher's choices beside one another: the same rows, clusters, texts and number of steps.
+
+    python -m bench matcher_choices --data DATA --output choices.jsonl
+
+Each choice fine-tunes MiniLM on some training records of tibkat, all on the same ones, and ranks
+held-out training records with its own head over the labels: P@1 and nDCG@5. Test records are not
+read. Runs are short, so that figures say which choice learns faster from few steps, not which is
+best in the end. One JSON line a choice.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import xrt.encoder.training as training
+from bench.machine import commit, machine
+from xrt.data.formats import read_corpus
+from xrt.data.splits import validation_split
+from xrt.encoder.loss_params import LossParams, MatcherLoss
+from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, Schedule
+from xrt.features.tfidf import TfidfFeatures
+from xrt.features.tfidf_params import TfidfParams
+from xrt.hybrid import HybridMatrix
+from xrt.pipeline.trees import TreeGrower
+from xrt.sparse import as_csr
+from xrt.tree.clustering import TreeParams
+
+OF_ENCODER: dict[str, dict[str, Any]] = {
+    "no dropout on the embedding": {"dropout": 0.0},
+    "dropout within the encoder": {"inner_dropout": None},
+    **{f"{layers} lower layers frozen": {"frozen_layers": layers} for layers in (2, 3, 4, 5)},
+}
+"""Choices that are settings of the encoder."""
+
+
+def choices(steps: int) -> dict[str, MatcherParams]:
+    """Settings by name; each has as many steps over all levels as the first."""
+    base = MatcherParams(steps=[steps], validation_sample=0)
+    wide = replace(base, dense_level_limit=1_000)
+    return {
+        "default": base,
+        "coarse to fine": replace(
+            base, schedule=Schedule.coarse_to_fine, steps=[steps // 3, steps - steps // 3]
+        ),
+        "levels read layers 3 and 6": replace(base, layers=[3, 6]),
+        "asymmetric loss": replace(base, loss=LossParams(kind=MatcherLoss.asymmetric)),
+        "squared hinge": replace(base, loss=LossParams(kind=MatcherLoss.squared_hinge)),
+        "head in chunks of 4,096": replace(base, head_chunk=4_096),
+        "labels on TFN and MAN": wide,
+        "the same, moved row by row": replace(wide, row_wise_above=1_000),
+        "heads start as their parents": replace(base, bootstrap=Bootstrap.inherit),
+        "heads start from a linear solve": replace(base, bootstrap=Bootstrap.linear),
+        "heads start small and random": replace(base, bootstrap=Bootstrap.none),
+        **dict.fromkeys(OF_ENCODER, base),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments, train each choice, write a line for each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with tibkat/trn.jsonl.xz")
+    parser.add_argument("--output", type=Path, required=True, help="JSON lines go here, appended")
+    parser.add_argument("--rows", type=int, default=12_000, help="training records")
+    parser.add_argument("--held-out", type=int, default=2_000, help="records that are ranked")
+    parser.add_argument("--steps", type=int, default=180, help="steps of at most 64 records")
+    parser.add_argument("--length", type=int, default=32, help="tokens that are read")
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--choices", nargs="+", help="some of the choices by name")
+    args = parser.parse_args(argv)
+    corpus = read_corpus(args.data / "tibkat" / "trn.jsonl.xz")
+    split = validation_split(corpus.Y, size=args.held_out, seed=0)
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.choice(split.train, min(args.rows, len(split.train)), replace=False))
+    assert corpus.texts is not None
+    texts, Y = [corpus.texts[row] for row in rows], as_csr(corpus.Y[rows])
+    held = [corpus.texts[row] for row in split.validation], as_csr(corpus.Y[split.validation])
+    X = HybridMatrix.of(TfidfFeatures(TfidfParams()).fit_transform(texts))
+    tree = TreeGrower(X, Y).grow(TreeParams(max_leaf_size=50, max_top_nodes=1024), 0)
+    # nothing reads the embeddings of all rows here, and they take longer than the steps
+    training._embeddings = lambda run, encoder, t: np.zeros(  # type: ignore[assignment]
+        (run.tokens.num_rows, encoder.hidden_size), np.float32
+    )
+    every = choices(args.steps)
+    for name in args.choices or every:
+        params = replace(every[name], validation_sample=args.held_out)
+        params = replace(params, validate_every_steps=max(params.steps))
+        encoder = EncoderParams(
+            name=args.encoder, max_length=args.length, **OF_ENCODER.get(name, {})
+        )
+        with tempfile.TemporaryDirectory(prefix="xrt-choices-") as folder:
+            started = time.perf_counter()
+            result = training.train_matcher(
+                texts, Y, tree, run_folder=Path(folder), encoder=encoder, params=params,
+                validation=held,
+            )  # fmt: skip
+            seconds = time.perf_counter() - started
+        line = {
+            "choice": name, **result.validations[-1][-1], "seconds": round(seconds, 1),
+            "rows": len(rows), "steps": args.steps, "length": args.length,
+            "nodes": [tree.num_nodes(t) for t in range(tree.depth)], "commit": commit(),
+            "date": datetime.now(UTC).date().isoformat(), "machine": machine(),
+        }  # fmt: skip
+        with args.output.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
