@@ -24,7 +24,7 @@ def unit_rows(embeddings_NH: np.ndarray) -> np.ndarray:
 class HybridMatrix:
     """Rows whose features are `sparse` (N, F) and `dense` (N, H); either may have no columns.
 
-    `weights_N` is how much each row counts in training; None where each counts 1.
+    `weights_N` are the weights of the rows in training; None where each is 1.
     """
 
     sparse: sp.csr_array
@@ -33,7 +33,7 @@ class HybridMatrix:
 
     @classmethod
     def of(cls, sparse: Any = None, dense: Any = None) -> "HybridMatrix":
-        """Join what is there: a matrix, an array of embeddings, or both.
+        """Join a matrix, an array of embeddings, or both.
 
         Raises DataError when both are missing, when rows differ in number, or on NaN and
         infinities.
@@ -77,7 +77,7 @@ class HybridMatrix:
         return int(self.dense.shape[1])
 
     def take(self, rows: np.ndarray) -> "HybridMatrix":
-        """The given rows, in the given order, with their weights."""
+        """These rows, in this order, with their weights."""
         weights = None if self.weights_N is None else self.weights_N[rows]
         return HybridMatrix(
             as_csr(self.sparse[rows]), np.ascontiguousarray(self.dense[rows]), weights
@@ -89,7 +89,7 @@ class HybridMatrix:
 
 
 def as_row_weights(weights: Any, num_rows: int) -> np.ndarray | None:
-    """Instance weights as float32 (N,); None where none are given, or all are 1.
+    """Instance weights as float32 (N,); None without weights, or where all are 1.
 
     Raises DataError when they are not one finite number above 0 for each row.
     """

@@ -1,4 +1,4 @@
-"""What a caller may give: texts, rows of features, numbers. The one door of every public method.
+"""Checks the arguments of public methods: texts, rows of features, numbers.
 
 A text is a string, whatever is in it. Rows are a matrix (N, F), sparse or dense, or a HybridMatrix.
 """
@@ -32,7 +32,7 @@ def check_texts(texts: Any, first: int = 0) -> list[str]:
         The list itself where nothing is to be changed.
 
     Raises:
-        DataError: what is given is no list of texts (one string, a table, a dict, a set, bytes), or
+        DataError: it is no list of texts (one string, a table, a dict, a set, bytes), or
             a text is missing or no string; its row is named, counted from 0.
     """
     values = texts if type(texts) is list else _values(texts)
@@ -40,8 +40,8 @@ def check_texts(texts: Any, first: int = 0) -> list[str]:
         values = [_text(value, first + row) for row, value in enumerate(values)]
     if all(map(str.isascii, values)):
         return values
-    whole = [without_surrogates(text) for text in values]
-    return values if whole == values else whole
+    repaired = [without_surrogates(text) for text in values]
+    return values if repaired == values else repaired
 
 
 def _values(texts: Any) -> list[Any]:
@@ -111,9 +111,9 @@ def without_surrogates(text: str) -> str:
         joined = 0x10000 + ((codes[:-1] & 0x3FF) << 10) + (codes[1:] & 0x3FF)
         codes[first | second] = 0xFFFD
         codes[:-1][pair] = joined[pair]
-        kept = np.ones(len(codes), bool)
-        kept[1:] = ~pair
-        return codes[kept].astype("<u4").tobytes().decode("utf-32-le")
+        keep = np.ones(len(codes), bool)
+        keep[1:] = ~pair
+        return codes[keep].astype("<u4").tobytes().decode("utf-32-le")
     return text
 
 
@@ -189,7 +189,7 @@ def check_count(
     """A whole number from 1 to 2^31 - 1, as an int.
 
     Args:
-        value: what was given: an int, or one of numpy's.
+        value: an int, of Python or numpy.
         name: its name in messages.
         kind: what is counted, for messages.
         error: the kind of error for anything else.
@@ -217,7 +217,7 @@ def check_threads(num_threads: Any) -> int | None:
     """A number of threads, None for the default (0 means that, too).
 
     Args:
-        num_threads: what was given.
+        num_threads: any object.
 
     Returns:
         The number, or None.
@@ -234,7 +234,7 @@ def check_number(value: Any, name: str, error: type[XrtError] = DataError) -> fl
     """A number that is not NaN, as a float.
 
     Args:
-        value: what was given.
+        value: any object.
         name: its name in messages.
         error: the kind of error for anything else.
 

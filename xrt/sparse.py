@@ -21,8 +21,8 @@ from xrt.storage.saved_values import SavedValues
 def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
     """Bring any two-dimensional matrix, sparse or dense, to the form used inside xrt.
 
-    Compiled code walks the result without looking, so every column number and row pointer is
-    checked.
+    Compiled code uses columns and row pointers of the result without checking, so all are checked
+    here.
 
     Args:
         matrix: numbers of any real type, (N, M). Its arrays are shared where nothing has to be
@@ -46,7 +46,7 @@ def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
 
 
 def numbers_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
-    """What `as_csr` gives, with the numbers in the type they came in."""
+    """As `as_csr`, with the numbers in their own type."""
     if not sp.issparse(matrix) and (hasattr(matrix, "columns") or isinstance(matrix, dict)):
         raise DataError(
             f"{what}: a {type(matrix).__name__}, not a matrix; pass an array, such as "
@@ -68,15 +68,15 @@ def numbers_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
 
 
 def _converted(matrix: Any, what: str) -> sp.csr_array:
-    """A csr_array whose parts are sound, and which remembers nothing of their order."""
+    """A csr_array whose parts are sound, without cached flags about their order."""
     matrix = matrix if sp.issparse(matrix) else np.asarray(matrix)
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"values of type {matrix.dtype}")
     if matrix.ndim != 2:
         raise DataError(f"{what}: {matrix.ndim} dimension(s) where 2 are needed (rows, columns)")
     if not sp.issparse(matrix):
-        kept = np.dtype(np.float32) if matrix.dtype == np.float16 else matrix.dtype
-        return sp.csr_array(matrix.astype(kept.newbyteorder("="), copy=False))  # scipy takes these
+        dtype = np.dtype(np.float32) if matrix.dtype == np.float16 else matrix.dtype
+        return sp.csr_array(matrix.astype(dtype.newbyteorder("="), copy=False))  # scipy takes these
     if matrix.format in ("csr", "csc", "bsr"):
         _require_pointers(matrix, what)
         return sp.csr_array(matrix)
@@ -88,7 +88,9 @@ def _converted(matrix: Any, what: str) -> sp.csr_array:
 
 
 def _require_pointers(matrix: Any, what: str) -> None:
-    """Check the parts of a csr, csc or bsr matrix: scipy believes them, or they were changed."""
+    """Check the parts of a csr, csc or bsr matrix: scipy does not check them, and they can be
+    changed.
+    """
     blocks = matrix.blocksize if matrix.format == "bsr" else (1, 1)
     rows, columns = (size // block for size, block in zip(matrix.shape, blocks, strict=True))
     if matrix.format == "csc":
@@ -123,7 +125,7 @@ def _require_places(coo: Any, what: str) -> None:
 
 
 def _require_finite(csr: sp.csr_array, values: np.ndarray, what: str) -> None:
-    """Raise DataError, with what was given there, where a number is not finite (any more)."""
+    """Raise DataError, with the original value, where a number is not finite (any more)."""
     if np.isfinite(csr.data).all():
         return
     position = int(np.flatnonzero(~np.isfinite(csr.data))[0])
@@ -213,12 +215,12 @@ def _top_k(in_ptr, in_indices, in_data, out_ptr, out_indices, out_data):  # type
         lo, hi = in_ptr[row], in_ptr[row + 1]
         k = out_ptr[row + 1] - out_ptr[row]
         if k == hi - lo:
-            kept = np.arange(hi - lo)
+            places = np.arange(hi - lo)
         else:
-            kept = np.sort(np.argsort(-in_data[lo:hi], kind="mergesort")[:k])
+            places = np.sort(np.argsort(-in_data[lo:hi], kind="mergesort")[:k])
         for j in range(k):
-            out_indices[out_ptr[row] + j] = in_indices[lo + kept[j]]
-            out_data[out_ptr[row] + j] = in_data[lo + kept[j]]
+            out_indices[out_ptr[row] + j] = in_indices[lo + places[j]]
+            out_data[out_ptr[row] + j] = in_data[lo + places[j]]
 
 
 def ranked_columns(scores_NM: sp.csr_array, k: int) -> np.ndarray:

@@ -102,7 +102,7 @@ def test_a_thread_asks_for_memory_once(levels):
 
     def held(_):
         mine = scratch()
-        arrays = [mine.whole.take(0), mine.floats.take(0), *mine.lone_rooms(0, 0, 0)[0]]
+        arrays = [mine.whole.take(0), mine.floats.take(0), *mine.query_buffers(0, 0, 0)[0]]
         return [array.ctypes.data for array in arrays]
 
     session.search(X, 5, num_threads=1)
@@ -115,7 +115,7 @@ def test_a_thread_asks_for_memory_once(levels):
 
 
 def test_a_buffer_grows_and_keeps_what_is_not_too_large(monkeypatch):
-    monkeypatch.setattr(scratch_module, "MAX_KEPT", 100)
+    monkeypatch.setattr(scratch_module, "MAX_REUSED", 100)
     buffer = Buffer(np.int32)
     small = buffer.take(10)
     assert buffer.take(4) is small
@@ -129,16 +129,16 @@ def test_a_buffer_grows_and_keeps_what_is_not_too_large(monkeypatch):
 
 
 def test_lone_rooms_grow_and_differ_in_the_beam(monkeypatch):
-    monkeypatch.setattr(scratch_module, "MAX_KEPT", 100)
+    monkeypatch.setattr(scratch_module, "MAX_REUSED", 100)
     own = Scratch()
-    first, second = own.lone_rooms(10, 5, 3)
+    first, second = own.query_buffers(10, 5, 3)
     assert first.whole is second.whole
     assert first.floats is second.floats
     assert first.nodes is not second.nodes
-    assert own.lone_rooms(4, 5, 2)[0] is first
-    assert own.lone_rooms(4, 5, 4)[0].sizes == (10, 5, 4)
-    assert own.lone_rooms(400, 5, 4)[0].sizes == (400, 5, 4)  # for once
-    assert own.lone_rooms(4, 5, 4)[0].sizes == (10, 5, 4)
+    assert own.query_buffers(4, 5, 2)[0] is first
+    assert own.query_buffers(4, 5, 4)[0].sizes == (10, 5, 4)
+    assert own.query_buffers(400, 5, 4)[0].sizes == (400, 5, 4)  # for once
+    assert own.query_buffers(4, 5, 4)[0].sizes == (10, 5, 4)
 
 
 def test_each_thread_has_its_own():

@@ -80,7 +80,7 @@ def test_rows_get_the_same_bits_alone_and_in_parts_and_on_several_threads(two_le
         alone = step(bottom, X.take(np.array([row])), beam[[row]], 9)
         np.testing.assert_array_equal(alone.indices, together[[row]].indices)
         np.testing.assert_array_equal(alone.data, together[[row]].data)
-    for name, value in (("MAX_HELD_SCORES", 500), ("ROWS_PER_BLOCK", 128)):
+    for name, value in (("MAX_SCORES_AT_ONCE", 500), ("ROWS_PER_BLOCK", 128)):
         monkeypatch.setattr(scoring, name, value)
         found = step(bottom, X, beam, 9, 3)
         np.testing.assert_array_equal(found.indices, together.indices)

@@ -13,7 +13,7 @@ from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.linear import solver
 from xrt.linear.kernels.lanes import WIDTH
-from xrt.linear.solver import LevelProblem, SolverParams, train_level
+from xrt.linear.solver import RankerProblem, SolverParams, train_level
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sparse import as_csr
 from xrt.tree.label_tree import LabelTree
@@ -157,10 +157,10 @@ def test_stored_zeros_are_no_targets_and_values_below_zero_are_refused():
     X, Y, _, _ = rows_and_labels()
     stored = sp.csr_array(np.where(Y > 0, Y, 5))
     stored.data[stored.data == 5] = 0
-    problems = [LevelProblem.of(X, Z, None, LabelTree.flat(6), 0) for Z in (stored, as_csr(Y))]
+    problems = [RankerProblem.of(X, Z, None, LabelTree.flat(6), 0) for Z in (stored, as_csr(Y))]
     assert problems[0].positives.nnz == problems[1].positives.nnz
     with pytest.raises(DataError, match="level 0: -1"):
-        LevelProblem.of(X, as_csr(-Y), None, LabelTree.flat(6), 0)
+        RankerProblem.of(X, as_csr(-Y), None, LabelTree.flat(6), 0)
 
 
 @pytest.mark.parametrize(

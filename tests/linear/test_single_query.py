@@ -11,7 +11,7 @@ from xrt.hybrid import HybridMatrix
 from xrt.linear import weights as weights_module
 from xrt.linear.kernels.row_keys import RowKeys
 from xrt.linear.scoring import Beam, RowBlock, block_beam, root_beam, step, step_block
-from xrt.linear.single_query import LoneBeam, step_row
+from xrt.linear.single_query import QueryBeam, step_row
 from xrt.search.session import SearchSession
 from xrt.tree.label_tree import LabelTree
 
@@ -60,8 +60,8 @@ def test_all_ways_give_the_bits_of_a_block(tree, way, num_dense, density, dtype,
             scores = -np.linspace(0, 1, len(nodes), dtype=np.float32)
             beam = Beam(np.array([0, len(nodes)]), nodes, scores)
             for keep in (1, 7, 400):
-                found = step_row(weights, block, LoneBeam(*beam[1:]), keep, 0.5)
-                same(found.of_block, step_block(bottom, block, beam, keep, 0.5))
+                found = step_row(weights, block, QueryBeam(*beam[1:]), keep, 0.5)
+                same(found.as_beam, step_block(bottom, block, beam, keep, 0.5))
 
 
 @pytest.mark.parametrize("way", list(WAYS))
@@ -71,7 +71,7 @@ def test_all_ways_equal_the_slow_twin(tree, way, monkeypatch):
     beam = step(random_level(tree, 0), X, root_beam(12), 9)
     for row, best in enumerate(expanded(bottom, tree, 1, X, beam, 20, 0.5)):
         block, above = RowBlock.of(X, row, row + 1), block_beam(beam, row, row + 1)
-        found = step_row(bottom, block, LoneBeam(*above[1:]), 20, 0.5)
+        found = step_row(bottom, block, QueryBeam(*above[1:]), 20, 0.5)
         assert found.nodes.tolist() == sorted(best)
         expected = [best[node] for node in sorted(best)]
         np.testing.assert_allclose(found.scores, expected, rtol=1e-5, atol=1e-6)

@@ -1,18 +1,18 @@
-"""Label features Z: what the tree clusters.
+"""Label features Z, which the tree clusters.
 
 PIFA (positive instance feature aggregation): a label is the direction of the sum of its instances,
 
     Z = rownorm( rownorm(Y)^T X )
 
 where each instance shares one unit of length among its labels, so that instances with many labels
-say less about each. Entries of Y are confidences: a doubtful label gets the smaller share. An
+count less for each. Entries of Y are confidences: a doubtful label gets a smaller share. An
 instance's own weight multiplies all its shares. A label without instances has a row of zeros; the
 tree places it anywhere.
 
 Here a sparse column of X is first weighted by its rarity, (1 + log(N / rows that have it))^r, and
-each row then brought back to its length. TF-IDF has weighted columns so once already; twice groups
-labels by what they speak of rather than by words that all texts share, and trees over that rank
-better on held-out rows. `rarity` = 0 is PIFA as published.
+each row then brought back to its length. TF-IDF has weighted columns so once already; a second
+time groups labels by topic rather than by words that all texts share; trees over such groups rank
+held-out rows better. `rarity` = 0 is PIFA as published.
 
 Shapes: N instances, L labels, F sparse features, H dense features.
 """
@@ -54,7 +54,7 @@ def pifa(
 ) -> sp.csr_array:
     """PIFA of sparse features: X (N, F) and Y (N, L) give csr float32 (L, F), rows of length 1.
 
-    An entry of Y other than 0 makes its row an instance of the label, as surely as it is large.
+    An entry of Y other than 0 makes its row an instance of the label, with that confidence.
     `max_features_per_label`
     keeps only the entries of largest absolute weight in each row (before it is scaled), which
     bounds the memory of labels with many instances; None keeps all. `rarity` is the exponent r
@@ -92,8 +92,8 @@ def pifa_hybrid(
 ) -> HybridMatrix:
     """PIFA of [sparse | dense] rows: both blocks of a label (L, F) and (L, H) have joint length 1.
 
-    How much each block counts is set by the lengths of the rows of X, how much each row by its
-    weight. Pruning and rarity concern the sparse block.
+    Each block counts by the lengths of its rows in X, each row by its weight. Pruning and rarity
+    concern the sparse block.
 
     Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1 or the
     rarity below 0.
@@ -107,8 +107,8 @@ def label_text_features(names: Sequence[str], tfidf: TfidfFeatures) -> sp.csr_ar
 
 
 class _Instances(NamedTuple):
-    """The rows of each label, as in csc, what each row gives to any of its labels, and by what that
-    is multiplied for each entry; None where all labels are alike.
+    """The rows of each label, as in csc, the share of each row in any of its labels, and the
+    confidence of each entry; None where all are 1.
     """
 
     indptr: np.ndarray
@@ -201,7 +201,9 @@ def _check(num_rows: int, num_rows_of_y: int, limit: int | None, rarity: float) 
 def _weigh_columns(
     X_NF: sp.csr_array, rarity: float, num_threads: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each column's weight, and what keeps each row's length under it: float32 (F,) and (N,)."""
+    """Weights of columns, and factors that keep the lengths of rows under them: float32 (F,) and
+    (N,).
+    """
     N, F = X_NF.shape
     scales_N = np.ones(N, np.float32)
     if rarity == 0:

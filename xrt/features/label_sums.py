@@ -10,7 +10,7 @@ import numpy as np
 
 from xrt.jit import njit
 
-# What lets the compiler use SIMD; NaN and infinities keep their meaning.
+# Lets the compiler use SIMD; NaN and infinities keep their meaning.
 _SIMD = {"reassoc", "contract", "nsz"}
 
 # The lowest set bit b of a word: _BIT_OF[((word & -word) * _DE_BRUIJN) >> 58] = b.
@@ -20,7 +20,7 @@ _BIT_OF[[((0x03F79D71B4CB0A89 << b) & (2**64 - 1)) >> 58 for b in range(64)]] = 
 
 
 class LabelScratch:
-    """What one thread needs to sum labels over F columns; all zeros between calls."""
+    """Scratch memory of one thread to sum labels over F columns; zeros between calls."""
 
     def __init__(self, num_features: int) -> None:
         num_words = num_features // 64 + 1
@@ -39,7 +39,7 @@ def count_rows(indices, counts_F):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, fastmath=_SIMD)
 def keep_lengths(indptr, indices, data, weights_F, lo, hi, scales_N):  # type: ignore[no-untyped-def]
-    """What brings each row lo .. hi-1 back to its length when its columns have been weighted."""
+    """Fill in the factors that keep the length of each row lo .. hi-1 under weights of columns."""
     for row in range(lo, hi):
         before, after = 0.0, 0.0
         for j in range(indptr[row], indptr[row + 1]):
@@ -91,9 +91,8 @@ def sum_labels(  # type: ignore[no-untyped-def]
 ):
     """Rows lo .. hi-1 of the labels' features, each of length 1 over both blocks.
 
-    Rows add what they share, times the entry of `confidences` that stands beside them in
-    `label_rows` (None: 1 everywhere), then columns are multiplied by `weights_F`, then the heaviest
-    stay.
+    A row adds its share, times its entry of `confidences`, aligned with `label_rows` (None: 1
+    everywhere); then columns are multiplied by `weights_F`, then the heaviest stay.
     `scratch` is the arrays of a `LabelScratch`; `out_ptr` is made from `count_columns`.
     """
     sums_F, columns_F, words, words_of_words = scratch
@@ -122,7 +121,7 @@ def sum_labels(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _used_columns(words, words_of_words, columns_F):  # type: ignore[no-untyped-def]
-    """Write the columns whose bit is set, ascending, and clear all bits; how many there were."""
+    """Write the columns whose bit is set, ascending, and clear all bits; returns their number."""
     num_used = 0
     for upper in range(len(words_of_words)):
         used_words = words_of_words[upper]

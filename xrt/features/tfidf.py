@@ -3,7 +3,7 @@
 A block of word n-grams, a block of character n-grams (within word boundaries), or both. Each block
 is what `TfidfVectorizer` gives for the same settings: terms in sorted order, counts (or 1 + ln
 count), times idf = ln((1 + n) / (1 + df)) + 1, rows of Euclidean length 1. With both blocks the
-rows stand side by side and are scaled to length 1 again, so that words and characters weigh the
+rows stand side by side and are scaled to length 1 again, so that words and characters count the
 same.
 
 N texts, F features (word n-grams first, then character n-grams).
@@ -35,7 +35,7 @@ _MAX_VOCABULARY_BYTES = 4 << 30
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One kind of n-grams: its terms in column order, their idf (float32), and who counts them."""
+    """One kind of n-grams: its terms in column order, their idf (float32), and their counter."""
 
     kind: str
     terms: Terms
@@ -96,11 +96,11 @@ class TfidfFeatures:
             counter = _make_counter(self.params, kind)
             if progress is not None:
                 progress.start(f"TF-IDF, {kind}s", len(texts))
-            learned = counter.learn(texts, progress)
+            result = counter.learn(texts, progress)
             if progress is not None:
                 progress.finish()
-            if learned is not None:
-                terms, counts_NF = learned
+            if result is not None:
+                terms, counts_NF = result
                 blocks.append(_Block(kind, terms, idf_of(counts_NF), counter))
                 counts.append(counts_NF)
         if not blocks:
@@ -153,12 +153,12 @@ class TfidfFeatures:
                 f"this xrt reads {FORMAT_VERSION}; use the xrt that wrote it, or train again"
             )
         loaded = cls(_saved_params(head.part("params")))
-        named = head.texts("blocks")
-        kinds = [kind for kind in loaded.params.kinds if kind in named]
-        if not kinds or len(kinds) != len(named):
+        saved_kinds = head.texts("blocks")
+        kinds = [kind for kind in loaded.params.kinds if kind in saved_kinds]
+        if not kinds or len(kinds) != len(saved_kinds):
             raise ArtifactError(
-                f"{head.where}: blocks {named!r} of which none or others are used; restore the "
-                "file or train again"
+                f"{head.where}: blocks {saved_kinds!r}, of which none or others are used; "
+                "restore the file or train again"
             )
         loaded._blocks = [_load_block(folder, kind, loaded.params) for kind in kinds]
         return loaded
@@ -205,7 +205,7 @@ def _make_counter(params: TfidfParams, kind: str) -> NgramCounter | SklearnCount
 
 
 def _nothing_left(params: TfidfParams, num_texts: int) -> str:
-    """Why there is no vocabulary, and what to change."""
+    """The message for an empty vocabulary."""
     return (
         f"no term is left of {num_texts} texts with min_df {params.min_df}, max_df "
         f"{params.max_df:g} and token_pattern {params.token_pattern!r}; lower min_df, raise "

@@ -1,9 +1,9 @@
 """Checks chunks of weights that came from disk before compiled code reads them.
 
-The kernels index with what a chunk holds, without looking: the rows of a query's columns, the
-entries of a row, the child of an entry. One wrong number would have them write where they should
-not. A pass over all chunks of a large model would take longer than to open it, so a chunk is
-checked when it is first asked for, and never again; `check_all` does all at once. P clusters, C
+The kernels use numbers of a chunk as positions without checking them: the rows of a query's
+columns, the entries of a row, the child of an entry. One wrong number would make them write out of
+bounds. A pass over all chunks of a large model would take longer than to open it, so a chunk is
+checked when it is first needed, and only then; `check_all` checks all at once. P clusters, C
 children of one, H dense columns.
 """
 
@@ -18,7 +18,7 @@ from xrt.storage.array_faults import MAX_WEIGHT, exponents_of, has_bits, read_on
 from xrt.threads import run_blocks
 
 CHUNKS_PER_BLOCK = 256
-"""Chunks that a thread checks before it asks for more."""
+"""Chunks that a thread checks in one block."""
 
 _FAULTS = {
     1: "row pointers fall, or lead beyond the entries",
@@ -29,18 +29,18 @@ _FAULTS = {
 
 
 class ChunkChecks:
-    """Which chunks of one level's weights are known to be sound."""
+    """Remembers which chunks of one level's weights are sound."""
 
     def __init__(self, folder: Path, num_features: int, arrays: Iterable[np.ndarray]) -> None:
         """Take the arrays of `LevelWeights.kernel_arrays` from `child_ptr` to `dense`, without
         `children`, whose pointers are sound; float16 and float32 are taken as their bits.
         """
-        child_ptr, *rest, values, dense = arrays
+        child_ptr, *pointers, values, dense = arrays
         self._folder, self._num_chunks = folder, len(child_ptr) - 1
         bits = [part.view(f"u{part.dtype.itemsize}") for part in (values, dense)]
         self._arrays = (
             child_ptr,
-            *rest,
+            *pointers,
             *bits,
             *exponents_of(values.dtype, MAX_WEIGHT),
             num_features,
@@ -51,7 +51,7 @@ class ChunkChecks:
     def check(self, clusters: np.ndarray) -> None:
         """Raise ArtifactError when the chunk of one of these clusters, int32, is not sound."""
         if not self._all_sound:
-            self._tell(*_first_fault(read_only(clusters), self._sound_P, *self._arrays))
+            self._raise_if(*_first_fault(read_only(clusters), self._sound_P, *self._arrays))
 
     def check_all(self, num_threads: int | None = None) -> None:
         """Raise ArtifactError when any chunk is not sound."""
@@ -66,11 +66,11 @@ class ChunkChecks:
         run_blocks(check_block, -(-self._num_chunks // CHUNKS_PER_BLOCK), num_threads)
         self._all_sound = True
 
-    def _tell(self, cluster: int, fault: int) -> None:
+    def _raise_if(self, cluster: int, fault: int) -> None:
         if fault:
             raise ArtifactError(
                 f"{self._folder}: weights of cluster {cluster} are damaged ({_FAULTS[fault]}); "
-                "copy the model again from where it came, or train it anew"
+                "copy the model again from its source, or train again"
             )
 
 
@@ -114,10 +114,10 @@ def _fault_of(  # type: ignore[no-untyped-def]
         last = column
     if outside or last >= num_features:
         return 2
-    most, none_below = np.int64(end_child - first_child), False
+    num_children, outside = np.int64(end_child - first_child), False
     for child in entry_children[begin:end]:
-        none_below |= bool(np.int64(child) < 0 or np.int64(child) >= most)
-    if none_below:
+        outside |= bool(np.int64(child) < 0 or np.int64(child) >= num_children)
+    if outside:
         return 3
     if has_bits(entry_bits[begin:end], exponent, limit):
         return 4

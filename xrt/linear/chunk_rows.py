@@ -1,4 +1,4 @@
-"""Turns weights that were solved node by node into the rows of chunks, which search reads."""
+"""Turns weights solved node by node into the rows of chunks that search reads."""
 
 import numpy as np
 
@@ -45,9 +45,9 @@ def into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untype
 
 @njit(nogil=True, cache=True)
 def sorted_order(columns, order, spare):  # type: ignore[no-untyped-def]
-    """Positions of the columns, none below 0, in ascending order; equal ones stay as they are.
+    """Positions of the columns, none below 0, in ascending order; stable.
 
-    A radix sort, eight bits at a time. Needs two arrays at least as long; gives back one of them.
+    A radix sort, eight bits at a time. Needs two arrays at least as long; returns one of them.
     """
     largest = np.uint32(0)
     for i in range(len(columns)):

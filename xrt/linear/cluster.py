@@ -1,8 +1,7 @@
 """Solves the nodes of a cluster on the rows gathered for it.
 
-n rows, f columns they use, H dense columns. What comes back for each node are the sparse weights
-above the threshold, the dense weights and the bias; a node without positive rows gets margin -1
-everywhere.
+n rows, f columns they use, H dense columns. Each node gets the sparse weights above the threshold,
+the dense weights and the bias; a node without positive rows gets margin -1 everywhere.
 
 A row costs `cost_negative`, or `cost_positive` where it has the label. Where rows differ, that is
 multiplied by the row's weight and, where it has the label, by its confidence in it.
@@ -21,7 +20,7 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
     cost_positive, cost_negative, epsilon, max_sweeps, threshold, seed, stop, confidences,
     weights_n,
 ):  # fmt: skip
-    """Sixteen nodes at a time, those with most rows together.
+    """Solve sixteen nodes at a time, nodes with similar numbers of positive rows together.
 
     `rows` int32 (n,) are the rows' numbers, ascending, `used` int32 (f,) the columns' numbers.
     `confidences` float32 has one for each of `positive_rows`, `weights_n` (n,) one for each row;
@@ -106,7 +105,7 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, inline="always")
 def _diagonal(cost):  # type: ignore[no-untyped-def]
-    """1 / (2 C), finite: with a cost next to nothing a row has no say either way."""
+    """1 / (2 C), finite; a row of negligible cost does not change the solution."""
     return np.float32(min(0.5 / np.float64(cost), 1e30)) if cost > 0 else np.float32(1e30)
 
 

@@ -1,4 +1,4 @@
-"""The weights of one node, taken out of its cluster's chunk: what a margin is made of.
+"""The weights of one node, read from its cluster's chunk.
 
 F sparse and H dense columns.
 """
@@ -20,14 +20,14 @@ class NodeWeights:
     bias: float
 
     def at(self, columns: np.ndarray) -> np.ndarray:
-        """Weights of the given sparse columns, 0 where the node has none: float64."""
-        found = np.zeros(len(columns), np.float64)
+        """Weights of `columns`, 0 where the node has none: float64."""
+        weights = np.zeros(len(columns), np.float64)
         if not len(self.columns):
-            return found
+            return weights
         places = np.minimum(np.searchsorted(self.columns, columns), len(self.columns) - 1)
-        here = self.columns[places] == columns
-        found[here] = self.values[places[here]]
-        return found
+        is_used = self.columns[places] == columns
+        weights[is_used] = self.values[places[is_used]]
+        return weights
 
 
 def node_weights(level: LevelWeights, cluster: int, node: int) -> NodeWeights:

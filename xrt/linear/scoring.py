@@ -1,7 +1,7 @@
 """Scores the children of the nodes in a beam: one step down the tree.
 
 N rows, K_t nodes at level t. Scores are logarithms of the product of f(margin) along the path. Rows
-go in blocks, each on one thread; the table that a thread needs is made once and kept.
+are scored in blocks, each on one thread, which reuses its scratch memory.
 """
 
 import copy
@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.buffers import NEW_ARRAYS, BeamRoom, scratch
+from xrt.linear.buffers import NEW_BUFFERS, BeamBuffers, scratch
 from xrt.linear.kernels.expand import expand, measure
 from xrt.linear.weights import LevelWeights
 from xrt.storage.array_faults import read_only
@@ -22,8 +22,8 @@ from xrt.threads import default_num_threads, run_blocks
 
 ROWS_PER_BLOCK = 4096
 MIN_ROWS_PER_BLOCK = 128
-MAX_HELD_SCORES = 1 << 24
-"""Scores a thread holds at once: a block with more is taken in parts."""
+MAX_SCORES_AT_ONCE = 1 << 24
+"""Scores that a thread holds at once; a block with more is scored in parts."""
 
 
 class Beam(NamedTuple):
@@ -89,13 +89,12 @@ def check_columns(weights: LevelWeights, X: HybridMatrix) -> None:
 def block_bounds(num_rows: int, num_threads: int | None) -> np.ndarray:
     """Where blocks of rows begin, and the end: equal blocks, as many for each thread.
 
-    Large blocks read a chunk of weights for many rows at once. What is found does not depend on
-    them.
+    Large blocks read a chunk of weights for many rows at once. Results do not depend on them.
     """
     threads = num_threads or default_num_threads()
-    wanted = -(-num_rows // ROWS_PER_BLOCK)
-    wanted = min(-(-wanted // threads) * threads, -(-num_rows // MIN_ROWS_PER_BLOCK))
-    return np.linspace(0, num_rows, max(wanted, 1) + 1).astype(np.int64)
+    num_blocks = -(-num_rows // ROWS_PER_BLOCK)
+    num_blocks = min(-(-num_blocks // threads) * threads, -(-num_rows // MIN_ROWS_PER_BLOCK))
+    return np.linspace(0, num_rows, max(num_blocks, 1) + 1).astype(np.int64)
 
 
 def step_block(
@@ -105,42 +104,43 @@ def step_block(
     keep: int,
     path_weight: float = 1.0,
     open_bias: np.ndarray | None = None,
-    room: BeamRoom = NEW_ARRAYS,
+    buffers: BeamBuffers = NEW_BUFFERS,
 ) -> Beam:
     """One step down for a block of rows, on this thread.
 
     open_bias: the bias of the weights with -inf for nodes that may not be entered, as
-    `closed_to` gives it. room: where to write the beam.
+    `closed_to` returns it. buffers: memory that the beam is written to.
     """
     weights.check(beam.nodes)
     *arrays, bias = weights.kernel_arrays
-    mine, num_rows = scratch(), len(beam.indptr) - 1
-    next_ptr = room.indptr.take(num_rows + 1)[: num_rows + 1]
-    size, whole, floats = measure(
-        rows.indptr, beam.indptr, beam.nodes, arrays[0], keep, MAX_HELD_SCORES, next_ptr
+    memory, num_rows = scratch(), len(beam.indptr) - 1
+    next_ptr = buffers.indptr.take(num_rows + 1)[: num_rows + 1]
+    size, num_ints, num_floats = measure(
+        rows.indptr, beam.indptr, beam.nodes, arrays[0], keep, MAX_SCORES_AT_ONCE, next_ptr
     )
-    found = Beam(next_ptr, room.nodes.take(size)[:size], room.scores.take(size)[:size])
+    next_beam = Beam(next_ptr, buffers.nodes.take(size)[:size], buffers.scores.take(size)[:size])
     arguments: tuple[Any, ...] = (
         *rows, *beam, *arrays, bias if open_bias is None else open_bias,
-        np.float32(path_weight), MAX_HELD_SCORES, mine.lookup(weights.num_features),
-        mine.whole.take(whole), mine.floats.take(floats + 4 * weights.num_dense), *found,
+        np.float32(path_weight), MAX_SCORES_AT_ONCE, memory.lookup(weights.num_features),
+        memory.ints.take(num_ints),
+        memory.floats.take(num_floats + 4 * weights.num_dense), *next_beam,
     )  # fmt: skip
     expand(*arguments)
-    return found if open_bias is None else _entered(found)
+    return next_beam if open_bias is None else _without_closed(next_beam)
 
 
 def closed_to(weights: LevelWeights, open_K: np.ndarray) -> np.ndarray:
-    """The bias of the weights, -inf for nodes that are not open: no margin brings those back."""
+    """The bias of the weights, -inf for nodes that are not open: no margin reopens those."""
     return read_only(np.where(open_K[weights.children], weights.bias, np.float32(-np.inf)))
 
 
-def _entered(beam: Beam) -> Beam:
+def _without_closed(beam: Beam) -> Beam:
     """The nodes of each row that are not closed."""
-    entered = beam.scores > -np.inf
-    if entered.all():
+    is_open = beam.scores > -np.inf
+    if is_open.all():
         return beam
-    before = np.concatenate([[0], np.cumsum(entered)])
-    return Beam(before[beam.indptr], beam.nodes[entered], beam.scores[entered])
+    before = np.concatenate([[0], np.cumsum(is_open)])
+    return Beam(before[beam.indptr], beam.nodes[is_open], beam.scores[is_open])
 
 
 def step(
@@ -182,12 +182,12 @@ def joined(parts: Sequence[Beam], num_nodes: int) -> sp.csr_array:
         scores = np.concatenate([part.scores for part in parts])
     dtype = index_type(int(indptr[-1]))
     if len(indptr) == 2:
-        found = copy.copy(_no_scores(num_nodes))  # a tenth of the time that making one takes
+        beam = copy.copy(_no_scores(num_nodes))  # ten times faster than a new matrix
     else:
-        found = sp.csr_array((len(indptr) - 1, num_nodes), dtype=np.float32)
-    found.indptr = indptr.astype(dtype)
-    found.indices, found.data = nodes.astype(dtype, copy=False), scores
-    return found
+        beam = sp.csr_array((len(indptr) - 1, num_nodes), dtype=np.float32)
+    beam.indptr = indptr.astype(dtype)
+    beam.indices, beam.data = nodes.astype(dtype, copy=False), scores
+    return beam
 
 
 @functools.lru_cache(maxsize=64)

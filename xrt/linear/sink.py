@@ -1,4 +1,4 @@
-"""Where the solved blocks of a level go while it is trained: into memory, or into files.
+"""Collects the solved blocks of a level while it is trained, in memory or in files.
 
 K nodes at the level, P clusters above, H dense columns. Blocks arrive from several threads in any
 order. `FolderSink` spills them to a nameless scratch file, so that even a killed process leaves
@@ -23,8 +23,8 @@ from xrt.linear.npy_stream import npy_stream
 from xrt.linear.weights import (
     LevelWeights,
     SolvedBlock,
+    array_types,
     child_type_of,
-    forms,
     narrowed,
     write_settings,
 )
@@ -36,7 +36,7 @@ _SPILLED_TYPES = (np.int64, np.int32, np.float32, np.float32, np.float32)
 
 
 class LevelSink(Protocol):
-    """Takes the blocks of one level; `finish` turns them into weights, `discard` forgets them."""
+    """Collects the blocks of one level; `finish` turns them into weights, `discard` drops them."""
 
     def add(self, block: SolvedBlock) -> None:
         """Take a block. May be called from several threads at once."""
@@ -45,7 +45,7 @@ class LevelSink(Protocol):
         """The level's weights, once all blocks are there."""
 
     def discard(self) -> None:
-        """Give up: remove what was kept. May be called more than once."""
+        """Remove what was stored. May be called more than once."""
 
 
 class MemorySink:
@@ -70,7 +70,7 @@ class MemorySink:
         return weights.astype(self._dtype)
 
     def discard(self) -> None:
-        """Forget the blocks."""
+        """Drop the blocks."""
         self._blocks = []
 
 
@@ -91,11 +91,11 @@ class _Spilled:
             self.num_nodes, self.num_weights, self.num_weights,
             self.num_nodes * self.num_dense, self.num_nodes,
         )  # fmt: skip
-        found, start = [], 0
+        parts, start = [], 0
         for length, dtype in zip(lengths, _SPILLED_TYPES, strict=True):
-            found.append(np.frombuffer(data, dtype, length, start))
-            start += found[-1].nbytes
-        return found
+            parts.append(np.frombuffer(data, dtype, length, start))
+            start += parts[-1].nbytes
+        return parts
 
 
 class FolderSink:
@@ -162,7 +162,7 @@ class FolderSink:
         num_dense = blocks[0].num_dense
         with contextlib.ExitStack() as stack:
             streams = {}
-            for name, dtype in forms(self._dtype, self._child_type).items():
+            for name, dtype in array_types(self._dtype, self._child_type).items():
                 path, shape = self.folder / f"{name}.npy", (num_dense,) if name == "dense" else ()
                 file = npy_stream(path, dtype, shape, done)
                 streams[name] = stack.enter_context(file)
@@ -192,8 +192,8 @@ class FolderSink:
     def _read(self, batch: Sequence[_Spilled]) -> list[np.ndarray]:
         """Weights of each node, columns, values, dense weights and biases of blocks, joined."""
         scratch = self._open_scratch()
-        found = [block.parts(_read_at(scratch, block.num_bytes, block.offset)) for block in batch]
-        return [np.concatenate(part) for part in zip(*found, strict=True)]
+        parts = [block.parts(_read_at(scratch, block.num_bytes, block.offset)) for block in batch]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def _bytes_needed(self, blocks: Sequence[_Spilled]) -> int:
         """Bytes of scratch and arrays when no two weights of a chunk share a column."""
@@ -205,7 +205,7 @@ class FolderSink:
 
     @contextlib.contextmanager
     def _discarding_errors(self, needed: int, done: Sequence[Path] = ()) -> Iterator[None]:
-        """Whatever goes wrong removes what was written; an error of the disk is told in a line."""
+        """Remove what was written on any error; an error of the disk becomes a CapacityError."""
         try:
             yield
         except BaseException as error:
@@ -244,9 +244,9 @@ def _batches(
             batch.append(blocks[position])
             num_bytes += blocks[position].num_bytes
             position += 1
-        rest_is_empty = position == len(blocks)
-        if batch and (num_bytes >= BATCH_BYTES or rest_is_empty):
-            high = num_clusters if rest_is_empty else cluster + 1
+        is_last = position == len(blocks)
+        if batch and (num_bytes >= BATCH_BYTES or is_last):
+            high = num_clusters if is_last else cluster + 1
             yield low, high, batch
             low, num_bytes, batch = high, 0, []
 

@@ -2,8 +2,8 @@
 
 N rows, F sparse and H dense columns, K_t nodes at level t, K_{t-1} clusters above. The rows of a
 cluster are gathered once into a space with only the columns they use, so cost does not depend on F.
-Levels whose candidates are known beforehand are trained together: one queue of blocks, the dearest
-first, feeds all threads.
+Levels whose candidates are known beforehand are trained together: one queue of blocks, most
+expensive first, feeds all threads.
 """
 
 import math
@@ -20,7 +20,7 @@ from xrt.hybrid import HybridMatrix
 from xrt.linear.cluster import solve_squared_hinge
 from xrt.linear.kernels.gather import gather, squared_norms
 from xrt.linear.kernels.lanes import WIDTH
-from xrt.linear.level_problem import LevelProblem as LevelProblem
+from xrt.linear.level_problem import RankerProblem as RankerProblem
 from xrt.linear.sink import LevelSink, MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.progress import Progress
@@ -28,13 +28,13 @@ from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
 
 EPSILON = 0.1
-"""A problem is solved once the gradients of a sweep lie so close together."""
+"""A problem is solved once the projected gradients of a sweep differ by less than this."""
 MAX_SWEEPS = 100
 """Sweeps over the rows of a problem, at most."""
 BIAS = 1.0
 """Value of the constant feature of each row."""
 SHORT_ROW, SHORT_ROW_THRESHOLD = 128, 0.1
-"""Rows of up to so many nonzeros lose weights of up to this size, which then say nothing."""
+"""Weights of up to SHORT_ROW_THRESHOLD are dropped for rows of up to SHORT_ROW nonzeros."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class SolverParams:
     cost_positive: float = 1.0
     """Cost C of a row that has the label."""
     cost_negative: float = 1.0
-    """Cost C of a row that has not."""
+    """Cost C of a row that does not have the label."""
     threshold: float | None = None
     """Sparse weights of at most this size are dropped. None: 0.1, and less for long rows, see
     `threshold_for`."""
@@ -71,7 +71,7 @@ class SolverParams:
 class _Block:
     """Children first .. last - 1, in chunk order, of a cluster; solved together."""
 
-    problem: LevelProblem
+    problem: RankerProblem
     cluster: int
     first: int
     last: int
@@ -79,7 +79,7 @@ class _Block:
 
 def train_levels(
     X: HybridMatrix,
-    problems: Sequence[LevelProblem],
+    problems: Sequence[RankerProblem],
     tree: LabelTree,
     params: SolverParams,
     seed: int,
@@ -113,14 +113,14 @@ def train_levels(
         siblings = children[child_ptr[block.cluster] : child_ptr[block.cluster + 1]]
         nodes, positives = children[block.first : block.last], block.problem.positives
         local = rows_of_X.local(block.problem, block.cluster, siblings, scratch)
-        found = solve_squared_hinge(
+        solution = solve_squared_hinge(
             *local, nodes, positives.indptr, positives.indices,
             np.float32(params.cost_positive), np.float32(params.cost_negative),
             np.float32(EPSILON), MAX_SWEEPS, threshold,
             np.uint64(seed * 31 + t + 1), rows_of_X.stop,
             *block.problem.costs(X, local[6]) if costs_differ[t] else (None, None),
         )  # fmt: skip
-        sink_of[t].add(SolvedBlock(block.cluster, block.first, *found))
+        sink_of[t].add(SolvedBlock(block.cluster, block.first, *solution))
 
     if progress is not None:
         names = ", ".join(str(problem.t + 1) for problem in problems)
@@ -163,12 +163,12 @@ def train_level(
     is a candidate.
     Raises DataError when the shapes do not fit together.
     """
-    problem = LevelProblem.of(X, Y_level, M, tree, t)
+    problem = RankerProblem.of(X, Y_level, M, tree, t)
     return train_levels(X, [problem], tree, params, seed, num_threads, progress)[0]
 
 
 class _Rows:
-    """Feature rows as the kernels want them: all, or those of a cluster."""
+    """Feature rows as arguments of the kernels: all, or those of a cluster."""
 
     def __init__(self, X: HybridMatrix) -> None:
         if not X.sparse.data.all():
@@ -181,17 +181,17 @@ class _Rows:
         self._lock = threading.Lock()
 
     def stop_all(self) -> None:
-        """Tell kernels at work to return after their sweep; what they return is of no use."""
+        """Make running kernels return after their sweep; their results are void."""
         self.stop[0] = 1
 
     def local(
         self,
-        problem: LevelProblem,
+        problem: RankerProblem,
         cluster: int,
         siblings: np.ndarray,
         scratch: threading.local,
     ) -> tuple[Any, ...]:
-        """The first arguments of a kernel, up to and with the numbers of rows and columns."""
+        """The first arguments of a kernel, up to the numbers of rows and columns, included."""
         if problem.candidates is None:
             return self._every_row()
         if not hasattr(scratch, "column_map"):
@@ -218,11 +218,11 @@ class _Rows:
 
 
 def _plan_blocks(
-    problems: Sequence[LevelProblem],
+    problems: Sequence[RankerProblem],
     tables: dict[int, tuple[np.ndarray, np.ndarray]],
     num_rows: int,
 ) -> list[_Block]:
-    """All clusters of all levels, the dearest first.
+    """All clusters of all levels, most expensive first.
 
     A cluster that is more than a small part of the whole is cut, between groups of nodes solved
     together, so that threads finish together; cuts depend on the data, not on how many threads

@@ -82,9 +82,9 @@ class LevelWeights:
     dense: np.ndarray
     bias: np.ndarray
     folder: Path | None = None
-    """Where these very arrays lie on disk, if they do."""
+    """The folder that holds these arrays; None for arrays in memory only."""
     checks: ChunkChecks | None = None
-    """Of weights that came from disk: which chunks were found sound."""
+    """Which chunks of weights from disk are sound; None for weights that were trained here."""
 
     @property
     def num_nodes(self) -> int:
@@ -98,7 +98,7 @@ class LevelWeights:
 
     @property
     def dtype(self) -> np.dtype:
-        """In what weights are kept: float32 or float16."""
+        """Type of the weights: float32 or float16."""
         return self.entry_values.dtype
 
     @property
@@ -124,7 +124,7 @@ class LevelWeights:
 
     @cached_property
     def column_major(self) -> ColumnMajor | None:
-        """The entries by column, for lone rows; None below many clusters, or for many entries."""
+        """The entries by column, for single queries; None for many clusters or entries."""
         if (
             len(self.child_ptr) - 1 > MAX_CLUSTERS
             or self.num_nodes > MAX_NODES
@@ -132,12 +132,12 @@ class LevelWeights:
         ):
             return None
         self.check()
-        child_ptr, _, *rest, _, _ = self.kernel_arrays
-        return ColumnMajor.of(self.num_features, child_ptr, *rest)
+        child_ptr, _, *entries, _, _ = self.kernel_arrays
+        return ColumnMajor.of(self.num_features, child_ptr, *entries)
 
     @cached_property
     def row_keys(self) -> RowKeys | None:
-        """The rows of chunks laid out for lone rows; None where there are too many."""
+        """The rows of chunks laid out for single queries; None where there are too many."""
         if len(self.row_columns) > MAX_KEYS:
             return None
         self.check()
@@ -145,7 +145,7 @@ class LevelWeights:
         return RowKeys.of(chunk_ptr, row_columns, row_ptr, self.num_features)
 
     def check(self, clusters: np.ndarray | None = None, num_threads: int | None = None) -> None:
-        """Find out whether compiled code may read the chunks of these clusters, int32, or of all;
+        """Check that compiled code may read the chunks of these clusters, int32, or of all;
         weights that were not read from disk are sound, and so is what was checked before.
 
         Raises ArtifactError when a chunk is damaged.
@@ -164,7 +164,7 @@ class LevelWeights:
 
     @property
     def node_bias(self) -> np.ndarray:
-        """What is added to every margin, in node order: float32 (K,)."""
+        """Added to every margin, in node order: float32 (K,)."""
         return self.bias[np.argsort(self.children, kind="stable")]
 
     def to_csc(self) -> sp.csc_array:
@@ -180,7 +180,7 @@ class LevelWeights:
         return sp.csc_array(sp.coo_array((values, (features, nodes)), shape=shape))
 
     def astype(self, dtype: Any) -> "LevelWeights":
-        """The same weights kept as float16 or float32; the bias stays float32.
+        """The same weights as float16 or float32; the bias stays float32.
 
         Raises DataError when a weight is too large for float16.
         """
@@ -193,7 +193,7 @@ class LevelWeights:
     def from_blocks(
         cls, blocks: list[SolvedBlock], tree: LabelTree, t: int, num_features: int
     ) -> "LevelWeights":
-        """Put solved blocks, given in any order, into chunks."""
+        """Put solved blocks, in any order, into chunks."""
         blocks = sorted(blocks, key=lambda block: block.first)
         child_ptr, children = tree.children(t)
         child_type = child_type_of(child_ptr)
@@ -243,9 +243,9 @@ class LevelWeights:
         """
         settings = SavedValues.read(folder / SETTINGS)
         num_features = settings.whole("num_features")
-        kept_as = _type_of(settings, "dtype", WEIGHT_TYPES, "float32")
+        weight_type = _type_of(settings, "dtype", WEIGHT_TYPES, "float32")
         child_type = _type_of(settings, "children", CHILD_TYPES, "int32")
-        types = forms(kept_as, child_type)
+        types = array_types(weight_type, child_type)
         arrays: dict[str, Any] = {
             name: load_array(folder / f"{name}.npy", types[name], 2 if name == "dense" else 1, mmap)
             for name in ARRAYS
@@ -265,26 +265,26 @@ class LevelWeights:
                 f"{folder}: weights do not fit level {t} of the tree; restore or retrain"
             )
         check_finite(weights.bias, folder / "bias.npy", MAX_WEIGHT)
-        child_ptr, _, *rest, _ = weights.kernel_arrays
-        return replace(weights, checks=ChunkChecks(folder, num_features, (child_ptr, *rest)))
+        child_ptr, _, *entries, _ = weights.kernel_arrays
+        return replace(weights, checks=ChunkChecks(folder, num_features, (child_ptr, *entries)))
 
 
 def _type_of(settings: SavedValues, name: str, allowed: Sequence[Any], default: str) -> np.dtype:
-    written = settings.text(name) if settings.has(name) else default
+    saved = settings.text(name) if settings.has(name) else default
     types = {np.dtype(each).name: np.dtype(each) for each in allowed}
-    if written not in types:
+    if saved not in types:
         raise ArtifactError(
-            f"{settings.where}: {name} = {written[:20]!r}: one of {', '.join(types)} is needed; "
+            f"{settings.where}: {name} = {saved[:20]!r}: one of {', '.join(types)} is needed; "
             "restore or retrain"
         )
-    chosen: np.dtype = types[written]
+    chosen: np.dtype = types[saved]
     return chosen
 
 
-def forms(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:
-    """The type of each array, given those of weights and children."""
-    kept = {**ARRAYS, "entry_children": child_type, "entry_values": dtype, "dense": dtype}
-    return {name: np.dtype(kept[name]) for name in ARRAYS}
+def array_types(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:
+    """The type of each array, from those of weights and children."""
+    types = {**ARRAYS, "entry_children": child_type, "entry_values": dtype, "dense": dtype}
+    return {name: np.dtype(types[name]) for name in ARRAYS}
 
 
 def child_type_of(child_ptr: np.ndarray) -> np.dtype:
@@ -294,7 +294,7 @@ def child_type_of(child_ptr: np.ndarray) -> np.dtype:
 
 
 def write_settings(folder: Path, num_features: int, dtype: np.dtype, child_type: np.dtype) -> None:
-    """Write what `load` must know beside the arrays."""
+    """Write the settings that `load` needs besides the arrays."""
     types = {"dtype": np.dtype(dtype).name, "children": np.dtype(child_type).name}
     write_json(folder / SETTINGS, {"num_features": num_features, **types})
 
@@ -302,7 +302,7 @@ def write_settings(folder: Path, num_features: int, dtype: np.dtype, child_type:
 def narrowed(weights: np.ndarray, dtype: Any) -> np.ndarray:
     """Weights as float16 or float32. Raises DataError when one is too large for float16."""
     if np.dtype(dtype) not in (np.float32, np.float16):
-        raise DataError(f"weights are kept as float32 or float16, not as {np.dtype(dtype)}")
+        raise DataError(f"weights are float32 or float16, not {np.dtype(dtype)}")
     if np.dtype(dtype) == np.float16 and weights.size:
         largest = float(max(-weights.min(), weights.max()))
         if largest > float(np.finfo(np.float16).max):

@@ -52,9 +52,9 @@ def top_k_set(judged: JudgedRanking, k: int) -> sp.csr_array:
 def threshold_set(scores: Any, threshold: float) -> sp.csr_array:
     """Every score at or above `threshold` as a pattern of ones, (N, L); scores as in `judge`."""
     scores_NL = as_scores(scores)
-    kept = (scores_NL.data >= check_number(threshold, "threshold")).astype(np.float32)
+    is_predicted = (scores_NL.data >= check_number(threshold, "threshold")).astype(np.float32)
     return binarize(
-        sp.csr_array((kept, scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape)
+        sp.csr_array((is_predicted, scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape)
     )
 
 

@@ -24,7 +24,7 @@ FIGURES = ("P@1", "P@3", "P@5", "R@10", "nDCG@10", "PSP@5")
 MACRO = "macro-F1@5"
 """In the figures of all labels only."""
 SHOWN = "nDCG@10"
-"""The figure of small tables and charts: it hears of the first place and of the list."""
+"""The figure of small tables and charts: it weighs the first rank and the whole list."""
 
 BINS_NOTE = (
     "In a line only the labels of its range count as true; true labels of other ranges rank among "
@@ -65,13 +65,13 @@ class Comparison:
         """For each bin, and for all labels at the end: name, labels, pairs, linear, deep,
         difference.
         """
-        found = [
+        rows = [
             (bin.name, bin.num_labels, bin.num_pairs, bin.linear[figure], bin.deep[figure])
             for bin in self.bins
         ]
-        totals = sum(row[1] for row in found), sum(row[2] for row in found)
-        found.append(("all", *totals, self.linear[figure], self.deep[figure]))
-        return [(*row, row[4] - row[3]) for row in found]
+        totals = sum(row[1] for row in rows), sum(row[2] for row in rows)
+        rows.append(("all", *totals, self.linear[figure], self.deep[figure]))
+        return [(*row, row[4] - row[3]) for row in rows]
 
     def to_text(self, figure: str = SHOWN) -> str:
         """The rows as an aligned table, in percent."""
@@ -89,7 +89,7 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
+        """Read what `to_dict` returned."""
         return cls(**{**content, "bins": [ComparedBin(**bin) for bin in content["bins"]]})
 
 
@@ -116,17 +116,17 @@ def compare(
     bin_L = bin_of_labels(counts_L)
     bins = []
     for place, name in enumerate(bin_names()):
-        own = [_of_labels(ranking, bin_L == place) for ranking in judged]
-        truth = own[0].truth_NL
+        of_bin = [_of_labels(ranking, bin_L == place) for ranking in judged]
+        truth = of_bin[0].truth_NL
         if truth.nnz:
-            found = [figures(ranking, weights_L) for ranking in own]
+            linear_figures, deep_figures = (figures(ranking, weights_L) for ranking in of_bin)
             num_labels = len(np.unique(truth.indices))
             bins.append(
                 ComparedBin(name=name, num_labels=num_labels, num_pairs=int(truth.nnz),
-                            linear=found[0], deep=found[1])
+                            linear=linear_figures, deep=deep_figures)
             )  # fmt: skip
-    whole = [figures(ranking, weights_L) | {MACRO: _macro_f1(ranking)} for ranking in judged]
-    return Comparison(num_rows=truth_NL.shape[0], linear=whole[0], deep=whole[1], bins=bins)
+    of_all = [figures(ranking, weights_L) | {MACRO: _macro_f1(ranking)} for ranking in judged]
+    return Comparison(num_rows=truth_NL.shape[0], linear=of_all[0], deep=of_all[1], bins=bins)
 
 
 def figures(judged: JudgedRanking, weights_L: np.ndarray) -> dict[str, float]:
@@ -137,20 +137,20 @@ def figures(judged: JudgedRanking, weights_L: np.ndarray) -> dict[str, float]:
         "nDCG": ndcg_at(judged),
         "PSP": psp_at(judged, weights_L),
     }
-    asked = (name.partition("@") for name in FIGURES)
-    return {f"{metric}@{k}": float(curves[metric][int(k) - 1]) for metric, _, k in asked}
+    parts = (name.partition("@") for name in FIGURES)
+    return {f"{metric}@{k}": float(curves[metric][int(k) - 1]) for metric, _, k in parts}
 
 
 def _macro_f1(judged: JudgedRanking) -> float:
     return f1_of_sets(judged.truth_NL, top_k_set(judged, 5)).macro
 
 
-def _of_labels(judged: JudgedRanking, asked_L: np.ndarray) -> JudgedRanking:
-    """The rows that have one of the asked labels, with no other label true."""
+def _of_labels(judged: JudgedRanking, counted_L: np.ndarray) -> JudgedRanking:
+    """The rows with one of the counted labels, with no other label true."""
     truth_NL = judged.truth_NL.copy()
-    truth_NL.data = asked_L[truth_NL.indices].astype(np.float32)
+    truth_NL.data = counted_L[truth_NL.indices].astype(np.float32)
     truth_NL = binarize(truth_NL)
     rows = np.flatnonzero(np.diff(truth_NL.indptr))
     labels_NK = judged.labels_NK[rows]
-    hits_NK = judged.hits_NK[rows] & asked_L[labels_NK]
+    hits_NK = judged.hits_NK[rows] & counted_L[labels_NK]
     return JudgedRanking(labels_NK, hits_NK, as_csr(truth_NL[rows]))

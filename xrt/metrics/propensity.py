@@ -1,12 +1,11 @@
-"""Propensity-scored metrics: a rare label found counts more than a common one.
+"""Propensity-scored metrics: a rare label counts more than a common one.
 
-The propensity model of Jain et al. (KDD 2016, https://doi.org/10.1145/2939672.2939756) says how
-likely a true label is to have been observed at all, from its frequency N_l among the N TRAINING
-instances:
+The propensity model of Jain et al. (KDD 2016, https://doi.org/10.1145/2939672.2939756) gives the
+chance that a true label was observed at all, from its frequency N_l among the N TRAINING instances:
 
     C = (ln N - 1) (B + 1)^A        q_l = 1 / p_l = 1 + C (N_l + B)^-A
 
-A and B belong to the data set and change PSP by points, so print them beside every PSP.
+A and B depend on the data set and change PSP by points, so reports print them beside PSP.
 
 Shapes: N instances, L labels, K the deepest rank. Metrics return float64 (K,).
 """

@@ -7,8 +7,8 @@ Conventions, the same in every function here:
 - among equal scores the lower label id comes first;
 - every stored entry of sparse scores, and every entry of a dense array, is a prediction, whatever
   its value; an absent entry is none;
-- scores rank by the numbers as they were given: float64 is not rounded;
-- instances count alike, unless weights are given: then one of weight 2 counts like two of it.
+- scores are not rounded: float64 ranks as float64;
+- instances count alike, unless they have weights: one of weight 2 counts like two of it.
 
 Shapes: N instances, L labels, K the deepest rank looked at. Every function returns float64 (K,):
 its value at cut-off 1, 2, ..., K.
@@ -31,7 +31,8 @@ _MOST_RANKS = 2**31
 
 @dataclass(frozen=True, eq=False)
 class JudgedRanking:
-    """Each instance's best labels with the verdict on each, the common ground of all metrics.
+    """Each instance's best labels with a mark whether each is true, the common ground of all
+    metrics.
 
     `labels_NK` int64, best first, -1 where an instance has fewer predictions; `hits_NK` bool, True
     where the label is true; `truth_NL` the true labels as a pattern of ones. `weights_N` is how

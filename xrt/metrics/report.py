@@ -66,8 +66,8 @@ class RankingReport:
         """
         metric, _, k = name.partition("@")
         if metric not in self.metrics or not k.isdigit() or int(k) not in self.metrics[metric]:
-            known = ", ".join(f"{metric}@{k}" for metric, at in self.metrics.items() for k in at)
-            raise ConfigError(f"metric {name!r} is unknown here; choose one of {known}")
+            names = ", ".join(f"{metric}@{k}" for metric, at in self.metrics.items() for k in at)
+            raise ConfigError(f"metric {name!r} is unknown here; choose one of {names}")
         return self.metrics[metric][int(k)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def evaluate_ranking(
 
     reliable = {k: reliability(Y_true, scores, k, row_weights) for k in ks} if probabilities else {}
     if reliable:
-        metrics["ECE"] = {k: found.expected_error for k, found in reliable.items()}
+        metrics["ECE"] = {k: at_k.expected_error for k, at_k in reliable.items()}
 
     unseen_L = np.arange(num_labels) >= predictable
     if counts_L is not None:
@@ -220,11 +220,11 @@ def compare_table(reports: dict[str, RankingReport]) -> str:
         name: (report.num_instances, report.num_true_pairs) for name, report in reports.items()
     }
     if len(set(sizes.values())) > 1:
-        found = ", ".join(
+        on_each = ", ".join(
             f"{name}: {n} instances, {pairs} true pairs" for name, (n, pairs) in sizes.items()
         )
         raise DataError(
-            f"reports on different data cannot be compared ({found}); evaluate on the same rows"
+            f"reports on different data cannot be compared ({on_each}); evaluate on the same rows"
         )
     # all cut-offs of a metric stay together, whichever report has them
     names: dict[str, set[int]] = {}
@@ -250,12 +250,12 @@ def _propensity_cell(report: RankingReport) -> str:
 
 def check_ks(ks: Any) -> tuple[int, ...]:
     """Cut-offs in rising order, each once. Raises ConfigError for anything but whole numbers."""
-    if isinstance(ks, str | bytes) or not isinstance(ks, Iterable) or not (given := list(ks)):
+    if isinstance(ks, str | bytes) or not isinstance(ks, Iterable) or not (cutoffs := list(ks)):
         raise ConfigError(
             f"ks = {reprlib.repr(ks)}: one or more whole numbers of at least 1 are needed, such as "
             "ks=[1, 5]"
         )
-    return tuple(sorted({check_count(k, "ks", "label", ConfigError) for k in given}))
+    return tuple(sorted({check_count(k, "ks", "label", ConfigError) for k in cutoffs}))
 
 
 def _bins_cutoff(ks: tuple[int, ...]) -> int:

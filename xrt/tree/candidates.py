@@ -1,8 +1,8 @@
-"""Which nodes a row is trained or scored on: teacher-forced, matcher-aware, and their union.
+"""The nodes that a row is trained or scored on: teacher-forced, matcher-aware, and their union.
 
 Everything here is a pattern: a `csr_array` of ones, rows are instances, columns the nodes of a
 level. Teacher-forced negatives (TFN) are the siblings of the true nodes; matcher-aware negatives
-(MAN) the children of the nodes that the matcher ranks high, be they right or wrong.
+(MAN) the children of the best-scored nodes, right or wrong.
 """
 
 import numpy as np

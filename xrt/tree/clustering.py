@@ -1,5 +1,5 @@
-"""Grows the label tree: balanced spherical 2-means, again and again, then merged to the wanted
-branching.
+"""Grows the label tree: balanced spherical 2-means, again and again, then merged to the branching
+of the settings.
 
 L points with F sparse and H dense coordinates each. A node's members are split at the median of
 their nearness to one centroid rather than the other, so that sizes differ by at most one.
@@ -22,7 +22,8 @@ MAX_ROUNDS = 20
 TOLERANCE = 0.005
 """Rounds end when no more than this share of a node's labels changes sides in one."""
 MAX_SAMPLE = 10_000
-"""Labels of a node that find where to cut it; all of them are then cut there."""
+"""Labels of a node, at most, that are clustered to find its cut; the cut then divides all of them.
+"""
 _BLOCK_MEMBERS = 1024  # nodes of so many members together are one block of work
 _PIECE_MEMBERS = 8192  # members of a large node whose side is decided in one block
 
@@ -38,7 +39,7 @@ class TreeParams:
     max_top_nodes: int = 64
     """Merging stops once a level has at most so many nodes; they hang under the root."""
     paths: str | None = None
-    """A taxonomy to use instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
+    """A taxonomy instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     inside: bool = False
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
 
@@ -140,7 +141,7 @@ def _node_seeds(seed: int, split: int, num_nodes: int) -> np.ndarray:
 
 
 class _Splitter:
-    """Halves all nodes of a split, in blocks over threads that each keep their scratch."""
+    """Halves all nodes of a split, in blocks over threads, each with its scratch memory."""
 
     def __init__(self, Z: HybridMatrix, num_threads: int | None) -> None:
         self.rows = (Z.sparse.indptr, Z.sparse.indices, Z.sparse.data, Z.dense)
@@ -163,7 +164,7 @@ class _Splitter:
         run_blocks(halve_block, -(-len(seeds) // per_block), self.num_threads)
 
     def halve_by_samples(self, order: np.ndarray, bounds: np.ndarray, seeds: np.ndarray) -> None:
-        """The same for nodes so large that a sample tells where to cut: cluster it, cut all."""
+        """The same for large nodes: a sample is clustered, its cut divides all members."""
         values = np.empty(len(order), np.float32)
         pieces = [
             (node, lo, min(lo + _PIECE_MEMBERS, bounds[node + 1]))
@@ -175,8 +176,9 @@ class _Splitter:
             members = order[bounds[node] : bounds[node + 1]]
             num_sampled = min(len(members), MAX_SAMPLE)
             sample = members[np.arange(num_sampled) * len(members) // num_sampled]
-            found = two_means(*self.rows, sample, *self.rounds, seeds[node], self._column_map())
-            used, w_f, w_H = found[1:]
+            _, used, w_f, w_H = two_means(
+                *self.rows, sample, *self.rounds, seeds[node], self._column_map()
+            )
             return used, w_f, w_H
 
         def value_piece(piece: int) -> None:

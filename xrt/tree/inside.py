@@ -1,8 +1,8 @@
 """K-means inside a taxonomy: the tree's upper levels are the taxonomy's, the lower ones clusters.
 
 Labels with the same ancestors are a group. A group that is too large for a leaf is split by
-balanced 2-means, again and again; its clusters are merged to the wanted branching, as in a tree
-without a taxonomy. L labels, G groups, K clusters of all groups together.
+balanced 2-means, again and again; its clusters are merged to the branching of the settings, as in
+a tree without a taxonomy. L labels, G groups, K clusters of all groups together.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from xrt.progress import Progress
 from xrt.tree.clustering import TreeParams, build_tree, halve_again, splits_needed
 from xrt.tree.label_tree import LabelTree
 
-_NO_STEP = "\0none"  # where a path has ended before the deepest one
+_PATH_ENDED = "\0none"  # of paths shorter than the deepest
 
 
 def build_inside(
@@ -57,7 +57,7 @@ def _taxonomy(paths: Sequence[tuple[str, ...]]) -> tuple[list[np.ndarray], np.nd
     node_of_label = np.zeros(len(paths), np.int32)
     parents: list[np.ndarray] = []
     for level in range(depth):
-        steps = [path[level] if level < len(path) else _NO_STEP for path in paths]
+        steps = [path[level] if level < len(path) else _PATH_ENDED for path in paths]
         keys = list(zip(node_of_label.tolist(), steps, strict=True))
         nodes = {key: node for node, key in enumerate(sorted(set(keys)))}
         parents.append(np.array([parent for parent, _ in nodes], np.int32))

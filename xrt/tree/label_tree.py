@@ -20,7 +20,7 @@ from xrt.storage.reading import load_array
 from xrt.storage.saved_values import SavedValues
 
 MAX_DEPTH = 64
-"""Levels of a saved tree: none that is grown or given comes near."""
+"""Levels of a saved tree: no tree in use comes near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class LabelTree:
 
     parents: tuple[np.ndarray, ...]
     tables: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
-    """What `children` gives for each level, where it is known already."""
+    """The result of `children` for each level, where it is known already."""
 
     def __post_init__(self) -> None:
         if not self.parents or not len(self.parents[-1]):
@@ -99,7 +99,7 @@ class LabelTree:
         """Targets of each level, (N, K_t), with the highest label weight of a row below a node.
 
         The patterns are those of `level_targets`. A row with two labels below a cluster belongs
-        there once, as surely as the surer of them does.
+        there once, with the higher confidence of the two.
         """
         targets = self.level_targets(Y_NL)
         if (targets[-1].data == 1).all():
@@ -136,7 +136,7 @@ class LabelTree:
 
     @classmethod
     def from_paths(cls, paths: Sequence[Sequence[str]]) -> "LabelTree":
-        """A tree the user gives: for each label the names of its ancestors, coarse to fine.
+        """A tree from paths: for each label the names of its ancestors, coarse to fine.
 
         Labels may lie at different depths; a short path is continued by a chain of single nodes,
         so that every label ends at the same level. A label without ancestors hangs under a node of
@@ -150,15 +150,15 @@ class LabelTree:
         above: dict[tuple[str, ...], int] = {(): 0}
         parents: list[np.ndarray] = []
         for level in range(1, depth + 1):
-            here = dict.fromkeys(path[:level] for path in padded)
-            nodes = {prefix: node for node, prefix in enumerate(here)}
+            prefixes = dict.fromkeys(path[:level] for path in padded)
+            nodes = {prefix: node for node, prefix in enumerate(prefixes)}
             parents.append(np.array([above[prefix[:-1]] for prefix in nodes], np.int32))
             above = nodes
         return cls.from_clusters(np.array([above[path] for path in padded], np.int32), parents)
 
     def save(self, folder: Path) -> None:
         """Write the tree into a folder, to be memory-mapped: parents of each level, and the
-        children of each node so that nobody has to sort when the tree is opened.
+        children of each node, so that opening the tree needs no sorting.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for t, parents in enumerate(self.parents):
@@ -174,7 +174,7 @@ class LabelTree:
     def load(cls, folder: Path) -> "LabelTree":
         """Read what `save` wrote. Raises ArtifactError when it is not a tree.
 
-        Afterwards each node has one parent, and the children of a node are those that say so.
+        The result is checked: each node has one parent, and the children tables agree with it.
         """
         depth = SavedValues.read(folder / "tree.json").whole("depth", 1, MAX_DEPTH)
         parents = (load_array(folder / f"parents.{t}.npy", np.int32, 1) for t in range(depth))

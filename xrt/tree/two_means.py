@@ -14,7 +14,7 @@ import numpy as np
 
 from xrt.jit import njit
 
-# What lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning.
+# Lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning.
 _SIMD = {"reassoc", "contract", "nsz"}
 
 
@@ -73,10 +73,12 @@ def two_means(  # type: ignore[no-untyped-def]
             sums_f[:], sums_H[:] = 0, 0
         for m in range(n):
             if side[m] != last_side[m]:
-                i, mine = members[m], columns[local_ptr[m] :]
-                _add(indptr, data, dense_LH, i, mine, side[m], 1.0, sums_f, sums_H)
+                i, local_columns = members[m], columns[local_ptr[m] :]
+                _add(indptr, data, dense_LH, i, local_columns, side[m], 1.0, sums_f, sums_H)
                 if last_side[m] >= 0:
-                    _add(indptr, data, dense_LH, i, mine, last_side[m], -1.0, sums_f, sums_H)
+                    _add(
+                        indptr, data, dense_LH, i, local_columns, last_side[m], -1.0, sums_f, sums_H
+                    )
     return values, used, w_f, w_H
 
 
@@ -108,7 +110,7 @@ def _renumber(indptr, indices, members, column_map):  # type: ignore[no-untyped-
 
 @njit(nogil=True, cache=True, inline="always")
 def _add(indptr, data, dense_LH, i, columns, c, sign, sums_f, sums_H):  # type: ignore[no-untyped-def]
-    """Add point i to the sum of cluster c, or take it away."""
+    """Add point i, times `sign`, to the sum of cluster c."""
     factor = np.float32(sign)
     start = indptr[i]
     for j in range(indptr[i + 1] - start):
@@ -166,7 +168,7 @@ def values_of(indptr, indices, data, dense_LH, members, used, w_f, w_H, w_F, val
 
 @njit(nogil=True, cache=True)
 def halve_at_median(values, side):  # type: ignore[no-untyped-def]
-    """Side 0 for the lower half (rounded up), 1 for the rest; among equals the first are lower."""
+    """Side 0 for the lower half (rounded up), else 1; among equals the first are lower."""
     half = (len(values) + 1) // 2
     bar = np.partition(values, half - 1)[half - 1]
     num_at_bar = half - np.sum(values < bar)

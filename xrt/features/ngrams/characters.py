@@ -1,9 +1,10 @@
-"""What each character is to a tokenizer, asked of Python itself: its `re` and its `str.lower`.
+"""Which characters belong to tokens and their lower-case forms, computed with Python's `re` and
+`str.lower`.
 
 The table has one entry for each code point: the lower-case code point (or the same one, where case
-is kept) plus `KEPT` where that belongs to a token. Two things do not fit a table: 'İ', whose
-lower-case form is two characters, and 'Σ', whose form depends on its neighbours. Texts with one of
-these are lowered by Python first, which leaves nothing for the table to change.
+is kept) plus `IN_TOKEN` where that belongs to a token. Two characters do not fit a table: 'İ',
+whose lower-case form is two characters, and 'Σ', whose form depends on its neighbours. Texts with
+one of these are lowered by Python first; the table then changes nothing.
 """
 
 import re
@@ -11,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-KEPT = np.uint32(1 << 31)
+IN_TOKEN = np.uint32(1 << 31)
 CODE_POINT = np.uint32((1 << 21) - 1)
 NUM_CODE_POINTS = 0x110000
 HARD_TO_LOWER = ("\u0130", "\u03a3")
@@ -30,8 +31,9 @@ def shortest_word(token_pattern: str) -> int | None:
 
 
 @lru_cache(maxsize=4)
-def character_table(kept: str, lowercase: bool) -> np.ndarray:
-    r"""The table for tokens made of `kept` (a class of `re`: r"\w" or r"\S"), uint32 (code points).
+def character_table(token_class: str, lowercase: bool) -> np.ndarray:
+    r"""The table for tokens made of `token_class` (a class of `re`: r"\w" or r"\S"), uint32 (code
+    points).
 
     Surrogates, which no UTF-8 holds, are never kept.
     """
@@ -39,11 +41,11 @@ def character_table(kept: str, lowercase: bool) -> np.ndarray:
     if lowercase:
         every = "".join(_lowered(every[lo : lo + 4096]) for lo in range(0, len(every), 4096))
     table = np.frombuffer(every.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint32)
-    is_kept = np.zeros(NUM_CODE_POINTS, np.bool_)
-    for run in re.finditer(kept + "+", every):
-        is_kept[run.start() : run.end()] = True
-    is_kept[0xD800:0xE000] = False
-    table[is_kept] |= KEPT
+    in_token = np.zeros(NUM_CODE_POINTS, np.bool_)
+    for run in re.finditer(token_class + "+", every):
+        in_token[run.start() : run.end()] = True
+    in_token[0xD800:0xE000] = False
+    table[in_token] |= IN_TOKEN
     table.flags.writeable = False
     return table
 

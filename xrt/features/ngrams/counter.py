@@ -32,22 +32,22 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Shelf:
-    """One thread's table at a time, and the numbers of its terms in the table of all."""
+class _ThreadTerms:
+    """The terms that a thread has learned, and their numbers in the merged table."""
 
     learned: Learned = field(default_factory=nothing_learned)
     numbers: np.ndarray | None = None  # None: the same
 
-    def in_all(self, terms: np.ndarray) -> np.ndarray:
-        """Numbers of this shelf as numbers of the table of all."""
+    def in_merged(self, terms: np.ndarray) -> np.ndarray:
+        """Numbers of this table as numbers of the merged table."""
         return terms if self.numbers is None else self.numbers[terms]
 
 
 @dataclass
 class _Stream:
-    """The n-grams of a block as numbers of the terms on `shelf`."""
+    """The n-grams of a block as numbers of terms of a thread's table."""
 
-    shelf: int
+    thread_terms: int
     numbers: np.ndarray
     ends_N: np.ndarray
 
@@ -61,7 +61,9 @@ class NgramCounter:
 
     @staticmethod
     def can_count(params: TfidfParams, kind: str) -> bool:
-        """Whether the words of `params` are plain runs of letters, which is all this knows."""
+        """Whether the words of `params` are plain runs of letters, which is all that this counter
+        supports.
+        """
         return kind == "char" or shortest_word(params.token_pattern) is not None
 
     def learn(
@@ -70,28 +72,29 @@ class NgramCounter:
         """Terms within the frequency limits and their counts, csr float32 (N, F); None where no
         term is left.
         """
-        shelves, streams = self._learn_blocks(texts, progress)
-        learned = _merge_all(shelves)
-        kept = self._select(learned, shelves, streams, len(texts))
-        if not len(kept):
+        tables, streams = self._learn_blocks(texts, progress)
+        learned = _merge_all(tables)
+        selected = self._select(learned, tables, streams, len(texts))
+        if not len(selected):
             logger.info("no %s n-grams within the frequency limits", self.kind)
             return None
         columns_V = np.full(learned.num_terms, -1, np.int32)
-        columns_V[kept] = np.arange(len(kept), dtype=np.int32)
-        terms = Terms(*copy_terms(learned.offsets, learned.chars, kept))
+        columns_V[selected] = np.arange(len(selected), dtype=np.int32)
+        terms = Terms(*copy_terms(learned.offsets, learned.chars, selected))
         columns_of = [
-            columns_V if shelf.numbers is None else columns_V[shelf.numbers] for shelf in shelves
+            columns_V if thread_terms.numbers is None else columns_V[thread_terms.numbers]
+            for thread_terms in tables
         ]
-        shelves.clear()
+        tables.clear()
         del learned, columns_V
 
         def rows_of(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             stream = streams[block]
-            columns = columns_of[stream.shelf][stream.numbers]
+            columns = columns_of[stream.thread_terms][stream.numbers]
             stream.numbers = columns[:0]
             return _rows(columns, stream.ends_N)
 
-        return terms, _stack(run_blocks(rows_of, len(streams)), len(kept))
+        return terms, _stack(run_blocks(rows_of, len(streams)), len(selected))
 
     def count(
         self, texts: Sequence[str], terms: Terms, progress: Progress | None = None
@@ -121,12 +124,12 @@ class NgramCounter:
 
     def _learn_blocks(
         self, texts: Sequence[str], progress: Progress | None
-    ) -> tuple[list[_Shelf], list[_Stream]]:
-        """Learn all blocks; as many shelves as threads, and a stream for each block."""
+    ) -> tuple[list[_ThreadTerms], list[_Stream]]:
+        """Learn all blocks: as many tables as threads, and a stream for each block."""
         blocks, plan = TextBlocks(texts, self.block_chars), self._get_plan()
-        shelves = [_Shelf() for _ in range(max(1, min(default_num_threads(), len(blocks))))]
+        tables = [_ThreadTerms() for _ in range(max(1, min(default_num_threads(), len(blocks))))]
         free: SimpleQueue[int] = SimpleQueue()
-        for number in range(len(shelves)):
+        for number in range(len(tables)):
             free.put(number)
 
         def learn_block(block: int) -> _Stream:
@@ -134,44 +137,48 @@ class NgramCounter:
             first_row = blocks.bounds[block][0]
             number = free.get()
             try:
-                shelf = shelves[number]
-                shelf.learned, stream, ends_N = learn(text, lengths, first_row, plan, shelf.learned)
+                thread_terms = tables[number]
+                thread_terms.learned, stream, ends_N = learn(
+                    text, lengths, first_row, plan, thread_terms.learned
+                )
             finally:
                 free.put(number)
-            if shelf.learned.num_terms > MAX_TERMS:
+            if thread_terms.learned.num_terms > MAX_TERMS:
                 raise CapacityError(f"more than {MAX_TERMS} different n-grams; use shorter n-grams")
             return _Stream(number, stream, ends_N)
 
-        return shelves, run_blocks(learn_block, len(blocks), None, progress, blocks.num_texts)
+        return tables, run_blocks(learn_block, len(blocks), None, progress, blocks.num_texts)
 
     def _select(
-        self, learned: Learned, shelves: list[_Shelf], streams: list[_Stream], num_texts: int
+        self, learned: Learned, tables: list[_ThreadTerms], streams: list[_Stream], num_texts: int
     ) -> np.ndarray:
         """Numbers of the terms that stay, in column order."""
         params = self.params
         df_V = learned.uses[: 2 * learned.num_terms : 2]
-        kept = np.flatnonzero((df_V >= params.min_df) & (df_V <= params.max_df * num_texts))
-        kept = sorted_terms(learned.offsets, learned.chars, kept)
-        if params.max_features is None or len(kept) <= params.max_features:
-            return kept
+        selected = np.flatnonzero((df_V >= params.min_df) & (df_V <= params.max_df * num_texts))
+        selected = sorted_terms(learned.offsets, learned.chars, selected)
+        if params.max_features is None or len(selected) <= params.max_features:
+            return selected
         counts_V = np.zeros(learned.num_terms, np.int64)
         for stream in streams:
-            numbers = shelves[stream.shelf].in_all(stream.numbers)
+            numbers = tables[stream.thread_terms].in_merged(stream.numbers)
             counts_V += np.bincount(numbers, minlength=len(counts_V))
-        best = (-counts_V[kept].astype(np.float32)).argsort()[: params.max_features]
-        return kept[np.sort(best)]
+        best = (-counts_V[selected].astype(np.float32)).argsort()[: params.max_features]
+        return selected[np.sort(best)]
 
 
-def _merge_all(shelves: list[_Shelf]) -> Learned:
-    """Bring the tables together pair by pair, and set each shelf's numbers."""
-    groups = [[shelf] for shelf in shelves]
+def _merge_all(tables: list[_ThreadTerms]) -> Learned:
+    """Bring the tables together pair by pair, and set the numbers of each."""
+    groups = [[thread_terms] for thread_terms in tables]
 
-    def merge_pair(pair: int) -> list[_Shelf]:
+    def merge_pair(pair: int) -> list[_ThreadTerms]:
         into, other = groups[2 * pair], groups[2 * pair + 1]
         into[0].learned, numbers = merge(into[0].learned, other[0].learned)
         other[0].learned = nothing_learned()
-        for shelf in other:
-            shelf.numbers = numbers if shelf.numbers is None else numbers[shelf.numbers]
+        for thread_terms in other:
+            thread_terms.numbers = (
+                numbers if thread_terms.numbers is None else numbers[thread_terms.numbers]
+            )
         return into + other
 
     while len(groups) > 1:

@@ -1,8 +1,8 @@
 """Learns terms from blocks of texts: every n-gram gets a number, in the order of appearance.
 
 Each thread fills a table of its own, so nothing is locked; `merge` brings the tables together at
-the end. What a block gives is a stream: the numbers of its n-grams, text after text. It is smaller
-than a matrix of counts, and becomes one only when it is known which terms stay.
+the end. A block becomes a stream: the numbers of its n-grams, text after text. It is smaller
+than a matrix of counts, and becomes one only when the terms are selected.
 
 N texts of a block.
 """
@@ -54,23 +54,23 @@ def learn(text, lengths_N, first_row, plan, learned):  # type: ignore[no-untyped
     """
     slots, offsets, chars, hashes, uses, num_terms = learned
     line, starts, marks, spans = scratch_for(lengths_N)
-    found, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.int64)
+    chunk_hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.int64)
     stream = np.empty(len(text) // 4 + 16, np.int32)
     ends_N = np.empty(len(lengths_N), np.int64)
     size, at = 0, 0
     for n in range(len(lengths_N)):
         num_tokens, at = write_line(text, at, lengths_N[n], plan, line, starts)
         spans, num_spans = find_spans(line, num_tokens, starts, plan, marks, spans)
-        stream = _roomy(stream, size, size + num_spans)
+        stream = _grown(stream, size, size + num_spans)
         slots = _half_empty(slots, hashes, num_terms, num_terms + num_spans)
-        hashes = _roomy(hashes, num_terms, num_terms + num_spans)
-        uses = _roomy(uses, 2 * num_terms, 2 * (num_terms + num_spans))
-        offsets = _roomy(offsets, num_terms + 1, num_terms + num_spans + 1)
+        hashes = _grown(hashes, num_terms, num_terms + num_spans)
+        uses = _grown(uses, 2 * num_terms, 2 * (num_terms + num_spans))
+        offsets = _grown(offsets, num_terms + 1, num_terms + num_spans + 1)
         for s in range(num_spans):
             if s % CHUNK == 0:
                 end = min(s + CHUNK, num_spans)
-                hash_spans(line, spans, s, end, slots, offsets, chars, found, touched)
-            lo, hi, hashed = spans[s, 0], spans[s, 1], found[s % CHUNK]
+                hash_spans(line, spans, s, end, slots, offsets, chars, chunk_hashes, touched)
+            lo, hi, hashed = spans[s, 0], spans[s, 1], chunk_hashes[s % CHUNK]
             term = find(slots, offsets, chars, line, lo, hi, hashed)
             if term < 0:
                 slots[-1 - term] = slot_of(num_terms, hashed)
@@ -97,9 +97,9 @@ def merge(learned, other):  # type: ignore[no-untyped-def]
     slots, offsets, chars, hashes, uses, num_terms = learned
     _, other_offsets, other_chars, other_hashes, other_uses, num_others = other
     slots = _half_empty(slots, hashes, num_terms, num_terms + num_others)
-    hashes = _roomy(hashes, num_terms, num_terms + num_others)
-    uses = _roomy(uses, 2 * num_terms, 2 * (num_terms + num_others))
-    offsets = _roomy(offsets, num_terms + 1, num_terms + num_others + 1)
+    hashes = _grown(hashes, num_terms, num_terms + num_others)
+    uses = _grown(uses, 2 * num_terms, 2 * (num_terms + num_others))
+    offsets = _grown(offsets, num_terms + 1, num_terms + num_others + 1)
     numbers = np.empty(num_others, np.int32)
     for o in range(num_others):
         begin, end, hashed = other_offsets[o], other_offsets[o + 1] - 1, other_hashes[o]
@@ -120,7 +120,7 @@ def merge(learned, other):  # type: ignore[no-untyped-def]
 def _append(chars, offsets, term, source, begin, end):  # type: ignore[no-untyped-def]
     """Write source[begin:end] and a newline as term number `term`; returns `chars`, or longer."""
     out = offsets[term]
-    chars = _roomy(chars, out, out + end - begin + 1 + PADDING)
+    chars = _grown(chars, out, out + end - begin + 1 + PADDING)
     for i in range(end - begin):
         chars[out + i] = source[begin + i]
     chars[out + end - begin] = 10
@@ -129,7 +129,7 @@ def _append(chars, offsets, term, source, begin, end):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
-def _roomy(array, used, needed):  # type: ignore[no-untyped-def]
+def _grown(array, used, needed):  # type: ignore[no-untyped-def]
     """The array, or a longer one with the same first `used` items, with room for `needed`."""
     if needed <= len(array):
         return array

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xrt.features.ngrams.characters import CODE_POINT, KEPT
+from xrt.features.ngrams.characters import CODE_POINT, IN_TOKEN
 from xrt.jit import njit
 
 _SPACE = np.uint8(32)
@@ -56,18 +56,18 @@ def write_line(text, at, length, plan, line, starts):  # type: ignore[no-untyped
         if first < 0x80:
             code, i = first, i + 1
         elif first < 0xE0:
-            code = (first & np.uint32(0x1F)) << np.uint32(6) | _rest(text[i + 1])
+            code = (first & np.uint32(0x1F)) << np.uint32(6) | _low_bits(text[i + 1])
             i += 2
         elif first < 0xF0:
-            code = (first & np.uint32(0x0F)) << np.uint32(12) | _rest(text[i + 2])
-            code |= _rest(text[i + 1]) << np.uint32(6)
+            code = (first & np.uint32(0x0F)) << np.uint32(12) | _low_bits(text[i + 2])
+            code |= _low_bits(text[i + 1]) << np.uint32(6)
             i += 3
         else:
-            code = (first & np.uint32(0x07)) << np.uint32(18) | _rest(text[i + 3])
-            code |= _rest(text[i + 1]) << np.uint32(12) | _rest(text[i + 2]) << np.uint32(6)
+            code = (first & np.uint32(0x07)) << np.uint32(18) | _low_bits(text[i + 3])
+            code |= _low_bits(text[i + 1]) << np.uint32(12) | _low_bits(text[i + 2]) << np.uint32(6)
             i += 4
         form = folded[code]
-        if form & KEPT:
+        if form & IN_TOKEN:
             out = _write(line, out, form & CODE_POINT)
             num_chars += 1
         elif num_chars:
@@ -86,7 +86,7 @@ def write_line(text, at, length, plan, line, starts):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
-def _rest(byte):  # type: ignore[no-untyped-def]
+def _low_bits(byte):  # type: ignore[no-untyped-def]
     return np.uint32(byte) & np.uint32(0x3F)
 
 
@@ -98,17 +98,17 @@ def _write(line, out, code):  # type: ignore[no-untyped-def]
         return out + 1
     if code < 0x800:
         line[out] = np.uint32(0xC0) | code >> np.uint32(6)
-        line[out + 1] = np.uint32(0x80) | _rest(code)
+        line[out + 1] = np.uint32(0x80) | _low_bits(code)
         return out + 2
     if code < 0x10000:
         line[out] = np.uint32(0xE0) | code >> np.uint32(12)
-        line[out + 1] = np.uint32(0x80) | _rest(code >> np.uint32(6))
-        line[out + 2] = np.uint32(0x80) | _rest(code)
+        line[out + 1] = np.uint32(0x80) | _low_bits(code >> np.uint32(6))
+        line[out + 2] = np.uint32(0x80) | _low_bits(code)
         return out + 3
     line[out] = np.uint32(0xF0) | code >> np.uint32(18)
-    line[out + 1] = np.uint32(0x80) | _rest(code >> np.uint32(12))
-    line[out + 2] = np.uint32(0x80) | _rest(code >> np.uint32(6))
-    line[out + 3] = np.uint32(0x80) | _rest(code)
+    line[out + 1] = np.uint32(0x80) | _low_bits(code >> np.uint32(12))
+    line[out + 2] = np.uint32(0x80) | _low_bits(code >> np.uint32(6))
+    line[out + 3] = np.uint32(0x80) | _low_bits(code)
     return out + 4
 
 

@@ -3,7 +3,7 @@
 The terms lie one after another in `chars`, a newline after each; term i is
 chars[offsets[i] : offsets[i + 1] - 1]. `slots` is an open-addressing table, a power of two long and
 at most half full; a slot is 0 when empty, else the upper half of the term's hash and its number
-plus 1. Equal hashes are no trouble: bytes are compared before a term counts as found.
+plus 1. Equal hashes are no trouble: bytes are compared, too.
 """
 
 from typing import NamedTuple
@@ -98,7 +98,8 @@ def find(slots, offsets, term_chars, chars, lo, hi, hashed):  # type: ignore[no-
 
 @njit(nogil=True, cache=True)
 def hash_spans(line, spans, lo, hi, slots, offsets, chars, hashes, touched):  # type: ignore[no-untyped-def]
-    """Hash spans lo .. hi-1 (at most CHUNK) into `hashes`, and touch all that `find` will read.
+    """Hash spans lo .. hi-1 (at most CHUNK) into `hashes`, and touch all memory that `find` will
+    read.
 
     Reading what many terms need, step by step, lets the processor wait for all of them at once; one
     term after the other would wait for each. That halves the time of a large table.
@@ -116,13 +117,13 @@ def hash_spans(line, spans, lo, hi, slots, offsets, chars, hashes, touched):  # 
 
 @njit(nogil=True, cache=True, inline="always")
 def slot_of(term, hashed):  # type: ignore[no-untyped-def]
-    """What stands in the slot of a term."""
+    """The content of a term's slot."""
     return hashed & _UPPER | np.uint64(term + 1)
 
 
 @njit(nogil=True, cache=True)
 def index_terms(offsets, chars, slots):  # type: ignore[no-untyped-def]
-    """Enter all terms in empty `slots`; returns the first that stands twice, or -1."""
+    """Enter all terms in empty `slots`; returns the first duplicate, or -1."""
     hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.uint64)
     last = np.uint64(len(slots) - 1)
     num_terms = len(offsets) - 1
@@ -134,10 +135,10 @@ def index_terms(offsets, chars, slots):  # type: ignore[no-untyped-def]
             touched[t] = slots[hashes[t] & last]
         for term in range(begin, end):
             lo, hi, hashed = offsets[term], offsets[term + 1] - 1, hashes[term - begin]
-            found = find(slots, offsets, chars, chars, lo, hi, hashed)
-            if found >= 0:
+            term_or_slot = find(slots, offsets, chars, chars, lo, hi, hashed)
+            if term_or_slot >= 0:
                 return term
-            slots[-1 - found] = slot_of(term, hashed)
+            slots[-1 - term_or_slot] = slot_of(term, hashed)
     return -1
 
 

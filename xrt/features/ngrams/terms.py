@@ -21,25 +21,25 @@ class Terms:
     """
 
     def __init__(self, chars: np.ndarray, offsets: np.ndarray) -> None:
-        """Index terms that lie in `chars` as `TermTable` says. Raises ValueError when one stands
+        """Index terms that lie in `chars` as `TermTable` says. Raises ValueError when one occurs
         twice.
         """
         slots = np.zeros(num_slots_for(len(offsets) - 1), np.uint64)
         self.table = TermTable(slots, offsets, chars)
         twice = index_terms(offsets, chars, slots)
         if twice >= 0:
-            raise ValueError(f"{self[twice]!r} stands twice")
+            raise ValueError(f"{self[twice]!r} occurs twice")
 
     @classmethod
     def from_strings(cls, strings: Sequence[str]) -> "Terms":
-        """The terms `strings`. Raises ValueError when one stands twice."""
+        """The terms `strings`. Raises ValueError when one occurs twice."""
         parts = [string.encode() for string in strings]
         lengths = np.fromiter(map(len, parts), np.int64, len(parts)) + 1
         return cls(_padded(b"\n".join([*parts, b""])), np.concatenate([[0], np.cumsum(lengths)]))
 
     @classmethod
     def from_text(cls, text: bytes) -> "Terms":
-        """What `to_text` gave. Raises ValueError when that is not such text."""
+        """Read what `to_text` returned. Raises ValueError for any other text."""
         text.decode()
         if text[-1:] != b"\n":
             raise ValueError("the last line has no end")

@@ -37,7 +37,7 @@ class TextBlocks:
         """The texts of a block in UTF-8, one after another (uint8), and the number of characters
         of each (int64).
 
-        With `lowercase`, texts with a character that no table can lower come in lower case.
+        With `lowercase`, texts with a character that no table can lower are lowered here.
         """
         lo, hi = self.bounds[block]
         texts, lengths = self.texts[lo:hi], self.lengths_N[lo:hi]

@@ -1,6 +1,6 @@
-"""The best children of a row's clusters, chosen and put in order where they are written.
+"""Chooses the best children of a row's clusters and sorts them in place, without allocating.
 
-Nothing is allocated: a few are held in order by insertion, many in a heap whose root is the worst.
+A few are kept in order by insertion, many in a heap whose root is the worst.
 """
 
 import numpy as np
@@ -8,9 +8,9 @@ import numpy as np
 from xrt.jit import njit
 
 MAX_INSERTED = 128
-"""Kept nodes of a row that are held in order by insertion; more are held in a heap."""
+"""Nodes to choose, at most, by insertion; more are chosen with a heap."""
 _FEW = 24
-"""Nodes that are put in order by insertion."""
+"""Nodes, at most, that are sorted by insertion."""
 
 
 @njit(nogil=True, cache=True)
@@ -25,21 +25,21 @@ def keep_best(  # type: ignore[no-untyped-def]
     keep = len(nodes_out)
     num_children = pairs_ptr[end - first_pair] - pairs_ptr[begin - first_pair]
     inserted = keep <= MAX_INSERTED and keep < num_children
-    held, worst = 0, np.float32(-np.inf)
+    num_kept, worst = 0, np.float32(-np.inf)
     for pair in range(begin, end):
         first, score_of = child_ptr[beam_nodes[pair]], pairs_ptr[pair - first_pair]
         for c in range(child_ptr[beam_nodes[pair] + 1] - first):
             score = scores[score_of + c]
-            if held == keep and score < worst:
+            if num_kept == keep and score < worst:
                 continue
             node = children[first + c]
             if inserted:
-                held = _insert(nodes_out, scores_out, held, node, score)
-                worst = scores_out[held - 1]
-            elif held < keep:
-                nodes_out[held], scores_out[held] = node, score
-                held += 1
-                if held == keep and keep < num_children:
+                num_kept = _insert(nodes_out, scores_out, num_kept, node, score)
+                worst = scores_out[num_kept - 1]
+            elif num_kept < keep:
+                nodes_out[num_kept], scores_out[num_kept] = node, score
+                num_kept += 1
+                if num_kept == keep and keep < num_children:
                     _make_heap(nodes_out, scores_out, True)
                     worst = scores_out[0]
             elif _worse(scores_out[0], nodes_out[0], score, node, True):
@@ -52,32 +52,41 @@ def keep_best(  # type: ignore[no-untyped-def]
 def best_of_row(  # type: ignore[no-untyped-def]
     keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
 ):  # fmt: skip
-    """`keep_best` for a lone row whose pairs are all in the beam: nodes and log scores, in the
-    memory that is given.
+    """`keep_best` for a single query whose pairs are all in the beam: nodes and log scores, views
+    of `nodes_out` and `scores_out`.
     """
     size = min(keep, pairs_ptr[len(beam_nodes)])
-    nodes, kept = nodes_out[:size], scores_out[:size]
+    nodes, best_scores = nodes_out[:size], scores_out[:size]
     keep_best(
-        0, len(beam_nodes), 0, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes, kept
+        0,
+        len(beam_nodes),
+        0,
+        beam_nodes,
+        child_ptr,
+        children,
+        pairs_ptr,
+        scores,
+        nodes,
+        best_scores,
     )
-    return nodes, kept
+    return nodes, best_scores
 
 
 @njit(nogil=True, cache=True)
-def _insert(nodes, scores, held, node, score):  # type: ignore[no-untyped-def]
-    """Put a node in its place among the best, best first; the worst falls out when all is full."""
-    place = held
-    if held == len(nodes):
-        if score == scores[held - 1] and node > nodes[held - 1]:
-            return held
-        place = held - 1
+def _insert(nodes, scores, num_kept, node, score):  # type: ignore[no-untyped-def]
+    """Insert a node among the best, best first; the worst falls out when all places are used."""
+    place = num_kept
+    if num_kept == len(nodes):
+        if score == scores[num_kept - 1] and node > nodes[num_kept - 1]:
+            return num_kept
+        place = num_kept - 1
     while place > 0 and (
         scores[place - 1] < score or (scores[place - 1] == score and nodes[place - 1] > node)
     ):
         nodes[place], scores[place] = nodes[place - 1], scores[place - 1]
         place -= 1
     nodes[place], scores[place] = node, score
-    return min(held + 1, len(nodes))
+    return min(num_kept + 1, len(nodes))
 
 
 @njit(nogil=True, cache=True, inline="always")

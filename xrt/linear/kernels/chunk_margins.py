@@ -1,9 +1,10 @@
 """Margins of the children of one cluster: kernels that read a chunk of weights.
 
-C children of the cluster, H dense columns, G rows that ask for the cluster. The columns of a row
-are found among those of the chunk by a lookup table, which the chunk fills first, or by a bisection
-of all of them in lockstep, which lets the processor fetch many at once; both find the same, and
-sums run in the order of the columns, so a row alone gets the very margins it gets among others.
+C children of the cluster, H dense columns, G rows with the cluster in their beam. The columns of a
+row are found among those of the chunk by a lookup table, which the chunk fills first, or by a
+bisection of all of them in lockstep, which lets the processor fetch many at once; both find the
+same, and sums run in the order of the columns, so a row alone gets the very margins it gets among
+others.
 """
 
 from typing import Any
@@ -30,8 +31,8 @@ def _as_float(raw):  # type: ignore[no-untyped-def]
         def from_half(raw):  # type: ignore[no-untyped-def]
             bits = np.uint32(raw)
             sign = np.uint32((bits & np.uint32(0x8000)) << np.uint32(16))
-            rest = np.uint32((bits & np.uint32(0x7FFF)) << np.uint32(13))
-            return np.uint32(sign | rest).view(np.float32) * HALF_SCALE
+            magnitude = np.uint32((bits & np.uint32(0x7FFF)) << np.uint32(13))
+            return np.uint32(sign | magnitude).view(np.float32) * HALF_SCALE
 
         return from_half
     return lambda raw: raw
@@ -52,7 +53,7 @@ def clear_lookup(row_columns, low, high, lookup_F):  # type: ignore[no-untyped-d
 
 
 @njit(nogil=True, cache=True)
-def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, found):  # type: ignore[no-untyped-def]
+def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, row_values):  # type: ignore[no-untyped-def]
     """Where the weights of a row's columns begin and end, and the row's values there.
 
     Returns how many columns the chunk has.
@@ -63,7 +64,7 @@ def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, found
         row = np.uint64(np.uint32(max(position, 1) - 1))
         starts[num_found] = chunk_row_ptr[row]
         ends[num_found] = chunk_row_ptr[row + np.uint64(1)]
-        found[num_found] = values[j]
+        row_values[num_found] = values[j]
         num_found += np.uint64(position > 0)
     return num_found
 
@@ -71,11 +72,11 @@ def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, found
 @njit(nogil=True, cache=True)
 def find_by_bisection(  # type: ignore[no-untyped-def]
     chunk_columns, columns, values, chunk_row_ptr, entry_children, entry_values, starts, ends,
-    found,
+    row_values,
 ):  # fmt: skip
     """The same for a chunk whose columns ascend, one at least, without a table.
 
-    A lone row meets cold memory: what will be read next is asked for as soon as it is known.
+    Memory is cold for a single query: what will be read next is prefetched as soon as it is known.
     """
     num_columns, length = np.uint64(len(columns)), np.uint64(len(chunk_columns))
     starts[: len(columns)] = 0
@@ -91,7 +92,7 @@ def find_by_bisection(  # type: ignore[no-untyped-def]
         place = np.uint64(starts[j])
         place += np.uint64(chunk_columns[place] < columns[j] and place < last)
         starts[num_found] = place
-        found[num_found] = values[j]
+        row_values[num_found] = values[j]
         prefetch(chunk_row_ptr, place)
         num_found += np.uint64(chunk_columns[place] == columns[j])
     for i in range(num_found):
@@ -104,10 +105,10 @@ def find_by_bisection(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def add_sparse(num_found, starts, ends, found, entry_children, entry_values, margins_C):  # type: ignore[no-untyped-def]
-    """Add to the margins what the found columns of a row give."""
+def add_sparse(num_found, starts, ends, row_values, entry_children, entry_values, margins_C):  # type: ignore[no-untyped-def]
+    """Add to the margins the products of the columns that a row and the chunk share."""
     for i in range(np.uint64(num_found)):
-        value = found[i]
+        value = row_values[i]
         for e in range(np.uint64(starts[i]), np.uint64(ends[i])):
             margins_C[np.uint32(entry_children[e])] += value * as_float(entry_values[e])
 

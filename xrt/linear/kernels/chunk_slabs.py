@@ -80,19 +80,19 @@ class ChunkSlabs:
 
     def best(self, rows: RowBlock, beam: Beam, keep: int) -> Beam:
         """The `keep` best children of the nodes in a beam, as `step_block` gives them."""
-        held_ptr, nodes, pairs_ptr, scores = self._log_scores(rows, beam)
+        beam_ptr, nodes, pairs_ptr, scores = self._log_scores(rows, beam)
         child_ptr, children = self._tables
-        return Beam(*_best(held_ptr, nodes, pairs_ptr, scores, child_ptr, children, keep))
+        return Beam(*_best(beam_ptr, nodes, pairs_ptr, scores, child_ptr, children, keep))
 
-    def chosen(self, rows: RowBlock, beam: Beam, wanted: Pattern, parents_K: np.ndarray) -> Beam:
-        """The log scores of the nodes that are wanted; the parent of each is in the beam."""
-        held_ptr, nodes, pairs_ptr, all_scores = self._log_scores(rows, beam)
+    def chosen(self, rows: RowBlock, beam: Beam, chosen: Pattern, parents_K: np.ndarray) -> Beam:
+        """The log scores of chosen nodes; the parent of each is in the beam."""
+        beam_ptr, nodes, pairs_ptr, all_scores = self._log_scores(rows, beam)
         child_ptr, children = self._tables
         scores = _chosen(
-            held_ptr, nodes, pairs_ptr, all_scores, child_ptr, children, wanted.indptr,
-            wanted.nodes, parents_K,
+            beam_ptr, nodes, pairs_ptr, all_scores, child_ptr, children, chosen.indptr,
+            chosen.nodes, parents_K,
         )  # fmt: skip
-        return Beam(wanted.indptr, wanted.nodes, scores)
+        return Beam(chosen.indptr, chosen.nodes, scores)
 
     @property
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
@@ -101,11 +101,17 @@ class ChunkSlabs:
     def _log_scores(self, rows: RowBlock, beam: Beam) -> tuple[Any, ...]:
         """The beam's pointers and nodes, where each pair's children begin, and their scores."""
         arrays = self.weights.kernel_arrays
-        own = (self.place_F, self.slabs, self.post_ptr, self.post_nodes, self.post_values)
-        held = tuple(read_only(array) for array in beam)
-        given = (*rows, *held, arrays[0], *(read_only(array) for array in own), *arrays[7:9])
-        pairs_ptr, scores = _log_scores(*given)
-        return held[0], held[1], pairs_ptr, scores
+        slabs = (self.place_F, self.slabs, self.post_ptr, self.post_nodes, self.post_values)
+        beam_arrays = tuple(read_only(array) for array in beam)
+        arguments = (
+            *rows,
+            *beam_arrays,
+            arrays[0],
+            *(read_only(array) for array in slabs),
+            *arrays[7:9],
+        )
+        pairs_ptr, scores = _log_scores(*arguments)
+        return beam_arrays[0], beam_arrays[1], pairs_ptr, scores
 
 
 @njit(nogil=True, cache=True)
@@ -121,21 +127,21 @@ def _log_scores(  # type: ignore[no-untyped-def]
         pairs_ptr[pair + 1] = pairs_ptr[pair] + num_children
     scores = np.empty(pairs_ptr[num_pairs], np.float32)
     row_of = np.empty(num_pairs, np.int64)
-    kept_ptr, num_kept = np.zeros(num_rows + 1, np.int64), 0
-    places, kept = np.empty(len(columns), np.int32), np.empty(len(columns), np.float32)
+    slab_ptr, num_slab = np.zeros(num_rows + 1, np.int64), 0
+    places, slab_values = np.empty(len(columns), np.int32), np.empty(len(columns), np.float32)
     sums_K = np.zeros(len(bias_K), np.float32)
     for row in range(num_rows):
         walked = False
         for j in range(indptr[row], indptr[row + 1]):
             place = place_F[columns[j]]
             if place >= 0:
-                places[num_kept], kept[num_kept] = place, values[j]
-                num_kept += 1
+                places[num_slab], slab_values[num_slab] = place, values[j]
+                num_slab += 1
             else:
                 for entry in range(post_ptr[columns[j]], post_ptr[columns[j] + 1]):
                     sums_K[post_nodes[entry]] += values[j] * post_values[entry]
                     walked = True
-        kept_ptr[row + 1] = num_kept
+        slab_ptr[row + 1] = num_slab
         for pair in range(beam_ptr[row], beam_ptr[row + 1]):
             row_of[pair] = row
             low, high = child_ptr[beam_nodes[pair]], child_ptr[beam_nodes[pair] + 1]
@@ -151,9 +157,12 @@ def _log_scores(  # type: ignore[no-untyped-def]
         slab_DC = slabs[low * num_frequent : high * num_frequent].reshape(num_frequent, high - low)
         while end < num_pairs and beam_nodes[order[end]] == cluster:
             pair, row = order[end], row_of[order[end]]
-            own = slice(kept_ptr[row], kept_ptr[row + 1])
+            columns_of_row = slice(slab_ptr[row], slab_ptr[row + 1])
             _add_slab(
-                places[own], kept[own], slab_DC, scores[pairs_ptr[pair] : pairs_ptr[pair + 1]]
+                places[columns_of_row],
+                slab_values[columns_of_row],
+                slab_DC,
+                scores[pairs_ptr[pair] : pairs_ptr[pair + 1]],
             )
             end += 1
         group = order[begin:end]
@@ -192,27 +201,27 @@ def _best(beam_ptr, beam_nodes, pairs_ptr, scores, child_ptr, children, keep):  
         num_children = pairs_ptr[beam_ptr[row + 1]] - pairs_ptr[beam_ptr[row]]
         next_ptr[row + 1] = next_ptr[row] + min(keep, num_children)
     nodes = np.empty(next_ptr[num_rows], np.int32)
-    kept = np.empty(next_ptr[num_rows], np.float32)
+    best_scores = np.empty(next_ptr[num_rows], np.float32)
     for row in range(num_rows):
-        here = slice(next_ptr[row], next_ptr[row + 1])
+        row_entries = slice(next_ptr[row], next_ptr[row + 1])
         keep_best(
             beam_ptr[row], beam_ptr[row + 1], 0, beam_nodes, child_ptr, children, pairs_ptr,
-            scores, nodes[here], kept[here],
+            scores, nodes[row_entries], best_scores[row_entries],
         )  # fmt: skip
-    return next_ptr, nodes, kept
+    return next_ptr, nodes, best_scores
 
 
 @njit(nogil=True, cache=True)
 def _chosen(  # type: ignore[no-untyped-def]
-    beam_ptr, beam_nodes, pairs_ptr, scores, child_ptr, children, wanted_ptr, wanted, parents_K
+    beam_ptr, beam_nodes, pairs_ptr, scores, child_ptr, children, chosen_ptr, chosen, parents_K
 ):  # fmt: skip
-    found = np.empty(len(wanted), np.float32)
-    for row in range(len(wanted_ptr) - 1):
+    log_scores = np.empty(len(chosen), np.float32)
+    for row in range(len(chosen_ptr) - 1):
         begin, end = beam_ptr[row], beam_ptr[row + 1]
-        for place in range(wanted_ptr[row], wanted_ptr[row + 1]):
-            node = wanted[place]
+        for place in range(chosen_ptr[row], chosen_ptr[row + 1]):
+            node = chosen[place]
             parent = parents_K[node]
             pair = begin + np.searchsorted(beam_nodes[begin:end], parent)
-            own = children[child_ptr[parent] : child_ptr[parent + 1]]
-            found[place] = scores[pairs_ptr[pair] + np.searchsorted(own, node)]
-    return found
+            siblings = children[child_ptr[parent] : child_ptr[parent + 1]]
+            log_scores[place] = scores[pairs_ptr[pair] + np.searchsorted(siblings, node)]
+    return log_scores

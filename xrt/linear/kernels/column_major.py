@@ -1,7 +1,7 @@
-"""The upper levels of a tree laid out for a feature row that comes alone, and a step down by them.
+"""The upper levels of a tree laid out for single queries, and the beam step that reads them.
 
-Where the beam holds every cluster above a level, all of its nodes are scored. Then nothing needs to
-be looked up in chunks: each column has its entries for all nodes of the level in one place. Sums
+Where the beam holds every cluster above a level, all of its nodes are scored. Then no
+chunk is searched: each column has its entries for all nodes of the level in one place. Sums
 run in the order of the columns, as everywhere. P clusters, K nodes, F sparse and H dense columns.
 """
 
@@ -16,7 +16,7 @@ from xrt.linear.kernels.lanes import prefetch
 from xrt.tree.path_scores import log_score
 
 MAX_CLUSTERS = 64
-"""Clusters above a level that may be laid out so; no usual beam holds more."""
+"""Clusters above a level laid out so, at most; no usual beam holds more."""
 MAX_NODES = 1 << 16
 MAX_ENTRIES = 1 << 24
 _ONE = np.uint64(1)
@@ -82,12 +82,12 @@ def _fill(  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def expand_all(  # type: ignore[no-untyped-def]
     columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, ptr, entry_nodes,
-    entry_values, dense_KH, bias_K, path_weight, keep, whole, floats, nodes_out, scores_out,
+    entry_values, dense_KH, bias_K, path_weight, keep, ints, floats, nodes_out, scores_out,
 ):  # fmt: skip
-    """The beam of one row one level down, as `expand` gives it; all clusters are in the beam."""
+    """The beam of one row one level down, as of `expand`; all clusters are in the beam."""
     num_columns, num_nodes = np.uint64(len(columns)), np.uint64(len(bias_K))
-    begins, whole = whole[:num_columns], whole[num_columns:]
-    ends, first_row = whole[:num_columns], whole[num_columns : num_columns + _ONE]
+    begins, ints = ints[:num_columns], ints[num_columns:]
+    ends, first_row = ints[:num_columns], ints[num_columns : num_columns + _ONE]
     scores, floats = floats[:num_nodes], floats[num_nodes:]
     first_row[0] = 0
     for j in range(num_columns):

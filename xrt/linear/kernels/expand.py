@@ -1,8 +1,8 @@
 """One step down the tree for some rows: scores the children of their nodes and keeps the best.
 
 A pair is a row and a cluster in its beam; pairs are grouped by cluster, so that a chunk of weights
-is read for all rows that ask for it while it is near. Whatever a step needs for a moment lies in
-two flat arrays that are given, `whole` and `floats`. n rows, P clusters, C children of one, H dense
+is read for all rows that ask for it while it is near. Scratch memory of a step lies in two flat
+arrays, `ints` and `floats`. n rows, P clusters, C children of one, H dense
 columns.
 """
 
@@ -24,21 +24,25 @@ _FEW_PAIRS = 64
 
 
 @njit(nogil=True, cache=True)
-def measure(indptr, beam_ptr, beam_nodes, child_ptr, keep, max_held, next_ptr):  # type: ignore[no-untyped-def]
-    """Fills in where each row's nodes will begin one level down; gives what `expand` needs: nodes
-    in all, entries of `whole`, and of `floats` where there are no dense columns.
+def measure(indptr, beam_ptr, beam_nodes, child_ptr, keep, max_scores, next_ptr):  # type: ignore[no-untyped-def]
+    """Fill in where each row's nodes will begin one level down. Returns what `expand` needs: nodes
+    in all, entries of `ints`, and of `floats` where there are no dense columns.
     """
     num_rows = len(beam_ptr) - 1
-    longest, held, most = 0, 0, 0
+    longest, num_scores_held, most = 0, 0, 0
     next_ptr[0] = 0
     for row in range(num_rows):
         longest = max(longest, indptr[row + 1] - indptr[row])
-        here = _children_of(row, beam_ptr, beam_nodes, child_ptr)
-        next_ptr[row + 1] = next_ptr[row] + min(keep, here)
-        held = here if held + here > max_held else held + here
-        most = max(most, held)
-    whole = 5 * len(beam_nodes) + 1 + max(len(child_ptr), 2 * longest)
-    return next_ptr[num_rows], whole, most + longest
+        num_children = _children_of(row, beam_ptr, beam_nodes, child_ptr)
+        next_ptr[row + 1] = next_ptr[row] + min(keep, num_children)
+        num_scores_held = (
+            num_children
+            if num_scores_held + num_children > max_scores
+            else num_scores_held + num_children
+        )
+        most = max(most, num_scores_held)
+    ints = 5 * len(beam_nodes) + 1 + max(len(child_ptr), 2 * longest)
+    return next_ptr[num_rows], ints, most + longest
 
 
 @njit(nogil=True, cache=True)
@@ -53,21 +57,21 @@ def _children_of(row, beam_ptr, beam_nodes, child_ptr):  # type: ignore[no-untyp
 def expand(  # type: ignore[no-untyped-def]
     indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, child_ptr, children,
     chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K,
-    path_weight, max_held, lookup_F, whole, floats, next_ptr, next_nodes, next_scores,
+    path_weight, max_scores, lookup_F, ints, floats, next_ptr, next_nodes, next_scores,
 ):  # fmt: skip
     """The beam one level down: for each row, from next_ptr on, its nodes, ascending, and their log
     scores.
 
-    Holds at most `max_held` scores at once, or those of one row.
+    Holds at most `max_scores` scores at once, or those of one row.
     """
     num_rows, num_pairs, low = len(beam_ptr) - 1, len(beam_nodes), 0
-    pairs_ptr, rest = whole[: num_pairs + 1], whole[num_pairs + 1 :]
+    pairs_ptr, more_ints = ints[: num_pairs + 1], ints[num_pairs + 1 :]
     while low < num_rows:
-        high = _part(low, beam_ptr, beam_nodes, child_ptr, max_held, pairs_ptr)
+        high = _part(low, beam_ptr, beam_nodes, child_ptr, max_scores, pairs_ptr)
         scores = _score_pairs(
             low, high, indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores,
             pairs_ptr, child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values,
-            dense_KH, bias_K, path_weight, lookup_F, rest, floats,
+            dense_KH, bias_K, path_weight, lookup_F, more_ints, floats,
         )  # fmt: skip
         for row in range(low, high):
             keep_best(
@@ -79,17 +83,17 @@ def expand(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _part(low, beam_ptr, beam_nodes, child_ptr, max_held, pairs_ptr):  # type: ignore[no-untyped-def]
+def _part(low, beam_ptr, beam_nodes, child_ptr, max_scores, pairs_ptr):  # type: ignore[no-untyped-def]
     """As many rows from `low` on as may be scored at once; fills in where each pair's scores
     begin.
     """
     num_rows = len(beam_ptr) - 1
-    held, high = 0, low
+    num_scores_held, high = 0, low
     while high < num_rows:
-        here = _children_of(high, beam_ptr, beam_nodes, child_ptr)
-        if held + here > max_held and high > low:
+        num_children = _children_of(high, beam_ptr, beam_nodes, child_ptr)
+        if num_scores_held + num_children > max_scores and high > low:
             break
-        held += here
+        num_scores_held += num_children
         high += 1
     first = beam_ptr[low]
     pairs_ptr[0] = 0
@@ -103,21 +107,21 @@ def _part(low, beam_ptr, beam_nodes, child_ptr, max_held, pairs_ptr):  # type: i
 def _score_pairs(  # type: ignore[no-untyped-def]
     low, high, indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, pairs_ptr,
     child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K,
-    path_weight, lookup_F, whole, floats,
+    path_weight, lookup_F, ints, floats,
 ):  # fmt: skip
     """Log scores of the children of every pair of rows low .. high - 1."""
     first_pair, num_pairs = beam_ptr[low], beam_ptr[high] - beam_ptr[low]
     num_scores, num_clusters, longest = pairs_ptr[num_pairs], len(child_ptr) - 1, 0
     scores, floats = floats[:num_scores], floats[num_scores:]
-    rows, whole = whole[:num_pairs], whole[num_pairs:]
-    order, whole = whole[:num_pairs], whole[num_pairs:]
-    group_rows, whole = whole[:num_pairs], whole[num_pairs:]
-    group_places, whole = whole[:num_pairs], whole[num_pairs:]
+    rows, ints = ints[:num_pairs], ints[num_pairs:]
+    order, ints = ints[:num_pairs], ints[num_pairs:]
+    group_rows, ints = ints[:num_pairs], ints[num_pairs:]
+    group_places, ints = ints[:num_pairs], ints[num_pairs:]
     for row in range(low, high):
         rows[beam_ptr[row] - first_pair : beam_ptr[row + 1] - first_pair] = row
         longest = max(longest, indptr[row + 1] - indptr[row])
-    by_cluster(beam_nodes[first_pair : first_pair + num_pairs], num_clusters, order, whole)
-    starts, ends, found = whole[:longest], whole[longest : 2 * longest], floats[:longest]
+    by_cluster(beam_nodes[first_pair : first_pair + num_pairs], num_clusters, order, ints)
+    starts, ends, row_values = ints[:longest], ints[longest : 2 * longest], floats[:longest]
     begin = 0
     while begin < num_pairs:
         cluster = beam_nodes[first_pair + order[begin]]
@@ -142,14 +146,14 @@ def _score_pairs(  # type: ignore[no-untyped-def]
             chunk_row_ptr = row_ptr[chunk_lo : chunk_hi + 1]
             if table:
                 num_found = find_by_lookup(
-                    lookup_F, own_columns, own_values, chunk_row_ptr, starts, ends, found
+                    lookup_F, own_columns, own_values, chunk_row_ptr, starts, ends, row_values
                 )
             else:
                 num_found = find_by_bisection(
                     row_columns[chunk_lo:chunk_hi], own_columns, own_values, chunk_row_ptr,
-                    entry_children, entry_values, starts, ends, found,
+                    entry_children, entry_values, starts, ends, row_values,
                 )  # fmt: skip
-            add_sparse(num_found, starts, ends, found, entry_children, entry_values, margins_C)
+            add_sparse(num_found, starts, ends, row_values, entry_children, entry_values, margins_C)
         if table:
             clear_lookup(row_columns, chunk_lo, chunk_hi, lookup_F)
         if dense_nH.shape[1] > 0:

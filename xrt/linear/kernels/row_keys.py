@@ -1,11 +1,12 @@
-"""The rows of chunks laid out for a feature row that comes alone, and a step down by them.
+"""The rows of chunks laid out for single queries, and the beam step that reads them.
 
-A lone row meets cold memory, so what counts is how many places are touched and how many of them are
-asked for at once. A key holds the column of a chunk's row and where its entries begin; buckets say,
-for each stretch of columns 2^shift wide, at which key of the chunk it begins. A column is found, or
-not, by two neighbouring numbers and the one or two keys between them. All clusters of the beam are
-looked up together, stage by stage, each stage asking for what the next will read. Sums run in the
-order of the columns, as everywhere. P clusters, C children of one, H dense columns.
+Memory is cold for a single query, so its time is the number of places that are touched, and how
+many of them are fetched at once. A key holds the column of a chunk's row and where its entries
+begin; buckets say, for each stretch of columns 2^shift wide, at which key of the chunk it begins. A
+column is found, or not, by two neighbouring numbers and the one or two keys between them. All
+clusters of the beam are looked up together, stage by stage; each stage prefetches what the next
+will read. Sums run in the order of the columns, as everywhere. P clusters, C children of one, H
+dense columns.
 """
 
 from dataclasses import dataclass
@@ -65,33 +66,33 @@ class RowKeys:
 def _fill(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  # type: ignore[no-untyped-def]
     for chunk in range(len(shift_P)):
         low, high, shift = chunk_ptr[chunk], chunk_ptr[chunk + 1], np.uint32(shift_P[chunk])
-        own = starts[starts_ptr[chunk] : starts_ptr[chunk + 1]]
+        starts_of_chunk = starts[starts_ptr[chunk] : starts_ptr[chunk + 1]]
         bucket = 0
         for row in range(low, high):
             column = np.uint32(row_columns[row])
             before = np.uint64(row_ptr[row] - row_ptr[low])
             keys[row] = (np.uint64(column) << _HALF) | before
-            here = np.int64(column >> shift)
-            while bucket < here:
+            bucket_of_row = np.int64(column >> shift)
+            while bucket < bucket_of_row:
                 bucket += 1
-                own[bucket] = row - low
-        own[bucket + 1 :] = high - low
+                starts_of_chunk[bucket] = row - low
+        starts_of_chunk[bucket + 1 :] = high - low
 
 
 @njit(nogil=True, cache=True)
 def expand_row(  # type: ignore[no-untyped-def]
     columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, chunk_ptr, keys,
     starts, starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K,
-    path_weight, keep, whole, floats, nodes_out, scores_out,
+    path_weight, keep, ints, floats, nodes_out, scores_out,
 ):  # fmt: skip
-    """The beam of one row one level down, as `expand` gives it: nodes (ascending), log scores."""
+    """The beam of one row one level down, as of `expand`: nodes (ascending), log scores."""
     num_pairs = np.uint64(len(beam_nodes))
     num_places = num_pairs * np.uint64(len(columns))
-    pairs_ptr, whole = whole[: num_pairs + _ONE], whole[num_pairs + _ONE :]
-    found_ptr, whole = whole[: num_pairs + _ONE], whole[num_pairs + _ONE :]
-    begins, whole = whole[:num_places], whole[num_places:]
-    ends, first_row = whole[:num_places], whole[num_places : num_places + _ONE]
-    found, floats = floats[:num_places], floats[num_places:]
+    pairs_ptr, ints = ints[: num_pairs + _ONE], ints[num_pairs + _ONE :]
+    found_ptr, ints = ints[: num_pairs + _ONE], ints[num_pairs + _ONE :]
+    begins, ints = ints[:num_places], ints[num_places:]
+    ends, first_row = ints[:num_places], ints[num_places : num_places + _ONE]
+    row_values, floats = floats[:num_places], floats[num_places:]
     pairs_ptr[0], first_row[0] = 0, 0
     for pair in range(num_pairs):
         node = np.uint64(beam_nodes[pair])
@@ -99,17 +100,17 @@ def expand_row(  # type: ignore[no-untyped-def]
     scores, floats = floats[: pairs_ptr[num_pairs]], floats[pairs_ptr[num_pairs] :]
     _find(
         columns, values, beam_nodes, chunk_ptr, keys, starts, starts_ptr, shift_P, entry_ptr,
-        entry_children, entry_values, begins, ends, found, found_ptr,
+        entry_children, entry_values, begins, ends, row_values, found_ptr,
     )  # fmt: skip
     for pair in range(num_pairs):
         node = np.uint64(beam_nodes[pair])
         low, high = child_ptr[node], child_ptr[node + _ONE]
         margins_C = scores[pairs_ptr[pair] : pairs_ptr[pair + _ONE]]
         margins_C[:] = bias_K[low:high]
-        own = slice(found_ptr[pair], found_ptr[pair + _ONE])
+        entries = slice(found_ptr[pair], found_ptr[pair + _ONE])
         add_sparse(
-            own.stop - own.start, begins[own], ends[own], found[own], entry_children, entry_values,
-            margins_C,
+            entries.stop - entries.start, begins[entries], ends[entries], row_values[entries],
+            entry_children, entry_values, margins_C,
         )  # fmt: skip
         if dense_1H.shape[1] > 0:
             add_dense(dense_1H, first_row, first_row, dense_KH[low:high], margins_C, floats)
@@ -124,7 +125,7 @@ def expand_row(  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def _find(  # type: ignore[no-untyped-def]
     columns, values, beam_nodes, chunk_ptr, keys, starts, starts_ptr, shift_P, entry_ptr,
-    entry_children, entry_values, begins, ends, found, found_ptr,
+    entry_children, entry_values, begins, ends, row_values, found_ptr,
 ):  # fmt: skip
     """Writes, for each node of the beam, for the columns that its chunk has, where their entries
     begin and end, and the row's values there; those of a node begin at found_ptr.
@@ -149,14 +150,18 @@ def _find(  # type: ignore[no-untyped-def]
         last_key = np.uint64(chunk_ptr[node + _ONE]) - _ONE
         first_entry, no_entry = entry_ptr[node], entry_ptr[node + _ONE]
         for j in range(num_columns):
-            wanted = np.uint64(np.uint32(columns[j]))
+            column = np.uint64(np.uint32(columns[j]))
             for row in range(np.uint64(begins[base + j]), np.uint64(ends[base + j])):
-                if keys[row] >> _HALF == wanted:
+                if keys[row] >> _HALF == column:
                     begin = first_entry + np.int64(keys[row] & _LOW_HALF)
                     end = no_entry
                     if row != last_key:
                         end = first_entry + np.int64(keys[row + _ONE] & _LOW_HALF)
-                    begins[num_found], ends[num_found], found[num_found] = begin, end, values[j]
+                    begins[num_found], ends[num_found], row_values[num_found] = (
+                        begin,
+                        end,
+                        values[j],
+                    )
                     prefetch(entry_children, np.uint64(begin))
                     prefetch(entry_values, np.uint64(begin))
                     prefetch(entry_values, np.uint64(end - 1))
