@@ -18,7 +18,7 @@ from xrt.explain.explanation import Explanation, LabelName
 from xrt.explain.nearest_rows import Voters
 from xrt.fusion.mixture import Mixture
 from xrt.hybrid import HybridMatrix
-from xrt.linear.node_weights import node_weights
+from xrt.linear.weights import node_weights
 from xrt.predict import Predictor
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 

@@ -12,7 +12,7 @@ from tests.reference.slow_linear import expanded
 from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear import scoring
-from xrt.linear.kernels.chunk_margins import as_float
+from xrt.linear.kernels.beam_step import as_float
 from xrt.linear.scoring import RowBlock, index_type, root_beam, step
 from xrt.linear.sink import MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock, child_type_of

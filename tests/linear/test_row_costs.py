@@ -12,7 +12,7 @@ from tests.reference.slow_linear import one_vs_rest
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.linear import solver
-from xrt.linear.kernels.lanes import WIDTH
+from xrt.linear.kernels.simd import WIDTH
 from xrt.linear.solver import RankerProblem, SolverParams, train_level
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sparse import as_csr

@@ -9,7 +9,7 @@ from tests.linear.test_expand import FEATURES, random_level, random_rows
 from tests.reference.slow_linear import expanded
 from xrt.hybrid import HybridMatrix
 from xrt.linear import weights as weights_module
-from xrt.linear.kernels.row_keys import RowKeys
+from xrt.linear.kernels.single_query import RowKeys
 from xrt.linear.scoring import Beam, RowBlock, block_beam, root_beam, step, step_block
 from xrt.linear.single_query import QueryBeam, step_row
 from xrt.search.session import SearchSession

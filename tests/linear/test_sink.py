@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xrt.errors import CapacityError, TrainingError
-from xrt.linear import npy_stream, sink
-from xrt.linear.chunk_rows import sorted_order
+from xrt.linear import sink
+from xrt.linear.chunks import sorted_order
 from xrt.linear.sink import FolderSink, MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.tree.label_tree import LabelTree
@@ -134,7 +134,7 @@ def test_a_failure_while_arrays_are_written_leaves_nothing(
 ):
     tree = tree_with_empty_clusters()
     made = filled(FolderSink(tmp_path / "level", tree, 1, FEATURES), blocks_of(tree))
-    append, calls = npy_stream.NpyStream.append, []
+    append, calls = sink.NpyStream.append, []
 
     def failing(self, items):
         calls.append(items)
@@ -145,7 +145,7 @@ def test_a_failure_while_arrays_are_written_leaves_nothing(
         return append(self, items)
 
     monkeypatch.setattr(sink, "BATCH_BYTES", 1)
-    monkeypatch.setattr(npy_stream.NpyStream, "append", failing)
+    monkeypatch.setattr(sink.NpyStream, "append", failing)
     with pytest.raises(KeyboardInterrupt if failure is KeyboardInterrupt else CapacityError):
         made.finish()
     assert list(tmp_path.iterdir()) == []

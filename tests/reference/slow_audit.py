@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xrt.linear.node_weights import node_weights
+from xrt.linear.weights import node_weights
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker
 from xrt.tree.path_scores import log_scores

@@ -10,10 +10,9 @@ import scipy.sparse as sp
 from xrt import XRLinear
 from xrt.errors import ArtifactError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.kernels.chunk_slabs import ChunkSlabs
-from xrt.linear.node_weights import node_weights
 from xrt.linear.scoring import step
-from xrt.linear.weights import LevelWeights
+from xrt.linear.slabs import ChunkSlabs
+from xrt.linear.weights import LevelWeights, node_weights
 from xrt.search.beam import SearchParams, beam_search
 from xrt.sources.ranker import TreeRanker
 from xrt.sparse import load_csr, save_csr

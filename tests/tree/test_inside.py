@@ -20,8 +20,7 @@ from xrt.search.beam import SearchParams, beam_search
 from xrt.sources.ranker import RankerParams
 from xrt.sources.trees import tree_seed
 from xrt.sparse import normalize_rows
-from xrt.tree.clustering import TreeParams, build_tree
-from xrt.tree.inside import build_inside
+from xrt.tree.clustering import TreeParams, build_inside, build_tree
 
 PATHS = (
     [("home", "kitchen")] * 40 + [("home",)] * 9 + [("food", "tea")] * 3 + [()] * 12 + [("toys",)]

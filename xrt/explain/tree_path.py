@@ -13,8 +13,8 @@ import scipy.sparse as sp
 
 from xrt.explain.explanation import ClusterSummary, PathNode, TermPart
 from xrt.hybrid import HybridMatrix
-from xrt.linear.node_weights import NodeWeights, node_weights
 from xrt.linear.scoring import root_beam, step
+from xrt.linear.weights import NodeWeights, node_weights
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker
 from xrt.tree.path_scores import log_scores

@@ -17,12 +17,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
-from xrt.features.ngrams.counter import NgramCounter
-from xrt.features.ngrams.sklearn_counter import SklearnCounter
-from xrt.features.ngrams.terms import Terms
-from xrt.features.row_weights import idf_of, weigh
+from xrt.features.ngrams.counter import NgramCounter, SklearnCounter
+from xrt.features.ngrams.table import Terms
 from xrt.features.tfidf_params import TfidfParams as TfidfParams
 from xrt.inputs import check_texts
+from xrt.jit import njit
 from xrt.progress import Progress
 from xrt.sparse import normalize_rows
 from xrt.storage.atomic import save_array, write_bytes, write_json
@@ -232,3 +231,30 @@ def _load_block(folder: Path, kind: str, params: TfidfParams) -> _Block:
     if not (len(idf_F) and np.isfinite(idf_F).all() and idf_F.min() > 0):
         raise ArtifactError(f"{folder}: {kind} idf holds values not above 0; train again")
     return _Block(kind, terms, idf_F, _make_counter(params, kind))
+
+
+def idf_of(counts_NF: sp.csr_array) -> np.ndarray:
+    """ln((1 + n) / (1 + df)) + 1 of every column, float32 (F,)."""
+    df_F = np.bincount(counts_NF.indices, minlength=counts_NF.shape[1])
+    idf_F: np.ndarray = np.log((1.0 + counts_NF.shape[0]) / (1.0 + df_F)) + 1.0
+    return idf_F.astype(np.float32)
+
+
+def weigh(counts_NF: sp.csr_array, idf_F: np.ndarray, sublinear_tf: bool) -> None:
+    """Turn counts (float32) into TF-IDF rows of length 1, in place."""
+    if sublinear_tf:
+        np.log(counts_NF.data, out=counts_NF.data)
+        counts_NF.data += 1.0
+    _weigh_rows(counts_NF.indptr, counts_NF.indices, counts_NF.data, idf_F)
+
+
+@njit(nogil=True, cache=True)
+def _weigh_rows(indptr, indices, data, idf_F):  # type: ignore[no-untyped-def]
+    for row in range(len(indptr) - 1):
+        squares = 0.0
+        for i in range(indptr[row], indptr[row + 1]):
+            data[i] *= idf_F[indices[i]]
+            squares += np.float64(data[i]) * np.float64(data[i])
+        length = np.sqrt(squares)
+        for i in range(indptr[row], indptr[row + 1]):
+            data[i] = np.float64(data[i]) / length

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.buffers import NEW_BUFFERS, BeamBuffers, scratch
-from xrt.linear.kernels.expand import expand, measure
+from xrt.linear.kernels.beam_step import expand, measure
 from xrt.linear.weights import LevelWeights
 from xrt.storage.array_faults import read_only
 from xrt.threads import default_num_threads, run_blocks

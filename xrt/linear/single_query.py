@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xrt.linear.buffers import QueryBuffers, scratch
-from xrt.linear.kernels.column_major import expand_all
-from xrt.linear.kernels.row_keys import expand_row
+from xrt.linear.kernels.single_query import expand_all, expand_row
 from xrt.linear.scoring import Beam, RowBlock, step_block
 from xrt.linear.weights import LevelWeights
 

@@ -19,10 +19,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, DataError
-from xrt.linear.chunk_checks import ChunkChecks
-from xrt.linear.chunk_rows import into_chunks
-from xrt.linear.kernels.column_major import MAX_CLUSTERS, MAX_ENTRIES, MAX_NODES, ColumnMajor
-from xrt.linear.kernels.row_keys import MAX_KEYS, RowKeys
+from xrt.linear.chunks import ChunkChecks, into_chunks
+from xrt.linear.kernels.single_query import (
+    MAX_CLUSTERS,
+    MAX_ENTRIES,
+    MAX_KEYS,
+    MAX_NODES,
+    ColumnMajor,
+    RowKeys,
+)
 from xrt.storage.array_faults import MAX_WEIGHT, read_only, rises
 from xrt.storage.atomic import atomic_file, save_array, write_json
 from xrt.storage.reading import check_finite, load_array
@@ -318,3 +323,41 @@ def _link_or_copy(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:  # another file system, or one without links
             shutil.copyfile(source, temporary)
+
+
+@dataclass(frozen=True, eq=False)
+class NodeWeights:
+    """One node's ranker: sparse columns (ascending) and their weights, dense weights (H,), bias."""
+
+    columns: np.ndarray
+    values: np.ndarray
+    dense_H: np.ndarray
+    bias: float
+
+    def at(self, columns: np.ndarray) -> np.ndarray:
+        """Weights of `columns`, 0 where the node has none: float64."""
+        weights = np.zeros(len(columns), np.float64)
+        if not len(self.columns):
+            return weights
+        places = np.minimum(np.searchsorted(self.columns, columns), len(self.columns) - 1)
+        is_used = self.columns[places] == columns
+        weights[is_used] = self.values[places[is_used]]
+        return weights
+
+
+def node_weights(level: LevelWeights, cluster: int, node: int) -> NodeWeights:
+    """The weights of a node of this level, which is a child of `cluster`."""
+    level.check(np.array([cluster], np.int32))
+    first, last = level.child_ptr[cluster], level.child_ptr[cluster + 1]
+    position = int(np.searchsorted(level.children[first:last], node))
+    low, high = level.chunk_ptr[cluster], level.chunk_ptr[cluster + 1]
+    row_ptr = level.row_ptr[low : high + 1]
+    begin, end = row_ptr[0], row_ptr[-1]
+    entries = np.flatnonzero(level.entry_children[begin:end] == position)
+    rows = np.searchsorted(row_ptr - begin, entries, side="right") - 1
+    return NodeWeights(
+        columns=np.asarray(level.row_columns[low:high])[rows],
+        values=level.entry_values[begin:end][entries].astype(np.float64),
+        dense_H=level.dense[first + position].astype(np.float64),
+        bias=float(level.bias[first + position]),
+    )

@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.chunk_slabs import ChunkSlabs, Pattern
 from xrt.linear.scoring import Beam, RowBlock, block_beam, step_block
+from xrt.linear.slabs import ChunkSlabs, Pattern
 from xrt.linear.weights import LevelWeights
 from xrt.tree.label_tree import LabelTree
 

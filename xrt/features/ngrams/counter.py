@@ -1,29 +1,32 @@
 """Counts n-grams on all processors: the terms, order and counts of scikit-learn's CountVectorizer.
 
-Texts go through in blocks (`text_blocks`), each on one thread: bytes to n-grams (`spans`), n-grams
-to numbers (`term_learning` when fitting, `term_counting` afterwards), numbers to rows. The result
+Texts are counted in blocks, each on one thread: bytes to n-grams (`text`), n-grams to numbers
+(`count.learn` when fitting, `count.look_up` afterwards), numbers to rows. The result
 depends neither on the number of threads nor on the blocks.
 
 N texts, F terms that stay, V terms seen.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import CapacityError
-from xrt.features.ngrams.characters import character_table, shortest_word
-from xrt.features.ngrams.counting import count_columns, look_up
-from xrt.features.ngrams.learning import Learned, learn, merge, nothing_learned
-from xrt.features.ngrams.order import sorted_terms
-from xrt.features.ngrams.spans import NgramPlan
-from xrt.features.ngrams.table import MAX_TERMS, copy_terms
-from xrt.features.ngrams.terms import Terms
-from xrt.features.ngrams.text_blocks import BLOCK_CHARS, TextBlocks
+from xrt.features.ngrams.count import Learned, count_columns, learn, look_up, merge, nothing_learned
+from xrt.features.ngrams.table import MAX_TERMS, Terms, copy_terms, sorted_terms
+from xrt.features.ngrams.text import (
+    BLOCK_CHARS,
+    NgramPlan,
+    TextBlocks,
+    character_table,
+    shortest_word,
+    whole,
+)
 from xrt.features.tfidf_params import TfidfParams
 from xrt.progress import Progress
 from xrt.threads import default_num_threads, run_blocks
@@ -212,3 +215,65 @@ def _stack(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], num_terms: in
     else:
         indices = indices.astype(np.int64)
     return sp.csr_array((data, indices, indptr), shape=(num_rows, num_terms))
+
+
+_PROGRESS_STEP = 500
+
+
+class SklearnCounter:
+    """Counts the n-grams of one kind, 'word' or 'char', with scikit-learn's `CountVectorizer`."""
+
+    def __init__(self, params: TfidfParams, kind: str) -> None:
+        self.params, self.kind = params, kind
+        self._ready: tuple[Terms, Any] | None = None
+
+    def learn(
+        self, texts: Sequence[str], progress: Progress | None = None
+    ) -> tuple[Terms, sp.csr_array] | None:
+        """Terms within the frequency limits and their counts, csr float32 (N, F); None where no
+        term is left.
+        """
+        params = self.params
+        counter = self._counter(
+            min_df=params.min_df, max_df=float(params.max_df), max_features=params.max_features
+        )
+        try:
+            counts_NF = counter.fit_transform(_watched(texts, progress))
+        except ValueError as error:
+            logger.info("no %s n-grams: %s", self.kind, error)
+            return None
+        return Terms.from_strings(counter.get_feature_names_out().tolist()), _sorted(counts_NF)
+
+    def count(
+        self, texts: Sequence[str], terms: Terms, progress: Progress | None = None
+    ) -> sp.csr_array:
+        """Counts of `terms` in `texts`, csr float32 (N, F)."""
+        if self._ready is None or self._ready[0] is not terms:
+            self._ready = terms, self._counter(vocabulary=terms.strings())
+        return _sorted(self._ready[1].transform(_watched(texts, progress)))
+
+    def _counter(self, **settings: Any) -> Any:
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        if self.kind == "word":
+            settings["ngram_range"] = (1, self.params.word_ngram_max)
+            settings["token_pattern"] = self.params.token_pattern
+        else:
+            settings |= {"analyzer": "char_wb", "ngram_range": self.params.char_ngrams}
+            settings["token_pattern"] = None
+        return CountVectorizer(lowercase=self.params.lowercase, dtype=np.float32, **settings)
+
+
+def _sorted(counts_NF: Any) -> sp.csr_array:
+    counts_NF.sort_indices()
+    return sp.csr_array(counts_NF)
+
+
+def _watched(texts: Sequence[str], progress: Progress | None) -> Iterator[str]:
+    """The texts one by one, reported every few hundred."""
+    for row, text in enumerate(texts, start=1):
+        yield whole(text)
+        if progress is not None and row % _PROGRESS_STEP == 0:
+            progress.advance(_PROGRESS_STEP)
+    if progress is not None:
+        progress.advance(len(texts) % _PROGRESS_STEP)

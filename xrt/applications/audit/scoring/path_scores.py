@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
 from xrt.jit import njit
-from xrt.linear.kernels.chunk_margins import add_sparse, find_by_bisection
+from xrt.linear.kernels.beam_step import add_sparse, find_by_bisection
 from xrt.linear.scoring import RowBlock, block_bounds, check_columns
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker

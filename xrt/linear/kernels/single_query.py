@@ -1,12 +1,17 @@
-"""The rows of chunks laid out for single queries, and the beam step that reads them.
+"""The beam step of a single query, on weights laid out for it.
 
 Memory is cold for a single query, so its time is the number of places that are touched, and how
-many of them are fetched at once. A key holds the column of a chunk's row and where its entries
+many of them are fetched at once. P clusters, C children of one, K nodes, F sparse and H dense
+columns. Sums run in the order of the columns, as in the beam step of a batch.
+
+`RowKeys` has the rows of chunks: a key holds the column of a chunk's row and where its entries
 begin; buckets say, for each stretch of columns 2^shift wide, at which key of the chunk it begins. A
 column is found, or not, by two neighbouring numbers and the one or two keys between them. All
 clusters of the beam are looked up together, stage by stage; each stage prefetches what the next
-will read. Sums run in the order of the columns, as everywhere. P clusters, C children of one, H
-dense columns.
+will read.
+
+`ColumnMajor` has the upper levels of a tree, where the beam holds every cluster and all nodes are
+scored: no chunk is searched, each column has its entries for all nodes of the level in one place.
 """
 
 from dataclasses import dataclass
@@ -14,16 +19,114 @@ from dataclasses import dataclass
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.best_children import best_of_row
-from xrt.linear.kernels.chunk_margins import add_dense, add_sparse
-from xrt.linear.kernels.lanes import prefetch
+from xrt.linear.kernels.beam_step import add_dense, add_sparse, as_float, best_of_row
+from xrt.linear.kernels.simd import prefetch
 from xrt.tree.path_scores import log_score
+
+MAX_CLUSTERS = 64
+"""Clusters above a level laid out so, at most; no usual beam holds more."""
+MAX_NODES = 1 << 16
+MAX_ENTRIES = 1 << 24
+_ONE = np.uint64(1)
+_IN_A_LINE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnMajor:
+    """ptr int64 (F + 1,): the entries of each column. nodes uint16, values float32 or the bits of
+    float16: position of the node in chunk order, and its weight.
+    """
+
+    ptr: np.ndarray
+    nodes: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        num_features: int,
+        child_ptr: np.ndarray,
+        chunk_ptr: np.ndarray,
+        row_columns: np.ndarray,
+        row_ptr: np.ndarray,
+        entry_children: np.ndarray,
+        entry_values: np.ndarray,
+    ) -> "ColumnMajor":
+        """The entries of LevelWeights by column; within a column by chunk."""
+        ptr = np.zeros(num_features + 1, np.int64)
+        nodes = np.empty(len(entry_values), np.uint16)
+        values = np.empty_like(entry_values)
+        _fill_columns(
+            child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, ptr, nodes,
+            values,
+        )  # fmt: skip
+        return cls(ptr, nodes, values)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """As `expand_all` takes them."""
+        return self.ptr, self.nodes, self.values
+
+
+@njit(nogil=True, cache=True)
+def _fill_columns(  # type: ignore[no-untyped-def]
+    child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, ptr, nodes, values
+):  # fmt: skip
+    for row in range(len(row_columns)):
+        ptr[row_columns[row] + 1] += row_ptr[row + 1] - row_ptr[row]
+    for column in range(len(ptr) - 1):
+        ptr[column + 1] += ptr[column]
+    free = ptr[:-1].copy()
+    for chunk in range(len(chunk_ptr) - 1):
+        for row in range(chunk_ptr[chunk], chunk_ptr[chunk + 1]):
+            column = row_columns[row]
+            for entry in range(row_ptr[row], row_ptr[row + 1]):
+                place = free[column]
+                nodes[place] = child_ptr[chunk] + entry_children[entry]
+                values[place] = entry_values[entry]
+                free[column] += 1
+
+
+@njit(nogil=True, cache=True)
+def expand_all(  # type: ignore[no-untyped-def]
+    columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, ptr, entry_nodes,
+    entry_values, dense_KH, bias_K, path_weight, keep, ints, floats, nodes_out, scores_out,
+):  # fmt: skip
+    """The beam of one row one level down, as of `expand`; all clusters are in the beam."""
+    num_columns, num_nodes = np.uint64(len(columns)), np.uint64(len(bias_K))
+    begins, ints = ints[:num_columns], ints[num_columns:]
+    ends, first_row = ints[:num_columns], ints[num_columns : num_columns + _ONE]
+    scores, floats = floats[:num_nodes], floats[num_nodes:]
+    first_row[0] = 0
+    for j in range(num_columns):
+        prefetch(ptr, np.uint64(np.uint32(columns[j])))
+    for j in range(num_columns):
+        column = np.uint64(np.uint32(columns[j]))
+        begins[j], ends[j] = ptr[column], ptr[column + _ONE]
+        prefetch(entry_nodes, np.uint64(begins[j]))
+        prefetch(entry_values, np.uint64(begins[j]))
+        prefetch(entry_values, np.uint64(begins[j] + _IN_A_LINE))
+    scores[:] = bias_K
+    for j in range(num_columns):
+        value = values[j]
+        for entry in range(np.uint64(begins[j]), np.uint64(ends[j])):
+            scores[np.uint32(entry_nodes[entry])] += value * as_float(entry_values[entry])
+    for pair in range(len(beam_nodes)):
+        low, high = child_ptr[pair], child_ptr[pair + 1]
+        if dense_1H.shape[1] > 0:
+            add_dense(dense_1H, first_row, first_row, dense_KH[low:high], scores[low:high], floats)
+        above = path_weight * beam_scores[pair]
+        for place in range(low, high):
+            scores[place] = above + log_score(scores[place])
+    return best_of_row(
+        keep, beam_nodes, child_ptr, children, child_ptr, scores, nodes_out, scores_out
+    )
+
 
 MAX_KEYS = 1 << 24
 """Rows of a level beyond which no keys are made: all of its columns would have to be read first."""
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-_ONE = np.uint64(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +156,7 @@ class RowKeys:
         starts_ptr = np.concatenate([[0], np.cumsum(sizes_P)]).astype(np.int64)
         entry_ptr = np.asarray(row_ptr[chunk_ptr], np.int64)
         keys, starts = np.empty(len(row_columns), np.uint64), np.zeros(starts_ptr[-1], np.int32)
-        _fill(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts)
+        _fill_row_keys(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts)
         return cls(keys, starts, starts_ptr, shift_P, entry_ptr)
 
     @property
@@ -63,7 +166,7 @@ class RowKeys:
 
 
 @njit(nogil=True, cache=True)
-def _fill(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  # type: ignore[no-untyped-def]
+def _fill_row_keys(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  # type: ignore[no-untyped-def]
     for chunk in range(len(shift_P)):
         low, high, shift = chunk_ptr[chunk], chunk_ptr[chunk + 1], np.uint32(shift_P[chunk])
         starts_of_chunk = starts[starts_ptr[chunk] : starts_ptr[chunk + 1]]

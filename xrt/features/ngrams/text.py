@@ -1,18 +1,129 @@
-"""Finds the n-grams of one text: kernels that read UTF-8 and write a line with spans in it.
+"""Texts to n-grams: texts in blocks of bytes, bytes to a line of tokens, the line to spans.
 
-A line is the text reduced to its tokens, in lower case where asked for, with one space before,
-between and after them: " red shirt ". A span (lo, hi) of it is one n-gram: two words with the space
-between them, or a few characters of a word, which may begin or end with the space around it.
+A line is the text reduced to its tokens, in lower case where the settings say so, with one space
+before, between and after them: " red shirt ". A span (lo, hi) of it is one n-gram: two words with
+the space between them, or a few characters of a word, which may begin or end with the space around
+it. T tokens of a text; `starts[t]` is where token t begins, and it ends before `starts[t + 1] - 1`.
 
-T tokens of a text; `starts[t]` is where token t begins, and it ends before `starts[t + 1] - 1`.
+Which characters belong to tokens, and their lower-case forms, are computed with Python's `re` and
+`str.lower`: a table has one entry for each code point, the lower-case code point (or the same one,
+where case is kept) plus `IN_TOKEN` where that belongs to a token. Two characters do not fit a
+table: 'İ', whose lower-case form is two characters, and 'Σ', whose form depends on its neighbours.
+Texts with one of these are lowered by Python first; the table then changes nothing.
 """
 
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from xrt.features.ngrams.characters import CODE_POINT, IN_TOKEN
 from xrt.jit import njit
+
+IN_TOKEN = np.uint32(1 << 31)
+CODE_POINT = np.uint32((1 << 21) - 1)
+NUM_CODE_POINTS = 0x110000
+HARD_TO_LOWER = ("\u0130", "\u03a3")
+
+_WORDS = re.compile(r"(?:\(\?u\))?(?:\\b)?((?:\\w)+)\+(?:\\b)?")
+
+
+def shortest_word(token_pattern: str) -> int | None:
+    r"""Letters a word needs at least where the pattern means whole runs of \w, else None.
+
+    >>> shortest_word(r"(?u)\b\w\w+\b"), shortest_word(r"\w+"), shortest_word(r"[a-z]+")
+    (2, 1, None)
+    """
+    match = _WORDS.fullmatch(token_pattern)
+    return match[1].count("w") if match else None
+
+
+@lru_cache(maxsize=4)
+def character_table(token_class: str, lowercase: bool) -> np.ndarray:
+    r"""The table for tokens made of `token_class` (a class of `re`: r"\w" or r"\S"), uint32 (code
+    points).
+
+    Surrogates, which no UTF-8 holds, are never kept.
+    """
+    every = np.arange(NUM_CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    if lowercase:
+        every = "".join(_lowered(every[lo : lo + 4096]) for lo in range(0, len(every), 4096))
+    table = np.frombuffer(every.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint32)
+    in_token = np.zeros(NUM_CODE_POINTS, np.bool_)
+    for run in re.finditer(token_class + "+", every):
+        in_token[run.start() : run.end()] = True
+    in_token[0xD800:0xE000] = False
+    table[in_token] |= IN_TOKEN
+    table.flags.writeable = False
+    return table
+
+
+def _lowered(chars: str) -> str:
+    """Each character's own lower-case form; one with a longer form stays as it is."""
+    if not any(char in chars for char in HARD_TO_LOWER):
+        return chars.lower()
+    return "".join(low if len(low := char.lower()) == 1 else char for char in chars)
+
+
+BLOCK_CHARS = 1 << 18
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class TextBlocks:
+    """Texts cut into blocks of about `block_chars` characters, with at least one text each."""
+
+    def __init__(self, texts: Sequence[str], block_chars: int = BLOCK_CHARS) -> None:
+        self.texts = texts if isinstance(texts, list) else list(texts)
+        self.lengths_N = np.fromiter(map(len, texts), np.int64, len(texts))
+        self.bounds: list[tuple[int, int]] = []
+        ends_N = np.cumsum(self.lengths_N)
+        lo, before = 0, 0
+        while lo < len(texts):
+            hi = max(lo + 1, int(np.searchsorted(ends_N, before + block_chars, side="right")))
+            self.bounds.append((lo, hi))
+            lo, before = hi, int(ends_N[hi - 1])
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def num_texts(self, block: int) -> int:
+        """Texts of a block."""
+        lo, hi = self.bounds[block]
+        return hi - lo
+
+    def encode(self, block: int, lowercase: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The texts of a block in UTF-8, one after another (uint8), and the number of characters
+        of each (int64).
+
+        With `lowercase`, texts with a character that no table can lower are lowered here.
+        """
+        lo, hi = self.bounds[block]
+        texts, lengths = self.texts[lo:hi], self.lengths_N[lo:hi]
+        together = "".join(texts)
+        if lowercase and any(char in together for char in HARD_TO_LOWER):
+            texts = [_lower(text) for text in texts]
+            lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+            together = "".join(texts)
+        try:
+            data = together.encode()
+        except UnicodeEncodeError:
+            data = whole(together).encode()
+        return np.frombuffer(data or b"\n", np.uint8), lengths
+
+
+def whole(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which no UTF-8 could hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
+
+
+def _lower(text: str) -> str:
+    return text.lower() if any(char in text for char in HARD_TO_LOWER) else text
+
 
 _SPACE = np.uint8(32)
 

@@ -1,4 +1,4 @@
-"""Checks chunks of weights that came from disk before compiled code reads them.
+"""Chunks of weights: made from weights solved node by node, and checked when they come from disk.
 
 The kernels use numbers of a chunk as positions without checking them: the rows of a query's
 columns, the entries of a row, the child of an entry. One wrong number would make them write out of
@@ -16,6 +16,73 @@ from xrt.errors import ArtifactError
 from xrt.jit import njit
 from xrt.storage.array_faults import MAX_WEIGHT, exponents_of, has_bits, read_only
 from xrt.threads import run_blocks
+
+
+@njit(nogil=True, cache=True)
+def into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untyped-def]
+    """Turn node-by-node weights (columns ascending in a node) into rows by column within each
+    chunk: chunk_ptr, row_columns, row_ptr, entry_children, entry_values of LevelWeights.
+    """
+    num_chunks, num_entries = len(child_ptr) - 1, len(columns)
+    chunk_ptr = np.zeros(num_chunks + 1, np.int64)
+    row_columns, row_sizes = np.empty(num_entries, np.int32), np.zeros(num_entries, np.int64)
+    entry_children = np.empty(num_entries, np.int32)
+    entry_values = np.empty(num_entries, np.float32)
+    longest = 0
+    for chunk in range(num_chunks):
+        first, last = child_ptr[chunk], child_ptr[chunk + 1]
+        longest = max(longest, node_ptr[last] - node_ptr[first])
+    child_of_entry = np.empty(longest, np.int32)
+    order, spare = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    num_rows = 0
+    for chunk in range(num_chunks):
+        first, last = child_ptr[chunk], child_ptr[chunk + 1]
+        start, end = node_ptr[first], node_ptr[last]
+        for node in range(first, last):
+            child_of_entry[node_ptr[node] - start : node_ptr[node + 1] - start] = node - first
+        by_column = sorted_order(columns[start:end], order, spare)
+        for position in range(end - start):
+            entry = start + by_column[position]
+            new_row = position == 0 or columns[entry] != row_columns[num_rows - 1]
+            if new_row:
+                row_columns[num_rows] = columns[entry]
+                num_rows += 1
+            row_sizes[num_rows - 1] += 1
+            entry_children[start + position] = child_of_entry[by_column[position]]
+            entry_values[start + position] = values[entry]
+        chunk_ptr[chunk + 1] = num_rows
+    row_ptr = np.zeros(num_rows + 1, np.int64)
+    row_ptr[1:] = np.cumsum(row_sizes[:num_rows])
+    return chunk_ptr, row_columns[:num_rows].copy(), row_ptr, entry_children, entry_values
+
+
+@njit(nogil=True, cache=True)
+def sorted_order(columns, order, spare):  # type: ignore[no-untyped-def]
+    """Positions of the columns, none below 0, in ascending order; stable.
+
+    A radix sort, eight bits at a time. Needs two arrays at least as long; returns one of them.
+    """
+    largest = np.uint32(0)
+    for i in range(len(columns)):
+        largest = max(largest, np.uint32(columns[i]))
+        order[i] = i
+    ends = np.empty(257, np.int64)
+    shift = np.uint64(0)
+    while np.uint64(largest) >> shift > np.uint64(0):
+        ends[:] = 0
+        for i in range(len(columns)):
+            ends[((np.uint64(np.uint32(columns[i])) >> shift) & np.uint64(255)) + np.uint64(1)] += 1
+        for digit in range(256):
+            ends[digit + 1] += ends[digit]
+        for i in range(len(columns)):
+            at = np.uint64(order[i])
+            digit_of = (np.uint64(np.uint32(columns[at])) >> shift) & np.uint64(255)
+            spare[ends[digit_of]] = order[i]
+            ends[digit_of] += 1
+        order, spare = spare, order
+        shift += np.uint64(8)
+    return order
+
 
 CHUNKS_PER_BLOCK = 256
 """Chunks that a thread checks in one block."""

@@ -1,10 +1,12 @@
-"""Weights of a level laid out for scoring many rows at once, at the price of memory.
+"""Weights of a level laid out to score many rows on many of its nodes: the levels above a
+shortlist.
 
-`expand` looks every nonzero of a row up in each chunk it enters. Most nonzeros of a row lie in few
-columns; here the weights of the D columns that most nodes use are a dense slab for each cluster,
-children side by side, so that such a nonzero costs one product of vectors and no search. The other
-columns have postings: the nodes that use them, walked once for a row. n rows, F sparse columns, K
-nodes, C children of one cluster. Nodes stand in chunk order, as in `LevelWeights`.
+It needs more memory than chunks. `beam_step.expand` looks every nonzero of a row up in each chunk
+it enters. Most nonzeros of a row lie in few columns; here the weights of the D columns that most
+nodes use are a dense slab for each cluster, children side by side, so that such a nonzero costs one
+product of vectors and no search. The other columns have postings: the nodes that use them, walked
+once for a row. n rows, F sparse columns, K nodes, C children of one cluster. Nodes stand in chunk
+order, as in `LevelWeights`.
 """
 
 from dataclasses import dataclass
@@ -13,9 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.best_children import keep_best
-from xrt.linear.kernels.chunk_margins import add_dense
-from xrt.linear.kernels.expand import by_cluster
+from xrt.linear.kernels.beam_step import add_dense, by_cluster, keep_best
 from xrt.linear.scoring import Beam, RowBlock
 from xrt.linear.weights import LevelWeights
 from xrt.storage.array_faults import read_only
