@@ -1,7 +1,21 @@
 """Readable twins of the linear kernels; loops allowed."""
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.svm import LinearSVC
+
+
+def sparse_weights(level):
+    """Sparse weights of a level in node order: csc (F, K)."""
+    level.check()
+    chunk_of_row = np.repeat(np.arange(len(level.chunk_ptr) - 1), np.diff(level.chunk_ptr))
+    per_row = np.diff(level.row_ptr)
+    first = np.repeat(level.child_ptr[chunk_of_row], per_row)
+    nodes = level.children[first + level.entry_children]
+    features = np.repeat(level.row_columns, per_row)
+    values = level.entry_values.astype(np.float32, copy=False)
+    shape = (level.num_features, level.num_nodes)
+    return sp.csc_array(sp.coo_array((values, (features, nodes)), shape=shape))
 
 
 def exhaustive_scores(levels, tree, x, path_weight=1.0):

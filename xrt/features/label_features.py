@@ -67,18 +67,6 @@ def pifa(
     return _aggregate(X, Y, max_features_per_label, rarity, num_threads, progress).sparse
 
 
-def pifa_dense(E_NH: np.ndarray, Y: Any, *, num_threads: int | None = None) -> np.ndarray:
-    """PIFA of dense features: float32 (L, H), rows of length 1 (0 for a label without instances).
-
-    Raises DataError when E and Y differ in rows.
-    """
-    E_NH = np.ascontiguousarray(E_NH, np.float32)
-    if E_NH.ndim != 2:
-        raise DataError(f"dense features: {E_NH.ndim} dimension(s) where 2 are needed")
-    no_sparse = sp.csr_array((len(E_NH), 0), dtype=np.float32)
-    return _aggregate(HybridMatrix(no_sparse, E_NH), Y, None, 0.0, num_threads, None).dense
-
-
 def pifa_hybrid(
     X: HybridMatrix,
     Y: Any,

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, DataError
 from xrt.linear.chunks import ChunkChecks, into_chunks
@@ -171,18 +170,6 @@ class LevelWeights:
     def node_bias(self) -> np.ndarray:
         """Added to every margin, in node order: float32 (K,)."""
         return self.bias[np.argsort(self.children, kind="stable")]
-
-    def to_csc(self) -> sp.csc_array:
-        """Sparse weights in node order: (F, K). Raises ArtifactError where they are damaged."""
-        self.check()
-        chunk_of_row = np.repeat(np.arange(len(self.chunk_ptr) - 1), np.diff(self.chunk_ptr))
-        per_row = np.diff(self.row_ptr)
-        first = np.repeat(self.child_ptr[chunk_of_row], per_row)
-        nodes = self.children[first + self.entry_children]
-        features = np.repeat(self.row_columns, per_row)
-        shape = (self.num_features, self.num_nodes)
-        values = self.entry_values.astype(np.float32, copy=False)
-        return sp.csc_array(sp.coo_array((values, (features, nodes)), shape=shape))
 
     def astype(self, dtype: Any) -> "LevelWeights":
         """The same weights as float16 or float32; the bias stays float32.
