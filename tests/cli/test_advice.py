@@ -39,7 +39,7 @@ DOORS_OF = {
 }
 """Files whose texts are read at one door, and the commands of that door."""
 EVERY_DOOR = ("cli/__init__.py", "cli/ending.py", "cli/doors.py", "errors.py", "model_card.py")
-PYTHON_ONLY = ("estimators/", "metrics/", "inputs.py", "sparse.py", "pipeline/earlier.py",
+PYTHON_ONLY = ("estimators/", "metrics/", "inputs.py", "sparse.py", "pipeline/warm_start.py",
                "model_card.py", "artifact.py")  # fmt: skip
 """Files whose texts are read by callers from Python."""
 NO_MESSAGES = ("report/", "explain/wording.py", "jit.py")

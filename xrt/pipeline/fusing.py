@@ -19,8 +19,8 @@ from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.mixture import Mixture
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
-from xrt.pipeline.extension import HeldOut
 from xrt.pipeline.fit import Rows, StageRunner, weights_of
+from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.label_lists import num_candidates_of
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.memories import sparse_memory
@@ -115,7 +115,7 @@ def kept_sources(folder: Path) -> dict[str, sp.csr_array]:
     return {n: load_csr(kept, n) for n in SOURCES if (kept / f"{n}.shape.json").is_file()}
 
 
-def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> HeldOut | None:
+def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> HeldOutScores | None:
     """What the model's sources, not trained on them, say of the held-out rows, fused and calibrated
     as the model does; None where no row was held out.
     """
@@ -131,7 +131,7 @@ def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> Hel
     if model.calibration is not None:
         assert counts_L is not None
         scores_NL = model.calibration.apply(scores_NL, counts_L)
-    return HeldOut(held.validation, scores_NL)
+    return HeldOutScores(held.validation, scores_NL)
 
 
 def with_scores(model: XrtModel, learnt: FittedScores) -> XrtModel:

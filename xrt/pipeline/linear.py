@@ -15,10 +15,10 @@ from xrt.fusion.mixture import Mixture
 from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
-from xrt.pipeline.earlier import kept_trees, require_same_inputs
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, paths_above, tree_seeds
+from xrt.pipeline.warm_start import kept_trees, require_same_inputs
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.sources.neighbours import NeighbourParams

@@ -23,7 +23,7 @@ from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
 from xrt.data.corpus import Corpus
 from xrt.model import XrtModel
-from xrt.pipeline.extension import HeldOut, Judged
+from xrt.pipeline.hooks import ApplicationReport, HeldOutScores
 from xrt.pipeline.params import DatasetParams, Decode, PipelineParams
 from xrt.pipeline.run import TrainOutcome, estimate_run, train
 from xrt.progress import Progress
@@ -51,7 +51,7 @@ def estimate_attributes(params: PipelineParams, run_folder: str | Path) -> str:
 
 @dataclass(eq=False)
 class AttributeUse:
-    """An Extension of the pipeline: called by `train` in the order of its methods."""
+    """An TrainingHooks of the pipeline: called by `train` in the order of its methods."""
 
     num_threads: int | None = None
     decode: Decode = Decode.auto
@@ -95,7 +95,7 @@ class AttributeUse:
             logger.info("%s", message)
         return params, corpus, tst
 
-    def learn(self, corpus: Corpus, held_out: HeldOut | None) -> None:
+    def learn(self, corpus: Corpus, held_out: HeldOutScores | None) -> None:
         """How the values of a row go together."""
         assert self.space is not None
         given_NA = self.space.given_NA(corpus.Y)
@@ -115,7 +115,7 @@ class AttributeUse:
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
-    ) -> Judged:
+    ) -> ApplicationReport:
         """The table of attributes on the test file; without one, on the held-out rows."""
         assert self.space is not None
         assert self.decoder is not None
@@ -131,7 +131,7 @@ class AttributeUse:
             where = f"{len(given_NA):,} held-out training rows"
         else:
             text = "no row could be held out: nothing to judge; give dataset.tst"
-            return Judged(text=text, command=COMMAND)
+            return ApplicationReport(text=text, command=COMMAND)
         return self._judged(given_NA, weighed, where)
 
     def write(self, folder: Path) -> None:
@@ -140,7 +140,9 @@ class AttributeUse:
         assert self.decoder is not None
         save_parts(folder, self.item_texts, self.decoder)
 
-    def _judged(self, given_NA: np.ndarray, weighed: Sequence[Weighed], where: str) -> Judged:
+    def _judged(
+        self, given_NA: np.ndarray, weighed: Sequence[Weighed], where: str
+    ) -> ApplicationReport:
         assert self.decoder is not None
         found = judge(self.decoder, given_NA, weighed, self.counts_L)
         report = found.report
@@ -156,7 +158,7 @@ class AttributeUse:
         }
         if report.item_accuracy is not None:
             metrics["item accuracy"] = report.item_accuracy
-        return Judged(
+        return ApplicationReport(
             text=f"attributes on the {where}\n\n{found.to_text()}",
             content={"attributes": {"where": where, **found.to_dict()}},
             tables=[*tables, found.to_table()],
