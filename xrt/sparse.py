@@ -150,29 +150,31 @@ def _narrow_indices(csr: sp.csr_array) -> sp.csr_array:
     return sp.csr_array(parts, shape=csr.shape)
 
 
-def normalize_rows(X_NM: sp.csr_array, norm: str = "l2") -> sp.csr_array:
-    """Scale each row to length 1 (`l2`) or to absolute sum 1 (`l1`); rows of zeros stay as they
-    are.
+def normalize_rows(X_NM: sp.csr_array) -> sp.csr_array:
+    """Scale each row to Euclidean length 1; rows of zeros stay as they are.
+
+    Args:
+        X_NM: any matrix, which is not changed.
+
+    Returns:
+        A matrix with the same entries, scaled.
     """
-    if norm not in ("l1", "l2"):
-        raise DataError(f"norm {norm!r} is unknown; choose 'l1' or 'l2'")
     values = X_NM.data.view()
     values.flags.writeable = False  # one kernel, whether the matrix is mapped or not
     scaled = copy.copy(X_NM)
-    scaled.data = _scaled(X_NM.indptr.astype(np.int64), values, norm == "l1")
+    scaled.data = _scaled(X_NM.indptr.astype(np.int64), values)
     return scaled
 
 
 @njit(nogil=True, cache=True)
-def _scaled(indptr, data, by_sum):  # type: ignore[no-untyped-def]
+def _scaled(indptr, data):  # type: ignore[no-untyped-def]
     scaled = np.empty(len(data), np.float32)
     for row in range(len(indptr) - 1):
         length = 0.0
         for j in range(indptr[row], indptr[row + 1]):
             value = np.float64(data[j])
-            length += abs(value) if by_sum else value * value
-        if not by_sum:
-            length = np.sqrt(length)
+            length += value * value
+        length = np.sqrt(length)
         if length == 0.0:
             length = 1.0
         for j in range(indptr[row], indptr[row + 1]):
@@ -210,6 +212,12 @@ def top_k_rows(scores_NM: sp.csr_array, k: int) -> sp.csr_array:
 
 
 @njit(nogil=True, cache=True)
+def best_places(values, k):  # type: ignore[no-untyped-def]
+    """Positions of the `k` highest values, best first, the lower position among equals."""
+    return np.argsort(-values, kind="mergesort")[:k]
+
+
+@njit(nogil=True, cache=True)
 def _top_k(in_ptr, in_indices, in_data, out_ptr, out_indices, out_data):  # type: ignore[no-untyped-def]
     for row in range(len(in_ptr) - 1):
         lo, hi = in_ptr[row], in_ptr[row + 1]
@@ -217,7 +225,7 @@ def _top_k(in_ptr, in_indices, in_data, out_ptr, out_indices, out_data):  # type
         if k == hi - lo:
             places = np.arange(hi - lo)
         else:
-            places = np.sort(np.argsort(-in_data[lo:hi], kind="mergesort")[:k])
+            places = np.sort(best_places(in_data[lo:hi], k))
         for j in range(k):
             out_indices[out_ptr[row] + j] = in_indices[lo + places[j]]
             out_data[out_ptr[row] + j] = in_data[lo + places[j]]
@@ -237,9 +245,9 @@ def _rank(indptr, indices, data, ranked_NK):  # type: ignore[no-untyped-def]
     k = ranked_NK.shape[1]
     for row in range(len(indptr) - 1):
         lo, hi = indptr[row], indptr[row + 1]
-        order = np.argsort(-data[lo:hi], kind="mergesort")
-        for j in range(min(k, hi - lo)):
-            ranked_NK[row, j] = indices[lo + order[j]]
+        best = best_places(data[lo:hi], k)
+        for j in range(len(best)):
+            ranked_NK[row, j] = indices[lo + best[j]]
 
 
 def widen(X_NM: sp.csr_array, num_columns: int) -> sp.csr_array:

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from tests.linear.test_lockstep import BIAS, orders, problem, solve
 from tests.reference.slow_dual import squared_hinge
-from tests.reference.slow_linear import one_vs_rest
+from tests.reference.slow_linear import one_vs_rest, sparse_weights
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.linear import solver
@@ -36,7 +36,7 @@ def rows_and_labels(seed=0, rows=60, features=12, dense=5, labels=6):
 
 
 def all_weights(level):
-    return np.vstack([level.to_csc().toarray(), level.dense_weights.T, level.node_bias])
+    return np.vstack([sparse_weights(level).toarray(), level.dense_weights.T, level.node_bias])
 
 
 def test_a_lane_with_costs_of_its_own_takes_the_steps_of_its_label_alone():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.reference.slow_linear import one_vs_rest
+from tests.reference.slow_linear import one_vs_rest, sparse_weights
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear import solver
@@ -32,7 +32,7 @@ def problem(seed=0, rows=60, features=12, dense=5, labels=6):
 
 
 def dense_weights(level):
-    return np.vstack([level.to_csc().toarray(), level.dense_weights.T])
+    return np.vstack([sparse_weights(level).toarray(), level.dense_weights.T])
 
 
 @pytest.mark.usefixtures("exact")
@@ -113,8 +113,10 @@ def test_index_arrays_of_64_bits_are_taken():
 def test_small_weights_are_dropped():
     X, Y = problem()
     tree = LabelTree.flat(6)
-    full = train_level(X, Y, None, tree, 0, SolverParams(threshold=0.0), 0).to_csc().toarray()
-    cut = train_level(X, Y, None, tree, 0, SolverParams(threshold=0.2), 0).to_csc().toarray()
+    full = sparse_weights(
+        train_level(X, Y, None, tree, 0, SolverParams(threshold=0.0), 0)
+    ).toarray()
+    cut = sparse_weights(train_level(X, Y, None, tree, 0, SolverParams(threshold=0.2), 0)).toarray()
     np.testing.assert_array_equal(cut, np.where(np.abs(full) > 0.2, full, 0))
     assert 0 < (cut != 0).sum() < (full != 0).sum()
 
@@ -129,7 +131,9 @@ def test_the_threshold_falls_with_the_length_of_rows():
     assert nonzeros > 512
     told = [None, SolverParams().threshold_for(nonzeros), 0.1]
     by_default, by_length, many_dropped = (
-        train_level(long, Y, None, LabelTree.flat(6), 0, SolverParams(threshold=t), 0).to_csc()
+        sparse_weights(
+            train_level(long, Y, None, LabelTree.flat(6), 0, SolverParams(threshold=t), 0)
+        )
         for t in told
     )
     np.testing.assert_array_equal(by_default.toarray(), by_length.toarray())
@@ -142,7 +146,7 @@ def test_labels_without_rows_in_all_rows_and_rows_without_features():
     X = HybridMatrix.of(sp.csr_array(np.vstack([np.eye(4), np.zeros((1, 4))])))
     Y = as_csr(np.column_stack([np.ones(5), np.zeros(5), [1, 0, 0, 0, 0]]))
     level = train_level(X, Y, None, LabelTree.flat(3), 0, SolverParams(), seed=0)
-    margins = np.hstack([X.sparse.toarray()]) @ level.to_csc().toarray() + level.node_bias
+    margins = np.hstack([X.sparse.toarray()]) @ sparse_weights(level).toarray() + level.node_bias
     assert (margins[:, 0] > 0.5).all()
     assert (margins[:, 1] == -1).all()
     assert margins[0, 2] > margins[1:, 2].max()

@@ -23,7 +23,10 @@ def exhaustive_scores(levels, tree, x, path_weight=1.0):
     l3-hinge; what stands above the label counts `path_weight` times."""
     above = np.zeros(1)
     for t, level in enumerate(levels):
-        margins = x @ np.vstack([level.to_csc().toarray(), level.dense_weights.T]) + level.node_bias
+        margins = (
+            x @ np.vstack([sparse_weights(level).toarray(), level.dense_weights.T])
+            + level.node_bias
+        )
         beta = path_weight if t == len(levels) - 1 else 1.0
         above = beta * above[tree.parents[t]] - np.maximum(0, 1 - margins) ** 3
     return above
@@ -59,7 +62,9 @@ def split_in_two(points, iterations, first, second):
 def expanded(weights, tree, t, X, beam, keep, path_weight):
     """For each row its `keep` best nodes of level t, {node: log score}, f = l3-hinge; the lower
     node wins ties."""
-    w_MK = np.vstack([weights.to_csc().toarray(), weights.dense_weights.T]).astype(np.float64)
+    w_MK = np.vstack([sparse_weights(weights).toarray(), weights.dense_weights.T]).astype(
+        np.float64
+    )
     x_NM = np.hstack([X.sparse.toarray(), X.dense]).astype(np.float64)
     rows = []
     for row in range(X.num_rows):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.reference.slow_linear import sparse_weights
 from xrt import XRLinear
 from xrt.errors import ArtifactError
 from xrt.hybrid import HybridMatrix
@@ -104,7 +105,7 @@ READERS: dict[str, Callable[[LevelWeights, HybridMatrix], object]] = {
     "one row": search_one_row,
     "rows": lambda level, X: step(level, X, every_cluster(level, X), 3),
     "slabs": lambda level, X: ChunkSlabs.of(level),
-    "matrix": lambda level, X: level.to_csc(),
+    "matrix": lambda level, X: sparse_weights(level),
     "nodes": take_nodes,
 }
 
