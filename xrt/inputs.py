@@ -101,6 +101,12 @@ def _text(value: Any, row: int) -> str:
 def without_surrogates(text: str) -> str:
     """The text with U+FFFD for each half of a surrogate pair, which no UTF-8 can hold; both halves
     side by side become the character they stand for.
+
+    Args:
+        text: any string.
+
+    Returns:
+        A string that UTF-8 can hold.
     """
     try:
         text.encode()
@@ -120,7 +126,14 @@ def without_surrogates(text: str) -> str:
 def is_texts(inputs: Any) -> bool:
     """Whether inputs are meant as texts, good or bad ones, and not as rows of numbers.
 
-    Raises DataError for a lone string: it would be taken for a list of letters.
+    Args:
+        inputs: texts or rows.
+
+    Returns:
+        True for texts.
+
+    Raises:
+        DataError: it is a single string, which would be taken for a list of letters.
     """
     if isinstance(inputs, str):
         iter_texts(inputs)
@@ -148,7 +161,14 @@ def as_inputs(X: Any) -> Any:
 
 
 def num_rows(inputs: Any) -> int:
-    """Number of texts or rows of what `as_inputs` gives."""
+    """Number of texts or rows of what `as_inputs` gives.
+
+    Args:
+        inputs: texts or rows.
+
+    Returns:
+        Their number, N.
+    """
     if isinstance(inputs, HybridMatrix):
         return inputs.num_rows
     return int(inputs.shape[0]) if sp.issparse(inputs) else len(inputs)
@@ -254,7 +274,14 @@ def check_number(value: Any, name: str, error: type[XrtError] = DataError) -> fl
 
 
 def is_table(values: Any) -> bool:
-    """Whether something is a table or a mapping: going through it gives its names."""
+    """Whether something is a table or a mapping: going through it gives its names.
+
+    Args:
+        values: any object.
+
+    Returns:
+        True for a table or mapping.
+    """
     return isinstance(values, Mapping) or hasattr(values, "columns")
 
 

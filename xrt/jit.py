@@ -85,6 +85,15 @@ def kernel_sources(file: Path) -> set[Path]:
 
     Raises:
         OSError: a source cannot be read.
+
+    Args:
+        file: a Python source.
+
+    Returns:
+        Paths, `file` included.
+
+    Raises:
+        OSError: a source cannot be read.
     """
     sources: set[Path] = set()
     waiting = [file]

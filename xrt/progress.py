@@ -82,19 +82,40 @@ class RichProgress:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """True where a moving bar makes sense: a real terminal that is not a dumb one."""
+    """True where a moving bar makes sense: a real terminal that is not a dumb one.
+
+    Args:
+        stream: an output stream.
+
+    Returns:
+        False for files and pipes, and with TERM=dumb.
+    """
     return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds as `0:20`, `12:05` or `3:07:09`."""
+    """Seconds as `0:20`, `12:05` or `3:07:09`.
+
+    Args:
+        seconds: a duration.
+
+    Returns:
+        Text.
+    """
     total = max(0, round(seconds))
     hours, minutes = total // 3600, total // 60 % 60
     return f"{hours}:{minutes:02d}:{total % 60:02d}" if hours else f"{minutes}:{total % 60:02d}"
 
 
 def format_figures(figures: dict[str, float]) -> str:
-    """Figures as `loss 0.123  rate 41.5`, four significant digits each."""
+    """Figures as `loss 0.123 rate 41.5`, four significant digits each.
+
+    Args:
+        figures: a number for each name.
+
+    Returns:
+        Text.
+    """
     return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 

@@ -46,7 +46,18 @@ def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
 
 
 def numbers_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
-    """As `as_csr`, with the numbers in their own type."""
+    """As `as_csr`, with the numbers in their own type.
+
+    Args:
+        matrix: numbers of any real type, (N, M).
+        what: its name in messages.
+
+    Returns:
+        The matrix in canonical form.
+
+    Raises:
+        DataError: as for `as_csr`.
+    """
     if not sp.issparse(matrix) and (hasattr(matrix, "columns") or isinstance(matrix, dict)):
         raise DataError(
             f"{what}: a {type(matrix).__name__}, not a matrix; pass an array, such as "
@@ -183,7 +194,14 @@ def _scaled(indptr, data):  # type: ignore[no-untyped-def]
 
 
 def binarize(X_NM: sp.csr_array) -> sp.csr_array:
-    """The pattern of a matrix: 1 where an entry is not 0, and no stored zeros."""
+    """The pattern of a matrix: 1 where an entry is not 0, and no stored zeros.
+
+    Args:
+        X_NM: any matrix.
+
+    Returns:
+        csr float32 (N, M).
+    """
     keep = X_NM.data != 0
     if keep.all():
         ones = np.ones(X_NM.nnz, np.float32)
@@ -198,6 +216,16 @@ def top_k_rows(scores_NM: sp.csr_array, k: int) -> sp.csr_array:
     """The `k` highest stored entries of each row; among equals the lower column comes first.
 
     The result has sorted column indices; use `ranked_columns` for the order of the scores.
+
+    Args:
+        scores_NM: any matrix.
+        k: entries of a row, at most; at least 1.
+
+    Returns:
+        csr float32 (N, M).
+
+    Raises:
+        DataError: `k` is below 1.
     """
     if k < 1:
         raise DataError(f"k = {k}: at least 1 is needed")
@@ -232,7 +260,15 @@ def _top_k(in_ptr, in_indices, in_data, out_ptr, out_indices, out_data):  # type
 
 
 def ranked_columns(scores_NM: sp.csr_array, k: int) -> np.ndarray:
-    """Columns of the `k` best entries of each row, best first, padded with -1: int64 (N, k)."""
+    """Columns of the `k` best entries of each row, best first, padded with -1: int64 (N, k).
+
+    Args:
+        scores_NM: any matrix.
+        k: columns of a row.
+
+    Returns:
+        int64 (N, k).
+    """
     ranked_NK = np.full((scores_NM.shape[0], k), -1, np.int64)
     if not scores_NM.has_sorted_indices:
         scores_NM = scores_NM.sorted_indices()
@@ -251,14 +287,31 @@ def _rank(indptr, indices, data, ranked_NK):  # type: ignore[no-untyped-def]
 
 
 def widen(X_NM: sp.csr_array, num_columns: int) -> sp.csr_array:
-    """The same matrix with empty columns added at the end up to `num_columns`."""
+    """The same matrix with empty columns added at the end up to `num_columns`.
+
+    Args:
+        X_NM: any matrix.
+        num_columns: at least M.
+
+    Returns:
+        csr (N, num_columns), with shared arrays.
+
+    Raises:
+        DataError: there are more columns than that.
+    """
     if X_NM.shape[1] > num_columns:
         raise DataError(f"{X_NM.shape[1]} columns do not fit in {num_columns}")
     return sp.csr_array((X_NM.data, X_NM.indices, X_NM.indptr), shape=(X_NM.shape[0], num_columns))
 
 
 def save_csr(folder: Path, name: str, X_NM: sp.csr_array) -> None:
-    """Write the matrix as three npy arrays and a shape file, to be memory-mapped by `load_csr`."""
+    """Write the matrix as three npy arrays and a shape file, to be memory-mapped by `load_csr`.
+
+    Args:
+        folder: a folder.
+        name: the first part of the files' names.
+        X_NM: csr.
+    """
     for part in ("indptr", "indices", "data"):
         save_array(folder / f"{name}.{part}.npy", getattr(X_NM, part))
     write_json(folder / f"{name}.shape.json", {"shape": [int(n) for n in X_NM.shape]})
@@ -267,7 +320,16 @@ def save_csr(folder: Path, name: str, X_NM: sp.csr_array) -> None:
 def load_csr(folder: Path, name: str, mmap: bool = True) -> sp.csr_array:
     """Read what `save_csr` wrote: a float32 matrix in canonical form, safe to walk blindly.
 
-    Raises ArtifactError when the parts do not make such a matrix.
+    Args:
+        folder: a folder.
+        name: as given to `save_csr`.
+        mmap: whether arrays are memory-mapped.
+
+    Returns:
+        csr float32 (N, M).
+
+    Raises:
+        ArtifactError: the parts do not make such a matrix.
     """
     what = folder / name
     shape = SavedValues.read(folder / f"{name}.shape.json").whole_numbers("shape", length=2)

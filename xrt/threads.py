@@ -53,7 +53,14 @@ def _num_processors() -> int:
 
 
 def openmp_threads(num_threads: int | None = None) -> int:
-    """Threads for a library of OpenMP: `num_threads`, or the default; 1 in a forked child."""
+    """Threads for a library of OpenMP: `num_threads`, or the default; 1 in a forked child.
+
+    Args:
+        num_threads: threads; None for the default.
+
+    Returns:
+        At least 1.
+    """
     return 1 if _is_forked else min(num_threads or default_num_threads(), MAX_THREADS)
 
 
@@ -61,6 +68,9 @@ def openmp_threads(num_threads: int | None = None) -> int:
 def torch_threads(num_threads: int | None = None) -> Iterator[None]:
     """Torch computes on so many threads within; without a number on its own, but not on more than
     `default_num_threads`.
+
+    Args:
+        num_threads: threads; None for the default.
     """
     import torch
 
@@ -115,6 +125,17 @@ def run_blocks(
     `advance(block)` says how many units of `progress` a finished block is worth. An exception in a
     block, and Ctrl-C, cancel those that have not begun and are raised here once those that have are
     over; `on_stop()` is called before that wait, to end long ones early.
+
+    Args:
+        task: does the work of a block.
+        num_blocks: number of blocks.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+        advance: units of `progress` that a finished block is worth.
+        on_stop: called before the wait after an exception, to end long blocks early.
+
+    Returns:
+        What `task` returned for each block.
     """
     num_threads = num_threads or default_num_threads()
     in_a_block = getattr(_here, "in_a_block", False)  # waiting for its own pool would never end

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from xrt.features.ngrams.count import learn, merge, nothing_learned
 from xrt.features.ngrams.table import Terms, find, slot_of, sorted_terms
-from xrt.features.ngrams.text import CODE_POINT, KEPT, character_table, shortest_word
+from xrt.features.ngrams.text import CODE_POINT, IN_TOKEN, character_table, shortest_word
 
 LONG = "x" * 5000
 TERMS = st.lists(
@@ -64,9 +64,9 @@ def test_the_character_table_is_what_python_says():
         lower = char.lower() if len(char.lower()) == 1 else char
         is_word = lower.isalnum() or lower == "_"
         assert chr(words[code] & CODE_POINT) == lower
-        assert bool(words[code] & KEPT) == is_word
+        assert bool(words[code] & IN_TOKEN) == is_word
         is_surrogate = 0xD800 <= code < 0xE000
-        assert bool(spaces[code] & KEPT) == (not char.isspace() and not is_surrogate)
+        assert bool(spaces[code] & IN_TOKEN) == (not char.isspace() and not is_surrogate)
         assert chr(spaces[code] & CODE_POINT) == char
 
 

@@ -53,13 +53,25 @@ def pifa(
     """PIFA of sparse features: X (N, F) and Y (N, L) give csr float32 (L, F), rows of length 1.
 
     An entry of Y other than 0 makes its row an instance of the label, with that confidence.
-    `max_features_per_label`
-    keeps only the entries of largest absolute weight in each row (before it is scaled), which
-    bounds the memory of labels with many instances; None keeps all. `rarity` is the exponent r
-    above; 0 leaves X as it is.
+    `max_features_per_label` keeps only the entries of largest absolute weight in each row (before
+    it is scaled), which bounds the memory of labels with many instances; None keeps all. `rarity`
+    is the exponent r above; 0 leaves X as it is.
 
-    Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1 or the
-    rarity below 0.
+    Args:
+        X: sparse features (N, F).
+        Y: labels (N, L); entries are confidences.
+        max_features_per_label: entries of largest absolute weight that a row keeps, before it is
+            scaled; bounds the memory of labels with many instances. None keeps all.
+        rarity: the exponent r above; 0 leaves X as it is.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        csr float32 (L, F), rows of length 1.
+
+    Raises:
+        DataError: X and Y differ in rows.
+        ConfigError: the limit is below 1 or the rarity below 0.
     """
     X_NF = as_csr(X, "X")
     no_dense = np.zeros((X_NF.shape[0], 0), np.float32)
@@ -81,14 +93,34 @@ def pifa_hybrid(
     Each block counts by the lengths of its rows in X, each row by its weight. Pruning and rarity
     concern the sparse block.
 
-    Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1 or the
-    rarity below 0.
+    Args:
+        X: features (N, F + H), with the weights of their rows.
+        Y: labels (N, L); entries are confidences.
+        max_features_per_label: as in `pifa`.
+        rarity: as in `pifa`.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        Rows (L, F + H) of length 1.
+
+    Raises:
+        DataError: X and Y differ in rows.
+        ConfigError: the limit is below 1 or the rarity below 0.
     """
     return _aggregate(X, Y, max_features_per_label, rarity, num_threads, progress)
 
 
 def label_text_features(names: Sequence[str], tfidf: TfidfFeatures) -> sp.csr_array:
-    """TF-IDF rows of the labels' names, csr float32 (L, F); empty without a known word."""
+    """TF-IDF rows of the labels' names, csr float32 (L, F); empty without a known word.
+
+    Args:
+        names: of the labels.
+        tfidf: fitted.
+
+    Returns:
+        csr float32 (L, F).
+    """
     return tfidf.transform(list(names))
 
 

@@ -69,7 +69,18 @@ class TfidfFeatures:
         ]
 
     def feature_name(self, column: int) -> str:
-        """The term of one column, as in `feature_names`. Raises DataError when there is none."""
+        """The term of one column, as in `feature_names`.
+
+        Args:
+            column: 0 to F - 1.
+
+        Returns:
+            The term.
+
+        Raises:
+            DataError: there is no such column.
+            NotFittedError: before `fit` or `load`.
+        """
         blocks, place = self._fitted(), column
         for block in blocks:
             if 0 <= place < len(block.terms):
@@ -79,15 +90,33 @@ class TfidfFeatures:
         raise DataError(f"column {column} is none of the {self.num_features} features")
 
     def fit(self, texts: Sequence[str], progress: Progress | None = None) -> "TfidfFeatures":
-        """Learn the vocabulary and the idf of `texts`. Raises what `fit_transform` raises."""
+        """Learn the vocabulary and the idf of `texts`.
+
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            The object itself.
+
+        Raises:
+            DataError: as for `fit_transform`.
+        """
         self.fit_transform(texts, progress)
         return self
 
     def fit_transform(self, texts: Sequence[str], progress: Progress | None = None) -> sp.csr_array:
         """Learn vocabulary and idf from `texts` and return their rows, csr float32 (N, F).
 
-        Raises DataError when something other than a list of strings is passed, or when no term
-        passes the frequency limits.
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            csr float32 (N, F).
+
+        Raises:
+            DataError: `texts` is no list of strings, or no term passes the frequency limits.
         """
         texts = check_texts(texts)
         blocks, counts = [], []
@@ -111,7 +140,16 @@ class TfidfFeatures:
         """Rows of `texts`, csr float32 (N, F), length 1; a text without known terms is an empty
         row.
 
-        Raises NotFittedError before `fit` or `load`, DataError unless `texts` is a list of strings.
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            csr float32 (N, F).
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            DataError: `texts` is no list of strings.
         """
         blocks = self._fitted()
         texts = check_texts(texts)
@@ -125,7 +163,14 @@ class TfidfFeatures:
         return self._weigh(counts)
 
     def save(self, folder: str | Path) -> None:
-        """Write parameters (JSON), terms (text, one a line) and the idf (npy) to `folder`."""
+        """Write parameters (JSON), terms (text, one a line) and the idf (npy) to `folder`.
+
+        Args:
+            folder: a folder.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+        """
         blocks = self._fitted()
         folder = Path(folder)
         for block in blocks:
@@ -142,7 +187,14 @@ class TfidfFeatures:
     def load(cls, folder: str | Path) -> "TfidfFeatures":
         """Read what `save` wrote.
 
-        Raises ArtifactError when a file is missing, altered, or of another format version.
+        Args:
+            folder: a folder.
+
+        Returns:
+            The features, fitted.
+
+        Raises:
+            ArtifactError: a file is missing, altered, or of another format version.
         """
         folder = Path(folder)
         head = SavedValues.read(folder / "tfidf.json")
@@ -234,14 +286,27 @@ def _load_block(folder: Path, kind: str, params: TfidfParams) -> _Block:
 
 
 def idf_of(counts_NF: sp.csr_array) -> np.ndarray:
-    """ln((1 + n) / (1 + df)) + 1 of every column, float32 (F,)."""
+    """ln((1 + n) / (1 + df)) + 1 of every column, float32 (F,).
+
+    Args:
+        counts_NF: counts of terms.
+
+    Returns:
+        float32 (F,).
+    """
     df_F = np.bincount(counts_NF.indices, minlength=counts_NF.shape[1])
     idf_F: np.ndarray = np.log((1.0 + counts_NF.shape[0]) / (1.0 + df_F)) + 1.0
     return idf_F.astype(np.float32)
 
 
 def weigh(counts_NF: sp.csr_array, idf_F: np.ndarray, sublinear_tf: bool) -> None:
-    """Turn counts (float32) into TF-IDF rows of length 1, in place."""
+    """Turn counts (float32) into TF-IDF rows of length 1, in place.
+
+    Args:
+        counts_NF: float32 counts, overwritten.
+        idf_F: of `idf_of`.
+        sublinear_tf: whether 1 + ln(count) replaces the count.
+    """
     if sublinear_tf:
         np.log(counts_NF.data, out=counts_NF.data)
         counts_NF.data += 1.0

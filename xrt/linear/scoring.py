@@ -55,7 +55,14 @@ class RowBlock(NamedTuple):
 
 
 def root_beam(num_rows: int) -> sp.csr_array:
-    """The beam in which every row stands at the root with log score 0: (N, 1), zeros stored."""
+    """The beam in which every row stands at the root with log score 0: (N, 1), zeros stored.
+
+    Args:
+        num_rows: N.
+
+    Returns:
+        csr (N, 1).
+    """
     beam = sp.csr_array((num_rows, 1), dtype=np.float32)
     beam.data = np.zeros(num_rows, np.float32)
     beam.indices = np.zeros(num_rows, np.int32)
@@ -64,7 +71,16 @@ def root_beam(num_rows: int) -> sp.csr_array:
 
 
 def block_beam(start: sp.csr_array | None, low: int, high: int) -> Beam:
-    """Rows low .. high - 1 of a beam; None is the root's."""
+    """Rows low .. high - 1 of a beam; None is the root's.
+
+    Args:
+        start: log scores (N, K); None for the root.
+        low: first row.
+        high: the row after the last one.
+
+    Returns:
+        The beam.
+    """
     if start is None:
         num_rows = high - low
         zeros = np.zeros(num_rows, np.float32)
@@ -77,7 +93,15 @@ def block_beam(start: sp.csr_array | None, low: int, high: int) -> Beam:
 
 
 def check_columns(weights: LevelWeights, X: HybridMatrix) -> None:
-    """Raise DataError when rows have other columns than those the weights were trained on."""
+    """Raise DataError when rows have other columns than those the weights were trained on.
+
+    Args:
+        weights: of the level.
+        X: feature rows.
+
+    Raises:
+        DataError: rows have other columns than those that the weights were trained on.
+    """
     if (X.num_features, X.num_dense) != (weights.num_features, weights.num_dense):
         raise DataError(
             f"rows have {X.num_features} sparse and {X.num_dense} dense features, the model was "
@@ -90,6 +114,13 @@ def block_bounds(num_rows: int, num_threads: int | None) -> np.ndarray:
     """Where blocks of rows begin, and the end: equal blocks, as many for each thread.
 
     Large blocks read a chunk of weights for many rows at once. Results do not depend on them.
+
+    Args:
+        num_rows: N.
+        num_threads: threads; None for the default.
+
+    Returns:
+        int64, the first row of each block, and N.
     """
     threads = num_threads or default_num_threads()
     num_blocks = -(-num_rows // ROWS_PER_BLOCK)
@@ -108,8 +139,21 @@ def step_block(
 ) -> Beam:
     """One step down for a block of rows, on this thread.
 
-    open_bias: the bias of the weights with -inf for nodes that may not be entered, as
-    `closed_to` returns it. buffers: memory that the beam is written to.
+    Args:
+        weights: of the level.
+        rows: feature rows (n, F + H).
+        beam: the nodes above, n rows.
+        keep: nodes of a row, at most.
+        path_weight: factor of the scores above.
+        open_bias: the bias of the weights with -inf for closed nodes, of `closed_to`; None where
+            all are open.
+        buffers: memory that the beam is written to.
+
+    Returns:
+        The beam at this level.
+
+    Raises:
+        ArtifactError: a chunk is damaged.
     """
     weights.check(beam.nodes)
     *arrays, bias = weights.kernel_arrays
@@ -130,7 +174,15 @@ def step_block(
 
 
 def closed_to(weights: LevelWeights, open_K: np.ndarray) -> np.ndarray:
-    """The bias of the weights, -inf for nodes that are not open: no margin reopens those."""
+    """The bias of the weights, -inf for nodes that are not open: no margin reopens those.
+
+    Args:
+        weights: of the level.
+        open_K: bool, the nodes that may be entered, (K,).
+
+    Returns:
+        float32 (K,), in chunk order.
+    """
     return read_only(np.where(open_K[weights.children], weights.bias, np.float32(-np.inf)))
 
 
@@ -156,6 +208,21 @@ def step(
     A child's score is log f(margin) + `path_weight` * (the node's score). Entries are log scores,
     at most 0; an entry of 0 is stored, absence means "not in the beam". Among equal scores the
     lower node wins.
+
+    Args:
+        weights: of the level.
+        X: feature rows (N, F + H).
+        beam: log scores of the nodes above, (N, K_{t-1}).
+        keep: nodes of a row, at most.
+        num_threads: threads; None for the default.
+        path_weight: factor of the scores above.
+
+    Returns:
+        csr (N, K_t).
+
+    Raises:
+        DataError: rows have other columns than the weights.
+        ArtifactError: a chunk is damaged.
     """
     check_columns(weights, X)
     bounds = block_bounds(X.num_rows, num_threads)
@@ -170,7 +237,15 @@ def step(
 
 
 def joined(parts: Sequence[Beam], num_nodes: int) -> sp.csr_array:
-    """The beams of consecutive blocks as one matrix (N, K_t)."""
+    """The beams of consecutive blocks as one matrix (N, K_t).
+
+    Args:
+        parts: beams of consecutive blocks.
+        num_nodes: K_t.
+
+    Returns:
+        csr float32 (N, K_t).
+    """
     if len(parts) == 1:
         indptr, nodes, scores = parts[0]
     else:

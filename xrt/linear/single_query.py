@@ -56,8 +56,20 @@ def step_row(
 ) -> QueryBeam:
     """One step down for a block of one row: the `keep` best children of the nodes in its beam.
 
-    buffers: of `query_buffers_for`, with another beam than the one that is read; None makes new
-    ones.
+    Args:
+        weights: of the level.
+        row: a block of one row.
+        beam: the nodes above.
+        keep: nodes, at most.
+        path_weight: factor of the scores above.
+        open_bias: as in `step_block`.
+        buffers: of `query_buffers_for`, with another beam than `beam`; None makes new ones.
+
+    Returns:
+        The beam at this level.
+
+    Raises:
+        ArtifactError: a chunk is damaged.
     """
     if buffers is None:
         num_pairs = len(beam.nodes)

@@ -50,7 +50,17 @@ class ChunkSlabs:
 
     @classmethod
     def of(cls, weights: LevelWeights) -> "ChunkSlabs":
-        """Lay out a level's weights; a pass over all of them."""
+        """Lay out a level's weights; a pass over all of them.
+
+        Args:
+            weights: of the level.
+
+        Returns:
+            The layout.
+
+        Raises:
+            ArtifactError: a chunk is damaged.
+        """
         weights.check()
         num_columns, num_nodes = weights.num_features, weights.num_nodes
         per_row = np.diff(weights.row_ptr)
@@ -79,13 +89,32 @@ class ChunkSlabs:
         return cls(weights, place_F, slabs, post_ptr, post_nodes, value[order])
 
     def best(self, rows: RowBlock, beam: Beam, keep: int) -> Beam:
-        """The `keep` best children of the nodes in a beam, as `step_block` gives them."""
+        """The `keep` best children of the nodes in a beam, as `step_block` gives them.
+
+        Args:
+            rows: feature rows (n, F + H).
+            beam: the nodes above.
+            keep: nodes of a row, at most.
+
+        Returns:
+            The beam at this level.
+        """
         beam_ptr, nodes, pairs_ptr, scores = self._log_scores(rows, beam)
         child_ptr, children = self._tables
         return Beam(*_best(beam_ptr, nodes, pairs_ptr, scores, child_ptr, children, keep))
 
     def chosen(self, rows: RowBlock, beam: Beam, chosen: Pattern, parents_K: np.ndarray) -> Beam:
-        """The log scores of chosen nodes; the parent of each is in the beam."""
+        """The log scores of chosen nodes; the parent of each is in the beam.
+
+        Args:
+            rows: feature rows (n, F + H).
+            beam: the nodes above.
+            chosen: the nodes to score.
+            parents_K: the parent of each node.
+
+        Returns:
+            The nodes with their log scores.
+        """
         beam_ptr, nodes, pairs_ptr, all_scores = self._log_scores(rows, beam)
         child_ptr, children = self._tables
         scores = _chosen(

@@ -81,7 +81,15 @@ class RankerProblem:
         return bool((self.positives.data == 1).all())
 
     def rows_of(self, cluster: int, siblings: np.ndarray) -> np.ndarray:
-        """Rows that the nodes of a cluster are trained on: candidates and positives, ascending."""
+        """Rows that the nodes of a cluster are trained on: candidates and positives, ascending.
+
+        Args:
+            cluster: its number.
+            siblings: the nodes of the cluster, int32.
+
+        Returns:
+            Row numbers, int32 (n,).
+        """
         candidates, positives = self.candidates, self.positives
         assert candidates is not None
         rows = [candidates.indices[candidates.indptr[cluster] : candidates.indptr[cluster + 1]]]
@@ -94,6 +102,13 @@ class RankerProblem:
     def costs(self, X: HybridMatrix, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Factors of the costs: the confidence of each positive entry, and the weights of `rows`
         (n,); float32.
+
+        Args:
+            X: feature rows with their weights.
+            rows: row numbers (n,).
+
+        Returns:
+            Confidences of all positive entries, and weights (n,).
         """
         weights_n = np.ones(len(rows), np.float32) if X.weights_N is None else X.weights_N[rows]
         return self.positives.data.astype(np.float32, copy=False), weights_n
@@ -133,6 +148,12 @@ class SolverParams:
 
         A value of a row of length 1 is about 1 / sqrt(nonzeros), and so weights share what they say
         among more and smaller ones where rows are long, as those of character n-grams are.
+
+        Args:
+            nonzeros_per_row: mean number of nonzeros.
+
+        Returns:
+            The threshold.
         """
         if self.threshold is not None:
             return self.threshold
@@ -162,9 +183,24 @@ def train_levels(
     """Weights of all nodes of the problems' levels.
 
     A row with a true node in a cluster is a candidate there whether its candidates say so or not.
-    The weights of the rows of X multiply their costs in every problem.
-    `sinks` take the weights of each problem as they are solved; None keeps them in memory. Raises
-    CapacityError when a sink's disk is full; sinks are discarded on any error, and on Ctrl-C.
+    The weights of the rows of X multiply their costs in every problem. Sinks are
+    discarded on any error, and on Ctrl-C.
+
+    Args:
+        X: feature rows (N, F + H), with weights.
+        problems: of different levels.
+        tree: the label tree.
+        params: the settings.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+        sinks: take the weights of each problem as they are solved; None keeps them in memory.
+
+    Returns:
+        Weights of each problem's level.
+
+    Raises:
+        CapacityError: the disk of a sink is full.
     """
     if sinks is None:
         sinks = [MemorySink(tree, problem.t, X.num_features) for problem in problems]
@@ -233,7 +269,23 @@ def train_level(
     Y_level (N, K_t): a nonzero says that the row belongs below the node, and how surely. M (N,
     K_{t-1}): a nonzero makes the row a candidate in the cluster; None at level 0, where every row
     is a candidate.
-    Raises DataError when the shapes do not fit together.
+
+    Args:
+        X: feature rows (N, F + H), with weights.
+        Y_level: confidences (N, K_t); a nonzero makes the row a positive of the node.
+        M: candidates (N, K_{t-1}); None where every row is one.
+        tree: the label tree.
+        t: a level, counted from 0 below the root.
+        params: the settings.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        Weights of the level.
+
+    Raises:
+        DataError: the shapes do not fit together.
     """
     problem = RankerProblem.of(X, Y_level, M, tree, t)
     return train_levels(X, [problem], tree, params, seed, num_threads, progress)[0]

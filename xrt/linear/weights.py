@@ -149,10 +149,15 @@ class LevelWeights:
         return RowKeys.of(chunk_ptr, row_columns, row_ptr, self.num_features)
 
     def check(self, clusters: np.ndarray | None = None, num_threads: int | None = None) -> None:
-        """Check that compiled code may read the chunks of these clusters, int32, or of all;
-        weights that were not read from disk are sound, and so is what was checked before.
+        """Check that compiled code may read the chunks of these clusters, int32, or of all; weights
+        that were not read from disk are sound, and so is what was checked before.
 
-        Raises ArtifactError when a chunk is damaged.
+        Args:
+            clusters: int32; None for all.
+            num_threads: threads; None for the default.
+
+        Raises:
+            ArtifactError: a chunk is damaged.
         """
         if self.checks is None:
             return
@@ -174,7 +179,14 @@ class LevelWeights:
     def astype(self, dtype: Any) -> "LevelWeights":
         """The same weights as float16 or float32; the bias stays float32.
 
-        Raises DataError when a weight is too large for float16.
+        Args:
+            dtype: float16 or float32.
+
+        Returns:
+            The weights; the same object where nothing changes.
+
+        Raises:
+            DataError: a weight is too large for float16.
         """
         if self.dtype == np.dtype(dtype):
             return self
@@ -185,7 +197,17 @@ class LevelWeights:
     def from_blocks(
         cls, blocks: list[SolvedBlock], tree: LabelTree, t: int, num_features: int
     ) -> "LevelWeights":
-        """Put solved blocks, in any order, into chunks."""
+        """Put solved blocks, in any order, into chunks.
+
+        Args:
+            blocks: all blocks of the level.
+            tree: the label tree.
+            t: a level, counted from 0 below the root.
+            num_features: F.
+
+        Returns:
+            The weights.
+        """
         blocks = sorted(blocks, key=lambda block: block.first)
         child_ptr, children = tree.children(t)
         child_type = child_type_of(child_ptr)
@@ -215,6 +237,12 @@ class LevelWeights:
 
         Weights that lie on disk already are linked there, or copied to another file system; in
         their own folder they stay as they are. Where that folder is gone they are written anew.
+
+        Args:
+            folder: a folder.
+
+        Raises:
+            CapacityError: the disk is full.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if self.folder is None or not self.folder.is_dir():
@@ -231,7 +259,17 @@ class LevelWeights:
         a large model opens at once. `check` looks at all, and search at each chunk when it first
         comes there.
 
-        Raises ArtifactError when parts do not fit together.
+        Args:
+            folder: a folder.
+            tree: the label tree.
+            t: a level, counted from 0 below the root.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The weights.
+
+        Raises:
+            ArtifactError: the parts do not fit together.
         """
         settings = SavedValues.read(folder / SETTINGS)
         num_features = settings.whole("num_features")
@@ -280,7 +318,14 @@ def array_types(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:
 
 
 def child_type_of(child_ptr: np.ndarray) -> np.dtype:
-    """The narrowest type that holds the positions of the children of the largest cluster."""
+    """The narrowest type that holds the positions of the children of the largest cluster.
+
+    Args:
+        child_ptr: where the children of each cluster begin.
+
+    Returns:
+        uint8, uint16 or int32.
+    """
     largest = int(np.diff(child_ptr).max(initial=1)) - 1
     return next(np.dtype(kind) for kind in CHILD_TYPES if largest <= np.iinfo(kind).max)
 
@@ -292,7 +337,18 @@ def write_settings(folder: Path, num_features: int, dtype: np.dtype, child_type:
 
 
 def narrowed(weights: np.ndarray, dtype: Any) -> np.ndarray:
-    """Weights as float16 or float32. Raises DataError when one is too large for float16."""
+    """Weights as float16 or float32.
+
+    Args:
+        weights: any shape.
+        dtype: float16 or float32.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        DataError: a weight is too large for float16, or it is another type.
+    """
     if np.dtype(dtype) not in (np.float32, np.float16):
         raise DataError(f"weights are float32 or float16, not {np.dtype(dtype)}")
     if np.dtype(dtype) == np.float16 and weights.size:
@@ -322,7 +378,14 @@ class NodeWeights:
     bias: float
 
     def at(self, columns: np.ndarray) -> np.ndarray:
-        """Weights of `columns`, 0 where the node has none: float64."""
+        """Weights of `columns`, 0 where the node has none: float64.
+
+        Args:
+            columns: ascending or not, (n,).
+
+        Returns:
+            float64 (n,).
+        """
         weights = np.zeros(len(columns), np.float64)
         if not len(self.columns):
             return weights
@@ -333,7 +396,19 @@ class NodeWeights:
 
 
 def node_weights(level: LevelWeights, cluster: int, node: int) -> NodeWeights:
-    """The weights of a node of this level, which is a child of `cluster`."""
+    """The weights of a node of this level, which is a child of `cluster`.
+
+    Args:
+        level: weights of the level.
+        cluster: the node's parent.
+        node: its number at the level.
+
+    Returns:
+        The node's weights.
+
+    Raises:
+        ArtifactError: the chunk is damaged.
+    """
     level.check(np.array([cluster], np.int32))
     first, last = level.child_ptr[cluster], level.child_ptr[cluster + 1]
     position = int(np.searchsorted(level.children[first:last], node))

@@ -58,12 +58,24 @@ class Comparison:
     def lower(self, names: Sequence[str]) -> list[str]:
         """Those of the figures `names` in which the deep model is below the linear one, by at least
         a hundredth of a percent.
+
+        Args:
+            names: names of figures.
+
+        Returns:
+            Those of `names`, in their order.
         """
         return [name for name in names if round(self.deep[name], 4) < round(self.linear[name], 4)]
 
     def rows(self, figure: str = SHOWN) -> list[tuple[str, int, int, float, float, float]]:
         """For each bin, and for all labels at the end: name, labels, pairs, linear, deep,
         difference.
+
+        Args:
+            figure: the name of a figure.
+
+        Returns:
+            (name, labels, pairs, linear, deep, difference) of each bin, then of all labels.
         """
         rows = [
             (bin.name, bin.num_labels, bin.num_pairs, bin.linear[figure], bin.deep[figure])
@@ -74,7 +86,14 @@ class Comparison:
         return [(*row, row[4] - row[3]) for row in rows]
 
     def to_text(self, figure: str = SHOWN) -> str:
-        """The rows as an aligned table, in percent."""
+        """The rows as an aligned table, in percent.
+
+        Args:
+            figure: the name of a figure.
+
+        Returns:
+            Lines of text.
+        """
         table = [["seen in training", "labels", "pairs", "linear", "deep", "difference"]]
         table += [
             [name, str(num_labels), str(num_pairs), f"{100 * linear:.2f}", f"{100 * deep:.2f}",
@@ -89,7 +108,14 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` returned."""
+        """Read what `to_dict` returned.
+
+        Args:
+            content: plain values.
+
+        Returns:
+            The comparison.
+        """
         return cls(**{**content, "bins": [ComparedBin(**bin) for bin in content["bins"]]})
 
 
@@ -104,7 +130,21 @@ def compare(
     """Compare the scores (N, L') of two models on rows with the truth (N, L), L >= L'.
 
     Counts as in `evaluate_ranking`: of the training rows, 0 for labels that they lack.
-    Raises DataError when matrices and counts do not belong together.
+
+    Args:
+        Y_true: (N, L); an entry above 0 is a true label.
+        linear: scores of the linear model, (N, L'), L' at most L.
+        deep: scores of the deep model, (N, L').
+        train_label_counts: training rows of each label, 0 for labels without; missing ones at the
+            end are 0.
+        num_train: number of training rows.
+        propensity: of PSP; None for the defaults.
+
+    Returns:
+        The figures of both models.
+
+    Raises:
+        DataError: matrices and counts do not belong together.
     """
     truth_NL = as_truth(Y_true)
     counts_L = np.asarray(train_label_counts).ravel()
@@ -130,7 +170,15 @@ def compare(
 
 
 def figures(judged: JudgedRanking, weights_L: np.ndarray) -> dict[str, float]:
-    """FIGURES of a ranking judged to depth 10; `weights_L` are inverse propensities."""
+    """FIGURES of a ranking judged to depth 10; `weights_L` are inverse propensities.
+
+    Args:
+        judged: of `judge`.
+        weights_L: of `inverse_propensities`, (L,).
+
+    Returns:
+        Each of FIGURES, a fraction of 1.
+    """
     curves = {
         "P": precision_at(judged),
         "R": recall_at(judged),

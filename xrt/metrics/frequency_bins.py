@@ -42,7 +42,16 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
     `train_label_counts` (L,) has one count for each label of the truth. Weights of the rows are in
     precision and recall, not in the numbers.
 
-    Raises DataError when it has another length or `k` exceeds the judged depth.
+    Args:
+        judged: of `judge`.
+        train_label_counts: training rows of each label, (L,).
+        k: the cut-off, at least 1.
+
+    Returns:
+        A bin for each range of training frequency.
+
+    Raises:
+        DataError: another number of counts than labels, or `k` exceeds the judged depth.
     """
     counts_L = np.asarray(train_label_counts).ravel()
     if len(counts_L) != judged.truth_NL.shape[1]:
@@ -89,7 +98,14 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
 
 
 def bin_of_labels(train_label_counts_L: np.ndarray) -> np.ndarray:
-    """The bin of each label, a position in `bin_names()`: int64 (L,)."""
+    """The bin of each label, a position in `bin_names()`: int64 (L,).
+
+    Args:
+        train_label_counts_L: training rows of each label.
+
+    Returns:
+        Positions, int64 (L,).
+    """
     return np.searchsorted(LOWEST_COUNTS, train_label_counts_L, side="right") - 1
 
 

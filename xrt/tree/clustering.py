@@ -60,7 +60,18 @@ def build_tree(
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> LabelTree:
-    """The label tree over the label features Z (one row a label); the same for the same seed."""
+    """The label tree over the label features Z (one row a label); the same for the same seed.
+
+    Args:
+        Z: label features, a row a label: (L, F + H).
+        params: the settings.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        A tree of L labels.
+    """
     num_splits = splits_needed(Z.num_rows, params)
     if num_splits == 0:
         return LabelTree.flat(Z.num_rows)
@@ -69,7 +80,15 @@ def build_tree(
 
 
 def splits_needed(num_labels: int, params: TreeParams) -> int:
-    """How many times a group of labels is halved until every part is small enough for a leaf."""
+    """How many times a group of labels is halved until every part is small enough for a leaf.
+
+    Args:
+        num_labels: labels of a group.
+        params: the settings.
+
+    Returns:
+        A number of splits, 0 for a leaf.
+    """
     return int(np.ceil(np.log2(max(1.0, num_labels / params.max_leaf_size))))
 
 
@@ -97,6 +116,16 @@ def split_balanced(
     each.
 
     Leaves that are near in number are near in the tree. Sizes differ by at most one per split.
+
+    Args:
+        Z: points (L, F + H).
+        num_splits: how often.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        int32 (L,).
     """
     order = np.arange(Z.num_rows, dtype=np.int32)
     bounds = np.array([0, Z.num_rows], np.int64)
@@ -118,6 +147,18 @@ def halve_again(
     """Split each node `num_splits` times in two; its members are `order[bounds[k]:bounds[k + 1]]`.
 
     Reorders the members within their nodes; returns the bounds of the 2^num_splits parts of each.
+
+    Args:
+        Z: points (L, F + H).
+        order: numbers of all points, node by node; reordered in place.
+        bounds: where the members of each node begin, and the end.
+        num_splits: how often.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        int64, the bounds of the parts.
     """
     splitter = _Splitter(Z, num_threads)
     if progress is not None:
@@ -230,8 +271,21 @@ def build_inside(
     `paths` has the ancestors of each label, coarse to fine. Labels whose paths end at the same
     ancestor are a group of their own below it, those without any path one below the root. All
     labels lie at the same depth: where a group has fewer levels than another, single nodes continue
-    it. Without ancestors it is
-    `build_tree`. Raises DataError unless there is a path for each label.
+    it. Without ancestors it is `build_tree`.
+
+    Args:
+        Z: label features, a row a label: (L, F + H).
+        paths: names of the ancestors of each label, coarse to fine.
+        params: the settings.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        A tree of L labels.
+
+    Raises:
+        DataError: there is not one path for each label.
     """
     if len(paths) != Z.num_rows:
         raise DataError(f"{len(paths)} paths for {Z.num_rows} labels; give one for each")

@@ -66,6 +66,13 @@ class NgramCounter:
     def can_count(params: TfidfParams, kind: str) -> bool:
         """Whether the words of `params` are plain runs of letters, which is all that this counter
         supports.
+
+        Args:
+            params: the settings.
+            kind: 'word' or 'char'.
+
+        Returns:
+            False where scikit-learn must count.
         """
         return kind == "char" or shortest_word(params.token_pattern) is not None
 
@@ -74,6 +81,13 @@ class NgramCounter:
     ) -> tuple[Terms, sp.csr_array] | None:
         """Terms within the frequency limits and their counts, csr float32 (N, F); None where no
         term is left.
+
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            Terms and counts (N, F), or None.
         """
         tables, streams = self._learn_blocks(texts, progress)
         learned = _merge_all(tables)
@@ -102,7 +116,16 @@ class NgramCounter:
     def count(
         self, texts: Sequence[str], terms: Terms, progress: Progress | None = None
     ) -> sp.csr_array:
-        """Counts of `terms` in `texts`, csr float32 (N, F)."""
+        """Counts of `terms` in `texts`, csr float32 (N, F).
+
+        Args:
+            texts: N strings.
+            terms: of `learn`.
+            progress: receives the progress; None for none.
+
+        Returns:
+            csr float32 (N, F).
+        """
         blocks, plan = TextBlocks(texts, self.block_chars), self._get_plan()
 
         def rows_of(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -232,6 +255,13 @@ class SklearnCounter:
     ) -> tuple[Terms, sp.csr_array] | None:
         """Terms within the frequency limits and their counts, csr float32 (N, F); None where no
         term is left.
+
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            Terms and counts (N, F), or None.
         """
         params = self.params
         counter = self._counter(
@@ -247,7 +277,16 @@ class SklearnCounter:
     def count(
         self, texts: Sequence[str], terms: Terms, progress: Progress | None = None
     ) -> sp.csr_array:
-        """Counts of `terms` in `texts`, csr float32 (N, F)."""
+        """Counts of `terms` in `texts`, csr float32 (N, F).
+
+        Args:
+            texts: N strings.
+            terms: of `learn`.
+            progress: receives the progress; None for none.
+
+        Returns:
+            csr float32 (N, F).
+        """
         if self._ready is None or self._ready[0] is not terms:
             self._ready = terms, self._counter(vocabulary=terms.strings())
         return _sorted(self._ready[1].transform(_watched(texts, progress)))

@@ -249,14 +249,34 @@ class Terms:
 
     @classmethod
     def from_strings(cls, strings: Sequence[str]) -> "Terms":
-        """The terms `strings`. Raises ValueError when one occurs twice."""
+        """The terms `strings`.
+
+        Args:
+            strings: different terms.
+
+        Returns:
+            The terms.
+
+        Raises:
+            ValueError: one occurs twice.
+        """
         parts = [string.encode() for string in strings]
         lengths = np.fromiter(map(len, parts), np.int64, len(parts)) + 1
         return cls(_padded(b"\n".join([*parts, b""])), np.concatenate([[0], np.cumsum(lengths)]))
 
     @classmethod
     def from_text(cls, text: bytes) -> "Terms":
-        """Read what `to_text` returned. Raises ValueError for any other text."""
+        """Read what `to_text` returned.
+
+        Args:
+            text: of `to_text`.
+
+        Returns:
+            The terms.
+
+        Raises:
+            ValueError: it is not such text.
+        """
         text.decode()
         if text[-1:] != b"\n":
             raise ValueError("the last line has no end")
