@@ -83,9 +83,6 @@ def kernel_sources(file: Path) -> set[Path]:
     """The sources that a file's kernels are made of: its own, and each one that it imports kernels
     or constants from, and so on.
 
-    Raises:
-        OSError: a source cannot be read.
-
     Args:
         file: a Python source.
 
