@@ -57,7 +57,7 @@ def parts_of_xrt() -> dict[str, tuple[Any, str]]:
     """Where each part of an answer is computed."""
     import xrt.model
     from xrt.encoder.reader import TextReader
-    from xrt.fusion.mixture import Mixture
+    from xrt.fusion.fusion import Fusion
     from xrt.sources.deep import DeepPart
     from xrt.sources.dense_neighbours import DenseNeighbours
     from xrt.sources.label_head import LabelHead
@@ -73,7 +73,7 @@ def parts_of_xrt() -> dict[str, tuple[Any, str]]:
         "head": (LabelHead, "top"),
         "TF-IDF neighbours": (SparseNeighbours, "vote"),
         "embedding neighbours": (DenseNeighbours, "vote"),
-        "fusion": (Mixture, "scores"),
+        "fusion": (Fusion, "scores"),
     }
 
 
