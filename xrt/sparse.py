@@ -178,7 +178,7 @@ def normalize_rows(X_NM: sp.csr_array) -> sp.csr_array:
 
 
 @njit(nogil=True, cache=True)
-def _scaled(indptr, data):  # type: ignore[no-untyped-def]
+def _scaled(indptr: np.ndarray, data: np.ndarray) -> np.ndarray:
     scaled = np.empty(len(data), np.float32)
     for row in range(len(indptr) - 1):
         length = 0.0
@@ -240,13 +240,20 @@ def top_k_rows(scores_NM: sp.csr_array, k: int) -> sp.csr_array:
 
 
 @njit(nogil=True, cache=True)
-def best_places(values, k):  # type: ignore[no-untyped-def]
+def best_places(values: np.ndarray, k: int) -> np.ndarray:
     """Positions of the `k` highest values, best first, the lower position among equals."""
     return np.argsort(-values, kind="mergesort")[:k]
 
 
 @njit(nogil=True, cache=True)
-def _top_k(in_ptr, in_indices, in_data, out_ptr, out_indices, out_data):  # type: ignore[no-untyped-def]
+def _top_k(
+    in_ptr: np.ndarray,
+    in_indices: np.ndarray,
+    in_data: np.ndarray,
+    out_ptr: np.ndarray,
+    out_indices: np.ndarray,
+    out_data: np.ndarray,
+) -> None:
     for row in range(len(in_ptr) - 1):
         lo, hi = in_ptr[row], in_ptr[row + 1]
         k = out_ptr[row + 1] - out_ptr[row]
@@ -277,7 +284,7 @@ def ranked_columns(scores_NM: sp.csr_array, k: int) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _rank(indptr, indices, data, ranked_NK):  # type: ignore[no-untyped-def]
+def _rank(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, ranked_NK: np.ndarray) -> None:
     k = ranked_NK.shape[1]
     for row in range(len(indptr) - 1):
         lo, hi = indptr[row], indptr[row + 1]

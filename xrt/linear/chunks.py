@@ -19,7 +19,9 @@ from xrt.threads import run_blocks
 
 
 @njit(nogil=True, cache=True)
-def into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untyped-def]
+def into_chunks(
+    child_ptr: np.ndarray, node_ptr: np.ndarray, columns: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Turn node-by-node weights (columns ascending in a node) into rows by column within each
     chunk: chunk_ptr, row_columns, row_ptr, entry_children, entry_values of LevelWeights.
     """
@@ -57,7 +59,7 @@ def into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
-def sorted_order(columns, order, spare):  # type: ignore[no-untyped-def]
+def sorted_order(columns: np.ndarray, order: np.ndarray, spare: np.ndarray) -> np.ndarray:
     """Positions of the columns, none below 0, in ascending order; stable.
 
     A radix sort, eight bits at a time. Needs two arrays at least as long; returns one of them.
@@ -142,10 +144,20 @@ class ChunkChecks:
 
 
 @njit(nogil=True, cache=True)
-def _first_fault(  # type: ignore[no-untyped-def]
-    clusters, sound_P, child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_bits,
-    dense_bits, exponent, limit, num_features,
-):  # fmt: skip
+def _first_fault(
+    clusters: np.ndarray,
+    sound_P: np.ndarray,
+    child_ptr: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_bits: np.ndarray,
+    dense_bits: np.ndarray,
+    exponent: np.uint32,
+    limit: np.uint32,
+    num_features: int,
+) -> tuple[np.int64, int]:
     """The first cluster whose chunk has a fault, and its number; (-1, 0) where all are sound."""
     for cluster in clusters:
         if sound_P[cluster]:
@@ -162,10 +174,20 @@ def _first_fault(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _fault_of(  # type: ignore[no-untyped-def]
-    first_child, end_child, low, high, row_columns, row_ptr, entry_children, entry_bits,
-    dense_bits, exponent, limit, num_features,
-):  # fmt: skip
+def _fault_of(
+    first_child: int,
+    end_child: int,
+    low: int,
+    high: int,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_bits: np.ndarray,
+    dense_bits: np.ndarray,
+    exponent: np.uint32,
+    limit: np.uint32,
+    num_features: int,
+) -> int:
     begin, end = row_ptr[low], row_ptr[high]
     if begin < 0 or end > len(entry_children):
         return 1

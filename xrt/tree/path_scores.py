@@ -5,13 +5,15 @@ f(margin), with f(margin) = exp(-max(0, 1 - margin)^3), the habit of PECOS for s
 rankers. The logits of a matcher's head become probabilities by the sigmoid.
 """
 
+from typing import Any
+
 import numpy as np
 
 from xrt.jit import njit
 
 
 @njit(nogil=True, cache=True, inline="always")
-def log_score(margin):  # type: ignore[no-untyped-def]
+def log_score(margin: np.float32) -> Any:
     """Log f(margin)."""
     slack = 1.0 - margin
     if slack <= 0.0:
@@ -20,7 +22,7 @@ def log_score(margin):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _log_scores(margins):  # type: ignore[no-untyped-def]
+def _log_scores(margins: np.ndarray) -> np.ndarray:
     scores = np.empty(len(margins), np.float32)
     for i in range(len(margins)):
         scores[i] = log_score(margins[i])
@@ -28,7 +30,7 @@ def _log_scores(margins):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _log_sigmoids(logits):  # type: ignore[no-untyped-def]
+def _log_sigmoids(logits: np.ndarray) -> np.ndarray:
     scores = np.empty(len(logits), np.float32)
     for i in range(len(logits)):
         if logits[i] > 0:

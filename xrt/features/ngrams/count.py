@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xrt.features.ngrams.table import CHUNK, PADDING, find, hash_spans, slot_of
-from xrt.features.ngrams.text import find_spans, scratch_for, write_line
+from xrt.features.ngrams.table import CHUNK, PADDING, TermTable, find, hash_spans, slot_of
+from xrt.features.ngrams.text import NgramPlan, find_spans, scratch_for, write_line
 from xrt.jit import njit
 
 _EMPTY = np.uint64(0)
@@ -45,7 +45,9 @@ def nothing_learned() -> Learned:
 
 
 @njit(nogil=True, cache=True)
-def learn(text, lengths_N, first_row, plan, learned):  # type: ignore[no-untyped-def]
+def learn(
+    text: np.ndarray, lengths_N: np.ndarray, first_row: int, plan: NgramPlan, learned: Learned
+) -> tuple[Learned, np.ndarray, np.ndarray]:
     """Learn the n-grams of texts of `lengths_N` characters that stand in the bytes `text`.
 
     `first_row` is the number of the first text. Returns the table, the stream of term numbers
@@ -89,7 +91,7 @@ def learn(text, lengths_N, first_row, plan, learned):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
-def merge(learned, other):  # type: ignore[no-untyped-def]
+def merge(learned: Learned, other: Learned) -> tuple[Learned, np.ndarray]:
     """Add the terms of `other`, learned from other texts; returns the table and their new numbers
     (int32).
     """
@@ -116,7 +118,9 @@ def merge(learned, other):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _append(chars, offsets, term, source, begin, end):  # type: ignore[no-untyped-def]
+def _append(
+    chars: np.ndarray, offsets: np.ndarray, term: int, source: np.ndarray, begin: int, end: int
+) -> np.ndarray:
     """Write source[begin:end] and a newline as term number `term`; returns `chars`, or longer."""
     out = offsets[term]
     chars = _grown(chars, out, out + end - begin + 1 + PADDING)
@@ -128,7 +132,7 @@ def _append(chars, offsets, term, source, begin, end):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
-def _grown(array, used, needed):  # type: ignore[no-untyped-def]
+def _grown(array: np.ndarray, used: int, needed: int) -> np.ndarray:
     """The array, or a longer one with the same first `used` items, with room for `needed`."""
     if needed <= len(array):
         return array
@@ -138,7 +142,7 @@ def _grown(array, used, needed):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _half_empty(slots, hashes, num_terms, needed):  # type: ignore[no-untyped-def]
+def _half_empty(slots: np.ndarray, hashes: np.ndarray, num_terms: int, needed: int) -> np.ndarray:
     """The slots, or more of them with the same terms, at most half full with `needed` terms."""
     num_slots = len(slots)
     while num_slots < 2 * needed:
@@ -156,7 +160,9 @@ def _half_empty(slots, hashes, num_terms, needed):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True)
-def look_up(text, lengths_N, plan, table):  # type: ignore[no-untyped-def]
+def look_up(
+    text: np.ndarray, lengths_N: np.ndarray, plan: NgramPlan, table: TermTable
+) -> tuple[np.ndarray, np.ndarray]:
     """The stream of a block with nothing but the terms of `table` in it."""
     slots, offsets, chars = table
     line, starts, marks, spans = scratch_for(lengths_N)
@@ -185,7 +191,9 @@ def look_up(text, lengths_N, plan, table):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def count_columns(stream, ends_N, counts, row_ends_N):  # type: ignore[no-untyped-def]
+def count_columns(
+    stream: np.ndarray, ends_N: np.ndarray, counts: np.ndarray, row_ends_N: np.ndarray
+) -> int:
     """Turn a stream of columns into rows, in place; returns how many entries they have.
 
     Columns below 0 are dropped. The columns of each row are sorted, and `counts` (float32, as long

@@ -12,6 +12,7 @@ that it gets in a batch. The best children are kept in order by insertion, many 
 root is the worst.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,36 +31,48 @@ def as_float(raw: Any) -> Any:
     raise NotImplementedError("for compiled code only")
 
 
-@overload(as_float, inline="always")
-def _as_float(raw):  # type: ignore[no-untyped-def]
+@overload(as_float, inline="always")  # type: ignore[untyped-decorator]
+def _as_float(raw: Any) -> Callable[..., Any]:
     if raw == types.uint16:
 
-        def from_half(raw):  # type: ignore[no-untyped-def]
+        def from_half(raw: Any) -> Any:
             bits = np.uint32(raw)
             sign = np.uint32((bits & np.uint32(0x8000)) << np.uint32(16))
             magnitude = np.uint32((bits & np.uint32(0x7FFF)) << np.uint32(13))
             return np.uint32(sign | magnitude).view(np.float32) * HALF_SCALE
 
         return from_half
-    return lambda raw: raw
+
+    def as_is(raw: Any) -> Any:
+        return raw
+
+    return as_is
 
 
 @njit(nogil=True, cache=True)
-def fill_lookup(row_columns, low, high, lookup_F):  # type: ignore[no-untyped-def]
+def fill_lookup(row_columns: np.ndarray, low: int, high: int, lookup_F: np.ndarray) -> None:
     """Write 1 + position of every column of a chunk into the table."""
     for r in range(np.uint64(low), np.uint64(high)):
         lookup_F[np.uint32(row_columns[r])] = r - np.uint64(low) + np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
-def clear_lookup(row_columns, low, high, lookup_F):  # type: ignore[no-untyped-def]
+def clear_lookup(row_columns: np.ndarray, low: int, high: int, lookup_F: np.ndarray) -> None:
     """Bring the table back to zeros."""
     for r in range(np.uint64(low), np.uint64(high)):
         lookup_F[np.uint32(row_columns[r])] = 0
 
 
 @njit(nogil=True, cache=True)
-def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, row_values):  # type: ignore[no-untyped-def]
+def find_by_lookup(
+    lookup_F: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    chunk_row_ptr: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    row_values: np.ndarray,
+) -> np.uint64:
     """Where the weights of a row's columns begin and end, and the row's values there.
 
     Returns how many columns the chunk has.
@@ -76,10 +89,17 @@ def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, row_v
 
 
 @njit(nogil=True, cache=True)
-def find_by_bisection(  # type: ignore[no-untyped-def]
-    chunk_columns, columns, values, chunk_row_ptr, entry_children, entry_values, starts, ends,
-    row_values,
-):  # fmt: skip
+def find_by_bisection(
+    chunk_columns: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    chunk_row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    row_values: np.ndarray,
+) -> np.uint64:
     """The same for a chunk whose columns ascend, one at least, without a table.
 
     Memory is cold for a single query: what will be read next is prefetched as soon as it is known.
@@ -111,7 +131,15 @@ def find_by_bisection(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def add_sparse(num_found, starts, ends, row_values, entry_children, entry_values, margins_C):  # type: ignore[no-untyped-def]
+def add_sparse(
+    num_found: int,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    row_values: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    margins_C: np.ndarray,
+) -> None:
     """Add to the margins the products of the columns that a row and the chunk share."""
     for i in range(np.uint64(num_found)):
         value = row_values[i]
@@ -124,21 +152,32 @@ def float_row(matrix: Any, row: Any, buffer: Any) -> Any:
     raise NotImplementedError("for compiled code only")
 
 
-@overload(float_row, inline="always")
-def _float_row(matrix, row, buffer):  # type: ignore[no-untyped-def]
+@overload(float_row, inline="always")  # type: ignore[untyped-decorator]
+def _float_row(matrix: Any, row: Any, buffer: Any) -> Callable[..., Any]:
     if matrix.dtype == types.uint16:
 
-        def from_half(matrix, row, buffer):  # type: ignore[no-untyped-def]
+        def from_half(matrix: Any, row: Any, buffer: Any) -> Any:
             for h in range(len(buffer)):
                 buffer[h] = as_float(matrix[row, h])
             return buffer
 
         return from_half
-    return lambda matrix, row, buffer: matrix[row]
+
+    def as_is(matrix: Any, row: Any, buffer: Any) -> Any:
+        return matrix[row]
+
+    return as_is
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD)
-def add_dense(dense_nH, rows, places, chunk_dense_CH, scores, floats):  # type: ignore[no-untyped-def]
+def add_dense(
+    dense_nH: np.ndarray,
+    rows: np.ndarray,
+    places: np.ndarray,
+    chunk_dense_CH: np.ndarray,
+    scores: np.ndarray,
+    floats: np.ndarray,
+) -> None:
     """Add to the margins of each row of a group, which start at places[g], its dense products.
 
     Four children at a time, and all rows for these: their weights stay in the nearest cache.
@@ -177,10 +216,18 @@ _FEW = 24
 
 
 @njit(nogil=True, cache=True)
-def keep_best(  # type: ignore[no-untyped-def]
-    begin, end, first_pair, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out,
-    scores_out,
-):  # fmt: skip
+def keep_best(
+    begin: int,
+    end: int,
+    first_pair: int,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    pairs_ptr: np.ndarray,
+    scores: np.ndarray,
+    nodes_out: np.ndarray,
+    scores_out: np.ndarray,
+) -> None:
     """The best children of a row's pairs, as many as there is room for, in ascending node order.
 
     Among equal scores the lower node wins.
@@ -212,9 +259,16 @@ def keep_best(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def best_of_row(  # type: ignore[no-untyped-def]
-    keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
-):  # fmt: skip
+def best_of_row(
+    keep: int,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    pairs_ptr: np.ndarray,
+    scores: np.ndarray,
+    nodes_out: np.ndarray,
+    scores_out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """`keep_best` for a single query whose pairs are all in the beam: nodes and log scores, views
     of `nodes_out` and `scores_out`.
     """
@@ -236,7 +290,9 @@ def best_of_row(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _insert(nodes, scores, num_kept, node, score):  # type: ignore[no-untyped-def]
+def _insert(
+    nodes: np.ndarray, scores: np.ndarray, num_kept: int, node: np.int32, score: np.float32
+) -> int:
     """Insert a node among the best, best first; the worst falls out when all places are used."""
     place = num_kept
     if num_kept == len(nodes):
@@ -253,22 +309,33 @@ def _insert(nodes, scores, num_kept, node, score):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _worse(score, node, other_score, other_node, by_score):  # type: ignore[no-untyped-def]
+def _worse(
+    score: np.float32, node: np.int32, other_score: np.float32, other_node: np.int32, by_score: bool
+) -> bool:
     """Whether the score is lower, or, where that does not decide, the node higher."""
-    return (by_score and score < other_score) or (
-        (not by_score or score == other_score) and node > other_node
+    return bool(
+        (by_score and score < other_score)
+        or ((not by_score or score == other_score) and node > other_node)
     )
 
 
 @njit(nogil=True, cache=True)
-def _make_heap(nodes, scores, by_score):  # type: ignore[no-untyped-def]
+def _make_heap(nodes: np.ndarray, scores: np.ndarray, by_score: bool) -> None:
     """Every node worse than those below it."""
     for place in range(len(nodes) // 2 - 1, -1, -1):
         _sift(nodes, scores, place, len(nodes), nodes[place], scores[place], by_score)
 
 
 @njit(nogil=True, cache=True)
-def _sift(nodes, scores, place, size, node, score, by_score):  # type: ignore[no-untyped-def]
+def _sift(
+    nodes: np.ndarray,
+    scores: np.ndarray,
+    place: int,
+    size: int,
+    node: np.int32,
+    score: np.float32,
+    by_score: bool,
+) -> None:
     """Put a node where all below are better, from `place` on."""
     while True:
         below = 2 * place + 1
@@ -287,7 +354,7 @@ def _sift(nodes, scores, place, size, node, score, by_score):  # type: ignore[no
 
 
 @njit(nogil=True, cache=True)
-def sort_by_node(nodes, scores):  # type: ignore[no-untyped-def]
+def sort_by_node(nodes: np.ndarray, scores: np.ndarray) -> None:
     """Nodes, which differ, in ascending order, and their scores with them; in place."""
     size = len(nodes)
     if size <= _FEW:
@@ -314,7 +381,15 @@ _FEW_PAIRS = 64
 
 
 @njit(nogil=True, cache=True)
-def measure(indptr, beam_ptr, beam_nodes, child_ptr, keep, max_scores, next_ptr):  # type: ignore[no-untyped-def]
+def measure(
+    indptr: np.ndarray,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    keep: int,
+    max_scores: int,
+    next_ptr: np.ndarray,
+) -> tuple[int, int, int]:
     """Fill in where each row's nodes will begin one level down. Returns what `expand` needs: nodes
     in all, entries of `ints`, and of `floats` where there are no dense columns.
     """
@@ -336,7 +411,9 @@ def measure(indptr, beam_ptr, beam_nodes, child_ptr, keep, max_scores, next_ptr)
 
 
 @njit(nogil=True, cache=True)
-def _children_of(row, beam_ptr, beam_nodes, child_ptr):  # type: ignore[no-untyped-def]
+def _children_of(
+    row: int, beam_ptr: np.ndarray, beam_nodes: np.ndarray, child_ptr: np.ndarray
+) -> int:
     num_children = 0
     for pair in range(beam_ptr[row], beam_ptr[row + 1]):
         num_children += child_ptr[beam_nodes[pair] + 1] - child_ptr[beam_nodes[pair]]
@@ -344,11 +421,32 @@ def _children_of(row, beam_ptr, beam_nodes, child_ptr):  # type: ignore[no-untyp
 
 
 @njit(nogil=True, cache=True)
-def expand(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, child_ptr, children,
-    chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K,
-    path_weight, max_scores, lookup_F, ints, floats, next_ptr, next_nodes, next_scores,
-):  # fmt: skip
+def expand(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    path_weight: np.float32,
+    max_scores: int,
+    lookup_F: np.ndarray,
+    ints: np.ndarray,
+    floats: np.ndarray,
+    next_ptr: np.ndarray,
+    next_nodes: np.ndarray,
+    next_scores: np.ndarray,
+) -> None:
     """The beam one level down: for each row, from next_ptr on, its nodes, ascending, and their log
     scores.
 
@@ -373,7 +471,14 @@ def expand(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _part(low, beam_ptr, beam_nodes, child_ptr, max_scores, pairs_ptr):  # type: ignore[no-untyped-def]
+def _part(
+    low: int,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    max_scores: int,
+    pairs_ptr: np.ndarray,
+) -> int:
     """As many rows from `low` on as may be scored at once; fills in where each pair's scores
     begin.
     """
@@ -394,11 +499,30 @@ def _part(low, beam_ptr, beam_nodes, child_ptr, max_scores, pairs_ptr):  # type:
 
 
 @njit(nogil=True, cache=True)
-def _score_pairs(  # type: ignore[no-untyped-def]
-    low, high, indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, pairs_ptr,
-    child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K,
-    path_weight, lookup_F, ints, floats,
-):  # fmt: skip
+def _score_pairs(
+    low: int,
+    high: int,
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    pairs_ptr: np.ndarray,
+    child_ptr: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    path_weight: np.float32,
+    lookup_F: np.ndarray,
+    ints: np.ndarray,
+    floats: np.ndarray,
+) -> np.ndarray:
     """Log scores of the children of every pair of rows low .. high - 1."""
     first_pair, num_pairs = beam_ptr[low], beam_ptr[high] - beam_ptr[low]
     num_scores, num_clusters, longest = pairs_ptr[num_pairs], len(child_ptr) - 1, 0
@@ -460,13 +584,13 @@ def _score_pairs(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _table_pays(num_columns, chunk_length):  # type: ignore[no-untyped-def]
+def _table_pays(num_columns: int, chunk_length: int) -> bool:
     """Whether filling and clearing a table costs less than to bisect all columns of a group."""
-    return num_columns * np.log2(chunk_length + 1.0) > 1.3 * chunk_length
+    return bool(num_columns * np.log2(chunk_length + 1.0) > 1.3 * chunk_length)
 
 
 @njit(nogil=True, cache=True)
-def by_cluster(nodes, num_clusters, order, places):  # type: ignore[no-untyped-def]
+def by_cluster(nodes: np.ndarray, num_clusters: int, order: np.ndarray, places: np.ndarray) -> None:
     """Writes the positions of the pairs, ordered by cluster and then as they are, to `order`.
 
     `places`: room for num_clusters + 1 numbers.

@@ -69,9 +69,17 @@ class ColumnMajor:
 
 
 @njit(nogil=True, cache=True)
-def _fill_columns(  # type: ignore[no-untyped-def]
-    child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, ptr, nodes, values
-):  # fmt: skip
+def _fill_columns(
+    child_ptr: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    ptr: np.ndarray,
+    nodes: np.ndarray,
+    values: np.ndarray,
+) -> None:
     for row in range(len(row_columns)):
         ptr[row_columns[row] + 1] += row_ptr[row + 1] - row_ptr[row]
     for column in range(len(ptr) - 1):
@@ -88,10 +96,26 @@ def _fill_columns(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def expand_all(  # type: ignore[no-untyped-def]
-    columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, ptr, entry_nodes,
-    entry_values, dense_KH, bias_K, path_weight, keep, ints, floats, nodes_out, scores_out,
-):  # fmt: skip
+def expand_all(
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_1H: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    ptr: np.ndarray,
+    entry_nodes: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    path_weight: np.float32,
+    keep: int,
+    ints: np.ndarray,
+    floats: np.ndarray,
+    nodes_out: np.ndarray,
+    scores_out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """The beam of one row one level down, as of `expand`; all clusters are in the beam."""
     num_columns, num_nodes = np.uint64(len(columns)), np.uint64(len(bias_K))
     begins, ints = ints[:num_columns], ints[num_columns:]
@@ -118,9 +142,10 @@ def expand_all(  # type: ignore[no-untyped-def]
         above = path_weight * beam_scores[pair]
         for place in range(low, high):
             scores[place] = above + log_score(scores[place])
-    return best_of_row(
+    best: tuple[np.ndarray, np.ndarray] = best_of_row(
         keep, beam_nodes, child_ptr, children, child_ptr, scores, nodes_out, scores_out
     )
+    return best
 
 
 MAX_KEYS = 1 << 24
@@ -166,7 +191,15 @@ class RowKeys:
 
 
 @njit(nogil=True, cache=True)
-def _fill_row_keys(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  # type: ignore[no-untyped-def]
+def _fill_row_keys(
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    starts_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+) -> None:
     for chunk in range(len(shift_P)):
         low, high, shift = chunk_ptr[chunk], chunk_ptr[chunk + 1], np.uint32(shift_P[chunk])
         starts_of_chunk = starts[starts_ptr[chunk] : starts_ptr[chunk + 1]]
@@ -183,11 +216,31 @@ def _fill_row_keys(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, s
 
 
 @njit(nogil=True, cache=True)
-def expand_row(  # type: ignore[no-untyped-def]
-    columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, chunk_ptr, keys,
-    starts, starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K,
-    path_weight, keep, ints, floats, nodes_out, scores_out,
-):  # fmt: skip
+def expand_row(
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_1H: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    chunk_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    starts_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    entry_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    path_weight: np.float32,
+    keep: int,
+    ints: np.ndarray,
+    floats: np.ndarray,
+    nodes_out: np.ndarray,
+    scores_out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """The beam of one row one level down, as of `expand`: nodes (ascending), log scores."""
     num_pairs = np.uint64(len(beam_nodes))
     num_places = num_pairs * np.uint64(len(columns))
@@ -220,16 +273,30 @@ def expand_row(  # type: ignore[no-untyped-def]
         above = path_weight * beam_scores[pair]
         for child in range(np.uint64(len(margins_C))):
             margins_C[child] = above + log_score(margins_C[child])
-    return best_of_row(
+    best: tuple[np.ndarray, np.ndarray] = best_of_row(
         keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
     )
+    return best
 
 
 @njit(nogil=True, cache=True)
-def _find(  # type: ignore[no-untyped-def]
-    columns, values, beam_nodes, chunk_ptr, keys, starts, starts_ptr, shift_P, entry_ptr,
-    entry_children, entry_values, begins, ends, row_values, found_ptr,
-):  # fmt: skip
+def _find(
+    columns: np.ndarray,
+    values: np.ndarray,
+    beam_nodes: np.ndarray,
+    chunk_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    starts_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    entry_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    row_values: np.ndarray,
+    found_ptr: np.ndarray,
+) -> None:
     """Writes, for each node of the beam, for the columns that its chunk has, where their entries
     begin and end, and the row's values there; those of a node begin at found_ptr.
     """

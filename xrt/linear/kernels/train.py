@@ -24,6 +24,7 @@ from xrt.jit import njit
 from xrt.linear.kernels.simd import (
     SIMD,
     WIDTH,
+    Lanes,
     add_scaled,
     any_less,
     load,
@@ -36,14 +37,14 @@ from xrt.linear.kernels.simd import (
 
 
 @njit(nogil=True, cache=True)
-def new_state(seed):  # type: ignore[no-untyped-def]
+def new_state(seed: np.uint64) -> np.uint64:
     """A generator's state, never 0, from any seed of 64 bits."""
     state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
     return state | np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
-def shuffle(order, state):  # type: ignore[no-untyped-def]
+def shuffle(order: np.ndarray, state: np.uint64) -> np.uint64:
     """Bring `order` into a random order (Fisher and Yates; xorshift64*); returns the next state."""
     n = len(order)
     for s in range(n - 1):
@@ -58,7 +59,13 @@ def shuffle(order, state):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def gather(indptr, indices, data, rows, column_map):  # type: ignore[no-untyped-def]
+def gather(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    rows: np.ndarray,
+    column_map: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Row pointers, local columns and values of the given rows, and the columns, ascending.
 
     `column_map` is int32 scratch, one entry a column of the matrix: all -1 when called and left.
@@ -90,7 +97,9 @@ def gather(indptr, indices, data, rows, column_map):  # type: ignore[no-untyped-
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD)
-def squared_norms(indptr, values, dense_nH, bias):  # type: ignore[no-untyped-def]
+def squared_norms(
+    indptr: np.ndarray, values: np.ndarray, dense_nH: np.ndarray, bias: np.float32
+) -> np.ndarray:
     """|x_i|^2 of each row, the bias column included: float32 (n,)."""
     norms = np.empty(len(indptr) - 1, np.float32)
     for i in range(len(norms)):
@@ -108,7 +117,14 @@ AHEAD = 8
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _add_products(total, values, columns, first, last, weights):  # type: ignore[no-untyped-def]
+def _add_products(
+    total: Lanes,
+    values: np.ndarray,
+    columns: np.ndarray,
+    first: int,
+    last: int,
+    weights: np.ndarray,
+) -> Lanes:
     """Total + sum of values[j] * weights[columns[j]], in four chains that do not wait for each
     other.
     """
@@ -123,11 +139,12 @@ def _add_products(total, values, columns, first, last, weights):  # type: ignore
     while j < last:
         total = add_scaled(total, values[j], load(weights, columns[j]))
         j += 1
-    return (total + one) + (two + three)
+    products: Lanes = (total + one) + (two + three)
+    return products
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _add_dense_products(total, x_H, weights):  # type: ignore[no-untyped-def]
+def _add_dense_products(total: Lanes, x_H: np.ndarray, weights: np.ndarray) -> Lanes:
     """Total + sum of x_H[h] * weights[h]."""
     one, two, three = splat(0.0), splat(0.0), splat(0.0)
     h = 0
@@ -140,15 +157,32 @@ def _add_dense_products(total, x_H, weights):  # type: ignore[no-untyped-def]
     while h < len(x_H):
         total = add_scaled(total, x_H[h], load(weights, h))
         h += 1
-    return (total + one) + (two + three)
+    products: Lanes = (total + one) + (two + three)
+    return products
 
 
 @njit(nogil=True, cache=True)
-def solve_lanes(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
-    cost_negative, epsilon, max_sweeps, seed, stop, w_fl, w_Hl, b_1l, alpha_nl,
-    diagonal_nl=None,
-):  # fmt: skip
+def solve_lanes(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    norms: np.ndarray,
+    bias: np.float32,
+    members: np.ndarray,
+    num_lanes: int,
+    cost_positive: np.float32,
+    cost_negative: np.float32,
+    epsilon: np.float32,
+    max_sweeps: int,
+    seed: np.uint64,
+    stop: np.ndarray,
+    w_fl: np.ndarray,
+    w_Hl: np.ndarray,
+    b_1l: np.ndarray,
+    alpha_nl: np.ndarray,
+    diagonal_nl: np.ndarray | None = None,
+) -> int:
     """Fill w_fl (f, 16), w_Hl (H, 16) and b_1l (1, 16), zeros when called, with the solutions.
 
     `members` uint16 (n,): bit l of entry i says that row i has the label of lane l; lanes from
@@ -213,11 +247,28 @@ def solve_lanes(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def solve_squared_hinge(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, norms, bias, rows, used, nodes, positive_ptr, positive_rows,
-    cost_positive, cost_negative, epsilon, max_sweeps, threshold, seed, stop, confidences,
-    weights_n,
-):  # fmt: skip
+def solve_squared_hinge(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    norms: np.ndarray,
+    bias: np.float32,
+    rows: np.ndarray,
+    used: np.ndarray,
+    nodes: np.ndarray,
+    positive_ptr: np.ndarray,
+    positive_rows: np.ndarray,
+    cost_positive: np.float32,
+    cost_negative: np.float32,
+    epsilon: np.float32,
+    max_sweeps: int,
+    threshold: np.float32,
+    seed: np.uint64,
+    stop: np.ndarray,
+    confidences: np.ndarray | None,
+    weights_n: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Solve sixteen nodes at a time, nodes with similar numbers of positive rows together.
 
     `rows` int32 (n,) are the rows' numbers, ascending, `used` int32 (f,) the columns' numbers.
@@ -265,7 +316,7 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
                 node = nodes[by_size[first + lane]]
                 for p in range(positive_ptr[node], positive_ptr[node + 1]):
                     i = np.searchsorted(rows, positive_rows[p])
-                    cost = cost_positive * confidences[p] * weights_n[i]
+                    cost = cost_positive * confidences[p] * weights_n[i]  # type: ignore[index]
                     diagonal_nl[i, lane] = _diagonal(cost)
             solve_lanes(
                 indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
@@ -302,13 +353,13 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _diagonal(cost):  # type: ignore[no-untyped-def]
+def _diagonal(cost: np.float32) -> np.float32:
     """1 / (2 C), finite; a row of negligible cost does not change the solution."""
     return np.float32(min(0.5 / np.float64(cost), 1e30)) if cost > 0 else np.float32(1e30)
 
 
 @njit(nogil=True, cache=True)
-def _mark(rows, true_rows, lane, members):  # type: ignore[no-untyped-def]
+def _mark(rows: np.ndarray, true_rows: np.ndarray, lane: int, members: np.ndarray) -> None:
     """Set the lane's bit of the rows that have the label; both lists ascend."""
     if len(true_rows) * 20 < len(rows):
         for i in np.searchsorted(rows, true_rows):
@@ -322,7 +373,7 @@ def _mark(rows, true_rows, lane, members):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _count_above(w_fl, threshold, start):  # type: ignore[no-untyped-def]
+def _count_above(w_fl: np.ndarray, threshold: np.float32, start: int) -> np.ndarray:
     """Where each lane's kept weights begin when they are written one lane after the other."""
     counts = np.zeros(WIDTH, np.int64)
     for c in range(len(w_fl)):
@@ -336,7 +387,14 @@ def _count_above(w_fl, threshold, start):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _keep_above(w_fl, threshold, used, lane_ptr, kept_columns, kept_values):  # type: ignore[no-untyped-def]
+def _keep_above(
+    w_fl: np.ndarray,
+    threshold: np.float32,
+    used: np.ndarray,
+    lane_ptr: np.ndarray,
+    kept_columns: np.ndarray,
+    kept_values: np.ndarray,
+) -> None:
     """Write the weights above the threshold, lane by lane, columns ascending."""
     position = lane_ptr[:WIDTH].copy()
     for c in range(len(w_fl)):
@@ -348,7 +406,7 @@ def _keep_above(w_fl, threshold, used, lane_ptr, kept_columns, kept_values):  # 
 
 
 @njit(nogil=True, cache=True)
-def _enlarged(array, capacity):  # type: ignore[no-untyped-def]
+def _enlarged(array: np.ndarray, capacity: int) -> np.ndarray:
     larger = np.empty(capacity, array.dtype)
     larger[: len(array)] = array
     return larger
