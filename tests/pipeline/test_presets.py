@@ -85,6 +85,6 @@ def test_an_encoder_brings_its_learning_rate_and_the_command_line_has_the_last_w
         assert built[0].encoder is None
         return
     assert built[0].encoder.name
-    assert (built[0].encoder.lora.rank > 0) == name.endswith("_lora")
+    assert (built[0].encoder.lora_rank > 0) == name.endswith("_lora")
     large = name in ("roberta_large", "deberta_v3")
     assert (built[0].matcher.encoder_learning_rate < 5e-5) == large

@@ -1,19 +1,9 @@
-"""Levels trained together: candidates that follow the matcher, levels that read other layers."""
+"""Levels trained together: candidates that follow the matcher."""
 
 import numpy as np
 import pytest
 from matcher_run import Pace, corpus, train
 from test_matcher_resume import fingerprint
-
-from xrt.encoder.params import Bootstrap, LoraParams, Schedule
-from xrt.errors import ConfigError
-
-SINGLE_PASS = {
-    "schedule": Schedule.single_pass,
-    "bootstrap": Bootstrap.centroid,
-    "steps": [40],
-    "head_learning_rate": 5e-3,
-}
 
 
 class Accident(Exception):
@@ -36,43 +26,25 @@ class PaceWithAccident(Pace):
             raise Accident
 
 
-@pytest.mark.parametrize(
-    "choice",
-    [
-        {},
-        {"layers": [1, 2]},
-        {"row_wise_above": 5},
-        {"dense_level_limit": 100, "head_chunk": 5},
-    ],
-    ids=["ragged", "layers", "row-wise", "chunked"],
-)
+@pytest.mark.parametrize("choice", [{}, {"dense_level_limit": 100}], ids=["candidates", "all"])
 def test_all_levels_are_learnt_in_one_pass_and_a_broken_run_resumes_to_the_same_bytes(
     tmp_path, monkeypatch, choice
 ):
     monkeypatch.setenv("XRT_NUM_THREADS", "1")
-    result = train(tmp_path / "whole", **choice, **SINGLE_PASS)
+    result = train(tmp_path / "whole", **choice)
     assert result.levels == [0, 1]
     assert [head[0].shape for head in result.heads] == [(4, 32), (12, 32)]
-    (losses_S,) = result.losses
-    assert losses_S[-5:].mean() < 0.9 * losses_S[:5].mean()
+    assert result.losses[-5:].mean() < 0.9 * result.losses[:5].mean()
     with pytest.raises(Accident):
-        train(tmp_path / "broken", progress=PaceWithAccident(), **choice, **SINGLE_PASS)
+        train(tmp_path / "broken", progress=PaceWithAccident(), **choice)
     assert (tmp_path / "broken" / "level-1.ckpt").is_file()
-    train(tmp_path / "broken", **choice, **SINGLE_PASS)
+    train(tmp_path / "broken", **choice)
     assert fingerprint(tmp_path / "broken") == fingerprint(tmp_path / "whole")
-
-
-def test_chunks_change_nothing_but_rounding(tmp_path):
-    settings = {**SINGLE_PASS, "steps": [10], "dense_level_limit": 100}
-    whole, chunked = (
-        train(tmp_path / str(chunk), head_chunk=chunk, **settings) for chunk in (0, 5)
-    )
-    np.testing.assert_allclose(chunked.losses[0], whole.losses[0], rtol=1e-4)
 
 
 def test_adapters_are_learnt_and_a_broken_run_resumes_to_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setenv("XRT_NUM_THREADS", "1")
-    settings = {**SINGLE_PASS, "lora": LoraParams(rank=2)}
+    settings = {"lora_rank": 2}
     result = train(tmp_path / "whole", **settings)
     assert not [name for name, _ in result.encoder.named_parameters() if "lora" in name]
     with pytest.raises(Accident):
@@ -83,7 +55,7 @@ def test_adapters_are_learnt_and_a_broken_run_resumes_to_the_same_bytes(tmp_path
 
 def test_the_finest_head_belongs_to_the_embeddings(tmp_path):
     """Logits at unit embeddings rank a row's own labels first: the head was learnt for them."""
-    result = train(tmp_path, dense_level_limit=100, **{**SINGLE_PASS, "steps": [150]})
+    result = train(tmp_path, dense_level_limit=100, steps=150)
     unit_NH = result.train_embeddings / np.linalg.norm(
         result.train_embeddings, axis=1, keepdims=True
     )
@@ -91,9 +63,3 @@ def test_the_finest_head_belongs_to_the_embeddings(tmp_path):
     best_N = (unit_NH @ W.T + b).argmax(1)
     _, Y_NL, _ = corpus()
     assert Y_NL.toarray()[np.arange(96), best_N].mean() > 0.6  # by chance one in six
-
-
-@pytest.mark.parametrize("layers", [[1], [1, 3], [2, 1]])
-def test_layers_that_do_not_fit_are_named(tmp_path, layers):
-    with pytest.raises(ConfigError, match=r"matcher\.layers"):
-        train(tmp_path, layers=layers, **SINGLE_PASS)
