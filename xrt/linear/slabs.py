@@ -1,10 +1,12 @@
-"""Weights of a level laid out for scoring many rows at once, at the price of memory.
+"""Weights of a level laid out to score many rows on many of its nodes: the levels above a
+shortlist.
 
-`expand` looks every nonzero of a row up in each chunk it enters. Most nonzeros of a row lie in few
-columns; here the weights of the D columns that most nodes use are a dense slab for each cluster,
-children side by side, so that such a nonzero costs one product of vectors and no search. The other
-columns have postings: the nodes that use them, walked once for a row. n rows, F sparse columns, K
-nodes, C children of one cluster. Nodes stand in chunk order, as in `LevelWeights`.
+It needs more memory than chunks. `beam_step.expand` looks every nonzero of a row up in each chunk
+it enters. Most nonzeros of a row lie in few columns; here the weights of the D columns that most
+nodes use are a dense slab for each cluster, children side by side, so that such a nonzero costs one
+product of vectors and no search. The other columns have postings: the nodes that use them, walked
+once for a row. n rows, F sparse columns, K nodes, C children of one cluster. Nodes stand in chunk
+order, as in `LevelWeights`.
 """
 
 from dataclasses import dataclass
@@ -13,13 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.best_children import keep_best
-from xrt.linear.kernels.chunk_margins import add_dense
-from xrt.linear.kernels.expand import by_cluster
+from xrt.linear.kernels.beam_step import add_dense, by_cluster, keep_best
 from xrt.linear.scoring import Beam, RowBlock
 from xrt.linear.weights import LevelWeights
 from xrt.storage.array_faults import read_only
-from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform, log_score
+from xrt.tree.path_scores import log_score
 
 MAX_FREQUENT = 1 << 15
 """Columns in slabs: on library titles nine tenths of all nonzeros are in so many."""
@@ -50,7 +50,17 @@ class ChunkSlabs:
 
     @classmethod
     def of(cls, weights: LevelWeights) -> "ChunkSlabs":
-        """Lay out a level's weights; a pass over all of them."""
+        """Lay out a level's weights; a pass over all of them.
+
+        Args:
+            weights: of the level.
+
+        Returns:
+            The layout.
+
+        Raises:
+            ArtifactError: a chunk is damaged.
+        """
         weights.check()
         num_columns, num_nodes = weights.num_features, weights.num_nodes
         per_row = np.diff(weights.row_ptr)
@@ -78,37 +88,59 @@ class ChunkSlabs:
         post_nodes = (first + child)[order].astype(np.int32)
         return cls(weights, place_F, slabs, post_ptr, post_nodes, value[order])
 
-    def best(self, rows: RowBlock, beam: Beam, keep: int, transform: PathTransform) -> Beam:
-        """The `keep` best children of the nodes in a beam, as `step_block` gives them."""
-        held_ptr, nodes, pairs_ptr, scores = self._log_scores(rows, beam, transform)
-        child_ptr, children = self._tables
-        return Beam(*_best(held_ptr, nodes, pairs_ptr, scores, child_ptr, children, keep))
+    def best(self, rows: RowBlock, beam: Beam, keep: int) -> Beam:
+        """The `keep` best children of the nodes in a beam, as `step_block` gives them.
 
-    def chosen(
-        self, rows: RowBlock, beam: Beam, wanted: Pattern, parents_K: np.ndarray,
-        transform: PathTransform,
-    ) -> Beam:  # fmt: skip
-        """The log scores of the nodes that are wanted; the parent of each is in the beam."""
-        held_ptr, nodes, pairs_ptr, all_scores = self._log_scores(rows, beam, transform)
+        Args:
+            rows: feature rows (n, F + H).
+            beam: the nodes above.
+            keep: nodes of a row, at most.
+
+        Returns:
+            The beam at this level.
+        """
+        beam_ptr, nodes, pairs_ptr, scores = self._log_scores(rows, beam)
+        child_ptr, children = self._tables
+        return Beam(*_best(beam_ptr, nodes, pairs_ptr, scores, child_ptr, children, keep))
+
+    def chosen(self, rows: RowBlock, beam: Beam, chosen: Pattern, parents_K: np.ndarray) -> Beam:
+        """The log scores of chosen nodes; the parent of each is in the beam.
+
+        Args:
+            rows: feature rows (n, F + H).
+            beam: the nodes above.
+            chosen: the nodes to score.
+            parents_K: the parent of each node.
+
+        Returns:
+            The nodes with their log scores.
+        """
+        beam_ptr, nodes, pairs_ptr, all_scores = self._log_scores(rows, beam)
         child_ptr, children = self._tables
         scores = _chosen(
-            held_ptr, nodes, pairs_ptr, all_scores, child_ptr, children, wanted.indptr,
-            wanted.nodes, parents_K,
+            beam_ptr, nodes, pairs_ptr, all_scores, child_ptr, children, chosen.indptr,
+            chosen.nodes, parents_K,
         )  # fmt: skip
-        return Beam(wanted.indptr, wanted.nodes, scores)
+        return Beam(chosen.indptr, chosen.nodes, scores)
 
     @property
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
         return self.weights.kernel_arrays[:2]  # type: ignore[return-value]
 
-    def _log_scores(self, rows: RowBlock, beam: Beam, transform: PathTransform) -> tuple[Any, ...]:
+    def _log_scores(self, rows: RowBlock, beam: Beam) -> tuple[Any, ...]:
         """The beam's pointers and nodes, where each pair's children begin, and their scores."""
         arrays = self.weights.kernel_arrays
-        own = (self.place_F, self.slabs, self.post_ptr, self.post_nodes, self.post_values)
-        held = tuple(read_only(array) for array in beam)
-        given = (*rows, *held, arrays[0], *(read_only(array) for array in own), *arrays[7:9])
-        pairs_ptr, scores = _log_scores(*given, TRANSFORM_CODES[transform])
-        return held[0], held[1], pairs_ptr, scores
+        slabs = (self.place_F, self.slabs, self.post_ptr, self.post_nodes, self.post_values)
+        beam_arrays = tuple(read_only(array) for array in beam)
+        arguments = (
+            *rows,
+            *beam_arrays,
+            arrays[0],
+            *(read_only(array) for array in slabs),
+            *arrays[7:9],
+        )
+        pairs_ptr, scores = _log_scores(*arguments)
+        return beam_arrays[0], beam_arrays[1], pairs_ptr, scores
 
 
 @njit(nogil=True, cache=True)
@@ -128,7 +160,6 @@ def _log_scores(  # noqa: C901
     post_values: np.ndarray,
     dense_KH: np.ndarray,
     bias_K: np.ndarray,
-    code: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rare columns row by row, then the others cluster by cluster, whose slabs stay near."""
     num_rows, num_pairs = len(beam_ptr) - 1, len(beam_nodes)
@@ -138,21 +169,21 @@ def _log_scores(  # noqa: C901
         pairs_ptr[pair + 1] = pairs_ptr[pair] + num_children
     scores = np.empty(pairs_ptr[num_pairs], np.float32)
     row_of = np.empty(num_pairs, np.int64)
-    kept_ptr, num_kept = np.zeros(num_rows + 1, np.int64), 0
-    places, kept = np.empty(len(columns), np.int32), np.empty(len(columns), np.float32)
+    slab_ptr, num_slab = np.zeros(num_rows + 1, np.int64), 0
+    places, slab_values = np.empty(len(columns), np.int32), np.empty(len(columns), np.float32)
     sums_K = np.zeros(len(bias_K), np.float32)
     for row in range(num_rows):
         walked = False
         for j in range(indptr[row], indptr[row + 1]):
             place = place_F[columns[j]]
             if place >= 0:
-                places[num_kept], kept[num_kept] = place, values[j]
-                num_kept += 1
+                places[num_slab], slab_values[num_slab] = place, values[j]
+                num_slab += 1
             else:
                 for entry in range(post_ptr[columns[j]], post_ptr[columns[j] + 1]):
                     sums_K[post_nodes[entry]] += values[j] * post_values[entry]
                     walked = True
-        kept_ptr[row + 1] = num_kept
+        slab_ptr[row + 1] = num_slab
         for pair in range(beam_ptr[row], beam_ptr[row + 1]):
             row_of[pair] = row
             low, high = child_ptr[beam_nodes[pair]], child_ptr[beam_nodes[pair] + 1]
@@ -168,9 +199,12 @@ def _log_scores(  # noqa: C901
         slab_DC = slabs[low * num_frequent : high * num_frequent].reshape(num_frequent, high - low)
         while end < num_pairs and beam_nodes[order[end]] == cluster:
             pair, row = order[end], row_of[order[end]]
-            own = slice(kept_ptr[row], kept_ptr[row + 1])
+            columns_of_row = slice(slab_ptr[row], slab_ptr[row + 1])
             _add_slab(
-                places[own], kept[own], slab_DC, scores[pairs_ptr[pair] : pairs_ptr[pair + 1]]
+                places[columns_of_row],
+                slab_values[columns_of_row],
+                slab_DC,
+                scores[pairs_ptr[pair] : pairs_ptr[pair + 1]],
             )
             end += 1
         group = order[begin:end]
@@ -179,7 +213,7 @@ def _log_scores(  # noqa: C901
         begin = end
     for pair in range(num_pairs):
         for place in range(pairs_ptr[pair], pairs_ptr[pair + 1]):
-            scores[place] = beam_scores[pair] + log_score(scores[place], code)
+            scores[place] = beam_scores[pair] + log_score(scores[place])
     return pairs_ptr, scores
 
 
@@ -219,14 +253,14 @@ def _best(
         num_children = pairs_ptr[beam_ptr[row + 1]] - pairs_ptr[beam_ptr[row]]
         next_ptr[row + 1] = next_ptr[row] + min(keep, num_children)
     nodes = np.empty(next_ptr[num_rows], np.int32)
-    kept = np.empty(next_ptr[num_rows], np.float32)
+    best_scores = np.empty(next_ptr[num_rows], np.float32)
     for row in range(num_rows):
-        here = slice(next_ptr[row], next_ptr[row + 1])
+        row_entries = slice(next_ptr[row], next_ptr[row + 1])
         keep_best(
             beam_ptr[row], beam_ptr[row + 1], 0, beam_nodes, child_ptr, children, pairs_ptr,
-            scores, nodes[here], kept[here],
+            scores, nodes[row_entries], best_scores[row_entries],
         )  # fmt: skip
-    return next_ptr, nodes, kept
+    return next_ptr, nodes, best_scores
 
 
 @njit(nogil=True, cache=True)
@@ -237,17 +271,17 @@ def _chosen(
     scores: np.ndarray,
     child_ptr: np.ndarray,
     children: np.ndarray,
-    wanted_ptr: np.ndarray,
-    wanted: np.ndarray,
+    chosen_ptr: np.ndarray,
+    chosen: np.ndarray,
     parents_K: np.ndarray,
 ) -> np.ndarray:
-    found = np.empty(len(wanted), np.float32)
-    for row in range(len(wanted_ptr) - 1):
+    log_scores = np.empty(len(chosen), np.float32)
+    for row in range(len(chosen_ptr) - 1):
         begin, end = beam_ptr[row], beam_ptr[row + 1]
-        for place in range(wanted_ptr[row], wanted_ptr[row + 1]):
-            node = wanted[place]
+        for place in range(chosen_ptr[row], chosen_ptr[row + 1]):
+            node = chosen[place]
             parent = parents_K[node]
             pair = begin + np.searchsorted(beam_nodes[begin:end], parent)
-            own = children[child_ptr[parent] : child_ptr[parent + 1]]
-            found[place] = scores[pairs_ptr[pair] + np.searchsorted(own, node)]
-    return found
+            siblings = children[child_ptr[parent] : child_ptr[parent + 1]]
+            log_scores[place] = scores[pairs_ptr[pair] + np.searchsorted(siblings, node)]
+    return log_scores

@@ -1,4 +1,4 @@
-"""Sixteen float32 side by side as one value of compiled code: a lane for each of sixteen labels.
+"""Vectors of sixteen float32 in compiled code: a lane for each of sixteen labels.
 
 The solvers treat sixteen labels at once, and what they do to one row of an array of shape (m, 16)
 must be one instruction. Compilers do not see that in loops over a row (arrays might overlap), so
@@ -21,6 +21,8 @@ from numba.extending import intrinsic, models, register_model
 
 WIDTH = 16
 """Lanes of a value."""
+SIMD = {"reassoc", "contract", "arcp", "nsz"}
+"""Lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning."""
 
 _VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
 _INDICES = ir.VectorType(ir.IntType(32), WIDTH)

@@ -1,18 +1,17 @@
-"""Learns terms from blocks of texts: every n-gram gets a number, in the order of appearance.
+"""Learns and counts terms in blocks of texts: kernels from bytes to streams to rows of a matrix.
 
-Each thread fills a table of its own, so nothing is locked; `merge` brings the tables together at
-the end. What a block gives is a stream: the numbers of its n-grams, text after text. It is smaller
-than a matrix of counts, and becomes one only when it is known which terms stay.
-
-N texts of a block.
+A block becomes a stream: the numbers of its n-grams, text after text. When learning, every n-gram
+gets a number in the order of appearance; each thread fills a table of its own, so nothing is
+locked, and `merge` brings the tables together at the end. A stream is smaller than a matrix of
+counts, and becomes one only when the terms are selected. N texts of a block.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from xrt.features.ngrams.spans import NgramPlan, find_spans, scratch_for, write_line
-from xrt.features.ngrams.table import CHUNK, PADDING, find, hash_spans, slot_of
+from xrt.features.ngrams.table import CHUNK, PADDING, TermTable, find, hash_spans, slot_of
+from xrt.features.ngrams.text import NgramPlan, find_spans, scratch_for, write_line
 from xrt.jit import njit
 
 _EMPTY = np.uint64(0)
@@ -56,23 +55,23 @@ def learn(
     """
     slots, offsets, chars, hashes, uses, num_terms = learned
     line, starts, marks, spans = scratch_for(lengths_N)
-    found, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.int64)
+    chunk_hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.int64)
     stream = np.empty(len(text) // 4 + 16, np.int32)
     ends_N = np.empty(len(lengths_N), np.int64)
     size, at = 0, 0
     for n in range(len(lengths_N)):
         num_tokens, at = write_line(text, at, lengths_N[n], plan, line, starts)
         spans, num_spans = find_spans(line, num_tokens, starts, plan, marks, spans)
-        stream = _roomy(stream, size, size + num_spans)
+        stream = _grown(stream, size, size + num_spans)
         slots = _half_empty(slots, hashes, num_terms, num_terms + num_spans)
-        hashes = _roomy(hashes, num_terms, num_terms + num_spans)
-        uses = _roomy(uses, 2 * num_terms, 2 * (num_terms + num_spans))
-        offsets = _roomy(offsets, num_terms + 1, num_terms + num_spans + 1)
+        hashes = _grown(hashes, num_terms, num_terms + num_spans)
+        uses = _grown(uses, 2 * num_terms, 2 * (num_terms + num_spans))
+        offsets = _grown(offsets, num_terms + 1, num_terms + num_spans + 1)
         for s in range(num_spans):
             if s % CHUNK == 0:
                 end = min(s + CHUNK, num_spans)
-                hash_spans(line, spans, s, end, slots, offsets, chars, found, touched)
-            lo, hi, hashed = spans[s, 0], spans[s, 1], found[s % CHUNK]
+                hash_spans(line, spans, s, end, slots, offsets, chars, chunk_hashes, touched)
+            lo, hi, hashed = spans[s, 0], spans[s, 1], chunk_hashes[s % CHUNK]
             term = find(slots, offsets, chars, line, lo, hi, hashed)
             if term < 0:
                 slots[-1 - term] = slot_of(num_terms, hashed)
@@ -99,9 +98,9 @@ def merge(learned: Learned, other: Learned) -> tuple[Learned, np.ndarray]:
     slots, offsets, chars, hashes, uses, num_terms = learned
     _, other_offsets, other_chars, other_hashes, other_uses, num_others = other
     slots = _half_empty(slots, hashes, num_terms, num_terms + num_others)
-    hashes = _roomy(hashes, num_terms, num_terms + num_others)
-    uses = _roomy(uses, 2 * num_terms, 2 * (num_terms + num_others))
-    offsets = _roomy(offsets, num_terms + 1, num_terms + num_others + 1)
+    hashes = _grown(hashes, num_terms, num_terms + num_others)
+    uses = _grown(uses, 2 * num_terms, 2 * (num_terms + num_others))
+    offsets = _grown(offsets, num_terms + 1, num_terms + num_others + 1)
     numbers = np.empty(num_others, np.int32)
     for o in range(num_others):
         begin, end, hashed = other_offsets[o], other_offsets[o + 1] - 1, other_hashes[o]
@@ -124,7 +123,7 @@ def _append(
 ) -> np.ndarray:
     """Write source[begin:end] and a newline as term number `term`; returns `chars`, or longer."""
     out = offsets[term]
-    chars = _roomy(chars, out, out + end - begin + 1 + PADDING)
+    chars = _grown(chars, out, out + end - begin + 1 + PADDING)
     for i in range(end - begin):
         chars[out + i] = source[begin + i]
     chars[out + end - begin] = 10
@@ -133,7 +132,7 @@ def _append(
 
 
 @njit(nogil=True, cache=True)
-def _roomy(array: np.ndarray, used: int, needed: int) -> np.ndarray:
+def _grown(array: np.ndarray, used: int, needed: int) -> np.ndarray:
     """The array, or a longer one with the same first `used` items, with room for `needed`."""
     if needed <= len(array):
         return array
@@ -158,3 +157,63 @@ def _half_empty(slots: np.ndarray, hashes: np.ndarray, num_terms: int, needed: i
             at = (at + np.uint64(1)) & last
         more[at] = slot_of(term, hashes[term])
     return more
+
+
+@njit(nogil=True, cache=True)
+def look_up(
+    text: np.ndarray, lengths_N: np.ndarray, plan: NgramPlan, table: TermTable
+) -> tuple[np.ndarray, np.ndarray]:
+    """The stream of a block with nothing but the terms of `table` in it."""
+    slots, offsets, chars = table
+    line, starts, marks, spans = scratch_for(lengths_N)
+    hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.int64)
+    stream = np.empty(len(text) // 4 + 16, np.int32)
+    ends_N = np.empty(len(lengths_N), np.int64)
+    size, at = 0, 0
+    for n in range(len(lengths_N)):
+        num_tokens, at = write_line(text, at, lengths_N[n], plan, line, starts)
+        spans, num_spans = find_spans(line, num_tokens, starts, plan, marks, spans)
+        if size + num_spans > len(stream):
+            longer = np.empty(size + num_spans + len(stream) // 2, np.int32)
+            longer[:size] = stream[:size]
+            stream = longer
+        for s in range(num_spans):
+            if s % CHUNK == 0:
+                end = min(s + CHUNK, num_spans)
+                hash_spans(line, spans, s, end, slots, offsets, chars, hashes, touched)
+            lo, hi = spans[s, 0], spans[s, 1]
+            term = find(slots, offsets, chars, line, lo, hi, hashes[s % CHUNK])
+            if term >= 0:
+                stream[size] = term
+                size += 1
+        ends_N[n] = size
+    return stream[:size], ends_N
+
+
+@njit(nogil=True, cache=True)
+def count_columns(
+    stream: np.ndarray, ends_N: np.ndarray, counts: np.ndarray, row_ends_N: np.ndarray
+) -> int:
+    """Turn a stream of columns into rows, in place; returns how many entries they have.
+
+    Columns below 0 are dropped. The columns of each row are sorted, and `counts` (float32, as long
+    as the stream) says how often each was there.
+    """
+    lo, out = 0, 0
+    for n in range(len(ends_N)):
+        hi = ends_N[n]
+        columns = stream[lo:hi]
+        columns.sort()
+        last = np.int32(-1)
+        for i in range(lo, hi):
+            if stream[i] < 0:
+                continue
+            if stream[i] == last:
+                counts[out - 1] += 1
+                continue
+            last = stream[i]
+            stream[out], counts[out] = last, 1
+            out += 1
+        row_ends_N[n] = out
+        lo = hi
+    return out
