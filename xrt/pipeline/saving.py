@@ -51,11 +51,12 @@ def save_model(
         if extension is not None:
             extension.write(target)
 
+    configuration = {} if extension is None else extension.configuration()
     tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
     manifest = {
         "kind": model.kind,
         "metrics": metrics,
-        "configuration": plain(_portable(params)),
+        "configuration": {**plain(_portable(params)), **configuration},
         "training": training,
         "tree": model.linear.describe() if model.deep is None else tree.describe(),
         **model.about_scores(),

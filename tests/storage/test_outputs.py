@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from xrt.cli import main
-from xrt.cli.outputs import refuse_inputs_as_outputs
 from xrt.errors import ConfigError
+from xrt.storage.outputs import refuse_inputs_as_outputs
 
 
 @pytest.fixture
