@@ -1,35 +1,56 @@
 """`python -m bench SUITE ...` runs a suite; without one, lists them."""
 
+import importlib
 import importlib.util
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench import suites
+
+RENDER = "--render"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the suite that the first argument names.
 
     Args:
-        arguments: The suite and its own arguments.
+        arguments: The suite and its own arguments; or the suite, `--render` and a JSONL file, to
+            print the record of its lines.
 
     Returns:
         The exit status of the suite: 0, 1 where a run failed, 2 for a wrong argument.
     """
     names = suite_names()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: python -m bench SUITE ...\n")
-        for name in names:
-            print(f"  {name:20} {first_line(name)}")
+        print(
+            f"usage: python -m bench SUITE ...\n       python -m bench SUITE {RENDER} LINES.jsonl"
+        )
+        print("\n" + "\n".join(f"  {name:22} {first_line(name)}" for name in names))
         return 0
-    name = arguments[0]
+    name, *others = arguments
     if name not in names:
         print(f"no suite {name!r}; there are {', '.join(names)}", file=sys.stderr)
         return 2
-    sys.argv = [f"python -m bench {name}", *arguments[1:]]
     suite = importlib.import_module(f"bench.suites.{name}")
-    return int(suite.main() or 0)
+    sys.argv[0] = f"python -m bench {name}"  # what argparse calls the program
+    if others[:1] == [RENDER]:
+        return render(suite, others[1:])
+    return int(suite.main(others))
+
+
+def render(suite: object, files: Sequence[str]) -> int:
+    """Print the record of a suite's lines. Returns the exit status."""
+    make = getattr(suite, "render", None)
+    if make is None or len(files) != 1:
+        reason = f"{RENDER} takes one JSONL file" if make else "this suite makes no record"
+        print(reason, file=sys.stderr)
+        return 2
+    from bench.record import read_lines
+
+    print(make(read_lines(Path(files[0]))), end="")
+    return 0
 
 
 def suite_names() -> list[str]:

@@ -1,5 +1,10 @@
-"""Milliseconds of single calls, whole and by part; needs numpy alone, so that peers can use it."""
+"""Clocks for single calls, parts of a call, and steps of training.
 
+Needs numpy alone, so that peers can use it.
+"""
+
+import os
+import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +15,7 @@ import numpy as np
 PERCENTILES = (50, 90, 99)
 
 
-def asked_one_by_one(
+def latency_of_each(
     ask: Callable[[str], Any], texts: Sequence[str], warm_up: int
 ) -> dict[str, float]:
     """p50, p90 and p99 of `ask`, in milliseconds, after `warm_up` texts that do not count."""
@@ -74,3 +79,68 @@ class PartClock:
                 taken[name].append(self.of_text[name])
             taken["rest"].append(whole - sum(self.of_text.values()))
         return {name: percentiles(seconds) for name, seconds in taken.items()}
+
+
+class StepClock:
+    """A `Progress` that notes when each training step ended, the GPU's work included: its loss was
+    read by then.
+    """
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.recording = False
+
+    def start(self, description: str, total: int | None) -> None:
+        """Take note only while the matcher is trained."""
+        self.recording = description.startswith("matcher")
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        """A step has ended."""
+        if self.recording:
+            self.times.append(time.perf_counter())
+
+    def finish(self) -> None:
+        """Stop taking note."""
+        self.recording = False
+
+
+class StepTotals:
+    """A `Progress` that adds up the seconds of each kind of step."""
+
+    def __init__(self) -> None:
+        """No step yet."""
+        self.seconds: dict[str, float] = {}
+        self.step, self.started = "", 0.0
+
+    def start(self, description: str, total: int | None) -> None:
+        """A step begins."""
+        self.step, self.started = description, time.perf_counter()
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        """Nothing to note."""
+
+    def finish(self) -> None:
+        """The step ends."""
+        if self.step:
+            seconds = time.perf_counter() - self.started
+            self.seconds[self.step] = self.seconds.get(self.step, 0.0) + seconds
+        self.step = ""
+
+
+class Laps:
+    """Wall and processor seconds between calls, with the machine's load and the peak memory."""
+
+    def __init__(self) -> None:
+        """The clock runs."""
+        self.laps: dict[str, dict[str, float]] = {}
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def lap(self, name: str) -> None:
+        """End a stage; `laps` gets its seconds, load average and peak memory (GB)."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.laps[name] = {
+            "wall_s": round(wall - self.wall, 1), "cpu_s": round(cpu - self.cpu, 1),
+            "load": round(os.getloadavg()[0], 1),
+            "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        }  # fmt: skip
+        self.wall, self.cpu = wall, cpu

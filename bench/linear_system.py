@@ -1,10 +1,10 @@
-"""Trains one system on one row set and predicts with it; started by linear.py.
+"""Trains one linear system on one row set, predicts with it, and measures both.
 
-    python linear_systems.py SYSTEM ROWS_FOLDER OUT_FOLDER NUM_THREADS
+    python -m bench.peers.libpecos SYSTEM ROWS_FOLDER OUT_FOLDER NUM_THREADS
 
-Runs in the interpreter that has the system (Python 3.10 or later), so nothing but numpy, scipy and
-the system itself is imported. OUT_FOLDER gets predicted.npz, figures.json and, while this runs,
-the model. Memory is this process's own, as Linux tells it in /proc/self.
+The module of a system calls `run_system`, in the interpreter that has the system (Python 3.10 or
+later), so nothing but numpy and scipy is imported here. OUT_FOLDER gets predicted.npz,
+figures.json and, while this runs, the model. Memory is that of this process in /proc/self.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ import gc
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,12 +21,13 @@ import numpy as np
 import scipy.sparse as sp
 
 TOP_K = 10
+BEAM_SIZE = 10
 NUM_SINGLE_ROWS = 200
 NUM_WARM_ROWS = 20
 
 
 @dataclass(frozen=True)
-class Rows:
+class LinearRows:
     """A row set: sparse rows (N, F), labels (N, L), dense columns (N, H) or None."""
 
     folder: Path
@@ -36,7 +38,7 @@ class Rows:
     E_tst: np.ndarray | None
 
     @classmethod
-    def load(cls, folder: Path) -> "Rows":
+    def load(cls, folder: Path) -> "LinearRows":
         """Read a row set; training rows without a label are left out."""
         X_trn, Y_trn, X_tst = (load_csr(folder / f"{n}.npz") for n in ("X_trn", "Y_trn", "X_tst"))
         dense = [
@@ -58,7 +60,7 @@ class System(Protocol):
         """All that is off the clock: imports, compiling, rows in a form of its own."""
 
     def train(self) -> dict[str, float]:
-        """Train; tell seconds of parts, `index_seconds` and others.
+        """Train. Returns seconds of parts, `index_seconds` and others.
 
         Seconds of `reading_seconds` (a text file, say) are taken off the training time.
         """
@@ -81,28 +83,18 @@ class System(Protocol):
         """The TOP_K best labels of one row."""
 
 
-def main() -> None:
-    """Load the rows, run the system, leave predictions and figures in the folder."""
+def run_system(make: Callable[[str, LinearRows, int, Path], System]) -> None:
+    """Load the rows, run the system, leave predictions and figures in the folder.
+
+    Args:
+        make: Makes the system from its name, the rows, the number of threads and a folder to
+            write to.
+    """
     name, rows_folder, out, num_threads = sys.argv[1:5]
-    system = make_system(name, Rows.load(Path(rows_folder)), int(num_threads), Path(out))
+    system = make(name, LinearRows.load(Path(rows_folder)), int(num_threads), Path(out))
     figures, scores = measure(system, Path(out) / "model")
     sp.save_npz(Path(out) / "predicted.npz", sp.csr_matrix(scores))
     (Path(out) / "figures.json").write_text(json.dumps(figures))
-
-
-def make_system(name: str, rows: Rows, num_threads: int, scratch: Path) -> System:
-    """The system of that name; its module is imported only here."""
-    if name.startswith("xrt-"):
-        from bench.own.linear import Xrt
-
-        return Xrt(name.removeprefix("xrt-"), rows, num_threads)
-    if name in ("parabel", "bonsai"):
-        from bench.peers.omikuji import Bonsai, Parabel
-
-        return (Parabel if name == "parabel" else Bonsai)(rows, num_threads, scratch)
-    from bench.peers.libpecos import NapkinXC, Pecos
-
-    return (Pecos if name == "pecos" else NapkinXC)(rows, num_threads, scratch)
 
 
 def measure(system: System, folder: Path) -> tuple[dict[str, Any], sp.csr_matrix]:
@@ -182,5 +174,38 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-if __name__ == "__main__":
-    main()
+class Peer:
+    """What the peers share: the rows with their dense columns appended."""
+
+    def __init__(self, rows: LinearRows, num_threads: int, scratch: Path) -> None:
+        """Join the blocks of the rows."""
+        self.X_trn = joined(rows.X_trn, rows.E_trn)
+        self.X_tst = joined(rows.X_tst, rows.E_tst)
+        self.Y_trn, self.rows_folder = rows.Y_trn, rows.folder
+        self.num_threads, self.scratch = num_threads, scratch
+        self.version = ""
+
+    def prepare(self) -> None:
+        """Nothing is off the clock."""
+
+    def single_rows(self, rows: np.ndarray) -> list[Any]:
+        """CSR rows."""
+        return [self.X_tst[int(row)] for row in rows]
+
+
+def joined(X_NF: sp.csr_matrix, E_NH: np.ndarray | None) -> sp.csr_matrix:
+    """Sparse rows with dense columns appended: (N, F + H)."""
+    if E_NH is None:
+        return X_NF
+    both = sp.hstack([X_NF, sp.csr_matrix(E_NH)], format="csr", dtype=np.float32)
+    both.sort_indices()
+    return both
+
+
+def scores_of(found: list[list[tuple[int, float]]], num_labels: int) -> sp.csr_matrix:
+    """Pairs (label, score) of each row as a matrix (N, L)."""
+    indptr = np.cumsum([0, *map(len, found)])
+    pairs = [pair for row in found for pair in row]
+    indices = np.array([label for label, _ in pairs], np.int64)
+    data = np.array([score for _, score in pairs], np.float32)
+    return sp.csr_matrix((data, indices, indptr), shape=(len(found), num_labels))

@@ -11,7 +11,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.estimators import XRLinear
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.sources.deep import DeepPart
@@ -57,4 +57,4 @@ def deep_model(
         embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, few),
     )  # fmt: skip
     memory = SparseNeighbours(X_NF, Y_NL, few)
-    return replace(linear, deep=part, neighbours=memory, fusion=Mixture(WEIGHTS))
+    return replace(linear, deep=part, neighbours=memory, fusion=Fusion(WEIGHTS))

@@ -15,7 +15,7 @@ from xrt.applications.attributes.training import train_attributes
 from xrt.data.formats import read_corpus
 from xrt.demo.catalogue import DemoParams
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.mixture import fit_mixture
+from xrt.fusion.fusion import fit_fusion
 from xrt.pipeline import DatasetParams, PipelineParams, train
 from xrt.sources.faiss_index import IndexKind
 from xrt.sources.neighbours import SparseNeighbours
@@ -50,11 +50,11 @@ def save_fused_model(folder: Path) -> Path:
         "neighbours": memory.vote(X_NF[300:], 50),
     }
     counts_L = np.bincount(corpus.Y.indices, minlength=len(model.labels))
-    mixture = fit_mixture(sources, as_csr(corpus.Y[300:]), counts_L, boosted=True)
-    assert mixture.booster is not None
-    mixture = replace(mixture, weights={"linear": 0.6, "neighbours": 0.4})
+    fusion = fit_fusion(sources, as_csr(corpus.Y[300:]), counts_L, boosted=True)
+    assert fusion.booster is not None
+    fusion = replace(fusion, weights={"linear": 0.6, "neighbours": 0.4})
     frequencies = model.frequencies or LabelFrequencies(counts_L, corpus.num_instances)
-    whole = replace(model, neighbours=memory, fusion=mixture, frequencies=frequencies)
+    whole = replace(model, neighbours=memory, fusion=fusion, frequencies=frequencies)
     training = {"num_rows": 500, "num_labels": len(model.labels)}
     write_artifact(folder, whole.save, {"kind": "linear", "training": training})
     return folder

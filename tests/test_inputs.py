@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from xrt.errors import ConfigError, DataError
 from xrt.estimators import XRLinear
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
 from xrt.inputs import (
     check_count,
@@ -421,7 +421,7 @@ def test_mutated_rows_are_answered_or_refused(of_rows: Predictor, checkerboard):
 @pytest.mark.parametrize("shape", [(1,), (0, 32), (3, 32), (2, 2, 32), (2, 31)])
 def test_embeddings_of_other_rows(of_texts: Predictor, shape: tuple):
     model = of_texts.model
-    deep = replace(model, deep=_Deep(), fusion=Mixture({"embedding_neighbours": 1.0}))
+    deep = replace(model, deep=_Deep(), fusion=Fusion({"embedding_neighbours": 1.0}))
     with pytest.raises(DataError, match="embeddings have"):
         deep.predict([TEXT, TEXT], embeddings_NH=np.ones(shape, np.float32))
 

@@ -15,7 +15,7 @@ from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.features.tfidf_params import TfidfParams
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.fusing import SOURCES
@@ -81,8 +81,8 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
         embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, NeighbourParams(temperature=0.1)),
     )
     memory = SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4))
-    mixture = Mixture(dict.fromkeys(SOURCES, 0.2))
-    return replace(linear, deep=part, neighbours=memory, fusion=mixture)
+    fusion = Fusion(dict.fromkeys(SOURCES, 0.2))
+    return replace(linear, deep=part, neighbours=memory, fusion=fusion)
 
 
 def test_every_source_is_saved_and_loaded(deep: XrtModel, tiny_corpus: Tiny, tmp_path: Path):
@@ -129,7 +129,7 @@ def test_a_predictor_computes_as_it_is_asked_to(deep: XrtModel, tmp_path: Path):
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_only_sources_with_a_weight_are_asked(deep: XrtModel, source: str):
-    alone = replace(deep, fusion=Mixture({name: float(name == source) for name in SOURCES}))
+    alone = replace(deep, fusion=Fusion({name: float(name == source) for name in SOURCES}))
     assert set(alone.sources(["a red mug"])) == {source}
     expected = deep.sources(["a red mug"])[source]
     got_NL = alone.predict(["a red mug"], k=10).toarray()

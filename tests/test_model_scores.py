@@ -12,7 +12,7 @@ from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import ArtifactError, DataError
 from xrt.estimators import XRLinear
 from xrt.fusion.calibration import Calibration, Curve
-from xrt.fusion.mixture import Mixture, fit_mixture
+from xrt.fusion.fusion import Fusion, fit_fusion
 from xrt.hybrid import HybridMatrix
 from xrt.metrics.calibration import reliability
 from xrt.metrics.propensity import inverse_propensities
@@ -177,15 +177,15 @@ def test_trees_over_the_linear_source_alone_count(
     X = HybridMatrix.of(model.rows_of(corpus.texts))
     sources = {"linear": model.linear.search(X, NUM_LABELS, model.search)}
     counts_L = model.frequencies.counts_L  # type: ignore[union-attr]
-    mixture = fit_mixture(sources, corpus.Y, counts_L, boosted=True)
-    assert mixture.booster is not None
-    boosted = replace(model, fusion=mixture, calibration=None)
-    expected = mixture.scores(boosted.sources(texts), counts_L, 5)
+    fusion = fit_fusion(sources, corpus.Y, counts_L, boosted=True)
+    assert fusion.booster is not None
+    boosted = replace(model, fusion=fusion, calibration=None)
+    expected = fusion.scores(boosted.sources(texts), counts_L, 5)
     np.testing.assert_array_equal(boosted.predict(texts, 5).toarray(), expected.toarray())
 
 
 def test_asking_for_neighbours_that_are_not_there_is_told(model: XrtModel, texts: list[str]):
-    asked = replace(model, neighbours=None, fusion=Mixture({"neighbours": 1.0}))
+    asked = replace(model, neighbours=None, fusion=Fusion({"neighbours": 1.0}))
     with pytest.raises(DataError, match=r"has no neighbours: .*train it with neighbours"):
         asked.predict(texts, 3)
 

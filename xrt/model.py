@@ -21,7 +21,7 @@ from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.fusion.calibration import Calibration
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
 from xrt.inputs import as_inputs, check_count, check_number, check_rows, check_texts, is_texts
 from xrt.progress import Progress
@@ -50,7 +50,7 @@ class XrtModel:
     deep: "DeepPart | None" = None
     search: SearchParams = field(default_factory=SearchParams)
     neighbours: SparseNeighbours | None = None
-    fusion: Mixture = field(default_factory=lambda: Mixture({"linear": 1.0}))
+    fusion: Fusion = field(default_factory=lambda: Fusion({"linear": 1.0}))
     """How the sources' scores become one."""
     calibration: Calibration | None = None
     """Makes probabilities of scores; without it scores are only ranks in [0, 1]."""
@@ -297,7 +297,7 @@ class XrtModel:
             deep=part,
             search=SearchParams.from_saved(settings.part("search")),
             neighbours=SparseNeighbours.load(memory, mmap) if memory.is_dir() else None,
-            fusion=Mixture.load(settings.part("fusion"), folder),
+            fusion=Fusion.load(settings.part("fusion"), folder),
             calibration=calibration,
             frequencies=frequencies,
         )

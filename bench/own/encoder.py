@@ -1,9 +1,9 @@
-"""xrt, run by encoder.py in a process of its own.
+"""xrt's side of the encoder suite, in a process of its own.
 
-    python encoder_xrt.py pace|full ROWS OUT SETTINGS
+    python -m bench.own.encoder pace|full ROWS OUT SETTINGS
 
 `pace`: one level of clusters is trained for a few steps with xrt's defaults; a step is timed from
-the end of one to the end of the next, as Lightning tells them. `batch_rows` 0 is xrt's own batch
+the end of one to the end of the next, as Lightning has them. `batch_rows` 0 is xrt's own batch
 size. `full`: a preset is trained to the end and predicts the test rows.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from bench.step_clock import StepClock
+from bench.clock import StepClock
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.token_store import TokenStore
@@ -33,8 +33,8 @@ TOP_K = 10
 
 def main() -> None:
     """Read the arguments, run, write the figures."""
-    what, rows, out, asked = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-    settings = json.loads(asked)
+    what, rows, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    settings = json.loads(sys.argv[4])
     os.environ["XRT_NUM_THREADS"] = str(settings["threads"])
     figures = pace(rows, settings) if what == "pace" else full(rows, out, settings)
     figures["peak_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
@@ -42,15 +42,17 @@ def main() -> None:
     (out / "figures.json").write_text(json.dumps(figures))
 
 
-def pace(rows: Path, asked: dict[str, Any]) -> dict[str, Any]:
+def pace(rows: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Documents a second of fine-tuning on the clusters."""
     texts = json.loads((rows / "texts.json").read_text())
     Y_NK = sp.csr_array(sp.load_npz(rows / "Y_clusters.npz"), dtype=np.float32)
-    params = MatcherParams(steps=[asked["steps"]], bootstrap=Bootstrap.none)
-    if asked["batch_rows"]:
-        params = replace(params, max_batch_rows=asked["batch_rows"])
+    params = MatcherParams(steps=[settings["steps"]], bootstrap=Bootstrap.none)
+    if settings["batch_rows"]:
+        params = replace(params, max_batch_rows=settings["batch_rows"])
     encoder = EncoderParams(
-        name=asked["encoder"], max_length=asked["max_length"], frozen_layers=asked["frozen_layers"]
+        name=settings["encoder"],
+        max_length=settings["max_length"],
+        frozen_layers=settings["frozen_layers"],
     )
     clock = StepClock()
     with tempfile.TemporaryDirectory(prefix="benchmark-matcher-") as folder:
@@ -60,10 +62,10 @@ def pace(rows: Path, asked: dict[str, Any]) -> dict[str, Any]:
         )  # fmt: skip
         lengths = TokenStore.load(Path(folder) / "tokens").lengths
     plan = BatchPlan(lengths, params.token_budget, params.max_batch_rows, params.seed)
-    batches = [len(b) for epoch in range(1 + asked["steps"] // plan.num_batches)
+    batches = [len(b) for epoch in range(1 + settings["steps"] // plan.num_batches)
                for b in plan.epoch(epoch)]  # fmt: skip
-    warm_up = asked["warm_up"]
-    timed = batches[warm_up : asked["steps"]]
+    warm_up = settings["warm_up"]
+    timed = batches[warm_up : settings["steps"]]
     seconds = clock.times[-1] - clock.times[warm_up - 1]
     return {
         "documents_per_second": sum(timed) / seconds, "steps": len(timed),
@@ -74,7 +76,7 @@ def pace(rows: Path, asked: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def full(rows: Path, out: Path, asked: dict[str, Any]) -> dict[str, Any]:
+def full(rows: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """A preset from texts to predictions for the test rows.
 
     The deep model is the one that predicts, whatever held-out rows say.
@@ -84,26 +86,26 @@ def full(rows: Path, out: Path, asked: dict[str, Any]) -> dict[str, Any]:
     from xrt.pipeline.corpora import load_corpora
     from xrt.pipeline.run import fit_judged
 
-    dataset = Path(asked["dataset"])
-    settings = [f"experiment={asked['preset']}", f"paths.data={dataset.parent}", "always_deep=true"]
-    params = build(pipeline_params(), compose(settings))
-    encoder = replace(params.encoder, name=asked["encoder"], max_length=asked["max_length"])
+    dataset = Path(settings["dataset"])
+    overrides = [f"experiment={settings['preset']}", f"paths.data={dataset.parent}"]
+    params = build(pipeline_params(), compose([*overrides, "always_deep=true"]))
+    encoder = replace(params.encoder, name=settings["encoder"], max_length=settings["max_length"])
     files = replace(params.dataset, trn=str(split_file(dataset, "trn")), tst=None)
-    params = replace(params, encoder=encoder, dataset=files, num_threads=asked["threads"])
+    params = replace(params, encoder=encoder, dataset=files, num_threads=settings["threads"])
     train, _ = load_corpora(params.dataset, out, params.seed)
     require_same_labels(rows, sp.csr_matrix(train.Y))
     started = time.perf_counter()
     model, verdict = fit_judged(params, train, out / "run")
     trained = time.perf_counter()
     texts = json.loads((rows / "texts_tst.json").read_text())
-    scores = model.predict(texts, TOP_K, None, asked["threads"])
+    scores = model.predict(texts, TOP_K, None, settings["threads"])
     predicted = time.perf_counter()
     sp.save_npz(out / "predicted.npz", sp.csr_matrix(scores))
     return {
         "train_seconds": trained - started, "predict_seconds": predicted - trained,
         "verdict": None if verdict is None else verdict.message,
-        "settings": f"experiment={asked['preset']}, {params.matcher.num_epochs} passes of at most "
-        f"{params.matcher.max_batch_rows} rows a step",
+        "settings": f"experiment={settings['preset']}, {params.matcher.num_epochs} passes of at "
+        f"most {params.matcher.max_batch_rows} rows a step",
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""xrt's side of the latency benchmark, run by latency.py in a process of its own.
+"""xrt's side of the latency suite, in a process of its own.
 
-    python latency_xrt.py FOLDER OUT SETTINGS
+    python -m bench.own.latency ask ROWS OUT SETTINGS
 
-Opens a saved model and asks it the texts of FOLDER/asked.json one by one: first as it is, then once
+Opens a saved model and asks it the texts of ROWS/queries.json one by one: first as it is, then once
 more with a clock on each part.
 """
 
@@ -14,15 +14,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.clock import PartClock, asked_one_by_one
+from bench.clock import PartClock, latency_of_each
 
 
 def main() -> None:
     """Read the arguments, run, write the figures."""
-    folder, out, asked = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    settings = json.loads(asked)
+    rows, out, settings = Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
     os.environ["XRT_NUM_THREADS"] = str(settings["threads"])
-    texts = json.loads((folder / "asked.json").read_text())
+    texts = json.loads((rows / "queries.json").read_text())
     (out / "figures.json").write_text(json.dumps(measured(texts, settings)))
 
 
@@ -40,7 +39,7 @@ def measured(texts: list[str], settings: dict[str, Any]) -> dict[str, Any]:
     def ask(text: str) -> Any:
         return predictor.predict([text], k=settings["k"])
 
-    figures: dict[str, Any] = {"ms": asked_one_by_one(ask, texts, settings["warm_up"])}
+    figures: dict[str, Any] = {"ms": latency_of_each(ask, texts, settings["warm_up"])}
     with PartClock(parts_of_xrt()) as clock:
         figures["parts"] = clock.measure(ask, texts)
     model = predictor.model
@@ -58,7 +57,7 @@ def parts_of_xrt() -> dict[str, tuple[Any, str]]:
     """Where each part of an answer is computed."""
     import xrt.model
     from xrt.encoder.reader import TextReader
-    from xrt.fusion.mixture import Mixture
+    from xrt.fusion.fusion import Fusion
     from xrt.sources.deep import DeepPart
     from xrt.sources.dense_neighbours import DenseNeighbours
     from xrt.sources.label_head import LabelHead
@@ -74,7 +73,7 @@ def parts_of_xrt() -> dict[str, tuple[Any, str]]:
         "head": (LabelHead, "top"),
         "TF-IDF neighbours": (SparseNeighbours, "vote"),
         "embedding neighbours": (DenseNeighbours, "vote"),
-        "fusion": (Mixture, "scores"),
+        "fusion": (Fusion, "scores"),
     }
 
 

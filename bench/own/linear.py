@@ -1,30 +1,28 @@
-"""xrt as a system of linear_systems.py: one of the presets of XRLinear."""
+"""xrt as a system of the linear suite: one of the presets of XRLinear."""
 
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 import xrt
+from bench.clock import StepTotals
+from bench.linear_system import TOP_K, LinearRows, run_system
 from xrt.estimators import PRESETS
 from xrt.hybrid import HybridMatrix
 
-if TYPE_CHECKING:
-    from bench.linear_system import Rows
-
-TOP_K = 10
 NUM_COMPILE_ROWS = 300
 INDEX_STEPS = ("label features", "cluster labels")
-"""Steps, as told to a Progress, that make the label tree."""
+"""Steps of a Progress that make the label tree."""
 
 
 class Xrt:
     """XRLinear with a preset; `hybrid` rows go in as a HybridMatrix."""
 
-    def __init__(self, preset: str, rows: "Rows", num_threads: int) -> None:
+    def __init__(self, preset: str, rows: LinearRows, num_threads: int) -> None:
         """Nothing is done yet."""
         self.version, self.rows, self.num_threads = xrt.__version__, rows, num_threads
         self.preset = preset
@@ -47,7 +45,7 @@ class Xrt:
 
     def train(self) -> dict[str, float]:
         """Fit; the tree's part of it is what its steps took."""
-        clock = StepClock()
+        clock = StepTotals()
         self.model = xrt.XRLinear.preset(
             self.preset, num_threads=self.num_threads, progress=clock
         ).fit(features(self.rows.X_trn, self.rows.E_trn), self.rows.Y_trn)
@@ -82,29 +80,6 @@ class Xrt:
         return self.model.predict(row, k=TOP_K)
 
 
-class StepClock:
-    """A `Progress` that adds up what each kind of step took."""
-
-    def __init__(self) -> None:
-        """No step yet."""
-        self.seconds: dict[str, float] = {}
-        self.step, self.started = "", 0.0
-
-    def start(self, description: str, total: int | None) -> None:
-        """A step begins."""
-        self.step, self.started = description, time.perf_counter()
-
-    def advance(self, n: int = 1, **figures: float) -> None:
-        """Nothing to note."""
-
-    def finish(self) -> None:
-        """The step ends."""
-        if self.step:
-            took = time.perf_counter() - self.started
-            self.seconds[self.step] = self.seconds.get(self.step, 0.0) + took
-        self.step = ""
-
-
 def features(X_NF: sp.csr_matrix, E_NH: np.ndarray | None) -> Any:
     """What XRLinear takes: the sparse rows, or both blocks."""
     return X_NF if E_NH is None else HybridMatrix.of(X_NF, E_NH)
@@ -113,3 +88,12 @@ def features(X_NF: sp.csr_matrix, E_NH: np.ndarray | None) -> Any:
 def dense_rows(E_NH: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
     """Some of the dense rows, where there are any."""
     return None if E_NH is None else E_NH[rows]
+
+
+def make(name: str, rows: LinearRows, num_threads: int, scratch: Path) -> Xrt:
+    """The preset of a system's name, `xrt-PRESET`."""
+    return Xrt(name.removeprefix("xrt-"), rows, num_threads)
+
+
+if __name__ == "__main__":
+    run_system(make)

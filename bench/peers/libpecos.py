@@ -1,41 +1,20 @@
-"""libpecos and napkinXC as systems of linear_systems.py, each with its own defaults.
+"""libpecos: XR-Linear as a system of the linear suite, and over the labels of all attributes.
 
-Dense columns are appended to the CSR rows. Imports of a peer stand where it is used: no interpreter
-needs to have them all.
+Dense columns are appended to the CSR rows. Imports of libpecos stand where they are used: tests
+read this module without it.
 """
 
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-if TYPE_CHECKING:
-    from bench.linear_system import Rows
-
-TOP_K = 10
-BEAM_SIZE = 10
-
-
-class Peer:
-    """What the peers share: the rows with their dense columns appended."""
-
-    def __init__(self, rows: "Rows", num_threads: int, scratch: Path) -> None:
-        """Join the blocks of the rows."""
-        self.X_trn = joined(rows.X_trn, rows.E_trn)
-        self.X_tst = joined(rows.X_tst, rows.E_tst)
-        self.Y_trn, self.rows_folder = rows.Y_trn, rows.folder
-        self.num_threads, self.scratch = num_threads, scratch
-        self.version = ""
-
-    def prepare(self) -> None:
-        """Nothing is off the clock."""
-
-    def single_rows(self, rows: np.ndarray) -> list[Any]:
-        """CSR rows."""
-        return [self.X_tst[int(row)] for row in rows]
+from bench.attribute_peer import AttributeRows, best_of_each, run_peer
+from bench.linear_system import BEAM_SIZE, TOP_K, LinearRows, Peer, run_system
 
 
 class Pecos(Peer):
@@ -85,57 +64,33 @@ class Pecos(Peer):
         return self.model.predict(X, beam_size=BEAM_SIZE, only_topk=TOP_K, threads=threads)
 
 
-class NapkinXC(Peer):
-    """napkinXC's PLT with its defaults; training writes the model, so that there is no `save`."""
-
-    settings = "PLT's defaults: one tree, arity 2, logistic loss, exact search"
-
-    def prepare(self) -> None:
-        """Import the library."""
-        from napkinxc.models import PLT
-
-        self.version, self.kind = version("napkinxc"), PLT
-
-    def train(self) -> dict[str, float]:
-        """Train into a folder."""
-        self.model = self.kind(str(self.scratch / "model"), threads=self.num_threads, seed=0)
-        self.model.fit(self.X_trn, self.Y_trn)
-        return {}
-
-    def save(self, folder: Path) -> None:
-        """Training has done it."""
-
-    def load(self, folder: Path) -> None:
-        """Open the folder."""
-        del self.model
-        self.model = self.kind(str(folder), threads=self.num_threads)
-        self.model.load()
-
-    def predict(self) -> tuple[sp.csr_matrix, float]:
-        """All test rows at once."""
-        started = time.perf_counter()
-        found = self.model.predict_proba(self.X_tst, top_k=TOP_K)
-        seconds = time.perf_counter() - started
-        return scores_of(found, self.Y_trn.shape[1]), seconds
-
-    def predict_one(self, row: sp.csr_matrix) -> Any:
-        """One CSR row."""
-        return self.model.predict_proba(row, top_k=TOP_K)
+def make(name: str, rows: LinearRows, num_threads: int, scratch: Path) -> Pecos:
+    """The only linear system there is."""
+    return Pecos(rows, num_threads, scratch)
 
 
-def joined(X_NF: sp.csr_matrix, E_NH: np.ndarray | None) -> sp.csr_matrix:
-    """Sparse rows with dense columns appended: (N, F + H)."""
-    if E_NH is None:
-        return X_NF
-    both = sp.hstack([X_NF, sp.csr_matrix(E_NH)], format="csr", dtype=np.float32)
-    both.sort_indices()
-    return both
+def attribute_values(rows: AttributeRows, num_threads: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """XR-Linear of libpecos over all labels; for each attribute the label with the highest score.
+
+    The beam holds every cluster, so that each attribute has all its labels.
+    """
+    from pecos.xmc import Indexer, LabelEmbeddingFactory
+    from pecos.xmc.xlinear.model import XLinearModel
+
+    X, Y = rows.X_trn.astype(np.float32), rows.Y_trn.astype(np.float32)
+    Z = LabelEmbeddingFactory.create(Y.tocsc(), X, method="pifa", threads=num_threads)
+    chain = Indexer.gen(Z, indexer_type="hierarchicalkmeans", threads=num_threads)
+    model = XLinearModel.train(X, Y.tocsc(), C=chain, threads=num_threads)
+    scores = model.predict(
+        rows.X_tst.astype(np.float32), beam_size=Y.shape[1], only_topk=Y.shape[1],
+        threads=num_threads,
+    )  # fmt: skip
+    predicted_NA = best_of_each(scores.toarray(), rows.attribute_of_L, rows.num_attributes)
+    return predicted_NA, {"version": f"libpecos {version('libpecos')}"}
 
 
-def scores_of(found: list[list[tuple[int, float]]], num_labels: int) -> sp.csr_matrix:
-    """Pairs (label, score) of each row as a matrix (N, L)."""
-    indptr = np.cumsum([0, *map(len, found)])
-    pairs = [pair for row in found for pair in row]
-    indices = np.array([label for label, _ in pairs], np.int64)
-    data = np.array([score for _, score in pairs], np.float32)
-    return sp.csr_matrix((data, indices, indptr), shape=(len(found), num_labels))
+if __name__ == "__main__":
+    if sys.argv[1] == "attributes":
+        run_peer(attribute_values)
+    else:
+        run_system(make)

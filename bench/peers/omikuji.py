@@ -1,7 +1,7 @@
-"""omikuji as two systems of linear_systems.py: Parabel, its default, and Bonsai.
+"""omikuji as two systems of the linear suite: Parabel, its default, and Bonsai.
 
-It trains on a text file, whose reading is told apart, and its Python binding takes one row at a
-time, as pairs; only its own calls are on the clock.
+It trains on a text file, whose reading is not on the clock, and its Python binding takes one row at
+a time, as pairs; only its own calls are on the clock.
 """
 
 import time
@@ -12,10 +12,7 @@ import numpy as np
 import omikuji
 import scipy.sparse as sp
 
-from bench.peers.libpecos import Peer, scores_of
-
-TOP_K = 10
-BEAM_SIZE = 10
+from bench.linear_system import BEAM_SIZE, TOP_K, LinearRows, Peer, run_system, scores_of
 
 
 class Parabel(Peer):
@@ -113,3 +110,12 @@ def row_pairs(X: sp.csr_matrix, row: int) -> list[tuple[int, float]]:
     """A row as (column, value) pairs."""
     entries = slice(X.indptr[row], X.indptr[row + 1])
     return list(zip(X.indices[entries].tolist(), X.data[entries].tolist(), strict=True))
+
+
+def make(name: str, rows: LinearRows, num_threads: int, scratch: Path) -> Parabel:
+    """The system of that name."""
+    return (Parabel if name == "parabel" else Bonsai)(rows, num_threads, scratch)
+
+
+if __name__ == "__main__":
+    run_system(make)

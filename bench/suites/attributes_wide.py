@@ -1,4 +1,4 @@
-"""Attributes of a catalogue with many values on the first level: the row, each attribute by itself.
+"""Attributes of a catalogue with many values on the first level, by row and one by one.
 
     python -m bench attributes_wide [--seeds 0 1 2] [--runs RUNS] [--output FILE]
 
@@ -16,10 +16,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.record import append_line
 from xrt.applications.attributes.decoding.weights import JointWeights
 from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
@@ -37,14 +39,14 @@ SAVED = {
 SAVED_OF = {"three": ("first", "middle", "last"), "two": ("first", "last"), "one": ("first",)}
 
 
-def main() -> int:
-    """Train a model for each choice of levels and each seed, tell what it gets right."""
+def main(arguments: Sequence[str]) -> int:
+    """Train a model for each choice of levels and each seed, print its figures. Returns 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--levels", nargs="+", choices=LEVELS, default=list(LEVELS))
     parser.add_argument("--runs", type=Path, default=Path("runs/attributes-wide"))
     parser.add_argument("--output", type=Path, help="JSON lines, appended to")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     for seed in args.seeds:
         for levels in args.levels:
             run = args.runs / f"{levels}-{seed}"
@@ -54,9 +56,7 @@ def main() -> int:
             for name, figures in (("learnt", trained), ("saved", saved)):
                 line = {"levels": levels, "seed": seed, "weights": name, **figures_of(figures)}
                 print(json.dumps(line), flush=True)
-                if args.output is not None:
-                    with args.output.open("a") as file:
-                        file.write(json.dumps(line) + "\n")
+                append_line(args.output, line)
     return 0
 
 
@@ -86,33 +86,29 @@ def with_saved_weights(model: Path, levels: str) -> dict[str, Any]:
     return evaluate_attributes(predictor, data / "bigbasket" / "tst.csv").to_dict()
 
 
-def figures_of(found: dict[str, Any]) -> dict[str, Any]:
-    """Accuracies in percent: what ships, both ways of decoding where they are told, and the
+def figures_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Accuracies in percent: what ships, both ways of decoding where the report has them, and the
     best-scored value of each attribute alone.
     """
     accuracies = {
         attribute["name"]: _percent(attribute["scores"]["accuracy"])
-        for attribute in found["attributes"]
+        for attribute in report["attributes"]
     }
     ways = {
         f"decode={name}": {
             "item": _percent(figures["item accuracy"]),
             **{level: _percent(share) for level, share in figures["accuracy"].items()},
         }
-        for name, figures in found.get("decodings", {}).items()
+        for name, figures in report.get("decodings", {}).items()
     }
     return {
-        "ships": found.get("decode", "row"),
-        "item": _percent(found["item_accuracy"]),
+        "ships": report.get("decode", "row"),
+        "item": _percent(report["item_accuracy"]),
         **accuracies,
-        "item, each alone": _percent(found["each attribute alone"]["item_accuracy"]),
+        "item, each alone": _percent(report["each attribute alone"]["item_accuracy"]),
         **ways,
     }
 
 
 def _percent(share: float) -> float:
     return round(100 * share, 2)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

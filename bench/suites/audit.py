@@ -1,23 +1,21 @@
 """How much known damage an audit finds, beside cleanlab, and what repairing it is worth.
 
     python -m bench audit recover --trn TRN --folder RUN --output audit.jsonl
-    python -m bench audit dense --trn TRN --folder RUN --labels 2000 --output DENSE
-    PYTHONPATH=. CLEANLAB_PYTHON -m bench.peers.cleanlab DENSE --output audit.jsonl
+    python -m bench audit dense --trn TRN --folder RUN --labels 2000 --output DENSE.npz
+    python -m bench audit cleanlab --dense DENSE.npz --peer-python CLEANLAB --output audit.jsonl
     python -m bench audit repair --trn TRN --tst TST --folder RUN --output audit.jsonl
 
-`recover` removes and adds labels (--removed, --added, --by-frequency, --seed), audits the rest and
-tells average precision of several rankings of the suspects, with process and wall time and the
-machine's load at each stage. --labels keeps rows that have one of the most frequent labels. `dense`
-writes the same linear out-of-fold probabilities of those labels as a matrix, for cleanlab, and
-tells ours on it. `repair` trains XRLinear on clean, damaged and repaired labels and tells P@5 of
-the test file, which chooses nothing. Stages of an earlier command in the same folder are kept.
+`recover` removes and adds labels (--removed, --added, --by-frequency, --seed), audits the result
+and gives the average precision of several rankings of the suspects, with process and wall time and
+the machine's load at each stage. `dense` writes the linear out-of-fold probabilities of the
+--labels most frequent labels as a matrix, for `cleanlab`, and gives our figures on it. `repair`
+trains XRLinear on clean, damaged and repaired labels and gives P@5 of the test file, which chooses
+nothing. Stages of an earlier command in the same folder are used again.
 """
 
 import argparse
 import json
-import os
-import resource
-import time
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +25,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.stats import rankdata
 
+from bench.clock import Laps
+from bench.peers import add_interpreters, interpreters
+from bench.record import Line, append_line
+from bench.runs import run_child
 from xrt import read_corpus
 from xrt.applications.audit.correction.applying import apply_suggestions, soften
 from xrt.applications.audit.evidence.evidence_stages import (
@@ -56,63 +58,66 @@ from xrt.sources.votes import Neighbours
 from xrt.sparse import as_csr, binarize
 
 TREE_SEEDS = (0, 1, 2, 3, 4)
+NEEDED = {
+    "recover": ("trn", "folder"), "dense": ("trn", "folder"), "cleanlab": ("dense",),
+    "repair": ("trn", "tst", "folder"),
+}  # fmt: skip
+"""Arguments of each command that have no default."""
 
 
-class Clock:
-    """Process and wall seconds between calls, with the machine's load and the peak memory."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, dict[str, float]] = {}
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-
-    def lap(self, name: str) -> None:
-        """End a stage."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        self.laps[name] = {
-            "wall_s": round(wall - self.wall, 1), "cpu_s": round(cpu - self.cpu, 1),
-            "load": round(os.getloadavg()[0], 1),
-            "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
-        }  # fmt: skip
-        self.wall, self.cpu = wall, cpu
-
-
-def main() -> None:
-    """Run one command and append a JSON line."""
-    args = parse_arguments()
-    clock = Clock()
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and append a JSON line. Returns the exit status."""
+    args = parse_arguments(arguments)
+    if args.command == "cleanlab":
+        return run_cleanlab(args)
+    clock = Laps()
     clean = read_corpus(args.trn)
     damaged = damage(
         clean, args.removed, args.added, by_frequency=args.by_frequency, seed=args.seed
     )
     clock.lap("read")
     params = AuditParams(folds=args.folds, seed=args.seed)
-    rows, found, judged = judged_of(damaged, args.folder, params, clock)
-    told: dict[str, Any] = {
+    rows, neighbours, judged = judged_of(damaged, args.folder, params, clock)
+    line: Line = {
         "command": args.command, "corpus": f"{args.trn.parent.name}/{args.trn.name}",
         "rows": clean.num_instances, "labels": clean.num_labels, "removed": args.removed,
         "added": args.added, "by_frequency": args.by_frequency, "seed": args.seed,
     }  # fmt: skip
     if args.command == "recover":
-        told |= recover(damaged, judged, params)
+        line |= recover(damaged, judged, params)
     elif args.command == "dense":
-        told |= dense(damaged, judged, args.num_labels, args.output)
+        line |= dense(damaged, judged, args.num_labels, args.output)
     else:
-        told |= repair(clean, damaged, rows, found, judged, params, args.tst)
+        line |= repair(clean, damaged, rows, neighbours, judged, params, args.tst)
     clock.lap(args.command)
-    told["stages"] = clock.laps
-    print(json.dumps(told, indent=2))
-    if args.command != "dense":
-        with args.output.open("a") as file:
-            file.write(json.dumps(told) + "\n")
+    line["stages"] = clock.laps
+    print(json.dumps(line, indent=2))
+    append_line(None if args.command == "dense" else args.output, line)
+    return 0
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def run_cleanlab(args: argparse.Namespace) -> int:
+    """Cleanlab's ranking of the cells that `dense` wrote, as a JSON line."""
+    python = interpreters(args.peer_python, ["cleanlab"])["cleanlab"]
+    with tempfile.TemporaryDirectory(prefix="benchmark-cleanlab-") as out:
+        line = run_child(
+            python, "bench.peers.cleanlab", [str(args.dense), out], Path(out), 1, args.timeout
+        )
+    print(json.dumps(line, indent=2))
+    append_line(args.output, line)
+    return 1 if "error" in line else 0
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=["recover", "dense", "repair"])
-    parser.add_argument("--trn", type=Path, required=True)
+    parser.add_argument("command", choices=["recover", "dense", "cleanlab", "repair"])
+    parser.add_argument("--trn", type=Path)
     parser.add_argument("--tst", type=Path)
-    parser.add_argument("--folder", type=Path, required=True, help="where stages are kept")
+    parser.add_argument("--folder", type=Path, help="folder of the audit's stages")
+    parser.add_argument("--dense", type=Path, help="what the command dense wrote")
+    add_interpreters(parser)
+    parser.add_argument("--timeout", type=float, default=20_000, help="seconds for cleanlab")
     parser.add_argument("--removed", type=float, default=0.10)
     parser.add_argument("--added", type=float, default=0.05)
     parser.add_argument("--by-frequency", action="store_true")
@@ -120,11 +125,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    for name in NEEDED[args.command]:
+        if getattr(args, name) is None:
+            parser.error(f"{args.command}: --{name} is missing")
+    return args
 
 
 def judged_of(
-    damaged: Damaged, folder: Path, params: AuditParams, clock: Clock
+    damaged: Damaged, folder: Path, params: AuditParams, clock: Laps
 ) -> tuple[Rows, Neighbours, Judged]:
     """The stages of an audit, timed."""
     corpus, progress = damaged.corpus, RichProgress()
@@ -157,21 +166,23 @@ def recover(damaged: Damaged, judged: Judged, params: AuditParams) -> dict[str, 
             "all evidence": 1 - judged.probability_P, "decoys": judged.decoy_P,
         },
     }  # fmt: skip
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for kind, hits_P, cells_NL, here_P in (
         ("missing", removed, damaged.removed_NL, ~pairs.given_P),
         ("wrong", added, damaged.added_NL, pairs.given_P),
     ):
-        told[kind] = {"damage": int(cells_NL.nnz)}
+        figures[kind] = {"damage": int(cells_NL.nnz)}
         for name, scores_P in rankings[kind].items():
             order = np.argsort(-scores_P[here_P], kind="stable")
-            told[kind][name] = ranked_recovery(hits_P[here_P][order], cells_NL.nnz)
+            figures[kind][name] = ranked_recovery(hits_P[here_P][order], cells_NL.nnz)
     for suspects, hits_P, cells_NL in (
         (suspected_missing(judged, params), removed, damaged.removed_NL),
         (suspected_wrong(judged, params), added, damaged.added_NL),
     ):
-        told[suspects.kind]["suggested"] = ranked_recovery(hits_P[suspects.places_S], cells_NL.nnz)
-    return told
+        figures[suspects.kind]["suggested"] = ranked_recovery(
+            hits_P[suspects.places_S], cells_NL.nnz
+        )
+    return figures
 
 
 def pairs_of(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +216,7 @@ def dense(damaged: Damaged, judged: Judged, num_labels: int, output: Path) -> di
     pairs = judged.pairs
     truth = kept[1][rows].toarray() + kept[2][rows].toarray() > 0
     given = kept[0][rows].toarray() > 0
-    told: dict[str, Any] = {"rows_kept": len(rows), "labels_kept": len(columns)}
+    figures: dict[str, Any] = {"rows_kept": len(rows), "labels_kept": len(columns)}
     scores = {}
     for name, values_P in (
         ("linear", judged.evidence.probability_P), ("all", judged.probability_P),
@@ -221,11 +232,11 @@ def dense(damaged: Damaged, judged: Judged, num_labels: int, output: Path) -> di
         ("all evidence", scores["all"], 1 - scores["all"]),
         ("as xrt audit ranks them", scores["all"], wrong_ranks),
     ):
-        told[name] = {
+        figures[name] = {
             kind: ranked_recovery(ordered(values[cells], truth[cells]), int(truth[cells].sum()))
             for kind, values, cells in (("missing", missing, ~given), ("wrong", wrong, given))
         }
-    return told
+    return figures
 
 
 def ordered(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
@@ -270,7 +281,3 @@ def repair(
         "P@5": figures, "won_back": won_back(figures),
         "changes": {kind: kinds.count(kind) for kind in set(kinds)},
     }  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

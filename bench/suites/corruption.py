@@ -1,29 +1,35 @@
-"""The stress set: attribute values of test rows as they are, and with damaged texts.
+"""Attribute values of test rows as they are, and with damaged texts: the stress set.
 
     python -m bench corruption --trn trn.csv --tst tst.csv [--model RUN/model ...] \
         --output corruption.jsonl --record RECORD.md
 
-Texts of the test rows get typos, lose vowels, have words or themselves cut short (xrt's
-`data/corruption.py`); side inputs such as prices stay. Two small linear models are trained on the
-texts as they are, one on words only, one on words and character n-grams, and take the best value
-of each attribute; `--model` adds finished attribute models, decoded as they decode. A line of the
-table is a kind of damage; a cell has the item accuracy and the mean accuracy of the attributes.
+Texts of the test rows get typos, lose vowels, have words or themselves cut short
+(`xrt/demo/corruption.py`); side inputs such as prices stay. Two small linear models are trained on
+the texts as they are, one on words only, one on words and character n-grams, and take the best
+value of each attribute; `--model` adds finished attribute models, decoded as they decode. A line of
+the table is a kind of damage; a cell has the item accuracy and the mean accuracy of the attributes.
 """
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench.attribute_peer import best_of_each
-from bench.machine import commit, machine
+from bench.record import (
+    Line,
+    append_line,
+    circumstances,
+    document,
+    head,
+    publish,
+    shown_command,
+    table,
+)
 from bench.suites.attributes import columns_by_name
 from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
 from xrt.applications.attributes.data.corpus import read_attributes
@@ -43,44 +49,39 @@ KINDS = (
     ("vowels", 1.0), ("words", 0.3), ("words", 1.0), ("text", 0.3), ("text", 0.7),
 )  # fmt: skip
 """Kind of damage, and its rate; `none` is the rows as they are."""
+SHOWN = ("trn", "tst", "schema", "model", "seed", "threads")
 
 Columns = Callable[[CatalogueTable], np.ndarray]
 """Label columns (N, A) of the training space that a system predicts for the rows of a table."""
-Line = dict[str, Any]
 
 
-def main() -> int:
-    """Train, damage, predict, tell."""
-    args = parse_arguments()
+def main(arguments: Sequence[str]) -> int:
+    """Train, damage, predict, publish the record. Returns the exit status."""
+    args = parse_arguments(arguments)
     corpus, space, item_texts = read_attributes(args.trn, AttributeSchema(**args.schema))
-    table = read_catalogue(args.tst)
-    truth, space_tst, _ = read_attributes(table, labels=space.labels, item_texts=item_texts)
+    items = read_catalogue(args.tst)
+    truth, space_tst, _ = read_attributes(items, labels=space.labels, item_texts=item_texts)
     given_NA = space_tst.given_NA(truth.Y)
     counts_L = np.bincount(corpus.Y.indices, minlength=len(space.labels))
     lines: list[Line] = []
     for name, predict in systems(corpus, space, item_texts, args):
         for kind, rate in KINDS:
-            found_NA = predict(damaged(table, item_texts, kind, rate, args.seed))
-            report = attribute_report(space, given_NA, found_NA, len(space.labels), counts_L)
+            predicted_NA = predict(damaged(items, item_texts, kind, rate, args.seed))
+            report = attribute_report(space, given_NA, predicted_NA, len(space.labels), counts_L)
             line = {
                 "system": name, "kind": kind, "rate": rate, "seed": args.seed,
-                "num_test": table.num_rows, "trn": args.trn.name, "tst": args.tst.name,
-                "report": report.to_dict(), "commit": commit(), "machine": machine(),
-                "date": datetime.now(UTC).strftime("%Y-%m-%d"), "load_average": os.getloadavg()[0],
+                "num_test": items.num_rows, "trn": args.trn.name, "tst": args.tst.name,
+                "report": report.to_dict(),
+                **circumstances(shown_command("corruption", args, SHOWN)),
             }  # fmt: skip
             lines.append(line)
-            print(f"{name}, {told(kind, rate)}: {cell(line)}", file=sys.stderr, flush=True)
-            if args.output is not None:
-                with args.output.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-    record = render(lines)
-    if args.record is not None:
-        args.record.write_text(record)
-    print(record, end="")
+            print(f"{name}, {damage_name(kind, rate)}: {cell(line)}", file=sys.stderr, flush=True)
+            append_line(args.output, line)
+    publish(render(lines), args.record)
     return 0
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trn", type=Path, required=True, help="CSV, Parquet or JSONL")
@@ -91,7 +92,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, help="JSON lines, appended to")
     parser.add_argument("--record", type=Path, help="markdown file to write")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def systems(
@@ -148,22 +149,22 @@ def damaged(
 
 def render(lines: Sequence[Line]) -> str:
     """The record: a table with a column a system."""
-    first, machine_ = lines[0], lines[0]["machine"]
+    first = lines[0]
     names = list(dict.fromkeys(line["system"] for line in lines))
-    found = {(line["system"], line["kind"], line["rate"]): line for line in lines}
-    table = [["damage", *names], ["---"] * (len(names) + 1)]
-    for kind, rate in KINDS:
-        table.append([told(kind, rate), *(cell(found[name, kind, rate]) for name in names)])
-    body = "\n".join(f"| {' | '.join(row)} |" for row in table)
-    return (
-        f"# Attribute values of damaged texts · {first['date']}\n\n"
-        f"{machine_['processor']}; xrt at commit {first['commit']}; trained on {first['trn']} as "
-        f"it is, {first['num_test']:,} rows of {first['tst']}. Item accuracy / mean accuracy of "
-        f"the attributes, fractions of 1.\n\n{body}\n"
-    )
+    by_damage = {(line["system"], line["kind"], line["rate"]): line for line in lines}
+    rows = [
+        [damage_name(kind, rate), *(cell(by_damage[name, kind, rate]) for name in names)]
+        for kind, rate in KINDS
+    ]
+    return document([
+        *head("Attribute values of damaged texts", lines),
+        f"Trained on {first['trn']} as it is, {first['num_test']:,} rows of {first['tst']}. Item "
+        "accuracy / mean accuracy of the attributes, fractions of 1.",
+        table(["damage", *names], rows),
+    ])  # fmt: skip
 
 
-def told(kind: str, rate: float) -> str:
+def damage_name(kind: str, rate: float) -> str:
     """The damage in words."""
     return "as they are" if kind == "none" else f"{kind} {rate:g}"
 
@@ -173,7 +174,3 @@ def cell(line: Line) -> str:
     report = line["report"]
     scores = [each["scores"]["accuracy"] for each in report["attributes"] if each["scores"]]
     return f"{report['item_accuracy']:.4f} / {np.mean(scores):.4f}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

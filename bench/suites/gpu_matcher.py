@@ -16,11 +16,9 @@ from the end of one to the end of the next, when its loss has been read; the fir
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +26,8 @@ import scipy.sparse as sp
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from bench.machine import commit, machine
-from bench.step_clock import StepClock
+from bench.clock import StepClock
+from bench.record import Line, append_line, circumstances, shown_command
 from xrt.encoder.backbone import TextEncoder, quiet_transformers
 from xrt.encoder.embed import encode
 from xrt.encoder.fit import lightning_precision
@@ -48,21 +46,22 @@ PEAK_TFLOPS = {
 """Dense bfloat16 products by the words of a device's name, from NVIDIA's data sheets; the first
 that fits counts."""
 WARM_UP_STEPS = 10
+SHOWN = (
+    "size", "length", "rows", "labels", "batch_rows", "steps", "accelerator", "compile", "seed",
+)  # fmt: skip
 
 
-def main() -> None:
-    """Train for some steps, encode, tell."""
-    args = parse_arguments()
+def main(arguments: Sequence[str]) -> int:
+    """Train for some steps, encode, print the line. Returns 0."""
+    args = parse_arguments(arguments)
     with tempfile.TemporaryDirectory() as folder:
         line = measure(args, Path(folder))
-    text = json.dumps(line)
-    if args.output is not None:
-        with args.output.open("a") as file:
-            file.write(text + "\n")
-    sys.stdout.write(text + "\n")
+    print(json.dumps(line))
+    append_line(args.output, line)
+    return 0
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=list(SIZES), default="base")
@@ -79,7 +78,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def measure(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+def measure(args: argparse.Namespace, folder: Path) -> Line:
     """Documents a second of training and encoding, with what they are a share of."""
     rng = np.random.default_rng(args.seed)
     num_rows = args.batch_rows * max(1, args.rows // args.batch_rows)  # all batches are full
@@ -107,7 +106,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, object]:
     seconds = clock.times[-1] - clock.times[WARM_UP_STEPS - 1]
     trained = args.steps * args.batch_rows / seconds
     encoded = encoding_pace(result.encoder, tokens, args)
-    line = told(args, result.encoder, trained, encoded)
+    line = figures_of(args, result.encoder, trained, encoded)
     return line | {"precision": lightning_precision(trainer)}
 
 
@@ -123,18 +122,18 @@ def encoding_pace(encoder: TextEncoder, tokens: TokenStore, args: argparse.Names
     return tokens.num_rows / seconds
 
 
-def told(
+def figures_of(
     args: argparse.Namespace, encoder: TextEncoder, trained: float, encoded: float
-) -> dict[str, object]:
+) -> Line:
     """The figures of a run and where they come from."""
     operations = training_flops(encoder, args.length)
     on_gpu = torch.cuda.is_available() and args.accelerator != "cpu"
-    device = torch.cuda.get_device_name() if on_gpu else machine()["processor"]
+    about = circumstances(shown_command("gpu_matcher", args, SHOWN), ["torch", "transformers"])
+    device = torch.cuda.get_device_name() if on_gpu else about["machine"]["processor"]
     peak = args.peak_tflops or (known_peak(device) if on_gpu else None)
-    line: dict[str, object] = {
+    line: Line = {
         "size": args.size, "length": args.length, "batch_rows": args.batch_rows,
-        "labels": args.labels, "compile": args.compile, "device": device, "commit": commit(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"), "torch": torch.__version__,
+        "labels": args.labels, "compile": args.compile, "device": device, **about,
         "documents_per_second": round(trained, 1),
         "tokens_per_second": round(trained * args.length),
         "encoded_documents_per_second": round(encoded, 1),
@@ -180,7 +179,3 @@ def write_encoder(size: str, folder: Path, texts: Sequence[str], seed: int) -> P
         BertModel(config, add_pooling_layer=False).save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
     return folder / "model"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,15 +1,15 @@
-"""Draws how the linear benchmark's figures grow with the size of the synthetic row sets.
+"""A plot of how the linear suite's figures grow with the size of the synthetic row sets.
 
-    python plot_growth.py LINES.jsonl FILE.svg
+    python -m bench growth LINES.jsonl FILE.svg
 
-LINES.jsonl comes from linear.py with several `synthetic-...` row sets. A query's cost is drawn
-against the number of labels, with the line `a + b log10(labels)`; training seconds against the
-nonzeros of the training rows, with the power `c nonzeros^p`. Each point is the median of its runs.
+LINES.jsonl comes from `python -m bench linear` with several `synthetic-...` row sets. The time of a
+query is drawn against the number of labels, with the line `a + b log10(labels)`; training seconds
+against the nonzeros of the training rows, with the power `c nonzeros^p`. Each point is the median
+of its runs.
 """
 
-import json
+import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Line = dict[str, Any]
+from bench.record import Line, read_lines, table
 
 
 class Fit(NamedTuple):
@@ -47,6 +47,16 @@ PANELS = (
 )
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Draw the lines of a file, print the fits. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("lines", type=Path, help="JSONL of the linear suite")
+    parser.add_argument("plot", type=Path, help="svg or png file to draw")
+    args = parser.parse_args(arguments)
+    print("\n".join(draw_growth(read_lines(args.lines), args.plot)))
+    return 0
+
+
 def growth_points(lines: Sequence[Line], panel: Panel) -> dict[str, list[tuple[float, float]]]:
     """Points of each system, ascending; the median where a size was run several times."""
     runs: dict[str, dict[float, list[float]]] = {}
@@ -68,8 +78,8 @@ def fit_line(points: Sequence[tuple[float, float]], power: bool) -> Fit:
     y = np.array([math.log10(y) if power else y for _, y in points])
     slope, intercept = np.polyfit(x, y, 1)
     spread = float(((y - y.mean()) ** 2).sum())
-    rest = float(((y - intercept - slope * x) ** 2).sum())
-    return Fit(float(intercept), float(slope), 1 - rest / spread if spread > 0 else 1.0)
+    residual = float(((y - intercept - slope * x) ** 2).sum())
+    return Fit(float(intercept), float(slope), 1 - residual / spread if spread > 0 else 1.0)
 
 
 def fit_text(fit: Fit, num_points: int, power: bool) -> str:
@@ -91,20 +101,19 @@ def draw_growth(lines: Sequence[Line], path: Path) -> list[str]:
     if not systems:
         return []
     fits = {
-        panel: {system: fit_line(at, panel.power) for system, at in found.items()}
-        for panel, found in points.items()
+        panel: {system: fit_line(at, panel.power) for system, at in by_system.items()}
+        for panel, by_system in points.items()
     }
     draw_panels(points, fits, path)
     cells = {
         system: [fit_text(fits[p][system], len(points[p][system]), p.power) for p in PANELS]
         for system in systems
     }
-    head = ["", *(f"{panel.title}, by {panel.across_name}" for panel in PANELS)]
-    rows = [head, ["---"] * len(head), *([name, *row] for name, row in cells.items())]
+    columns = ["", *(f"{panel.title}, by {panel.across_name}" for panel in PANELS)]
     return [
         "## Growth",
         f"![Growth with the number of labels]({path.name})",
-        "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        table(columns, [[name, *row] for name, row in cells.items()]),
     ]
 
 
@@ -145,8 +154,3 @@ def draw_panel(
         axis.set_ylim(bottom=0)
     axis.set_xlabel(panel.across_name)
     axis.set_title(panel.title)
-
-
-if __name__ == "__main__":
-    read = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines() if line]
-    print("\n".join(draw_growth(read, Path(sys.argv[2]))))

@@ -1,4 +1,4 @@
-"""What confidences of labels are worth: the demo catalogue with wrong brands, told and not told.
+"""Confidences of labels: the demo catalogue with wrong brands, with and without confidences.
 
     python -m bench label_confidences --seeds 0 1 2 --output confidences.jsonl
 
@@ -8,31 +8,32 @@ with a low confidence on the wrong ones; judged by the true brands of further ro
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
+from bench.record import append_line
 from xrt import XRLinear
 from xrt.demo.catalogue import DemoCatalogue, DemoParams, demo_catalogue
 
 
-def main() -> None:
-    """Print a JSON line for each seed, and the means."""
+def main(arguments: Sequence[str]) -> int:
+    """Print a JSON line for each seed, and the means. Returns 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", type=int, default=12_000, help="training rows; a sixth are test")
     parser.add_argument("--wrong", type=float, default=0.2, help="share of wrong brands")
     parser.add_argument("--confidence", type=float, default=0.1, help="of a wrong brand")
     parser.add_argument("--output", type=Path, help="JSON lines, appended to")
-    args = parser.parse_args()
-    found = [brand_precision(seed, args) for seed in args.seeds]
-    means = {name: float(np.mean([line[name] for line in found])) for name in found[0]}
-    for line in [*found, {"mean of seeds": args.seeds, **means}]:
+    args = parser.parse_args(arguments)
+    lines = [brand_precision(seed, args) for seed in args.seeds]
+    means = {name: float(np.mean([line[name] for line in lines])) for name in lines[0]}
+    for line in [*lines, {"mean of seeds": args.seeds, **means}]:
         print(json.dumps(line))
-        if args.output is not None:
-            with args.output.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+        append_line(args.output, line)
+    return 0
 
 
 def brand_precision(seed: int, args: argparse.Namespace) -> dict[str, float]:
@@ -42,15 +43,15 @@ def brand_precision(seed: int, args: argparse.Namespace) -> dict[str, float]:
     texts = [f"{row['title']}\n{row['content']}".strip() for row in catalogue.rows]
     ids = sorted({label for row in catalogue.rows[: args.rows] for label in row["labels"]})
     truth = [labels[0] for labels in catalogue.true_labels[args.rows :]]  # brand=... comes first
-    told: dict[str, float] = {"seed": seed}
+    line: dict[str, float] = {"seed": seed}
     for name, confidence in (("no confidences", 1.0), ("confidences", args.confidence)):
         Y_NL = observed(catalogue, ids, args.rows, confidence)
         model = XRLinear(seed=seed).fit(texts[: args.rows], Y_NL)
         scores_NL = model.predict(texts[args.rows :], k=30)
-        told[name] = 100 * float(np.mean([
+        line[name] = 100 * float(np.mean([
             best_brand(scores_NL, row, ids) == label for row, label in enumerate(truth)
         ]))  # fmt: skip
-    return told
+    return line
 
 
 def observed(
@@ -76,7 +77,3 @@ def best_brand(scores_NL: sp.csr_array, row: int, ids: list[str]) -> str:
         (float(score), ids[int(c)]) for score, c in scored if ids[int(c)].startswith("brand=")
     ]
     return max(brands)[1] if brands else ""
-
-
-if __name__ == "__main__":
-    main()

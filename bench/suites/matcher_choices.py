@@ -1,4 +1,4 @@
-"""The matcher's choices beside one another: the same rows, clusters, texts and number of steps.
+"""The matcher's settings beside one another on the same rows, clusters and number of steps.
 
     python -m bench matcher_choices --data DATA --output choices.jsonl
 
@@ -14,18 +14,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import xrt.encoder.training as training
-from bench.machine import commit, machine
+from bench.record import append_line, circumstances, shown_command
 from xrt.data.formats import read_corpus
 from xrt.data.splits import validation_split
-from xrt.encoder.loss_params import LossParams, MatcherLoss
-from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, Schedule
+from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
@@ -35,10 +33,10 @@ from xrt.tree.clustering import TreeParams
 
 OF_ENCODER: dict[str, dict[str, Any]] = {
     "no dropout on the embedding": {"dropout": 0.0},
-    "dropout within the encoder": {"inner_dropout": None},
     **{f"{layers} lower layers frozen": {"frozen_layers": layers} for layers in (2, 3, 4, 5)},
 }
 """Choices that are settings of the encoder."""
+SHOWN = ("data", "rows", "held_out", "steps", "length", "encoder", "choices")
 
 
 def choices(steps: int) -> dict[str, MatcherParams]:
@@ -47,24 +45,13 @@ def choices(steps: int) -> dict[str, MatcherParams]:
     wide = replace(base, dense_level_limit=1_000)
     return {
         "default": base,
-        "coarse to fine": replace(
-            base, schedule=Schedule.coarse_to_fine, steps=[steps // 3, steps - steps // 3]
-        ),
-        "levels read layers 3 and 6": replace(base, layers=[3, 6]),
-        "asymmetric loss": replace(base, loss=LossParams(kind=MatcherLoss.asymmetric)),
-        "squared hinge": replace(base, loss=LossParams(kind=MatcherLoss.squared_hinge)),
-        "head in chunks of 4,096": replace(base, head_chunk=4_096),
         "labels on TFN and MAN": wide,
-        "the same, moved row by row": replace(wide, row_wise_above=1_000),
-        "heads start as their parents": replace(base, bootstrap=Bootstrap.inherit),
-        "heads start from a linear solve": replace(base, bootstrap=Bootstrap.linear),
-        "heads start small and random": replace(base, bootstrap=Bootstrap.none),
         **dict.fromkeys(OF_ENCODER, base),
     }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Read the arguments, train each choice, write a line for each."""
+def main(arguments: Sequence[str]) -> int:
+    """Train each choice, write a line for each. Returns 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with tibkat/trn.jsonl.xz")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines go here, appended")
@@ -74,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--length", type=int, default=32, help="tokens that are read")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--choices", nargs="+", help="some of the choices by name")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(arguments)
     corpus = read_corpus(args.data / "tibkat" / "trn.jsonl.xz")
     split = validation_split(corpus.Y, size=args.held_out, seed=0)
     rng = np.random.default_rng(0)
@@ -105,13 +92,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         line = {
             "choice": name, **result.validations[-1][-1], "seconds": round(seconds, 1),
             "rows": len(rows), "steps": args.steps, "length": args.length,
-            "nodes": [tree.num_nodes(t) for t in range(tree.depth)], "commit": commit(),
-            "date": datetime.now(UTC).date().isoformat(), "machine": machine(),
+            "nodes": [tree.num_nodes(t) for t in range(tree.depth)],
+            **circumstances(shown_command("matcher_choices", args, SHOWN), ["torch"]),
         }  # fmt: skip
-        with args.output.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(args.output, line)
         print(json.dumps(line), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,4 +1,4 @@
-"""`xrt label` on simulated clicks with known truth, beside two peers, and models trained on each.
+"""`xrt label` on simulated clicks with known truth, beside two peers, with models trained on each.
 
     python -m bench query_intent --seeds 0 1 2 [--queries 12000] [--items 20000]
 
@@ -11,7 +11,9 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -32,33 +34,34 @@ from xrt.demo.catalogue import DemoParams
 from xrt.features.tfidf_params import TfidfParams
 
 SYSTEMS = ("xrt label", "click share", "vote")
+Ranked = tuple[set[str], list[str], np.ndarray]
+"""True labels of a query, labels by falling score, their scores."""
 
 
-def main() -> None:
-    """Run all seeds and print the tables."""
-    parser = argparse.ArgumentParser()
+def main(arguments: Sequence[str]) -> int:
+    """Run all seeds and print the tables. Returns 0."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--queries", type=int, default=ClickParams().num_queries)
     parser.add_argument("--items", type=int, default=ClickParams().num_items)
     parser.add_argument("--brands", type=int, default=DemoParams().num_brands)
     parser.add_argument("--json", help="write the figures here, too, after every seed")
-    arguments = parser.parse_args()
+    args = parser.parse_args(arguments)
     figures = []
-    for seed in arguments.seeds:
-        catalogue = DemoParams(num_brands=arguments.brands, wrong_brand=0.04, missing_depth=0.12)
-        params = ClickParams(
-            num_items=arguments.items, num_queries=arguments.queries, catalogue=catalogue
-        )
+    for seed in args.seeds:
+        catalogue = DemoParams(num_brands=args.brands, wrong_brand=0.04, missing_depth=0.12)
+        params = ClickParams(num_items=args.items, num_queries=args.queries, catalogue=catalogue)
         with tempfile.TemporaryDirectory() as folder:
             figures.append({"seed": seed, **one_seed(Path(folder), params, seed)})
         print(tables(figures[-1:]), flush=True)
-        if arguments.json:
-            Path(arguments.json).write_text(json.dumps(figures, indent=1))
+        if args.json:
+            Path(args.json).write_text(json.dumps(figures, indent=1))
     if len(figures) > 1:
         print(tables(figures))
+    return 0
 
 
-def one_seed(folder: Path, params: ClickParams, seed: int) -> dict:
+def one_seed(folder: Path, params: ClickParams, seed: int) -> dict[str, Any]:
     """All figures of one simulated log."""
     write_demo_clicks(folder, params, seed)
     truth, tests = read_truth(folder / TRUTH_NAME)
@@ -75,7 +78,7 @@ def one_seed(folder: Path, params: ClickParams, seed: int) -> dict:
         "click share": peers.by_share(threshold),
         "vote": peers.by_vote(threshold),
     }
-    f1 = {name: f1_by_attribute(found, truth) for name, found in labelled.items()}
+    f1 = {name: f1_by_attribute(labels, truth) for name, labels in labelled.items()}
     print(f"seed {seed}, labels: {f1}", file=sys.stderr, flush=True)
     return {
         "seconds": seconds,
@@ -83,7 +86,7 @@ def one_seed(folder: Path, params: ClickParams, seed: int) -> dict:
         "queries": result.report.num_queries,
         "threshold": threshold,
         "f1": f1,
-        "model": {name: model_figures(found, tests, seed) for name, found in labelled.items()},
+        "model": {name: model_figures(labels, tests, seed) for name, labels in labelled.items()},
     }
 
 
@@ -121,7 +124,7 @@ def model_figures(labelled: Labelled, tests: Truth, seed: int) -> dict[str, floa
     model.fit(Corpus(list(rows), Y, table))
     texts = sorted(tests)
     scores = model.predict(texts, k=20).tocsr()
-    ranked = []
+    ranked: list[Ranked] = []
     for i, text in enumerate(texts):
         part = slice(scores.indptr[i], scores.indptr[i + 1])
         order = np.lexsort((scores.indices[part], -scores.data[part]))
@@ -131,21 +134,22 @@ def model_figures(labelled: Labelled, tests: Truth, seed: int) -> dict[str, floa
     grid = np.linspace(0.02, 0.98, 49)
     best = max(grid, key=lambda t: _micro_f1(tuning, t))
     precision = {
-        f"P@{k}": float(np.mean([len(true & set(found[:k])) / k for true, found, _ in judged]))
+        f"P@{k}": float(np.mean([len(true & set(labels[:k])) / k for true, labels, _ in judged]))
         for k in (1, 3)
     }
     return {**precision, "micro F1": _micro_f1(judged, best)}
 
 
-def _micro_f1(ranked: list, threshold: float) -> float:
-    hits = given = wanted = 0
+def _micro_f1(ranked: Sequence[Ranked], threshold: float) -> float:
+    hits = num_predicted = num_true = 0
     for true, labels, scores in ranked:
-        found = set(labels[: int((scores >= threshold).sum())])
-        hits, given, wanted = hits + len(true & found), given + len(found), wanted + len(true)
-    return 2 * hits / max(given + wanted, 1)
+        predicted = set(labels[: int((scores >= threshold).sum())])
+        hits += len(true & predicted)
+        num_predicted, num_true = num_predicted + len(predicted), num_true + len(true)
+    return 2 * hits / max(num_predicted + num_true, 1)
 
 
-def tables(figures: list[dict]) -> str:
+def tables(figures: list[dict[str, Any]]) -> str:
     """Both tables in percent: mean over the seeds, and the range where there are several."""
     seeds = ", ".join(str(some["seed"]) for some in figures)
     attributes = list(figures[0]["f1"]["xrt label"])
@@ -173,7 +177,3 @@ def _cell(values: list[float]) -> str:
     return (
         mean if len(values) == 1 else f"{mean} ({100 * min(values):.1f} to {100 * max(values):.1f})"
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +33,13 @@ TEST_SHARE = 0.3
 NUM_READ = 100
 
 
-def main() -> None:
-    """Label, train, compare, write the sample."""
-    parser = argparse.ArgumentParser()
+def main(arguments: Sequence[str]) -> int:
+    """Label, train, compare, write the sample. Returns 0."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default=os.environ.get("XRT_DATA", "../shared/data"))
     parser.add_argument("--out", required=True)
-    arguments = parser.parse_args()
-    data, out = Path(arguments.data) / "bestbuy", Path(arguments.out)
+    args = parser.parse_args(arguments)
+    data, out = Path(args.data) / "bestbuy", Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     queries = read_facets(data / "queries.jsonl")
     write_items(data / "products.jsonl", queries, out / "items.jsonl")
@@ -52,15 +52,16 @@ def main() -> None:
         for record in map(json.loads, result.path.read_text(encoding="utf-8").splitlines())
     }
     report(labels, queries, out)
+    return 0
 
 
 def read_facets(path: Path) -> dict[str, dict[str, int]]:
     """Query -> category path -> results."""
-    found: dict[str, dict[str, int]] = {}
+    facets: dict[str, dict[str, int]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
-        found.setdefault(normalise_query(record["query"]), {}).update(record["labels"])
-    return found
+        facets.setdefault(normalise_query(record["query"]), {}).update(record["labels"])
+    return facets
 
 
 def own_counts(facets: dict[str, int]) -> Iterator[tuple[str, int]]:
@@ -107,13 +108,15 @@ def write_items(products: Path, queries: dict[str, dict[str, int]], path: Path) 
     path.write_text("\n".join(json.dumps(r) for r in records) + "\n", encoding="utf-8")
 
 
-def report(labels: dict, queries: dict, out: Path) -> None:
+def report(
+    labels: dict[str, dict[str, float]], queries: dict[str, dict[str, int]], out: Path
+) -> None:
     """Train on the training queries, and compare on the others."""
     order = sorted(labels, key=lambda q: zlib.crc32(b"bestbuy " + q.encode()))
     tests = [q for q in order if zlib.crc32(b"split " + q.encode()) < TEST_SHARE * 2**32]
     train = [q for q in order if q not in set(tests)]
     rows = {q: {v: c for v, c in labels[q].items() if c >= 0.5} for q in train}
-    rows = {q: found for q, found in rows.items() if found}
+    rows = {q: confident for q, confident in rows.items() if confident}
     model, ids = fitted(rows)
     answered = [q for q in tests if deepest(labels[q])]
     ranked = model.predict(answered, k=50).tocsr()
@@ -149,19 +152,15 @@ def deepest(weights: dict[str, float]) -> str:
 
 def fitted(rows: dict[str, dict[str, float]]) -> tuple[XRLinear, list[str]]:
     """XRLinear on queries with soft labels, and the ids of its columns."""
-    ids = sorted({v for found in rows.values() for v in found})
+    ids = sorted({v for weights in rows.values() for v in weights})
     table = LabelTable.from_ids(ids, [v.rpartition(STEP)[2].rpartition("=")[2] for v in ids])
     places = [
         (row, table.index[v], c)
-        for row, found in enumerate(rows.values())
-        for v, c in found.items()
+        for row, weights in enumerate(rows.values())
+        for v, c in weights.items()
     ]
     row, column, weight = (np.array(some) for some in zip(*places, strict=True))
     Y = sp.csr_array((weight.astype(np.float32), (row, column)), shape=(len(rows), len(ids)))
     Y.sort_indices()
     model = XRLinear(features=TfidfParams(char_ngrams=(3, 5), min_df=1))
     return model.fit(Corpus(list(rows), Y, table)), ids
-
-
-if __name__ == "__main__":
-    main()

@@ -14,6 +14,7 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -31,9 +32,9 @@ from xrt.applications.query_intent.demo_clicks import (
 from xrt.demo.catalogue import DemoParams
 
 
-def main() -> None:
-    """Print one line of JSON: rows, queries, seconds, peak memory, disk."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str]) -> int:
+    """Print one line of JSON: rows, queries, seconds, peak memory, disk. Returns 0."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rows", type=int)
     parser.add_argument("--distinct", type=int, default=10**9, metavar="COPIES")
     parser.add_argument("--whole", action="store_true")
@@ -42,53 +43,54 @@ def main() -> None:
     parser.add_argument("--brands", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="for the log and the corpus; default: /tmp")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        print(json.dumps(measured(Path(name), arguments)), flush=True)
+    args = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        print(json.dumps(measured(Path(name), args)), flush=True)
+    return 0
 
 
-def measured(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
+def measured(folder: Path, args: argparse.Namespace) -> dict[str, object]:
     """Write the log, run, and say what it took."""
-    log, rows = written(folder, arguments)
-    told: dict[str, object] = {"rows": rows, "log_gb": gigabytes(log)}
+    log, rows = write_log(folder, args)
+    figures: dict[str, object] = {"rows": rows, "log_gb": gigabytes(log)}
     params = LabellingParams()
     catalogue = read_catalogue(folder / ITEMS_NAME)
-    told["mib_before"] = peak_mib()
+    figures["mib_before"] = peak_mib()
     started = time.perf_counter()
-    if arguments.whole:
+    if args.whole:
         result = label_queries(log, catalogue, folder / "corpus.jsonl", params)
-        told["queries"] = result.report.num_queries
-        told["labelled"] = result.report.num_labelled
+        figures["queries"] = result.report.num_queries
+        figures["labelled"] = result.report.num_labelled
     else:
         parts = folder / "parts"
         parts.mkdir()
         partitions = Partitions(parts)
         reader = ClickLog(log, batch_rows=params.batch_rows, max_count=params.max_count)
         partitions.fill(reader, catalogue.items)
-        told["seconds_laying_down"] = round(time.perf_counter() - started)
-        told["parts_gb"], told["laid_rows"] = gigabytes(parts), sum(partitions.num_rows)
+        figures["seconds_laying_down"] = round(time.perf_counter() - started)
+        figures["parts_gb"], figures["laid_rows"] = gigabytes(parts), sum(partitions.num_rows)
         queries = groups = largest = 0
         for group in partitions.groups(params.partition_rows):
             queries, groups = queries + len(group.queries), groups + 1
             largest = max(largest, len(group.rows))
-        told |= {"queries": queries, "groups": groups, "largest_group": largest}
-    return told | {"seconds": round(time.perf_counter() - started), "mib": peak_mib()}
+        figures |= {"queries": queries, "groups": groups, "largest_group": largest}
+    return figures | {"seconds": round(time.perf_counter() - started), "mib": peak_mib()}
 
 
-def written(folder: Path, arguments: argparse.Namespace) -> tuple[Path, int]:
+def write_log(folder: Path, args: argparse.Namespace) -> tuple[Path, int]:
     """The folder of the log, and its number of rows."""
     params = ClickParams(
-        num_items=arguments.items,
-        num_queries=arguments.queries,
-        catalogue=DemoParams(num_brands=arguments.brands),
+        num_items=args.items,
+        num_queries=args.queries,
+        catalogue=DemoParams(num_brands=args.brands),
     )
-    write_demo_clicks(folder, params, arguments.seed)
+    write_demo_clicks(folder, params, args.seed)
     one = pl.read_parquet(folder / CLICKS_NAME / "*.parquet")
     log = folder / "log"
     log.mkdir()
-    copies = -(-arguments.rows // len(one))
+    copies = -(-args.rows // len(one))
     for copy in range(copies):
-        one.with_columns(pl.col("query") + f" {copy % arguments.distinct}").write_parquet(
+        one.with_columns(pl.col("query") + f" {copy % args.distinct}").write_parquet(
             log / f"{copy:05d}.parquet"
         )
     return log, copies * len(one)
@@ -102,7 +104,3 @@ def gigabytes(folder: Path) -> float:
 def peak_mib() -> int:
     """Peak resident memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
-"""Times a FAISS shortlist beside a beam from the root, both down to the entry level of a tree.
+"""FAISS shortlists beside a beam from the root, both down to the entry level of a tree.
 
     python -m bench shortlist --run RUNS/tibkat --output shortlist.jsonl
     python -m bench shortlist --labels 1000000 --leaf 200 --output shortlist.jsonl
-    python -m bench shortlist_record shortlist.jsonl > RECORD.md
+    python -m bench shortlist --render shortlist.jsonl > RECORD.md
 
 --run is the folder of a deep run of `xrt train`: the rankers of its first tree, the TF-IDF rows and
 the embeddings are read from its stages. Its rows are training rows; every tenth is asked, vectors
@@ -14,7 +14,7 @@ and of their vocabularies, with noise, at --embedding-weight beside TF-IDF.
 
 Shortlist time is that of finding nodes and scoring them and their siblings along their whole path;
 root is the beam search down to the same level. Recall is the share of the best --beam nodes of the
-exhaustive entry level; root's is told too. The systems follow each other within a round, in the
+exhaustive entry level; root has one, too. The systems follow each other within a round, in the
 opposite order in the next. Times are wall time (with --clock cpu the process's own), in
 microseconds a row: of all rows at once, and of 200 rows one by one. One JSON line for each kind and
 width, with medians over the rounds.
@@ -23,18 +23,24 @@ width, with medians over the rounds.
 import argparse
 import json
 import os
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.machine import commit, machine
+from bench.record import (
+    Line,
+    append_line,
+    circumstances,
+    document,
+    head,
+    number,
+    shown_command,
+    table,
+)
 from bench.synthetic import LABELS_PER_CLUSTER, SyntheticSize, synthetic_corpus
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.search.beam import SearchParams, beam_search
@@ -49,6 +55,13 @@ from xrt.tree.label_tree import LabelTree
 SINGLE_ROWS = 200
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 BRANCHING = 16
+SHOWN = (
+    "run", "labels", "leaf", "train_rows", "hidden", "embedding_weight", "kinds", "widths", "rows",
+    "beam", "repeats", "threads", "clock", "seed",
+)  # fmt: skip
+COLUMNS = ("", "width", "recall %", "batch µs a row", "of root's", "one row µs", "of root's")
+TARGET = 0.99
+"""Recall that a shortlist must have to be of use."""
 
 
 class Case(NamedTuple):
@@ -63,20 +76,18 @@ class Case(NamedTuple):
     asked_NH: np.ndarray
 
 
-def main() -> None:
-    """Make the case, time every kind and width, tell."""
-    args = parse_arguments()
+def main(arguments: Sequence[str]) -> int:
+    """Make the case, time every kind and width, print a line for each. Returns the exit status."""
+    args = parse_arguments(arguments)
     os.environ["XRT_NUM_THREADS"] = str(args.threads)
     case = case_of_run(args) if args.run else synthetic_case(args)
     for line in measure(case, args):
-        text = json.dumps(line)
-        print(text, flush=True)
-        if args.output is not None:
-            with args.output.open("a") as file:
-                file.write(text + "\n")
+        print(json.dumps(line), flush=True)
+        append_line(args.output, line)
+    return 0
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     case = parser.add_mutually_exclusive_group(required=True)
@@ -149,7 +160,7 @@ def synthetic_case(args: argparse.Namespace) -> Case:
     return Case(name, ranker, tree.depth - 1, *parts)
 
 
-def measure(case: Case, args: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(case: Case, args: argparse.Namespace) -> list[Line]:
     """A line for each kind and width, and one for the root."""
     search = SearchParams(beam_size=args.beam, path_weight=1.0)
     levels = case.ranker.levels[: case.level + 1]
@@ -184,23 +195,20 @@ def measure(case: Case, args: argparse.Namespace) -> list[dict[str, Any]]:
             nodes_NW = shortlist.nodes(case.asked_NH, width)
             recalls[kind, width] = recall(nodes_NW, best_NB, entry)
     seconds = timed(systems, case, args.repeats, CLOCKS[args.clock])
-    told = {
-        "case": case.name, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(),
-        "command": shlex.join(["python", "-m", "bench", "shortlist", *shown(sys.argv[1:])]),
+    about = {
+        **circumstances(shown_command("shortlist", args, SHOWN)), "case": case.name,
         "tree": LabelTree(case.ranker.tree.parents[: case.level + 1]).describe(),
         "rows": case.asked.num_rows, "threads": args.threads, "beam": args.beam,
-        "repeats": args.repeats, "clock": args.clock, "load_average": os.getloadavg()[0],
-        "fit_seconds": fit_seconds,
-        **machine(),
+        "repeats": args.repeats, "clock": args.clock, "fit_seconds": fit_seconds,
     }  # fmt: skip
     return [
         {
-            **told, "kind": key[0], "width": key[1], "recall": recalls[key],
+            **about, "kind": key[0], "width": key[1], "recall": recalls[key],
             "build_seconds": build_seconds.get(key[0], 0.0),
-            **{name: median(found) for name, found in seconds[key].items()},
+            **{name: median(values) for name, values in seconds[key].items()},
             **{
-                f"{name}_of_root": median(np.divide(found, seconds["root", 0][name]).tolist())
-                for name, found in seconds[key].items()
+                f"{name}_of_root": median(np.divide(values, seconds["root", 0][name]).tolist())
+                for name, values in seconds[key].items()
             },
         }
         for key in systems
@@ -251,8 +259,8 @@ def shared_nodes(beam_NK: Any, best_NB: np.ndarray) -> float:
     """Share of the best nodes that a beam holds."""
     rows = np.repeat(np.arange(len(best_NB)), best_NB.shape[1])
     pairs = set(stored(beam_NK))
-    found = [pair in pairs for pair in zip(rows.tolist(), best_NB.ravel().tolist(), strict=True)]
-    return float(np.mean(found))
+    best = zip(rows.tolist(), best_NB.ravel().tolist(), strict=True)
+    return float(np.mean([pair in pairs for pair in best]))
 
 
 def stored(beam_NK: Any) -> list[tuple[int, int]]:
@@ -261,10 +269,43 @@ def stored(beam_NK: Any) -> list[tuple[int, int]]:
     return list(zip(rows.tolist(), beam_NK.indices.tolist(), strict=True))
 
 
-def shown(words: Sequence[str]) -> list[str]:
-    """The command line with names in the place of this machine's paths."""
-    return [Path(word).name if "/" in word else word for word in words]
+def render(lines: Sequence[Line]) -> str:
+    """The record as markdown: a table for each case, and the quickest line that reaches 99 %."""
+    parts = [
+        *head("FAISS shortlist and root beam down to the entry level", lines),
+        "Medians over the rounds; ratios are taken within a round.",
+    ]
+    for name in dict.fromkeys(line["case"] for line in lines):
+        parts += case_parts([line for line in lines if line["case"] == name])
+    return document(parts)
 
 
-if __name__ == "__main__":
-    main()
+def case_parts(lines: Sequence[Line]) -> list[str]:
+    """Heading, table and verdict of one case."""
+    first = lines[0]
+    reached = [line for line in lines if line["recall"] >= TARGET and line["kind"] != "root"]
+    best = min(reached, key=lambda line: line["batch_us"], default=None)
+    verdict = "No shortlist reaches 99 %."
+    if best is not None:
+        verdict = (
+            f"Quickest at 99 %: {best['kind']} of {best['width']}, {100 * best['recall']:.2f} %, "
+            f"{number(best['batch_us_of_root'])} of root's time in a batch, "
+            f"{number(best['single_us_of_root'])} row by row."
+        )
+    return [
+        f"## {first['case']}",
+        f"Tree down to the entry level {first['tree']}, {first['rows']:,} rows, beam "
+        f"{first['beam']}, threads: {first['threads']}, rounds: {first['repeats']}, "
+        f"{first['clock']} time. Vectors fitted in {number(first['fit_seconds'])} s.",
+        table(COLUMNS, [row(line) for line in lines]),
+        verdict,
+    ]
+
+
+def row(line: Line) -> list[str]:
+    """The cells of one line."""
+    return [
+        line["kind"], str(line["width"] or "-"), f"{100 * line['recall']:.2f}",
+        number(line["batch_us"]), number(line["batch_us_of_root"]), number(line["single_us"]),
+        number(line["single_us_of_root"]),
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Times xrt's TF-IDF beside scikit-learn's TfidfVectorizer on the same texts.
+"""xrt's TF-IDF beside scikit-learn's TfidfVectorizer on the same texts.
 
     python -m bench tfidf --data DATA --rows tibkat yso --ngrams 1 2
 
@@ -12,9 +12,8 @@ with trn.jsonl and tst.jsonl, .gz and .xz too. One JSON line a run.
 import argparse
 import json
 import os
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,22 +21,22 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from bench.machine import machine
+from bench.record import append_line, circumstances, shown_command
 from bench.rows import find_data, split_file
 from xrt import read_corpus
 from xrt.features.tfidf import TfidfFeatures, TfidfParams
 
 
-def main() -> int:
-    """Parse the command line, time each data set and n-gram length."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str]) -> int:
+    """Time each data set and n-gram length. Returns 1 where the rows differ."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: XRT_DATA)")
     parser.add_argument("--rows", nargs="+", default=["tibkat"])
     parser.add_argument("--ngrams", nargs="+", type=int, default=[1])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, help="JSONL file to append to")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     os.environ["XRT_NUM_THREADS"] = str(args.threads)
     equal = True
     for name in args.rows:
@@ -48,7 +47,10 @@ def main() -> int:
             line = {"rows": name, "texts": len(texts), "ngrams": length, "threads": args.threads}
             line |= compare(texts, length, args.repeats)
             equal &= bool(line["equal"])
-            report(line | machine(), args.output)
+            options = ("data", "rows", "ngrams", "repeats", "threads")
+            line |= circumstances(shown_command("tfidf", args, options), ["numpy", "scikit-learn"])
+            print(json.dumps(line), flush=True)
+            append_line(args.output, line)
     return 0 if equal else 1
 
 
@@ -86,16 +88,3 @@ def same(ours: Any, theirs: Any) -> bool:
         and np.array_equal(ours.indptr, theirs.indptr)
         and np.allclose(ours.data, theirs.data, rtol=1e-5, atol=1e-7)
     )
-
-
-def report(line: dict[str, Any], output: Path | None) -> None:
-    """One JSON line to stdout, and to the end of the output file."""
-    text = json.dumps(line)
-    print(text, flush=True)
-    if output is not None:
-        with output.open("a") as file:
-            file.write(text + "\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench.attribute_peer import Rows, best_of_each, svc
-from bench.attribute_rows import CatalogueRows
-from bench.suites import attributes, attributes_record, corruption
+from bench.attribute_peer import AttributeRows, best_of_each
+from bench.peers.linear_svc import attribute_values
+from bench.rows import CatalogueRows
+from bench.suites import attributes, corruption
 from xrt.applications.attributes.data.catalogue import read_catalogue
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.schema import AttributeSchema
@@ -45,7 +46,7 @@ def test_the_peer_finds_what_the_texts_say_and_the_record_tells_it(
     shape = rows.write(tmp_path, TfidfParams(min_df=1))
     assert shape[0] == 160
     (tmp_path / "svc_costs.json").write_text('{"1": [10]}')
-    predicted_NA, figures = svc(Rows.load(tmp_path), 1)
+    predicted_NA, figures = attribute_values(AttributeRows.load(tmp_path), 1)
     assert [len(each["held_out_accuracy"]) for each in figures["chosen"]] == [3, 0]
     assert (predicted_NA[:-1] == rows.given_tst[:-1]).all()
     assert (rows.given_tst[-1] >= rows.num_known).tolist() == [True, False]
@@ -55,7 +56,7 @@ def test_the_peer_finds_what_the_texts_say_and_the_record_tells_it(
         "machine": {"processor": "P", "processors": 2, "memory_gb": 8, "python": "3.11"},
         **attributes.judged(rows, predicted_NA), **figures,
     }  # fmt: skip
-    record = attributes_record.render([line])
+    record = attributes.render([line])
     assert "| svc | 0.9524 | 0.9524 / 0." in record  # the unseen brand counts as wrong
     assert " | 1.0000 / 1.0000 |" in record
     assert "kind: C = 10\n" in record
@@ -95,7 +96,8 @@ def test_a_line_for_each_damage_and_a_column_for_each_system():
     lines = [
         {"system": system, "kind": kind, "rate": rate, "report": report, "num_test": 9,
          "trn": "trn.csv", "tst": "tst.csv", "date": "2026-01-01", "commit": "abc",
-         "machine": {"processor": "P"}}
+         "load_average": 0.5, "command": "c",
+         "machine": {"processor": "P", "processors": 2, "memory_gb": 8, "python": "3.11"}}
         for system in ("a", "b") for kind, rate in corruption.KINDS
     ]  # fmt: skip
     record = corruption.render(lines)

@@ -9,10 +9,9 @@ import pytest
 import scipy.sparse as sp
 
 from bench import clock
-from bench import latency_rows as texts_of
 from bench.own import latency as own
-from bench.suites import latency as benchmark
-from bench.suites import latency_record
+from bench.rows import covering_rows, write_peer_rows, write_queries
+from bench.suites import latency
 
 
 def line(system: str, number: int, p50: float, **more) -> dict:
@@ -30,13 +29,13 @@ def test_ratios_are_taken_within_a_round():
     lines = [line("xrt-auto", 1, 8.0), line("pecos", 1, 40.0, parts={"trees": {"p50": 3.0}}),
              line("pecos", 2, 90.0, parts={"trees": {"p50": 5.0}}), line("xrt-auto", 2, 10.0),
              line("xrt-int8", 1, 0.0, error="exit status 1")]  # fmt: skip
-    told = latency_record.render(lines)
+    told = latency.render(lines)
     assert "| xrt-auto | 9 (8 to 10) | 18 (16 to 20) | 30 (30 to 30) | 7 (5 to 9) | 1 |" in told
     assert "| encode | 4.5 |" in told
     assert "| trees | 4 |" in told
     assert "- round 1, xrt-int8: exit status 1" in told
     assert "reads at most 64 tokens" in told
-    assert "reads at most" not in latency_record.render(lines[:1])
+    assert "reads at most" not in latency.render(lines[:1])
 
 
 def test_parts_do_not_count_twice():
@@ -71,7 +70,7 @@ def test_warm_up_does_not_count():
         asked.append(text)
         time.sleep(next(taken))
 
-    found = clock.asked_one_by_one(ask, ["a", "b"], warm_up=1)
+    found = clock.latency_of_each(ask, ["a", "b"], warm_up=1)
     assert asked == ["a", "a", "b"]
     assert found["p99"] < 50
 
@@ -91,31 +90,38 @@ def test_a_model_is_asked_and_told_by_part(tiny_corpus, tmp_path):
 
 def test_every_label_keeps_a_row(tmp_path):
     Y_NL = sp.csr_array(np.eye(7, dtype=np.float32)[[0, 0, 1, 2, 3, 4, 5, 6, 6, 6]])
-    rows = texts_of.covering_rows(Y_NL, 0, seed=0)
+    rows = covering_rows(Y_NL, 0, seed=0)
     assert rows.tolist() == [0, 2, 3, 4, 5, 6, 7]
-    assert len(texts_of.covering_rows(Y_NL, 9, seed=0)) == 9
-    assert len(texts_of.covering_rows(Y_NL, 99, seed=0)) == 10
+    assert len(covering_rows(Y_NL, 9, seed=0)) == 9
+    assert len(covering_rows(Y_NL, 99, seed=0)) == 10
     file = tmp_path / "tst.jsonl"
     rows = [{"title": f"t {n}", "content": "c\nd", "labels": [str(n % 3)]} for n in range(9)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told = texts_of.write_asked(file, ["title"], 3, tmp_path)
+    told = write_queries(file, ["title"], 3, tmp_path)
     assert told == {"num_texts": 3, "words_a_text": 2.0}
-    assert json.loads((tmp_path / "asked.json").read_text()) == ["t 0", "t 4", "t 8"]
-    assert texts_of.write_peer_rows(file, 5, 0, tmp_path / "p") == {"num_train": 5, "num_labels": 3}
+    assert json.loads((tmp_path / "queries.json").read_text()) == ["t 0", "t 4", "t 8"]
+    assert write_peer_rows(file, 5, 0, tmp_path / "p") == {"num_train": 5, "num_labels": 3}
     assert not any("\n" in text for text in json.loads((tmp_path / "p" / "texts.json").read_text()))
 
 
 def test_the_command_line_shows_no_path_of_this_machine(tmp_path, capsys):
     args = ["--model", str(tmp_path / "m"), "--data", str(tmp_path)]
-    parsed = benchmark.parse_arguments(args)
+    parsed = latency.parse_arguments(args)
     assert parsed.systems == ["xrt-auto", "xrt-fp32", "xrt-bf16", "xrt-int8"]
-    peer = ["--peer-python", str(tmp_path / "python"), "--peer-model", str(tmp_path / "p")]
-    parsed = benchmark.parse_arguments([*args, *peer])
+    peer = [
+        "--peers",
+        "pecos_transformer",
+        "--peer-python",
+        str(tmp_path / "python"),
+        "--peer-model",
+        str(tmp_path / "p"),
+    ]
+    parsed = latency.parse_arguments([*args, *peer])
     assert parsed.systems[-1] == "pecos"
-    assert str(tmp_path) not in benchmark.shown_command(parsed)
+    assert str(tmp_path) not in latency.command_of(parsed)
     with pytest.raises(SystemExit):
-        benchmark.parse_arguments([*args, "--systems", "pecos"])
+        latency.parse_arguments([*args, "--systems", "pecos"])
     assert "--peer-model" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        benchmark.parse_arguments(["--data", str(tmp_path)])
-    assert "--model is needed" in capsys.readouterr().err
+        latency.parse_arguments(["--data", str(tmp_path)])
+    assert "--model is missing" in capsys.readouterr().err

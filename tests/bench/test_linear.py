@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.record import medians, read_lines
 from bench.suites import growth
-from bench.suites import linear_record as record
+from bench.suites import linear as record
 
 
 def run_of(system, number, seconds, row_set="synthetic-1k", **figures):
@@ -51,7 +52,7 @@ def test_ratios_leave_out_rounds_that_one_did_not_finish(lines):
 
 
 def test_medians_are_of_numbers(lines):
-    told = record.medians(lines[3:])
+    told = medians(lines[3:])
     assert told["train_seconds"] == 4
     assert told["settings"] == "own"
 
@@ -77,7 +78,7 @@ def test_record_of_failures_alone():
 def test_lines_survive_the_file(lines, tmp_path: Path):
     path = tmp_path / "lines.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert record.render(record.read_lines(path)) == record.render(lines)
+    assert record.render(read_lines(path)) == record.render(lines)
 
 
 def test_fits_find_the_law():

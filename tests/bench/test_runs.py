@@ -1,7 +1,6 @@
 """Row sets and child processes of the linear benchmark."""
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from bench import rows
+from bench.record import shown_command
 from bench.suites import linear
 
 
@@ -55,19 +55,28 @@ def test_a_system_that_fails_is_an_error_in_words(tmp_path: Path, program, told)
     if program is not None:
         python.write_text(f"#!/bin/sh\n{program}\n")
         python.chmod(0o755)
-    args = argparse.Namespace(python={"peer": str(python)}, threads=1, timeout=0.5)
-    line = linear.run_system("pecos", tmp_path, tmp_path, None, args)
+    args = argparse.Namespace(threads=1, timeout=0.5)
+    line = linear.run_system("pecos", str(python), tmp_path, tmp_path, None, args)
     assert told in line["error"]
     assert set(line) == {"error"}
 
 
-def test_the_command_shows_no_path_of_the_machine(tmp_path: Path, monkeypatch):
+def test_the_command_shows_no_path_of_the_machine(tmp_path: Path):
     home = str(tmp_path)
-    argv = [
-        "linear.py", "--peer-python", f"{home}/python", "--data", home, "--embeddings",
-        f"{home}/e.npy", "--keep-rows", home, "--rows", "hybrid", "--systems", "pecos",
-    ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", argv)
-    shown = linear.shown_command(linear.parse_arguments())
+    args = linear.parse_arguments([
+        "--peers", "libpecos", "napkinxc", "--peer-python", f"{home}/python",
+        f"napkinxc={home}/other", "--data", home, "--embeddings", f"{home}/e.npy", "--keep-rows",
+        home, "--rows", "hybrid", "--systems", "pecos",
+    ])  # fmt: skip
+    shown = shown_command("linear", args, linear.SHOWN)
     assert home not in shown
-    assert "--peer-python PEERS/bin/python --data DATA --embeddings e.npy --rows hybrid" in shown
+    assert shown.startswith("python -m bench linear --peers libpecos napkinxc --peer-python")
+    interpreters = "--peer-python PEERS/bin/python napkinxc=NAPKINXC/bin/python"
+    assert f"{interpreters} --data DATA --embeddings e.npy --rows hybrid" in shown
+
+
+def test_systems_are_those_of_the_peers():
+    assert linear.parse_arguments([]).systems == [*linear.OWN]
+    args = linear.parse_arguments(["--peers", "omikuji"])
+    assert args.systems == [*linear.OWN, "parabel", "bonsai"]
+    assert linear.parse_arguments(["--systems", "xrt-fast", "bonsai"]).peers == ["omikuji"]

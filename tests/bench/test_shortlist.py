@@ -1,7 +1,6 @@
 """The shortlist benchmark: a tiny synthetic case, its lines and the record of them."""
 
 from bench.suites import shortlist
-from bench.suites import shortlist_record as record
 
 
 def test_a_case_tells_recall_and_time_of_every_kind_and_width():
@@ -18,8 +17,8 @@ def test_a_case_tells_recall_and_time_of_every_kind_and_width():
     assert 0 < told["root", 0]["recall"] <= 1.0
     assert told["root", 0]["batch_us_of_root"] == told["root", 0]["single_us_of_root"] == 1.0
     assert all(line["tree"] == "7-100" for line in lines)
-    text = record.render(lines)
+    text = shortlist.render(lines)
     assert "Quickest at 99 %: " in text
     assert "| root | - | " in text
     below = [line | {"recall": 0.5} for line in lines]
-    assert "No shortlist reaches 99 %." in record.render(below)
+    assert "No shortlist reaches 99 %." in shortlist.render(below)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from xrt.errors import DataError
 from xrt.estimators import XRLinear, XRTransformer
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.storage.artifact import open_artifact
 
 Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
@@ -41,7 +41,7 @@ def test_a_transformer_goes_round(tiny_corpus: Tiny, tmp_path: Path):
     assert loaded.verdict_ == kept.verdict_ == first.verdict_
     assert loaded.get_params() == {**kept.get_params(), "run_folder": None}
     np.testing.assert_array_equal(dense(loaded.predict(texts, 3)), scores_NL)
-    ranked = replace(loaded.model_, fusion=Mixture({"ranker": 1.0}))
+    ranked = replace(loaded.model_, fusion=Fusion({"ranker": 1.0}))
     with pytest.raises(DataError, match="reads texts, not rows of features"):
         ranked.predict(loaded.model_.rows_of(texts))
     with pytest.raises(DataError, match=r"k = 0"):

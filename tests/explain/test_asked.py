@@ -16,7 +16,7 @@ from xrt.errors import DataError
 from xrt.estimators import XRLinear
 from xrt.explain.explanation import Explanation, LabelName
 from xrt.explain.nearest_rows import Voters
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
 from xrt.linear.node_weights import node_weights
 from xrt.predict import Predictor
@@ -44,8 +44,8 @@ def remembering(trained: XRLinear, tiny_corpus: Tiny) -> Predictor:
     """Trees and neighbours alike."""
     model, (texts, Y_NL, _) = trained.model_, tiny_corpus
     memory = SparseNeighbours(model.rows_of(texts), Y_NL, NeighbourParams(num_neighbours=4))
-    mixture = Mixture({"linear": 0.5, "neighbours": 0.5})
-    return Predictor(replace(model, neighbours=memory, fusion=mixture), num_threads=1)
+    fusion = Fusion({"linear": 0.5, "neighbours": 0.5})
+    return Predictor(replace(model, neighbours=memory, fusion=fusion), num_threads=1)
 
 
 @pytest.fixture(params=["bare", "remembering"])
@@ -104,7 +104,7 @@ def test_a_text_without_terms_says_so(predictor: Predictor):
 
 
 def test_no_suggestion_at_all_says_so(remembering: Predictor):
-    votes = replace(remembering.model, fusion=Mixture({"neighbours": 1.0}))
+    votes = replace(remembering.model, fusion=Fusion({"neighbours": 1.0}))
     found = Predictor(votes).explain("")
     assert found.labels == ()
     assert "the model suggests no label at all" in found.notes

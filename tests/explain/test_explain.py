@@ -18,7 +18,7 @@ from xrt.explain.explanation import Explanation
 from xrt.explain.tree_path import search_tree
 from xrt.fusion.boosting import Booster
 from xrt.fusion.calibration import fit_calibration
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.fusion.weights import fuse
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
@@ -53,7 +53,7 @@ def models(tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[
     one, three = grown(tiny_corpus), grown(tiny_corpus, num_trees=3)
     X_NF = one.rows_of(texts)
     memory = SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4))
-    found = replace(three, neighbours=memory, fusion=Mixture({"linear": 0.6, "neighbours": 0.2}))
+    found = replace(three, neighbours=memory, fusion=Fusion({"linear": 0.6, "neighbours": 0.2}))
     return {
         "one tree": one,
         "three trees": three,
@@ -112,7 +112,7 @@ def deep_models(
         head=LabelHead(weight_LH, np.zeros(num_labels, np.float32)),
         embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, NeighbourParams(num_neighbours=6)),
     )
-    one = replace(linear, deep=part, neighbours=memory, fusion=Mixture(WEIGHTS))
+    one = replace(linear, deep=part, neighbours=memory, fusion=Fusion(WEIGHTS))
     params = ShortlistParams(index=IndexKind.flat, width=2)
     shortlists = tuple(
         Shortlist(centroids(unit_NH, tree.level_targets(Y_NL)[1]), params, level=1)

@@ -1,123 +1,197 @@
-"""Fused scores and the choice of their weights."""
+"""Weights and boosted trees: what is kept, and that kernels and files agree."""
 
-import itertools
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
-from xrt.errors import DataError
-from xrt.fusion.weights import fit_weights, fuse
-from xrt.metrics.ranking import judge, ndcg_at, precision_at
-from xrt.sparse import as_csr, ranked_columns
+from tests.reference.slow_calibration import slow_walk
+from xrt.errors import ArtifactError
+from xrt.fusion.boosting import Booster, fit_booster, gather_features
+from xrt.fusion.calibration import hits_of
+from xrt.fusion.fit import FusionFit, fit_scores
+from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.fusion import Fusion, fit_fusion
+from xrt.fusion.weights import fuse
+from xrt.sparse import as_csr
+from xrt.storage.atomic import save_array
 
-NUM_ROWS, NUM_LABELS = 60, 20
-
-
-def criterion(Y, scores):
-    judged = judge(Y, scores, 10)
-    return float(precision_at(judged)[0] + ndcg_at(judged)[9]) / 2
-
-
-@pytest.fixture
-def truth(rng):
-    """Two true labels a row."""
-    labels = np.argsort(rng.random((NUM_ROWS, NUM_LABELS)), axis=1)[:, :2]
-    Y = np.zeros((NUM_ROWS, NUM_LABELS), np.float32)
-    np.put_along_axis(Y, labels, 1, axis=1)
-    return Y
+NUM_ROWS, NUM_LABELS = 300, 40
 
 
-def noise(rng):
-    return rng.random((NUM_ROWS, NUM_LABELS)).astype(np.float32)
+def known(num_labels: int = NUM_LABELS) -> LabelFrequencies:
+    return LabelFrequencies(np.arange(num_labels) + 1, 1_000)
 
 
-def noisy_sources(truth, rng, shares):
-    """Sources that know the truth with a share of their score, each with noise of its own."""
-    return {
-        f"source{place}": as_csr(share * truth + (1 - share) * noise(rng))
-        for place, share in enumerate(shares)
-    }
+def problem(rng: Any, interaction: bool) -> tuple[dict[str, Any], Any]:
+    """Two sources. With `interaction` a label is true where exactly one of them is high, which no
+    weights can say.
+    """
+    parts = rng.random((2, NUM_ROWS, NUM_LABELS)).astype(np.float32)
+    found = rng.random(parts.shape) < 0.5
+    parts *= found
+    if interaction:
+        truth = (parts[0] > 0.5) ^ (parts[1] > 0.5)
+    else:
+        truth = rng.random(parts[0].shape) < (parts[0] + parts[1]) / 4
+    return {"linear": as_csr(parts[0]), "ranker": as_csr(parts[1])}, as_csr(truth)
 
 
-def test_fused_scores_are_the_weighted_mean():
-    a = as_csr([[0.5, 0.0, 1.0], [0.0, 0.0, 0.0]])
-    b = as_csr([[0.1, 0.8, 0.0], [0.0, 0.6, 0.0]])
-    found = fuse({"a": a, "b": b, "idle": a}, {"a": 3.0, "b": 1.0, "idle": 0.0}, 2)
-    np.testing.assert_allclose(found.toarray(), [[0.4, 0, 0.75], [0, 0.15, 0]], rtol=1e-6)
+def fitted(rng: Any) -> tuple[Booster, Any, dict[str, Any]]:
+    sources, Y = problem(rng, interaction=True)
+    candidates_NL = fuse(sources, {"linear": 0.5, "ranker": 0.5}, NUM_LABELS)
+    booster = fit_booster(candidates_NL, sources, hits_of(candidates_NL, Y), known().counts_L)
+    assert booster is not None
+    return booster, candidates_NL, sources
 
 
-def test_fused_scores_stay_in_0_to_1():
-    ones = as_csr(np.ones((2, 3)))
-    for tenths in itertools.product(range(11), repeat=4):
-        if sum(tenths) == 10 and tenths[0]:
-            weights = {f"source{place}": part / 10 for place, part in enumerate(tenths)}
-            found = fuse(dict.fromkeys(weights, ones), weights, 3)
-            assert found.data.max() <= 1
-            assert found.data.min() > 1 - 1e-6
+def test_features_are_what_each_source_says(rng: Any):
+    booster, candidates_NL, sources = fitted(rng)
+    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
+    rows = np.repeat(np.arange(NUM_ROWS), np.diff(candidates_NL.indptr))
+    columns = candidates_NL.indices
+    for d, name in enumerate(booster.sources):
+        np.testing.assert_array_equal(features_PD[:, d], sources[name].toarray()[rows, columns])
+    np.testing.assert_array_equal(features_PD[:, 2], candidates_NL.data)
+    np.testing.assert_allclose(features_PD[:, 3], np.log(columns + 2.0), rtol=1e-6)
 
 
-def test_missing_sources_are_named():
-    scores = as_csr(np.eye(3))
-    with pytest.raises(DataError, match="needs the scores of matcher, which"):
-        fuse({"linear": scores}, {"linear": 0.5, "matcher": 0.5}, 2)
-    with pytest.raises(DataError, match="no source with a weight"):
-        fuse({"linear": scores}, {"linear": 0.0}, 2)
-    alone = fuse({"linear": scores}, {"linear": 0.5, "matcher": 0.0}, 2)
-    np.testing.assert_array_equal(alone.toarray(), np.eye(3))
+def test_walks_are_those_of_the_readable_twin(rng: Any):
+    booster, candidates_NL, sources = fitted(rng)
+    scored = booster.apply(candidates_NL, sources, known().counts_L).data
+    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
+    nodes = list(
+        zip(
+            booster.feature_J.tolist(), booster.threshold_J.tolist(), booster.left_J.tolist(),
+            booster.right_J.tolist(), booster.value_J.tolist(), strict=True,
+        )
+    )  # fmt: skip
+    for p in range(0, len(scored), 97):
+        odds = slow_walk(features_PD[p].tolist(), booster.bias, booster.starts.tolist(), nodes)
+        assert scored[p] == pytest.approx(1 / (1 + np.exp(-odds)), rel=1e-5)
 
 
-def test_a_single_perfect_source_gets_all_the_weight(truth, rng):
-    sources = {"bad": as_csr(noise(rng)), "perfect": as_csr(truth), "poor": as_csr(noise(rng))}
-    fusion = fit_weights(sources, as_csr(truth))
-    assert fusion.weights == {"bad": 0.0, "perfect": 1.0, "poor": 0.0}
-    assert fusion.figures == {"P@1": 1.0, "nDCG@10": 1.0}
-    assert fusion.alone["perfect"] == fusion.figures
+def test_the_arrays_are_scikit_learns_model(rng: Any, monkeypatch: pytest.MonkeyPatch):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    models = []
+    fit = HistGradientBoostingClassifier.fit
+    monkeypatch.setattr(
+        HistGradientBoostingClassifier, "fit", lambda s, *a: models.append(fit(s, *a)) or models[-1]
+    )
+    booster, candidates_NL, sources = fitted(rng)
+    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
+    expected = models[0].predict_proba(features_PD)[:, 1]
+    got = booster.apply(candidates_NL, sources, known().counts_L).data
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_two_complementary_sources_beat_both(truth, rng):
-    """Each knows one half of the rows and guesses with less confidence on the other."""
-    first = np.arange(NUM_ROWS)[:, None] < NUM_ROWS // 2
-    sources = {
-        "first": as_csr(np.where(first, truth, 0.6 * noise(rng))),
-        "second": as_csr(np.where(first, 0.6 * noise(rng), truth)),
-    }
-    fusion = fit_weights(sources, as_csr(truth))
-    assert all(weight > 0 for weight in fusion.weights.values())
-    best_alone = max(criterion(truth, scores) for scores in sources.values())
-    assert criterion(truth, fuse(sources, fusion.weights, 10)) > best_alone + 0.2
+def test_a_label_scores_the_same_whatever_stands_beside_it(rng: Any):
+    booster, candidates_NL, sources = fitted(rng)
+    whole = booster.apply(candidates_NL, sources, known().counts_L).toarray()
+    few = candidates_NL.toarray()
+    few[:, 5:] = 0
+    part = booster.apply(as_csr(few), sources, known().counts_L).toarray()
+    np.testing.assert_array_equal(part, np.where(few > 0, whole, 0))
 
 
-@pytest.mark.parametrize("shares", [(0.3, 0.3), (0.6, 0.1, 0.3), (0.2, 0.3, 0.4, 0.5)])
-def test_never_worse_than_the_best_single_source(truth, rng, shares):
-    sources = noisy_sources(truth, rng, shares)
-    fusion = fit_weights(sources, as_csr(truth))
-    assert sum(fusion.weights.values()) == pytest.approx(1)
-    assert list(fusion.weights) == list(sources)
-    fused = criterion(truth, fuse(sources, fusion.weights, 10))
-    for name, scores in sources.items():
-        alone = fusion.alone[name]
-        assert criterion(truth, scores) == pytest.approx((alone["P@1"] + alone["nDCG@10"]) / 2)
-        assert fused >= criterion(truth, scores) - 1e-9
-    assert fused == pytest.approx((fusion.figures["P@1"] + fusion.figures["nDCG@10"]) / 2)
+def test_trees_are_kept_where_weights_cannot_say_it(rng: Any):
+    sources, Y = problem(rng, interaction=True)
+    learnt = fit_scores(sources, Y, known(), seed=0)
+    assert learnt.fusion.booster is not None
+    assert learnt.figures["boosted"]["gain"] > 0.2
+    assert learnt.fusion.sources == {"linear", "ranker"}
+    fresh, Y_fresh = problem(rng, interaction=True)
+    top = learnt.fusion.scores(fresh, known().counts_L, 1)
+    assert hits_of(top, Y_fresh).mean() > 0.95
 
 
-def test_equal_sources_need_only_one(truth, rng):
-    scores = as_csr(0.3 * truth + 0.7 * noise(rng))
-    fusion = fit_weights({"a": scores, "twin": scores}, as_csr(truth))
-    assert sorted(fusion.weights.values()) == [0, 1]
+def test_trees_are_left_out_where_they_do_not_help(rng: Any):
+    sources, Y = problem(rng, interaction=False)
+    learnt = fit_scores(sources, Y, known(), seed=0)
+    assert learnt.fusion.booster is None
+    assert learnt.calibration is not None
 
 
-def test_weights_are_the_same_in_every_run(truth, rng):
-    sources = noisy_sources(truth, rng, (0.3, 0.35, 0.4))
-    first, second = (fit_weights(sources, as_csr(truth)) for _ in range(2))
-    assert first == second
+def test_a_source_that_knows_nothing_does_not_join_the_baseline(rng: Any):
+    sources, Y = problem(rng, interaction=False)
+    noise = as_csr(rng.random(Y.shape).astype(np.float32) * (rng.random(Y.shape) < 0.3))
+    learnt = fit_scores({"linear": sources["linear"], "neighbours": noise}, Y, known(), 0, "linear")
+    assert learnt.fusion.sources == {"linear"}
+    assert not learnt.figures["over linear"]["better"]
+    better = fit_scores(
+        {"linear": sources["linear"], "neighbours": sources["ranker"]}, Y, known(), 0, "linear"
+    )
+    assert better.fusion.sources == {"linear", "neighbours"}
 
 
-def test_labels_seen_only_in_the_truth_are_allowed(truth):
-    wide = sp.csr_array(np.hstack([truth, np.ones((NUM_ROWS, 3), np.float32)]))
-    fusion = fit_weights({"linear": as_csr(truth)}, wide)
-    assert fusion.figures["P@1"] == 1.0
-    assert fusion.figures["nDCG@10"] < 1.0
-    top = fuse({"linear": as_csr(truth)}, fusion.weights, 1)
-    assert (ranked_columns(top, 1) >= 0).all()
+def test_a_source_alone_is_never_boosted(rng: Any):
+    """Where frequency alone tells true from false, too."""
+    scores = rng.random((NUM_ROWS, NUM_LABELS)).astype(np.float32)
+    Y = as_csr(np.tile(np.arange(NUM_LABELS) >= 30, (NUM_ROWS, 1)))
+    learnt = fit_scores({"linear": as_csr(scores)}, Y, known(), seed=0)
+    assert learnt.fusion.booster is None
+    assert learnt.fusion.sources == {"linear"}
+
+
+def test_too_few_rows_to_learn_from_leave_ranks(rng: Any, caplog: pytest.LogCaptureFixture):
+    sources = {"linear": as_csr([[0.9, 0.1], [0.2, 0.8]])}
+    with caplog.at_level("INFO"):
+        learnt = fit_scores(sources, as_csr([[1, 0], [0, 1]]), known(2), seed=0)
+    assert learnt.calibration is None
+    assert learnt.fusion.booster is None
+    assert "too few held-out rows to calibrate" in caplog.text
+
+
+def test_it_is_the_same_in_every_run_and_read_back(rng: Any, tmp_path: Path):
+    sources, Y = problem(rng, interaction=True)
+    learnt, again = (fit_scores(sources, Y, known(), seed=3) for _ in range(2))
+    learnt.save(tmp_path / "a")
+    again.save(tmp_path / "b")
+    for path in sorted((tmp_path / "a").rglob("*.*")):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+    loaded = FusionFit.load(tmp_path / "a")
+    np.testing.assert_array_equal(
+        loaded.fusion.scores(sources, known().counts_L, 5).toarray(),
+        learnt.fusion.scores(sources, known().counts_L, 5).toarray(),
+    )
+    assert loaded.figures == learnt.figures
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("left", lambda a: np.zeros_like(a)),  # a circle
+        ("right", lambda a: a + len(a)),
+        ("feature", lambda a: a + 9),
+        ("value", lambda a: a[:-1]),
+        ("value", lambda a: a * np.nan),
+        ("starts", lambda a: a[:1]),
+        ("starts", lambda a: a + 1),
+    ],
+)
+def test_trees_that_would_lead_astray_are_refused(rng: Any, tmp_path: Path, name: str, change: Any):
+    booster = fitted(rng)[0]
+    booster.save(tmp_path)
+    Booster.load(tmp_path)
+    save_array(tmp_path / f"{name}.npy", change(np.load(tmp_path / f"{name}.npy")))
+    with pytest.raises(ArtifactError, match="do not hang together"):
+        Booster.load(tmp_path)
+
+
+def test_damaged_settings_are_refused(tmp_path: Path):
+    for settings in ({}, {"weights": 3, "boosted": False}, {"weights": {"linear": "x"}}):
+        with pytest.raises(ArtifactError, match=r"fusion: .*(needed|missing)"):
+            Fusion.load(settings, tmp_path)
+    (tmp_path / "scores.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"unreadable scores\.json"):
+        FusionFit.load(tmp_path)
+
+
+def test_a_mixture_without_trees_is_the_weighted_mean(rng: Any):
+    sources, Y = problem(rng, interaction=False)
+    fusion = fit_fusion(sources, Y, known().counts_L, boosted=False)
+    expected = fuse(sources, fusion.weights, 7)
+    got = fusion.scores(sources, None, 7)
+    np.testing.assert_array_equal(got.toarray(), expected.toarray())

@@ -17,7 +17,7 @@ from xrt.fusion.calibration import fit_calibration, fit_curve, truth_of
 from xrt.fusion.cross_fitting import gain_of
 from xrt.fusion.fit import fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.mixture import fit_mixture
+from xrt.fusion.fusion import fit_fusion
 from xrt.fusion.thresholds import tune_thresholds
 from xrt.pipeline.fit import labels_key
 from xrt.sparse import as_csr
@@ -208,8 +208,8 @@ def test_weighted_rows_are_repeated_rows_to_what_is_learnt_of_scores():
     twice = {name: as_csr(part[rows]) for name, part in sources.items()}
     counts_L = np.full(12, 9)
     assert (
-        fit_mixture(sources, Y, counts_L, False, weights_N=weights).weights
-        == fit_mixture(twice, as_csr(Y[rows]), counts_L, False).weights
+        fit_fusion(sources, Y, counts_L, False, weights_N=weights).weights
+        == fit_fusion(twice, as_csr(Y[rows]), counts_L, False).weights
     )
     assert tune_thresholds(scores, Y, weights) == pytest.approx(
         tune_thresholds(repeated, as_csr(Y[rows])), abs=0.03
@@ -224,7 +224,7 @@ def test_weighted_rows_are_repeated_rows_to_what_is_learnt_of_scores():
     )
     known = LabelFrequencies(counts_L, 100)
     learnt = fit_scores(sources, Y, known, 0, None, weights)
-    assert learnt.mixture.weights["linear"] > 0.5
+    assert learnt.fusion.weights["linear"] > 0.5
 
 
 def test_a_curve_of_equal_weights_is_that_of_none():

@@ -14,7 +14,7 @@ from tests.small_corpora import WORDS, make_rows, model_bytes, small_params, wri
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.errors import DataError
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.model import XrtModel
 from xrt.pipeline import PipelineParams, train
 from xrt.pipeline.run import fit_model
@@ -78,14 +78,14 @@ def deep_of(model: XrtModel) -> DeepPart:
 
 def ranked(model: XrtModel) -> np.ndarray:
     """Scores of the rankers alone."""
-    alone = replace(model, fusion=Mixture({"ranker": 1.0}), calibration=None)
+    alone = replace(model, fusion=Fusion({"ranker": 1.0}), calibration=None)
     scores_NL: np.ndarray = alone.predict(TEXTS, len(WORDS)).toarray()
     return scores_NL
 
 
 def linear(model: XrtModel) -> XrtModel:
     """The linear trees alone."""
-    return replace(model, deep=None, fusion=Mixture({"linear": 1.0}), calibration=None)
+    return replace(model, deep=None, fusion=Fusion({"linear": 1.0}), calibration=None)
 
 
 def test_all_of_it_is_saved_and_loaded(params: PipelineParams, copied: Path, caplog: Any):

@@ -13,7 +13,7 @@ from xrt.encoder.params import EncoderParams
 from xrt.errors import DataError
 from xrt.fusion.cross_fitting import criterion_of_rows
 from xrt.fusion.cross_fitting import cross_fitted as fitted_elsewhere
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.fusion.weights import fit_weights, fuse
 from xrt.metrics.ranking import judge, ndcg_at, precision_at
 from xrt.pipeline.params import PipelineParams
@@ -47,8 +47,8 @@ def cross_fitted(sources, truth, seed):
 
 
 def judged(sources, truth, **settings):
-    mixture = Mixture(fit_weights(sources, truth).weights)
-    return give_verdict(sources, mixture, truth, COUNTS, NUM_TRAIN, **settings)
+    fusion = Fusion(fit_weights(sources, truth).weights)
+    return give_verdict(sources, fusion, truth, COUNTS, NUM_TRAIN, **settings)
 
 
 def test_a_better_deep_model_wins(truth, rng):
@@ -152,8 +152,8 @@ def test_losses_of_the_tail_are_told():
     linear[rows, np.where(rare | (rows % 2 == 0), labels, 49)] = 0.01
     counts = np.where(np.arange(50) < 20, 50, 1)
     sources = {"linear": as_csr(linear), "ranker": as_csr(deep)}
-    mixture = Mixture(fit_weights(sources, as_csr(Y)).weights)
-    verdict = give_verdict(sources, mixture, as_csr(Y), counts, NUM_TRAIN)
+    fusion = Fusion(fit_weights(sources, as_csr(Y)).weights)
+    verdict = give_verdict(sources, fusion, as_csr(Y), counts, NUM_TRAIN)
     assert verdict.deep_wins
     assert verdict.held_out.lower(["PSP@5", "macro-F1@5"]) == ["PSP@5", "macro-F1@5"]
     assert "; deep is lower in PSP@5 " in verdict.message
@@ -166,16 +166,16 @@ def test_losses_of_the_tail_are_told():
 def test_a_gain_without_the_encoder_is_told(truth, rng):
     sources = {"linear": knowing(truth, rng, 0.1), "neighbours": knowing(truth, rng, 0.6)}
     sources["ranker"] = knowing(truth, rng, 0.0)
-    mixture = Mixture({"linear": 0.2, "neighbours": 0.8, "ranker": 0.0})
-    verdict = give_verdict(sources, mixture, truth, COUNTS, NUM_TRAIN)
+    fusion = Fusion({"linear": 0.2, "neighbours": 0.8, "ranker": 0.0})
+    verdict = give_verdict(sources, fusion, truth, COUNTS, NUM_TRAIN)
     assert verdict.deep_wins
     assert "only linear and neighbours have weight, nothing of the encoder's" in verdict.message
 
 
 def test_weights_of_linear_alone_never_win(truth, rng):
     sources = {"linear": knowing(truth, rng, 0.2), "ranker": knowing(truth, rng, 0.6)}
-    mixture = Mixture({"linear": 1.0, "ranker": 0.0})
-    verdict = give_verdict(sources, mixture, truth, COUNTS, NUM_TRAIN)
+    fusion = Fusion({"linear": 1.0, "ranker": 0.0})
+    verdict = give_verdict(sources, fusion, truth, COUNTS, NUM_TRAIN)
     assert verdict.gain > 0
     assert not verdict.deep_wins
 

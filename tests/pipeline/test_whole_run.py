@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from tests.small_corpora import make_rows
 from xrt.data.formats import read_corpus
 from xrt.data.labels import LabelTable
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.model import XrtModel
 from xrt.pipeline import PipelineParams, TrainOutcome, train
 from xrt.pipeline.fusing import SOURCES
@@ -37,7 +37,7 @@ def model(params: PipelineParams, run_folder: Path, data: Path) -> XrtModel:
 def linear_of(model: XrtModel) -> XrtModel:
     """The linear trees alone, their scores as they are."""
     return replace(
-        model, deep=None, neighbours=None, fusion=Mixture({"linear": 1.0}), calibration=None
+        model, deep=None, neighbours=None, fusion=Fusion({"linear": 1.0}), calibration=None
     )
 
 
@@ -111,7 +111,7 @@ def test_fusion_is_not_below_the_linear_model_on_its_validation_rows(run_folder:
     value = {name: sum(figures.values()) for name, figures in alone.items()}
     weighted = sum(chosen["figures"]["weighted"].values())
     assert weighted >= max(value.values()) >= value["linear"]
-    assert sum(chosen["mixture"]["weights"].values()) == pytest.approx(1.0)
+    assert sum(chosen["fusion"]["weights"].values()) == pytest.approx(1.0)
 
 
 def test_report_and_manifest_tell_of_both_models(run_folder: Path):
@@ -167,7 +167,7 @@ def test_a_shortlist_of_all_nodes_searches_as_an_endless_beam_does(model: XrtMod
     sides = np.random.default_rng(0).normal(size=(num_nodes, 32))
     every = Shortlist(unit_rows(sides), params, level=0)
     search = SearchParams(beam_size=num_nodes)
-    ranked = replace(model, fusion=Mixture({"ranker": 1.0}), calibration=None, search=search)
+    ranked = replace(model, fusion=Fusion({"ranker": 1.0}), calibration=None, search=search)
     root = replace(ranked, deep=replace(model.deep, shortlists=()))
     short = replace(ranked, deep=replace(model.deep, shortlists=(every,)))
     assert num_nodes >= 4
@@ -189,7 +189,7 @@ def test_a_shortlist_is_saved_with_the_model(
         assert one.deep is not None
         assert [index.params for index in one.deep.shortlists] == [shortlist]
     ranked = [
-        replace(one, fusion=Mixture({"ranker": 1.0}), calibration=None).predict(TEXTS, 5)
+        replace(one, fusion=Fusion({"ranker": 1.0}), calibration=None).predict(TEXTS, 5)
         for one in (loaded, kept)
     ]
     assert np.diff(ranked[0].indptr).min() == 5

@@ -183,9 +183,9 @@ def _fill_standard_streams() -> None:
         pass
     os.close(descriptor)
     if sys.stdin is None:
-        sys.stdin = _ClosedInput()  # type: ignore[assignment]
+        sys.stdin = _ClosedInput()
     if sys.stdout is None:
-        sys.stdout = _ClosedOutput()  # type: ignore[assignment]
+        sys.stdout = _ClosedOutput()
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")
 

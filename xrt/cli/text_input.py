@@ -88,7 +88,8 @@ class TextInput:
         if by_name is CorpusFormat.NPZ and self.file.lower().endswith(".npz"):
             raise DataError(f"{self.file}: npz holds rows of features, not texts; give the texts")
         if by_name in (CorpusFormat.CSV, CorpusFormat.TSV, CorpusFormat.PARQUET):
-            return by_name.value
+            name: str = by_name.value
+            return name
         first = first_line(require_file(self.file))
         if first.startswith(b"PAR1"):
             return CorpusFormat.PARQUET.value

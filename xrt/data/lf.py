@@ -134,4 +134,5 @@ def without_skipped(positions: np.ndarray, report: ReadReport, num_file_rows: in
     kept = np.ones(num_file_rows, bool)
     kept[np.array(report.skipped_rows, np.int64)] = False
     renumbered = np.where(kept, np.cumsum(kept) - 1, -1)
-    return renumbered[positions]
+    numbers: np.ndarray = renumbered[positions]
+    return numbers

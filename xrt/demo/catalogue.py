@@ -218,7 +218,10 @@ class DemoWorld:
 
     def _brands_for(self, types: np.ndarray, draws: np.ndarray) -> np.ndarray:
         position = self.department_of_type[types] + draws
-        return self.sellers[np.searchsorted(self.seller_shares, position, side="right")]
+        brands: np.ndarray = self.sellers[
+            np.searchsorted(self.seller_shares, position, side="right")
+        ]
+        return brands
 
     def chunk(self, number: int) -> DemoCatalogue:
         """All rows of chunk `number`."""

@@ -51,7 +51,10 @@ class AtomicCheckpointIO(CheckpointIO):
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read tensors and plain values only, whatever is asked: nothing in the file is run."""
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(
+            path, map_location=map_location or "cpu", weights_only=True
+        )
+        return content
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file and the leftovers of killed writers."""

@@ -34,7 +34,7 @@ def row_losses_chunked(
     """
     order_E = torch.argsort(targets.nodes_E, stable=True)
     rows_E, nodes_E, values_E = (part[order_E] for part in targets[:3])
-    sums_B = _ChunkedLoss.apply(
+    sums_B = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
         pooled_BH, weight_KH, bias_K, rows_E, nodes_E, values_E, params, chunk, targets.all_ones
     )
     assert isinstance(sums_B, Tensor)

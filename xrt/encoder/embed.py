@@ -91,7 +91,7 @@ def supports_bf16(device: str | torch.device) -> bool:
     """True where bfloat16 products run in hardware: recent GPUs, CPUs with AVX512-BF16 or AMX."""
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind != "cpu":
         return False
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -14,6 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.trainer.states import TrainerStatus
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from xrt.encoder.checkpoints import (
     LIGHTNING_LOGGERS,
@@ -99,9 +100,9 @@ def supervised(trainer: pl.Trainer, num_processes: int) -> Iterator[ForwardTermi
     with ForwardTermination() if num_processes > 1 else contextlib.nullcontext() as forwarded:
         try:
             yield forwarded
-        except torch.multiprocessing.ProcessRaisedException as err:
+        except ProcessRaisedException as err:
             raise TrainingError(str(err).strip().splitlines()[-1]) from err
-        except torch.multiprocessing.ProcessExitedException as err:
+        except ProcessExitedException as err:
             if err.signal_name == "SIGTERM":  # before its first step, when there is nothing to save
                 raise SystemExit(TERMINATED) from err
             raise TrainingError(f"{err}; out of memory? The last checkpoint is kept") from err

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.utils.checkpoint import checkpoint
 
 from xrt.errors import XrtError
@@ -24,7 +25,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     told = str(error)
-    if isinstance(error, torch.multiprocessing.ProcessRaisedException):
+    if isinstance(error, ProcessRaisedException):
         last = told.strip().splitlines()[-1]
         return last.startswith("MemoryError") or any(sign in last for sign in _SIGNS)
     return isinstance(error, RuntimeError) and any(sign in told for sign in _SIGNS)

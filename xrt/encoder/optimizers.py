@@ -28,7 +28,7 @@ class PairedOptimizer(torch.optim.Optimizer):
     def _share_groups(self) -> None:
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """A step of each."""
         loss = None if closure is None else closure()
         for part in self.parts:

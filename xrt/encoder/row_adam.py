@@ -50,7 +50,7 @@ class RowAdam(torch.optim.Optimizer):
                 raise ConfigError(f"RowAdam: parameter in {parameter.dtype}: give float32")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move the rows that have a gradient."""
         loss = None
         if closure is not None:

@@ -84,4 +84,5 @@ def _union_of_processes(rows_u: Tensor) -> Tensor:
     padded = nn.functional.pad(rows_u, (0, max(counts) - len(rows_u)))
     gathered = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(gathered, padded)
-    return torch.cat([part[:n] for part, n in zip(gathered, counts, strict=True)]).unique()
+    rows: Tensor = torch.cat([part[:n] for part, n in zip(gathered, counts, strict=True)]).unique()
+    return rows

@@ -149,7 +149,8 @@ class RunFolder:
     @staticmethod
     def _array(path: Path) -> np.ndarray:
         try:
-            return np.load(path, allow_pickle=False)
+            array: np.ndarray = np.load(path, allow_pickle=False)
+            return array
         except (OSError, ValueError) as err:
             message = f"{path}: unreadable ({err}); delete {path.parent} to train it anew"
             raise ArtifactError(message) from err

@@ -139,7 +139,7 @@ def _check_padding(told: str, encoder: TextEncoder, row: list[int]) -> Tensor:
     """
     short, long = row[:SHORT], row[-LONG:]
     with torch.inference_mode():
-        alone_H = encoder(*_batch(encoder, [short]))[0]
+        alone_H: Tensor = encoder(*_batch(encoder, [short]))[0]
         beside_H, other_H = encoder(*_batch(encoder, [short, long]))
     if not _is_same(alone_H, beside_H):
         raise ConfigError(

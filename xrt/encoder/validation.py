@@ -181,7 +181,8 @@ class Validation(pl.Callback):
 def record_of(matcher: LevelMatcher) -> np.ndarray:
     """The validations so far, in order: (v, 4), columns as `FIGURES`."""
     record_V4: np.ndarray = matcher.get_buffer(RECORD).cpu().numpy()
-    return record_V4[np.isfinite(record_V4[:, 0])]
+    finite_V4: np.ndarray = record_V4[np.isfinite(record_V4[:, 0])]
+    return finite_V4
 
 
 def best_step(matcher: LevelMatcher) -> int:

@@ -50,7 +50,7 @@ def load_weights(folder: Path, config: Any) -> Any:
             f"{folder}: has adapters beside its weights (adapter_config.json); merge them into the "
             "weights (merge_and_unload of peft), save that model and pass its folder"
         )
-    kind = AutoModelForTextEncoding if config.model_type in ENCODER_OF_TWO else AutoModel
+    kind: Any = AutoModelForTextEncoding if config.model_type in ENCODER_OF_TWO else AutoModel
     with library_faults(lambda err: ArtifactError(f"{folder}: config.json makes no model ({err})")):
         with torch.device("meta"):
             plan = kind.from_config(config)

@@ -43,7 +43,7 @@ NOT_SAVED = ("progress", "run_folder", "paths", "tree")
 """Arguments that JSON cannot hold, or that tell of the machine."""
 
 
-class XrtEstimator(BaseEstimator):
+class XrtEstimator(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: predict, save, load."""
 
     model_: XrtModel
@@ -216,13 +216,16 @@ class XrtEstimator(BaseEstimator):
 def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
     """A corpus of what `fit` was given. Raises DataError when it cannot be one."""
     if isinstance(X, Corpus):
+        corpus: Corpus = X
         if Y is not None:
             raise DataError("a corpus holds its labels; leave Y out")
-        if sample_weight is not None and X.row_weights is not None:
+        if sample_weight is not None and corpus.row_weights is not None:
             raise DataError("the corpus holds weights of its rows; leave sample_weight out")
         if sample_weight is not None:
-            X = replace(X, row_weights=as_row_weights(sample_weight, X.num_instances))
-        return X if X.texts is None else replace(X, texts=check_texts(X.texts))
+            corpus = replace(
+                corpus, row_weights=as_row_weights(sample_weight, corpus.num_instances)
+            )
+        return corpus if corpus.texts is None else replace(corpus, texts=check_texts(corpus.texts))
     if Y is None:
         raise DataError("Y is missing; pass labels (N, L), or a Corpus")
     labels_NL = _labels_of(Y)

@@ -60,8 +60,7 @@ class XRTransformer(XrtEstimator):
     def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
         if dense_NH is not None:
             raise DataError("XRTransformer reads texts, not rows of features; pass a list of texts")
-        from xrt.encoder.backbone import EncoderParams
-        from xrt.encoder.params import MatcherParams
+        from xrt.encoder.params import EncoderParams, MatcherParams
         from xrt.pipeline import PipelineParams
         from xrt.pipeline.run import fit_judged
 

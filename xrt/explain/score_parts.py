@@ -42,20 +42,20 @@ class Scored:
 
 def score_steps(model: XrtModel, sources: Mapping[str, sp.csr_array]) -> Scored:
     """The steps from the sources' scores of a row to what `XrtModel.predict` tells."""
-    mixture, known = model.fusion, model.frequencies
+    fusion, known = model.fusion, model.frequencies
     boosted = calibrated = None
-    if mixture.sources == {"linear"}:
+    if fusion.sources == {"linear"}:
         mean = sources["linear"]
     else:
-        mean = fuse(sources, mixture.weights, len(model.labels))
-        if mixture.booster is not None:
+        mean = fuse(sources, fusion.weights, len(model.labels))
+        if fusion.booster is not None:
             assert known is not None
-            boosted = mixture.booster.apply(mean, sources, known.counts_L)
+            boosted = fusion.booster.apply(mean, sources, known.counts_L)
     if model.calibration is not None:
         assert known is not None
         raw = mean if boosted is None else boosted
         calibrated = model.calibration.apply(raw, known.counts_L)
-    return Scored(mixture.weights, sources, mean, boosted, calibrated)
+    return Scored(fusion.weights, sources, mean, boosted, calibrated)
 
 
 def parts_of(

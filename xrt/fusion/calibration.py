@@ -42,7 +42,10 @@ class Curve:
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """Probabilities of scores in [0, 1]: float32."""
         line = np.interp(scores, self.scores_J, self.probabilities_J)
-        return (line * (1 - LEAST_RISE) + LEAST_RISE * scores).astype(np.float32)
+        probabilities: np.ndarray = (line * (1 - LEAST_RISE) + LEAST_RISE * scores).astype(
+            np.float32
+        )
+        return probabilities
 
 
 @dataclass(frozen=True, eq=False)

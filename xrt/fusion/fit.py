@@ -1,4 +1,4 @@
-"""What is learnt on held-out rows of how sources become scores: mixture, curves, thresholds.
+"""What is learnt on held-out rows of how sources become scores: fusion, curves, thresholds.
 
 N held-out rows, L labels. Each choice is judged by cross-fitting before it is made on all rows, and
 made only where it helps there.
@@ -17,7 +17,7 @@ from xrt.errors import ArtifactError
 from xrt.fusion.calibration import LOWEST_COUNTS, Calibration, fit_calibration, hits_of
 from xrt.fusion.cross_fitting import Sources, cross_fitted, gain_of
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.mixture import Mixture, fit_mixture
+from xrt.fusion.fusion import Fusion, fit_fusion
 from xrt.fusion.thresholds import tune_thresholds
 from xrt.fusion.weights import fit_weights, fuse
 from xrt.metrics.calibration import reliability
@@ -35,12 +35,12 @@ ECE_K = 5
 
 
 @dataclass(frozen=True, eq=False)
-class FittedScores:
-    """The mixture of the sources, the calibration (None where there was too little to learn it
+class FusionFit:
+    """The fusion of the sources, the calibration (None where there was too little to learn it
     from), and what was found about both on the held-out rows, by cross-fitting.
     """
 
-    mixture: Mixture
+    fusion: Fusion
     calibration: Calibration | None
     figures: Mapping[str, Any]
 
@@ -49,7 +49,7 @@ class FittedScores:
         folder.mkdir(parents=True, exist_ok=True)
         calibration = None if self.calibration is None else self.calibration.to_dict()
         content = {
-            "mixture": self.mixture.save(folder),
+            "fusion": self.fusion.save(folder),
             "calibration": calibration,
             "figures": dict(self.figures),
         }
@@ -60,11 +60,12 @@ class FittedScores:
         """Read what `save` wrote. Raises ArtifactError when it is damaged."""
         content = read_json_bounded(folder / "scores.json")
         try:
-            mixture, found, figures = (content[n] for n in ("mixture", "calibration", "figures"))
+            weighted = content["fusion" if "fusion" in content else "mixture"]  # its earlier name
+            found, figures = content["calibration"], content["figures"]
         except (KeyError, TypeError) as err:
             raise ArtifactError(f"{folder}: unreadable scores.json ({err!r}); run again") from err
         calibration = None if found is None else Calibration.from_dict(found)
-        return cls(Mixture.load(mixture, folder), calibration, figures)
+        return cls(Fusion.load(weighted, folder), calibration, figures)
 
 
 def fit_scores(
@@ -74,10 +75,10 @@ def fit_scores(
     seed: int,
     baseline: str | None = None,
     weights_N: np.ndarray | None = None,
-) -> FittedScores:
-    """Mixture, calibration and thresholds of sources (N, L) that were not trained on these rows.
+) -> FusionFit:
+    """Fusion, calibration and thresholds of sources (N, L) that were not trained on these rows.
 
-    Trees are kept where they are better than weights alone. Where a `baseline` is named, a mixture
+    Trees are kept where they are better than weights alone. Where a `baseline` is named, a fusion
     is kept only where it is better than that source alone. Better is by at least one standard error
     of (P@1 + nDCG@10) / 2 over the rows. `frequencies` are those of the rows that the sources were
     trained on. `weights_N` is how much each row counts. Confidences of labels reach trees and
@@ -85,10 +86,10 @@ def fit_scores(
     """
     fitted = fit_weights(sources, Y_true, weights_N)
     figures: dict[str, Any] = {"weighted": fitted.figures, "alone": fitted.alone}
-    fused_NL = mixed(sources, Y_true, frequencies, seed, False, weights_N)
+    fused_NL = cross_fitted_fusion(sources, Y_true, frequencies, seed, False, weights_N)
     boosted = False
     if len(sources) > 1:  # a source alone stays what it is: the baseline of every report
-        boosted_NL = mixed(sources, Y_true, frequencies, seed, True, weights_N)
+        boosted_NL = cross_fitted_fusion(sources, Y_true, frequencies, seed, True, weights_N)
         figures["boosted"] = _gain(Y_true, boosted_NL, fused_NL, weights_N)
         if figures["boosted"]["better"]:
             fused_NL, boosted = boosted_NL, True
@@ -97,17 +98,17 @@ def fit_scores(
         figures["over " + baseline] = _gain(Y_true, fused_NL, alone_NL, weights_N)
         if not figures["over " + baseline]["better"]:
             sources, fused_NL, boosted = {baseline: sources[baseline]}, alone_NL, False
-    mixture = fit_mixture(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
+    fusion = fit_fusion(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
     calibration = None
     if int(hits_of(fused_NL, Y_true).sum()) >= MIN_HITS:
         calibration, found = _calibrate(fused_NL, Y_true, frequencies, seed, weights_N)
         figures.update(found)
     else:
         logger.info("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
-    return FittedScores(mixture, calibration, figures)
+    return FusionFit(fusion, calibration, figures)
 
 
-def mixed(
+def cross_fitted_fusion(
     sources: Sources,
     Y_true: sp.csr_array,
     frequencies: LabelFrequencies,
@@ -115,10 +116,10 @@ def mixed(
     boosted: bool,
     weights_N: np.ndarray | None = None,
 ) -> sp.csr_array:
-    """Scores of the mixture on rows (N, L), each half by what was fitted on the other."""
+    """Scores of the fusion on rows (N, L), each half by what was fitted on the other."""
     counts_L = frequencies.counts_L
     return cross_fitted(
-        sources, Y_true, seed, lambda s, Y, w: fit_mixture(s, Y, counts_L, boosted, seed, w),
+        sources, Y_true, seed, lambda s, Y, w: fit_fusion(s, Y, counts_L, boosted, seed, w),
         lambda chosen, s: chosen.scores(s, counts_L, CANDIDATES), weights_N,
     )  # fmt: skip
 

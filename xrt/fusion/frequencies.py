@@ -45,7 +45,8 @@ class LabelFrequencies:
         if not 0 <= check_number(tail, "tail") <= 1:
             raise DataError(f"tail = {tail}: 0 (as trained) to 1 (rare labels first) is needed")
         weights_L = self.inverse_propensities_L**tail
-        return (weights_L / weights_L.max()).astype(np.float32)
+        scaled_L: np.ndarray = (weights_L / weights_L.max()).astype(np.float32)
+        return scaled_L
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the counts into the folder; gives the settings that `load` asks for."""

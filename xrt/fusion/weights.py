@@ -3,7 +3,7 @@
 N rows, L labels, S sources. Each source gives a sparse matrix of scores in [0, 1] for the labels it
 found; what it did not find counts 0 there. The fused score is the weighted mean, again in [0, 1].
 The weights are chosen on validation rows that no source was trained on, and a single source wins
-where no mixture is better.
+where no fusion is better.
 """
 
 import itertools
@@ -41,10 +41,10 @@ def fuse(sources: Mapping[str, sp.csr_array], weights: Mapping[str, float], k: i
 
 
 @dataclass(frozen=True)
-class Fusion:
+class WeightsFit:
     """Chosen weights, and the criterion's figures on the validation rows.
 
-    `figures` holds P@1 and nDCG@10 of the mixture, `alone` those of each source by itself.
+    `figures` holds P@1 and nDCG@10 of the fusion, `alone` those of each source by itself.
     """
 
     weights: dict[str, float]
@@ -54,11 +54,11 @@ class Fusion:
 
 def fit_weights(
     sources: Mapping[str, sp.csr_array], Y_true: sp.csr_array, weights_N: np.ndarray | None = None
-) -> Fusion:
-    """Weights, in tenths that sum to 1, of the best mixture on validation rows.
+) -> WeightsFit:
+    """Weights, in tenths that sum to 1, of the best fusion on validation rows.
 
     Best is the mean of P@1 and nDCG@10, so that neither the first place nor the list is given up;
-    among equals the mixture with fewer sources wins. The search starts from the best single source
+    among equals the fusion with fewer sources wins. The search starts from the best single source
     and moves a tenth or a few from one source to another as long as that helps. Rows may have
     weights.
     """
@@ -77,7 +77,7 @@ def fit_weights(
             if _value(found) > _value(figures) + 1e-6:
                 tenths, figures, improved = moved, found, True
     weights = {name: part / GRID_STEPS for name, part in tenths.items()}
-    return Fusion(weights, figures, alone)
+    return WeightsFit(weights, figures, alone)
 
 
 def _figures(

@@ -116,7 +116,7 @@ def _fault_of(  # type: ignore[no-untyped-def]
         return 2
     most, none_below = np.int64(end_child - first_child), False
     for child in entry_children[begin:end]:
-        none_below |= np.int64(child) < 0 or np.int64(child) >= most
+        none_below |= bool(np.int64(child) < 0 or np.int64(child) >= most)
     if none_below:
         return 3
     if has_bits(entry_bits[begin:end], exponent, limit):

@@ -51,7 +51,7 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
     total = 0
     for group in range(num_groups):
         first = group * WIDTH
-        num_lanes = min(WIDTH, num_solved - first)
+        num_lanes = min(WIDTH, int(num_solved - first))
         w_fl[:], w_Hl[:], b_1l[:], alpha_nl[:], members[:] = 0.0, 0.0, 0.0, 0.0, 0
         for lane in range(num_lanes):
             node = nodes[by_size[first + lane]]

@@ -277,7 +277,8 @@ def _type_of(settings: SavedValues, name: str, allowed: Sequence[Any], default: 
             f"{settings.where}: {name} = {written[:20]!r}: one of {', '.join(types)} is needed; "
             "restore or retrain"
         )
-    return types[written]
+    chosen: np.dtype = types[written]
+    return chosen
 
 
 def forms(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:

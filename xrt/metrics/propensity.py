@@ -79,7 +79,10 @@ def psp_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
     """
     gained_K = judged.total(_gains(judged, weights_L)).cumsum()
     possible_K = judged.total(_heaviest_true(judged, weights_L)).cumsum()
-    return np.divide(gained_K, possible_K, out=np.zeros(judged.depth), where=possible_K > 0)
+    shares_K: np.ndarray = np.divide(
+        gained_K, possible_K, out=np.zeros(judged.depth), where=possible_K > 0
+    )
+    return shares_K
 
 
 def psndcg_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
@@ -94,7 +97,10 @@ def psndcg_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
     gained_K = judged.total((_gains(judged, weights_L) * discounts_K).cumsum(axis=1) * share_NK)
     best_NK = (_heaviest_true(judged, weights_L) * discounts_K).cumsum(axis=1)
     possible_K = judged.total(best_NK * share_NK)
-    return np.divide(gained_K, possible_K, out=np.zeros(judged.depth), where=possible_K > 0)
+    shares_K: np.ndarray = np.divide(
+        gained_K, possible_K, out=np.zeros(judged.depth), where=possible_K > 0
+    )
+    return shares_K
 
 
 def _gains(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:

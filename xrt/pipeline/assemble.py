@@ -183,7 +183,7 @@ def fit_deep(
         )
 
     learnt = learn_scores(runner, corpus, split, score, {**inputs, **blocks.settings})
-    verdict = reach_verdict(runner, corpus, split, learnt.fused.mixture, inputs)
+    verdict = reach_verdict(runner, corpus, split, learnt.fused.fusion, inputs)
     linear = with_scores(model, learnt.linear)
     if not (compared or verdict.ships_deep):
         return DeepFit(linear, None, verdict)

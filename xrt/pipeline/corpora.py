@@ -27,7 +27,7 @@ def load_corpora(
             raise ConfigError(
                 "dataset.tst is given without dataset.trn; name the training file too"
             )
-        params = _generated(params, run_folder, seed)
+        params = _write_demo_files(params, run_folder, seed)
     assert params.trn is not None
     trn = read_corpus(
         params.trn,
@@ -37,7 +37,7 @@ def load_corpora(
     )
     if not params.confidences:
         trn = replace(trn, Y=binarize(trn.Y))
-    _tell(trn)
+    _log_report(trn)
     trn.require_trainable()
     if params.tst is None:
         return trn, None
@@ -49,13 +49,13 @@ def load_corpora(
         filters=params.filters,
         **_reading(params),  # type: ignore[arg-type]
     )
-    _tell(tst)
+    _log_report(tst)
     require_same_inputs(trn, tst)
     return trn, tst
 
 
 def require_same_inputs(trn: Corpus, tst: Corpus) -> None:
-    """Raise DataError when a model of `trn` could not read `tst`: before hours of training."""
+    """Check that a model of `trn` can read `tst`, before hours of training. Raises DataError."""
     kinds = ["texts" if corpus.texts is not None else "rows of features" for corpus in (trn, tst)]
     if kinds[0] != kinds[1]:
         raise DataError(
@@ -87,7 +87,7 @@ def _reading(params: DatasetParams) -> dict[str, object]:
     return options
 
 
-def _generated(params: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
+def _write_demo_files(params: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
     """Write the demo catalogue into the run folder, once, and name its files."""
     from xrt.demo.catalogue import write_demo
 
@@ -101,6 +101,6 @@ def _generated(params: DatasetParams, run_folder: Path, seed: int) -> DatasetPar
     return replace(params, trn=str(folder / "trn.jsonl"), tst=str(folder / "tst.jsonl"))
 
 
-def _tell(corpus: Corpus) -> None:
+def _log_report(corpus: Corpus) -> None:
     for message in corpus.report.messages():
         logger.info("%s", message)

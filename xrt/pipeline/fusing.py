@@ -14,13 +14,13 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
 from xrt.data.splits import Split
-from xrt.fusion.fit import FittedScores, fit_scores
+from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
-from xrt.pipeline.extension import HeldOut
 from xrt.pipeline.fit import Rows, StageRunner, weights_of
+from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.params import PipelineParams
@@ -40,18 +40,18 @@ Scores = Mapping[str, sp.csr_array]
 class Learnt:
     """What was learnt for all sources, and for the linear trees alone."""
 
-    fused: FittedScores
-    linear: FittedScores
+    fused: FusionFit
+    linear: FusionFit
 
 
-def every_source(params: PipelineParams, deep: bool) -> Mixture:
+def every_source(params: PipelineParams, deep: bool) -> Fusion:
     """What a trial model is asked for: all sources there are, neighbours where rows are to vote."""
     asked = ["linear"] + ["ranker", "matcher"] * deep
     if params.neighbours.num_neighbours:
         asked.append("neighbours")
     if deep and params.embedding_neighbours.num_neighbours:
         asked.append("embedding_neighbours")
-    return Mixture(dict.fromkeys(asked, 1.0))
+    return Fusion(dict.fromkeys(asked, 1.0))
 
 
 def frequencies_of(runner: StageRunner, Y_NL: sp.csr_array) -> LabelFrequencies:
@@ -69,7 +69,7 @@ def learn_scores(
     name: str = "fusion",
     baseline: str | None = None,
 ) -> Learnt:
-    """Mixture and calibration from `score()`, the sources' scores of the held-out rows; the scores
+    """Fusion and calibration from `score()`, the sources' scores of the held-out rows; the scores
     are kept in the folder of the stage `name`. A `baseline` as in `fit_scores`.
     """
     params = runner.params
@@ -102,8 +102,8 @@ def learn_scores(
         "candidates": runner.candidates,
     }
     stage = runner.run(name, 7, settings, inputs, produce)
-    learnt = Learnt(*(FittedScores.load(stage.folder / part) for part in ("fused", "linear")))
-    weights, figures = dict(learnt.fused.mixture.weights), dict(learnt.fused.figures)
+    learnt = Learnt(*(FusionFit.load(stage.folder / part) for part in ("fused", "linear")))
+    weights, figures = dict(learnt.fused.fusion.weights), dict(learnt.fused.figures)
     logger.info("fusion on %d held-out rows: %s, %s", len(split.validation), weights, figures)
     return learnt
 
@@ -114,7 +114,7 @@ def kept_sources(folder: Path) -> dict[str, sp.csr_array]:
     return {n: load_csr(kept, n) for n in SOURCES if (kept / f"{n}.shape.json").is_file()}
 
 
-def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> HeldOut | None:
+def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> HeldOutScores | None:
     """What the model's sources, not trained on them, say of the held-out rows, fused and calibrated
     as the model does; None where no row was held out.
     """
@@ -130,12 +130,12 @@ def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> Hel
     if model.calibration is not None:
         assert counts_L is not None
         scores_NL = model.calibration.apply(scores_NL, counts_L)
-    return HeldOut(held.validation, scores_NL)
+    return HeldOutScores(held.validation, scores_NL)
 
 
-def with_scores(model: XrtModel, learnt: FittedScores) -> XrtModel:
+def with_scores(model: XrtModel, learnt: FusionFit) -> XrtModel:
     """The model with what was learnt; memories that have no say are left out."""
-    asked = learnt.mixture.sources
+    asked = learnt.fusion.sources
     deep = model.deep
     if deep is not None and "embedding_neighbours" not in asked:
         deep = replace(deep, embedding_neighbours=None)
@@ -143,7 +143,7 @@ def with_scores(model: XrtModel, learnt: FittedScores) -> XrtModel:
         model,
         deep=deep,
         neighbours=model.neighbours if "neighbours" in asked else None,
-        fusion=learnt.mixture,
+        fusion=learnt.fusion,
         calibration=learnt.calibration,
     )
 
@@ -184,7 +184,7 @@ def fuse_linear(
         )  # fmt: skip
 
     learnt = learn_scores(runner, corpus, held, score, told, "linear-fusion", "linear").fused
-    if "neighbours" in learnt.mixture.sources:
+    if "neighbours" in learnt.fusion.sources:
         memory = sparse_memory(rows.X_NF, corpus.Y, names, params, corpus.row_weights)
         model = replace(model, neighbours=memory)
     return with_scores(model, learnt)

@@ -11,14 +11,14 @@ from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.fusion.fit import fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
-from xrt.pipeline.earlier import kept_trees, require_same_inputs
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, paths_above, tree_seeds
+from xrt.pipeline.warm_start import kept_trees, require_same_inputs
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.sources.neighbours import NeighbourParams
@@ -164,7 +164,7 @@ class _Trainer:
             model,
             linear=self.trees(fit, Y_fit, num_trees),
             neighbours=memory,
-            fusion=Mixture(dict.fromkeys(asked, 1.0)),
+            fusion=Fusion(dict.fromkeys(asked, 1.0)),
         )
         rows = X.take(held.validation)
         sources = trial.sources(rows, num_threads=self.num_threads)
@@ -172,8 +172,8 @@ class _Trainer:
         known = LabelFrequencies(counts_L, Y_fit.shape[0])
         Y_true = as_csr(Y_NL[held.validation])
         learnt = fit_scores(sources, Y_true, known, self.seed, "linear", rows.weights_N)
-        joined = replace(model, fusion=learnt.mixture, calibration=learnt.calibration)
-        if "neighbours" not in learnt.mixture.sources:
+        joined = replace(model, fusion=learnt.fusion, calibration=learnt.calibration)
+        if "neighbours" not in learnt.fusion.sources:
             return joined
         memory = sparse_memory(X.sparse, Y_NL, self.names, params, X.weights_N)
         return replace(joined, neighbours=memory)

@@ -19,11 +19,11 @@ from xrt.pipeline.assemble import fit_deep, fit_linear, require_texts
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
-from xrt.pipeline.extension import Extension, Judged
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.fusing import held_out_scores
-from xrt.pipeline.page import write_run_report
+from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.report_page import write_run_report
 from xrt.pipeline.saving import save_model
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
@@ -48,8 +48,8 @@ class TrainOutcome:
     reports: Mapping[str, RankingReport]
     verdict: Verdict | None = None
     tested: Comparison | None = None
-    judged: Judged = field(default_factory=Judged)
-    """What the worked use adds, where the run is for one."""
+    application: ApplicationReport = field(default_factory=ApplicationReport)
+    """What the application adds, where the run is for one."""
     digest: str = ""
     """The SHA-256 of the model's manifest: what `expect` and `--expect` take."""
 
@@ -63,11 +63,11 @@ class TrainOutcome:
             lines += ["", f"verdict: {self.verdict.message}"]
             if not self.verdict.ships_deep:
                 lines.append(f"next:    {NEXT_STEPS}")
-        lines += ["", self.judged.text, ""] if self.judged.text else []
+        lines += ["", self.application.text, ""] if self.application.text else []
         lines.append(f"model:   {self.model_folder}")
         lines.append(f"digest:  {self.digest}")
         lines.append(f"report:  {self.report_path}")
-        lines.append(f"try it:  {self.judged.command.format(model=self.model_folder)}")
+        lines.append(f"try it:  {self.application.command.format(model=self.model_folder)}")
         return "\n".join(lines)
 
 
@@ -75,10 +75,10 @@ def train(
     params: PipelineParams,
     run_folder: str | Path,
     progress: Progress | None = None,
-    extension: Extension | None = None,
+    hooks: TrainingHooks | None = None,
 ) -> TrainOutcome:
-    """Train what the settings say and save it under `run_folder`/model; an `extension` reads,
-    learns and judges what a worked use needs beyond that.
+    """Train what the settings say and save it under `run_folder`/model; `hooks` are
+    an application's: what it reads, learns and measures beyond that.
 
     Stages that are up to date are skipped; a run that was stopped goes on where it was.
     Raises DataError, ConfigError or TrainingError; SystemExit(143) after SIGTERM.
@@ -87,12 +87,12 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
         refuse_to_overwrite(folder / "model")
-        params, trn, tst = _corpora(params, folder, extension)
+        params, trn, tst = _corpora(params, folder, hooks)
         require_texts(params, trn)
         require_held_out(params, trn)
         _try_encoder(params, trn, folder)
         _check_capacity(params, trn, folder)
-        candidates = CANDIDATES if extension is None else extension.candidates(trn)
+        candidates = CANDIDATES if hooks is None else hooks.candidates(trn)
         runner = StageRunner(folder, params, progress, candidates)
         linear, rows = fit_linear(runner, trn)
         best, models, verdict = linear, {"linear": linear}, None
@@ -102,30 +102,30 @@ def train(
             if found.deep is not None:
                 models["deep"] = found.deep
                 best = found.deep if verdict.ships_deep else found.linear
-        if extension is not None:
-            extension.learn(trn, held_out_scores(runner, trn, best))
-        reports, tested, scores = _evaluate(models, trn, tst, params, progress, extension)
-        judged = Judged()
-        if extension is not None:
+        if hooks is not None:
+            hooks.learn(trn, held_out_scores(runner, trn, best))
+        reports, tested, scores = _evaluate(models, trn, tst, params, progress, hooks)
+        application = ApplicationReport()
+        if hooks is not None:
             shipped = "deep" if best is models.get("deep") else "linear"
-            judged = extension.judge(best, tst, scores.get(shipped))
+            application = hooks.judge(best, tst, scores.get(shipped))
         saved = save_model(
-            best, folder / "model", trn, reports, params, verdict, tested, extension, judged
+            best, folder / "model", trn, reports, params, verdict, tested, hooks, application
         )
-        page = write_run_report(folder, params, reports, verdict, tested, judged)
-    return TrainOutcome(folder / "model", page, reports, verdict, tested, judged, saved.digest)
+        page = write_run_report(folder, params, reports, verdict, tested, application)
+    return TrainOutcome(folder / "model", page, reports, verdict, tested, application, saved.digest)
 
 
 def _corpora(
-    params: PipelineParams, folder: Path, extension: Extension | None
+    params: PipelineParams, folder: Path, hooks: TrainingHooks | None
 ) -> tuple[PipelineParams, Corpus, Corpus | None]:
-    if extension is not None:
-        return extension.corpora(params, folder)
+    if hooks is not None:
+        return hooks.corpora(params, folder)
     return params, *load_corpora(params.dataset, folder, params.seed)
 
 
 def estimate_run(
-    params: PipelineParams, run_folder: str | Path, extension: Extension | None = None
+    params: PipelineParams, run_folder: str | Path, hooks: TrainingHooks | None = None
 ) -> str:
     """What the run would take, as a table, with a line for each limit it comes near.
 
@@ -133,7 +133,7 @@ def estimate_run(
     file.
     """
     with tempfile.TemporaryDirectory(prefix="xrt-estimate-") as scratch:
-        params, trn, _ = _corpora(params, Path(scratch), extension)
+        params, trn, _ = _corpora(params, Path(scratch), hooks)
     require_texts(params, trn)
     told = estimate(params, trn)
     limits = refuse_if_too_small(told, Machine.here(Path(run_folder)), force=True)
@@ -205,14 +205,14 @@ def _evaluate(
     tst: Corpus | None,
     params: PipelineParams,
     progress: Progress | None,
-    extension: Extension | None = None,
+    hooks: TrainingHooks | None = None,
 ) -> tuple[dict[str, RankingReport], Comparison | None, dict[str, sp.csr_array]]:
     """Every model on the test file, on the same rows with the same code; where there are two, both
     side by side; and the scores.
     """
     if tst is None:
         return {}, None, {}
-    k = max(KS) if extension is None else extension.candidates(trn)
+    k = max(KS) if hooks is None else hooks.candidates(trn)
     training = label_counts(trn), trn.num_instances, params.dataset.propensity
     reports, kept, scores = {}, [], {}
     for name, model in models.items():

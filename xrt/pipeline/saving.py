@@ -11,7 +11,7 @@ from xrt.metrics.comparison import Comparison
 from xrt.metrics.report import RankingReport
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
-from xrt.pipeline.extension import Extension, Judged
+from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
 from xrt.storage.artifact import Artifact, library_versions, write_artifact
@@ -27,8 +27,8 @@ def save_model(
     params: PipelineParams,
     verdict: Verdict | None,
     tested: Comparison | None,
-    extension: Extension | None,
-    judged: Judged,
+    hooks: TrainingHooks | None,
+    application: ApplicationReport,
 ) -> Artifact:
     """Write the model that ships, with its card and the manifest, whole or not at all."""
     metrics = {name: report.to_dict()["metrics"] for name, report in reports.items()}
@@ -37,9 +37,9 @@ def save_model(
         "num_labels": trn.num_labels,
     }
 
-    card = replace(_card(model, trn, metrics, params), judged=judged.text)
-    if judged.metrics:
-        metrics["attributes"] = dict(judged.metrics)
+    card = replace(_card(model, trn, metrics, params), judged=application.text)
+    if application.metrics:
+        metrics["attributes"] = dict(application.metrics)
     if verdict is not None:
         card = replace(card, verdict=verdict.message, added=verdict.added_on(tested))
 
@@ -48,10 +48,10 @@ def save_model(
         write_text(target / "README.md", render_model_card(card))
         if verdict is not None:
             write_json(target / "verdict.json", verdict.to_dict())
-        if extension is not None:
-            extension.write(target)
+        if hooks is not None:
+            hooks.write(target)
 
-    configuration = {} if extension is None else extension.configuration()
+    configuration = {} if hooks is None else hooks.configuration()
     tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
     manifest = {
         "kind": model.kind,

@@ -1,7 +1,7 @@
 """Whether the deep model is shipped: it must beat the linear one on rows held out of training.
 
-The mixture is fitted on the held-out rows, so the fused model would be flattered there. It
-is judged by cross-fitting instead: a mixture fitted on one half ranks the other, and the reverse.
+The fusion is fitted on the held-out rows, so the fused model would be flattered there. It
+is judged by cross-fitting instead: a fusion fitted on one half ranks the other, and the reverse.
 The rule: the mean over rows of (P@1 + nDCG@10) / 2 must be above linear's by at least one standard
 error of the rows' differences. Otherwise the linear model, which is cheaper, ships.
 
@@ -24,9 +24,9 @@ from xrt.data.corpus import Corpus
 from xrt.data.splits import Split
 from xrt.errors import DataError
 from xrt.fusion.cross_fitting import gain_of
-from xrt.fusion.fit import mixed
+from xrt.fusion.fit import cross_fitted_fusion
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.mixture import Mixture
+from xrt.fusion.fusion import Fusion
 from xrt.fusion.weights import fuse
 from xrt.metrics.comparison import MACRO, Comparison, compare
 from xrt.metrics.propensity import PropensityParams
@@ -90,7 +90,7 @@ class Verdict:
 
 def give_verdict(
     sources: Mapping[str, sp.csr_array],
-    mixture: Mixture,
+    fusion: Fusion,
     Y_true: sp.csr_array,
     train_label_counts: np.ndarray,
     num_train: int,
@@ -100,17 +100,17 @@ def give_verdict(
 ) -> Verdict:
     """Judge the sources (N, L), of which `linear` is one, on rows that none was trained on.
 
-    `mixture` is what would ship, fitted on all these rows; figures are those of mixtures fitted on
+    `fusion` is what would ship, fitted on all these rows; figures are those of fusions fitted on
     the other half. Counts (L,) are of the `num_train` rows that sources were trained on.
     Raises DataError when matrices and counts do not belong together.
     """
     linear_NL = fuse(sources, {"linear": 1.0}, 10)
     frequencies = LabelFrequencies(train_label_counts, num_train)
-    boosted = mixture.booster is not None
-    deep_NL = top_k_rows(mixed(sources, Y_true, frequencies, seed, boosted), 10)
+    boosted = fusion.booster is not None
+    deep_NL = top_k_rows(cross_fitted_fusion(sources, Y_true, frequencies, seed, boosted), 10)
     held_out = compare(Y_true, linear_NL, deep_NL, train_label_counts, num_train, propensity)
     gain, error = gain_of(Y_true, deep_NL, linear_NL)
-    used = set(mixture.sources)
+    used = set(fusion.sources)
     deep_wins = used != {"linear"} and error is not None and gain > 0 and gain >= error
     return Verdict(
         held_out=held_out,
@@ -161,19 +161,19 @@ def reach_verdict(
     runner: StageRunner,
     corpus: Corpus,
     split: Split,
-    mixture: Mixture,
+    fusion: Fusion,
     inputs: Mapping[str, str],
 ) -> Verdict:
     """Stage 9: the verdict on the rows held out, from the scores that fusion was chosen on; told
     in the log.
     """
-    params, fusion = runner.params, read_stage(runner.folder, "fusion")
+    params, fusion_stage = runner.params, read_stage(runner.folder, "fusion")
     fitted_L = np.bincount(corpus.Y[split.train].indices, minlength=corpus.num_labels)
 
     def produce(folder: Path) -> None:
-        sources = kept_sources(fusion.folder)
+        sources = kept_sources(fusion_stage.folder)
         verdict = give_verdict(
-            sources, mixture, as_csr(corpus.Y[split.validation]), fitted_L, len(split.train),
+            sources, fusion, as_csr(corpus.Y[split.validation]), fitted_L, len(split.train),
             params.dataset.propensity, params.seed, params.always_deep,
         )  # fmt: skip
         write_json(folder / "verdict.json", verdict.to_dict())
@@ -184,7 +184,9 @@ def reach_verdict(
         "propensity": asdict(params.dataset.propensity),
     }
     known = {name: inputs[name] for name in ("labels", "held out")}
-    stage = runner.run("verdict", 2, settings, {**known, "fusion": fusion.output_hash}, produce)
+    stage = runner.run(
+        "verdict", 2, settings, {**known, "fusion": fusion_stage.output_hash}, produce
+    )
     verdict = Verdict.from_dict(read_json_bounded(stage.folder / "verdict.json"))
     all_is_well = verdict.deep_wins and not verdict.held_out.lower(GUARDED)
     logger.log(logging.INFO if all_is_well else logging.WARNING, "%s", verdict.message)

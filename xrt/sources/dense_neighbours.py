@@ -16,8 +16,8 @@ from xrt.sources.neighbours import (
     NeighbourMemory,
     NeighbourParams,
     check_columns,
+    empty_neighbours,
     left_out,
-    nobody,
 )
 from xrt.sources.votes import Neighbours, block_bounds
 from xrt.storage.atomic import save_array
@@ -75,7 +75,7 @@ class DenseNeighbours(NeighbourMemory):
         queries_MH = _unit_rows(queries, "queries")
         check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
         leave_out_M = left_out(leave_out, len(queries_MH))
-        found = nobody(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
+        found = empty_neighbours(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
         if not len(queries_MH):
             return found
         num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)

@@ -225,7 +225,8 @@ def _class_of(kind: IndexKind) -> Any:
 
 def num_cells_of(num_nodes: int) -> int:
     """Cells of an index of product codes: about the square root of K."""
-    return max(1, round(num_nodes**0.5))
+    num_cells: int = max(1, round(num_nodes**0.5))
+    return num_cells
 
 
 def _plain(kind: IndexKind, num_columns: int, hnsw_neighbors: int) -> Any:

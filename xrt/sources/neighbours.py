@@ -202,7 +202,7 @@ class SparseNeighbours(NeighbourMemory):
         check_columns(queries_MF.shape[1], self.postings_FN.shape[0])
         num_queries = queries_MF.shape[0]
         leave_out_M = left_out(leave_out, num_queries)
-        found = nobody(num_queries, min(self.params.num_neighbours, self.num_rows))
+        found = empty_neighbours(num_queries, min(self.params.num_neighbours, self.num_rows))
         bounds = block_bounds(num_queries)
         scratch = threading.local()
 
@@ -250,7 +250,7 @@ def left_out(leave_out: np.ndarray | None, num_queries: int) -> np.ndarray:
     return np.asarray(leave_out, np.int64)
 
 
-def nobody(num_queries: int, width: int) -> Neighbours:
+def empty_neighbours(num_queries: int, width: int) -> Neighbours:
     """Neighbours before any was found."""
     rows_MW = np.full((num_queries, width), -1, np.int32)
     return Neighbours(rows_MW, np.zeros((num_queries, width), np.float32))

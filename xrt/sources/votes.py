@@ -64,10 +64,11 @@ def vote_labels(
     def vote(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not hasattr(scratch, "votes_L"):
             scratch.votes_L = np.zeros(num_labels, np.float64)
-        return _vote(
+        votes: tuple[np.ndarray, np.ndarray, np.ndarray] = _vote(
             rows_MW, similarities_MW, bounds[block], bounds[block + 1], Y_NL.indptr, Y_NL.indices,
             confidences, weights_N, min(k, num_labels), 1.0 / temperature, scratch.votes_L,
         )  # fmt: skip
+        return votes
 
     parts = run_blocks(vote, len(bounds) - 1, num_threads)
     scores = sp.csr_array((len(rows_MW), num_labels), dtype=np.float32)

@@ -42,7 +42,7 @@ class StageResult:
     """A finished stage: its outputs and whether they were there already.
 
     `output_hash` depends on the names and bytes of the outputs only: it is what later stages take
-    as input, so a stage that ran again and wrote the same bytes makes nobody else run.
+    as input, so a stage that ran again and wrote the same bytes reruns no later stage.
     """
 
     name: str
@@ -64,7 +64,7 @@ def run_stage(
     verify: bool = True,
     keeps_scratch: bool = False,
 ) -> StageResult:
-    """Have the outputs of a stage, made by `produce(folder)` unless they are there already.
+    """Return the outputs of a stage; `produce(folder)` makes them unless they are up to date.
 
     `parameters` is a dataclass or mapping of JSON values; `inputs` maps a name to a content hash
     (`content_hash` of data, `output_hash` of an earlier stage). With `keeps_scratch`, produce is
@@ -84,7 +84,7 @@ def run_stage(
         reasons = _reasons_to_run(folder, record, verify)
         if not reasons:
             _remove_scratch(run, name)
-            logger.info("%s: unchanged, kept", name)
+            logger.info("%s: up to date, not run again", name)
             return _result(folder, was_cached=True)
         logger.info("%s: runs (%s)", name, "; ".join(reasons))
         started = time.monotonic()
@@ -113,7 +113,7 @@ def explain(
     *,
     verify: bool = True,
 ) -> list[str]:
-    """Why this stage would run now, one phrase a reason; empty when its outputs would be kept."""
+    """Why this stage would run now, one phrase a reason; empty when its outputs are up to date."""
     record = _stage_record(name, version, parameters, inputs)
     return _reasons_to_run(Path(run_folder) / "stages" / name, record, verify)
 

@@ -50,4 +50,5 @@ def _log_scores(margins, code):  # type: ignore[no-untyped-def]
 def log_scores(margins: np.ndarray, transform: PathTransform) -> np.ndarray:
     """Log f(margin) elementwise; float32 of the same shape, never above 0."""
     flat = np.ascontiguousarray(margins, np.float32).ravel()
-    return _log_scores(flat, TRANSFORM_CODES[transform]).reshape(np.shape(margins))
+    logs: np.ndarray = _log_scores(flat, TRANSFORM_CODES[transform]).reshape(np.shape(margins))
+    return logs

@@ -6,7 +6,7 @@
 Rows are read as xrt reads them (texts, price bins, attributes, hierarchy; `--schema` takes JSON as
 AttributeSchema does), and judged by the same table. The model reads an item's text and writes
 `value | value | ... |`, one value for each attribute in the order of the table, `none` where it has
-none (see t5_targets.py). Decoding follows a trie of the values known in training, with --seen-paths
+none (see targets.py). Decoding follows a trie of the values known in training, with --seen-paths
 only paths of the hierarchy that training has seen: nothing else can come out.
 
 Any seq2seq checkpoint that transformers loads will do, a folder or a hub name. A GPU is used where
@@ -19,6 +19,7 @@ report.json.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from xrt.errors import XrtError
 from xrt.storage.atomic import write_json, write_text
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Train, predict, judge. Returns 2 for a fault of the input."""
     try:
         return run(parse_arguments(arguments))
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; settings of training are the fields of TrainingParams."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trn", type=Path, required=True, help="CSV, TSV, Parquet or JSONL")
@@ -158,7 +159,3 @@ def write_predictions(path: Path, space: AttributeSpace, written: Written) -> No
 def tell(message: str) -> None:
     """What is done, for whoever waits."""
     print(message, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

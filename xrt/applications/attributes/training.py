@@ -26,7 +26,7 @@ from xrt.applications.attributes.predictor import save_parts, with_every_attribu
 from xrt.applications.attributes.settings import AttributeSettings, Decode
 from xrt.data.corpus import Corpus
 from xrt.model import XrtModel
-from xrt.pipeline.extension import HeldOut, Judged
+from xrt.pipeline.hooks import ApplicationReport, HeldOutScores
 from xrt.pipeline.params import DatasetParams, PipelineParams
 from xrt.pipeline.run import TrainOutcome, train
 from xrt.progress import Progress
@@ -64,7 +64,7 @@ def train_attributes(
 
 @dataclass(eq=False)
 class AttributeHooks:
-    """Hooks of the pipeline: called by `train` in the order of its methods."""
+    """Training hooks of the pipeline: called by `train` in the order of its methods."""
 
     settings: AttributeSettings
     num_threads: int | None = None
@@ -117,7 +117,7 @@ class AttributeHooks:
         written: Mapping[str, Any] = plain(self.settings)
         return written
 
-    def learn(self, corpus: Corpus, held_out: HeldOut | None) -> None:
+    def learn(self, corpus: Corpus, held_out: HeldOutScores | None) -> None:
         """How the values of a row go together."""
         assert self.space is not None
         given_NA = self.space.given_NA(corpus.Y)
@@ -138,7 +138,7 @@ class AttributeHooks:
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
-    ) -> Judged:
+    ) -> ApplicationReport:
         """The table of attributes on the test file; without one, on the held-out rows."""
         assert self.space is not None
         assert self.decoder is not None
@@ -154,7 +154,7 @@ class AttributeHooks:
             where = f"{len(given_NA):,} held-out training rows"
         else:
             text = "no row could be held out: nothing to judge; give dataset.tst"
-            return Judged(text=text, command=COMMAND)
+            return ApplicationReport(text=text, command=COMMAND)
         return self._judged(given_NA, weighed, where)
 
     def write(self, folder: Path) -> None:
@@ -163,7 +163,9 @@ class AttributeHooks:
         assert self.decoder is not None
         save_parts(folder, self.item_texts, self.decoder)
 
-    def _judged(self, given_NA: np.ndarray, weighed: Sequence[Weighed], where: str) -> Judged:
+    def _judged(
+        self, given_NA: np.ndarray, weighed: Sequence[Weighed], where: str
+    ) -> ApplicationReport:
         assert self.decoder is not None
         found = judge(self.decoder, given_NA, weighed, self.counts_L)
         report = found.report
@@ -179,7 +181,7 @@ class AttributeHooks:
         }
         if report.item_accuracy is not None:
             metrics["item accuracy"] = report.item_accuracy
-        return Judged(
+        return ApplicationReport(
             text=f"attributes on the {where}\n\n{found.to_text()}",
             content={"attributes": {"where": where, **found.to_dict()}},
             tables=[*tables, found.to_table()],

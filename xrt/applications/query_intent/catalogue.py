@@ -71,7 +71,10 @@ class Catalogue:
         """Share of each value among the items that have its attribute: float64 (L,)."""
         with_value = np.asarray(self.Y_IL.sum(axis=0)).ravel()
         with_attribute = np.asarray(self.known_IA.sum(axis=0)).ravel()
-        return (with_value / np.maximum(with_attribute[self.attribute_L], 1)).astype(np.float64)
+        shares_L: np.ndarray = (
+            with_value / np.maximum(with_attribute[self.attribute_L], 1)
+        ).astype(np.float64)
+        return shares_L
 
     @cached_property
     def related(self) -> set[tuple[int, int]]:

@@ -116,7 +116,9 @@ class QueryWriter:
             return brand.name.split()[0]
         return brand.short_forms[3 if which < 0.5 else 4]
 
-    def _thing(self, type_index: int, how: float, which: float, form: float) -> tuple[str, list]:
+    def _thing(
+        self, type_index: int, how: float, which: float, form: float
+    ) -> tuple[str, list[str]]:
         """The noun with the whole path, or the name of an inner category with the path so far."""
         path = self.world.category_labels[type_index]
         if how < _SHARE_INNER_CATEGORY and len(path) > 2:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from xrt.errors import DataError
 
@@ -83,11 +83,13 @@ class LabellingModel:
         """Calibrated probabilities: float64 (P,)."""
         if not len(features_PF):
             return np.zeros(0)
-        return self._curve.predict(self._raw(features_PF))
+        probabilities_P: np.ndarray = self._curve.predict(self._raw(features_PF))
+        return probabilities_P
 
     def _raw(self, features_PF: np.ndarray) -> np.ndarray:
         with threadpool_limits(1, "openmp"):
-            return self._trees.predict_proba(self._told(features_PF))[:, 1]
+            raw_P: np.ndarray = self._trees.predict_proba(self._told(features_PF))[:, 1]
+            return raw_P
 
     def _told(self, features_PF: np.ndarray) -> np.ndarray:
         """Features that no example had (impressions, say) as zeros, which the trees pass over."""

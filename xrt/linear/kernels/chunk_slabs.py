@@ -107,7 +107,7 @@ class ChunkSlabs:
         own = (self.place_F, self.slabs, self.post_ptr, self.post_nodes, self.post_values)
         held = tuple(read_only(array) for array in beam)
         given = (*rows, *held, arrays[0], *(read_only(array) for array in own), *arrays[7:9])
-        pairs_ptr, scores = _log_scores(*given, TRANSFORM_CODES[transform])  # type: ignore[call-arg]
+        pairs_ptr, scores = _log_scores(*given, TRANSFORM_CODES[transform])
         return held[0], held[1], pairs_ptr, scores
 
 

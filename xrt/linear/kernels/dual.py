@@ -80,7 +80,7 @@ def solve_logistic(  # type: ignore[no-untyped-def]
     for sweep in range(max_iterations):
         state = shuffle(order, state)
         largest = 0.0
-        for i in order:
+        for i in order:  # type: ignore[assignment]
             slope = y[i] * _margin(indptr, columns, values, dense_nH, i, bias, w_f, w_H, b)
             new, gradient = _best_logistic_alpha(alpha[i], slope, norms[i], cost[i])
             largest = max(largest, abs(gradient))

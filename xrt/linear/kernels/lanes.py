@@ -51,7 +51,7 @@ def _define(operation: Any, instruction: str) -> None:
         def generic(self, args: Any, kws: Any) -> Any:
             return signature(lanes, lanes, lanes) if args == (lanes, lanes) else None
 
-    @lower_builtin(operation, Lanes, Lanes)
+    @lower_builtin(operation, Lanes, Lanes)  # type: ignore[untyped-decorator]
     def _lowered(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return getattr(builder, instruction)(args[0], args[1], flags=_FUSE)
 

@@ -52,7 +52,8 @@ class WrittenLabels:
     def says_none(self, columns_NA: np.ndarray) -> np.ndarray:
         """Whether label columns, or negative codes, are those of "none": bool (N, A)."""
         is_label_NA = (columns_NA >= 0) & self.is_none_L[np.maximum(columns_NA, 0)]
-        return is_label_NA | (columns_NA == NONE)
+        is_none_NA: np.ndarray = is_label_NA | (columns_NA == NONE)
+        return is_none_NA
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def written_NA(
     decision = decide(
         empty_NA, Judged(found, found, found.probabilities_NA), labels, min_probability
     )
-    return decision.is_filled_NA & ~labels.says_none(decision.chosen_NA)
+    is_gained_NA: np.ndarray = decision.is_filled_NA & ~labels.says_none(decision.chosen_NA)
+    return is_gained_NA
 
 
 def _below_nothing(

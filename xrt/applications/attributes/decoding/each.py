@@ -72,4 +72,5 @@ def probability_of_rows(
         fits_NV = np.column_stack([same_NV, np.zeros(len(same_NV), bool)]) | (wanted_N1 < 0)
         worth_NM = worth_NM + log_sum(np.where(fits_NV[:, None], worth_NMV, -np.inf), axis=2)
     log_N = log_sum(worth_NM, axis=1) - found.log_z
-    return np.exp(np.minimum(log_N, 0.0)).astype(np.float32)
+    probabilities_N: np.ndarray = np.exp(np.minimum(log_N, 0.0)).astype(np.float32)
+    return probabilities_N

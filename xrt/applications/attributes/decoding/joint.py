@@ -52,7 +52,8 @@ class Posterior:
     @property
     def path_probabilities(self) -> np.ndarray:
         """P(path | row): float64 (N, M + 1)."""
-        return np.exp(self.joined_NM - self.log_z[:, None])
+        probabilities_NM: np.ndarray = np.exp(self.joined_NM - self.log_z[:, None])
+        return probabilities_NM
 
     def pair_probabilities(self, b: int) -> np.ndarray:
         """P(path, value of attribute b | row): float64 (N, M + 1, V + 1)."""

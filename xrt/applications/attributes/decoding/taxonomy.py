@@ -117,7 +117,8 @@ class Taxonomy:
         counts_K = np.bincount(self.nodes_PD[:, d], weights=self.counts_P) + 1.0
         parents_K = self.tree.parents[d]
         totals = np.bincount(parents_K, weights=counts_K)
-        return np.log(counts_K / totals[parents_K]).astype(np.float32)
+        logs_K: np.ndarray = np.log(counts_K / totals[parents_K]).astype(np.float32)
+        return logs_K
 
     def contains(self, paths_ND: np.ndarray) -> np.ndarray:
         """Whether each path was seen in training: bool (N,)."""

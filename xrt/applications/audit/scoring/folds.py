@@ -62,4 +62,5 @@ def fold_of_rows(group_N: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     fold_of_group = np.empty(num_groups, np.int64)
     order = np.random.default_rng(seed).permutation(num_groups)
     fold_of_group[order] = np.arange(num_groups) % num_folds
-    return fold_of_group[group_N]
+    fold_N: np.ndarray = fold_of_group[group_N]
+    return fold_N

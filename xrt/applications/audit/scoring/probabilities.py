@@ -135,4 +135,5 @@ def fitted_pairs(pairs: Pairs, num_candidates: int, seed: int) -> np.ndarray:
     num_rows = len(pairs.ptr_N) - 1
     share = min(1.0, MAX_FITTED / max(1, len(pairs)))
     chosen_N = np.random.default_rng(seed).random(num_rows) < share
-    return chosen_N[pairs.rows_P] & (pairs.ranks_P <= num_candidates)
+    is_chosen_P: np.ndarray = chosen_N[pairs.rows_P] & (pairs.ranks_P <= num_candidates)
+    return is_chosen_P

@@ -233,7 +233,10 @@ def _best_other(
 
 def _facet(catalogue: Catalogue) -> np.ndarray:
     """A number for each attribute and depth: int64 (L,)."""
-    return catalogue.attribute_L * (int(catalogue.depth_L.max()) + 1) + catalogue.depth_L
+    facet_L: np.ndarray = (
+        catalogue.attribute_L * (int(catalogue.depth_L.max()) + 1) + catalogue.depth_L
+    )
+    return facet_L
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -244,7 +247,9 @@ def _row_of(matrix: sp.csr_array) -> np.ndarray:
     return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
 
 
-def _summed(values: np.ndarray, where: tuple, shape: tuple[int, int]) -> sp.csr_array:
+def _summed(
+    values: np.ndarray, where: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]
+) -> sp.csr_array:
     matrix = sp.csr_array((values.astype(np.float64), where), shape=shape)
     matrix.sum_duplicates()
     return matrix

@@ -35,7 +35,8 @@ class Meaning(NamedTuple):
     @property
     def strength(self) -> float:
         """Geometric mean of both shares."""
-        return (self.forward * self.backward) ** 0.5
+        mean: float = (self.forward * self.backward) ** 0.5
+        return mean
 
 
 class AliasTable:

@@ -1,10 +1,10 @@
-"""Runs one system in a process of its own, and reads the figures that it leaves."""
+"""Rounds of systems, each run in a process of its own."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,13 @@ LOG_CHARACTERS = 4000
 """What is shown of the end of a failed run's log."""
 
 
+def rounds(systems: Sequence[str], repeats: int) -> Iterator[tuple[int, str]]:
+    """Number of the round, from 1, and system; the order turns round from round to round."""
+    for number in range(1, repeats + 1):
+        for system in systems if number % 2 else systems[::-1]:
+            yield number, system
+
+
 def run_child(
     python: str, module: str, arguments: Sequence[str], out: Path, threads: int, timeout: float
 ) -> dict[str, Any]:
@@ -27,7 +34,7 @@ def run_child(
         module: A module's name, such as `bench.peers.omikuji`.
         arguments: Its arguments.
         out: An existing folder that gets `log`, and `figures.json` from the module.
-        threads: What every library is told to use.
+        threads: How many every library may use.
         timeout: Seconds that the run may take.
 
     Returns:

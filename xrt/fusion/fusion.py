@@ -25,7 +25,7 @@ MAX_WEIGHT = 1e6
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class Fusion:
     """Weights of the sources, and the trees where there are any."""
 
     weights: Mapping[str, float]
@@ -69,24 +69,24 @@ class Mixture:
         return cls(weights, Booster.load(folder / "booster") if boosted else None)
 
 
-def fit_mixture(
+def fit_fusion(
     sources: Mapping[str, sp.csr_array],
     Y_true: sp.csr_array,
     label_counts_L: np.ndarray,
     boosted: bool,
     seed: int = 0,
     weights_N: np.ndarray | None = None,
-) -> Mixture:
+) -> Fusion:
     """The best weights on held-out rows, and trees over them if `boosted`. Rows may have weights,
     and trees mind a true candidate by its confidence.
     """
     weights = fit_weights(sources, Y_true, weights_N).weights
     if not boosted:
-        return Mixture(weights)
+        return Fusion(weights)
     candidates_NL = fuse(sources, weights, CANDIDATES)
     truth_P, of_rows_P = truth_of(candidates_NL, Y_true), weights_of_rows(candidates_NL, weights_N)
     hits_P, weights_P = truth_P > 0, of_rows_P
     if (truth_P[hits_P] != 1).any():
         weights_P = np.where(hits_P, truth_P, 1) * (1 if of_rows_P is None else of_rows_P)
     booster = fit_booster(candidates_NL, sources, hits_P, label_counts_L, seed, weights_P)
-    return Mixture(weights, booster)
+    return Fusion(weights, booster)

@@ -1,4 +1,4 @@
-"""What a worked use adds to a training run: its own way of reading, learning and judging.
+"""Hooks that an application implements to customise training.
 
 N rows, L labels.
 """
@@ -18,7 +18,7 @@ from xrt.report import Table
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOutScores:
     """Training rows (positions, int64) with scores (n, L) by sources that were not trained on them,
     fused and calibrated as the model's are.
     """
@@ -28,10 +28,16 @@ class HeldOut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """What a use has to say about the model that ships, on the test file: text for the terminal,
-    content for report.json, tables and plots for the page, metrics for the manifest; and the
-    command that uses the model, in which {model} stands for its folder.
+class ApplicationReport:
+    """What an application reports of the model that ships, measured on the test file.
+
+    Attributes:
+        text: for the terminal.
+        content: for report.json.
+        tables: of the report page.
+        plots: of the report page, as SVG.
+        metrics: for the manifest.
+        command: how the model is used; {model} stands for its folder.
     """
 
     text: str = ""
@@ -42,8 +48,8 @@ class Judged:
     command: str = 'echo "some text" | xrt predict {model} - -k 5'
 
 
-class Extension(Protocol):
-    """Called by `train` in this order."""
+class TrainingHooks(Protocol):
+    """Hooks an application implements to customise training; called in this order."""
 
     def corpora(
         self, params: PipelineParams, run_folder: Path
@@ -56,12 +62,12 @@ class Extension(Protocol):
     def configuration(self) -> Mapping[str, Any]:
         """The application's settings, for the manifest, as plain values."""
 
-    def learn(self, corpus: Corpus, held_out: HeldOut | None) -> None:
+    def learn(self, corpus: Corpus, held_out: HeldOutScores | None) -> None:
         """Learn what goes beyond the scores of labels; `held_out` is None where no row could be."""
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
-    ) -> Judged:
+    ) -> ApplicationReport:
         """Figures of the model that ships, from its scores of the test corpus if there is one."""
 
     def write(self, folder: Path) -> None:

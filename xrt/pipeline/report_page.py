@@ -11,7 +11,7 @@ import numpy as np
 
 from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
 from xrt.metrics.report import RankingReport
-from xrt.pipeline.extension import Judged
+from xrt.pipeline.hooks import ApplicationReport
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
 from xrt.report import Table, bar_chart, line_chart, metrics_table, write_report
@@ -28,22 +28,22 @@ def write_run_report(
     reports: Mapping[str, RankingReport],
     verdict: Verdict | None = None,
     tested: Comparison | None = None,
-    judged: Judged | None = None,
+    application: ApplicationReport | None = None,
 ) -> Path:
     """Write `report.html` and `report.json` into the run folder; return the path of the page.
 
-    What a worked use judged comes first.
+    What an application reports comes first.
     """
-    judged = Judged() if judged is None else judged
+    application = ApplicationReport() if application is None else application
     content = {
         "models": {name: report.to_dict() for name, report in reports.items()},
         "verdict": None if verdict is None else verdict.to_dict(),
         "tested": None if tested is None else tested.to_dict(),
-        **judged.content,
+        **application.content,
     }
     write_json(folder / "report.json", plain(content))
-    tables: list[Table] = list(judged.tables)
-    plots: list[str] = list(judged.plots)
+    tables: list[Table] = list(application.tables)
+    plots: list[str] = list(application.plots)
     if reports:
         flat = {name: report.to_dict()["metrics"] for name, report in reports.items()}
         tables.append(metrics_table(flat))
