@@ -251,10 +251,3 @@ def test_a_preset_without_encoder_is_linear(preset):
     composed = config.compose([f"experiment={preset}", "encoder=none"])
     params, *_ = config.build_all(config.settings_types(), composed)
     assert params.encoder is None
-
-
-@needs_pipeline
-def test_logistic_rankers_are_searched_by_the_sigmoid():
-    composed = config.compose(["experiment=bibtex", "ranker=logistic"])
-    params, *_ = config.build_all(config.settings_types(), composed)
-    assert (params.ranker.loss.value, params.search.transform.value) == ("logistic", "sigmoid")

@@ -11,12 +11,12 @@ import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
 from xrt.jit import njit
-from xrt.linear.kernels.chunk_margins import add_sparse, find_by_bisection
+from xrt.linear.kernels.beam_step import add_sparse, find_by_bisection
 from xrt.linear.scoring import RowBlock, block_bounds, check_columns
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker
 from xrt.threads import run_blocks
-from xrt.tree.path_scores import TRANSFORM_CODES, log_score
+from xrt.tree.path_scores import log_score
 
 
 def path_scores(
@@ -78,8 +78,7 @@ def _score_level(
         asked_ptr = asked_NL.indptr[low : high + 1].astype(np.int64)
         arguments: tuple[Any, ...] = (
             rows.indptr, rows.columns, rows.values, asked_ptr, parents_E, places_E,
-            *ranker.levels[t].kernel_arrays, TRANSFORM_CODES[params.transform],
-            np.float32(path_weight), log_scores_E,
+            *ranker.levels[t].kernel_arrays, np.float32(path_weight), log_scores_E,
         )  # fmt: skip
         _walk(*arguments)
 
@@ -95,11 +94,25 @@ def _places(child_ptr: np.ndarray, children: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _walk(  # type: ignore[no-untyped-def]
-    indptr, columns, values, asked_ptr, parents_E, places_E, child_ptr, children, chunk_ptr,
-    row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K, code, path_weight,
-    scores_E,
-):  # fmt: skip
+def _walk(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    asked_ptr: np.ndarray,
+    parents_E: np.ndarray,
+    places_E: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    path_weight: np.float32,
+    scores_E: np.ndarray,
+) -> None:
     """One level further for every entry of some rows: scores_E is the parent's, then the node's."""
     longest = 0
     for row in range(len(indptr) - 1):
@@ -131,4 +144,4 @@ def _walk(  # type: ignore[no-untyped-def]
                     )
                 before = cluster
             margin = buffer_C[places_E[e]]
-            scores_E[e] = path_weight * scores_E[e] + log_score(margin, code)
+            scores_E[e] = path_weight * scores_E[e] + log_score(margin)
