@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from xrt import errors
-from xrt.cli.doors import commands, command_of, option_writer, training_option
+from xrt.cli.doors import command_of, commands, option_writer, training_option
 from xrt.errors import DataError, XrtError
 
 SKIP = {"skip_bad_lines": "to set bad lines aside"}
