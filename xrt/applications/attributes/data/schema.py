@@ -64,26 +64,25 @@ def _default_none_values() -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeSchema:
-    """The roles of the columns; None is inferred from a training table, [] means there are none.
-
-    text_columns: `title`, or `title*2` (it counts twice), `title:T` (with a marker before it).
-    numeric_columns: such as price; a value becomes the token of its quantile bin.
-    categorical_columns: such as store; a value becomes one token.
-    targets: the attributes to predict, in this order.
-    hierarchy: those of the targets that form paths, coarse to fine.
-    none_values: cells (in any case) that say "this item has none".
-    empty: what an empty target cell says, see `EmptyMeans`.
-    num_bins: quantile bins of a numeric column, at most.
-    """
+    """The roles of the columns; None is inferred from a training table, [] means there are none."""
 
     text_columns: list[str] | None = None
+    """Text: `title`, `title*2` (it counts twice), or `title:T` (with the marker T before it)."""
     numeric_columns: list[str] | None = None
+    """Numbers, such as a price; a value becomes the token of its quantile bin."""
     categorical_columns: list[str] | None = None
+    """Categories, such as a store; a value becomes one token."""
     targets: list[str] | None = None
+    """The attributes to predict, in this order."""
     hierarchy: list[str] | None = None
+    """Those of the targets that form paths, coarse to fine."""
     none_values: list[str] = field(default_factory=_default_none_values)
+    """Words of a cell, in any case, that say that the item has no such value."""
     empty: EmptyMeans = EmptyMeans.AUTO
+    """What an empty cell of a target says: `none`: the item has no such value; `missing`: nothing
+    is known; `auto`: none for a level of the hierarchy below a given one, else missing."""
     num_bins: int = 10
+    """Quantile bins of a numeric column, at the most."""
 
     def __post_init__(self) -> None:
         """Check each setting and that a column has one role only."""
