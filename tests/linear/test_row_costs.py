@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.linear.test_lockstep import BIAS, orders, problem, solve
+from tests.linear.test_train import BIAS, orders, problem, solve
 from tests.reference.slow_dual import squared_hinge
 from tests.reference.slow_linear import one_vs_rest, sparse_weights
 from xrt.errors import DataError

@@ -1,11 +1,11 @@
-"""A row that comes alone gets the very bits it gets in a block, whatever is laid out for it."""
+"""A single query gets the very bits it gets in a block, with any layout."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.linear.test_expand import FEATURES, random_level, random_rows
+from tests.linear.test_beam_step import FEATURES, random_level, random_rows
 from tests.reference.slow_linear import expanded
 from xrt.hybrid import HybridMatrix
 from xrt.linear import weights as weights_module

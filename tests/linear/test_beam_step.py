@@ -135,7 +135,7 @@ def test_weights_too_large_for_float16_are_refused(two_levels):
     huge = replace(bottom, entry_values=bottom.entry_values * np.float32(1e6))
     with pytest.raises(DataError, match="does not fit in float16"):
         huge.astype(np.float16)
-    with pytest.raises(DataError, match="float32 or float16, not as float64"):
+    with pytest.raises(DataError, match="float32 or float16, not float64"):
         bottom.astype(np.float64)
 
 
