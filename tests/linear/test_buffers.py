@@ -31,10 +31,10 @@ def counted(kernel, name, seen):
 
     def call(*arguments):
         before = rtsys.get_allocation_stats().mi_alloc
-        found = kernel(*arguments)
+        result = kernel(*arguments)
         made = rtsys.get_allocation_stats().mi_alloc - before
         seen.append((name, made, sum(isinstance(a, np.ndarray) for a in arguments)))
-        return found
+        return result
 
     return call
 
