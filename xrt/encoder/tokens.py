@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from xrt.errors import ArtifactError
-from xrt.features.ngrams.text_blocks import whole
+from xrt.features.ngrams.text import whole
 from xrt.progress import Progress
 from xrt.storage.atomic import atomic_folder, save_array, write_json
 from xrt.threads import default_num_threads

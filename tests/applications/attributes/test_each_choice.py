@@ -48,7 +48,7 @@ def check(settings: list[str], corpus: Path, folder: Path) -> None:
     assert len(found[0]) == 3
 
 
-@pytest.mark.parametrize("choice", ["tree=flat", "ranker=logistic", "features=words_chars"])
+@pytest.mark.parametrize("choice", ["tree=flat", "ranker=hard_negatives", "features=words_chars"])
 def test_some_linear_choices_train(choice: str, corpus: Path, runs: Path) -> None:
     check(["encoder=none", choice], corpus, runs / "linear")
 
