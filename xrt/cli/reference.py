@@ -127,8 +127,7 @@ def reference(words: Sequence[str]) -> tuple[list[Part], dict[str, list[str]]]:
 
     from xrt.config import OwnSettings, compose, conf_groups, settings_type
 
-    values = OmegaConf.to_container(compose(list(words)), resolve=False)
-    assert isinstance(values, dict)
+    values: Any = OmegaConf.to_container(compose(list(words)), resolve=False)
     whole, *own_parts = parts_of(OwnSettings)
     first, *parts = parts_of(settings_type())
     first = dataclasses.replace(first, settings=(*whole.settings, *first.settings))

@@ -32,11 +32,11 @@ class DatasetParams:
     format: str | None = None
     """Format of the files; told from name and content when not given."""
     text_columns: list[str] | None = None
-    """Columns (keys) that make the text, in this order; `text`, `title` and `content` when null."""
+    """Columns (keys) joined to the text; null takes `text`, else `title` and `content`."""
     label_columns: list[str] | None = None
     """Columns (keys) of labels; `labels` when null. Of several, each label is `column=value`."""
     label_separator: str | None = None
-    """What stands between the labels of a cell; told from the cells when null."""
+    """What stands between the labels of a cell; null: `;` where one column has them, none else."""
     confidences: bool = True
     """Weights of labels in the training file are confidences; false trains as if all were 1."""
     weight_column: str | None = None

@@ -49,7 +49,9 @@ class ShortlistParams:
     """How search enters the tree."""
 
     index: IndexKind = IndexKind.none
+    """Kind of the FAISS index over nodes that opens the search; `none` searches from the root."""
     vectors: NodeVectors = NodeVectors.fitted
+    """Which vectors stand for nodes in the index."""
     width: int | None = None
     """Nodes of the entry level taken from the index for each row. None: measured when the model is
     trained, the fewest that reach `recall_target`."""
