@@ -56,5 +56,5 @@ def test_notebook_runs_and_is_stored_without_outputs(tmp_path: Path):
     )
     client.execute()
     printed = "".join(o.get("text", "") for cell in code for o in cell.outputs)
-    assert "P@1" in printed
+    assert "@1" in printed
     assert any("image/png" in o.get("data", {}) for cell in code for o in cell.outputs)
