@@ -103,7 +103,7 @@ def test_nothing_below_is_computed_backwards(folder):
 
 
 def test_bad_numbers_of_layers_say_what_to_do(folder):
-    with pytest.raises(ConfigError, match=r"frozen_layers = -1: 0 trains all layers"):
+    with pytest.raises(ConfigError, match=r"frozen_layers = -1: at least 0 is needed"):
         replace(PARAMS, frozen_layers=-1)
     with pytest.raises(
         ConfigError, match=r"frozen_layers = 1 and encoder.lora_rank = 2: .* set one"

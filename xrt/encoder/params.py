@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated
 
 from xrt.errors import ConfigError
+from xrt.ranges import SHARE, SHARE_BELOW_ONE, above, at_least, check_ranges
 
 
 class Pooling(str, Enum):
     """How the token vectors of a text become one vector."""
 
     mean = "mean"
+    """The mean over the tokens."""
     cls = "cls"
+    """The vector of the first token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,32 +25,23 @@ class EncoderParams:
     """`minilm`, `tiny-random`, a folder, or a name on the Hugging Face hub."""
     pooling: Pooling = Pooling.mean
     """Mean over the tokens, or the vector of the first token."""
-    max_length: int = 128
+    max_length: Annotated[int, at_least(3)] = 128
     """Tokens of a text that are read, special tokens included."""
-    dropout: float = 0.1
+    dropout: Annotated[float, SHARE_BELOW_ONE] = 0.1
     """Share of the pooled vector's entries dropped in training."""
-    frozen_layers: int = 0
-    """So many layers from below stay as they were pretrained, with all that is outside of layers,
-    the embeddings of tokens among it. A step takes less time and memory."""
-    lora_rank: int = 0
+    frozen_layers: Annotated[int, at_least(0)] = 0
+    """Number of lowest layers to freeze (token embeddings included): a step takes less time and
+    memory."""
+    lora_rank: Annotated[int, at_least(0)] = 0
     """Rows of the matrices of low-rank adapters, which are then trained in place of the encoder's
     own weights (extra `lora`); 0 trains the weights themselves."""
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigError("encoder.name is empty: give 'minilm', a folder, or a hub name")
-        if self.max_length < 3:
-            raise ConfigError(f"encoder.max_length = {self.max_length}: must be at least 3")
         if self.pooling not in list(Pooling):
             raise ConfigError(f"encoder.pooling = {str(self.pooling)!r}: choose mean or cls")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"encoder.dropout = {self.dropout}: must be in [0, 1)")
-        if self.frozen_layers < 0:
-            raise ConfigError(f"encoder.frozen_layers = {self.frozen_layers}: 0 trains all layers")
-        if self.lora_rank < 0:
-            raise ConfigError(
-                f"encoder.lora_rank = {self.lora_rank}: 0 for no adapters, or 1 and more"
-            )
+        check_ranges(self, "encoder")
         if self.frozen_layers and self.lora_rank:
             raise ConfigError(
                 f"encoder.frozen_layers = {self.frozen_layers} and encoder.lora_rank = "
@@ -57,17 +52,23 @@ class EncoderParams:
 class Precision(str, Enum):
     """Arithmetic of the encoder; weights and the head's loss are float32 always."""
 
-    auto = "auto"  # bf16 where the hardware has it
+    auto = "auto"
+    """bfloat16 where the hardware has it."""
     bf16 = "bf16"
+    """bfloat16."""
     fp32 = "32"
+    """float32."""
 
 
 class Strategy(str, Enum):
     """How several processes share the work."""
 
-    auto = "auto"  # one process for one device, ddp_spawn for more
-    ddp_spawn = "ddp_spawn"  # each process holds all weights and sees its share of a step
-    fsdp = "fsdp"  # besides, each holds its share of weights, gradients and optimiser state
+    auto = "auto"
+    """One process for one device, `ddp_spawn` for more."""
+    ddp_spawn = "ddp_spawn"
+    """Each process holds all weights and sees its share of a step."""
+    fsdp = "fsdp"
+    """As `ddp_spawn`, and each process holds its share of weights, gradients, optimizer state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,67 +77,55 @@ class TrainerParams:
 
     accelerator: str = "auto"
     """`auto`, `cpu`, `cuda` or `mps`."""
-    devices: int = 0
+    devices: Annotated[int, at_least(0)] = 0
     """Processes, one a device; 0 takes every GPU, or one process where there is none."""
     strategy: Strategy = Strategy.auto
+    """How several processes share the work."""
     precision: Precision = Precision.auto
+    """Arithmetic of the encoder in training and prediction; weights are float32 always."""
 
     def __post_init__(self) -> None:
         if self.accelerator not in ("auto", "cpu", "cuda", "gpu", "mps"):
             raise ConfigError(
                 f"trainer.accelerator = {self.accelerator!r}: choose auto, cpu, cuda or mps"
             )
-        if self.devices < 0:
-            raise ConfigError(
-                f"trainer.devices = {self.devices}: 0 for all, or a number of devices"
-            )
+        check_ranges(self, "trainer")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatcherParams:
     """How the encoder is fine-tuned: on all levels of the matcher's tree at every step."""
 
-    max_match_clusters: int = 32768
-    """Levels with more nodes than this are left to the rankers."""
-    encoder_learning_rate: float = 2e-4
+    max_match_clusters: Annotated[int, at_least(1)] = 32768
+    """Nodes of a level at the most; levels with more nodes are left to the rankers."""
+    encoder_learning_rate: Annotated[float, above(0)] = 2e-4
     """Highest learning rate of the encoder's weights."""
-    head_learning_rate: float = 2e-3
+    head_learning_rate: Annotated[float, above(0)] = 2e-3
     """Highest learning rate of the heads' weights."""
-    num_epochs: float = 3.0
+    num_epochs: Annotated[float, above(0)] = 3.0
     """Passes over the training rows; ignored where `steps` is set."""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """Steps of the fine-tuning; 0 takes them from `num_epochs`."""
-    token_budget: int = 4096
+    token_budget: Annotated[int, at_least(1)] = 4096
     """Tokens of a step, padding included, over all processes together."""
-    max_batch_rows: int = 64
+    max_batch_rows: Annotated[int, at_least(1)] = 64
     """Rows of a step at the most, over all processes together."""
-    warmup_fraction: float = 0.1
+    warmup_fraction: Annotated[float, SHARE] = 0.1
     """Share of the steps in which the learning rate rises; it falls linearly to 0 after."""
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, at_least(0)] = 0.01
     """Weight decay of the encoder's matrices; biases, norms and the heads have none."""
-    dense_level_limit: int = 32768
+    dense_level_limit: Annotated[int, at_least(0)] = 32768
     """Levels with at most so many nodes are trained on all of them; wider ones on candidates: the
     children of a row's true nodes and of those that the matcher ranks highest above."""
-    validate_every_steps: int = 0
+    validate_every_steps: Annotated[int, at_least(0)] = 0
     """Steps between two validations on held-out rows, where there are any; 0 for four
     validations."""
-    patience: int = 0
+    patience: Annotated[int, at_least(0)] = 0
     """Validations without a gain in nDCG@5 after which the fine-tuning ends; 0 for never."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value out of range."""
-        for name in ("max_match_clusters", "token_budget", "max_batch_rows",
-                     "encoder_learning_rate", "head_learning_rate", "num_epochs"):  # fmt: skip
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must be above 0")
-        for name in ("steps", "weight_decay", "dense_level_limit", "validate_every_steps",
-                     "patience"):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise ConfigError(f"matcher.{name} = {getattr(self, name)}: must not be below 0")
-        if not 0 <= self.warmup_fraction <= 1:
-            raise ConfigError(
-                f"matcher.warmup_fraction = {self.warmup_fraction}: must be in [0, 1]"
-            )
+        check_ranges(self, "matcher")
 
     def is_dense(self, num_nodes: int) -> bool:
         """Whether a level of that many nodes is trained on all of them."""
