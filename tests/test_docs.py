@@ -5,6 +5,7 @@ import ast
 import importlib
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,28 @@ def test_changelog_names_the_version_and_what_is_not_released():
     text = (ROOT / "CHANGELOG.md").read_text()
     assert "## Unreleased" in text
     assert f"## {xrt.__version__}" in text
+
+
+def test_workflows_run_scripts_that_exist_on_every_supported_python():
+    yaml = pytest.importorskip("yaml")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    marks = [c.rpartition(" :: ")[2] for c in project["classifiers"]]
+    supported = [mark for mark in marks if re.fullmatch(r"3\.\d+", mark)]
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert [path.stem for path in workflows] == ["ci", "docs", "release"]
+    for path in workflows:
+        jobs = yaml.safe_load(path.read_text())["jobs"]
+        commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+        for name in re.findall(r"(?:scripts|\.ci)/[\w.]+", "\n".join(commands)):
+            assert (ROOT / name).is_file(), f"{path.name}: no {name}"
+    tested = yaml.safe_load(workflows[0].read_text())["jobs"]["test"]["strategy"]["matrix"]
+    assert tested["python"] == supported
+
+
+def test_forms_and_hooks_can_be_read():
+    yaml = pytest.importorskip("yaml")
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
+        form = yaml.safe_load(path.read_text())
+        assert path.stem == "config" or {"name", "description", "body"} <= set(form)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
