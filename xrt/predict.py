@@ -30,7 +30,8 @@ from xrt.search.constraints import LabelSets, columns_of, constraint_of
 from xrt.storage.artifact import Artifact
 
 if TYPE_CHECKING:
-    from xrt.explain.explanation import Explanation, NearestRows
+    from xrt.explain.explanation import Explanation
+    from xrt.sources.evidence import NearestRows
 
 
 @dataclass(frozen=True)

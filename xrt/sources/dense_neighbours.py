@@ -5,15 +5,16 @@ N training rows, M queries, H dense columns, W neighbours a query, C candidates 
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from xrt.errors import DataError
+from xrt.sources.base import SourceRows, Training
 from xrt.sources.faiss_index import faiss_threads, half_precision_index
 from xrt.sources.nearest import nearest_of_close
 from xrt.sources.neighbours import (
-    NeighbourMemory,
+    NeighbourSource,
     NeighbourParams,
     check_columns,
     empty_neighbours,
@@ -28,10 +29,15 @@ SPARE = 8
 """Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
 
 
-class DenseNeighbours(NeighbourMemory):
-    """Memory of embeddings (N, H), which are kept as float16; the FAISS index is built from them
-    at the first query.
+class DenseNeighbours(NeighbourSource):
+    """Votes of training rows with near embeddings (N, H), which are kept as float16; the FAISS
+    index is built from them at the first query.
     """
+
+    name: ClassVar[str] = "embedding_neighbours"
+    title: ClassVar[str] = "votes of rows with like meaning"
+    likeness: ClassVar[str] = "by meaning"
+    uses_embeddings: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -54,6 +60,33 @@ class DenseNeighbours(NeighbourMemory):
         """All but the index, which is made again of the embeddings."""
         return {name: value for name, value in vars(self).items() if name != "_index"}
 
+    @classmethod
+    def fit(cls, training: Training) -> Self | None:
+        """Keep the embeddings of the training rows, and those of the names of labels as they stand
+        in hybrid rows; a name counts 1. None where no row is to vote. See `Source.fit`.
+        """
+        params = training.settings.embedding_neighbours
+        if not params.num_neighbours:
+            return None
+        unit_NH, Y_NL, weights_N = training.rows.unit_NH, training.Y_NL, training.rows.X.weights_N
+        num_texts = len(unit_NH)
+        if training.names is not None and params.label_names:
+            assert training.embed_names is not None
+            names_RH = training.embed_names()[:, : unit_NH.shape[1]]
+            unit_NH, Y_NL = np.vstack([unit_NH, names_RH]), training.names.below(Y_NL)
+            if weights_N is not None:
+                weights_N = np.append(weights_N, np.ones(len(names_RH), np.float32))
+        return cls(unit_NH, Y_NL, params, num_texts, weights_N)
+
+    def queries_of(self, rows: SourceRows) -> np.ndarray:
+        """The fine-tuned encoder's embeddings, of length 1."""
+        return rows.unit_NH
+
+    @property
+    def num_columns(self) -> int:
+        """Columns of an embedding, H."""
+        return int(self.unit_NH.shape[1])
+
     @property
     def num_rows(self) -> int:
         """Number of training rows, N."""
@@ -66,7 +99,7 @@ class DenseNeighbours(NeighbourMemory):
     def nearest(
         self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
     ) -> Neighbours:
-        """The training rows most similar to each query (M, H); see `NeighbourMemory.nearest`.
+        """The training rows most similar to each query (M, H); see `NeighbourSource.nearest`.
 
         FAISS names the candidates, SPARE more than needed; their similarities are computed anew,
         since those of FAISS depend on the size of the batch. Where more than SPARE rows tie with
@@ -102,9 +135,9 @@ class DenseNeighbours(NeighbourMemory):
     def _load_rows(self, folder: Path, mmap: bool) -> None:
         self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
 
-    def check(self, what: str = "embedding_neighbours") -> None:
-        """Raise ArtifactError when an embedding is not finite."""
-        check_finite(self.unit_NH, what)
+    def check(self, num_threads: int | None = None) -> None:
+        """See `Source.check`."""
+        check_finite(self.unit_NH, self.name)
 
 
 def _unit_rows(embeddings: Any, what: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from xrt.applications.audit.run import audit
 from xrt.applications.audit.scoring.decoys import draw_decoys
 from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of_texts
 from xrt.applications.audit.scoring.out_of_fold import in_row_order
-from xrt.applications.audit.scoring.path_scores import path_scores
+from xrt.sources.path_scores import path_scores
 from xrt.applications.audit.scoring.probabilities import Evidence, calibrated
 from xrt.applications.audit.scoring.thresholds import shrunk_thresholds
 from xrt.applications.audit.suggestions.pairs import Pairs, join_pairs

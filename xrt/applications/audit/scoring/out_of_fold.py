@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.scoring.path_scores import path_scores
+from xrt.sources.path_scores import path_scores
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.trees import TreeGrower

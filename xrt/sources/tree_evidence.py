@@ -1,36 +1,42 @@
-"""The way from the root of a label tree to a label, and where it stood in the beam.
+"""What label trees say of a row: the way from the root to a label, where it stood in the beam, and
+what its margin is made of.
 
-One row; K_t nodes at level t. The beams are those of the search itself, found by the same kernels;
-margins are summed anew, so that nodes that the search never reached have theirs, too.
+One row; F TF-IDF columns, K_t nodes at level t. The beams are those of the search itself, found by
+the same kernels; margins are summed anew, so that nodes that the search never reached have theirs,
+too.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.explain.explanation import ClusterSummary, PathNode, TermPart
 from xrt.hybrid import HybridMatrix
 from xrt.linear.node_weights import NodeWeights, node_weights
 from xrt.linear.scoring import root_beam, step
 from xrt.search.beam import SearchParams
+from xrt.sources.evidence import (
+    ClusterSummary,
+    LabelEvidence,
+    MarginParts,
+    Naming,
+    PathNode,
+    SourceEvidence,
+    TermPart,
+    TermWeight,
+    TreePath,
+)
 from xrt.sources.ranker import TreeRanker
 from xrt.tree.path_scores import log_scores
 
 TERMS_OF_NODE = 3
 """How many terms of the text are named at each node of a path."""
-
-
-class Describe(Protocol):
-    """Puts trees into words."""
-
-    def summary(self, ranker: TreeRanker, t: int, node: int) -> ClusterSummary:
-        """What lies below a level-t node."""
-
-    def term_of(self, column: int) -> str:
-        """What a sparse column is called."""
+IN_FAVOUR, AGAINST = 6, 3
+"""How many terms of a label's margin are named at most."""
+NUM_LABELS, NUM_TERMS = 4, 5
+"""How many labels and terms describe a cluster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,77 @@ class SearchedTree:
     params: SearchParams
     entry: int
     beams: tuple[sp.csr_array | None, ...]
+
+
+class TreeEvidence(SourceEvidence):
+    """The trees of a source, searched for one row when a label is first asked for."""
+
+    def __init__(
+        self, source: str, naming: Naming, search: Callable[[], list[SearchedTree]]
+    ) -> None:
+        """`search` gives each tree of the source, searched for the row."""
+        self._source, self._naming, self._search = source, naming, search
+        self._summaries: dict[tuple[int, int], ClusterSummary] = {}
+
+    @cached_property
+    def trees(self) -> list[SearchedTree]:
+        """The trees of the source, searched."""
+        return self._search()
+
+    def label(self, column: int, suggested: bool) -> LabelEvidence:
+        """See `SourceEvidence.label`; asked for by name, a label has a score by every tree."""
+        paths = tuple(
+            self._path(number, column, suggested) for number in range(len(self.trees))
+        )
+        scores = tuple(
+            path.score if not suggested or names_label(tree, column) else None
+            for path, tree in zip(paths, self.trees, strict=True)
+        )
+        margin = margin_parts(self._source, self.trees, column, self._naming.term)
+        return LabelEvidence(paths, scores, margin)
+
+    def _path(self, number: int, column: int, suggested: bool) -> TreePath:
+        tree = self.trees[number]
+        weight = tree.params.path_weight
+        assert weight is not None
+        evidence = self if number == 0 else None  # only the first tree is shown
+        nodes = path_to(tree, column, not suggested, evidence)
+        score = float(np.exp(nodes[-1].log_score))
+        return TreePath(self._source, number + 1, len(self.trees), weight, score, nodes)
+
+    def term(self, column: int) -> str:
+        """What a TF-IDF column is called."""
+        return self._naming.term(column)
+
+    def summary(self, ranker: TreeRanker, t: int, node: int) -> ClusterSummary:
+        """The labels below a level-t node of the first tree, and the terms with the largest weights
+        there.
+
+        The labels named are the most frequent ones; the first ones where counts are not known.
+        """
+        if (t, node) not in self._summaries:
+            self._summaries[t, node] = self._summarize(ranker, t, node)
+        return self._summaries[t, node]
+
+    def _summarize(self, ranker: TreeRanker, t: int, node: int) -> ClusterSummary:
+        columns = np.flatnonzero(ranker.tree.labels_below(t) == node)
+        best = columns[:NUM_LABELS]
+        counts_L = self._naming.counts_L
+        if counts_L is not None:
+            best = columns[np.argsort(-counts_L[columns], kind="stable")[:NUM_LABELS]]
+        weights = node_weights(ranker.levels[t], int(ranker.tree.parents[t][node]), node)
+        order = np.argsort(-weights.values, kind="stable")[:NUM_TERMS]
+        terms = (
+            TermWeight(
+                self.term(int(weights.columns[j])),
+                int(weights.columns[j]),
+                float(weights.values[j]),
+            )
+            for j in order
+            if weights.values[j] > 0
+        )
+        labels = tuple(self._naming.label(int(column)) for column in best)
+        return ClusterSummary(len(columns), labels, tuple(terms))
 
 
 def search_tree(
@@ -84,7 +161,7 @@ def names_label(searched: SearchedTree, label: int) -> bool:
 
 
 def path_to(
-    searched: SearchedTree, label: int, from_root: bool = False, describe: Describe | None = None
+    searched: SearchedTree, label: int, from_root: bool = False, describe: TreeEvidence | None = None
 ) -> tuple[PathNode, ...]:
     """The nodes from the root to the label, coarse to fine.
 
@@ -107,7 +184,7 @@ def path_to(
             cluster = describe.summary(searched.ranker, t, node)
             values = searched.X.sparse
             terms = term_parts(
-                values, weights.at(values.indices), TERMS_OF_NODE, 0, describe.term_of
+                values, weights.at(values.indices), TERMS_OF_NODE, 0, describe.term
             )
         path.append(
             PathNode(
@@ -184,3 +261,29 @@ def _place(beam: sp.csr_array | None, node: int) -> tuple[int | None, int]:
     score = beam.data[here[0]]
     before = (beam.data > score) | ((beam.data == score) & (beam.indices < node))
     return int(before.sum()) + 1, int(beam.nnz)
+
+
+def margin_parts(
+    source: str, searched: Sequence[SearchedTree], label: int, term_of: Callable[[int], str]
+) -> MarginParts:
+    """The parts of a label's margin, from trees that were searched for the same row."""
+    X = searched[0].X
+    columns, values = X.sparse.indices, X.sparse.data.astype(np.float64)
+    found = [weights_at(tree, tree.ranker.tree.depth - 1, label) for tree in searched]
+    weights = np.mean([each.at(columns) for each in found], axis=0)
+    bias = float(np.mean([each.bias for each in found]))
+    dense_H = np.mean([each.dense_H for each in found], axis=0)
+    dense = float(X.dense[0].astype(np.float64) @ dense_H) if X.num_dense else None
+    parts = values * weights
+    terms = term_parts(X.sparse, weights, IN_FAVOUR, AGAINST, term_of)
+    others = parts[~np.isin(columns, [term.column for term in terms])]
+    return MarginParts(
+        source=source,
+        num_trees=len(searched),
+        margin=float(parts.sum()) + bias + (dense or 0.0),
+        bias=bias,
+        terms=terms,
+        rest=float(others.sum()),
+        num_rest=int(np.count_nonzero(others)),
+        dense=dense,
+    )
