@@ -162,7 +162,7 @@ def normalize_rows(X_NM: sp.csr_array, norm: str = "l2") -> sp.csr_array:
 
 
 @njit(nogil=True, cache=True)
-def _scaled(indptr, data, by_sum):  # type: ignore[no-untyped-def]
+def _scaled(indptr: np.ndarray, data: np.ndarray, by_sum: bool) -> np.ndarray:
     scaled = np.empty(len(data), np.float32)
     for row in range(len(indptr) - 1):
         length = 0.0
@@ -208,7 +208,14 @@ def top_k_rows(scores_NM: sp.csr_array, k: int) -> sp.csr_array:
 
 
 @njit(nogil=True, cache=True)
-def _top_k(in_ptr, in_indices, in_data, out_ptr, out_indices, out_data):  # type: ignore[no-untyped-def]
+def _top_k(
+    in_ptr: np.ndarray,
+    in_indices: np.ndarray,
+    in_data: np.ndarray,
+    out_ptr: np.ndarray,
+    out_indices: np.ndarray,
+    out_data: np.ndarray,
+) -> None:
     for row in range(len(in_ptr) - 1):
         lo, hi = in_ptr[row], in_ptr[row + 1]
         k = out_ptr[row + 1] - out_ptr[row]
@@ -231,7 +238,7 @@ def ranked_columns(scores_NM: sp.csr_array, k: int) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _rank(indptr, indices, data, ranked_NK):  # type: ignore[no-untyped-def]
+def _rank(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, ranked_NK: np.ndarray) -> None:
     k = ranked_NK.shape[1]
     for row in range(len(indptr) - 1):
         lo, hi = indptr[row], indptr[row + 1]

@@ -24,7 +24,7 @@ from xrt.tree.path_scores import PathTransform
 def ranker(checkerboard: tuple[sp.csr_array, sp.csr_array]) -> TreeRanker:
     """A tree of two levels with weights of 16 columns."""
     estimator = XRLinear(branching=2, max_leaf_size=2, num_threads=1).fit(*checkerboard)
-    trained: TreeRanker = estimator.model_.linear.trees[0]
+    trained: TreeRanker = estimator.model_.trees.trees[0]
     assert trained.tree.depth > 1
     return trained
 

@@ -82,7 +82,14 @@ def _wanted_size(num_rows: int, fraction: float | None, size: int | None) -> int
 
 
 @njit(nogil=True, cache=True)
-def _hold_out(indptr, indices, order, size, counts, held_out):  # type: ignore[no-untyped-def]
+def _hold_out(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    order: np.ndarray,
+    size: int,
+    counts: np.ndarray,
+    held_out: np.ndarray,
+) -> int:
     num_taken = 0
     for row in order:
         if num_taken == size:

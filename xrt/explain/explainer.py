@@ -20,13 +20,13 @@ from xrt.inputs import check_count, check_rows, check_texts, is_texts, num_rows
 from xrt.model import XrtModel, every_pair
 from xrt.search.constraints import columns_of
 from xrt.sources.base import CANDIDATES, SourceRows
-from xrt.sources.evidence import LabelEvidence, LabelName, NearestRows, SourceEvidence, TreePath
+from xrt.sources.evidence import LabelName, NearestRows, SourceEvidence, TreePath
 
 NUM_NEAREST = 5
 """Training rows that are shown of each source that keeps them."""
 NO_TRAINING_ROWS = (
-    "this model keeps no training rows: votes of similar rows had no weight when it was trained, or "
-    "the settings left them out"
+    "this model keeps no training rows: votes of similar rows had no weight when it was trained, "
+    "or the settings left them out"
 )
 
 
@@ -175,9 +175,7 @@ class Case:
             for name, source in self.model.sources.items()
         }
 
-    def nearest(
-        self, count: int, texts: Sequence[str] | None = None
-    ) -> tuple[NearestRows, ...]:
+    def nearest(self, count: int, texts: Sequence[str] | None = None) -> tuple[NearestRows, ...]:
         """The nearest training rows of each source that keeps them, `count` at most."""
         found = (evidence.nearest(count, texts) for evidence in self.evidence.values())
         return tuple(nearest for nearest in found if nearest is not None)
@@ -186,9 +184,7 @@ class Case:
         """Why this label has its score, whether it is suggested or not."""
         suggested = column in self.best
         scored = self.scored if suggested else self._scored_alone(column)
-        evidence = {
-            name: self.evidence[name].label(column, suggested) for name in scored.sources
-        }
+        evidence = {name: self.evidence[name].label(column, suggested) for name in scored.sources}
         paths = tuple(path for each in evidence.values() for path in each.paths)
         score = entry(scored.final, column) or 0.0
         return LabelExplanation(

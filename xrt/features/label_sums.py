@@ -31,14 +31,22 @@ class LabelScratch:
 
 
 @njit(nogil=True, cache=True)
-def count_rows(indices, counts_F):  # type: ignore[no-untyped-def]
+def count_rows(indices: np.ndarray, counts_F: np.ndarray) -> None:
     """Add to each column how many entries it has."""
     for column in indices:
         counts_F[column] += 1
 
 
 @njit(nogil=True, cache=True, fastmath=_SIMD)
-def keep_lengths(indptr, indices, data, weights_F, lo, hi, scales_N):  # type: ignore[no-untyped-def]
+def keep_lengths(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    weights_F: np.ndarray,
+    lo: int,
+    hi: int,
+    scales_N: np.ndarray,
+) -> None:
     """What brings each row lo .. hi-1 back to its length when its columns have been weighted."""
     for row in range(lo, hi):
         before, after = 0.0, 0.0
@@ -50,7 +58,17 @@ def keep_lengths(indptr, indices, data, weights_F, lo, hi, scales_N):  # type: i
 
 
 @njit(nogil=True, cache=True)
-def count_columns(indptr, indices, label_ptr, label_rows, lo, hi, limit, words, counts_L):  # type: ignore[no-untyped-def]
+def count_columns(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    label_ptr: np.ndarray,
+    label_rows: np.ndarray,
+    lo: int,
+    hi: int,
+    limit: int,
+    words: np.ndarray,
+    counts_L: np.ndarray,
+) -> None:
     """Different columns among the instances of each label lo .. hi-1, at most `limit`."""
     for label in range(lo, hi):
         count = 0
@@ -70,25 +88,25 @@ def count_columns(indptr, indices, label_ptr, label_rows, lo, hi, limit, words, 
 
 
 @njit(nogil=True, cache=True, fastmath=_SIMD)
-def sum_labels(  # type: ignore[no-untyped-def]
-    indptr,
-    indices,
-    data,
-    dense_NH,
-    weights_F,
-    sparse_shares_N,
-    shares_N,
-    confidences,
-    label_ptr,
-    label_rows,
-    lo,
-    hi,
-    scratch,
-    out_ptr,
-    out_indices,
-    out_data,
-    out_LH,
-):
+def sum_labels(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    dense_NH: np.ndarray,
+    weights_F: np.ndarray,
+    sparse_shares_N: np.ndarray,
+    shares_N: np.ndarray,
+    confidences: np.ndarray | None,
+    label_ptr: np.ndarray,
+    label_rows: np.ndarray,
+    lo: int,
+    hi: int,
+    scratch: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    out_ptr: np.ndarray,
+    out_indices: np.ndarray,
+    out_data: np.ndarray,
+    out_LH: np.ndarray,
+) -> None:
     """Rows lo .. hi-1 of the labels' features, each of length 1 over both blocks.
 
     Rows add what they share, times the entry of `confidences` that stands beside them in
@@ -121,7 +139,7 @@ def sum_labels(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _used_columns(words, words_of_words, columns_F):  # type: ignore[no-untyped-def]
+def _used_columns(words: np.ndarray, words_of_words: np.ndarray, columns_F: np.ndarray) -> int:
     """Write the columns whose bit is set, ascending, and clear all bits; how many there were."""
     num_used = 0
     for upper in range(len(words_of_words)):
@@ -140,12 +158,15 @@ def _used_columns(words, words_of_words, columns_F):  # type: ignore[no-untyped-
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _lowest_bit(word):  # type: ignore[no-untyped-def]
-    return _BIT_OF[((word & -word) * _DE_BRUIJN) >> np.uint64(58)]
+def _lowest_bit(word: np.uint64) -> np.uint64:
+    bit: np.uint64 = _BIT_OF[((word & -word) * _DE_BRUIJN) >> np.uint64(58)]
+    return bit
 
 
 @njit(nogil=True, cache=True)
-def _keep_heaviest(sums_F, used, out_indices, out_data):  # type: ignore[no-untyped-def]
+def _keep_heaviest(
+    sums_F: np.ndarray, used: np.ndarray, out_indices: np.ndarray, out_data: np.ndarray
+) -> None:
     """Move the sums of largest absolute value to the output, as many as it holds, and clear all.
 
     Among equals the lower column stays.
@@ -167,7 +188,7 @@ def _keep_heaviest(sums_F, used, out_indices, out_data):  # type: ignore[no-unty
 
 
 @njit(nogil=True, cache=True, fastmath=_SIMD)
-def _scale_together(data, sums_H):  # type: ignore[no-untyped-def]
+def _scale_together(data: np.ndarray, sums_H: np.ndarray) -> None:
     """Divide both parts of a row by their joint length; a row of zeros stays."""
     squares = 0.0
     for j in range(len(data)):

@@ -25,7 +25,9 @@ def weigh(counts_NF: sp.csr_array, idf_F: np.ndarray, sublinear_tf: bool) -> Non
 
 
 @njit(nogil=True, cache=True)
-def _weigh_rows(indptr, indices, data, idf_F):  # type: ignore[no-untyped-def]
+def _weigh_rows(
+    indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, idf_F: np.ndarray
+) -> None:
     for row in range(len(indptr) - 1):
         squares = 0.0
         for i in range(indptr[row], indptr[row + 1]):

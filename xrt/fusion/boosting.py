@@ -177,7 +177,14 @@ def gather_features(
 
 
 @njit(nogil=True, cache=True)
-def _look_up(indptr, indices, part_ptr, part_indices, part_data, out_P):  # type: ignore[no-untyped-def]
+def _look_up(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    part_ptr: np.ndarray,
+    part_indices: np.ndarray,
+    part_data: np.ndarray,
+    out_P: np.ndarray,
+) -> None:
     """Entries of one csr matrix at the places of another; columns ascend in both."""
     for row in range(len(indptr) - 1):
         q, end = part_ptr[row], part_ptr[row + 1]
@@ -189,7 +196,16 @@ def _look_up(indptr, indices, part_ptr, part_indices, part_data, out_P):  # type
 
 
 @njit(nogil=True, cache=True)
-def _walk(features_PD, bias, starts, feature_J, threshold_J, left_J, right_J, value_J):  # type: ignore[no-untyped-def]
+def _walk(
+    features_PD: np.ndarray,
+    bias: float,
+    starts: np.ndarray,
+    feature_J: np.ndarray,
+    threshold_J: np.ndarray,
+    left_J: np.ndarray,
+    right_J: np.ndarray,
+    value_J: np.ndarray,
+) -> np.ndarray:
     """Sigmoid of the sum of the leaves that each candidate falls into: float32 (P,)."""
     scores_P = np.empty(len(features_PD), np.float32)
     for p in range(len(features_PD)):

@@ -21,7 +21,7 @@ from xrt.fusion.fusion import Fusion, fit_fusion
 from xrt.fusion.thresholds import tune_thresholds
 from xrt.fusion.weights import fit_weights, fuse
 from xrt.metrics.calibration import reliability
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 from xrt.sparse import top_k_rows
 from xrt.storage.atomic import write_json
 from xrt.storage.reading import read_json_bounded

@@ -75,10 +75,20 @@ class ChunkChecks:
 
 
 @njit(nogil=True, cache=True)
-def _first_fault(  # type: ignore[no-untyped-def]
-    clusters, sound_P, child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_bits,
-    dense_bits, exponent, limit, num_features,
-):  # fmt: skip
+def _first_fault(
+    clusters: np.ndarray,
+    sound_P: np.ndarray,
+    child_ptr: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_bits: np.ndarray,
+    dense_bits: np.ndarray,
+    exponent: np.uint32,
+    limit: np.uint32,
+    num_features: int,
+) -> tuple[np.int64, int]:
     """The first cluster whose chunk has a fault, and its number; (-1, 0) where all are sound."""
     for cluster in clusters:
         if sound_P[cluster]:
@@ -95,10 +105,20 @@ def _first_fault(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _fault_of(  # type: ignore[no-untyped-def]
-    first_child, end_child, low, high, row_columns, row_ptr, entry_children, entry_bits,
-    dense_bits, exponent, limit, num_features,
-):  # fmt: skip
+def _fault_of(
+    first_child: int,
+    end_child: int,
+    low: int,
+    high: int,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_bits: np.ndarray,
+    dense_bits: np.ndarray,
+    exponent: np.uint32,
+    limit: np.uint32,
+    num_features: int,
+) -> int:
     begin, end = row_ptr[low], row_ptr[high]
     if begin < 0 or end > len(entry_children):
         return 1

@@ -6,7 +6,9 @@ from xrt.jit import njit
 
 
 @njit(nogil=True, cache=True)
-def into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untyped-def]
+def into_chunks(
+    child_ptr: np.ndarray, node_ptr: np.ndarray, columns: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Turn node-by-node weights (columns ascending in a node) into rows by column within each
     chunk: chunk_ptr, row_columns, row_ptr, entry_children, entry_values of LevelWeights.
     """
@@ -44,7 +46,7 @@ def into_chunks(child_ptr, node_ptr, columns, values):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
-def sorted_order(columns, order, spare):  # type: ignore[no-untyped-def]
+def sorted_order(columns: np.ndarray, order: np.ndarray, spare: np.ndarray) -> np.ndarray:
     """Positions of the columns, none below 0, in ascending order; equal ones stay as they are.
 
     A radix sort, eight bits at a time. Needs two arrays at least as long; gives back one of them.

@@ -17,11 +17,28 @@ from xrt.linear.kernels.lockstep import solve_lanes
 
 
 @njit(nogil=True, cache=True)
-def solve_squared_hinge(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, norms, bias, rows, used, nodes, positive_ptr, positive_rows,
-    cost_positive, cost_negative, epsilon, max_iterations, threshold, seed, stop, confidences,
-    weights_n,
-):  # fmt: skip
+def solve_squared_hinge(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    norms: np.ndarray,
+    bias: np.float32,
+    rows: np.ndarray,
+    used: np.ndarray,
+    nodes: np.ndarray,
+    positive_ptr: np.ndarray,
+    positive_rows: np.ndarray,
+    cost_positive: np.float32,
+    cost_negative: np.float32,
+    epsilon: np.float32,
+    max_iterations: int,
+    threshold: np.float32,
+    seed: np.uint64,
+    stop: np.ndarray,
+    confidences: np.ndarray | None,
+    weights_n: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Sixteen nodes at a time, those with most rows together.
 
     `rows` int32 (n,) are the rows' numbers, ascending, `used` int32 (f,) the columns' numbers.
@@ -69,7 +86,7 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
                 node = nodes[by_size[first + lane]]
                 for p in range(positive_ptr[node], positive_ptr[node + 1]):
                     i = np.searchsorted(rows, positive_rows[p])
-                    cost = cost_positive * confidences[p] * weights_n[i]
+                    cost = cost_positive * confidences[p] * weights_n[i]  # type: ignore[index]
                     diagonal_nl[i, lane] = _diagonal(cost)
             solve_lanes(
                 indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
@@ -106,13 +123,13 @@ def solve_squared_hinge(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _diagonal(cost):  # type: ignore[no-untyped-def]
+def _diagonal(cost: np.float32) -> np.float32:
     """1 / (2 C), finite: with a cost next to nothing a row has no say either way."""
     return np.float32(min(0.5 / np.float64(cost), 1e30)) if cost > 0 else np.float32(1e30)
 
 
 @njit(nogil=True, cache=True)
-def _mark(rows, true_rows, lane, members):  # type: ignore[no-untyped-def]
+def _mark(rows: np.ndarray, true_rows: np.ndarray, lane: int, members: np.ndarray) -> None:
     """Set the lane's bit of the rows that have the label; both lists ascend."""
     if len(true_rows) * 20 < len(rows):
         for i in np.searchsorted(rows, true_rows):
@@ -126,7 +143,7 @@ def _mark(rows, true_rows, lane, members):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _count_above(w_fl, threshold, start):  # type: ignore[no-untyped-def]
+def _count_above(w_fl: np.ndarray, threshold: np.float32, start: int) -> np.ndarray:
     """Where each lane's kept weights begin when they are written one lane after the other."""
     counts = np.zeros(WIDTH, np.int64)
     for c in range(len(w_fl)):
@@ -140,7 +157,14 @@ def _count_above(w_fl, threshold, start):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _keep_above(w_fl, threshold, used, lane_ptr, kept_columns, kept_values):  # type: ignore[no-untyped-def]
+def _keep_above(
+    w_fl: np.ndarray,
+    threshold: np.float32,
+    used: np.ndarray,
+    lane_ptr: np.ndarray,
+    kept_columns: np.ndarray,
+    kept_values: np.ndarray,
+) -> None:
     """Write the weights above the threshold, lane by lane, columns ascending."""
     position = lane_ptr[:WIDTH].copy()
     for c in range(len(w_fl)):
@@ -152,18 +176,35 @@ def _keep_above(w_fl, threshold, used, lane_ptr, kept_columns, kept_values):  # 
 
 
 @njit(nogil=True, cache=True)
-def _enlarged(array, capacity):  # type: ignore[no-untyped-def]
+def _enlarged(array: np.ndarray, capacity: int) -> np.ndarray:
     larger = np.empty(capacity, array.dtype)
     larger[: len(array)] = array
     return larger
 
 
 @njit(nogil=True, cache=True)
-def solve_logistic_nodes(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, norms, bias, rows, used, nodes, positive_ptr, positive_rows,
-    cost_positive, cost_negative, epsilon, max_iterations, threshold, seed, stop, confidences,
-    weights_n,
-):  # fmt: skip
+def solve_logistic_nodes(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    norms: np.ndarray,
+    bias: np.float32,
+    rows: np.ndarray,
+    used: np.ndarray,
+    nodes: np.ndarray,
+    positive_ptr: np.ndarray,
+    positive_rows: np.ndarray,
+    cost_positive: np.float32,
+    cost_negative: np.float32,
+    epsilon: np.float32,
+    max_iterations: int,
+    threshold: np.float32,
+    seed: np.uint64,
+    stop: np.ndarray,
+    confidences: None,
+    weights_n: None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One node after the other, arguments and results as in `solve_squared_hinge`."""
     n, f, H, num_nodes = len(rows), len(used), dense_nH.shape[1], len(nodes)
     kept_ptr = np.zeros(num_nodes + 1, np.int64)

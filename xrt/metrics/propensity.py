@@ -126,7 +126,9 @@ def _check_length(judged: JudgedRanking, weights_L: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _fill_heaviest(indptr, indices, weights_L, best_NK):  # type: ignore[no-untyped-def]
+def _fill_heaviest(
+    indptr: np.ndarray, indices: np.ndarray, weights_L: np.ndarray, best_NK: np.ndarray
+) -> None:
     for row in range(len(indptr) - 1):
         descending = -np.sort(-weights_L[indices[indptr[row] : indptr[row + 1]]])
         for rank in range(min(len(descending), best_NK.shape[1])):

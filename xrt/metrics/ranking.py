@@ -171,7 +171,9 @@ def check_shapes(truth_NL: sp.csr_array, scores_NL: sp.csr_array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _mark_hits(indptr, indices, labels_NK, hits_NK):  # type: ignore[no-untyped-def]
+def _mark_hits(
+    indptr: np.ndarray, indices: np.ndarray, labels_NK: np.ndarray, hits_NK: np.ndarray
+) -> None:
     """Binary search of each predicted label among the sorted true labels of its row."""
     for row in range(labels_NK.shape[0]):
         true_labels = indices[indptr[row] : indptr[row + 1]]

@@ -81,7 +81,9 @@ class Constraint:
 
 
 @njit(nogil=True, cache=True)
-def _marked(indptr, indices, mark_ptr, marks):  # type: ignore[no-untyped-def]
+def _marked(
+    indptr: np.ndarray, indices: np.ndarray, mark_ptr: np.ndarray, marks: np.ndarray
+) -> np.ndarray:
     """Which entries of a csr matrix stand in another one, of as many rows or of one for all."""
     found = np.zeros(len(indices), np.bool_)
     for row in range(len(indptr) - 1):

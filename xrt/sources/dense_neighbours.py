@@ -14,8 +14,8 @@ from xrt.sources.base import SourceRows, Training
 from xrt.sources.faiss_index import faiss_threads, half_precision_index
 from xrt.sources.nearest import nearest_of_close
 from xrt.sources.neighbours import (
-    NeighbourSource,
     NeighbourParams,
+    NeighbourSource,
     check_columns,
     empty_neighbours,
     left_out,

@@ -91,7 +91,7 @@ def _above(nodes_nW: np.ndarray, parents_K: np.ndarray) -> Pattern:
 
 
 @njit(nogil=True, cache=True)
-def _rising(indptr, nodes):  # type: ignore[no-untyped-def]
+def _rising(indptr: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nodes of each row ascending, each once."""
     kept_ptr = np.zeros(len(indptr), np.int64)
     kept = np.empty(len(nodes), np.int32)

@@ -15,10 +15,20 @@ PAGE_BITS = 10
 
 
 @njit(nogil=True, cache=True)
-def nearest_by_postings(  # type: ignore[no-untyped-def]
-    indptr, indices, data, low, high, post_ptr, post_rows, post_values, leave_out_M,
-    similarity_N, rows_MW, similarities_MW,
-):  # fmt: skip
+def nearest_by_postings(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    low: int,
+    high: int,
+    post_ptr: np.ndarray,
+    post_rows: np.ndarray,
+    post_values: np.ndarray,
+    leave_out_M: np.ndarray,
+    similarity_N: np.ndarray,
+    rows_MW: np.ndarray,
+    similarities_MW: np.ndarray,
+) -> None:
     """Queries low .. high - 1 (CSR) against an inverted index (for each column its rows).
 
     Similarities are summed in the order of the columns. `similarity_N` is all zeros before and
@@ -46,9 +56,14 @@ def nearest_by_postings(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def nearest_of_close(  # type: ignore[no-untyped-def]
-    queries_MH, close_MC, close_MCH, leave_out_M, rows_MW, similarities_MW
-):
+def nearest_of_close(
+    queries_MH: np.ndarray,
+    close_MC: np.ndarray,
+    close_MCH: np.ndarray,
+    leave_out_M: np.ndarray,
+    rows_MW: np.ndarray,
+    similarities_MW: np.ndarray,
+) -> None:
     """Queries against C rows each, whose numbers `close_MC` ascend (-1: none), by inner product."""
     for query in range(len(queries_MH)):
         held = 0
@@ -62,7 +77,7 @@ def nearest_of_close(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD)
-def _dot(x_H, y_H):  # type: ignore[no-untyped-def]
+def _dot(x_H: np.ndarray, y_H: np.ndarray) -> np.float32:
     total = np.float32(0)
     for h in range(len(x_H)):
         total += x_H[h] * y_H[h]
@@ -70,7 +85,13 @@ def _dot(x_H, y_H):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _insert(row, similarity, held, rows_W, similarities_W):  # type: ignore[no-untyped-def]
+def _insert(
+    row: np.int32,
+    similarity: np.float32,
+    held: int,
+    rows_W: np.ndarray,
+    similarities_W: np.ndarray,
+) -> int:
     """Put a row among the best ones so far, behind its equals; how many are held then."""
     width = len(rows_W)
     if held == width and similarity <= similarities_W[width - 1]:

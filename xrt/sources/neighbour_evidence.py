@@ -31,9 +31,7 @@ class Votes(NamedTuple):
 class NeighbourEvidence(SourceEvidence):
     """The neighbours of one row, looked up when they are first asked for."""
 
-    def __init__(
-        self, source: NeighbourSource, naming: Naming, query: Callable[[], Any]
-    ) -> None:
+    def __init__(self, source: NeighbourSource, naming: Naming, query: Callable[[], Any]) -> None:
         """`query` gives the row as `NeighbourSource.nearest` takes it."""
         self._source, self._naming, self._query = source, naming, query
 

@@ -143,8 +143,8 @@ class NeighbourSource(ABC):
     ) -> Neighbours:
         """The training rows most similar to each query.
 
-        `leave_out` (M,) names the training row that is no neighbour of its query, -1 for none: what a
-        training row needs to be scored without itself. Raises DataError when the queries have other
+        `leave_out` (M,) names the training row that is no neighbour of its query, -1 for none: what
+        a training row needs to be scored without itself. Raises DataError when queries have other
         columns than the training rows.
         """
 

@@ -98,11 +98,27 @@ def _places(child_ptr: np.ndarray, children: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _walk(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, pair_ptr, parents_E, places_E, child_ptr, children, chunk_ptr,
-    row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K, code, path_weight,
-    scores_E,
-):  # fmt: skip
+def _walk(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    pair_ptr: np.ndarray,
+    parents_E: np.ndarray,
+    places_E: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    code: int,
+    path_weight: np.float32,
+    scores_E: np.ndarray,
+) -> None:
     """One level further for every entry of some rows: scores_E is the parent's, then the node's."""
     longest = 0
     for row in range(len(indptr) - 1):

@@ -71,9 +71,7 @@ class TreeEvidence(SourceEvidence):
 
     def label(self, column: int, suggested: bool) -> LabelEvidence:
         """See `SourceEvidence.label`; asked for by name, a label has a score by every tree."""
-        paths = tuple(
-            self._path(number, column, suggested) for number in range(len(self.trees))
-        )
+        paths = tuple(self._path(number, column, suggested) for number in range(len(self.trees)))
         scores = tuple(
             path.score if not suggested or names_label(tree, column) else None
             for path, tree in zip(paths, self.trees, strict=True)
@@ -161,7 +159,10 @@ def names_label(searched: SearchedTree, label: int) -> bool:
 
 
 def path_to(
-    searched: SearchedTree, label: int, from_root: bool = False, describe: TreeEvidence | None = None
+    searched: SearchedTree,
+    label: int,
+    from_root: bool = False,
+    describe: TreeEvidence | None = None,
 ) -> tuple[PathNode, ...]:
     """The nodes from the root to the label, coarse to fine.
 
@@ -183,9 +184,7 @@ def path_to(
         if describe is not None and not last:
             cluster = describe.summary(searched.ranker, t, node)
             values = searched.X.sparse
-            terms = term_parts(
-                values, weights.at(values.indices), TERMS_OF_NODE, 0, describe.term
-            )
+            terms = term_parts(values, weights.at(values.indices), TERMS_OF_NODE, 0, describe.term)
         path.append(
             PathNode(
                 t + 1,

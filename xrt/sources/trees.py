@@ -29,7 +29,7 @@ FOUND_IN_EACH = 20
 
 @dataclass(frozen=True, eq=False)
 class TreeEnsemble:
-    """One tree or more over the same labels. The first is the tree that one seed alone would give."""
+    """One tree or more over the same labels; the first is what one seed alone would give."""
 
     trees: tuple[TreeRanker, ...]
 
@@ -175,7 +175,14 @@ def mean_scores(parts: Sequence[sp.csr_array], k: int) -> sp.csr_array:
 
 
 @njit(nogil=True, cache=True)
-def _add(ptr_a, columns_a, values_a, ptr_b, columns_b, values_b):  # type: ignore[no-untyped-def]
+def _add(
+    ptr_a: np.ndarray,
+    columns_a: np.ndarray,
+    values_a: np.ndarray,
+    ptr_b: np.ndarray,
+    columns_b: np.ndarray,
+    values_b: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The sum of two csr matrices, row by row like a zip fastener; stored zeros are kept."""
     num_rows = len(ptr_a) - 1
     indptr = np.zeros_like(ptr_a)

@@ -80,10 +80,19 @@ def vote_labels(
 
 
 @njit(nogil=True, cache=True)
-def _vote(  # type: ignore[no-untyped-def]
-    rows_MW, similarities_MW, low, high, indptr, indices, confidences, weights_N, k, sharpness,
-    votes_L,
-):  # fmt: skip
+def _vote(
+    rows_MW: np.ndarray,
+    similarities_MW: np.ndarray,
+    low: int,
+    high: int,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    confidences: np.ndarray | None,
+    weights_N: np.ndarray | None,
+    k: int,
+    sharpness: float,
+    votes_L: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Votes of queries low .. high - 1: counts a query, then labels (ascending) and scores.
 
     `votes_L` is all zeros before and after.
@@ -124,7 +133,13 @@ def _vote(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _softmax(rows_W, similarities_W, weights_N, sharpness, weights_W):  # type: ignore[no-untyped-def]
+def _softmax(
+    rows_W: np.ndarray,
+    similarities_W: np.ndarray,
+    weights_N: np.ndarray | None,
+    sharpness: float,
+    weights_W: np.ndarray,
+) -> int:
     """Weights of the neighbours found, and how many have one: those that underflow to 0 have
     none.
     """
@@ -147,7 +162,7 @@ def _softmax(rows_W, similarities_W, weights_N, sharpness, weights_W):  # type: 
 
 
 @njit(nogil=True, cache=True)
-def _best(labels, scores, k):  # type: ignore[no-untyped-def]
+def _best(labels: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
     """Positions of the k highest scores, lower labels first among equals, by ascending label."""
     order = np.argsort(labels)
     if len(labels) <= k:

@@ -70,7 +70,7 @@ def table_fits(child_ptr: np.ndarray, children: np.ndarray, parents: np.ndarray)
 
 
 @njit(nogil=True, cache=True)
-def has_bits(bits, exponent, limit):  # type: ignore[no-untyped-def]
+def has_bits(bits: np.ndarray, exponent: int, limit: int) -> bool:
     """Whether a float, given as its bits, has as large an exponent as the limit, or a larger."""
     for low in range(0, len(bits), 4096):
         strange = False
@@ -82,7 +82,7 @@ def has_bits(bits, exponent, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _rises(pointers, end, least):  # type: ignore[no-untyped-def]
+def _rises(pointers: np.ndarray, end: int, least: int) -> bool:
     if len(pointers) == 0 or pointers[0] != 0 or pointers[-1] != end:
         return False
     falls = False
@@ -92,7 +92,7 @@ def _rises(pointers, end, least):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _csr_fault(indptr, indices, num_columns):  # type: ignore[no-untyped-def]
+def _csr_fault(indptr: np.ndarray, indices: np.ndarray, num_columns: int) -> int:
     if not _rises(indptr, len(indices), 0):
         return 1
     outside = falls = False
@@ -108,7 +108,7 @@ def _csr_fault(indptr, indices, num_columns):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _table_fits(child_ptr, children, parents):  # type: ignore[no-untyped-def]
+def _table_fits(child_ptr: np.ndarray, children: np.ndarray, parents: np.ndarray) -> bool:
     for parent in range(len(child_ptr) - 1):
         before = -1
         for child in children[child_ptr[parent] : child_ptr[parent + 1]]:

@@ -5,6 +5,7 @@ f(margin).
 """
 
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ TRANSFORM_CODES = {PathTransform.l3_hinge: 3, PathTransform.l2_hinge: 2, PathTra
 
 
 @njit(nogil=True, cache=True, inline="always")
-def log_score(margin, code):  # type: ignore[no-untyped-def]
+def log_score(margin: np.float32, code: int) -> Any:
     """Log f(margin) for a transform given by its code (see TRANSFORM_CODES)."""
     if code == 0:
         if margin > 0:
@@ -40,7 +41,7 @@ def log_score(margin, code):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _log_scores(margins, code):  # type: ignore[no-untyped-def]
+def _log_scores(margins: np.ndarray, code: int) -> np.ndarray:
     scores = np.empty(len(margins), np.float32)
     for i in range(len(margins)):
         scores[i] = log_score(margins[i], code)

@@ -19,9 +19,18 @@ _SIMD = {"reassoc", "contract", "nsz"}
 
 
 @njit(nogil=True, cache=True)
-def halve(  # type: ignore[no-untyped-def]
-    indptr, indices, data, dense_LH, order, bounds, rounds, tolerance, seeds, column_map
-):
+def halve(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    dense_LH: np.ndarray,
+    order: np.ndarray,
+    bounds: np.ndarray,
+    rounds: int,
+    tolerance: float,
+    seeds: np.ndarray,
+    column_map: np.ndarray,
+) -> None:
     """Reorder the members `order[bounds[k]:bounds[k + 1]]` of each node k: its cluster 0, then 1.
 
     Cluster 0 has the odd point of a node. `seeds` has one number a node; `column_map` is int32
@@ -39,9 +48,17 @@ def halve(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def two_means(  # type: ignore[no-untyped-def]
-    indptr, indices, data, dense_LH, members, rounds, tolerance, seed, column_map
-):
+def two_means(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    dense_LH: np.ndarray,
+    members: np.ndarray,
+    rounds: int,
+    tolerance: float,
+    seed: np.uint64,
+    column_map: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Values of the members (those of cluster 0 are the lower half) and w: columns, sparse, dense.
 
     Ends after `rounds`, or when no more than `tolerance` of the members change sides in one.
@@ -81,7 +98,9 @@ def two_means(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _renumber(indptr, indices, members, column_map):  # type: ignore[no-untyped-def]
+def _renumber(
+    indptr: np.ndarray, indices: np.ndarray, members: np.ndarray, column_map: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row pointers and local columns of the members, and the columns in the order of first use."""
     n = len(members)
     local_ptr = np.zeros(n + 1, np.int64)
@@ -107,7 +126,17 @@ def _renumber(indptr, indices, members, column_map):  # type: ignore[no-untyped-
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _add(indptr, data, dense_LH, i, columns, c, sign, sums_f, sums_H):  # type: ignore[no-untyped-def]
+def _add(
+    indptr: np.ndarray,
+    data: np.ndarray,
+    dense_LH: np.ndarray,
+    i: int,
+    columns: np.ndarray,
+    c: int,
+    sign: int,
+    sums_f: np.ndarray,
+    sums_H: np.ndarray,
+) -> None:
     """Add point i to the sum of cluster c, or take it away."""
     factor = np.float32(sign)
     start = indptr[i]
@@ -118,7 +147,7 @@ def _add(indptr, data, dense_LH, i, columns, c, sign, sums_f, sums_H):  # type: 
 
 
 @njit(nogil=True, cache=True, fastmath=_SIMD)
-def _direction(sums_f, sums_H, w_f, w_H):  # type: ignore[no-untyped-def]
+def _direction(sums_f: np.ndarray, sums_H: np.ndarray, w_f: np.ndarray, w_H: np.ndarray) -> None:
     """Write w from the sums of both clusters; a sum of zeros counts as it is."""
     square_0, square_1 = 0.0, 0.0
     for f in range(len(sums_f)):
@@ -136,7 +165,7 @@ def _direction(sums_f, sums_H, w_f, w_H):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=_SIMD)
-def _dot(data, columns, w_f):  # type: ignore[no-untyped-def]
+def _dot(data: np.ndarray, columns: np.ndarray, w_f: np.ndarray) -> np.float32:
     total = np.float32(0)
     for j in range(len(data)):
         total += data[j] * w_f[columns[j]]
@@ -144,7 +173,7 @@ def _dot(data, columns, w_f):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=_SIMD)
-def _dense_dot(x_H, w_H):  # type: ignore[no-untyped-def]
+def _dense_dot(x_H: np.ndarray, w_H: np.ndarray) -> np.float32:
     total = np.float32(0)
     for h in range(len(x_H)):
         total += x_H[h] * w_H[h]
@@ -152,7 +181,18 @@ def _dense_dot(x_H, w_H):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def values_of(indptr, indices, data, dense_LH, members, used, w_f, w_H, w_F, values):  # type: ignore[no-untyped-def]
+def values_of(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    dense_LH: np.ndarray,
+    members: np.ndarray,
+    used: np.ndarray,
+    w_f: np.ndarray,
+    w_H: np.ndarray,
+    w_F: np.ndarray,
+    values: np.ndarray,
+) -> None:
     """Write each member's product with w. `w_F` is scratch: zeros when called and left."""
     for f in range(len(used)):
         w_F[used[f]] = w_f[f]
@@ -165,7 +205,7 @@ def values_of(indptr, indices, data, dense_LH, members, used, w_f, w_H, w_F, val
 
 
 @njit(nogil=True, cache=True)
-def halve_at_median(values, side):  # type: ignore[no-untyped-def]
+def halve_at_median(values: np.ndarray, side: np.ndarray) -> None:
     """Side 0 for the lower half (rounded up), 1 for the rest; among equals the first are lower."""
     half = (len(values) + 1) // 2
     bar = np.partition(values, half - 1)[half - 1]
@@ -179,7 +219,7 @@ def halve_at_median(values, side):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def reorder(members, side):  # type: ignore[no-untyped-def]
+def reorder(members: np.ndarray, side: np.ndarray) -> None:
     """Members of side 0, then those of side 1, each in the order they had."""
     ones = members[side == 1]
     num_zeros = 0
@@ -191,7 +231,7 @@ def reorder(members, side):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def two_of(n, seed):  # type: ignore[no-untyped-def]
+def two_of(n: int, seed: np.uint64) -> tuple[np.int64, np.int64]:
     """Two different positions below n from a seed (splitmix64)."""
     draws = np.empty(2, np.uint64)
     state = np.uint64(seed)

@@ -17,7 +17,6 @@ from xrt.applications.audit.run import audit
 from xrt.applications.audit.scoring.decoys import draw_decoys
 from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of_texts
 from xrt.applications.audit.scoring.out_of_fold import in_row_order
-from xrt.sources.path_scores import path_scores
 from xrt.applications.audit.scoring.probabilities import Evidence, calibrated
 from xrt.applications.audit.scoring.thresholds import shrunk_thresholds
 from xrt.applications.audit.suggestions.pairs import Pairs, join_pairs
@@ -27,6 +26,7 @@ from xrt.data.formats import read_corpus
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.search.beam import SearchParams
+from xrt.sources.path_scores import path_scores
 from xrt.sources.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr, normalize_rows

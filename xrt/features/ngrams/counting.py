@@ -5,13 +5,15 @@ N texts of a block.
 
 import numpy as np
 
-from xrt.features.ngrams.spans import find_spans, scratch_for, write_line
-from xrt.features.ngrams.table import CHUNK, find, hash_spans
+from xrt.features.ngrams.spans import NgramPlan, find_spans, scratch_for, write_line
+from xrt.features.ngrams.table import CHUNK, TermTable, find, hash_spans
 from xrt.jit import njit
 
 
 @njit(nogil=True, cache=True)
-def look_up(text, lengths_N, plan, table):  # type: ignore[no-untyped-def]
+def look_up(
+    text: np.ndarray, lengths_N: np.ndarray, plan: NgramPlan, table: TermTable
+) -> tuple[np.ndarray, np.ndarray]:
     """The stream of a block (see `term_learning`) with nothing but the terms of `table` in it."""
     slots, offsets, chars = table
     line, starts, marks, spans = scratch_for(lengths_N)
@@ -40,7 +42,9 @@ def look_up(text, lengths_N, plan, table):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def count_columns(stream, ends_N, counts, row_ends_N):  # type: ignore[no-untyped-def]
+def count_columns(
+    stream: np.ndarray, ends_N: np.ndarray, counts: np.ndarray, row_ends_N: np.ndarray
+) -> int:
     """Turn a stream of columns into rows, in place; returns how many entries they have.
 
     Columns below 0 are dropped. The columns of each row are sorted, and `counts` (float32, as long

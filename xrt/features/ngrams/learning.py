@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xrt.features.ngrams.spans import find_spans, scratch_for, write_line
+from xrt.features.ngrams.spans import NgramPlan, find_spans, scratch_for, write_line
 from xrt.features.ngrams.table import CHUNK, PADDING, find, hash_spans, slot_of
 from xrt.jit import njit
 
@@ -46,7 +46,9 @@ def nothing_learned() -> Learned:
 
 
 @njit(nogil=True, cache=True)
-def learn(text, lengths_N, first_row, plan, learned):  # type: ignore[no-untyped-def]
+def learn(
+    text: np.ndarray, lengths_N: np.ndarray, first_row: int, plan: NgramPlan, learned: Learned
+) -> tuple[Learned, np.ndarray, np.ndarray]:
     """Learn the n-grams of texts of `lengths_N` characters that stand in the bytes `text`.
 
     `first_row` is the number of the first text. Returns the table, the stream of term numbers
@@ -90,7 +92,7 @@ def learn(text, lengths_N, first_row, plan, learned):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
-def merge(learned, other):  # type: ignore[no-untyped-def]
+def merge(learned: Learned, other: Learned) -> tuple[Learned, np.ndarray]:
     """Add the terms of `other`, learned from other texts; returns the table and their new numbers
     (int32).
     """
@@ -117,7 +119,9 @@ def merge(learned, other):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _append(chars, offsets, term, source, begin, end):  # type: ignore[no-untyped-def]
+def _append(
+    chars: np.ndarray, offsets: np.ndarray, term: int, source: np.ndarray, begin: int, end: int
+) -> np.ndarray:
     """Write source[begin:end] and a newline as term number `term`; returns `chars`, or longer."""
     out = offsets[term]
     chars = _roomy(chars, out, out + end - begin + 1 + PADDING)
@@ -129,7 +133,7 @@ def _append(chars, offsets, term, source, begin, end):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
-def _roomy(array, used, needed):  # type: ignore[no-untyped-def]
+def _roomy(array: np.ndarray, used: int, needed: int) -> np.ndarray:
     """The array, or a longer one with the same first `used` items, with room for `needed`."""
     if needed <= len(array):
         return array
@@ -139,7 +143,7 @@ def _roomy(array, used, needed):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _half_empty(slots, hashes, num_terms, needed):  # type: ignore[no-untyped-def]
+def _half_empty(slots: np.ndarray, hashes: np.ndarray, num_terms: int, needed: int) -> np.ndarray:
     """The slots, or more of them with the same terms, at most half full with `needed` terms."""
     num_slots = len(slots)
     while num_slots < 2 * needed:

@@ -22,7 +22,9 @@ def sorted_terms(offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray) -> n
 
 
 @njit(nogil=True, cache=True)
-def _fill_keys(offsets, chars, terms, depth, keys):  # type: ignore[no-untyped-def]
+def _fill_keys(
+    offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray, depth: int, keys: np.ndarray
+) -> None:
     for t in range(len(terms)):
         begin = offsets[terms[t]] + depth
         left = offsets[terms[t] + 1] - 1 - begin
@@ -35,7 +37,9 @@ def _fill_keys(offsets, chars, terms, depth, keys):  # type: ignore[no-untyped-d
 
 
 @njit(nogil=True, cache=True)
-def _settle_ties(offsets, chars, terms, keys):  # type: ignore[no-untyped-def]
+def _settle_ties(
+    offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray, keys: np.ndarray
+) -> None:
     """Order the runs of equal keys, level by level."""
     runs = np.empty((len(terms) // 2 + 1, 2), np.int64)
     next_runs = np.empty_like(runs)
@@ -55,7 +59,7 @@ def _settle_ties(offsets, chars, terms, keys):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _find_ties(keys, lo, hi, runs, num_runs):  # type: ignore[no-untyped-def]
+def _find_ties(keys: np.ndarray, lo: int, hi: int, runs: np.ndarray, num_runs: int) -> int:
     """Append the runs of two or more equal keys within lo .. hi; returns the new number of runs."""
     begin = lo
     for i in range(lo + 1, hi + 1):

@@ -30,7 +30,7 @@ class NgramPlan(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def scratch_for(lengths_N):  # type: ignore[no-untyped-def]
+def scratch_for(lengths_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`line`, `starts`, `marks` and `spans` for texts of at most so many characters."""
     longest = 0
     for length in lengths_N:
@@ -41,7 +41,9 @@ def scratch_for(lengths_N):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def write_line(text, at, length, plan, line, starts):  # type: ignore[no-untyped-def]
+def write_line(
+    text: np.ndarray, at: int, length: int, plan: NgramPlan, line: np.ndarray, starts: np.ndarray
+) -> tuple[int, int]:
     """Write the tokens of the next `length` characters of `text` (valid UTF-8) to `line`.
 
     Reading begins at byte `at`. Fills `starts`; returns T and where reading ended.
@@ -86,12 +88,12 @@ def write_line(text, at, length, plan, line, starts):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
-def _rest(byte):  # type: ignore[no-untyped-def]
+def _rest(byte: int) -> np.uint32:
     return np.uint32(byte) & np.uint32(0x3F)
 
 
 @njit(nogil=True, cache=True)
-def _write(line, out, code):  # type: ignore[no-untyped-def]
+def _write(line: np.ndarray, out: int, code: np.uint64) -> int:
     """Write one code point as UTF-8; returns where the next one goes."""
     if code < 0x80:
         line[out] = code
@@ -113,7 +115,7 @@ def _write(line, out, code):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _room_for_spans(num_tokens, starts, plan):  # type: ignore[no-untyped-def]
+def _room_for_spans(num_tokens: int, starts: np.ndarray, plan: NgramPlan) -> int:
     """Spans that `find_spans` may find at most."""
     if not plan.of_chars:
         longest = min(plan.longest, num_tokens)
@@ -126,7 +128,14 @@ def _room_for_spans(num_tokens, starts, plan):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def find_spans(line, num_tokens, starts, plan, marks, spans):  # type: ignore[no-untyped-def]
+def find_spans(
+    line: np.ndarray,
+    num_tokens: int,
+    starts: np.ndarray,
+    plan: NgramPlan,
+    marks: np.ndarray,
+    spans: np.ndarray,
+) -> tuple[np.ndarray, int]:
     """Fill `spans` (room, 2), or a longer one, with the n-grams of a line; returns it, and how
     many there are.
 

@@ -34,7 +34,7 @@ class TermTable(NamedTuple):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def load_8(chars, at):  # type: ignore[no-untyped-def]
+def load_8(chars: np.ndarray, at: int) -> np.uint64:
     """Eight bytes as one number, the first lowest; `at` is uint64."""
     return (
         np.uint64(chars[at])
@@ -49,7 +49,7 @@ def load_8(chars, at):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def hash_of(chars, lo, hi):  # type: ignore[no-untyped-def]
+def hash_of(chars: np.ndarray, lo: int, hi: int) -> np.uint64:
     """64-bit hash of chars[lo:hi]; both halves of it are well mixed."""
     at, left = np.uint64(lo), np.uint64(hi - lo)
     value = left * _MULTIPLIER
@@ -66,7 +66,7 @@ def hash_of(chars, lo, hi):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def same_chars(a, a_lo, b, b_lo, length):  # type: ignore[no-untyped-def]
+def same_chars(a: np.ndarray, a_lo: int, b: np.ndarray, b_lo: int, length: int) -> bool:
     """Whether a[a_lo : a_lo + length] and b[b_lo : b_lo + length] hold the same bytes."""
     i, j, left = np.uint64(a_lo), np.uint64(b_lo), np.uint64(length)
     while left >= _8:
@@ -75,11 +75,19 @@ def same_chars(a, a_lo, b, b_lo, length):  # type: ignore[no-untyped-def]
         i += _8
         j += _8
         left -= _8
-    return left == _0 or (load_8(a, i) ^ load_8(b, j)) << (_64 - _8 * left) == _0
+    return bool(left == _0 or (load_8(a, i) ^ load_8(b, j)) << (_64 - _8 * left) == _0)
 
 
 @njit(nogil=True, cache=True, inline="always")
-def find(slots, offsets, term_chars, chars, lo, hi, hashed):  # type: ignore[no-untyped-def]
+def find(
+    slots: np.ndarray,
+    offsets: np.ndarray,
+    term_chars: np.ndarray,
+    chars: np.ndarray,
+    lo: int,
+    hi: int,
+    hashed: np.uint64,
+) -> np.int64:
     """The number of the term chars[lo:hi], or -1 - s when it is absent, s being its free slot."""
     last = np.uint64(len(slots) - 1)
     at = hashed & last
@@ -97,7 +105,17 @@ def find(slots, offsets, term_chars, chars, lo, hi, hashed):  # type: ignore[no-
 
 
 @njit(nogil=True, cache=True)
-def hash_spans(line, spans, lo, hi, slots, offsets, chars, hashes, touched):  # type: ignore[no-untyped-def]
+def hash_spans(
+    line: np.ndarray,
+    spans: np.ndarray,
+    lo: int,
+    hi: int,
+    slots: np.ndarray,
+    offsets: np.ndarray,
+    chars: np.ndarray,
+    hashes: np.ndarray,
+    touched: np.ndarray,
+) -> None:
     """Hash spans lo .. hi-1 (at most CHUNK) into `hashes`, and touch all that `find` will read.
 
     Reading what many terms need, step by step, lets the processor wait for all of them at once; one
@@ -115,13 +133,13 @@ def hash_spans(line, spans, lo, hi, slots, offsets, chars, hashes, touched):  # 
 
 
 @njit(nogil=True, cache=True, inline="always")
-def slot_of(term, hashed):  # type: ignore[no-untyped-def]
+def slot_of(term: int, hashed: np.uint64) -> np.uint64:
     """What stands in the slot of a term."""
     return hashed & _UPPER | np.uint64(term + 1)
 
 
 @njit(nogil=True, cache=True)
-def index_terms(offsets, chars, slots):  # type: ignore[no-untyped-def]
+def index_terms(offsets: np.ndarray, chars: np.ndarray, slots: np.ndarray) -> int:
     """Enter all terms in empty `slots`; returns the first that stands twice, or -1."""
     hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.uint64)
     last = np.uint64(len(slots) - 1)
@@ -142,7 +160,9 @@ def index_terms(offsets, chars, slots):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def copy_terms(offsets, chars, terms):  # type: ignore[no-untyped-def]
+def copy_terms(
+    offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """`chars` and `offsets` of the terms with these numbers, in their order, with PADDING."""
     new_offsets = np.zeros(len(terms) + 1, np.int64)
     for t in range(len(terms)):

@@ -14,10 +14,18 @@ _FEW = 24
 
 
 @njit(nogil=True, cache=True)
-def keep_best(  # type: ignore[no-untyped-def]
-    begin, end, first_pair, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out,
-    scores_out,
-):  # fmt: skip
+def keep_best(
+    begin: int,
+    end: int,
+    first_pair: int,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    pairs_ptr: np.ndarray,
+    scores: np.ndarray,
+    nodes_out: np.ndarray,
+    scores_out: np.ndarray,
+) -> None:
     """The best children of a row's pairs, as many as there is room for, in ascending node order.
 
     Among equal scores the lower node wins.
@@ -49,9 +57,16 @@ def keep_best(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def best_of_row(  # type: ignore[no-untyped-def]
-    keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
-):  # fmt: skip
+def best_of_row(
+    keep: int,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    pairs_ptr: np.ndarray,
+    scores: np.ndarray,
+    nodes_out: np.ndarray,
+    scores_out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """`keep_best` for a lone row whose pairs are all in the beam: nodes and log scores, in the
     memory that is given.
     """
@@ -64,7 +79,9 @@ def best_of_row(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _insert(nodes, scores, held, node, score):  # type: ignore[no-untyped-def]
+def _insert(
+    nodes: np.ndarray, scores: np.ndarray, held: int, node: np.int32, score: np.float32
+) -> int:
     """Put a node in its place among the best, best first; the worst falls out when all is full."""
     place = held
     if held == len(nodes):
@@ -81,22 +98,33 @@ def _insert(nodes, scores, held, node, score):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _worse(score, node, other_score, other_node, by_score):  # type: ignore[no-untyped-def]
+def _worse(
+    score: np.float32, node: np.int32, other_score: np.float32, other_node: np.int32, by_score: bool
+) -> bool:
     """Whether the score is lower, or, where that does not decide, the node higher."""
-    return (by_score and score < other_score) or (
-        (not by_score or score == other_score) and node > other_node
+    return bool(
+        (by_score and score < other_score)
+        or ((not by_score or score == other_score) and node > other_node)
     )
 
 
 @njit(nogil=True, cache=True)
-def _make_heap(nodes, scores, by_score):  # type: ignore[no-untyped-def]
+def _make_heap(nodes: np.ndarray, scores: np.ndarray, by_score: bool) -> None:
     """Every node worse than those below it."""
     for place in range(len(nodes) // 2 - 1, -1, -1):
         _sift(nodes, scores, place, len(nodes), nodes[place], scores[place], by_score)
 
 
 @njit(nogil=True, cache=True)
-def _sift(nodes, scores, place, size, node, score, by_score):  # type: ignore[no-untyped-def]
+def _sift(
+    nodes: np.ndarray,
+    scores: np.ndarray,
+    place: int,
+    size: int,
+    node: np.int32,
+    score: np.float32,
+    by_score: bool,
+) -> None:
     """Put a node where all below are better, from `place` on."""
     while True:
         below = 2 * place + 1
@@ -115,7 +143,7 @@ def _sift(nodes, scores, place, size, node, score, by_score):  # type: ignore[no
 
 
 @njit(nogil=True, cache=True)
-def sort_by_node(nodes, scores):  # type: ignore[no-untyped-def]
+def sort_by_node(nodes: np.ndarray, scores: np.ndarray) -> None:
     """Nodes, which differ, in ascending order, and their scores with them; in place."""
     size = len(nodes)
     if size <= _FEW:

@@ -6,6 +6,7 @@ of all of them in lockstep, which lets the processor fetch many at once; both fi
 sums run in the order of the columns, so a row alone gets the very margins it gets among others.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,36 +25,48 @@ def as_float(raw: Any) -> Any:
     raise NotImplementedError("for compiled code only")
 
 
-@overload(as_float, inline="always")
-def _as_float(raw):  # type: ignore[no-untyped-def]
+@overload(as_float, inline="always")  # type: ignore[untyped-decorator]
+def _as_float(raw: Any) -> Callable[..., Any]:
     if raw == types.uint16:
 
-        def from_half(raw):  # type: ignore[no-untyped-def]
+        def from_half(raw: Any) -> Any:
             bits = np.uint32(raw)
             sign = np.uint32((bits & np.uint32(0x8000)) << np.uint32(16))
             rest = np.uint32((bits & np.uint32(0x7FFF)) << np.uint32(13))
             return np.uint32(sign | rest).view(np.float32) * HALF_SCALE
 
         return from_half
-    return lambda raw: raw
+
+    def as_is(raw: Any) -> Any:
+        return raw
+
+    return as_is
 
 
 @njit(nogil=True, cache=True)
-def fill_lookup(row_columns, low, high, lookup_F):  # type: ignore[no-untyped-def]
+def fill_lookup(row_columns: np.ndarray, low: int, high: int, lookup_F: np.ndarray) -> None:
     """Write 1 + position of every column of a chunk into the table."""
     for r in range(np.uint64(low), np.uint64(high)):
         lookup_F[np.uint32(row_columns[r])] = r - np.uint64(low) + np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
-def clear_lookup(row_columns, low, high, lookup_F):  # type: ignore[no-untyped-def]
+def clear_lookup(row_columns: np.ndarray, low: int, high: int, lookup_F: np.ndarray) -> None:
     """Bring the table back to zeros."""
     for r in range(np.uint64(low), np.uint64(high)):
         lookup_F[np.uint32(row_columns[r])] = 0
 
 
 @njit(nogil=True, cache=True)
-def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, found):  # type: ignore[no-untyped-def]
+def find_by_lookup(
+    lookup_F: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    chunk_row_ptr: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    found: np.ndarray,
+) -> np.uint64:
     """Where the weights of a row's columns begin and end, and the row's values there.
 
     Returns how many columns the chunk has.
@@ -70,10 +83,17 @@ def find_by_lookup(lookup_F, columns, values, chunk_row_ptr, starts, ends, found
 
 
 @njit(nogil=True, cache=True)
-def find_by_bisection(  # type: ignore[no-untyped-def]
-    chunk_columns, columns, values, chunk_row_ptr, entry_children, entry_values, starts, ends,
-    found,
-):  # fmt: skip
+def find_by_bisection(
+    chunk_columns: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    chunk_row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    found: np.ndarray,
+) -> np.uint64:
     """The same for a chunk whose columns ascend, one at least, without a table.
 
     A lone row meets cold memory: what will be read next is asked for as soon as it is known.
@@ -105,7 +125,15 @@ def find_by_bisection(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def add_sparse(num_found, starts, ends, found, entry_children, entry_values, margins_C):  # type: ignore[no-untyped-def]
+def add_sparse(
+    num_found: int,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    found: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    margins_C: np.ndarray,
+) -> None:
     """Add to the margins what the found columns of a row give."""
     for i in range(np.uint64(num_found)):
         value = found[i]
@@ -118,21 +146,32 @@ def float_row(matrix: Any, row: Any, buffer: Any) -> Any:
     raise NotImplementedError("for compiled code only")
 
 
-@overload(float_row, inline="always")
-def _float_row(matrix, row, buffer):  # type: ignore[no-untyped-def]
+@overload(float_row, inline="always")  # type: ignore[untyped-decorator]
+def _float_row(matrix: Any, row: Any, buffer: Any) -> Callable[..., Any]:
     if matrix.dtype == types.uint16:
 
-        def from_half(matrix, row, buffer):  # type: ignore[no-untyped-def]
+        def from_half(matrix: Any, row: Any, buffer: Any) -> Any:
             for h in range(len(buffer)):
                 buffer[h] = as_float(matrix[row, h])
             return buffer
 
         return from_half
-    return lambda matrix, row, buffer: matrix[row]
+
+    def as_is(matrix: Any, row: Any, buffer: Any) -> Any:
+        return matrix[row]
+
+    return as_is
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD)
-def add_dense(dense_nH, rows, places, chunk_dense_CH, scores, floats):  # type: ignore[no-untyped-def]
+def add_dense(
+    dense_nH: np.ndarray,
+    rows: np.ndarray,
+    places: np.ndarray,
+    chunk_dense_CH: np.ndarray,
+    scores: np.ndarray,
+    floats: np.ndarray,
+) -> None:
     """Add to the margins of each row of a group, which start at places[g], its dense products.
 
     Four children at a time, and all rows for these: their weights stay in the nearest cache.

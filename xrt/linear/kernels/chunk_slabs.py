@@ -112,10 +112,24 @@ class ChunkSlabs:
 
 
 @njit(nogil=True, cache=True)
-def _log_scores(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, child_ptr, place_F,
-    slabs, post_ptr, post_nodes, post_values, dense_KH, bias_K, code,
-):  # fmt: skip
+def _log_scores(  # noqa: C901
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    place_F: np.ndarray,
+    slabs: np.ndarray,
+    post_ptr: np.ndarray,
+    post_nodes: np.ndarray,
+    post_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    code: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Rare columns row by row, then the others cluster by cluster, whose slabs stay near."""
     num_rows, num_pairs = len(beam_ptr) - 1, len(beam_nodes)
     pairs_ptr = np.zeros(num_pairs + 1, np.int64)
@@ -170,7 +184,9 @@ def _log_scores(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _add_slab(places, values, slab_DC, margins_C):  # type: ignore[no-untyped-def]
+def _add_slab(
+    places: np.ndarray, values: np.ndarray, slab_DC: np.ndarray, margins_C: np.ndarray
+) -> None:
     """Four columns at once, so that sums go to memory and back less often."""
     four = len(places) // 4 * 4
     for j in range(0, four, 4):
@@ -188,7 +204,15 @@ def _add_slab(places, values, slab_DC, margins_C):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True)
-def _best(beam_ptr, beam_nodes, pairs_ptr, scores, child_ptr, children, keep):  # type: ignore[no-untyped-def]
+def _best(
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    pairs_ptr: np.ndarray,
+    scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    keep: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     num_rows = len(beam_ptr) - 1
     next_ptr = np.zeros(num_rows + 1, np.int64)
     for row in range(num_rows):
@@ -206,9 +230,17 @@ def _best(beam_ptr, beam_nodes, pairs_ptr, scores, child_ptr, children, keep):  
 
 
 @njit(nogil=True, cache=True)
-def _chosen(  # type: ignore[no-untyped-def]
-    beam_ptr, beam_nodes, pairs_ptr, scores, child_ptr, children, wanted_ptr, wanted, parents_K
-):  # fmt: skip
+def _chosen(
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    pairs_ptr: np.ndarray,
+    scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    wanted_ptr: np.ndarray,
+    wanted: np.ndarray,
+    parents_K: np.ndarray,
+) -> np.ndarray:
     found = np.empty(len(wanted), np.float32)
     for row in range(len(wanted_ptr) - 1):
         begin, end = beam_ptr[row], beam_ptr[row + 1]

@@ -61,9 +61,17 @@ class ColumnMajor:
 
 
 @njit(nogil=True, cache=True)
-def _fill(  # type: ignore[no-untyped-def]
-    child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, ptr, nodes, values
-):  # fmt: skip
+def _fill(
+    child_ptr: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    ptr: np.ndarray,
+    nodes: np.ndarray,
+    values: np.ndarray,
+) -> None:
     for row in range(len(row_columns)):
         ptr[row_columns[row] + 1] += row_ptr[row + 1] - row_ptr[row]
     for column in range(len(ptr) - 1):
@@ -80,10 +88,27 @@ def _fill(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def expand_all(  # type: ignore[no-untyped-def]
-    columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, ptr, entry_nodes,
-    entry_values, dense_KH, bias_K, code, path_weight, keep, whole, floats, nodes_out, scores_out,
-):  # fmt: skip
+def expand_all(
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_1H: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    ptr: np.ndarray,
+    entry_nodes: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    code: int,
+    path_weight: np.float32,
+    keep: int,
+    whole: np.ndarray,
+    floats: np.ndarray,
+    nodes_out: np.ndarray,
+    scores_out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """The beam of one row one level down, as `expand` gives it; all clusters are in the beam."""
     num_columns, num_nodes = np.uint64(len(columns)), np.uint64(len(bias_K))
     begins, whole = whole[:num_columns], whole[num_columns:]
@@ -110,6 +135,7 @@ def expand_all(  # type: ignore[no-untyped-def]
         above = path_weight * beam_scores[pair]
         for place in range(low, high):
             scores[place] = above + log_score(scores[place], code)
-    return best_of_row(
+    best: tuple[np.ndarray, np.ndarray] = best_of_row(
         keep, beam_nodes, child_ptr, children, child_ptr, scores, nodes_out, scores_out
     )
+    return best

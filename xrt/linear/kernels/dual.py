@@ -18,7 +18,7 @@ SIMD = {"reassoc", "contract", "arcp", "nsz"}
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD, inline="always")
-def _dense_dot(x_H, w_H):  # type: ignore[no-untyped-def]
+def _dense_dot(x_H: np.ndarray, w_H: np.ndarray) -> np.float32:
     total = np.float32(0)
     for h in range(len(x_H)):
         total += x_H[h] * w_H[h]
@@ -26,22 +26,43 @@ def _dense_dot(x_H, w_H):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD, inline="always")
-def _add_scaled(scale, x_H, w_H):  # type: ignore[no-untyped-def]
+def _add_scaled(scale: np.float32, x_H: np.ndarray, w_H: np.ndarray) -> None:
     for h in range(len(x_H)):
         w_H[h] += scale * x_H[h]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _margin(indptr, columns, values, dense_nH, i, bias, w_f, w_H, b):  # type: ignore[no-untyped-def]
+def _margin(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    i: int,
+    bias: float,
+    w_f: np.ndarray,
+    w_H: np.ndarray,
+    b: np.ndarray,
+) -> float:
     """<w, x_i>, the bias column included."""
-    total = b[0] * bias + _dense_dot(dense_nH[i], w_H)
+    total: float = b[0] * bias + _dense_dot(dense_nH[i], w_H)
     for j in range(indptr[i], indptr[i + 1]):
         total += values[j] * w_f[columns[j]]
     return total
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _step(indptr, columns, values, dense_nH, i, bias, scale, w_f, w_H, b):  # type: ignore[no-untyped-def]
+def _step(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    i: int,
+    bias: float,
+    scale: np.float32,
+    w_f: np.ndarray,
+    w_H: np.ndarray,
+    b: np.ndarray,
+) -> None:
     """Add to the weights: w += scale * x_i."""
     b[0] += scale * bias
     _add_scaled(scale, dense_nH[i], w_H)
@@ -50,22 +71,22 @@ def _step(indptr, columns, values, dense_nH, i, bias, scale, w_f, w_H, b):  # ty
 
 
 @njit(nogil=True, cache=True)
-def solve_logistic(  # type: ignore[no-untyped-def]
-    indptr,
-    columns,
-    values,
-    dense_nH,
-    norms,
-    bias,
-    y,
-    cost,
-    epsilon,
-    max_iterations,
-    seed,
-    w_f,
-    w_H,
-    b,
-):
+def solve_logistic(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    norms: np.ndarray,
+    bias: np.float32,
+    y: np.ndarray,
+    cost: np.ndarray,
+    epsilon: np.float32,
+    max_iterations: int,
+    seed: np.uint64,
+    w_f: np.ndarray,
+    w_H: np.ndarray,
+    b: np.ndarray,
+) -> int:
     """Fill w_f, w_H and b (zeros when called) with the solution; returns the number of sweeps.
 
     Stops when the largest gradient met in a sweep is below `epsilon`.
@@ -93,7 +114,9 @@ def solve_logistic(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _best_logistic_alpha(alpha, slope, norm, cost):  # type: ignore[no-untyped-def]
+def _best_logistic_alpha(
+    alpha: float, slope: np.float32, norm: np.float32, cost: np.float32
+) -> tuple[float | np.float32, float]:
     """Minimum over 0 < a < C of a log a + (C - a) log(C - a) + norm/2 (a - alpha)^2 + slope (a -
     alpha).
 

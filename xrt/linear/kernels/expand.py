@@ -24,7 +24,15 @@ _FEW_PAIRS = 64
 
 
 @njit(nogil=True, cache=True)
-def measure(indptr, beam_ptr, beam_nodes, child_ptr, keep, max_held, next_ptr):  # type: ignore[no-untyped-def]
+def measure(
+    indptr: np.ndarray,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    keep: int,
+    max_held: int,
+    next_ptr: np.ndarray,
+) -> tuple[int, int, int]:
     """Fills in where each row's nodes will begin one level down; gives what `expand` needs: nodes
     in all, entries of `whole`, and of `floats` where there are no dense columns.
     """
@@ -42,7 +50,9 @@ def measure(indptr, beam_ptr, beam_nodes, child_ptr, keep, max_held, next_ptr): 
 
 
 @njit(nogil=True, cache=True)
-def _children_of(row, beam_ptr, beam_nodes, child_ptr):  # type: ignore[no-untyped-def]
+def _children_of(
+    row: int, beam_ptr: np.ndarray, beam_nodes: np.ndarray, child_ptr: np.ndarray
+) -> int:
     num_children = 0
     for pair in range(beam_ptr[row], beam_ptr[row + 1]):
         num_children += child_ptr[beam_nodes[pair] + 1] - child_ptr[beam_nodes[pair]]
@@ -50,11 +60,33 @@ def _children_of(row, beam_ptr, beam_nodes, child_ptr):  # type: ignore[no-untyp
 
 
 @njit(nogil=True, cache=True)
-def expand(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, child_ptr, children,
-    chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K, code,
-    path_weight, max_held, lookup_F, whole, floats, next_ptr, next_nodes, next_scores,
-):  # fmt: skip
+def expand(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    code: int,
+    path_weight: np.float32,
+    max_held: int,
+    lookup_F: np.ndarray,
+    whole: np.ndarray,
+    floats: np.ndarray,
+    next_ptr: np.ndarray,
+    next_nodes: np.ndarray,
+    next_scores: np.ndarray,
+) -> None:
     """The beam one level down: for each row, from next_ptr on, its nodes, ascending, and their log
     scores.
 
@@ -79,7 +111,14 @@ def expand(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _part(low, beam_ptr, beam_nodes, child_ptr, max_held, pairs_ptr):  # type: ignore[no-untyped-def]
+def _part(
+    low: int,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    max_held: int,
+    pairs_ptr: np.ndarray,
+) -> int:
     """As many rows from `low` on as may be scored at once; fills in where each pair's scores
     begin.
     """
@@ -100,11 +139,31 @@ def _part(low, beam_ptr, beam_nodes, child_ptr, max_held, pairs_ptr):  # type: i
 
 
 @njit(nogil=True, cache=True)
-def _score_pairs(  # type: ignore[no-untyped-def]
-    low, high, indptr, columns, values, dense_nH, beam_ptr, beam_nodes, beam_scores, pairs_ptr,
-    child_ptr, chunk_ptr, row_columns, row_ptr, entry_children, entry_values, dense_KH, bias_K,
-    code, path_weight, lookup_F, whole, floats,
-):  # fmt: skip
+def _score_pairs(
+    low: int,
+    high: int,
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    beam_ptr: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    pairs_ptr: np.ndarray,
+    child_ptr: np.ndarray,
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    code: int,
+    path_weight: np.float32,
+    lookup_F: np.ndarray,
+    whole: np.ndarray,
+    floats: np.ndarray,
+) -> np.ndarray:
     """Log scores of the children of every pair of rows low .. high - 1."""
     first_pair, num_pairs = beam_ptr[low], beam_ptr[high] - beam_ptr[low]
     num_scores, num_clusters, longest = pairs_ptr[num_pairs], len(child_ptr) - 1, 0
@@ -166,13 +225,13 @@ def _score_pairs(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _table_pays(num_columns, chunk_length):  # type: ignore[no-untyped-def]
+def _table_pays(num_columns: int, chunk_length: int) -> bool:
     """Whether filling and clearing a table costs less than to bisect all columns of a group."""
-    return num_columns * np.log2(chunk_length + 1.0) > 1.3 * chunk_length
+    return bool(num_columns * np.log2(chunk_length + 1.0) > 1.3 * chunk_length)
 
 
 @njit(nogil=True, cache=True)
-def by_cluster(nodes, num_clusters, order, places):  # type: ignore[no-untyped-def]
+def by_cluster(nodes: np.ndarray, num_clusters: int, order: np.ndarray, places: np.ndarray) -> None:
     """Writes the positions of the pairs, ordered by cluster and then as they are, to `order`.
 
     `places`: room for num_clusters + 1 numbers.

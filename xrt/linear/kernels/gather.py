@@ -10,7 +10,13 @@ from xrt.linear.kernels.dual import SIMD
 
 
 @njit(nogil=True, cache=True)
-def gather(indptr, indices, data, rows, column_map):  # type: ignore[no-untyped-def]
+def gather(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    rows: np.ndarray,
+    column_map: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Row pointers, local columns and values of the given rows, and the columns, ascending.
 
     `column_map` is int32 scratch, one entry a column of the matrix: all -1 when called and left.
@@ -42,7 +48,9 @@ def gather(indptr, indices, data, rows, column_map):  # type: ignore[no-untyped-
 
 
 @njit(nogil=True, cache=True, fastmath=SIMD)
-def squared_norms(indptr, values, dense_nH, bias):  # type: ignore[no-untyped-def]
+def squared_norms(
+    indptr: np.ndarray, values: np.ndarray, dense_nH: np.ndarray, bias: np.float32
+) -> np.ndarray:
     """|x_i|^2 of each row, the bias column included: float32 (n,)."""
     norms = np.empty(len(indptr) - 1, np.float32)
     for i in range(len(norms)):

@@ -18,6 +18,7 @@ import numpy as np
 from xrt.jit import njit
 from xrt.linear.kernels.lanes import (
     WIDTH,
+    Lanes,
     add_scaled,
     any_less,
     load,
@@ -34,7 +35,14 @@ AHEAD = 8
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _add_products(total, values, columns, first, last, weights):  # type: ignore[no-untyped-def]
+def _add_products(
+    total: Lanes,
+    values: np.ndarray,
+    columns: np.ndarray,
+    first: int,
+    last: int,
+    weights: np.ndarray,
+) -> Lanes:
     """Total + sum of values[j] * weights[columns[j]], in four chains that do not wait for each
     other.
     """
@@ -49,11 +57,12 @@ def _add_products(total, values, columns, first, last, weights):  # type: ignore
     while j < last:
         total = add_scaled(total, values[j], load(weights, columns[j]))
         j += 1
-    return (total + one) + (two + three)
+    products: Lanes = (total + one) + (two + three)
+    return products
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _add_dense_products(total, x_H, weights):  # type: ignore[no-untyped-def]
+def _add_dense_products(total: Lanes, x_H: np.ndarray, weights: np.ndarray) -> Lanes:
     """Total + sum of x_H[h] * weights[h]."""
     one, two, three = splat(0.0), splat(0.0), splat(0.0)
     h = 0
@@ -66,15 +75,32 @@ def _add_dense_products(total, x_H, weights):  # type: ignore[no-untyped-def]
     while h < len(x_H):
         total = add_scaled(total, x_H[h], load(weights, h))
         h += 1
-    return (total + one) + (two + three)
+    products: Lanes = (total + one) + (two + three)
+    return products
 
 
 @njit(nogil=True, cache=True)
-def solve_lanes(  # type: ignore[no-untyped-def]
-    indptr, columns, values, dense_nH, norms, bias, members, num_lanes, cost_positive,
-    cost_negative, epsilon, max_iterations, seed, stop, w_fl, w_Hl, b_1l, alpha_nl,
-    diagonal_nl=None,
-):  # fmt: skip
+def solve_lanes(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_nH: np.ndarray,
+    norms: np.ndarray,
+    bias: np.float32,
+    members: np.ndarray,
+    num_lanes: int,
+    cost_positive: np.float32,
+    cost_negative: np.float32,
+    epsilon: np.float32,
+    max_iterations: int,
+    seed: np.uint64,
+    stop: np.ndarray,
+    w_fl: np.ndarray,
+    w_Hl: np.ndarray,
+    b_1l: np.ndarray,
+    alpha_nl: np.ndarray,
+    diagonal_nl: np.ndarray | None = None,
+) -> int:
     """Fill w_fl (f, 16), w_Hl (H, 16) and b_1l (1, 16), zeros when called, with the solutions.
 
     `members` uint16 (n,): bit l of entry i says that row i has the label of lane l; lanes from

@@ -62,7 +62,15 @@ class RowKeys:
 
 
 @njit(nogil=True, cache=True)
-def _fill(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  # type: ignore[no-untyped-def]
+def _fill(
+    chunk_ptr: np.ndarray,
+    row_columns: np.ndarray,
+    row_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    starts_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+) -> None:
     for chunk in range(len(shift_P)):
         low, high, shift = chunk_ptr[chunk], chunk_ptr[chunk + 1], np.uint32(shift_P[chunk])
         own = starts[starts_ptr[chunk] : starts_ptr[chunk + 1]]
@@ -79,11 +87,32 @@ def _fill(chunk_ptr, row_columns, row_ptr, shift_P, starts_ptr, keys, starts):  
 
 
 @njit(nogil=True, cache=True)
-def expand_row(  # type: ignore[no-untyped-def]
-    columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, children, chunk_ptr, keys,
-    starts, starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K, code,
-    path_weight, keep, whole, floats, nodes_out, scores_out,
-):  # fmt: skip
+def expand_row(
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_1H: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    chunk_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    starts_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    entry_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    code: int,
+    path_weight: np.float32,
+    keep: int,
+    whole: np.ndarray,
+    floats: np.ndarray,
+    nodes_out: np.ndarray,
+    scores_out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """The beam of one row one level down, as `expand` gives it: nodes (ascending), log scores."""
     num_pairs = np.uint64(len(beam_nodes))
     num_places = num_pairs * np.uint64(len(columns))
@@ -116,16 +145,30 @@ def expand_row(  # type: ignore[no-untyped-def]
         above = path_weight * beam_scores[pair]
         for child in range(np.uint64(len(margins_C))):
             margins_C[child] = above + log_score(margins_C[child], code)
-    return best_of_row(
+    best: tuple[np.ndarray, np.ndarray] = best_of_row(
         keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
     )
+    return best
 
 
 @njit(nogil=True, cache=True)
-def _find(  # type: ignore[no-untyped-def]
-    columns, values, beam_nodes, chunk_ptr, keys, starts, starts_ptr, shift_P, entry_ptr,
-    entry_children, entry_values, begins, ends, found, found_ptr,
-):  # fmt: skip
+def _find(
+    columns: np.ndarray,
+    values: np.ndarray,
+    beam_nodes: np.ndarray,
+    chunk_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    starts_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    entry_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    found: np.ndarray,
+    found_ptr: np.ndarray,
+) -> None:
     """Writes, for each node of the beam, for the columns that its chunk has, where their entries
     begin and end, and the row's values there; those of a node begin at found_ptr.
     """

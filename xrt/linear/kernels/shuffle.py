@@ -6,14 +6,14 @@ from xrt.jit import njit
 
 
 @njit(nogil=True, cache=True)
-def new_state(seed):  # type: ignore[no-untyped-def]
+def new_state(seed: np.uint64) -> np.uint64:
     """A generator's state, never 0, from any seed of 64 bits."""
     state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
     return state | np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
-def shuffle(order, state):  # type: ignore[no-untyped-def]
+def shuffle(order: np.ndarray, state: np.uint64) -> np.uint64:
     """Bring `order` into a random order (Fisher and Yates; xorshift64*); returns the next state."""
     n = len(order)
     for s in range(n - 1):

@@ -96,9 +96,18 @@ class GivenPath:
 
 
 @njit(nogil=True, cache=True)
-def _log_lift(  # type: ignore[no-untyped-def]
-    indptr, indices, data, totals_K, nodes_PD, paths_NM, columns_NV, num_values, back_off, lift_NMV
-):
+def _log_lift(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    totals_K: np.ndarray,
+    nodes_PD: np.ndarray,
+    paths_NM: np.ndarray,
+    columns_NV: np.ndarray,
+    num_values: int,
+    back_off: float,
+    lift_NMV: np.ndarray,
+) -> None:
     for row in range(paths_NM.shape[0]):
         for v in range(columns_NV.shape[1]):
             column = columns_NV[row, v]
@@ -118,7 +127,9 @@ def _log_lift(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _count(indptr, indices, data, node, column):  # type: ignore[no-untyped-def]
+def _count(
+    indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, node: int, column: np.int32
+) -> float:
     low, high = indptr[node], indptr[node + 1]
     at = low + np.searchsorted(indices[low:high], column)
     if at < high and indices[at] == column:

@@ -148,11 +148,28 @@ def best_paths(
 
 
 @njit(nogil=True, cache=True)
-def _search(  # type: ignore[no-untyped-def]
-    low, high, indptr, indices, evidence_E2, node_ptr, child_ptr, children, columns,
-    scored_columns, is_scored_DL, weights_D3, worth_K, below_K, given_ND, beam, num_scored,
-    scratch_L, paths_NM, totals_NM,
-):  # fmt: skip
+def _search(
+    low: int,
+    high: int,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    evidence_E2: np.ndarray,
+    node_ptr: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    columns: np.ndarray,
+    scored_columns: np.ndarray,
+    is_scored_DL: np.ndarray,
+    weights_D3: np.ndarray,
+    worth_K: np.ndarray,
+    below_K: np.ndarray,
+    given_ND: np.ndarray,
+    beam: int,
+    num_scored: int,
+    scratch_L: np.ndarray,
+    paths_NM: np.ndarray,
+    totals_NM: np.ndarray,
+) -> None:
     num_paths = paths_NM.shape[1]
     for row in range(low, high):
         for at in range(indptr[row], indptr[row + 1]):
@@ -185,7 +202,13 @@ def _search(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _most_to_come(labels, evidence, is_scored_DL, weights_D3, given_D):  # type: ignore[no-untyped-def]
+def _most_to_come(
+    labels: np.ndarray,
+    evidence: np.ndarray,
+    is_scored_DL: np.ndarray,
+    weights_D3: np.ndarray,
+    given_D: np.ndarray,
+) -> np.ndarray:
     """The most that scores and given values can add below each level, over labels without a score:
     float64 (D,).
     """
@@ -202,10 +225,22 @@ def _most_to_come(labels, evidence, is_scored_DL, weights_D3, given_D):  # type:
 
 
 @njit(nogil=True, cache=True)
-def _descend(  # type: ignore[no-untyped-def]
-    node_ptr, child_ptr, children, columns, scored_columns, weights_D3, worth_K, below_K, rest_D,
-    given_D, evidence_E2, scratch_L, least, beam,
-):  # fmt: skip
+def _descend(
+    node_ptr: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    columns: np.ndarray,
+    scored_columns: np.ndarray,
+    weights_D3: np.ndarray,
+    worth_K: np.ndarray,
+    below_K: np.ndarray,
+    rest_D: np.ndarray,
+    given_D: np.ndarray,
+    evidence_E2: np.ndarray,
+    scratch_L: np.ndarray,
+    least: float,
+    beam: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Paths that may be worth `least`, ascending: their worth, and their levels without a score."""
     nodes, totals = np.zeros(1, np.int32), np.zeros(1, np.float64)
     num_open = np.zeros(1, np.int32)
@@ -225,10 +260,22 @@ def _descend(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _expand(  # type: ignore[no-untyped-def]
-    nodes, totals, num_open, child_ptr, children, columns_K, scored_columns_K, worth_K, below_K,
-    weights_3, given, evidence_E2, scratch_L, least,
-):  # fmt: skip
+def _expand(
+    nodes: np.ndarray,
+    totals: np.ndarray,
+    num_open: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    columns_K: np.ndarray,
+    scored_columns_K: np.ndarray,
+    worth_K: np.ndarray,
+    below_K: np.ndarray,
+    weights_3: np.ndarray,
+    given: np.int32,
+    evidence_E2: np.ndarray,
+    scratch_L: np.ndarray,
+    least: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The children of the nodes that may be worth `least` with what is below them, ascending as
     these are: what they are worth so far, their levels without a score, and whether their own label
     has one.
@@ -260,7 +307,9 @@ def _expand(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _most_worthy(totals, num_open, has_score, beam):  # type: ignore[no-untyped-def]
+def _most_worthy(
+    totals: np.ndarray, num_open: np.ndarray, has_score: np.ndarray, beam: int
+) -> np.ndarray:
     """Places of the `beam` nodes that are followed, ascending."""
     keys = np.empty(len(totals), np.float64)
     for i in range(len(totals)):
@@ -279,7 +328,9 @@ def _most_worthy(totals, num_open, has_score, beam):  # type: ignore[no-untyped-
 
 
 @njit(nogil=True, cache=True)
-def _best_of(totals, num_open, num_paths, num_scored):  # type: ignore[no-untyped-def]
+def _best_of(
+    totals: np.ndarray, num_open: np.ndarray, num_paths: int, num_scored: int
+) -> np.ndarray:
     """Places of the best paths, the best first; the last ones without a score at some level make
     room for `num_scored` that have one at every level and agree with given values as the best does.
     """
@@ -304,7 +355,9 @@ def _best_of(totals, num_open, num_paths, num_scored):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
-def _insert(best, size, place, totals, num_open):  # type: ignore[no-untyped-def]
+def _insert(
+    best: np.ndarray, size: int, place: int, totals: np.ndarray, num_open: np.ndarray
+) -> int:
     """Insert a path into the sorted places if it is good enough; how many there are then."""
     at = size
     while at > 0 and _is_better(place, best[at - 1], totals, num_open):
@@ -319,14 +372,14 @@ def _insert(best, size, place, totals, num_open):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True)
-def _is_better(a, b, totals, num_open):  # type: ignore[no-untyped-def]
+def _is_better(a: int, b: int, totals: np.ndarray, num_open: np.ndarray) -> bool:
     if totals[a] != totals[b]:
-        return totals[a] > totals[b]
-    return num_open[a] < num_open[b]
+        return bool(totals[a] > totals[b])
+    return bool(num_open[a] < num_open[b])
 
 
 @njit(nogil=True, cache=True)
-def positions_of(indptr, indices, columns_NM):  # type: ignore[no-untyped-def]
+def positions_of(indptr: np.ndarray, indices: np.ndarray, columns_NM: np.ndarray) -> np.ndarray:
     """Where each column's entry lies among a row's entries, which are sorted by column: int64
     (N, M), -1 where there is none.
     """
@@ -344,7 +397,14 @@ def positions_of(indptr, indices, columns_NM):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def best_entries(indptr, indices, worth, attribute_of_L, attribute, num_kept):  # type: ignore[no-untyped-def]
+def best_entries(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    worth: np.ndarray,
+    attribute_of_L: np.ndarray,
+    attribute: int,
+    num_kept: int,
+) -> np.ndarray:
     """Entries of a row that belong to one attribute, the best first: int64 (N, V) padded with -1;
     of equals the lower column comes first.
     """

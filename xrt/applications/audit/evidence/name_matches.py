@@ -27,7 +27,15 @@ def name_matches(
 
 
 @njit(nogil=True, cache=True)
-def _shares(indptr, columns, name_ptr, name_columns, name_data, rows_P, labels_P):  # type: ignore[no-untyped-def]
+def _shares(
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    name_ptr: np.ndarray,
+    name_columns: np.ndarray,
+    name_data: np.ndarray,
+    rows_P: np.ndarray,
+    labels_P: np.ndarray,
+) -> np.ndarray:
     shares_P = np.zeros(len(rows_P), np.float32)
     for p in range(len(rows_P)):
         low, high = indptr[rows_P[p]], indptr[rows_P[p] + 1]

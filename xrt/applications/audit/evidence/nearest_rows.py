@@ -77,7 +77,7 @@ def rare_words(queries_MF: sp.csr_array, counts_F: np.ndarray) -> sp.csr_array:
 
 
 @njit(nogil=True, cache=True)
-def _rare(indptr, indices, counts_F, limit):  # type: ignore[no-untyped-def]
+def _rare(indptr: np.ndarray, indices: np.ndarray, counts_F: np.ndarray, limit: int) -> np.ndarray:
     keep = np.zeros(len(indices), np.bool_)
     for query in range(len(indptr) - 1):
         low, high = indptr[query], indptr[query + 1]
@@ -92,7 +92,17 @@ def _rare(indptr, indices, counts_F, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _by_cosine(q_ptr, q_columns, q_data, indptr, columns, data, rows_MC, rows_MW, sims_MW):  # type: ignore[no-untyped-def]
+def _by_cosine(
+    q_ptr: np.ndarray,
+    q_columns: np.ndarray,
+    q_data: np.ndarray,
+    indptr: np.ndarray,
+    columns: np.ndarray,
+    data: np.ndarray,
+    rows_MC: np.ndarray,
+    rows_MW: np.ndarray,
+    sims_MW: np.ndarray,
+) -> None:
     """The W candidates most similar by all columns; among equals the lower row comes first."""
     width = rows_MW.shape[1]
     for query in range(len(q_ptr) - 1):
@@ -149,10 +159,21 @@ def agreement_of_pairs(
 
 
 @njit(nogil=True, cache=True)
-def _agree(  # type: ignore[no-untyped-def]
-    low, high, rows_NW, sims_NW, indptr, indices, pair_ptr, labels_P, sharpness, votes_L, counts_L,
-    votes_P, counts_P,
-):  # fmt: skip
+def _agree(
+    low: int,
+    high: int,
+    rows_NW: np.ndarray,
+    sims_NW: np.ndarray,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    pair_ptr: np.ndarray,
+    labels_P: np.ndarray,
+    sharpness: float,
+    votes_L: np.ndarray,
+    counts_L: np.ndarray,
+    votes_P: np.ndarray,
+    counts_P: np.ndarray,
+) -> None:
     """Votes of the pairs of rows low .. high - 1; the tables of labels are zeros before and
     after.
     """

@@ -54,7 +54,16 @@ def join_pairs(best_NL: sp.csr_array, given_NL: sp.csr_array, num_candidates: in
 
 
 @njit(nogil=True, cache=True)
-def _join(num_rows, num_candidates, ptr_a, labels_a, scores_a, ptr_b, labels_b, scores_b):  # type: ignore[no-untyped-def]
+def _join(
+    num_rows: int,
+    num_candidates: int,
+    ptr_a: np.ndarray,
+    labels_a: np.ndarray,
+    scores_a: np.ndarray,
+    ptr_b: np.ndarray,
+    labels_b: np.ndarray,
+    scores_b: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     size = len(labels_a) + len(labels_b)
     ptr = np.zeros(num_rows + 1, np.int64)
     labels, scores = np.empty(size, np.int32), np.empty(size, np.float32)
