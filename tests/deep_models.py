@@ -22,8 +22,9 @@ from xrt.sources.label_head import LabelHead
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.registry import by_name
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.trees import TreeEnsemble
+from xrt.sparse import binarize
 
 WEIGHTS = dict(linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.3, embedding_neighbours=0.1)
 
@@ -76,3 +77,10 @@ def without_shortlists(model: XrtModel) -> XrtModel:
     if HybridTrees.name not in model.sources:
         return model
     return joined(model, HybridTrees(model.source(HybridTrees).ensemble))
+
+
+def centroids(embeddings_NH: np.ndarray, Y_level: sp.csr_array) -> np.ndarray:
+    """Unit-length mean of the embeddings of each node's rows: float32 (K, H), 0 without rows."""
+    sums_KH = np.asarray(binarize(Y_level).T @ embeddings_NH, np.float32)
+    lengths_K = np.linalg.norm(sums_KH, axis=1, keepdims=True)
+    return sums_KH / np.where(lengths_K > 0, lengths_K, 1.0)

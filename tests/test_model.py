@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import joined, without_shortlists
+from tests.deep_models import centroids, joined, without_shortlists
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.compute import Compute
@@ -29,7 +29,7 @@ from xrt.sources.label_head import LabelHead
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.registry import SOURCES
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.trees import TreeEnsemble, exp_scores
 from xrt.storage.artifact import write_artifact
 from xrt.tree.clustering import TreeParams
@@ -81,7 +81,7 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
         HybridTrees(TreeEnsemble((ranker,)), (shortlist,)),
         head,
         SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4)),
-        DenseNeighbours(unit_NH, Y_NL, NeighbourParams(temperature=0.1)),
+        DenseNeighbours(unit_NH, Y_NL, temperature=0.1),
         fusion=Fusion(dict.fromkeys(SOURCES, 0.2)),
     )
 

@@ -229,10 +229,11 @@ class XrtModel:
         }
 
     def _weighted(self) -> list[str]:
-        """Names of the sources with non-zero weight, in order."""
+        """Names of the sources with non-zero weight, those that need no encoder first."""
         for name in self.fusion.sources - set(self.sources):
             self._source(name)  # raises
-        return [name for name in self.sources if name in self.fusion.sources]
+        names = (name for name in self.sources if name in self.fusion.sources)
+        return sorted(names, key=lambda name: self.sources[name].uses_embeddings)
 
     def predict(
         self,

@@ -46,7 +46,8 @@ def measured(texts: list[str], settings: dict[str, Any]) -> dict[str, Any]:
     return figures | {
         "load_seconds": round(loaded, 2), "num_labels": len(model.labels),
         "settings": "linear" if model.encoder is None else f"{len(model.trees.trees)} hybrid "
-        f"trees, beam {model.search.beam_size}, sources: " + ", ".join(sorted(model.fusion.sources)),
+        f"trees, beam {model.search.beam_size}, sources: "
+        + ", ".join(sorted(model.fusion.sources)),
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import joined
+from tests.deep_models import centroids, joined
 from tests.reference.slow_margin import slow_parts, slow_path
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
@@ -31,7 +31,7 @@ from xrt.sources.label_head import LabelHead
 from xrt.sources.linear_trees import LinearTrees
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.tree_evidence import search_tree
 from xrt.sources.trees import TreeEnsemble
 from xrt.tree.clustering import TreeParams, build_tree

@@ -120,13 +120,14 @@ def test_names_vote_in_both_sources_of_neighbours(
     """A label without a single row is found by its name."""
     X_NF, Y_NL = features.transform(TEXTS), sp.csr_array(np.eye(3, 4, dtype=np.float32))
     asked = features.transform(["blue lamp lamp"])
-    for params in (NeighbourParams(), NeighbourParams(label_names=False)):
-        memory = SparseNeighbours.fit(training_on(X_NF, Y_NL, params, names))
+    params = NeighbourParams()
+    for known in (names, None):
+        memory = SparseNeighbours.fit(training_on(X_NF, Y_NL, params, known))
         assert memory is not None
         assert memory.num_texts == 3
-        assert memory.num_rows == (5 if params.label_names else 3)
+        assert memory.num_rows == (3 if known is None else 5)
         votes = memory.vote(asked, 4).toarray()[0]
-        assert (votes[3] > 0) == params.label_names
+        assert (votes[3] > 0) == (known is not None)
         memory.save(tmp_path / "m")
         again = SparseNeighbours.load(tmp_path / "m")
         assert (again.num_texts, again.params) == (3, params)
@@ -137,11 +138,6 @@ def test_names_vote_in_both_sources_of_neighbours(
     assert dense is not None
     assert (dense.num_rows, dense.num_texts) == (6, 3)
     assert dense.vote(np.float32([[-1, 1]]), 1).indices.tolist() == [3]
-    nameless = X_NF, Y_NL, NeighbourParams(label_names=False), names, embeddings_NH, names_RH
-    for training in (
-        training_on(*nameless),
-        training_on(X_NF, Y_NL, given[2], None, embeddings_NH),
-    ):
-        without = DenseNeighbours.fit(training)
-        assert without is not None
-        assert without.num_rows == 3
+    without = DenseNeighbours.fit(training_on(X_NF, Y_NL, params, None, embeddings_NH))
+    assert without is not None
+    assert without.num_rows == 3

@@ -179,7 +179,7 @@ def test_a_shortlist_of_all_nodes_searches_as_an_endless_beam_does(model: XrtMod
 def test_a_shortlist_is_saved_with_the_model(
     params: PipelineParams, copied: Path, stages_that_run: Any, index: IndexKind, data: Path
 ):
-    shortlist = ShortlistParams(index=index, width=4, hnsw_neighbors=4)
+    shortlist = ShortlistParams(index=index, width=4)
     changed = replace(params, shortlist=shortlist)
     assert stages_that_run(changed, copied) == {"fusion", "verdict"}
     loaded = Predictor.load(copied / "model").model

@@ -14,6 +14,7 @@ from xrt.sources.base import SourceRows, Training
 from xrt.sources.faiss_index import faiss_threads, half_precision_index
 from xrt.sources.nearest import nearest_of_close
 from xrt.sources.neighbours import (
+    TEMPERATURE,
     NeighbourParams,
     NeighbourSource,
     check_columns,
@@ -46,13 +47,14 @@ class DenseNeighbours(NeighbourSource):
         params: NeighbourParams | None = None,
         num_texts: int | None = None,
         weights: Any = None,
+        temperature: float = TEMPERATURE,
     ) -> None:
         """Keep the embeddings and their labels, as `SparseNeighbours` does. The first `num_texts`
         rows are training texts; all, where it is not given.
 
         Raises DataError when they differ in rows or there is no row.
         """
-        self.params = params or NeighbourParams()
+        self.params, self.temperature = params or NeighbourParams(), temperature
         self._keep_labels(len(embeddings_NH), Y_NL, weights, num_texts)
         self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
 
@@ -70,7 +72,7 @@ class DenseNeighbours(NeighbourSource):
             return None
         unit_NH, Y_NL, weights_N = training.rows.unit_NH, training.Y_NL, training.rows.X.weights_N
         num_texts = len(unit_NH)
-        if training.names is not None and params.label_names:
+        if training.names is not None:
             assert training.embed_names is not None
             names_RH = training.embed_names()[:, : unit_NH.shape[1]]
             unit_NH, Y_NL = np.vstack([unit_NH, names_RH]), training.names.below(Y_NL)

@@ -9,14 +9,13 @@ measured, not assumed.
 import logging
 
 import numpy as np
-import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import RowBlock
 from xrt.search.beam import SearchParams
 from xrt.sources.entry import EntryLevel
 from xrt.sources.ranker import TreeRanker
-from xrt.sources.shortlist import NodeVectors, Shortlist, ShortlistParams, centroids
+from xrt.sources.shortlist import Shortlist, ShortlistParams
 from xrt.threads import run_blocks
 from xrt.tree.path_scores import PathTransform
 
@@ -38,7 +37,6 @@ def build_shortlist(
     level: int,
     X: HybridMatrix,
     unit_NH: np.ndarray,
-    Y_NL: sp.csr_array,
     params: ShortlistParams,
     search: SearchParams,
     num_threads: int | None = None,
@@ -48,8 +46,6 @@ def build_shortlist(
     Fitted vectors v and offsets b make v · embedding + b nearest, in squares, to the log score of
     the node's path; the mean over all nodes is taken off, since it ranks nothing.
     """
-    if params.vectors is NodeVectors.centroids:
-        return Shortlist(centroids(unit_NH, ranker.tree.level_targets(Y_NL)[level]), params, level)
     entry = EntryLevel(ranker.levels, ranker.tree, level)
     rows = sample_rows(X.num_rows, FITTED_ROWS)
     vectors_KH, offsets_K = fit_vectors(

@@ -40,6 +40,8 @@ Measured in bench/records/2026-11-22-shortlist.md."""
 HNSW_UP_TO = 131_072
 """Nodes up to which `auto` keeps whole vectors, with the links between them: at 384 columns 0.2 GB.
 Codes take an eighth or less, and lose some neighbours."""
+HNSW_LINKS = 32
+"""Links of a node in the graph."""
 EF_CONSTRUCTION = 200
 """Candidates looked at for each new vector of the graph: FAISS's 40 misses more, this is 5 times
 slower."""
@@ -77,14 +79,14 @@ class NodeIndex:
         self._index = index
 
     @classmethod
-    def build(cls, vectors_KM: np.ndarray, kind: IndexKind, hnsw_neighbors: int) -> "NodeIndex":
+    def build(cls, vectors_KM: np.ndarray, kind: IndexKind) -> "NodeIndex":
         """Index the vectors; k-means are seeded."""
         num_columns = vectors_KM.shape[1]
         with faiss_threads(1):
             if kind is IndexKind.ivf_pq:
                 index = _ivf_pq(_padded(vectors_KM))
             else:
-                index = _plain(kind, num_columns, hnsw_neighbors)
+                index = _plain(kind, num_columns)
                 index.add(_padded(vectors_KM, 1))
         return cls(kind, index, num_columns)
 
@@ -229,12 +231,12 @@ def num_cells_of(num_nodes: int) -> int:
     return num_cells
 
 
-def _plain(kind: IndexKind, num_columns: int, hnsw_neighbors: int) -> Any:
+def _plain(kind: IndexKind, num_columns: int) -> Any:
     import faiss
 
     if kind is IndexKind.flat:
         return faiss.IndexFlatIP(num_columns)
-    index = faiss.IndexHNSWFlat(num_columns, hnsw_neighbors, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexHNSWFlat(num_columns, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = EF_CONSTRUCTION
     return index
 

@@ -18,10 +18,9 @@ from xrt.sources.entry_recall import FITTED_ROWS, MEASURED_ROWS, build_shortlist
 from xrt.sources.entry_recall import sample_rows as spread
 from xrt.sources.evidence import Naming, SourceEvidence
 from xrt.sources.ranker import TreeRanker
-from xrt.sources.shortlist import IndexKind, NodeVectors, Shortlist, ShortlistParams
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.tree_evidence import SearchedTree, TreeEvidence, search_tree
 from xrt.sources.trees import TreeEnsemble, exp_scores, mean_scores, tree_folders
-from xrt.sparse import as_csr
 from xrt.storage.saved_values import SavedValues
 
 
@@ -171,16 +170,14 @@ def make_shortlists(
     if params.index is IndexKind.none or level < 0:
         return ()
     num_rows = training.rows.num_rows
-    fitted = params.vectors is NodeVectors.fitted
-    trained = spread(num_rows, FITTED_ROWS) if fitted else np.arange(num_rows)
-    X, unit_NH = _taken(training.rows, trained)
+    X, unit_NH = _taken(training.rows, spread(num_rows, FITTED_ROWS))
     measured = training.held_out or training.rows
     sample_X, sample_NH = _taken(measured, spread(measured.num_rows, MEASURED_ROWS))
     what = "training" if training.held_out is None else "held-out"
-    Y, threads = as_csr(training.Y_NL[trained]), training.num_threads
+    threads = training.num_threads
     shortlists = []
     for tree in ensemble.trees:
-        shortlist = build_shortlist(tree, level, X, unit_NH, Y, params, training.search, threads)
+        shortlist = build_shortlist(tree, level, X, unit_NH, params, training.search, threads)
         choose_width(shortlist, tree, sample_X, sample_NH, training.search, what, threads)
         shortlists.append(shortlist)
     return tuple(shortlists)

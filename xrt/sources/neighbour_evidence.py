@@ -83,7 +83,7 @@ def votes_of(source: NeighbourSource, query: Any) -> Votes:
     num_rows = int((neighbours.rows_MW[0] >= 0).sum())
     rows_W = neighbours.rows_MW[0, :num_rows]
     similarities_W = neighbours.similarities_MW[0, :num_rows].astype(np.float64)
-    votes_W = np.exp((similarities_W - similarities_W.max(initial=0)) / source.params.temperature)
+    votes_W = np.exp((similarities_W - similarities_W.max(initial=0)) / source.temperature)
     if source.weights_N is not None:
         votes_W = votes_W * source.weights_N[rows_W]
     total = votes_W.sum() if num_rows else 1.0

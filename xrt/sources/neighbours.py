@@ -32,28 +32,22 @@ from xrt.storage.reading import load_array
 from xrt.storage.saved_values import SavedValues
 from xrt.threads import run_blocks
 
+TEMPERATURE = 0.05
+"""Weights are softmax(similarity / temperature): lower trusts the nearest rows more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NeighbourParams:
-    """Which training rows vote, and how much each of them counts."""
+    """Which training rows vote."""
 
     num_neighbours: int = 50
     """Most similar training rows that vote; 0 for none, which spares a large training set the
     memory and the time."""
-    temperature: float = 0.05
-    """Weights are softmax(similarity / temperature): lower trusts the nearest rows more."""
-    label_names: bool = True
-    """Names of labels, where they have some, are rows in memory, too: each votes for its label, so
-    that labels with few rows or none can be found."""
 
     def __post_init__(self) -> None:
         if self.num_neighbours < 0:
             raise ConfigError(
                 f"neighbours.num_neighbours = {self.num_neighbours}: at least 1, or 0 for no vote"
-            )
-        if not 1e-4 <= self.temperature <= 1e4:
-            raise ConfigError(
-                f"neighbours.temperature = {self.temperature}: 0.0001 to 10000 is allowed"
             )
 
 
@@ -66,6 +60,7 @@ class NeighbourSource(ABC):
 
     Y_NL: sp.csr_array
     params: NeighbourParams
+    temperature: float
     confident: bool
     weights_N: np.ndarray | None
     num_texts: int
@@ -176,7 +171,7 @@ class NeighbourSource(ABC):
 
     def _votes(self, neighbours: Neighbours, k: int, num_threads: int | None) -> sp.csr_array:
         return vote_labels(
-            neighbours, self.Y_NL, k, self.params.temperature, num_threads, self.confident,
+            neighbours, self.Y_NL, k, self.temperature, num_threads, self.confident,
             self.weights_N,
         )  # fmt: skip
 
@@ -196,7 +191,12 @@ class NeighbourSource(ABC):
         if self.weights_N is not None:
             save_array(folder / "weights.npy", self.weights_N)
             doubts["weighted"] = True
-        content = {"num_texts": self.num_texts, **asdict(self.params), **doubts}
+        content = {
+            "num_texts": self.num_texts,
+            **asdict(self.params),
+            "temperature": self.temperature,
+            **doubts,
+        }
         write_json(folder / "neighbours.json", content)
         return {}
 
@@ -213,9 +213,8 @@ class NeighbourSource(ABC):
         weighted = settings.flag("weighted", False)
         source.params = NeighbourParams(
             num_neighbours=settings.whole("num_neighbours", 1),
-            temperature=settings.number("temperature", 1e-4, 1e4),
-            label_names=settings.flag("label_names", True),
         )
+        source.temperature = settings.number("temperature", 1e-4, 1e4)
         source.Y_NL = load_csr(folder, "labels", mmap)
         source._load_rows(folder, mmap)
         data = source.Y_NL.data
@@ -255,6 +254,7 @@ class SparseNeighbours(NeighbourSource):
         params: NeighbourParams | None = None,
         num_texts: int | None = None,
         weights: Any = None,
+        temperature: float = TEMPERATURE,
     ) -> None:
         """Keep the rows and their labels: an entry of `Y_NL` other than 0 is a label, below 1 the
         confidence in it. The first `num_texts` rows are training texts; all, where it is not given.
@@ -263,7 +263,7 @@ class SparseNeighbours(NeighbourSource):
         Raises DataError when they differ in rows or there is no row.
         """
         X_NF = normalize_rows(as_csr(X_NF, "X"))
-        self.params = params or NeighbourParams()
+        self.params, self.temperature = params or NeighbourParams(), temperature
         self._keep_labels(X_NF.shape[0], Y_NL, weights, num_texts)
         self.postings_FN = as_csr(X_NF.T, "X")
 
@@ -278,7 +278,7 @@ class SparseNeighbours(NeighbourSource):
         X, Y_NL = training.rows.X, training.Y_NL
         num_texts = X.num_rows
         rows = HybridMatrix(X.sparse, np.zeros((num_texts, 0), np.float32), X.weights_N)
-        if training.names is not None and params.label_names:
+        if training.names is not None:
             rows, Y_NL = training.names.join(rows, Y_NL)
         return cls(rows.sparse, Y_NL, params, num_texts, rows.weights_N)
 

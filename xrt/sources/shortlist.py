@@ -7,7 +7,6 @@ shortlist of all nodes is an exhaustive search of the entry level.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +31,7 @@ from xrt.tree.label_tree import LabelTree
 BLOCK_ROWS = 1024
 """Rows searched at once. Fixed, so that what FAISS rounds does not depend on threads."""
 
-MAX_NEIGHBORS = 1024
-"""Links of a node in a graph."""
 LEAST_RECALL = 1e-9
-
-
-class NodeVectors(str, Enum):
-    """What stands for a node in the index."""
-
-    fitted = "fitted"  # the linear function of the embedding nearest to the node's exact scores
-    centroids = "centroids"  # the unit-length mean of the embeddings of its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +39,6 @@ class ShortlistParams:
     """How search enters the tree."""
 
     index: IndexKind = IndexKind.none
-    vectors: NodeVectors = NodeVectors.fitted
     width: int | None = None
     """Nodes of the entry level taken from the index for each row. None: measured when the model is
     trained, the fewest that reach `recall_target`."""
@@ -59,16 +48,10 @@ class ShortlistParams:
     union: bool = False
     """Whether nodes that a beam search from the root finds are joined with the shortlist: two ways
     to a label, and the time of both."""
-    hnsw_neighbors: int = 32
-    """Links of a node in the HNSW graph."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "hnsw_neighbors"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"shortlist.{name} = {value}: at least 1 is needed")
-        if self.hnsw_neighbors < 2:
-            raise ConfigError("shortlist.hnsw_neighbors = 1: a graph needs at least 2")
+        if self.width is not None and self.width < 1:
+            raise ConfigError(f"shortlist.width = {self.width}: at least 1 is needed")
         if not 0 < self.recall_target <= 1:
             raise ConfigError(
                 f"shortlist.recall_target = {self.recall_target}: above 0 and at most 1 is allowed"
@@ -99,7 +82,7 @@ class Shortlist:
             np.column_stack([vectors_KH, offsets_K]), np.float32
         )
         kind = chosen_kind(params.index, len(vectors_KH))
-        self._index = NodeIndex.build(self._vectors_KM, kind, params.hnsw_neighbors)
+        self._index = NodeIndex.build(self._vectors_KM, kind)
         self._entry: tuple[TreeRanker, EntryLevel] | None = None
 
     @property
@@ -203,11 +186,9 @@ class Shortlist:
         made = cls.__new__(cls)
         made.params = ShortlistParams(
             index=settings.choice("index", IndexKind),
-            vectors=settings.choice("vectors", NodeVectors),
             width=settings.whole("width", 1) if settings.has("width") else None,
             recall_target=settings.number("recall_target", LEAST_RECALL, 1),
             union=settings.flag("union"),
-            hnsw_neighbors=settings.whole("hnsw_neighbors", 2, MAX_NEIGHBORS),
         )
         made.level = settings.whole("level", 0, tree.depth - 1)
         made.width = chosen.whole("width", 1) if chosen.has("width") else None
@@ -217,7 +198,7 @@ class Shortlist:
         if chosen.choice("kind", IndexKind) is IndexKind.flat:
             vectors_KM = load_array(folder / "vectors.npy", np.float32, 2, mmap)
             check_finite(vectors_KM, folder / "vectors.npy")
-            made._index = NodeIndex.build(vectors_KM, IndexKind.flat, made.params.hnsw_neighbors)
+            made._index = NodeIndex.build(vectors_KM, IndexKind.flat)
             made._vectors_KM = vectors_KM
             if len(vectors_KM) != num_nodes:
                 raise ArtifactError(
@@ -227,10 +208,3 @@ class Shortlist:
         else:
             made._index = NodeIndex.load(folder, settings.part("file"), num_nodes)
         return made
-
-
-def centroids(embeddings_NH: np.ndarray, Y_level: sp.csr_array) -> np.ndarray:
-    """Unit-length mean of the embeddings of each node's rows: float32 (K, H), 0 without rows."""
-    sums_KH = np.asarray(binarize(Y_level).T @ embeddings_NH, np.float32)
-    lengths_K = np.linalg.norm(sums_KH, axis=1, keepdims=True)
-    return sums_KH / np.where(lengths_K > 0, lengths_K, 1.0)

@@ -11,7 +11,7 @@ from tests.reference import slow_audit
 from tests.small_corpora import write_rows
 from xrt.applications.audit.evidence import nearest_rows
 from xrt.applications.audit.evidence.name_matches import name_matches
-from xrt.applications.audit.evidence.nearest_rows import TEMPERATURE, RowMemory, agreement_of_pairs
+from xrt.applications.audit.evidence.nearest_rows import RowMemory, agreement_of_pairs
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.run import audit
 from xrt.applications.audit.scoring.decoys import draw_decoys
@@ -26,6 +26,7 @@ from xrt.data.formats import read_corpus
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.search.beam import SearchParams
+from xrt.sources.neighbours import TEMPERATURE
 from xrt.sources.path_scores import path_scores
 from xrt.sources.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.sources.trees import TreeEnsemble
