@@ -1,4 +1,4 @@
-"""The shortlist: all nodes = the exhaustive entry level, files, kinds, width, refusals."""
+"""The shortlist: all nodes = the exhaustive opening level, files, kinds, width, refusals."""
 
 import json
 import logging
@@ -13,10 +13,10 @@ from tests.reference.slow_shortlist import best_of, looked_at
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.search.beam import SearchParams, beam_search
-from xrt.sources.entry_recall import build_shortlist, choose_width, fit_vectors
 from xrt.sources.faiss_index import FLAT_UP_TO, HNSW_UP_TO, NodeIndex, chosen_kind
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
+from xrt.sources.shortlist_fit import build_shortlist, choose_width, fit_vectors
 from xrt.sparse import as_csr
 from xrt.tree.clustering import TreeParams, build_tree
 from xrt.tree.label_tree import LabelTree
@@ -250,7 +250,7 @@ def test_vectors_are_fitted_to_the_exact_scores(trained, expected):
 def test_the_width_is_the_smallest_that_reaches_the_target(trained, expected, caplog, monkeypatch):
     X, _, ranker = trained
     ladder = (1, 2, 3, 5, 8, 16, 32)
-    monkeypatch.setattr("xrt.sources.entry_recall.WIDTHS", ladder)
+    monkeypatch.setattr("xrt.sources.shortlist_fit.WIDTHS", ladder)
     search = SearchParams(beam_size=2)
     parents, widths = ranker.tree.parents[1], {}
 

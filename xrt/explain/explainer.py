@@ -177,8 +177,8 @@ class Case:
 
     def nearest(self, count: int, texts: Sequence[str] | None = None) -> tuple[NearestRows, ...]:
         """The nearest training rows of each source that keeps them, `count` at most."""
-        found = (evidence.nearest(count, texts) for evidence in self.evidence.values())
-        return tuple(nearest for nearest in found if nearest is not None)
+        of_sources = (evidence.nearest(count, texts) for evidence in self.evidence.values())
+        return tuple(nearest for nearest in of_sources if nearest is not None)
 
     def label(self, column: int) -> LabelExplanation:
         """Why this label has its score, whether it is suggested or not."""

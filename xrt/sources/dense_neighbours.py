@@ -110,13 +110,15 @@ class DenseNeighbours(NeighbourSource):
         queries_MH = _unit_rows(queries, "queries")
         check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
         leave_out_M = left_out(leave_out, len(queries_MH))
-        found = empty_neighbours(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
+        neighbours = empty_neighbours(
+            len(queries_MH), min(self.params.num_neighbours, self.num_rows)
+        )
         if not len(queries_MH):
-            return found
+            return neighbours
         num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
         # FAISS gives each query one thread; the others would wait in a loop
-        wanted = min(openmp_threads(num_threads), len(queries_MH))
-        with faiss_threads(wanted):
+        threads = min(openmp_threads(num_threads), len(queries_MH))
+        with faiss_threads(threads):
             close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
         bounds = block_bounds(len(queries_MH))
 
@@ -125,11 +127,11 @@ class DenseNeighbours(NeighbourSource):
             close_BCH = self.unit_NH[close_MC[rows]].astype(np.float32)
             nearest_of_close(
                 queries_MH[rows], close_MC[rows], close_BCH, leave_out_M[rows],
-                found.rows_MW[rows], found.similarities_MW[rows],
+                neighbours.rows_MW[rows], neighbours.similarities_MW[rows],
             )  # fmt: skip
 
         run_blocks(score_block, len(bounds) - 1, num_threads)
-        return found
+        return neighbours
 
     def _save_rows(self, folder: Path) -> None:
         save_array(folder / "embeddings.npy", self.unit_NH)

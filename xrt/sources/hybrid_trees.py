@@ -14,11 +14,11 @@ from xrt.hybrid import HybridMatrix
 from xrt.search.beam import SearchParams, beam_search
 from xrt.search.constraints import Constraint
 from xrt.sources.base import ModelShape, SourceRows, Training
-from xrt.sources.entry_recall import FITTED_ROWS, MEASURED_ROWS, build_shortlist, choose_width
-from xrt.sources.entry_recall import sample_rows as spread
 from xrt.sources.evidence import Naming, SourceEvidence
 from xrt.sources.ranker import TreeRanker
 from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
+from xrt.sources.shortlist_fit import FITTED_ROWS, MEASURED_ROWS, build_shortlist, choose_width
+from xrt.sources.shortlist_fit import sample_rows as spread
 from xrt.sources.tree_evidence import SearchedTree, TreeEvidence, search_tree
 from xrt.sources.trees import TreeEnsemble, exp_scores, mean_scores, tree_folders
 from xrt.storage.saved_values import SavedValues
@@ -67,15 +67,15 @@ class HybridTrees:
         """
         if constraint is not None or not self.shortlists:
             return self.ensemble.search(rows.hybrid, k, search, num_threads, constraint)
-        found = []
+        of_trees = []
         for number, ranker in enumerate(self.trees):
             start = self._opened(number, rows, search, num_threads)
             below = ranker.levels[self.shortlists[number].level + 1 :]
             scores_NL = beam_search(
                 below, rows.hybrid, k, search, start=start, num_threads=num_threads
             )
-            found.append(exp_scores(scores_NL))
-        return mean_scores(found, k)
+            of_trees.append(exp_scores(scores_NL))
+        return mean_scores(of_trees, k)
 
     def score_given(
         self,

@@ -130,8 +130,8 @@ class LabelHead:
         scores_NK = np.exp(log_scores(logits_NK, PathTransform.sigmoid)).astype(np.float32)
         indptr = np.arange(num_rows + 1) * k
         parts = (scores_NK.ravel(), labels_NK.ravel(), indptr)
-        found = as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))
-        return found if constraint is None else constraint.keep(found)
+        scores_NL = as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))
+        return scores_NL if constraint is None else constraint.keep(scores_NL)
 
     def top_given(self, embeddings_NH: np.ndarray, pairs_NL: sp.csr_array) -> sp.csr_array:
         """Scores of the stored entries of `pairs_NL`, (N, L), from products of the same blocks as

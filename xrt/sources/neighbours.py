@@ -307,7 +307,7 @@ class SparseNeighbours(NeighbourSource):
         check_columns(queries_MF.shape[1], self.postings_FN.shape[0])
         num_queries = queries_MF.shape[0]
         leave_out_M = left_out(leave_out, num_queries)
-        found = empty_neighbours(num_queries, min(self.params.num_neighbours, self.num_rows))
+        neighbours = empty_neighbours(num_queries, min(self.params.num_neighbours, self.num_rows))
         bounds = block_bounds(num_queries)
         scratch = threading.local()
 
@@ -318,11 +318,11 @@ class SparseNeighbours(NeighbourSource):
                 queries_MF.indptr, queries_MF.indices, queries_MF.data,
                 bounds[block], bounds[block + 1],
                 self.postings_FN.indptr, self.postings_FN.indices, self.postings_FN.data,
-                leave_out_M, scratch.similarity_N, found.rows_MW, found.similarities_MW,
+                leave_out_M, scratch.similarity_N, neighbours.rows_MW, neighbours.similarities_MW,
             )  # fmt: skip
 
         run_blocks(search_block, len(bounds) - 1, num_threads)
-        return found
+        return neighbours
 
     def _save_rows(self, folder: Path) -> None:
         save_csr(folder, "postings", self.postings_FN)

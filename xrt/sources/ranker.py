@@ -106,8 +106,10 @@ def train_ranker(
     for level in levels:
         keep = max(10, params.matcher_negatives)
         beam = step(level, X, beam, keep, PathTransform.l3_hinge, num_threads)
-    found = matcher_aware(beam, params.matcher_negatives)
-    last = LevelProblem.of(X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1)
+    negatives = matcher_aware(beam, params.matcher_negatives)
+    last = LevelProblem.of(
+        X, targets[-1], union_candidates(above[-1], negatives), tree, tree.depth - 1
+    )
     return TreeRanker(tree, (*levels, *solve([last])))
 
 

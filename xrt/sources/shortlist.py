@@ -1,8 +1,8 @@
-"""The FAISS shortlist: finds nodes of an entry level from the embedding alone.
+"""The FAISS shortlist: finds nodes of an opening level from the embedding alone.
 
-N rows, K nodes of the entry level, H dense columns. What the index finds is scored exactly by the
-rankers, along the whole path from the root (see `entry`), and the best go on as the beam: a
-shortlist of all nodes is an exhaustive search of the entry level.
+N rows, K nodes of the opening level, H dense columns. What the index finds is scored exactly by the
+rankers, along the whole path from the root (see `opening_level`), and the best go on as the beam: a
+shortlist of all nodes is an exhaustive search of the opening level.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, RowBlock, check_columns, joined
 from xrt.search.beam import SearchParams
-from xrt.sources.entry import EntryLevel, with_nodes
 from xrt.sources.faiss_index import IndexKind as IndexKind
 from xrt.sources.faiss_index import NodeIndex, chosen_kind
+from xrt.sources.opening_level import OpeningLevel, with_nodes
 from xrt.sources.ranker import TreeRanker
 from xrt.sparse import binarize
 from xrt.storage.atomic import save_array
@@ -40,10 +40,10 @@ class ShortlistParams:
 
     index: IndexKind = IndexKind.none
     width: int | None = None
-    """Nodes of the entry level taken from the index for each row. None: measured when the model is
-    trained, the fewest that reach `recall_target`."""
+    """Nodes of the opening level taken from the index for each row. None: measured when the model
+    is trained, the fewest that reach `recall_target`."""
     recall_target: float = 0.99
-    """Share of the best `search.beam_size` nodes of the exhaustive entry level that the shortlist
+    """Share of the best `search.beam_size` nodes of the exhaustive opening level that the shortlist
     should find."""
     union: bool = False
     """Whether nodes that a beam search from the root finds are joined with the shortlist: two ways
@@ -83,11 +83,11 @@ class Shortlist:
         )
         kind = chosen_kind(params.index, len(vectors_KH))
         self._index = NodeIndex.build(self._vectors_KM, kind)
-        self._entry: tuple[TreeRanker, EntryLevel] | None = None
+        self._opening_level: tuple[TreeRanker, OpeningLevel] | None = None
 
     @property
     def num_nodes(self) -> int:
-        """Nodes of the entry level, K."""
+        """Nodes of the opening level, K."""
         return self._index.num_nodes
 
     @property
@@ -119,17 +119,17 @@ class Shortlist:
     def find(self, queries_NH: np.ndarray, width: int | None = None) -> sp.csr_array:
         """What `nodes` finds, as ones: csr_array (N, K)."""
         nodes_NW = self.nodes(queries_NH, width)
-        found = nodes_NW >= 0
-        rows = np.repeat(np.arange(len(queries_NH)), found.sum(1))
+        named = nodes_NW >= 0
+        rows = np.repeat(np.arange(len(queries_NH)), named.sum(1))
         ones = np.ones(len(rows), np.float32)
         shape = (len(queries_NH), self.num_nodes)
-        return binarize(sp.csr_array((ones, (rows, nodes_NW[found])), shape=shape))
+        return binarize(sp.csr_array((ones, (rows, nodes_NW[named])), shape=shape))
 
-    def entry(self, ranker: TreeRanker) -> EntryLevel:
+    def opening_level(self, ranker: TreeRanker) -> OpeningLevel:
         """The levels of the ranker that lead to the nodes of the index, ready to score."""
-        if self._entry is None or self._entry[0] is not ranker:
-            self._entry = ranker, EntryLevel(ranker.levels, ranker.tree, self.level)
-        return self._entry[1]
+        if self._opening_level is None or self._opening_level[0] is not ranker:
+            self._opening_level = ranker, OpeningLevel(ranker.levels, ranker.tree, self.level)
+        return self._opening_level[1]
 
     def open(
         self,
@@ -139,12 +139,12 @@ class Shortlist:
         search: SearchParams,
         num_threads: int | None = None,
     ) -> sp.csr_array:
-        """The beam at the entry level: log scores (N, K) of the `search.beam_size` best of the
+        """The beam at the opening level: log scores (N, K) of the `search.beam_size` best of the
         nodes found, with their siblings, and with those of a beam from the root in a union.
         """
         for weights in ranker.levels:
             check_columns(weights, X)
-        entry = self.entry(ranker)
+        opened = self.opening_level(ranker)
 
         def open_block(block: int) -> Beam:
             low = block * BLOCK_ROWS
@@ -152,9 +152,9 @@ class Shortlist:
             rows = RowBlock.of(X, low, high)
             nodes_nW = self.nodes(queries_NH[low:high])
             if self.params.union:
-                root = entry.from_root(rows, search.beam_size, search.transform)
+                root = opened.from_root(rows, search.beam_size, search.transform)
                 nodes_nW = with_nodes(nodes_nW, root)
-            return entry.enter(rows, nodes_nW, search.beam_size, search.transform)
+            return opened.enter(rows, nodes_nW, search.beam_size, search.transform)
 
         num_blocks = max(1, -(-X.num_rows // BLOCK_ROWS))
         return joined(run_blocks(open_block, num_blocks, num_threads), self.num_nodes)
@@ -193,7 +193,7 @@ class Shortlist:
         made.level = settings.whole("level", 0, tree.depth - 1)
         made.width = chosen.whole("width", 1) if chosen.has("width") else None
         made.recall = chosen.number("recall", 0, 1) if chosen.has("recall") else None
-        made._entry = None
+        made._opening_level = None
         num_nodes = tree.num_nodes(made.level)
         if chosen.choice("kind", IndexKind) is IndexKind.flat:
             vectors_KM = load_array(folder / "vectors.npy", np.float32, 2, mmap)

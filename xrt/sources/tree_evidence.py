@@ -43,14 +43,14 @@ NUM_LABELS, NUM_TERMS = 4, 5
 class SearchedTree:
     """A tree, the row `X` (1, F + H), and the beam of each level: (1, K_t), log scores.
 
-    `entry` is the first level that was searched; above it there is no beam (None), and nodes of the
-    entry level are scored along their whole path.
+    `first_level` is the first level that was searched; above it there is no beam (None), and nodes
+    of it are scored along their whole path.
     """
 
     ranker: TreeRanker
     X: HybridMatrix
     params: SearchParams
-    entry: int
+    first_level: int
     beams: tuple[sp.csr_array | None, ...]
 
 
@@ -129,15 +129,15 @@ def search_tree(
     k: int,
     params: SearchParams,
     start: sp.csr_array | None = None,
-    entry: int = 0,
+    first_level: int = 0,
 ) -> SearchedTree:
     """Search as `beam_search` does, and keep the beam of every level.
 
-    `start` are the log scores of the nodes of level `entry` where a shortlist opens the search.
+    `start` are the log scores of the nodes of `first_level` where a shortlist opens the search.
     """
     assert params.path_weight is not None
     beam = root_beam(1) if start is None else start
-    beams: list[sp.csr_array | None] = [None] * entry + ([] if start is None else [start])
+    beams: list[sp.csr_array | None] = [None] * first_level + ([] if start is None else [start])
     for t in range(len(beams), ranker.tree.depth):
         last = t == ranker.tree.depth - 1
         beam = step(
@@ -150,7 +150,7 @@ def search_tree(
             params.path_weight if last else 1.0,
         )
         beams.append(beam)
-    return SearchedTree(ranker, X, params, entry, tuple(beams))
+    return SearchedTree(ranker, X, params, first_level, tuple(beams))
 
 
 def names_label(searched: SearchedTree, label: int) -> bool:
@@ -166,8 +166,8 @@ def path_to(
 ) -> tuple[PathNode, ...]:
     """The nodes from the root to the label, coarse to fine.
 
-    Levels above `entry` have no beam, unless `from_root`. Without `describe` there are no words,
-    only numbers.
+    Levels above `first_level` have no beam, unless `from_root`. Without `describe` there are no
+    words, only numbers.
     """
     tree, params = searched.ranker.tree, searched.params
     assert params.path_weight is not None
@@ -176,7 +176,7 @@ def path_to(
         weights = weights_at(searched, t, node)
         margin = margin_of(weights, searched.X)
         log_fit = float(log_scores(np.array([margin]), params.transform)[0])
-        searched_here, last = from_root or t >= searched.entry, t == tree.depth - 1
+        searched_here, last = from_root or t >= searched.first_level, t == tree.depth - 1
         log_score = log_fit + log_score * (params.path_weight if last else 1.0)
         place, beam_size = _place(searched.beams[t], node)
         cluster: ClusterSummary | None = None
@@ -268,10 +268,10 @@ def margin_parts(
     """The parts of a label's margin, from trees that were searched for the same row."""
     X = searched[0].X
     columns, values = X.sparse.indices, X.sparse.data.astype(np.float64)
-    found = [weights_at(tree, tree.ranker.tree.depth - 1, label) for tree in searched]
-    weights = np.mean([each.at(columns) for each in found], axis=0)
-    bias = float(np.mean([each.bias for each in found]))
-    dense_H = np.mean([each.dense_H for each in found], axis=0)
+    of_trees = [weights_at(tree, tree.ranker.tree.depth - 1, label) for tree in searched]
+    weights = np.mean([each.at(columns) for each in of_trees], axis=0)
+    bias = float(np.mean([each.bias for each in of_trees]))
+    dense_H = np.mean([each.dense_H for each in of_trees], axis=0)
     dense = float(X.dense[0].astype(np.float64) @ dense_H) if X.num_dense else None
     parts = values * weights
     terms = term_parts(X.sparse, weights, IN_FAVOUR, AGAINST, term_of)

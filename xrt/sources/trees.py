@@ -80,7 +80,7 @@ class TreeEnsemble:
         Raises DataError when k is below 1 or the rows have other columns than the weights.
         """
         each = self.named_in_each(k)
-        found = [
+        of_trees = [
             beam_search(tree.levels, X, each, params, num_threads=num_threads)
             if constraint is None
             else constrained_search(
@@ -88,7 +88,7 @@ class TreeEnsemble:
             )
             for tree in self.trees
         ]
-        return mean_scores([exp_scores(part) for part in found], k)
+        return mean_scores([exp_scores(part) for part in of_trees], k)
 
     def named_in_each(self, k: int) -> int:
         """How many labels each tree names for a row where all together name `k`."""
