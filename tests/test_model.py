@@ -33,7 +33,6 @@ from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.trees import TreeEnsemble, exp_scores
 from xrt.storage.artifact import write_artifact
 from xrt.tree.clustering import TreeParams
-from xrt.tree.path_scores import PathTransform
 
 Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
 
@@ -49,7 +48,7 @@ def linear(tiny_corpus: Tiny) -> XrtModel:
         features=TfidfParams(),
         tree=TreeParams(max_leaf_size=3),
         ranker=RankerParams(),
-        search=SearchParams(beam_size=4, transform=PathTransform.l2_hinge),
+        search=SearchParams(beam_size=4),
         seed=0,
         num_threads=1,
     )

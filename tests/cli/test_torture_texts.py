@@ -19,7 +19,10 @@ NO_TEXTS = (None, float("nan"), 7, b"red", ["red"], {"text": "red"}, object(), n
 def predictors(tiny_corpus, tmp_path_factory) -> dict[str, Predictor]:
     model = deep_model(tiny_corpus, tmp_path_factory.mktemp("tiny") / "encoder")
     bare = Predictor(Predictor(model).model, num_threads=2)
-    linear = Predictor(type(model)(model.labels, model.features, model.linear), num_threads=2)
+    linear = Predictor(
+        type(model)(model.labels, model.features, by_name([model.source(LinearTrees)])),
+        num_threads=2,
+    )
     return {"linear": linear, "deep": bare}
 
 

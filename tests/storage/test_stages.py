@@ -15,7 +15,19 @@ import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, ConfigError, XrtError
 from xrt.storage.hashing import canonical_json, content_hash
-from xrt.storage.stages import StageResult, explain, read_stage, run_lock, run_stage
+from xrt.storage.stages import (
+    FolderCache,
+    MemoryCache,
+    Settings,
+    Stage,
+    StageOutput,
+    StageResult,
+    Workspace,
+    explain,
+    read_stage,
+    run_lock,
+    run_stage,
+)
 
 
 class Pipeline:
@@ -312,6 +324,75 @@ def test_parameters_without_a_stable_form_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=fault):
         run_stage(tmp_path, "a", 1, value, {}, write_one())
+
+
+SOLVER = {"loss": "hinge", "cost": 1.0}
+
+
+def test_a_parameter_at_its_neutral_value_adds_nothing_to_the_key(tmp_path: Path) -> None:
+    neutral: dict[str, Any] = {"solver": SOLVER, "k": 5}
+    first = run_stage(tmp_path, "a", 1, {"solver": {**SOLVER, "cost": 2.0}, "k": 5}, {},
+                      write_one(), neutral=neutral)  # fmt: skip
+    newer = {**neutral, "solver": {**SOLVER, "half": False}, "seed": 0}
+    same = {"solver": {"loss": "hinge", "cost": 2.0, "half": False}, "k": 5, "seed": 0}
+    assert run_stage(tmp_path, "a", 1, same, {}, fail, neutral=newer).key == first.key
+    for change in ({"seed": 1}, {"solver": newer["solver"]}, {"k": 6}):
+        other = {**same, **change}
+        (reason,) = explain(tmp_path, "a", 1, other, {}, neutral=newer)[:1]
+        assert reason
+        assert explain(tmp_path, "a", 1, other, {}) != []
+
+
+TEXT = Stage[str](
+    "text", 1, ("case",),
+    save=lambda text, folder: (folder / "text").write_text(text) and None,
+    load=lambda folder: (folder / "text").read_text(),
+)  # fmt: skip
+CASES = Settings({"case": "upper"}, {"case": "lower"})
+
+
+def test_both_caches_give_the_same_output_and_one_of_them_keeps_it(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def make(settings: Settings, workspace: Workspace) -> str:
+        ran.append(settings["case"])
+        return "ab"
+
+    def hashed() -> str:
+        ran.append("hashed")
+        return "00"
+
+    def run(cache: Any) -> StageOutput[str]:
+        return cache.run(TEXT, make, CASES, {"rows": hashed}, "words")
+
+    assert [run(MemoryCache()).value for _ in range(2)] == ["ab", "ab"]
+    assert ran == ["upper", "upper"]
+    first, again = run(FolderCache(tmp_path)), run(FolderCache(tmp_path))
+    assert ran[2:] == ["hashed", "upper", "hashed"]
+    assert (first.value, first.hash) == (again.value, again.hash)
+    assert first.hash == read_stage(tmp_path, "words").output_hash
+
+
+def test_a_stage_reads_no_setting_that_it_does_not_declare() -> None:
+    with pytest.raises(KeyError, match=r"seed: the stage reads case alone; declare it"):
+        MemoryCache().run(TEXT, lambda settings, _: settings["seed"], CASES, {})
+
+
+def test_a_stage_that_needs_a_folder_has_one_in_memory_too() -> None:
+    large = dataclasses.replace(TEXT, needs_folder=True)
+
+    def make(settings: Settings, workspace: Workspace) -> str:
+        assert workspace.folder is not None
+        assert workspace.scratch is not None
+        (workspace.folder / "text").write_text("ab")
+        (workspace.scratch / "step").touch()
+        return str(workspace.folder / "text")
+
+    cache = MemoryCache()
+    path = Path(cache.run(large, make, CASES, {}).value)
+    assert path.read_text() == "ab"
+    del cache
+    assert not path.exists()
 
 
 VALUES: list[Any] = [

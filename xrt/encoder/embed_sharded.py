@@ -19,7 +19,7 @@ from torch import Tensor
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.checkpoints import quiet_spawned
 from xrt.encoder.devices import computes_in_bf16, device_of, num_devices
-from xrt.encoder.embed import cut_batches, encode, pooled_at
+from xrt.encoder.embed import cut_batches, encode
 from xrt.encoder.fit import device_settings, supervised
 from xrt.encoder.freed_memory import freed_memory_kept
 from xrt.encoder.params import TrainerParams
@@ -42,7 +42,6 @@ def encode_sharded(
     token_budget: int = 4096,
     target: Path | None = None,
     progress: Progress | None = None,
-    layer: int | None = None,
 ) -> np.ndarray:
     """What `encode` gives, made by all devices where there is work for them: float32 (N, H).
 
@@ -53,9 +52,10 @@ def encode_sharded(
     """
     if target is None:
         with tempfile.TemporaryDirectory() as folder:
-            return encode_sharded(encoder, tokens, params, token_budget=token_budget,
-                                  target=Path(folder, "embeddings.npy"), progress=progress,
-                                  layer=layer)  # fmt: skip
+            target = Path(folder, "embeddings.npy")
+            return encode_sharded(
+                encoder, tokens, params, token_budget=token_budget, target=target, progress=progress
+            )
     order, cuts = cut_batches(tokens, token_budget)
     shape = tokens.num_rows, encoder.hidden_size
     with atomic_file(target) as temporary:
@@ -64,10 +64,10 @@ def encode_sharded(
             device, bf16 = device_of(params), computes_in_bf16(params)
             with freed_memory_kept() if device == "cpu" else contextlib.nullcontext():
                 encode(encoder, tokens, token_budget=token_budget, bf16=bf16, device=device,
-                       progress=progress, layer=layer, out_NH=embeddings_NH)  # fmt: skip
+                       progress=progress, out_NH=embeddings_NH)  # fmt: skip
             embeddings_NH.flush()
         else:
-            _predict(_Encoding(encoder, tokens, order, cuts, layer, temporary, progress), params)
+            _predict(_Encoding(encoder, tokens, order, cuts, temporary, progress), params)
     found: np.ndarray = np.load(target, allow_pickle=False)
     return found
 
@@ -109,12 +109,11 @@ class _Encoding(pl.LightningModule):
         tokens: TokenStore,
         order: np.ndarray,
         cuts: np.ndarray,
-        layer: int | None,
         path: Path,
         progress: Progress | None,
     ) -> None:
         super().__init__()
-        self.encoder, self.layer = encoder, layer
+        self.encoder = encoder
         self.tokens, self.order, self.cuts = tokens, order, cuts
         self.path = path
         self.kind_of_progress = None if progress is None else type(progress)
@@ -140,7 +139,7 @@ class _Encoding(pl.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Vectors of a batch, into their rows."""
         rows, input_ids_BT, attention_mask_BT = batch
-        pooled_BH = pooled_at(self.encoder, input_ids_BT, attention_mask_BT, self.layer)
+        pooled_BH = self.encoder(input_ids_BT, attention_mask_BT)
         self.embeddings_NH[rows] = pooled_BH.float().cpu().numpy()
         if self.told is not None:  # the others are about as far
             world_size = self.trainer.world_size

@@ -25,7 +25,6 @@ from xrt.encoder.checkpoints import (
     TellProgress,
     signals_given_back,
 )
-from xrt.encoder.compiled import CompileLayers
 from xrt.encoder.devices import check_devices, computes_in_bf16, device_of, num_devices
 from xrt.encoder.freed_memory import KeepFreedMemory
 from xrt.encoder.half_states import HalfStates
@@ -38,6 +37,8 @@ from xrt.errors import TrainingError
 from xrt.progress import Progress
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY_STEPS = 500
 
 
 def fit_level(
@@ -57,13 +58,11 @@ def fit_level(
     KeyboardInterrupt after Ctrl-C, the checkpoint written; TrainingError when the loss is not
     finite or a process died.
     """
-    checkpointer = Checkpointer(checkpoint, matcher.params.checkpoint_every_steps, batches)
+    checkpointer = Checkpointer(checkpoint, CHECKPOINT_EVERY_STEPS, batches)
     description = f"matcher, level {matcher.level + 1} ({matcher.head.num_nodes} nodes)"
     callbacks: list[pl.Callback] = [checkpointer, TellProgress(progress, description), *further]
     if validation is not None:  # first, so that a checkpoint of the same step knows its figures
         callbacks.insert(0, validation)
-    if params.compile:
-        callbacks.append(CompileLayers())
     if device_of(params) == "cpu":
         callbacks += [HalfStates(), KeepFreedMemory()]
     trainer = pl.Trainer(

@@ -17,11 +17,9 @@ from torch.distributed.fsdp import FSDPModule
 
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import cut_sorted
-from xrt.encoder.levels import level_targets
 from xrt.encoder.loss import row_losses_dense
-from xrt.encoder.loss_params import LossParams
 from xrt.encoder.matcher import LevelMatcher
-from xrt.encoder.params import EncoderParams, MatcherParams
+from xrt.encoder.params import EncoderParams
 from xrt.encoder.token_store import TokenStore
 from xrt.errors import DataError
 from xrt.metrics.ranking import judge, ndcg_of_rows, precision_at
@@ -29,6 +27,8 @@ from xrt.tree.label_tree import LabelTree
 
 logger = logging.getLogger(__name__)
 
+SAMPLE = 512
+"""Held-out rows that a validation looks at."""
 DEPTH = 5
 TOKENS = 4096
 LOGITS = 2**23  # 32 MiB at a time
@@ -41,19 +41,19 @@ class ValidationRows:
     tokens: TokenStore
     Y_nK: sp.csr_array
 
-    def at_level(self, tree: LabelTree, t: int, params: LossParams) -> "ValidationRows":
+    def at_level(self, tree: LabelTree, t: int) -> "ValidationRows":
         """The same rows with the targets of a level; these have those of the labels."""
-        return ValidationRows(self.tokens, level_targets(tree, self.Y_nK, params)[t])
+        return ValidationRows(self.tokens, tree.level_confidences(self.Y_nK)[t])
 
 
-def sample_of(Y_NL: sp.csr_array, params: MatcherParams) -> np.ndarray:
-    """Row numbers of `validation_sample` rows with a label, ascending; all where there are fewer.
+def sample_of(Y_NL: sp.csr_array, seed: int) -> np.ndarray:
+    """Row numbers of `SAMPLE` rows with a label, ascending; all where there are fewer.
 
     The sample depends on the seed alone, so a resumed run looks at the same rows.
     """
     labelled_N = np.flatnonzero(np.diff(Y_NL.indptr))
-    size = min(params.validation_sample, len(labelled_N))
-    rng = np.random.default_rng([params.seed, 5])
+    size = min(SAMPLE, len(labelled_N))
+    rng = np.random.default_rng([seed, 5])
     return np.sort(rng.choice(labelled_N, size, replace=False))
 
 
@@ -62,19 +62,17 @@ def sample_held_out(
     Y_NL: sp.csr_array,
     backbone: Path,
     encoder: EncoderParams,
-    params: MatcherParams,
+    seed: int,
 ) -> ValidationRows | None:
     """The sample that validations look at, with its labels (n, L); None where there is nothing to
     see.
 
     Raises DataError when texts and labels differ in number.
     """
-    if not params.validation_sample:
-        return None
     num_rows = texts.num_rows if isinstance(texts, TokenStore) else len(texts)
     if num_rows != Y_NL.shape[0]:
         raise DataError(f"validation: {num_rows} texts, but {Y_NL.shape[0]} rows of labels")
-    rows_n = sample_of(Y_NL, params)
+    rows_n = sample_of(Y_NL, seed)
     if not len(rows_n):
         logger.warning("no validation: none of the %d held-out rows has a label of the tree",
                        num_rows)  # fmt: skip
@@ -109,7 +107,7 @@ def score(
                 logits_BK = matcher.scores(ids_BT, mask_BT).float()
                 best_n5[batch] = logits_BK.topk(best_n5.shape[1], dim=1).indices.cpu().numpy()
                 targets_BK = torch.from_numpy(rows.Y_nK[batch].toarray()).to(logits_BK)
-                losses_B = row_losses_dense(logits_BK, targets_BK, matcher.params.loss)
+                losses_B = row_losses_dense(logits_BK, targets_BK)
                 loss += float(losses_B.sum())
     finally:
         matcher.train()

@@ -32,12 +32,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def in_parts(
-    vectors: Callable[[Tensor, Tensor], list[Tensor]],
+    vectors: Callable[[Tensor, Tensor], Tensor],
     input_ids_BT: Tensor,
     attention_mask_BT: Tensor,
     num_parts: int,
-) -> list[Tensor]:
-    """What `vectors` gives for all rows, each (B, H), with the intermediate results of one part of
+) -> Tensor:
+    """What `vectors` gives for all rows, (B, H), with the intermediate results of one part of
     the rows in memory at a time.
 
     All parts but the last keep nothing but their vectors: the backward pass, which adds their
@@ -52,4 +52,4 @@ def in_parts(
         for part_ids, part_mask in zip(ids[:-1], masks[:-1], strict=True)
     ]
     parts.append(vectors(ids[-1], masks[-1]))
-    return [torch.cat(of_layer) for of_layer in zip(*parts, strict=True)]
+    return torch.cat(parts)

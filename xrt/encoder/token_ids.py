@@ -9,7 +9,7 @@ the tokens are those of the whole text, except where `max_length` tokens take mo
 from collections.abc import Sequence
 from typing import Any
 
-from xrt.features.ngrams.text_blocks import whole
+from xrt.features.ngrams.text import whole
 
 CHARS_PER_TOKEN = 16
 """Characters a token of the first cut; words of natural languages have 4 to 6 a token."""

@@ -122,7 +122,7 @@ def _with_frozen(runner: StageRunner, corpus: Corpus, tuned: Blocks) -> Blocks:
         from xrt.encoder.resolve import resolve_encoder
 
         home = resolve_encoder(
-            encoder_params.name, work_folder=folder, texts=texts, seed=params.matcher.seed
+            encoder_params.name, work_folder=folder, texts=texts, seed=params.seed
         )
         TextEncoder.from_pretrained(home, encoder_params).save(folder / "encoder")
         save_array(folder / "embeddings.npy", embed_texts(runner, folder / "encoder", texts))

@@ -223,9 +223,9 @@ def match(
     def produce(folder: Path, scratch: Path) -> None:
         from xrt.encoder.embed import best_device, encode
         from xrt.encoder.token_store import TokenStore
-        from xrt.encoder.training import train_matcher
+        from xrt.encoder.training import fine_tune_matcher
 
-        result = train_matcher(
+        result = fine_tune_matcher(
             [texts[row] for row in fit_rows],
             as_csr(corpus.Y[fit_rows]),
             tree,
@@ -241,6 +241,7 @@ def match(
             if len(validation_rows)
             else None,
             row_weights=weights_of(corpus, fit_rows),
+            seed=params.seed,
         )
         encoder = result.encoder
         embeddings_NH = np.empty((len(texts), encoder.hidden_size), np.float32)
@@ -260,14 +261,15 @@ def match(
         if result.levels[-1] == tree.depth - 1:
             save_array(folder / "head.weight.npy", result.heads[-1][0])
             save_array(folder / "head.bias.npy", result.heads[-1][1])
-        write_json(folder / "losses.json", [losses_S.tolist() for losses_S in result.losses])
-        write_json(folder / "validations.json", result.validations)
+        write_json(folder / "losses.json", [result.losses.tolist()])
+        write_json(folder / "validations.json", [result.validations])
 
     settings, files = encoder_identity(params.encoder)
     settings = {
         "encoder": settings,
         "matcher": asdict(params.matcher),
         "precision": params.trainer.precision,
+        "seed": params.seed,
     }
     inputs = {**inputs, **files}
     stage = runner.run("matcher", 3, settings, inputs, produce, keeps_scratch=True)

@@ -145,7 +145,7 @@ def _try_encoder(params: PipelineParams, corpus: Corpus, folder: Path) -> None:
     """
     if params.encoder is not None:
         require_encoder(
-            params.encoder, matcher=params.matcher, trainer=params.trainer,
+            params.encoder, trainer=params.trainer,
             texts=corpus.texts or (), record=folder / "encoder-tried.txt",
         )  # fmt: skip
 

@@ -20,8 +20,7 @@ from xrt.progress import Progress
 from xrt.sources.trees import tree_seed
 from xrt.storage.atomic import sha256_of
 from xrt.storage.hashing import content_hash
-from xrt.tree.clustering import TreeParams, build_tree
-from xrt.tree.inside import build_inside
+from xrt.tree.clustering import TreeParams, build_inside, build_tree
 from xrt.tree.label_tree import LabelTree
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from xrt.sparse import as_csr
 from xrt.storage.atomic import save_array
 from xrt.storage.reading import check_finite, load_array
 from xrt.storage.saved_values import SavedValues
-from xrt.tree.path_scores import PathTransform, log_scores
+from xrt.tree.path_scores import log_sigmoids
 
 FEW_ROWS = 4
 """Up to so many rows the weights are read in half precision first: reading them is what takes time
@@ -127,7 +127,7 @@ class LabelHead:
             labels_NK, logits_NK = self._top_of_few(embeddings_NH, k)
         else:
             labels_NK, logits_NK = self._top_of_many(embeddings_NH, k, constraint)
-        scores_NK = np.exp(log_scores(logits_NK, PathTransform.sigmoid)).astype(np.float32)
+        scores_NK = np.exp(log_sigmoids(logits_NK)).astype(np.float32)
         indptr = np.arange(num_rows + 1) * k
         parts = (scores_NK.ravel(), labels_NK.ravel(), indptr)
         scores_NL = as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))
@@ -146,7 +146,7 @@ class LabelHead:
             logits_P[ptr[0] : ptr[-1]] = logits_BL[rows_p, pairs_NL.indices[ptr[0] : ptr[-1]]]
         scores = sp.csr_array(pairs_NL.shape, dtype=np.float32)
         scores.indptr, scores.indices = pairs_NL.indptr, pairs_NL.indices
-        scores.data = np.exp(log_scores(logits_P, PathTransform.sigmoid)).astype(np.float32)
+        scores.data = np.exp(log_sigmoids(logits_P)).astype(np.float32)
         return scores
 
     @property

@@ -11,12 +11,12 @@ import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
 from xrt.jit import njit
-from xrt.linear.kernels.chunk_margins import add_dense, add_sparse, find_by_bisection
+from xrt.linear.kernels.beam_step import add_dense, add_sparse, find_by_bisection
 from xrt.linear.scoring import RowBlock, block_bounds, check_columns
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker
 from xrt.threads import run_blocks
-from xrt.tree.path_scores import TRANSFORM_CODES, log_score
+from xrt.tree.path_scores import log_score
 
 
 def path_scores(
@@ -32,7 +32,7 @@ def path_scores(
         ranker: the tree and the rankers at its nodes.
         X: rows (N, F + H).
         pairs_NL: the pairs are its stored entries, (N, L).
-        params: transform and path weight; the beam does not matter.
+        params: the path weight; the beam does not matter.
         num_threads: threads; None for all processors.
 
     Returns:
@@ -81,8 +81,7 @@ def _score_level(
         pair_ptr = pairs_NL.indptr[low : high + 1].astype(np.int64)
         arguments: tuple[Any, ...] = (
             rows.indptr, rows.columns, rows.values, rows.dense, pair_ptr, parents_E, places_E,
-            *ranker.levels[t].kernel_arrays, TRANSFORM_CODES[params.transform],
-            np.float32(path_weight), log_scores_E,
+            *ranker.levels[t].kernel_arrays, np.float32(path_weight), log_scores_E,
         )  # fmt: skip
         _walk(*arguments)
 
@@ -115,7 +114,6 @@ def _walk(
     entry_values: np.ndarray,
     dense_KH: np.ndarray,
     bias_K: np.ndarray,
-    code: int,
     path_weight: np.float32,
     scores_E: np.ndarray,
 ) -> None:
@@ -157,4 +155,4 @@ def _walk(
                     add_dense(dense_nH, this_row, place, chunk_dense_CH, margins_C, floats)
                 before = cluster
             margin = buffer_C[places_E[e]]
-            scores_E[e] = path_weight * scores_E[e] + log_score(margin, code)
+            scores_E[e] = path_weight * scores_E[e] + log_score(margin)

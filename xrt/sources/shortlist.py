@@ -152,9 +152,9 @@ class Shortlist:
             rows = RowBlock.of(X, low, high)
             nodes_nW = self.nodes(queries_NH[low:high])
             if self.params.union:
-                root = opened.from_root(rows, search.beam_size, search.transform)
+                root = opened.from_root(rows, search.beam_size)
                 nodes_nW = with_nodes(nodes_nW, root)
-            return opened.enter(rows, nodes_nW, search.beam_size, search.transform)
+            return opened.enter(rows, nodes_nW, search.beam_size)
 
         num_blocks = max(1, -(-X.num_rows // BLOCK_ROWS))
         return joined(run_blocks(open_block, num_blocks, num_threads), self.num_nodes)

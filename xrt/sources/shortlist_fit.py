@@ -17,7 +17,6 @@ from xrt.sources.opening_level import OpeningLevel
 from xrt.sources.ranker import TreeRanker
 from xrt.sources.shortlist import Shortlist, ShortlistParams
 from xrt.threads import run_blocks
-from xrt.tree.path_scores import PathTransform
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +47,7 @@ def build_shortlist(
     """
     opened = OpeningLevel(ranker.levels, ranker.tree, level)
     rows = sample_rows(X.num_rows, FITTED_ROWS)
-    vectors_KH, offsets_K = fit_vectors(
-        opened, X.take(rows), unit_NH[rows], search.transform, num_threads
-    )
+    vectors_KH, offsets_K = fit_vectors(opened, X.take(rows), unit_NH[rows], num_threads)
     return Shortlist(vectors_KH, params, level, offsets_K)
 
 
@@ -58,7 +55,6 @@ def fit_vectors(
     opened: OpeningLevel,
     X: HybridMatrix,
     unit_NH: np.ndarray,
-    transform: PathTransform,
     num_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ridge regression of the exact scores on the embedding: float32 (K, H) and (K,)."""
@@ -67,7 +63,7 @@ def fit_vectors(
     products_MK = np.zeros((num_columns, opened.num_nodes))
     for low in range(0, X.num_rows, 4 * SCORED_ROWS):
         part = slice(low, min(X.num_rows, low + 4 * SCORED_ROWS))
-        scores_nK = exhaustive_scores(opened, X, transform, part, num_threads)
+        scores_nK = exhaustive_scores(opened, X, part, num_threads)
         products_MK += rows_NM[part].T @ (scores_nK - scores_nK.mean(axis=1, keepdims=True))
     gram_MM = rows_NM.T @ rows_NM + RIDGE * len(rows_NM) * np.eye(num_columns)
     fitted_KM = np.linalg.solve(gram_MM, products_MK).T.astype(np.float32)
@@ -77,7 +73,6 @@ def fit_vectors(
 def exhaustive_scores(
     opened: OpeningLevel,
     X: HybridMatrix,
-    transform: PathTransform,
     part: slice,
     num_threads: int | None = None,
 ) -> np.ndarray:
@@ -87,7 +82,7 @@ def exhaustive_scores(
     def score(block: int) -> np.ndarray:
         low = starts[block]
         rows = RowBlock.of(X, low, min(part.stop, low + SCORED_ROWS))
-        return opened.all_scores(rows, transform)
+        return opened.all_scores(rows)
 
     parts = run_blocks(score, len(starts), num_threads)
     return np.concatenate(parts) if parts else np.zeros((0, opened.num_nodes), np.float32)
@@ -110,7 +105,7 @@ def choose_width(
     rows = sample_rows(X.num_rows, MEASURED_ROWS)
     X, unit_NH = X.take(rows), unit_NH[rows]
     opened = shortlist.opening_level(ranker)
-    scores_NK = exhaustive_scores(opened, X, search.transform, slice(0, len(rows)), num_threads)
+    scores_NK = exhaustive_scores(opened, X, slice(0, len(rows)), num_threads)
     best_NB = best_nodes(scores_NK, search.beam_size)
     num_nodes, target = shortlist.num_nodes, shortlist.params.recall_target
     ladder = sorted({min(width, num_nodes) for width in WIDTHS})

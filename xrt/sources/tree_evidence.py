@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
-from xrt.linear.node_weights import NodeWeights, node_weights
 from xrt.linear.scoring import root_beam, step
+from xrt.linear.weights import NodeWeights, node_weights
 from xrt.search.beam import SearchParams
 from xrt.sources.evidence import (
     ClusterSummary,
@@ -145,7 +145,6 @@ def search_tree(
             X,
             beam,
             k if last else params.beam_size,
-            params.transform,
             1,
             params.path_weight if last else 1.0,
         )
@@ -175,7 +174,7 @@ def path_to(
     for t, node in enumerate(nodes_above(searched, label)):
         weights = weights_at(searched, t, node)
         margin = margin_of(weights, searched.X)
-        log_fit = float(log_scores(np.array([margin]), params.transform)[0])
+        log_fit = float(log_scores(np.array([margin]))[0])
         searched_here, last = from_root or t >= searched.first_level, t == tree.depth - 1
         log_score = log_fit + log_score * (params.path_weight if last else 1.0)
         place, beam_size = _place(searched.beams[t], node)

@@ -1,12 +1,17 @@
-"""The stage cache: a stage with the same version, parameters and inputs does not run again.
+"""The stage cache: a stage with the same version, settings and inputs does not run again.
 
     run_folder/stages/NAME/         outputs of the stage, and done.json with everything about them
     run_folder/scratch/NAME-KEY/    where a long stage keeps what it needs to resume after a kill
     run_folder/.lock                held by the process that works in the run folder
 
+A `Stage` says which settings it reads, and how its output lies in a folder. A `StageCache` runs it:
+`FolderCache` in a run folder, `MemoryCache` without files.
+
 Outputs are written to a temporary folder that is renamed when complete, so that a stage is done
-entirely or not at all. The key of a stage is the hash of its name, version, parameters and inputs.
-The version is bumped by hand when the code changes what a stage writes.
+entirely or not at all. The key of a stage is the hash of its name, version, settings and inputs; a
+setting at its neutral value, its default, adds nothing to the key, so that a new setting reruns
+nothing. The version is bumped by hand when the code changes what a stage writes, or when a default
+changes.
 """
 
 import contextlib
@@ -14,11 +19,14 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from xrt.errors import ArtifactError, XrtError
 from xrt.storage.atomic import atomic_folder, fcntl, recover_folder, write_json
@@ -34,6 +42,9 @@ from xrt.storage.reading import read_json_bounded
 logger = logging.getLogger(__name__)
 
 DONE = "done.json"
+Output = TypeVar("Output")
+Hash = str | Callable[[], str]
+"""A content hash, or what computes it: a cache without files asks for none."""
 _held_locks: dict[Path, int] = {}
 
 
@@ -53,6 +64,155 @@ class StageResult:
     seconds: float
 
 
+@dataclass(frozen=True, eq=False)
+class Stage(Generic[Output]):
+    """A step of training whose output can be kept.
+
+    Attributes:
+        name: of the folder with its outputs.
+        version: of the code that makes them.
+        reads: the settings that it reads, by their full names: `ranker`, `dataset.propensity`. It
+            is given no others.
+        save: writes an output into a folder.
+        load: reads what `save` wrote.
+        needs_folder: `make` needs a folder to write to, and one that survives a kill.
+    """
+
+    name: str
+    version: int
+    reads: tuple[str, ...]
+    save: Callable[[Output, Path], None]
+    load: Callable[[Path], Output]
+    needs_folder: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """The settings that a stage reads, by their full names, and their neutral values."""
+
+    values: Mapping[str, Any]
+    neutral: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a setting. Raises KeyError for one that the stage does not declare."""
+        if name not in self.values:
+            raise KeyError(f"{name}: the stage reads {', '.join(self.values)} alone; declare it")
+        return self.values[name]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a stage may write while it runs.
+
+    Attributes:
+        folder: for outputs that are too large for memory; None where nothing is to be written.
+        scratch: survives a kill, for stages that are `needs_folder`; else None.
+    """
+
+    folder: Path | None = None
+    scratch: Path | None = None
+
+
+Make = Callable[[Settings, Workspace], Output]
+"""Makes the output of a stage from its settings."""
+
+
+@dataclass(frozen=True, eq=False)
+class StageOutput(Generic[Output]):
+    """What a stage made, and its hash as an input of later stages."""
+
+    value: Output
+    hash: Hash
+
+
+class StageCache(Protocol):
+    """Runs stages, or has their outputs already."""
+
+    def run(
+        self,
+        stage: Stage[Output],
+        make: Make[Output],
+        settings: Settings,
+        inputs: Mapping[str, Hash],
+        name: str | None = None,
+    ) -> StageOutput[Output]:
+        """Return the output of a stage.
+
+        Args:
+            stage: what it reads, and how its output lies in a folder.
+            make: makes the output.
+            settings: those that the stage reads.
+            inputs: hashes of the data and of the outputs of earlier stages that `make` uses.
+            name: instead of the stage's own, for a stage that runs more than once.
+        """
+
+
+class MemoryCache:
+    """Runs every stage and keeps nothing: outputs live as long as those who use them.
+
+    Only a stage that is `needs_folder` gets a temporary folder, which lives as long as the cache.
+    """
+
+    @cached_property
+    def _home(self) -> Path:
+        home = tempfile.mkdtemp(prefix="xrt-")
+        weakref.finalize(self, shutil.rmtree, home, ignore_errors=True)
+        return Path(home)
+
+    def run(
+        self,
+        stage: Stage[Output],
+        make: Make[Output],
+        settings: Settings,
+        inputs: Mapping[str, Hash],
+        name: str | None = None,
+    ) -> StageOutput[Output]:
+        """As `StageCache.run`; nothing is hashed."""
+        workspace = Workspace()
+        if stage.needs_folder:
+            parts = [self._home / part / (name or stage.name) for part in ("out", "tmp")]
+            for part in parts:
+                part.mkdir(parents=True)
+            workspace = Workspace(*parts)
+        value = make(settings, workspace)
+        if workspace.scratch is not None:
+            shutil.rmtree(workspace.scratch, ignore_errors=True)
+        return StageOutput(value, _no_hash)
+
+
+def _no_hash() -> str:
+    raise AssertionError("outputs in memory have no hash")
+
+
+@dataclass(frozen=True)
+class FolderCache:
+    """Keeps the outputs of stages in a run folder and runs a stage only where they are not up to
+    date.
+    """
+
+    folder: Path
+
+    def run(
+        self,
+        stage: Stage[Output],
+        make: Make[Output],
+        settings: Settings,
+        inputs: Mapping[str, Hash],
+        name: str | None = None,
+    ) -> StageOutput[Output]:
+        """As `StageCache.run`. Raises XrtError when another process works in the run folder."""
+
+        def produce(folder: Path, scratch: Path | None = None) -> None:
+            stage.save(make(settings, Workspace(folder, scratch)), folder)
+
+        hashes = {name: hash if isinstance(hash, str) else hash() for name, hash in inputs.items()}
+        result = run_stage(
+            self.folder, name or stage.name, stage.version, settings.values, hashes, produce,
+            keeps_scratch=stage.needs_folder, neutral=settings.neutral,
+        )  # fmt: skip
+        return StageOutput(stage.load(result.folder), result.output_hash)
+
+
 def run_stage(
     run_folder: str | Path,
     name: str,
@@ -63,20 +223,33 @@ def run_stage(
     *,
     verify: bool = True,
     keeps_scratch: bool = False,
+    neutral: Mapping[str, Any] | None = None,
 ) -> StageResult:
     """Return the outputs of a stage; `produce(folder)` makes them unless they are up to date.
 
-    `parameters` is a dataclass or mapping of JSON values; `inputs` maps a name to a content hash
-    (`content_hash` of data, `output_hash` of an earlier stage). With `keeps_scratch`, produce is
-    called as `produce(folder, scratch)`: the scratch folder belongs to this key, survives a kill,
-    and is removed when the stage is done. Existing outputs are used when their names, sizes and
-    hashes are those that were written, else the stage runs again and says so; `verify=False` leaves
-    the hashes out.
+    Existing outputs are used when their names, sizes and hashes are those that were written, else
+    the stage runs again and says so in the log.
 
-    Raises XrtError when another process works in the run folder.
+    Args:
+        run_folder: the folder of the run.
+        name: of the stage: lower-case letters, digits, '.', '_' and '-'.
+        version: of the code that makes the outputs.
+        parameters: a dataclass or mapping of JSON values.
+        inputs: content hashes by name: `content_hash` of data, `output_hash` of an earlier stage.
+        produce: makes the outputs.
+        verify: False leaves the hashes of existing outputs out.
+        keeps_scratch: call `produce(folder, scratch)`: the scratch folder belongs to this key,
+            survives a kill, and is removed when the stage is done.
+        neutral: values at which parameters add nothing to the key.
+
+    Returns:
+        The folder of the outputs, and their hash.
+
+    Raises:
+        XrtError: another process works in the run folder.
     """
     run = Path(run_folder)
-    record = _stage_record(name, version, parameters, inputs)
+    record = _stage_record(name, version, parameters, inputs, neutral)
     folder = run / "stages" / name
     with run_lock(run):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -112,9 +285,10 @@ def explain(
     inputs: Mapping[str, str],
     *,
     verify: bool = True,
+    neutral: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Why this stage would run now, one phrase a reason; empty when its outputs are up to date."""
-    record = _stage_record(name, version, parameters, inputs)
+    record = _stage_record(name, version, parameters, inputs, neutral)
     return _reasons_to_run(Path(run_folder) / "stages" / name, record, verify)
 
 
@@ -171,8 +345,13 @@ def _take_lock(descriptor: int, run: Path) -> None:
 
 
 def _stage_record(
-    name: str, version: int, parameters: Any, inputs: Mapping[str, str]
+    name: str,
+    version: int,
+    parameters: Any,
+    inputs: Mapping[str, str],
+    neutral: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
+    """What done.json holds of a stage before it runs: all parameters, and the key."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
         raise ValueError(f"stage name {name!r}: use lower-case letters, digits, '.', '_' and '-'")
     record = {
@@ -181,7 +360,23 @@ def _stage_record(
         "parameters": plain(parameters, f"parameters of stage {name}"),
         "inputs": plain(inputs, f"inputs of stage {name}"),
     }
-    return {**record, "key": content_hash(record)}
+    counted = record
+    if neutral is not None:
+        rest = _without_neutral(record["parameters"], plain(neutral, f"neutral of stage {name}"))
+        counted = {**record, "parameters": rest}
+    return {**record, "key": content_hash(counted)}
+
+
+def _without_neutral(values: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not the neutral ones, also inside of parts; empty parts are left out."""
+    counted = {}
+    for name, value in values.items():
+        if name in neutral and value == neutral[name] and type(value) is type(neutral[name]):
+            continue
+        if isinstance(value, dict) and isinstance(neutral.get(name), dict):
+            value = _without_neutral(value, neutral[name])
+        counted[name] = value
+    return counted
 
 
 def _reasons_to_run(folder: Path, record: Mapping[str, Any], verify: bool) -> list[str]:

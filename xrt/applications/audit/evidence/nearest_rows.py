@@ -12,7 +12,7 @@ from xrt.jit import njit
 from xrt.progress import Progress
 from xrt.sources.neighbours import TEMPERATURE, NeighbourParams, SparseNeighbours
 from xrt.sources.votes import Neighbours
-from xrt.sparse import as_csr, binarize
+from xrt.sparse import as_csr, best_places, binarize
 from xrt.threads import run_blocks
 
 POSTINGS = 20_000
@@ -121,7 +121,7 @@ def _by_cosine(
                 if q_columns[p] == columns[j]:
                     total += q_data[p] * data[j]
             similarities[c] = total
-        order = np.argsort(-similarities, kind="mergesort")[:width]
+        order = best_places(similarities, width)
         for w in range(len(order)):
             rows_MW[query, w] = rows[order[w]]
             sims_MW[query, w] = similarities[order[w]]
