@@ -11,6 +11,8 @@ from tests.deep_models import deep_model
 from tests.torture_texts import SIGNS, torture_texts
 from xrt.errors import DataError
 from xrt.predict import Predictor
+from xrt.sources.linear_trees import LinearTrees
+from xrt.sources.registry import by_name
 
 NO_TEXTS = (None, float("nan"), 7, b"red", ["red"], {"text": "red"}, object(), np.float32(1))
 
