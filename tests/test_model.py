@@ -11,8 +11,7 @@ import scipy.sparse as sp
 from tests.deep_models import centroids, joined, without_shortlists
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compute import Compute
-from xrt.encoder.params import EncoderParams
+from xrt.encoder.params import Compute, EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.features.tfidf_params import TfidfParams

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compute import Compute
 from xrt.encoder.embed import best_device
+from xrt.encoder.params import Compute
 from xrt.encoder.reader import TextReader
 from xrt.progress import Progress
 from xrt.sources.blocks import EmbeddingBlocks

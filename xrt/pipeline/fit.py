@@ -222,7 +222,7 @@ def match(
 
     def produce(folder: Path, scratch: Path) -> None:
         from xrt.encoder.embed import best_device, encode
-        from xrt.encoder.token_store import TokenStore
+        from xrt.encoder.tokens import TokenStore
         from xrt.encoder.training import fine_tune_matcher
 
         result = fine_tune_matcher(

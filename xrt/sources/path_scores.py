@@ -141,13 +141,13 @@ def _walk(
                 margins_C[:] = bias_K[first : child_ptr[cluster + 1]]
                 chunk_low, chunk_high = chunk_ptr[cluster], chunk_ptr[cluster + 1]
                 if high > low and chunk_high > chunk_low:
-                    num_found = find_by_bisection(
+                    num_suspected = find_by_bisection(
                         row_columns[chunk_low:chunk_high], columns[low:high], values[low:high],
                         row_ptr[chunk_low : chunk_high + 1], entry_children, entry_values,
                         starts, ends, found,
                     )  # fmt: skip
                     add_sparse(
-                        num_found, starts, ends, found, entry_children, entry_values, margins_C
+                        num_suspected, starts, ends, found, entry_children, entry_values, margins_C
                     )
                 if width:
                     this_row[0] = row

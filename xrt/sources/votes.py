@@ -168,6 +168,6 @@ def _best(labels: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
     order = np.argsort(labels)
     if len(labels) <= k:
         return order
-    ranked: np.ndarray = order[best_places(scores[order], k)]
-    ascending: np.ndarray = ranked[np.argsort(labels[ranked])]
-    return ascending
+    ranked = order[best_places(scores[order], k)]
+    by_label: np.ndarray = ranked[np.argsort(labels[ranked])]
+    return by_label

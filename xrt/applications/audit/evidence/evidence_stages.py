@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.audit.evidence.nearest_rows import RowMemory
+from xrt.applications.audit.evidence.nearest_rows import NearestRows
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.scoring.decoys import draw_decoys
 from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of
@@ -31,7 +31,7 @@ from xrt.storage.stages import run_stage
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class AuditedRows:
     """The rows X (N, F) of a corpus, their vectoriser where they are texts, and the labels' names
     as rows (L, F), empty where there is no name.
     """
@@ -43,14 +43,14 @@ class Rows:
     key: str
 
 
-def make_rows(folder: Path, corpus: Corpus, progress: Progress | None) -> Rows:
+def make_rows(folder: Path, corpus: Corpus, progress: Progress | None) -> AuditedRows:
     """TF-IDF of the texts, or the corpus's own rows brought to length 1."""
     group_N = groups_of(corpus)
     nothing = sp.csr_array((corpus.num_labels, 1), dtype=np.float32)
     if corpus.texts is None:
         assert corpus.X is not None
         X_NF = normalize_rows(as_csr(corpus.X, "X"))
-        return Rows(X_NF, None, nothing, group_N, content_hash(X_NF))
+        return AuditedRows(X_NF, None, nothing, group_N, content_hash(X_NF))
     texts = corpus.texts
 
     def produce(into: Path) -> None:
@@ -63,11 +63,11 @@ def make_rows(folder: Path, corpus: Corpus, progress: Progress | None) -> Rows:
     stage = run_stage(folder, "rows", 1, asdict(TfidfParams()), inputs, produce)
     features = TfidfFeatures.load(stage.folder / "features")
     names_LF = label_text_features(list(corpus.labels.names), features)
-    return Rows(load_csr(stage.folder, "X"), features, names_LF, group_N, stage.output_hash)
+    return AuditedRows(load_csr(stage.folder, "X"), features, names_LF, group_N, stage.output_hash)
 
 
 def score_rows(
-    folder: Path, corpus: Corpus, rows: Rows, params: AuditParams, progress: Progress | None
+    folder: Path, corpus: Corpus, rows: AuditedRows, params: AuditParams, progress: Progress | None
 ) -> tuple[FoldScores, np.ndarray]:
     """Out-of-fold scores of all rows, and the fold of each: a stage for each fold."""
     Y_NL = binarize(as_csr(corpus.Y, "Y"))
@@ -102,12 +102,12 @@ def score_rows(
 
 
 def similar_rows(
-    folder: Path, rows: Rows, params: AuditParams, progress: Progress | None
+    folder: Path, rows: AuditedRows, params: AuditParams, progress: Progress | None
 ) -> Neighbours:
     """The nearest other rows of each row."""
 
     def produce(into: Path) -> None:
-        memory = RowMemory(rows.X_NF, params.neighbours)
+        memory = NearestRows(rows.X_NF, params.neighbours)
         others = np.arange(rows.X_NF.shape[0])
         found = memory.nearest(rows.X_NF, params.num_threads, others, progress)
         save_array(into / "rows.npy", found.rows_MW)
