@@ -36,7 +36,6 @@ from xrt.pipeline.fusing import (
     learn_scores,
     with_scores,
 )
-from xrt.pipeline.label_lists import num_candidates_of
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.name_embeddings import embed_names
 from xrt.pipeline.params import MatcherFeatures, PipelineParams
@@ -199,9 +198,8 @@ def fit_deep(
 
     def score() -> dict[str, sp.csr_array]:
         X_NF, embeddings_NM = as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out)
-        candidates = num_candidates_of(params, corpus.Y)
         held_rows = trial.source_rows(X_NF, embeddings_NM)
-        return trial.score_sources(held_rows, candidates, runner.num_threads)
+        return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
 
     learnt = learn_scores(runner, corpus, split, score, {**inputs, **blocks.settings})
     verdict = reach_verdict(runner, corpus, split, learnt.fused.fusion, inputs)
