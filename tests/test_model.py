@@ -10,8 +10,7 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compute import Compute
-from xrt.encoder.params import EncoderParams
+from xrt.encoder.params import Compute, EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.features.tfidf_params import TfidfParams

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from bench.clock import StepClock
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.encoder.training import fine_tune_matcher
 from xrt.tree.label_tree import LabelTree
 

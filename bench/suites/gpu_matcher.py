@@ -33,7 +33,7 @@ from xrt.encoder.embed import encode
 from xrt.encoder.fit import lightning_precision
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.tiny import write_tiny_encoder
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.encoder.training import fine_tune_matcher
 from xrt.tree.label_tree import LabelTree
 

@@ -23,7 +23,7 @@ import xrt.encoder.training as training
 from bench.record import append_line, circumstances, shown_command
 from xrt.data.formats import read_corpus
 from xrt.data.splits import validation_split
-from xrt.encoder import held_out
+from xrt.encoder import validation
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     training._embeddings = lambda run, encoder, t: np.zeros(  # type: ignore[assignment]
         (run.tokens.num_rows, encoder.hidden_size), np.float32
     )
-    held_out.SAMPLE = args.held_out
+    validation.SAMPLE = args.held_out
     every = choices(args.steps)
     for name in args.choices or every:
         encoder = EncoderParams(

@@ -17,6 +17,7 @@ import torch
 from xrt.encoder import fit, matcher
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
+from xrt.encoder.distributed import whole
 from xrt.encoder.fit import fit_level
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem
@@ -29,8 +30,7 @@ from xrt.encoder.params import (
     TrainerParams,
 )
 from xrt.encoder.resolve import resolve_encoder
-from xrt.encoder.sharding import whole
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.encoder.training import MatcherOutputs, fine_tune_matcher
 from xrt.tree.label_tree import LabelTree
 

@@ -11,9 +11,8 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from tests.small_encoders import write_encoder
 from xrt.encoder.architectures import ARCHITECTURES, MIXES_IN_PADDING
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compute import Compute
 from xrt.encoder.configuration import KEYS, NOT_READ, ONE_VALUE
-from xrt.encoder.params import EncoderParams, Precision, TrainerParams
+from xrt.encoder.params import Compute, EncoderParams, Precision, TrainerParams
 from xrt.encoder.reader import TextReader
 from xrt.encoder.resolve import require_encoder
 from xrt.errors import ConfigError

@@ -12,7 +12,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import encode
 from xrt.encoder.params import EncoderParams, Pooling
 from xrt.encoder.resolve import require_encoder, resolve_encoder
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import ArtifactError, ConfigError
 from xrt.pipeline import train
 

@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from xrt.encoder import embed_sharded, fit
+from xrt.encoder import fit
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import encode
-from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import device_settings, lightning_strategy
+from xrt.encoder.fit import (
+    FullyShardedStrategy,
+    OwnProcesses,
+    SpawnedDDP,
+    device_settings,
+    encode_sharded,
+    lightning_strategy,
+)
 from xrt.encoder.params import EncoderParams, Precision, Strategy, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
-from xrt.encoder.sharding import FullyShardedStrategy
-from xrt.encoder.spawned import OwnProcesses, SpawnedDDP
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import ConfigError
 
 TEXTS = [f"kano {'lore ' * (n % 7)}mito" for n in range(40)]
@@ -100,7 +104,7 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch, found, devices):
 
 
 def test_little_work_is_done_by_one_process_and_kept_whole(encoder, tokens, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed_sharded, "_predict", None)  # that is the way of several
+    monkeypatch.setattr(fit, "_predict", None)  # that is the way of several
     target = tmp_path / "embeddings.npy"
     several = TrainerParams(accelerator="cpu", devices=2, precision=Precision.fp32)
     for params in (CPU, several):
@@ -118,7 +122,7 @@ def test_encoding_that_fails_leaves_what_was_there(encoder, tokens, tmp_path, mo
     def fail(*args: Any, **kwargs: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(embed_sharded, "encode", fail)
+    monkeypatch.setattr(fit, "encode", fail)
     with pytest.raises(MemoryError):
         encode_sharded(encoder, tokens, CPU, target=target)
     assert np.array_equal(np.load(target), np.zeros(3, np.float32))

@@ -14,9 +14,9 @@ from transformers import AutoTokenizer
 from xrt.encoder.adapters import add_adapters
 from xrt.encoder.architectures import position_limit
 from xrt.encoder.backbone import TextEncoder, quiet_transformers
+from xrt.encoder.cpu_tuning import HalfStates
 from xrt.encoder.embed import encode
 from xrt.encoder.folder import encoder_hash, weight_files
-from xrt.encoder.half_states import HalfStates
 from xrt.encoder.params import (
     EncoderParams,
     MatcherParams,
@@ -25,7 +25,7 @@ from xrt.encoder.params import (
     TrainerParams,
 )
 from xrt.encoder.tiny import write_tiny_encoder
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.encoder.training import fine_tune_matcher
 from xrt.errors import ConfigError
 from xrt.tree.label_tree import LabelTree

@@ -18,7 +18,7 @@ from matcher_run import (
 )
 from test_matcher_resume import fingerprint, started, wait_for
 
-from xrt.encoder import embed_sharded
+from xrt.encoder import fit
 from xrt.encoder.checkpoints import resumable
 from xrt.encoder.embed import cut_batches, encode
 from xrt.encoder.matcher import LevelMatcher
@@ -116,10 +116,10 @@ def test_two_processes_encode_what_one_does_to_the_bit(tmp_path, monkeypatch):
     alone_NH = encode(encoder, tokens, token_budget=100)
     _, cuts = cut_batches(tokens, 100)
     assert len(cuts) > 6
-    monkeypatch.setattr(embed_sharded, "MIN_BATCHES", 1)
-    monkeypatch.setattr(embed_sharded, "encode", None)  # that is the way of one process
+    monkeypatch.setattr(fit, "MIN_BATCHES", 1)
+    monkeypatch.setattr(fit, "encode", None)  # that is the way of one process
     target = tmp_path / "embeddings.npy"
-    found_NH = embed_sharded.encode_sharded(
+    found_NH = fit.encode_sharded(
         encoder, tokens, trainer_params(2), token_budget=100, target=target
     )
     assert np.array_equal(found_NH, alone_NH)

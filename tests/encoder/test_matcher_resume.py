@@ -18,7 +18,8 @@ from matcher_run import STEPS, train
 
 from tests.processes import ends_with_the_test
 from xrt.encoder import training
-from xrt.encoder.checkpoints import AtomicCheckpointIO, resumable
+from xrt.encoder.checkpoints import resumable
+from xrt.encoder.fit import AtomicCheckpointIO
 from xrt.encoder.matcher import LevelMatcher
 from xrt.errors import CapacityError, TrainingError
 from xrt.storage.seals import write_seal

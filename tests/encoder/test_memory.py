@@ -14,14 +14,13 @@ from torch.multiprocessing import ProcessRaisedException
 from xrt.encoder import fit
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem
-from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.encoder.memory import in_parts, is_out_of_memory
+from xrt.encoder.matcher import LevelBatches, LevelMatcher, in_parts
+from xrt.encoder.out_of_memory import fit_in_memory, is_out_of_memory
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.encoder.resolve import resolve_encoder
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import CapacityError, TrainingError
 
 OUT_OF_MEMORY = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"

@@ -12,7 +12,7 @@ from xrt.encoder.levels import LevelProblem
 from xrt.encoder.loss import row_losses_dense
 from xrt.encoder.matcher import LevelBatches
 from xrt.encoder.params import EncoderParams, MatcherParams, Precision, TrainerParams
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.encoder.training import fine_tune_matcher
 from xrt.hybrid import unit_rows
 from xrt.tree.label_tree import LabelTree

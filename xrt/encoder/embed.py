@@ -10,7 +10,7 @@ import torch
 
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import cut_sorted
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.progress import Progress
 
 MAX_ROWS = 256

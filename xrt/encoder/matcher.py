@@ -5,25 +5,26 @@ Shapes: B rows, T tokens, H hidden width, K nodes of a level, S steps.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from xrt.encoder.adapters import frozen_names
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
+from xrt.encoder.distributed import shard_weights, whole
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes
 from xrt.encoder.loss import row_losses_dense, row_losses_ragged
-from xrt.encoder.memory import in_parts
 from xrt.encoder.optimizers import GRADIENT_CLIP, LinearSchedule, make_optimizer
 from xrt.encoder.params import MatcherParams
-from xrt.encoder.sharding import FullyShardedStrategy, shard_weights, whole
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import TrainingError
 
 HEAD_SCALE = 10.0
@@ -83,6 +84,30 @@ class LevelBatches:
             None if level.M_above is not None else level.of_rows(mine) for level in self.problems
         )
         return LevelBatch(*self.tokens.padded(mine), weights_B, targets, mine)
+
+
+def in_parts(
+    vectors: Callable[[Tensor, Tensor], Tensor],
+    input_ids_BT: Tensor,
+    attention_mask_BT: Tensor,
+    num_parts: int,
+) -> Tensor:
+    """What `vectors` gives for all rows, (B, H), with the intermediate results of one part of
+    the rows in memory at a time.
+
+    All parts but the last keep nothing but their vectors: the backward pass, which adds their
+    gradients up, computes them again, with the same dropout.
+    """
+    if num_parts < 2 or len(input_ids_BT) < 2 or not torch.is_grad_enabled():
+        return vectors(input_ids_BT, attention_mask_BT)
+    num_parts = min(num_parts, len(input_ids_BT))
+    ids, masks = (t.tensor_split(num_parts) for t in (input_ids_BT, attention_mask_BT))
+    parts = [
+        checkpoint(vectors, part_ids, part_mask, use_reentrant=False)
+        for part_ids, part_mask in zip(ids[:-1], masks[:-1], strict=True)
+    ]
+    parts.append(vectors(ids[-1], masks[-1]))
+    return torch.cat(parts)
 
 
 class LevelMatcher(pl.LightningModule):
@@ -184,7 +209,7 @@ class LevelMatcher(pl.LightningModule):
 
     def configure_model(self) -> None:
         """Spread the weights over the processes where the strategy is to."""
-        if isinstance(self.trainer.strategy, FullyShardedStrategy):
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
             shard_weights(self, self.encoder)
 
     def on_train_batch_start(self, batch: LevelBatch, batch_idx: int) -> None:

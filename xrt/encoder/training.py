@@ -17,10 +17,8 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.checkpoints import TERMINATED, resumable
 from xrt.encoder.devices import attention_of, check_devices
-from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import quiet_lightning
+from xrt.encoder.fit import encode_sharded, quiet_lightning
 from xrt.encoder.folder import encoder_hash
-from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import (
     ROWS_PER_LABEL,
     Head,
@@ -29,14 +27,14 @@ from xrt.encoder.heads import (
     prior_log_odds,
     sample_rows,
 )
-from xrt.encoder.held_out import ValidationRows, sample_held_out
 from xrt.encoder.levels import LevelProblem
 from xrt.encoder.matcher import HEAD_SCALE, LevelBatches, LevelMatcher
+from xrt.encoder.out_of_memory import fit_in_memory
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.run_folder import RunFolder
-from xrt.encoder.token_store import TokenStore
-from xrt.encoder.validation import Validation
+from xrt.encoder.tokens import TokenStore
+from xrt.encoder.validation import Validation, ValidationRows, sample_held_out
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import as_row_weights, unit_rows
 from xrt.progress import Progress

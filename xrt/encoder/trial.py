@@ -21,9 +21,9 @@ from xrt.encoder.devices import (
     device_of,
     num_devices,
 )
-from xrt.encoder.foreign import library_faults
+from xrt.encoder.folder import library_faults
 from xrt.encoder.params import EncoderParams, TrainerParams
-from xrt.encoder.token_ids import token_ids
+from xrt.encoder.tokens import token_ids
 from xrt.errors import ConfigError
 from xrt.threads import default_num_threads, torch_threads
 

@@ -10,18 +10,19 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.errors import ConfigError, DataError
+from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.kernels.simd import WIDTH
 from xrt.linear.kernels.train import gather, solve_squared_hinge, squared_norms
 from xrt.linear.sink import LevelSink, MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.progress import Progress
+from xrt.ranges import above, at_least, check_ranges
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
 
@@ -128,20 +129,16 @@ SHORT_ROW, SHORT_ROW_THRESHOLD = 128, 0.1
 class SolverParams:
     """How each binary problem, of squared hinge loss, is solved."""
 
-    cost_positive: float = 1.0
+    cost_positive: Annotated[float, above(0)] = 1.0
     """Cost C of a row that has the label."""
-    cost_negative: float = 1.0
+    cost_negative: Annotated[float, above(0)] = 1.0
     """Cost C of a row that does not have the label."""
-    threshold: float | None = None
+    threshold: Annotated[float, at_least(0)] | None = None
     """Sparse weights of at most this size are dropped. None: 0.1, and less for long rows, see
     `threshold_for`."""
 
     def __post_init__(self) -> None:
-        for name in ("cost_positive", "cost_negative"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"ranker.{name} = {getattr(self, name)}: must be above 0")
-        if self.threshold is not None and self.threshold < 0:
-            raise ConfigError(f"ranker.threshold = {self.threshold}: must not be below 0")
+        check_ranges(self, "ranker")
 
     def threshold_for(self, nonzeros_per_row: float) -> float:
         """The threshold for rows with so many nonzeros on average.

@@ -36,7 +36,6 @@ from xrt.pipeline.fusing import (
     learn_scores,
     with_scores,
 )
-from xrt.pipeline.label_lists import num_candidates_of
 from xrt.pipeline.label_rows import LabelRows, label_rows
 from xrt.pipeline.memories import dense_memory, sparse_memory
 from xrt.pipeline.name_embeddings import embed_names
@@ -179,9 +178,8 @@ def fit_deep(
 
     def score() -> dict[str, sp.csr_array]:
         X_NF, embeddings_NM = as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out)
-        candidates = num_candidates_of(params, corpus.Y)
         return trial.sources(
-            X_NF, embeddings_NM, num_threads=runner.num_threads, candidates=candidates
+            X_NF, embeddings_NM, num_threads=runner.num_threads, candidates=runner.candidates
         )
 
     learnt = learn_scores(runner, corpus, split, score, {**inputs, **blocks.settings})

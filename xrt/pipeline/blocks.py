@@ -136,7 +136,7 @@ def embed_texts(runner: StageRunner, encoder_folder: Path, texts: list[str]) -> 
     """Embeddings of texts by a saved encoder, not of length 1: float32 (N, H)."""
     from xrt.encoder.backbone import TextEncoder
     from xrt.encoder.embed import best_device, encode
-    from xrt.encoder.token_store import TokenStore
+    from xrt.encoder.tokens import TokenStore
 
     encoder = TextEncoder.load(encoder_folder)
     return encode(

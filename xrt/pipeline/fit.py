@@ -23,7 +23,7 @@ from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import TreeGrower, given_tree, paths_above, tree_seeds
 from xrt.progress import Progress
 from xrt.sources.ranker import TreeRanker, train_ranker
-from xrt.sources.trees import TreeEnsemble
+from xrt.sources.trees import CANDIDATES, TreeEnsemble
 from xrt.sparse import as_csr, load_csr, normalize_rows, save_csr
 from xrt.storage.atomic import save_array, write_json
 from xrt.storage.hashing import content_hash
@@ -39,6 +39,8 @@ class StageRunner:
     folder: Path
     params: PipelineParams
     progress: Progress | None
+    candidates: int = CANDIDATES
+    """Labels that each source names for a row."""
 
     @property
     def num_threads(self) -> int | None:
@@ -222,7 +224,7 @@ def match(
 
     def produce(folder: Path, scratch: Path) -> None:
         from xrt.encoder.embed import best_device, encode
-        from xrt.encoder.token_store import TokenStore
+        from xrt.encoder.tokens import TokenStore
         from xrt.encoder.training import fine_tune_matcher
 
         result = fine_tune_matcher(

@@ -21,7 +21,6 @@ from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.fit import Rows, StageRunner, weights_of
 from xrt.pipeline.hooks import HeldOutScores
-from xrt.pipeline.label_lists import num_candidates_of
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.memories import sparse_memory
 from xrt.pipeline.params import PipelineParams
@@ -100,7 +99,7 @@ def learn_scores(
         "tree": asdict(params.tree),
         "propensity": asdict(params.dataset.propensity),
         "seed": params.seed,
-        "candidates": num_candidates_of(params, corpus.Y),
+        "candidates": runner.candidates,
     }
     stage = runner.run(name, 7, settings, inputs, produce)
     learnt = Learnt(*(FusionFit.load(stage.folder / part) for part in ("fused", "linear")))
@@ -127,7 +126,7 @@ def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> Hel
         return None
     sources = kept_sources(runner.folder / "stages" / ("fusion" if deep else "linear-fusion"))
     counts_L = None if model.frequencies is None else model.frequencies.counts_L
-    scores_NL = model.fusion.scores(sources, counts_L, num_candidates_of(params, corpus.Y))
+    scores_NL = model.fusion.scores(sources, counts_L, runner.candidates)
     if model.calibration is not None:
         assert counts_L is not None
         scores_NL = model.calibration.apply(scores_NL, counts_L)
@@ -181,7 +180,7 @@ def fuse_linear(
         )
         return trial.sources(
             as_csr(rows.X_NF[held.validation]), num_threads=runner.num_threads,
-            candidates=num_candidates_of(runner.params, corpus.Y),
+            candidates=runner.candidates,
         )  # fmt: skip
 
     learnt = learn_scores(runner, corpus, held, score, told, "linear-fusion", "linear").fused

@@ -51,11 +51,12 @@ def save_model(
         if hooks is not None:
             hooks.write(target)
 
+    configuration = {} if hooks is None else hooks.configuration()
     tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
     manifest = {
         "kind": model.kind,
         "metrics": metrics,
-        "configuration": plain(_portable(params)),
+        "configuration": {**plain(_portable(params)), **configuration},
         "training": training,
         "tree": model.linear.describe() if model.deep is None else tree.describe(),
         **model.about_scores(),

@@ -1,9 +1,8 @@
 """Beam search down the label tree."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +11,7 @@ from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, block_beam, joined, root_beam, step
 from xrt.linear.weights import LevelWeights
+from xrt.ranges import at_least, check_ranges
 from xrt.search.constraints import Constraint
 from xrt.search.session import SearchSession
 from xrt.sparse import top_k_rows
@@ -33,18 +33,14 @@ TRANSFORM = "l3_hinge"
 class SearchParams:
     """How the tree is searched."""
 
-    beam_size: int = 10
+    beam_size: Annotated[int, at_least(1)] = 10
     """Nodes kept at each inner level."""
-    path_weight: float | None = 0.5
+    path_weight: Annotated[float, at_least(0)] | None = 0.5
     """Exponent of the path's score in that of a label; inner nodes are always ranked by the plain
     product. None: to be chosen on held-out rows when the model is trained."""
 
     def __post_init__(self) -> None:
-        if self.beam_size < 1:
-            raise ConfigError(f"search.beam_size = {self.beam_size}: at least 1 is needed")
-        weight = self.path_weight
-        if weight is not None and not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(f"search.path_weight = {weight}: a finite number, not below 0")
+        check_ranges(self, "search")
 
     @classmethod
     def from_saved(cls, values: SavedValues) -> Self:

@@ -7,16 +7,17 @@ in the cluster above (teacher-forced and matcher-aware negatives).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import scipy.sparse as sp
 
-from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import root_beam, step
 from xrt.linear.sink import FolderSink, LevelSink, MemorySink
 from xrt.linear.solver import RankerProblem, SolverParams, train_levels
 from xrt.linear.weights import LevelWeights
 from xrt.progress import Progress
+from xrt.ranges import at_least
 from xrt.tree.candidates import matcher_aware, teacher_forced, union_candidates
 from xrt.tree.label_tree import LabelTree
 
@@ -25,18 +26,11 @@ from xrt.tree.label_tree import LabelTree
 class RankerParams(SolverParams):
     """How the rankers are trained: the solver's settings and where negatives come from."""
 
-    matcher_negatives: int = 0
+    matcher_negatives: Annotated[int, at_least(0)] = 0
     """Best-scored clusters of each training row that join its true ones when labels are trained
     (MAN)."""
     half: bool = False
     """Keep weights as float16: half the memory and disk, margins right to about 3 digits."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.matcher_negatives < 0:
-            raise ConfigError(
-                f"ranker.matcher_negatives = {self.matcher_negatives}: must not be below 0"
-            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,4 +169,5 @@ def _best(labels: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
     if len(labels) <= k:
         return order
     ranked = order[best_places(scores[order], k)]
-    return ranked[np.argsort(labels[ranked])]
+    by_label: np.ndarray = ranked[np.argsort(labels[ranked])]
+    return by_label

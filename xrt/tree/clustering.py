@@ -12,12 +12,14 @@ merged to the branching of the settings. G groups, K clusters of all groups toge
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from xrt.errors import ConfigError, DataError
+from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
+from xrt.ranges import at_least, check_ranges
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.two_means import halve, halve_at_median, reorder, two_means, values_of
@@ -36,11 +38,11 @@ _PIECE_MEMBERS = 8192  # members of a large node whose side is decided in one bl
 class TreeParams:
     """Shape of the label tree."""
 
-    branching: int = 16
+    branching: Annotated[int, at_least(2)] = 16
     """Children of an inner node."""
-    max_leaf_size: int = 200
+    max_leaf_size: Annotated[int, at_least(1)] = 200
     """Labels under a node of the last inner level; at least as many as labels gives a flat tree."""
-    max_top_nodes: int = 64
+    max_top_nodes: Annotated[int, at_least(1)] = 64
     """Merging stops once a level has at most so many nodes; they hang under the root."""
     paths: str | None = None
     """A taxonomy instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
@@ -48,9 +50,7 @@ class TreeParams:
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
 
     def __post_init__(self) -> None:
-        for name, low in (("branching", 2), ("max_leaf_size", 1), ("max_top_nodes", 1)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"tree.{name} = {getattr(self, name)}: at least {low} is needed")
+        check_ranges(self, "tree")
 
 
 def build_tree(

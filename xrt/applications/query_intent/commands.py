@@ -4,14 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from xrt.cli.outputs import refuse_inputs_as_outputs
 from xrt.errors import ConfigError
+from xrt.storage.outputs import refuse_inputs_as_outputs
 
 COLUMNS = ("query", "item", "count", "impressions", "position")
 
 
-def add_label_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `xrt label`."""
+def label_parser() -> argparse.ArgumentParser:
+    """The parser of `xrt label`."""
+    parser = argparse.ArgumentParser(prog="xrt label")
     parser.add_argument(
         "clicks",
         metavar="CLICKS",
@@ -61,6 +62,7 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-bad-lines", action="store_true", help="write bad lines beside FILE and go on"
     )
+    return parser
 
 
 def label(arguments: argparse.Namespace) -> int:

@@ -45,7 +45,7 @@ def encoder_seconds(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) 
 def measure_pace(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -> EncoderPace:
     """The pace on some rows: a matcher of one level, their labels, is trained for a few steps."""
     from xrt.encoder.batches import BatchPlan
-    from xrt.encoder.token_store import TokenStore
+    from xrt.encoder.tokens import TokenStore
     from xrt.encoder.training import fine_tune_matcher
     from xrt.tree.label_tree import LabelTree
 

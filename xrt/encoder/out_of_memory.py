@@ -1,4 +1,4 @@
-"""A stage that runs out of memory goes on with each batch cut in two; once.
+"""On out of memory the fine-tuning goes on with two micro-batches a step; once.
 
 The sequence of batches, the number of steps and what each step computes stay as they are, up to
 rounding and to which entries dropout hits.
@@ -7,26 +7,48 @@ rounding and to which entries dropout hits.
 import gc
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import torch
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from xrt.encoder.checkpoints import resumable
 from xrt.encoder.fit import fit_level
+from xrt.encoder.hooks import FitHook
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.encoder.memory import is_out_of_memory
 from xrt.encoder.params import TrainerParams
 from xrt.encoder.validation import Validation
-from xrt.errors import CapacityError
+from xrt.errors import CapacityError, XrtError
 from xrt.progress import Progress
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+_SIGNS = ("out of memory", "OutOfMemoryError", "can't allocate memory", "DefaultCPUAllocator",
+          "ALLOC_FAILED")  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True where memory ran out, of a GPU or of the machine, in this process or in one started by
+    it.
+    """
+    if isinstance(error, XrtError):  # told already, or the one line of another process
+        return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    told = str(error)
+    if isinstance(error, ProcessRaisedException):
+        last = told.strip().splitlines()[-1]
+        return last.startswith("MemoryError") or any(sign in last for sign in _SIGNS)
+    return isinstance(error, RuntimeError) and any(sign in told for sign in _SIGNS)
+
 
 logger = logging.getLogger(__name__)
 
 PARTS = "xrt_parts"
 
 
-class KeepParts(pl.Callback):
+class KeepParts(FitHook):
     """Writes into how many parts batches are cut to every checkpoint; writes one when memory runs
     out, where a process is alone and need not wait for others.
     """
@@ -35,21 +57,21 @@ class KeepParts(pl.Callback):
         self.checkpoint = checkpoint
 
     def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
         """Add the number of parts."""
         assert isinstance(pl_module, LevelMatcher)
         checkpoint[PARTS] = pl_module.num_parts
 
     def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
         """Go on with as many parts, or more where more are wanted by now."""
         assert isinstance(pl_module, LevelMatcher)
         pl_module.num_parts = max(pl_module.num_parts, int(checkpoint.get(PARTS, 1)))
 
     def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
         """Save the state after the last whole step: a step that failed has changed no weights."""
         if is_out_of_memory(exception) and trainer.world_size == 1 and trainer.global_step:
