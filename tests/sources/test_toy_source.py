@@ -169,10 +169,16 @@ def test_a_model_with_an_unknown_source_is_refused(
 
 
 def test_no_file_but_its_own_names_a_source() -> None:
-    """Nothing compares with the name of a source, or looks one up by it."""
+    """Nothing compares with the name of a source, or looks one up by it.
+
+    Applications have columns, and estimates have stages, of the same names.
+    """
     root = Path(xrt.__file__).parent
+    others = {root / "applications", root / "pipeline" / "estimate"}
     named = []
     for path in sorted(root.rglob("*.py")):
+        if others & set(path.parents):
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             constants: list[ast.expr] = []
             if isinstance(node, ast.Compare):
