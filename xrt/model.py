@@ -82,11 +82,15 @@ class XrtModel:
 
         Raises DataError for a model without.
         """
-        grown = [getattr(source, "ensemble", None) for source in self.sources.values()]
-        ensembles = [each for each in grown if isinstance(each, TreeEnsemble)]
+        ensembles = self._ensembles()
         if not ensembles:
             raise DataError("this model has no label trees")
         return ensembles[-1]
+
+    def _ensembles(self) -> list[TreeEnsemble]:
+        """The label trees of each source that has some."""
+        trees = (getattr(source, "ensemble", None) for source in self.sources.values())
+        return [each for each in trees if isinstance(each, TreeEnsemble)]
 
     def source(self, kind: type[S]) -> S:
         """The model's source of a kind.
@@ -514,6 +518,9 @@ class XrtModel:
 
     def _faults(self) -> Iterator[str | None]:
         """How parts of the model do not fit each other; None for one that does."""
+        if self.features is None and not self._ensembles():
+            yield "neither a vocabulary nor label trees"
+            return
         shape = self.shape
         for source in self.sources.values():
             yield source.fault(shape)
