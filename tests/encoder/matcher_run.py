@@ -93,10 +93,12 @@ def fit_first_steps(
             module.p = 0.0
     head = LevelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
     params = MatcherParams()
-    matcher = RecordingMatcher(encoder, [head], params, num_steps=steps, level=1)
-    M = tree.level_targets(Y_NL)[0]
+    level_data = [LevelData(Y_NL, tree.level_targets(Y_NL)[0], tree, 1)]
+    matcher = RecordingMatcher(
+        encoder, [head], params, num_steps=steps, level=1, level_data=level_data
+    )
     plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=5, seed=0)
-    batches = LevelBatches(tokens, [LevelData(Y_NL, M, tree, 1)], plan)
+    batches = LevelBatches(tokens, level_data, plan)
     trainer = trainer_params(devices, strategy)
     fit_level(matcher, batches, folder / "fit.ckpt", False, trainer)
     return matcher
