@@ -46,6 +46,7 @@ class NeighbourParams:
     memory and the time."""
 
     def __post_init__(self) -> None:
+        """Check the range. Raises ConfigError for a value out of range."""
         check_ranges(self, "neighbours")
 
 

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, RowBlock, check_columns, joined
-from xrt.ranges import SHARE_ABOVE_ZERO, at_least, check_ranges
+from xrt.ranges import Range, at_least, check_ranges
 from xrt.search.beam import SearchParams
 from xrt.sources.faiss_index import IndexKind as IndexKind
 from xrt.sources.faiss_index import NodeIndex, chosen_kind
@@ -40,11 +40,12 @@ class ShortlistParams:
     """How search enters the tree."""
 
     index: IndexKind = IndexKind.none
-    """Kind of the FAISS index over nodes that opens the search; `none` searches from the root."""
+    """How the nodes that open the search are found: `none` searches from the root, `auto` goes by
+    their number, `flat` is exact, `hnsw` and `ivf_pq` are approximate."""
     width: Annotated[int, at_least(1)] | None = None
     """Nodes of the opening level taken from the index for each row. None: measured when the model
     is trained, the fewest that reach `recall_target`."""
-    recall_target: Annotated[float, SHARE_ABOVE_ZERO] = 0.99
+    recall_target: Annotated[float, Range(0, 1, above=True)] = 0.99
     """Share of the best `search.beam_size` nodes of the exhaustive opening level that the shortlist
     should find."""
     union: bool = False
@@ -52,6 +53,7 @@ class ShortlistParams:
     to a label, and the time of both."""
 
     def __post_init__(self) -> None:
+        """Check the ranges. Raises ConfigError for a value out of range."""
         check_ranges(self, "shortlist")
 
 
