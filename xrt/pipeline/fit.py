@@ -22,6 +22,7 @@ from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import TreeGrower, given_tree, paths_above, tree_seeds
 from xrt.progress import Progress
+from xrt.sources.base import CANDIDATES
 from xrt.sources.ranker import TreeRanker, train_ranker
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr, load_csr, normalize_rows, save_csr
@@ -39,6 +40,8 @@ class StageRunner:
     folder: Path
     params: PipelineParams
     progress: Progress | None
+    candidates: int = CANDIDATES
+    """Labels that each source names for a row."""
 
     @property
     def num_threads(self) -> int | None:

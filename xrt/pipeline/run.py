@@ -22,12 +22,12 @@ from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
 from xrt.pipeline.fit import StageRunner
 from xrt.pipeline.fusing import held_out_scores
 from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
-from xrt.pipeline.label_lists import num_candidates_of
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.report_page import write_run_report
 from xrt.pipeline.saving import save_model
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
+from xrt.sources.base import CANDIDATES
 from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
 from xrt.storage.stages import run_lock
@@ -92,7 +92,8 @@ def train(
         require_held_out(params, trn)
         _try_encoder(params, trn, folder)
         _check_capacity(params, trn, folder)
-        runner = StageRunner(folder, params, progress)
+        candidates = CANDIDATES if hooks is None else hooks.candidates(trn)
+        runner = StageRunner(folder, params, progress, candidates)
         linear, rows = fit_linear(runner, trn)
         best, models, verdict = linear, {"linear": linear}, None
         if params.encoder is not None:
@@ -211,7 +212,7 @@ def _evaluate(
     """
     if tst is None:
         return {}, None, {}
-    k = max(KS) if hooks is None else num_candidates_of(params, trn.Y)
+    k = max(KS) if hooks is None else hooks.candidates(trn)
     training = label_counts(trn), trn.num_instances, params.dataset.propensity
     reports, kept, scores = {}, [], {}
     for name, model in models.items():

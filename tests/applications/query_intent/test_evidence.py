@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from tests.reference.slow_click_evidence import slow_click_evidence
-from xrt.applications.query_intent.agreement import agreed_values, judged_pairs
+from xrt.applications.query_intent.agreement import agreed_values, verdicts_of
 from xrt.applications.query_intent.catalogue import catalogue_of
-from xrt.applications.query_intent.clicks.evidence import (
+from xrt.applications.query_intent.clicks.click_features import (
     CLICK_FEATURES,
     ClickMatrices,
     click_features,
@@ -15,9 +15,9 @@ from xrt.applications.query_intent.clicks.evidence import (
 )
 from xrt.applications.query_intent.clicks.examination import examination_by_position
 from xrt.applications.query_intent.decision import decide
-from xrt.applications.query_intent.params import LabellingParams
+from xrt.applications.query_intent.labelling_params import LabellingParams
 from xrt.applications.query_intent.words.aliases import AliasTable, NameTable, learn_from_titles
-from xrt.applications.query_intent.words.evidence import (
+from xrt.applications.query_intent.words.word_features import (
     WORD_FEATURES,
     Words,
     read_query,
@@ -195,7 +195,7 @@ def test_agreement_leaves_open_what_words_do_not_settle(catalogue):
         reading = read_query(text, share, words)
         named = supported_names(reading, share)
         agreed = agreed_values(reading, share, set(named), catalogue)
-        return dict(zip(labels, judged_pairs(reading, agreed, ids, catalogue), strict=True))
+        return dict(zip(labels, verdicts_of(reading, agreed, ids, catalogue), strict=True))
 
     assert verdicts("arlo toys") == {
         "brand=Arlo": 1, "brand=Norvelle": 0, "color=blue": 0, "category=Toys": 1

@@ -14,9 +14,8 @@ from typing import IO, Any
 
 import polars as pl
 
-from xrt.applications.query_intent.clicks.columns import number_column, text_column
 from xrt.applications.query_intent.clicks.text import ROW, BrokenLine, TextBlock, TextLog
-from xrt.data.cells import clean_label
+from xrt.data.cells import clean_label, id_text
 from xrt.data.frames import frame_faults
 from xrt.data.sources import plain_name, require_file
 from xrt.errors import DataError
@@ -34,7 +33,7 @@ _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson")
 
 @dataclass
 class ClickLogReport:
-    """What reading met. Counts are rows of the log unless the name says otherwise."""
+    """Counts of a reading. They are rows of the log unless the name says otherwise."""
 
     num_rows: int = 0
     num_bad: int = 0
@@ -117,10 +116,10 @@ class ClickLog:
     def _files(self) -> list[Path]:
         if not self.path.is_dir():
             return [require_file(self.path)]
-        found = sorted(f for f in self.path.iterdir() if plain_name(f).endswith(_SUFFIXES))
-        if not found:
+        files = sorted(f for f in self.path.iterdir() if plain_name(f).endswith(_SUFFIXES))
+        if not files:
             raise DataError(f"{self.path}: no click file in the folder ({', '.join(_SUFFIXES)})")
-        return found
+        return files
 
     def _blocks(self, file: Path) -> Iterator[TextBlock]:
         if plain_name(file).endswith((".parquet", ".pq")):
@@ -145,10 +144,10 @@ class ClickLog:
     def _require_columns(self, file: Path, names: list[str]) -> None:
         for name in COLUMNS[:_NEEDED]:
             if self.columns[name] not in names:
-                shown = ", ".join([n for n in names if n != ROW][:_SHOWN_COLUMNS]) or "none"
+                column_list = ", ".join([n for n in names if n != ROW][:_SHOWN_COLUMNS]) or "none"
                 raise DataError(
                     f"{file}: no column {self.columns[name]!r} for {name}; the columns are "
-                    f"{shown}: give it that name",
+                    f"{column_list}: give it that name",
                     settings={"columns": f"where the log calls {name} otherwise"},
                 )
 
@@ -184,20 +183,20 @@ class ClickLog:
             frame = frame.filter(sound)
         more = frame.select((views < count).fill_null(False).sum()).item()
         self.report.num_more_clicks_than_impressions += int(more)
-        seen = pl.max_horizontal("impressions", pl.when(views.is_not_null()).then(count))
-        return self._with_positions(frame.with_columns(seen.alias("impressions")))
+        num_views = pl.max_horizontal("impressions", pl.when(views.is_not_null()).then(count))
+        return self._with_positions(frame.with_columns(num_views.alias("impressions")))
 
     def _with_positions(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Positions as whole numbers from 1; others are not known, and counted."""
         position = pl.col("position")
-        known = (position.is_finite() & (position >= 1)).fill_null(False)
+        is_known = (position.is_finite() & (position >= 1)).fill_null(False)
         zero = (position == 0).fill_null(False)
-        odd = position.is_not_null() & ((~known & ~zero) | (position != position.floor()))
+        odd = position.is_not_null() & ((~is_known & ~zero) | (position != position.floor()))
         counts = frame.select(zero.sum().alias("zero"), odd.sum().alias("odd")).row(0, named=True)
         self.report.num_position_zero += int(counts["zero"])
         self.report.num_odd_positions += int(counts["odd"])
         whole = position.clip(1, _LAST_POSITION).cast(pl.Int32, strict=False)
-        return frame.with_columns(pl.when(known).then(whole).alias("position"))
+        return frame.with_columns(pl.when(is_known).then(whole).alias("position"))
 
     def _take_out(self, file: Path, bad: pl.DataFrame, source: pl.DataFrame) -> None:
         """Note rows with a count that cannot be, or raise for the first."""
@@ -252,3 +251,59 @@ def _with_clean_names(frame: pl.DataFrame) -> pl.DataFrame:
     names = {name: clean_label(name) for name in frame.columns if name != ROW}
     first = {clean: name for name, clean in reversed(names.items())}
     return frame.select(ROW, *(pl.col(name).alias(clean) for clean, name in first.items()))
+
+
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+
+
+def text_column(column: pl.Series, file: Path) -> pl.Series:
+    """Ids or queries as text, empty ones as null; 392.0 is "392", as in every other file.
+
+    Args:
+        column: Text or numbers.
+        file: Where it stands, for the message.
+
+    Returns:
+        The column as text, under its own name.
+
+    Raises:
+        DataError: the column is of another type.
+    """
+    dtype = column.dtype
+    if dtype == pl.String:
+        return column
+    if dtype in _TEXTS or dtype == pl.Null or dtype.is_integer():
+        return column.cast(pl.String)
+    if not dtype.is_numeric():
+        raise DataError(
+            f"{file}: column {column.name!r} is of type {dtype}; text or whole numbers are needed: "
+            "write it as text"
+        )
+    values = column.unique()
+    texts = [id_text(value) or None for value in values.to_list()]
+    return column.replace_strict(values, pl.Series(texts, dtype=pl.String), return_dtype=pl.String)
+
+
+def number_column(column: pl.Series, file: Path) -> pl.Series:
+    """Counts or positions as float64; null where the text of a cell is no number.
+
+    Args:
+        column: Numbers, or text.
+        file: Where it stands, for the message.
+
+    Returns:
+        The column as numbers, under its own name.
+
+    Raises:
+        DataError: the column is of another type.
+    """
+    dtype = column.dtype
+    if dtype in _TEXTS:
+        texts = column.cast(pl.String).str.strip_chars()
+        return texts.cast(pl.Float64, strict=False)
+    if not dtype.is_numeric() and dtype != pl.Null:
+        raise DataError(
+            f"{file}: column {column.name!r} is of type {dtype}; numbers are needed: write it as "
+            "numbers"
+        )
+    return column.cast(pl.Float64, strict=False)
