@@ -140,6 +140,19 @@ def compose(overrides: list[str]) -> DictConfig:
         return hydra_compose("train", overrides)
 
 
+def values_of(overrides: list[str]) -> dict[str, Any]:
+    """The values of all settings for these command-line settings, before interpolation.
+
+    Args:
+        overrides: `key=value` and `group=choice`, as hydra takes them.
+
+    Returns:
+        Nested dicts of plain values.
+    """
+    values: Any = OmegaConf.to_container(compose(overrides), resolve=False)
+    return dict(values)
+
+
 @functools.cache
 def schema_of(params: type) -> type:
     """A twin of a parameter dataclass: same fields, types and defaults, writable, unchecked."""

@@ -123,11 +123,9 @@ def reference(words: Sequence[str]) -> tuple[list[Part], dict[str, list[str]]]:
     Raises:
         HydraException: A word is no setting (one of `xrt.config.COMPOSITION_ERRORS`).
     """
-    from omegaconf import OmegaConf
+    from xrt.config import OwnSettings, conf_groups, settings_type, values_of
 
-    from xrt.config import OwnSettings, compose, conf_groups, settings_type
-
-    values: Any = OmegaConf.to_container(compose(list(words)), resolve=False)
+    values = values_of(list(words))
     whole, *own_parts = parts_of(OwnSettings)
     first, *parts = parts_of(settings_type())
     first = dataclasses.replace(first, settings=(*whole.settings, *first.settings))
