@@ -15,8 +15,9 @@ from xrt.encoder.params import Precision
 from xrt.errors import ConfigError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.fusion.path_weight import choose_path_weight
-from xrt.hybrid import HybridMatrix, unit_rows
+from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.model_encoder import ModelEncoder
 from xrt.pipeline.blocks import Blocks, make_blocks
 from xrt.pipeline.fit import (
     Matched,
@@ -30,22 +31,21 @@ from xrt.pipeline.fit import (
     weights_of,
 )
 from xrt.pipeline.fusing import (
-    every_source,
     frequencies_of,
     fuse_linear,
     learn_scores,
     with_scores,
 )
 from xrt.pipeline.label_rows import LabelRows, label_rows
-from xrt.pipeline.memories import dense_memory, sparse_memory
 from xrt.pipeline.name_embeddings import embed_names
 from xrt.pipeline.params import MatcherFeatures, PipelineParams
-from xrt.pipeline.shortlists import make_shortlists
+from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import TreeGrower, hold_out, taxonomy_input
 from xrt.pipeline.verdict import Verdict, reach_verdict
 from xrt.search.beam import SearchParams
-from xrt.sources.deep import DeepPart
-from xrt.sources.label_head import LabelHead
+from xrt.sources.base import Source, SourceRows, Training, TreeTrainer
+from xrt.sources.linear_trees import LinearTrees
+from xrt.sources.registry import BASELINE, by_name
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
 from xrt.storage.atomic import write_json
@@ -66,33 +66,51 @@ def fit_linear(runner: StageRunner, corpus: Corpus) -> tuple[XrtModel, Rows]:
     search = params.search
     if search.path_weight is None:
         search = _choose_path_weight(runner, corpus, X, names, inputs)
-    linear = _rank_linear(runner, "", corpus, X, corpus.Y, names, inputs, params.num_trees)
+
+    def training_of(prefix: str, used: np.ndarray | None, told: dict[str, str]) -> Training:
+        X_used, Y_used = X, corpus.Y
+        if used is not None:
+            X_used, Y_used = X.take(used), as_csr(corpus.Y[used])
+        return Training(
+            SourceRows(X_used), Y_used, params, _tree_trainer(runner, prefix, corpus, names, told),
+            search, names, num_threads=runner.num_threads,
+        )  # fmt: skip
+
+    trees = LinearTrees.fit(training_of("", None, inputs))
     known = frequencies_of(runner, corpus.Y)
-    model = XrtModel(corpus.labels, rows.features, linear, search=search, frequencies=known)
+    model = XrtModel(
+        corpus.labels, rows.features, by_name([trees]), search=search, frequencies=known
+    )
     if params.encoder is None and params.fused:
-
-        def train(X: HybridMatrix, Y_NL: sp.csr_array, held: dict[str, str]) -> TreeEnsemble:
-            return _rank_linear(runner, "fit-", corpus, X, Y_NL, names, held, params.num_trees)
-
-        model = fuse_linear(runner, corpus, model, rows, names, train, inputs)
+        model = fuse_linear(runner, corpus, model, rows, names, training_of, inputs)
     return model, rows
 
 
-def _rank_linear(
+def _tree_trainer(
     runner: StageRunner,
     prefix: str,
     corpus: Corpus,
-    X: HybridMatrix,
-    Y_NL: sp.csr_array,
     names: LabelRows | None,
     inputs: dict[str, str],
-    num_trees: int,
-) -> TreeEnsemble:
-    """Linear trees on rows X (N, F) with labels Y (N, L), and on the names of the labels."""
-    if names is not None:
-        X, Y_NL = names.join(X, Y_NL)
-        inputs = {**inputs, **names.inputs}
-    return rank_trees(runner, prefix, X, Y_NL, corpus.labels, inputs, num_trees)
+    blocks: Blocks | None = None,
+) -> TreeTrainer:
+    """Grows and trains trees as stages whose names begin with the prefix."""
+    told = inputs if names is None else {**inputs, **names.inputs}
+
+    def train(
+        source: type[Source], X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int
+    ) -> TreeEnsemble:
+        stages = "tree" if source.name == BASELINE else f"{source.name}-tree", source.name
+        of_source = told
+        if source.uses_embeddings:
+            assert blocks is not None
+            of_source = {**told, **blocks.settings}
+        elif blocks is not None:  # what the matcher learnt does not reach these trees
+            seen = {name: inputs[name] for name in ("rows", "labels", "held out")}
+            of_source = seen if names is None else {**seen, **names.inputs}
+        return rank_trees(runner, prefix, X, Y_NL, corpus.labels, of_source, num_trees, stages)
+
+    return train
 
 
 def _choose_path_weight(
@@ -109,7 +127,9 @@ def _choose_path_weight(
         return replace(params.search, path_weight=1.0)
     inputs = {**inputs, "held out": content_hash(held.validation)}
     X_fit, Y_fit = X.take(held.train), as_csr(corpus.Y[held.train])
-    trial = _rank_linear(runner, "trial-", corpus, X_fit, Y_fit, names, inputs, 1)
+    train = _tree_trainer(runner, "trial-", corpus, names, inputs)
+    rows_fit = (X_fit, Y_fit) if names is None else names.join(X_fit, Y_fit)
+    trial = train(LinearTrees, *rows_fit, 1)
     inputs = inputs if names is None else {**inputs, **names.inputs}
 
     def produce(folder: Path) -> None:
@@ -178,9 +198,8 @@ def fit_deep(
 
     def score() -> dict[str, sp.csr_array]:
         X_NF, embeddings_NM = as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out)
-        return trial.sources(
-            X_NF, embeddings_NM, num_threads=runner.num_threads, candidates=runner.candidates
-        )
+        held_rows = trial.source_rows(X_NF, embeddings_NM)
+        return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
 
     learnt = learn_scores(runner, corpus, split, score, {**inputs, **blocks.settings})
     verdict = reach_verdict(runner, corpus, split, learnt.fused.fusion, inputs)
@@ -226,59 +245,29 @@ def _deep_model(
 ) -> XrtModel:
     """All sources trained on the `used` rows; every source has weight 1 until fusion is chosen."""
     params = runner.params
-    X_NF, Y = as_csr(rows.X_NF[used]), as_csr(corpus.Y[used])
-    unit_NH = unit_rows(matched.embeddings_NH[used])
-    ranker = _rank_hybrid(runner, prefix, corpus, X_NF, Y, used, blocks, names, inputs)
-    if prefix:  # the linear model of all rows must not judge rows it was trained on
-        X = HybridMatrix.of(X_NF).weighted(weights_of(corpus, used))
-        seen = {name: inputs[name] for name in ("rows", "labels", "held out")}
-        linear = _rank_linear(runner, prefix, corpus, X, Y, names, seen, params.num_trees)
-        model = replace(model, linear=linear)
-    width = matched.embeddings_NH.shape[1]
-    names_RH = None if names is None else embed_names(runner, names, blocks)[:, :width]
+    held = np.setdiff1d(np.arange(corpus.num_instances), used)
+    held_out = blocks.rows(as_csr(rows.X_NF[held]), held) if len(held) else None
+    training = Training(
+        blocks.rows(as_csr(rows.X_NF[used]), used, weights_of(corpus, used)),
+        as_csr(corpus.Y[used]),
+        params,
+        _tree_trainer(runner, prefix, corpus, names, inputs, blocks),
+        model.search,
+        names,
+        None if names is None else lambda: embed_names(runner, names, blocks),
+        matched.head,
+        held_out,
+        runner.num_threads,
+    )
     device = best_device(params.trainer.accelerator)
     frozen = blocks.frozen_folder
-    deep = DeepPart(
-        encoder=TextEncoder.load(matched.encoder_folder).to(device),
-        ranker=ranker,
-        head=None if matched.head is None else LabelHead(*matched.head),
-        embedding_weight=blocks.weight,
+    encoder = ModelEncoder(
+        tuned=TextEncoder.load(matched.encoder_folder).to(device),
+        weight=blocks.weight,
         frozen=None if frozen is None else TextEncoder.load(frozen).to(device),
         frozen_weight=blocks.frozen_weight,
-        shortlists=make_shortlists(
-            params.shortlist,
-            model.search,
-            ranker,
-            blocks,
-            rows.X_NF,
-            corpus.Y,
-            used,
-            runner.num_threads,
-        ),
-        embedding_neighbours=dense_memory(
-            unit_NH, Y, names, names_RH, params.embedding_neighbours, weights_of(corpus, used)
-        ),
         bf16=params.trainer.precision is not Precision.fp32,
     )
-    memory = sparse_memory(X_NF, Y, names, params.neighbours, weights_of(corpus, used))
-    return replace(model, deep=deep, neighbours=memory, fusion=every_source(params, deep=True))
-
-
-def _rank_hybrid(
-    runner: StageRunner,
-    prefix: str,
-    corpus: Corpus,
-    X_NF: sp.csr_array,
-    Y_NL: sp.csr_array,
-    used: np.ndarray,
-    blocks: Blocks,
-    names: LabelRows | None,
-    inputs: dict[str, str],
-) -> TreeEnsemble:
-    """Trees on [TF-IDF ; embeddings] of the `used` rows, and of the names of the labels."""
-    X = blocks.join(X_NF, blocks.embeddings(used)).weighted(weights_of(corpus, used))
-    inputs = {**inputs, **blocks.settings}
-    if names is not None:
-        X, Y_NL = names.join(X, Y_NL, embed_names(runner, names, blocks))
-    num_trees, stages = runner.params.num_deep_trees, ("ranker-tree", "ranker")
-    return rank_trees(runner, prefix, X, Y_NL, corpus.labels, inputs, num_trees, stages)
+    # the linear model of all rows must not judge rows it was trained on
+    fitted = None if prefix else model.sources
+    return with_sources(replace(model, encoder=encoder), fit_sources(training, fitted))

@@ -16,11 +16,12 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.data.splits import Split
 from xrt.fusion.weights import quality
-from xrt.hybrid import HybridMatrix, unit_rows
+from xrt.hybrid import HybridMatrix
 from xrt.pipeline.fit import Matched, StageRunner, encoder_identity, uses_bf16, weights_of
 from xrt.pipeline.trees import TreeGrower, paths_above
 from xrt.search.beam import SearchParams
-from xrt.sources.deep import join_blocks
+from xrt.sources.base import SourceRows
+from xrt.sources.blocks import EmbeddingBlocks
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
@@ -56,20 +57,30 @@ class Blocks:
         return {"blocks": self.key, "weight": str(self.weight), **frozen}
 
     def embeddings(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of the given rows as `DeepPart.embed` gives them: (R, M)."""
+        """Embeddings of the given rows as `ModelEncoder.embed` gives them: (R, M)."""
         tuned_RH = np.asarray(self.tuned_NH[rows])
         if self.frozen_NG is None:
             return tuned_RH
         return np.hstack([tuned_RH, self.frozen_NG[rows]])
 
+    @property
+    def widths(self) -> EmbeddingBlocks:
+        """Widths and weights of the embeddings in a hybrid row."""
+        frozen_width = 0 if self.frozen_NG is None else self.frozen_NG.shape[1]
+        return EmbeddingBlocks(
+            self.tuned_NH.shape[1], self.weight, frozen_width, self.frozen_weight
+        )
+
     def join(self, X_RF: sp.csr_array, embeddings_RM: np.ndarray) -> HybridMatrix:
         """The rankers' rows of TF-IDF rows and embeddings as `embeddings` gives them."""
-        H = self.tuned_NH.shape[1]
-        frozen_RG = embeddings_RM[:, H:] if self.frozen_NG is not None else None
-        dense_RM = join_blocks(
-            unit_rows(embeddings_RM[:, :H]), frozen_RG, self.weight, self.frozen_weight
-        )
-        return HybridMatrix.of(X_RF, dense_RM)
+        return self.widths.join(X_RF, embeddings_RM)
+
+    def rows(
+        self, X_RF: sp.csr_array, rows: np.ndarray, weights_R: np.ndarray | None = None
+    ) -> SourceRows:
+        """Some of the training rows as sources take them, with weights; `X_RF` is their TF-IDF."""
+        X = HybridMatrix.of(X_RF).weighted(weights_R)
+        return SourceRows(X, self.widths, lambda: self.embeddings(rows))
 
 
 def make_blocks(

@@ -22,8 +22,9 @@ from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import TreeGrower, given_tree, paths_above, tree_seeds
 from xrt.progress import Progress
+from xrt.sources.base import CANDIDATES
 from xrt.sources.ranker import TreeRanker, train_ranker
-from xrt.sources.trees import CANDIDATES, TreeEnsemble
+from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr, load_csr, normalize_rows, save_csr
 from xrt.storage.atomic import save_array, write_json
 from xrt.storage.hashing import content_hash

@@ -16,22 +16,18 @@ from xrt.data.corpus import Corpus
 from xrt.data.splits import Split
 from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.fusion import Fusion
-from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.fit import Rows, StageRunner, weights_of
 from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.label_rows import LabelRows
-from xrt.pipeline.memories import sparse_memory
-from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import hold_out
-from xrt.sources.trees import TreeEnsemble
+from xrt.sources.base import Training
+from xrt.sources.registry import BASELINE, SOURCES
 from xrt.sparse import as_csr, load_csr, save_csr
 from xrt.storage.hashing import content_hash
 
 logger = logging.getLogger(__name__)
-
-SOURCES = ("linear", "ranker", "matcher", "neighbours", "embedding_neighbours")
 
 Scores = Mapping[str, sp.csr_array]
 
@@ -42,16 +38,6 @@ class Learnt:
 
     fused: FusionFit
     linear: FusionFit
-
-
-def every_source(params: PipelineParams, deep: bool) -> Fusion:
-    """What a trial model is asked for: all sources there are, neighbours where rows are to vote."""
-    asked = ["linear"] + ["ranker", "matcher"] * deep
-    if params.neighbours.num_neighbours:
-        asked.append("neighbours")
-    if deep and params.embedding_neighbours.num_neighbours:
-        asked.append("embedding_neighbours")
-    return Fusion(dict.fromkeys(asked, 1.0))
 
 
 def frequencies_of(runner: StageRunner, Y_NL: sp.csr_array) -> LabelFrequencies:
@@ -75,15 +61,14 @@ def learn_scores(
     params = runner.params
 
     def produce(folder: Path) -> None:
-        found = score()
-        sources = {name: found[name] for name in SOURCES if name in found}
+        sources = score()
         Y_true = as_csr(corpus.Y[split.validation])
         frequencies = frequencies_of(runner, as_csr(corpus.Y[split.train]))
         weights_n = weights_of(corpus, split.validation)
         fused = fit_scores(sources, Y_true, frequencies, params.seed, baseline, weights_n)
         fused.save(folder / "fused")
-        alone = {"linear": sources["linear"]}
-        linear = fit_scores(alone, Y_true, frequencies, params.seed, "linear", weights_n)
+        alone = {BASELINE: sources[BASELINE]}
+        linear = fit_scores(alone, Y_true, frequencies, params.seed, BASELINE, weights_n)
         linear.save(folder / "linear")
         for source, scores_NL in sources.items():
             save_csr(folder / "sources", source, scores_NL)
@@ -134,18 +119,14 @@ def held_out_scores(runner: StageRunner, corpus: Corpus, model: XrtModel) -> Hel
 
 
 def with_scores(model: XrtModel, learnt: FusionFit) -> XrtModel:
-    """The model with what was learnt; memories that have no say are left out."""
-    asked = learnt.fusion.sources
-    deep = model.deep
-    if deep is not None and "embedding_neighbours" not in asked:
-        deep = replace(deep, embedding_neighbours=None)
-    return replace(
-        model,
-        deep=deep,
-        neighbours=model.neighbours if "neighbours" in asked else None,
-        fusion=learnt.fusion,
-        calibration=learnt.calibration,
-    )
+    """The model with what was learnt; sources without weight are left out where they may be."""
+    weighted = learnt.fusion.sources
+    sources = {
+        name: source
+        for name, source in model.sources.items()
+        if name in weighted or source.stays_without_weight
+    }
+    return replace(model, sources=sources, fusion=learnt.fusion, calibration=learnt.calibration)
 
 
 def fuse_linear(
@@ -154,37 +135,31 @@ def fuse_linear(
     model: XrtModel,
     rows: Rows,
     names: LabelRows | None,
-    train: Callable[[HybridMatrix, sp.csr_array, dict[str, str]], TreeEnsemble],
+    training_of: Callable[[str, np.ndarray | None, dict[str, str]], Training],
     inputs: dict[str, str],
 ) -> XrtModel:
-    """The linear model joined by the votes of the nearest training rows where they help, and
-    calibrated; as it was where no row can be held out.
+    """The linear model joined by further sources where they help, and calibrated; as it was where
+    no row can be held out.
 
-    `train` gives the linear trees of other rows, with the `names` of labels.
+    `training_of` gives the training on some rows, or on all, with the prefix of its stages.
     """
     held = hold_out(corpus.Y, runner.params.validation_rows, runner.params.seed)
     if held is None:
         return model
     inputs = {**inputs, "held out": content_hash(held.validation)}
-    X_NF, Y_NL = as_csr(rows.X_NF[held.train]), as_csr(corpus.Y[held.train])
-    weights_n = weights_of(corpus, held.train)
     told = inputs if names is None else {**inputs, **names.inputs}
-    params = runner.params.neighbours
 
     def score() -> Scores:
-        trial = replace(
-            model,
-            linear=train(HybridMatrix.of(X_NF).weighted(weights_n), Y_NL, inputs),
-            neighbours=sparse_memory(X_NF, Y_NL, names, params, weights_n),
-            fusion=every_source(runner.params, deep=False),
-        )
-        return trial.sources(
-            as_csr(rows.X_NF[held.validation]), num_threads=runner.num_threads,
-            candidates=runner.candidates,
+        trial = with_sources(model, fit_sources(training_of("fit-", held.train, inputs)))
+        return trial.score_sources(
+            trial.source_rows(as_csr(rows.X_NF[held.validation])),
+            runner.candidates, runner.num_threads,
         )  # fmt: skip
 
-    learnt = learn_scores(runner, corpus, held, score, told, "linear-fusion", "linear").fused
-    if "neighbours" in learnt.fusion.sources:
-        memory = sparse_memory(rows.X_NF, corpus.Y, names, params, corpus.row_weights)
-        model = replace(model, neighbours=memory)
+    learnt = learn_scores(runner, corpus, held, score, told, "linear-fusion", BASELINE).fused
+    further = learnt.fusion.sources - set(model.sources)
+    if further:
+        model = with_sources(
+            model, fit_sources(training_of("", None, inputs), model.sources, further)
+        )
     return with_scores(model, learnt)

@@ -1,6 +1,8 @@
 """The linear model in memory: features, trees, rankers, without files in between."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,18 +13,20 @@ from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.fusion.fit import fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.fusion import Fusion
 from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.pipeline.label_rows import LabelRows, label_rows
-from xrt.pipeline.memories import sparse_memory
+from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, paths_above, tree_seeds
 from xrt.pipeline.warm_start import kept_trees, require_same_inputs
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
+from xrt.sources.base import Source, SourceRows, Training
+from xrt.sources.linear_trees import LinearTrees
 from xrt.sources.neighbours import NeighbourParams
 from xrt.sources.ranker import RankerParams, train_ranker
+from xrt.sources.registry import BASELINE, by_name
 from xrt.sources.trees import TreeEnsemble, tree_seed
 from xrt.sparse import as_csr, normalize_rows
 from xrt.tree.clustering import TreeParams
@@ -74,14 +78,15 @@ def train_linear(
     if search.path_weight is None:
         search = train.with_path_weight(search, X, corpus.Y, validation_rows)
     counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
+    settings = SimpleNamespace(num_trees=num_trees, neighbours=neighbours or NeighbourParams())
+    trees = LinearTrees.fit(train.training(X, corpus.Y, settings, search))
     model = XrtModel(
-        corpus.labels, vectoriser, train.trees(X, corpus.Y, num_trees), search=search,
+        corpus.labels, vectoriser, by_name([trees]), search=search,
         frequencies=LabelFrequencies(counts_L, corpus.num_instances),
     )  # fmt: skip
     if not fused:
         return model
-    memory = neighbours or NeighbourParams()
-    return train.with_scores(model, X, corpus.Y, num_trees, validation_rows, memory)
+    return train.with_scores(model, X, corpus.Y, settings, validation_rows)
 
 
 def _rows_of(
@@ -110,10 +115,23 @@ class _Trainer:
     num_threads: int | None
     progress: Progress | None
 
+    def training(
+        self, X: HybridMatrix, Y_NL: sp.csr_array, settings: Any, search: SearchParams
+    ) -> Training:
+        """The training of sources on rows X with labels Y."""
+
+        def train(
+            source: type[Source], X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int
+        ) -> TreeEnsemble:
+            return self.trees(X, Y_NL, num_trees)
+
+        return Training(
+            SourceRows(X), Y_NL, settings, train, search, self.names,
+            num_threads=self.num_threads,
+        )  # fmt: skip
+
     def trees(self, X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int) -> TreeEnsemble:
         """All trees first, as their label features are then let go; then one after the other."""
-        if self.names is not None:
-            X, Y_NL = self.names.join(X, Y_NL)
         if self.given:
             grown = [
                 (tree, tree_seed(self.seed, index))
@@ -139,41 +157,34 @@ class _Trainer:
         held = hold_out(Y_NL, size, self.seed)
         if held is None:
             return replace(search, path_weight=1.0)
-        trial = self.trees(X.take(held.train), as_csr(Y_NL[held.train]), 1)
+        X_fit, Y_fit = X.take(held.train), as_csr(Y_NL[held.train])
+        if self.names is not None:
+            X_fit, Y_fit = self.names.join(X_fit, Y_fit)
+        trial = self.trees(X_fit, Y_fit, 1)
         rows, Y_true = X.take(held.validation), as_csr(Y_NL[held.validation])
         chosen = choose_path_weight(trial, rows, Y_true, search, self.num_threads)
         return replace(search, path_weight=chosen.path_weight)
 
     def with_scores(
-        self,
-        model: XrtModel,
-        X: HybridMatrix,
-        Y_NL: sp.csr_array,
-        num_trees: int,
-        size: int,
-        params: NeighbourParams,
+        self, model: XrtModel, X: HybridMatrix, Y_NL: sp.csr_array, settings: Any, size: int
     ) -> XrtModel:
-        """The model with a fusion and a calibration learnt from trees of the other rows."""
+        """The model with a fusion and a calibration learnt from sources of the other rows."""
         held = hold_out(Y_NL, size, self.seed)
         if held is None:
             return model
-        fit, Y_fit = X.take(held.train), as_csr(Y_NL[held.train])
-        memory = sparse_memory(fit.sparse, Y_fit, self.names, params, fit.weights_N)
-        asked = ["linear"] if memory is None else ["linear", "neighbours"]
-        trial = replace(
-            model,
-            linear=self.trees(fit, Y_fit, num_trees),
-            neighbours=memory,
-            fusion=Fusion(dict.fromkeys(asked, 1.0)),
+        X_fit, Y_fit = X.take(held.train), as_csr(Y_NL[held.train])
+        trial = with_sources(
+            model, fit_sources(self.training(X_fit, Y_fit, settings, model.search))
         )
         rows = X.take(held.validation)
-        sources = trial.sources(rows, num_threads=self.num_threads)
+        sources = trial.score_sources(trial.source_rows(rows), num_threads=self.num_threads)
         counts_L = np.bincount(Y_fit.indices, minlength=Y_fit.shape[1])
         known = LabelFrequencies(counts_L, Y_fit.shape[0])
         Y_true = as_csr(Y_NL[held.validation])
-        learnt = fit_scores(sources, Y_true, known, self.seed, "linear", rows.weights_N)
+        learnt = fit_scores(sources, Y_true, known, self.seed, BASELINE, rows.weights_N)
         joined = replace(model, fusion=learnt.fusion, calibration=learnt.calibration)
-        if "neighbours" not in learnt.fusion.sources:
+        further = learnt.fusion.sources - set(model.sources)
+        if not further:
             return joined
-        memory = sparse_memory(X.sparse, Y_NL, self.names, params, X.weights_N)
-        return replace(joined, neighbours=memory)
+        training = self.training(X, Y_NL, settings, model.search)
+        return replace(joined, sources=fit_sources(training, model.sources, further))

@@ -27,7 +27,7 @@ from xrt.pipeline.report_page import write_run_report
 from xrt.pipeline.saving import save_model
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
 from xrt.progress import Progress
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
 from xrt.storage.stages import run_lock

@@ -14,7 +14,7 @@ from xrt.applications.attributes.decoding.candidates import PER_ATTRIBUTE, num_c
 from xrt.applications.attributes.predictor import AttributePredictor
 from xrt.applications.attributes.training import AttributeHooks
 from xrt.cli import main
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 
 TARGETS = [f"a{i:02}" for i in range(9)]
 

@@ -80,8 +80,8 @@ def label(arguments: argparse.Namespace) -> int:
         },
         {"CLICKS": arguments.clicks},
     )  # fmt: skip
-    given = {"min_confidence": arguments.min_confidence, "seed": arguments.seed}
-    params = LabellingParams(**{name: v for name, v in given.items() if v is not None})
+    settings = {"min_confidence": arguments.min_confidence, "seed": arguments.seed}
+    params = LabellingParams(**{name: v for name, v in settings.items() if v is not None})
     catalogue = read_catalogue(
         arguments.catalogue,
         title_columns=tuple(arguments.title_columns),
@@ -109,12 +109,12 @@ def label(arguments: argparse.Namespace) -> int:
 
 def column_names(pairs: list[str]) -> dict[str, str]:
     """`["item=sku"]` as `{"item": "sku"}`. Raises ConfigError for anything else."""
-    found = {}
+    columns = {}
     for pair in pairs:
         name, equals, column = pair.partition("=")
         if name not in COLUMNS or not equals or not column:
             raise ConfigError(
                 f"--columns {pair}: write NAME=COLUMN, where NAME is one of {', '.join(COLUMNS)}"
             )
-        found[name] = column
-    return found
+        columns[name] = column
+    return columns

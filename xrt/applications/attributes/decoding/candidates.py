@@ -21,7 +21,7 @@ from xrt.applications.attributes.decoding.path_beam import (
 )
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
 from xrt.applications.attributes.decoding.weights import JointWeights
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 
 BEAM = 4096
 """Nodes of each level of the hierarchy that are followed: with fewer, every path is tried."""

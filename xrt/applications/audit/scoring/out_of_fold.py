@@ -10,12 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.scoring.path_scores import path_scores
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.label_rows import LabelRows
 from xrt.pipeline.trees import TreeGrower
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
+from xrt.sources.path_scores import path_scores
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
