@@ -1,6 +1,7 @@
 """An application is one folder: what it adds is found, and nothing else knows its name."""
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
 
 
 def _run(argv: Sequence[str]) -> int:
-    print("glitter", _parser("toy").parse_args(argv).glitter)
+    sys.stdout.write(f"glitter {_parser('toy').parse_args(argv).glitter}\n")
     return 0
 
 
@@ -54,7 +55,7 @@ class Toy(Application):
         return folder == "toy-model"
 
     def evaluate(self, arguments: argparse.Namespace) -> int:
-        print("toy evaluated", arguments.file)
+        sys.stdout.write(f"toy evaluated {arguments.file}\n")
         return 0
 
 
