@@ -17,16 +17,12 @@ from xrt.applications.audit.run import SUGGESTIONS, audit
 from xrt.applications.audit.suggestions.pairs import values_at
 from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggestion, read_suggestions
 from xrt.data.corpus import Corpus
-from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.data.splits import validation_split
-from xrt.features.tfidf_params import TfidfParams
 from xrt.metrics.ranking import judge
-from xrt.pipeline.linear import train_linear
+from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trainer import Trainer
 from xrt.progress import Progress
-from xrt.search.beam import SearchParams
-from xrt.sources.ranker import RankerParams
 from xrt.sparse import as_csr, binarize
-from xrt.tree.clustering import TreeParams
 
 
 def self_test(
@@ -127,11 +123,8 @@ def chosen(suggestions: Sequence[Suggestion], params: AuditParams) -> list[Sugge
 
 def precision_at_5(corpus: Corpus, held: Corpus, params: AuditParams) -> float:
     """P@5 of the linear model of a corpus on held-out rows, whose labels have the same columns."""
-    model = train_linear(
-        corpus, features=TfidfParams(), tree=TreeParams(), ranker=RankerParams(),
-        search=SearchParams(), seed=params.seed, label_text_weight=LABEL_TEXT_WEIGHT,
-        num_threads=params.num_threads,
-    )  # fmt: skip
+    settings = PipelineParams(fused=False, seed=params.seed, num_threads=params.num_threads or 0)
+    model = Trainer(settings).fit(corpus).model
     inputs = held.X if held.texts is None else held.texts
     scores_NL = model.predict(inputs, 5, num_threads=params.num_threads)
     judged = judge(binarize(as_csr(held.Y)), scores_NL, 5)

@@ -12,8 +12,8 @@ from xrt.errors import ConfigError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.label_rows import LabelRows, label_rows
-from xrt.pipeline.memories import dense_memory, sparse_memory
+from xrt.pipeline.label_names import LabelNameRows, label_name_rows
+from xrt.pipeline.neighbours import dense_neighbours, sparse_neighbours
 from xrt.pipeline.params import PipelineParams
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 
@@ -29,13 +29,13 @@ def features() -> TfidfFeatures:
 
 
 @pytest.fixture
-def names(features: TfidfFeatures) -> LabelRows:
-    names = label_rows(features, LABELS, 0.5)
+def names(features: TfidfFeatures) -> LabelNameRows:
+    names = label_name_rows(features, LABELS, 0.5)
     assert names is not None
     return names
 
 
-def test_each_named_label_has_a_row(names: LabelRows, features: TfidfFeatures):
+def test_each_named_label_has_a_row(names: LabelNameRows, features: TfidfFeatures):
     assert names.names == ("red", "quux", "blue lamp")
     assert names.columns_R.tolist() == [0, 2, 3]
     np.testing.assert_array_equal(
@@ -44,12 +44,12 @@ def test_each_named_label_has_a_row(names: LabelRows, features: TfidfFeatures):
 
 
 def test_no_names_no_vectoriser_or_no_weight_give_no_rows(features: TfidfFeatures):
-    assert label_rows(features, LabelTable.from_ids(["a", "b"]), 0.5) is None
-    assert label_rows(None, LABELS, 0.5) is None
-    assert label_rows(features, LABELS, 0.0) is None
+    assert label_name_rows(features, LabelTable.from_ids(["a", "b"]), 0.5) is None
+    assert label_name_rows(None, LABELS, 0.5) is None
+    assert label_name_rows(features, LABELS, 0.0) is None
 
 
-def test_rows_of_known_words_stand_below_the_texts(names: LabelRows, features: TfidfFeatures):
+def test_rows_of_known_words_stand_below_the_texts(names: LabelNameRows, features: TfidfFeatures):
     X = HybridMatrix.of(features.transform(TEXTS))
     Y_NL = sp.csr_array(np.eye(3, 4, dtype=np.float32))
     joined, Y_joined = names.join(X, Y_NL)
@@ -61,7 +61,7 @@ def test_rows_of_known_words_stand_below_the_texts(names: LabelRows, features: T
     assert X.num_rows == 3
 
 
-def test_with_embeddings_every_name_has_a_row(names: LabelRows, features: TfidfFeatures):
+def test_with_embeddings_every_name_has_a_row(names: LabelNameRows, features: TfidfFeatures):
     rng = np.random.default_rng(0)
     X = HybridMatrix.of(features.transform(TEXTS), rng.normal(size=(3, 5)))
     dense_RM = rng.normal(size=(3, 5)).astype(np.float32)
@@ -70,7 +70,7 @@ def test_with_embeddings_every_name_has_a_row(names: LabelRows, features: TfidfF
     np.testing.assert_allclose(joined.dense, np.vstack([X.dense, 0.5 * dense_RM]))
 
 
-def test_what_rankers_depend_on_tells_names_labels_and_weight(names: LabelRows):
+def test_what_rankers_depend_on_tells_names_labels_and_weight(names: LabelNameRows):
     others = [
         replace(names, weight=1.0),
         replace(names, names=("red", "quux", "lamp")),
@@ -95,12 +95,14 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]):
         PipelineParams(**wrong)  # type: ignore[arg-type]
 
 
-def test_names_are_keys_of_both_memories(names: LabelRows, features: TfidfFeatures, tmp_path: Path):
+def test_names_are_keys_of_both_memories(
+    names: LabelNameRows, features: TfidfFeatures, tmp_path: Path
+):
     """A label without a single row is found by its name."""
     X_NF, Y_NL = features.transform(TEXTS), sp.csr_array(np.eye(3, 4, dtype=np.float32))
     asked = features.transform(["blue lamp lamp"])
     for params in (NeighbourParams(), NeighbourParams(label_names=False)):
-        memory = sparse_memory(X_NF, Y_NL, names, params)
+        memory = sparse_neighbours(X_NF, Y_NL, names, params)
         assert memory.num_texts == 3
         assert memory.num_rows == (5 if params.label_names else 3)
         votes = memory.vote(asked, 4).toarray()[0]
@@ -110,11 +112,11 @@ def test_names_are_keys_of_both_memories(names: LabelRows, features: TfidfFeatur
         assert (again.num_texts, again.params) == (3, params)
     embeddings_NH = np.float32([[1, 0], [0, 1], [1, 1]])
     names_RH = np.float32([[1, 0], [0, -1], [-1, 1]])
-    dense = dense_memory(embeddings_NH, Y_NL, names, names_RH, NeighbourParams())
+    dense = dense_neighbours(embeddings_NH, Y_NL, names, names_RH, NeighbourParams())
     assert (dense.num_rows, dense.num_texts) == (6, 3)
     assert dense.vote(np.float32([[-1, 1]]), 1).indices.tolist() == [3]
     for without in (
-        dense_memory(embeddings_NH, Y_NL, names, None, NeighbourParams()),
-        dense_memory(embeddings_NH, Y_NL, None, None, NeighbourParams()),
+        dense_neighbours(embeddings_NH, Y_NL, names, None, NeighbourParams()),
+        dense_neighbours(embeddings_NH, Y_NL, None, None, NeighbourParams()),
     ):
         assert without.num_rows == 3

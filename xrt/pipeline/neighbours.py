@@ -7,19 +7,19 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.label_rows import LabelRows
+from xrt.pipeline.label_names import LabelNameRows
 from xrt.sources.dense_neighbours import DenseNeighbours
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 
 
-def sparse_memory(
+def sparse_neighbours(
     X_NF: sp.csr_array,
     Y_NL: sp.csr_array,
-    names: LabelRows | None,
+    names: LabelNameRows | None,
     params: NeighbourParams,
     weights_N: np.ndarray | None = None,
 ) -> SparseNeighbours | None:
-    """Memory of TF-IDF rows X (N, F) with labels Y (N, L), and of names that have a known word;
+    """Votes by TF-IDF rows X (N, F) with labels Y (N, L), and of names that have a known word;
     rows may have weights, a name counts 1. None where no row is to vote.
     """
     if not params.num_neighbours:
@@ -31,15 +31,15 @@ def sparse_memory(
     return SparseNeighbours(rows.sparse, Y_keys, params, num_texts, rows.weights_N)
 
 
-def dense_memory(
+def dense_neighbours(
     embeddings_NH: np.ndarray,
     Y_NL: sp.csr_array,
-    names: LabelRows | None,
+    names: LabelNameRows | None,
     names_RH: np.ndarray | None,
     params: NeighbourParams,
     weights_N: np.ndarray | None = None,
 ) -> DenseNeighbours | None:
-    """Memory of embeddings (N, H) with labels Y (N, L), and of those of the names (R, H); rows may
+    """Votes by embeddings (N, H) with labels Y (N, L), and of those of the names (R, H); rows may
     have weights, a name counts 1. None where no row is to vote.
     """
     if not params.num_neighbours:
