@@ -50,7 +50,7 @@ def small_params(trn: Path, tst: Path | None = None, **changes: Any) -> Pipeline
     settings: dict[str, Any] = {
         "dataset": DatasetParams(name="small", trn=str(trn), tst=None if tst is None else str(tst)),
         "encoder": EncoderParams(name="tiny-random", max_length=16),
-        "matcher": MatcherParams(steps=[3], max_batch_rows=16),
+        "matcher": MatcherParams(steps=3, max_batch_rows=16),
         "tree": TreeParams(max_leaf_size=4),
         "matcher_tree": TreeParams(max_leaf_size=4),
         "trainer": TrainerParams(accelerator="cpu", devices=1, precision=Precision.fp32),

@@ -253,11 +253,3 @@ def test_a_preset_without_encoder_is_linear(preset):
         config.pipeline_params(), config.compose([f"experiment={preset}", "encoder=none"])
     )
     assert params.encoder is None
-
-
-@needs_pipeline
-def test_logistic_rankers_are_searched_by_the_sigmoid():
-    params = config.build(
-        config.pipeline_params(), config.compose(["experiment=bibtex", "ranker=logistic"])
-    )
-    assert (params.ranker.loss.value, params.search.transform.value) == ("logistic", "sigmoid")

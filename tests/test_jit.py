@@ -34,7 +34,7 @@ if __name__ == "__main__":
 @pytest.fixture(autouse=True)
 def nothing_remembered():
     """What one test reads or chooses is not to be another's."""
-    remembered = jit.cache_base, jit.cache_folder, jit._source, jit._taken_from
+    remembered = jit.cache_base, jit.cache_folder, jit._source, jit._imported_sources
     for function in remembered:
         function.cache_clear()
     yield
@@ -58,7 +58,7 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 def folder_of(source: Path) -> Path | None:
-    for function in (jit.cache_folder, jit._source, jit._taken_from):
+    for function in (jit.cache_folder, jit._source, jit._imported_sources):
         function.cache_clear()
     return jit.cache_folder(str(source))
 

@@ -10,8 +10,7 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compute import Compute
-from xrt.encoder.params import EncoderParams
+from xrt.encoder.params import Compute, EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.fusion.fusion import Fusion
@@ -30,7 +29,6 @@ from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams, centroi
 from xrt.sources.trees import TreeEnsemble, exp_scores
 from xrt.storage.artifact import write_artifact
 from xrt.tree.clustering import TreeParams
-from xrt.tree.path_scores import PathTransform
 
 Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
 
@@ -43,7 +41,7 @@ def linear(tiny_corpus: Tiny) -> XrtModel:
     corpus = Corpus(texts=texts, Y=Y_NL, labels=LabelTable.from_ids(names))
     params = PipelineParams(
         tree=TreeParams(max_leaf_size=3),
-        search=SearchParams(beam_size=4, transform=PathTransform.l2_hinge),
+        search=SearchParams(beam_size=4),
         fused=False,
         num_threads=1,
     )

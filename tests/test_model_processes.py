@@ -204,7 +204,7 @@ def test_a_spawned_process_answers_as_its_parent(deep, tiny_corpus, tmp_path):
         ({"XRT_NUM_THREADS": "-2"}, 3),
         ({"XRT_NUM_THREADS": "²"}, 3),
         ({"XRT_NUM_THREADS": ""}, 3),
-        ({"XRT_NUM_THREADS": "9" * 30}, threads.MOST_THREADS),
+        ({"XRT_NUM_THREADS": "9" * 30}, threads.MAX_THREADS),
     ],
 )
 def test_one_rule_of_threads(monkeypatch, environment, expected):

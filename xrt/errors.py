@@ -1,4 +1,4 @@
-"""What can go wrong, in six kinds. A message is one line: what, where, both numbers, what to do.
+"""Errors of six kinds. A message is one line: what happened, where, both numbers, what to do.
 
 A message that advises a setting does not write it out, because the setting has another name at each
 door: `skip_bad_lines=True` in Python, `dataset.skip_bad_lines=true` in `xrt train`,
@@ -15,9 +15,9 @@ leaves it out. So the message itself must end with an action that every door has
 from collections.abc import Callable, Mapping
 
 SWITCHES = {"skip_bad_lines": "true", "require_labels": "false", "force": "true"}
-"""What a setting is set to where advice gives its name only."""
+"""Values of settings where advice gives the name only."""
 PRESETS = ("dataset", "encoder", "schema", "trainer", "training", "tree", "shortlist")
-"""Groups of presets that advice names: they are there on the command line only."""
+"""Groups of presets that advice names; the command line only has them."""
 
 
 class XrtError(Exception):
@@ -55,9 +55,9 @@ class XrtError(Exception):
         ways = []
         for setting, purpose in self.settings.items():
             name, _, value = setting.partition("=")
-            written = option(name, value or SWITCHES.get(name, ""))
-            if written is not None:
-                ways.append(f"{written} {purpose}".strip())
+            text = option(name, value or SWITCHES.get(name, ""))
+            if text is not None:
+                ways.append(f"{text} {purpose}".strip())
         return f"{self.message} (or pass {'; or '.join(ways)})" if ways else self.message
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ class NotFittedError(XrtError, ValueError, AttributeError):
 
 
 class CapacityError(XrtError, MemoryError):
-    """The machine is too small for what was asked (memory or disk)."""
+    """Memory or disk of the machine is too small."""
 
 
 class TrainingError(XrtError, RuntimeError):

@@ -15,7 +15,14 @@ from xrt.sparse import as_csr
 
 
 def unit_rows(embeddings_NH: np.ndarray) -> np.ndarray:
-    """Each row brought to length 1, float32; rows of zeros stay."""
+    """Each row brought to length 1, float32; rows of zeros stay.
+
+    Args:
+        embeddings_NH: any rows.
+
+    Returns:
+        float32 (N, H).
+    """
     lengths_N1 = np.linalg.norm(embeddings_NH, axis=1, keepdims=True)
     return np.asarray(embeddings_NH / np.where(lengths_N1 > 0, lengths_N1, 1.0), np.float32)
 
@@ -24,7 +31,7 @@ def unit_rows(embeddings_NH: np.ndarray) -> np.ndarray:
 class HybridMatrix:
     """Rows whose features are `sparse` (N, F) and `dense` (N, H); either may have no columns.
 
-    `weights_N` is how much each row counts in training; None where each counts 1.
+    `weights_N` are the weights of the rows in training; None where each is 1.
     """
 
     sparse: sp.csr_array
@@ -33,10 +40,17 @@ class HybridMatrix:
 
     @classmethod
     def of(cls, sparse: Any = None, dense: Any = None) -> "HybridMatrix":
-        """Join what is there: a matrix, an array of embeddings, or both.
+        """Join a matrix, an array of embeddings, or both.
 
-        Raises DataError when both are missing, when rows differ in number, or on NaN and
-        infinities.
+        Args:
+            sparse: a matrix (N, F); None for no columns.
+            dense: an array (N, H); None for no columns.
+
+        Returns:
+            The rows.
+
+        Raises:
+            DataError: both are missing, rows differ in number, or a number is NaN or infinite.
         """
         if sparse is None and dense is None:
             raise DataError("no features: pass sparse rows, dense rows or both")
@@ -77,21 +91,46 @@ class HybridMatrix:
         return int(self.dense.shape[1])
 
     def take(self, rows: np.ndarray) -> "HybridMatrix":
-        """The given rows, in the given order, with their weights."""
+        """These rows, in this order, with their weights.
+
+        Args:
+            rows: row numbers, int (n,).
+
+        Returns:
+            n rows.
+        """
         weights = None if self.weights_N is None else self.weights_N[rows]
         return HybridMatrix(
             as_csr(self.sparse[rows]), np.ascontiguousarray(self.dense[rows]), weights
         )
 
     def weighted(self, weights: Any) -> "HybridMatrix":
-        """The same rows with instance weights as `as_row_weights` takes them."""
+        """The same rows with instance weights as `as_row_weights` takes them.
+
+        Args:
+            weights: of the rows, (N,); None where each counts 1.
+
+        Returns:
+            The rows with weights.
+
+        Raises:
+            DataError: as for `as_row_weights`.
+        """
         return replace(self, weights_N=as_row_weights(weights, self.num_rows))
 
 
 def as_row_weights(weights: Any, num_rows: int) -> np.ndarray | None:
-    """Instance weights as float32 (N,); None where none are given, or all are 1.
+    """Instance weights as float32 (N,); None without weights, or where all are 1.
 
-    Raises DataError when they are not one finite number above 0 for each row.
+    Args:
+        weights: numbers above 0, or None.
+        num_rows: N.
+
+    Returns:
+        float32 (N,), or None.
+
+    Raises:
+        DataError: they are not one finite number above 0 for each row.
     """
     if weights is None:
         return None

@@ -1,4 +1,4 @@
-"""What a caller may give: texts, rows of features, numbers. The one door of every public method.
+"""Checks the arguments of public methods: texts, rows of features, numbers.
 
 A text is a string, whatever is in it. Rows are a matrix (N, F), sparse or dense, or a HybridMatrix.
 """
@@ -32,7 +32,7 @@ def check_texts(texts: Any, first: int = 0) -> list[str]:
         The list itself where nothing is to be changed.
 
     Raises:
-        DataError: what is given is no list of texts (one string, a table, a dict, a set, bytes), or
+        DataError: it is no list of texts (one string, a table, a dict, a set, bytes), or
             a text is missing or no string; its row is named, counted from 0.
     """
     values = texts if type(texts) is list else _values(texts)
@@ -40,8 +40,8 @@ def check_texts(texts: Any, first: int = 0) -> list[str]:
         values = [_text(value, first + row) for row, value in enumerate(values)]
     if all(map(str.isascii, values)):
         return values
-    whole = [without_surrogates(text) for text in values]
-    return values if whole == values else whole
+    repaired = [without_surrogates(text) for text in values]
+    return values if repaired == values else repaired
 
 
 def _values(texts: Any) -> list[Any]:
@@ -101,6 +101,12 @@ def _text(value: Any, row: int) -> str:
 def without_surrogates(text: str) -> str:
     """The text with U+FFFD for each half of a surrogate pair, which no UTF-8 can hold; both halves
     side by side become the character they stand for.
+
+    Args:
+        text: any string.
+
+    Returns:
+        A string that UTF-8 can hold.
     """
     try:
         text.encode()
@@ -111,16 +117,23 @@ def without_surrogates(text: str) -> str:
         joined = 0x10000 + ((codes[:-1] & 0x3FF) << 10) + (codes[1:] & 0x3FF)
         codes[first | second] = 0xFFFD
         codes[:-1][pair] = joined[pair]
-        kept = np.ones(len(codes), bool)
-        kept[1:] = ~pair
-        return codes[kept].astype("<u4").tobytes().decode("utf-32-le")
+        keep = np.ones(len(codes), bool)
+        keep[1:] = ~pair
+        return codes[keep].astype("<u4").tobytes().decode("utf-32-le")
     return text
 
 
 def is_texts(inputs: Any) -> bool:
     """Whether inputs are meant as texts, good or bad ones, and not as rows of numbers.
 
-    Raises DataError for a lone string: it would be taken for a list of letters.
+    Args:
+        inputs: texts or rows.
+
+    Returns:
+        True for texts.
+
+    Raises:
+        DataError: it is a single string, which would be taken for a list of letters.
     """
     if isinstance(inputs, str):
         iter_texts(inputs)
@@ -148,7 +161,14 @@ def as_inputs(X: Any) -> Any:
 
 
 def num_rows(inputs: Any) -> int:
-    """Number of texts or rows of what `as_inputs` gives."""
+    """Number of texts or rows of what `as_inputs` gives.
+
+    Args:
+        inputs: texts or rows.
+
+    Returns:
+        Their number, N.
+    """
     if isinstance(inputs, HybridMatrix):
         return inputs.num_rows
     return int(inputs.shape[0]) if sp.issparse(inputs) else len(inputs)
@@ -189,7 +209,7 @@ def check_count(
     """A whole number from 1 to 2^31 - 1, as an int.
 
     Args:
-        value: what was given: an int, or one of numpy's.
+        value: an int, of Python or numpy.
         name: its name in messages.
         kind: what is counted, for messages.
         error: the kind of error for anything else.
@@ -217,7 +237,7 @@ def check_threads(num_threads: Any) -> int | None:
     """A number of threads, None for the default (0 means that, too).
 
     Args:
-        num_threads: what was given.
+        num_threads: any object.
 
     Returns:
         The number, or None.
@@ -234,7 +254,7 @@ def check_number(value: Any, name: str, error: type[XrtError] = DataError) -> fl
     """A number that is not NaN, as a float.
 
     Args:
-        value: what was given.
+        value: any object.
         name: its name in messages.
         error: the kind of error for anything else.
 
@@ -254,7 +274,14 @@ def check_number(value: Any, name: str, error: type[XrtError] = DataError) -> fl
 
 
 def is_table(values: Any) -> bool:
-    """Whether something is a table or a mapping: going through it gives its names."""
+    """Whether something is a table or a mapping: going through it gives its names.
+
+    Args:
+        values: any object.
+
+    Returns:
+        True for a table or mapping.
+    """
     return isinstance(values, Mapping) or hasattr(values, "columns")
 
 

@@ -1,4 +1,4 @@
-"""Compiles kernels with numba, and chooses where their machine code is kept between processes.
+"""Compiles kernels with numba and caches their machine code between processes.
 
 numba's own cache looks at a kernel's file only, not at the kernels it calls, and raises when it
 finds no folder to write to. Here each file with kernels has a folder named by the hash of its
@@ -29,10 +29,10 @@ _IMPORT = re.compile(r"^from (xrt[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
 
 
 def njit(cache: bool = True, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """`numba.njit` with a cache that is never stale and never in the way.
+    """`numba.njit` with a cache that is never stale and whose faults cost a compilation, no more.
 
     Args:
-        cache: whether machine code is kept between processes, where a folder can be had.
+        cache: whether machine code is cached between processes, where a folder can be used.
         **options: those of `numba.njit`.
 
     Returns:
@@ -58,7 +58,7 @@ def njit(cache: bool = True, **options: Any) -> Callable[[Callable[..., Any]], A
 
 @remember
 def cache_folder(file: str) -> Path | None:
-    """Where the machine code of a file's kernels is kept; None if it cannot be kept.
+    """The cache folder of a file's kernels; None if there can be none.
 
     Args:
         file: the path of a Python source.
@@ -80,34 +80,40 @@ def cache_folder(file: str) -> Path | None:
 
 
 def kernel_sources(file: Path) -> set[Path]:
-    """The sources that a file's kernels are made of: its own, and each one that it takes kernels or
-    constants from, and so on.
+    """The sources that a file's kernels are made of: its own, and each one that it imports kernels
+    or constants from, and so on.
+
+    Args:
+        file: a Python source.
+
+    Returns:
+        Paths, `file` included.
 
     Raises:
         OSError: a source cannot be read.
     """
-    found: set[Path] = set()
+    sources: set[Path] = set()
     waiting = [file]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _taken_from(path)
-    return found
+        if path not in sources:
+            sources.add(path)
+            waiting += _imported_sources(path)
+    return sources
 
 
 @remember
-def _taken_from(path: Path) -> tuple[Path, ...]:
+def _imported_sources(path: Path) -> tuple[Path, ...]:
     """Sources of this package from which a source imports kernels or constants."""
-    taken = []
+    sources = []
     for module, names in _IMPORT.findall(_source(path)):
         home = _PACKAGE.joinpath(*module.split(".")[1:])
         words = re.findall(r"\w+", names)
         for other in (home.with_suffix(".py"), *(home / f"{word}.py" for word in words)):
             constants = any(word.isupper() for word in words)
             if other.is_file() and (constants or _has_kernels(other)):
-                taken.append(other)
-    return tuple(taken)
+                sources.append(other)
+    return tuple(sources)
 
 
 def _has_kernels(path: Path) -> bool:
@@ -155,24 +161,24 @@ def _is_usable(folder: Path) -> bool:
     return True
 
 
-def _survive_faults(kept: Any) -> None:
-    """Let no fault of the cache reach who calls a kernel: a damaged or unreadable file, or a full
+def _survive_faults(cache: Any) -> None:
+    """Hide faults of the cache from callers of a kernel: a damaged or unreadable file, or a full
     disk, costs another compilation.
     """
     for name in ("load_overload", "save_overload"):
-        method = getattr(kept, name, None)
+        method = getattr(cache, name, None)
         if method is not None:
-            setattr(kept, name, _or_nothing(method, kept))
+            setattr(cache, name, _or_none(method, cache))
 
 
-def _or_nothing(method: Callable[..., Any], kept: Any) -> Callable[..., Any]:
+def _or_none(method: Callable[..., Any], cache: Any) -> Callable[..., Any]:
     @wraps(method)
     def tried(*args: Any) -> Any:
         try:
             return method(*args)
         except Exception:
             with contextlib.suppress(Exception):
-                kept.flush()  # an index that cannot be read is written anew
+                cache.flush()  # an index that cannot be read is written anew
             return None
 
     return tried

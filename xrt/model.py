@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.labels import LabelTable
-from xrt.encoder.compute import Compute
+from xrt.encoder.params import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.fusion.calibration import Calibration

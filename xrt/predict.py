@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.encoder.compute import compute_of
+from xrt.encoder.params import compute_of
 from xrt.errors import DataError
 from xrt.inputs import (
     as_inputs,

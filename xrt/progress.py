@@ -1,4 +1,4 @@
-"""Progress of long steps, told through one small interface.
+"""Progress of long steps, reported through one small interface.
 
 Library functions take `progress: Progress | None = None` and never print. A step calls `start`
 once, `advance` as work gets done, `finish` at the end; steps may follow each other on one object.
@@ -17,7 +17,7 @@ class Progress(Protocol):
     """What a long step reports to; safe to call from the thread that waits for the workers."""
 
     def start(self, description: str, total: int | None) -> None:
-        """Begin a step of `total` units (None where nobody knows)."""
+        """Begin a step of `total` units (None where it is unknown)."""
 
     def advance(self, n: int = 1, **figures: float) -> None:
         """Count `n` more finished units; `figures` (loss, rate, ...) are shown beside the bar."""
@@ -82,19 +82,40 @@ class RichProgress:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """True where a moving bar makes sense: a real terminal that is not a dumb one."""
+    """True where a moving bar makes sense: a real terminal that is not a dumb one.
+
+    Args:
+        stream: an output stream.
+
+    Returns:
+        False for files and pipes, and with TERM=dumb.
+    """
     return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds as `0:20`, `12:05` or `3:07:09`."""
-    whole = max(0, round(seconds))
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    """Seconds as `0:20`, `12:05` or `3:07:09`.
+
+    Args:
+        seconds: a duration.
+
+    Returns:
+        Text.
+    """
+    total = max(0, round(seconds))
+    hours, minutes = total // 3600, total // 60 % 60
+    return f"{hours}:{minutes:02d}:{total % 60:02d}" if hours else f"{minutes}:{total % 60:02d}"
 
 
 def format_figures(figures: dict[str, float]) -> str:
-    """Figures as `loss 0.123  rate 41.5`, four significant digits each."""
+    """Figures as `loss 0.123 rate 41.5`, four significant digits each.
+
+    Args:
+        figures: a number for each name.
+
+    Returns:
+        Text.
+    """
     return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xrt.encoder.compute import Compute
+from xrt.encoder.params import Compute
 from xrt.errors import ArtifactError
 from xrt.model import XrtModel
 from xrt.storage.artifact import Artifact, open_artifact, reading_parts

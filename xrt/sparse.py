@@ -21,8 +21,8 @@ from xrt.storage.saved_values import SavedValues
 def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
     """Bring any two-dimensional matrix, sparse or dense, to the form used inside xrt.
 
-    Compiled code walks the result without looking, so every column number and row pointer is
-    checked.
+    Compiled code uses columns and row pointers of the result without checking, so all are checked
+    here.
 
     Args:
         matrix: numbers of any real type, (N, M). Its arrays are shared where nothing has to be
@@ -46,7 +46,18 @@ def as_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
 
 
 def numbers_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
-    """What `as_csr` gives, with the numbers in the type they came in."""
+    """As `as_csr`, with the numbers in their own type.
+
+    Args:
+        matrix: numbers of any real type, (N, M).
+        what: its name in messages.
+
+    Returns:
+        The matrix in canonical form.
+
+    Raises:
+        DataError: as for `as_csr`.
+    """
     if not sp.issparse(matrix) and (hasattr(matrix, "columns") or isinstance(matrix, dict)):
         raise DataError(
             f"{what}: a {type(matrix).__name__}, not a matrix; pass an array, such as "
@@ -68,15 +79,15 @@ def numbers_csr(matrix: Any, what: str = "matrix") -> sp.csr_array:
 
 
 def _converted(matrix: Any, what: str) -> sp.csr_array:
-    """A csr_array whose parts are sound, and which remembers nothing of their order."""
+    """A csr_array whose parts are sound, without cached flags about their order."""
     matrix = matrix if sp.issparse(matrix) else np.asarray(matrix)
     if matrix.dtype.kind not in "fiub":
         raise TypeError(f"values of type {matrix.dtype}")
     if matrix.ndim != 2:
         raise DataError(f"{what}: {matrix.ndim} dimension(s) where 2 are needed (rows, columns)")
     if not sp.issparse(matrix):
-        kept = np.dtype(np.float32) if matrix.dtype == np.float16 else matrix.dtype
-        return sp.csr_array(matrix.astype(kept.newbyteorder("="), copy=False))  # scipy takes these
+        dtype = np.dtype(np.float32) if matrix.dtype == np.float16 else matrix.dtype
+        return sp.csr_array(matrix.astype(dtype.newbyteorder("="), copy=False))  # scipy takes these
     if matrix.format in ("csr", "csc", "bsr"):
         _require_pointers(matrix, what)
         return sp.csr_array(matrix)
@@ -88,7 +99,9 @@ def _converted(matrix: Any, what: str) -> sp.csr_array:
 
 
 def _require_pointers(matrix: Any, what: str) -> None:
-    """Check the parts of a csr, csc or bsr matrix: scipy believes them, or they were changed."""
+    """Check the parts of a csr, csc or bsr matrix: scipy does not check them, and they can be
+    changed.
+    """
     blocks = matrix.blocksize if matrix.format == "bsr" else (1, 1)
     rows, columns = (size // block for size, block in zip(matrix.shape, blocks, strict=True))
     if matrix.format == "csc":
@@ -123,7 +136,7 @@ def _require_places(coo: Any, what: str) -> None:
 
 
 def _require_finite(csr: sp.csr_array, values: np.ndarray, what: str) -> None:
-    """Raise DataError, with what was given there, where a number is not finite (any more)."""
+    """Raise DataError, with the original value, where a number is not finite (any more)."""
     if np.isfinite(csr.data).all():
         return
     position = int(np.flatnonzero(~np.isfinite(csr.data))[0])
@@ -148,29 +161,31 @@ def _narrow_indices(csr: sp.csr_array) -> sp.csr_array:
     return sp.csr_array(parts, shape=csr.shape)
 
 
-def normalize_rows(X_NM: sp.csr_array, norm: str = "l2") -> sp.csr_array:
-    """Scale each row to length 1 (`l2`) or to absolute sum 1 (`l1`); rows of zeros stay as they
-    are.
+def normalize_rows(X_NM: sp.csr_array) -> sp.csr_array:
+    """Scale each row to Euclidean length 1; rows of zeros stay as they are.
+
+    Args:
+        X_NM: any matrix, which is not changed.
+
+    Returns:
+        A matrix with the same entries, scaled.
     """
-    if norm not in ("l1", "l2"):
-        raise DataError(f"norm {norm!r} is unknown; choose 'l1' or 'l2'")
     values = X_NM.data.view()
     values.flags.writeable = False  # one kernel, whether the matrix is mapped or not
     scaled = copy.copy(X_NM)
-    scaled.data = _scaled(X_NM.indptr.astype(np.int64), values, norm == "l1")
+    scaled.data = _scaled(X_NM.indptr.astype(np.int64), values)
     return scaled
 
 
 @njit(nogil=True, cache=True)
-def _scaled(indptr: np.ndarray, data: np.ndarray, by_sum: bool) -> np.ndarray:
+def _scaled(indptr: np.ndarray, data: np.ndarray) -> np.ndarray:
     scaled = np.empty(len(data), np.float32)
     for row in range(len(indptr) - 1):
         length = 0.0
         for j in range(indptr[row], indptr[row + 1]):
             value = np.float64(data[j])
-            length += abs(value) if by_sum else value * value
-        if not by_sum:
-            length = np.sqrt(length)
+            length += value * value
+        length = np.sqrt(length)
         if length == 0.0:
             length = 1.0
         for j in range(indptr[row], indptr[row + 1]):
@@ -179,7 +194,14 @@ def _scaled(indptr: np.ndarray, data: np.ndarray, by_sum: bool) -> np.ndarray:
 
 
 def binarize(X_NM: sp.csr_array) -> sp.csr_array:
-    """The pattern of a matrix: 1 where an entry is not 0, and no stored zeros."""
+    """The pattern of a matrix: 1 where an entry is not 0, and no stored zeros.
+
+    Args:
+        X_NM: any matrix.
+
+    Returns:
+        csr float32 (N, M).
+    """
     keep = X_NM.data != 0
     if keep.all():
         ones = np.ones(X_NM.nnz, np.float32)
@@ -194,6 +216,16 @@ def top_k_rows(scores_NM: sp.csr_array, k: int) -> sp.csr_array:
     """The `k` highest stored entries of each row; among equals the lower column comes first.
 
     The result has sorted column indices; use `ranked_columns` for the order of the scores.
+
+    Args:
+        scores_NM: any matrix.
+        k: entries of a row, at most; at least 1.
+
+    Returns:
+        csr float32 (N, M).
+
+    Raises:
+        DataError: `k` is below 1.
     """
     if k < 1:
         raise DataError(f"k = {k}: at least 1 is needed")
@@ -205,6 +237,12 @@ def top_k_rows(scores_NM: sp.csr_array, k: int) -> sp.csr_array:
     data = np.empty(indptr[-1], np.float32)
     _top_k(scores_NM.indptr, scores_NM.indices, scores_NM.data, indptr, indices, data)
     return sp.csr_array((data, indices, indptr), shape=scores_NM.shape)
+
+
+@njit(nogil=True, cache=True)
+def best_places(values: np.ndarray, k: int) -> np.ndarray:
+    """Positions of the `k` highest values, best first, the lower position among equals."""
+    return np.argsort(-values, kind="mergesort")[:k]
 
 
 @njit(nogil=True, cache=True)
@@ -220,16 +258,24 @@ def _top_k(
         lo, hi = in_ptr[row], in_ptr[row + 1]
         k = out_ptr[row + 1] - out_ptr[row]
         if k == hi - lo:
-            kept = np.arange(hi - lo)
+            places = np.arange(hi - lo)
         else:
-            kept = np.sort(np.argsort(-in_data[lo:hi], kind="mergesort")[:k])
+            places = np.sort(best_places(in_data[lo:hi], k))
         for j in range(k):
-            out_indices[out_ptr[row] + j] = in_indices[lo + kept[j]]
-            out_data[out_ptr[row] + j] = in_data[lo + kept[j]]
+            out_indices[out_ptr[row] + j] = in_indices[lo + places[j]]
+            out_data[out_ptr[row] + j] = in_data[lo + places[j]]
 
 
 def ranked_columns(scores_NM: sp.csr_array, k: int) -> np.ndarray:
-    """Columns of the `k` best entries of each row, best first, padded with -1: int64 (N, k)."""
+    """Columns of the `k` best entries of each row, best first, padded with -1: int64 (N, k).
+
+    Args:
+        scores_NM: any matrix.
+        k: columns of a row.
+
+    Returns:
+        int64 (N, k).
+    """
     ranked_NK = np.full((scores_NM.shape[0], k), -1, np.int64)
     if not scores_NM.has_sorted_indices:
         scores_NM = scores_NM.sorted_indices()
@@ -242,20 +288,37 @@ def _rank(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, ranked_NK: 
     k = ranked_NK.shape[1]
     for row in range(len(indptr) - 1):
         lo, hi = indptr[row], indptr[row + 1]
-        order = np.argsort(-data[lo:hi], kind="mergesort")
-        for j in range(min(k, hi - lo)):
-            ranked_NK[row, j] = indices[lo + order[j]]
+        best = best_places(data[lo:hi], k)
+        for j in range(len(best)):
+            ranked_NK[row, j] = indices[lo + best[j]]
 
 
 def widen(X_NM: sp.csr_array, num_columns: int) -> sp.csr_array:
-    """The same matrix with empty columns added at the end up to `num_columns`."""
+    """The same matrix with empty columns added at the end up to `num_columns`.
+
+    Args:
+        X_NM: any matrix.
+        num_columns: at least M.
+
+    Returns:
+        csr (N, num_columns), with shared arrays.
+
+    Raises:
+        DataError: there are more columns than that.
+    """
     if X_NM.shape[1] > num_columns:
         raise DataError(f"{X_NM.shape[1]} columns do not fit in {num_columns}")
     return sp.csr_array((X_NM.data, X_NM.indices, X_NM.indptr), shape=(X_NM.shape[0], num_columns))
 
 
 def save_csr(folder: Path, name: str, X_NM: sp.csr_array) -> None:
-    """Write the matrix as three npy arrays and a shape file, to be memory-mapped by `load_csr`."""
+    """Write the matrix as three npy arrays and a shape file, to be memory-mapped by `load_csr`.
+
+    Args:
+        folder: a folder.
+        name: the first part of the files' names.
+        X_NM: csr.
+    """
     for part in ("indptr", "indices", "data"):
         save_array(folder / f"{name}.{part}.npy", getattr(X_NM, part))
     write_json(folder / f"{name}.shape.json", {"shape": [int(n) for n in X_NM.shape]})
@@ -264,7 +327,16 @@ def save_csr(folder: Path, name: str, X_NM: sp.csr_array) -> None:
 def load_csr(folder: Path, name: str, mmap: bool = True) -> sp.csr_array:
     """Read what `save_csr` wrote: a float32 matrix in canonical form, safe to walk blindly.
 
-    Raises ArtifactError when the parts do not make such a matrix.
+    Args:
+        folder: a folder.
+        name: as given to `save_csr`.
+        mmap: whether arrays are memory-mapped.
+
+    Returns:
+        csr float32 (N, M).
+
+    Raises:
+        ArtifactError: the parts do not make such a matrix.
     """
     what = folder / name
     shape = SavedValues.read(folder / f"{name}.shape.json").whole_numbers("shape", length=2)

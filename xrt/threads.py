@@ -1,12 +1,11 @@
-"""How many threads work, and blocks of work on them.
+"""The number of threads, and blocks of work on them.
 
 The kernels of xrt release the GIL, so a plain thread pool gives the speed of OpenMP with none of
-its traps: no thread is started at import, a fork stays safe, Ctrl-C is heard between blocks, and
+its traps: no thread is started at import, a fork stays safe, Ctrl-C is handled between blocks, and
 results do not depend on the number of threads because every block writes only what is its own.
-Threads are started when first needed and then kept, so that what a block keeps for its thread is
-there in the next call too.
+Threads are started when first needed and then reused, with their scratch memory.
 
-One rule says how many threads there are, here and in the libraries that bring their own (torch,
+One rule sets the number of threads, here and in the libraries that have their own (torch,
 FAISS, scikit-learn, tokenizers). Those of OpenMP do not survive a fork: in a child their first
 parallel loop would wait for ever for threads of the parent. A forked child uses one thread there.
 """
@@ -24,14 +23,14 @@ from typing import TypeVar
 from xrt.progress import Progress
 
 T = TypeVar("T")
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _here = threading.local()
 _is_forked = False
 
 
 def default_num_threads() -> int:
-    """Threads of this process where nobody says how many.
+    """Threads of this process without an explicit number.
 
     Returns:
         `XRT_NUM_THREADS`, else `OMP_NUM_THREADS`, else the processors that this process may use
@@ -40,7 +39,7 @@ def default_num_threads() -> int:
     for name in ("XRT_NUM_THREADS", "OMP_NUM_THREADS"):
         first = os.environ.get(name, "").split(",")[0].strip()  # OpenMP takes a list, too
         if first.isascii() and first.isdigit() and int(first) > 0:
-            return min(int(first), MOST_THREADS)
+            return min(int(first), MAX_THREADS)
     if hasattr(os, "sched_getaffinity"):
         return min(_num_processors(), len(os.sched_getaffinity(0)))
     return _num_processors()
@@ -54,25 +53,35 @@ def _num_processors() -> int:
 
 
 def openmp_threads(num_threads: int | None = None) -> int:
-    """Threads for a library of OpenMP: those asked for, or the default; 1 in a forked child."""
-    return 1 if _is_forked else min(num_threads or default_num_threads(), MOST_THREADS)
+    """Threads for a library of OpenMP: `num_threads`, or the default; 1 in a forked child.
+
+    Args:
+        num_threads: threads; None for the default.
+
+    Returns:
+        At least 1.
+    """
+    return 1 if _is_forked else min(num_threads or default_num_threads(), MAX_THREADS)
 
 
 @contextlib.contextmanager
 def torch_threads(num_threads: int | None = None) -> Iterator[None]:
     """Torch computes on so many threads within; without a number on its own, but not on more than
     `default_num_threads`.
+
+    Args:
+        num_threads: threads; None for the default.
     """
     import torch
 
     before = torch.get_num_threads()
-    wanted = openmp_threads(num_threads)
+    after = openmp_threads(num_threads)
     if num_threads is None:
-        wanted = min(wanted, before)
-    if wanted == before:
+        after = min(after, before)
+    if after == before:
         yield
         return
-    torch.set_num_threads(wanted)
+    torch.set_num_threads(after)
     try:
         yield
     finally:
@@ -80,7 +89,7 @@ def torch_threads(num_threads: int | None = None) -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """Leave a child without the threads of libraries, of which it has none but its own."""
+    """Limit libraries to one thread in a forked child, which has none of its parent's threads."""
     global _is_forked
     _is_forked = True
     if "tokenizers" in sys.modules:
@@ -115,7 +124,18 @@ def run_blocks(
 
     `advance(block)` says how many units of `progress` a finished block is worth. An exception in a
     block, and Ctrl-C, cancel those that have not begun and are raised here once those that have are
-    over; `on_stop()` is called before that wait, to tell long ones to give up.
+    over; `on_stop()` is called before that wait, to end long ones early.
+
+    Args:
+        task: does the work of a block.
+        num_blocks: number of blocks.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+        advance: units of `progress` that a finished block is worth.
+        on_stop: called before the wait after an exception, to end long blocks early.
+
+    Returns:
+        What `task` returned for each block.
     """
     num_threads = num_threads or default_num_threads()
     in_a_block = getattr(_here, "in_a_block", False)  # waiting for its own pool would never end

@@ -23,9 +23,9 @@ import scipy.sparse as sp
 
 from bench.clock import StepClock
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, TrainerParams
-from xrt.encoder.token_store import TokenStore
-from xrt.encoder.training import train_matcher
+from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
+from xrt.encoder.tokens import TokenStore
+from xrt.encoder.training import fine_tune_matcher
 from xrt.tree.label_tree import LabelTree
 
 TOP_K = 10
@@ -46,7 +46,7 @@ def pace(rows: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Documents a second of fine-tuning on the clusters."""
     texts = json.loads((rows / "texts.json").read_text())
     Y_NK = sp.csr_array(sp.load_npz(rows / "Y_clusters.npz"), dtype=np.float32)
-    params = MatcherParams(steps=[settings["steps"]], bootstrap=Bootstrap.none)
+    params = MatcherParams(steps=settings["steps"])
     if settings["batch_rows"]:
         params = replace(params, max_batch_rows=settings["batch_rows"])
     encoder = EncoderParams(
@@ -56,12 +56,12 @@ def pace(rows: Path, settings: dict[str, Any]) -> dict[str, Any]:
     )
     clock = StepClock()
     with tempfile.TemporaryDirectory(prefix="benchmark-matcher-") as folder:
-        train_matcher(
+        fine_tune_matcher(
             texts, Y_NK, LabelTree.flat(Y_NK.shape[1]), run_folder=Path(folder), encoder=encoder,
             params=params, trainer=TrainerParams(accelerator="cpu"), progress=clock,
         )  # fmt: skip
         lengths = TokenStore.load(Path(folder) / "tokens").lengths
-    plan = BatchPlan(lengths, params.token_budget, params.max_batch_rows, params.seed)
+    plan = BatchPlan(lengths, params.token_budget, params.max_batch_rows, 0)
     batches = [len(b) for epoch in range(1 + settings["steps"] // plan.num_batches)
                for b in plan.epoch(epoch)]  # fmt: skip
     warm_up = settings["warm_up"]

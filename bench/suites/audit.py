@@ -32,7 +32,7 @@ from bench.runs import run_child
 from xrt import read_corpus
 from xrt.applications.audit.correction.applying import apply_suggestions, soften
 from xrt.applications.audit.evidence.evidence_stages import (
-    Rows,
+    AuditedRows,
     make_rows,
     score_rows,
     similar_rows,
@@ -48,8 +48,8 @@ from xrt.applications.audit.self_test import (
 from xrt.applications.audit.suggestions.describing import describe
 from xrt.applications.audit.suggestions.suggestion import corpus_key
 from xrt.applications.audit.suggestions.suspects import (
-    Judged,
-    judge_pairs,
+    AssessedPairs,
+    assess_pairs,
     suspected_missing,
     suspected_wrong,
 )
@@ -77,18 +77,18 @@ def main(arguments: Sequence[str]) -> int:
     )
     clock.lap("read")
     params = AuditParams(folds=args.folds, seed=args.seed)
-    rows, neighbours, judged = judged_of(damaged, args.folder, params, clock)
+    rows, neighbours, assessed = assessed_of(damaged, args.folder, params, clock)
     line: Line = {
         "command": args.command, "corpus": f"{args.trn.parent.name}/{args.trn.name}",
         "rows": clean.num_instances, "labels": clean.num_labels, "removed": args.removed,
         "added": args.added, "by_frequency": args.by_frequency, "seed": args.seed,
     }  # fmt: skip
     if args.command == "recover":
-        line |= recover(damaged, judged, params)
+        line |= recover(damaged, assessed, params)
     elif args.command == "dense":
-        line |= dense(damaged, judged, args.num_labels, args.output)
+        line |= dense(damaged, assessed, args.num_labels, args.output)
     else:
-        line |= repair(clean, damaged, rows, neighbours, judged, params, args.tst)
+        line |= repair(clean, damaged, rows, neighbours, assessed, params, args.tst)
     clock.lap(args.command)
     line["stages"] = clock.laps
     print(json.dumps(line, indent=2))
@@ -132,38 +132,38 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def judged_of(
+def assessed_of(
     damaged: Damaged, folder: Path, params: AuditParams, clock: Laps
-) -> tuple[Rows, Neighbours, Judged]:
+) -> tuple[AuditedRows, Neighbours, AssessedPairs]:
     """The stages of an audit, timed."""
     corpus, progress = damaged.corpus, RichProgress()
     rows = make_rows(folder, corpus, progress)
     clock.lap("rows")
     scores, fold_N = score_rows(folder, corpus, rows, params, progress)
     clock.lap("folds")
-    found = similar_rows(folder, rows, params, progress)
+    neighbours = similar_rows(folder, rows, params, progress)
     clock.lap("neighbours")
     Y_NL = binarize(as_csr(corpus.Y))
-    judged = judge_pairs(scores, rows.X_NF, Y_NL, rows.names_LF, found, fold_N, params)
+    assessed = assess_pairs(scores, rows.X_NF, Y_NL, rows.names_LF, neighbours, fold_N, params)
     clock.lap("judge")
-    return rows, found, judged
+    return rows, neighbours, assessed
 
 
-def recover(damaged: Damaged, judged: Judged, params: AuditParams) -> dict[str, Any]:
+def recover(damaged: Damaged, assessed: AssessedPairs, params: AuditParams) -> dict[str, Any]:
     """Average precision of several rankings of all pairs looked at, and of what is suggested."""
-    pairs, evidence = judged.pairs, judged.evidence
-    removed, added = hits_of(pairs_of(judged), damaged)
+    pairs, evidence = assessed.pairs, assessed.evidence
+    removed, added = hits_of(pairs_of(assessed), damaged)
     product = evidence.probability_P * (0.1 + evidence.agreement_P) * (0.3 + evidence.name_P)
     against = (1 - evidence.probability_P) * (1.1 - evidence.agreement_P) * (1.3 - evidence.name_P)
     rankings = {
         "missing": {
             "linear probability": evidence.probability_P, "fixed product": product,
-            "all evidence": judged.probability_P,
-            "margin over threshold": judged.probability_P - judged.thresholds_L[pairs.labels_P],
+            "all evidence": assessed.probability_P,
+            "margin over threshold": assessed.probability_P - assessed.thresholds_L[pairs.labels_P],
         },
         "wrong": {
             "linear probability": 1 - evidence.probability_P, "fixed product": against,
-            "all evidence": 1 - judged.probability_P, "decoys": judged.decoy_P,
+            "all evidence": 1 - assessed.probability_P, "decoys": assessed.decoy_P,
         },
     }  # fmt: skip
     figures: dict[str, Any] = {}
@@ -176,8 +176,8 @@ def recover(damaged: Damaged, judged: Judged, params: AuditParams) -> dict[str, 
             order = np.argsort(-scores_P[here_P], kind="stable")
             figures[kind][name] = ranked_recovery(hits_P[here_P][order], cells_NL.nnz)
     for suspects, hits_P, cells_NL in (
-        (suspected_missing(judged, params), removed, damaged.removed_NL),
-        (suspected_wrong(judged, params), added, damaged.added_NL),
+        (suspected_missing(assessed, params), removed, damaged.removed_NL),
+        (suspected_wrong(assessed, params), added, damaged.added_NL),
     ):
         figures[suspects.kind]["suggested"] = ranked_recovery(
             hits_P[suspects.places_S], cells_NL.nnz
@@ -185,9 +185,9 @@ def recover(damaged: Damaged, judged: Judged, params: AuditParams) -> dict[str, 
     return figures
 
 
-def pairs_of(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
+def pairs_of(assessed: AssessedPairs) -> tuple[np.ndarray, np.ndarray]:
     """Rows and labels of the pairs."""
-    return judged.pairs.rows_P, judged.pairs.labels_P
+    return assessed.pairs.rows_P, assessed.pairs.labels_P
 
 
 def hits_of(places: tuple[np.ndarray, np.ndarray], damaged: Damaged) -> list[np.ndarray]:
@@ -201,7 +201,9 @@ def hits_of(places: tuple[np.ndarray, np.ndarray], damaged: Damaged) -> list[np.
     ]
 
 
-def dense(damaged: Damaged, judged: Judged, num_labels: int, output: Path) -> dict[str, Any]:
+def dense(
+    damaged: Damaged, assessed: AssessedPairs, num_labels: int, output: Path
+) -> dict[str, Any]:
     """Write linear probabilities of the most frequent labels as a matrix; ours on those cells.
 
     Labels that were not among the best of a row have probability 0 there.
@@ -209,18 +211,18 @@ def dense(damaged: Damaged, judged: Judged, num_labels: int, output: Path) -> di
     Y_NL = binarize(as_csr(damaged.corpus.Y))
     counts_L = np.bincount(Y_NL.indices, minlength=Y_NL.shape[1])
     columns = np.sort(np.argsort(-counts_L, kind="stable")[:num_labels])
-    kept = [
+    matrices = [
         as_csr(sp.csc_array(m)[:, columns]) for m in (Y_NL, damaged.removed_NL, damaged.added_NL)
     ]
-    rows = np.flatnonzero(np.diff(as_csr(kept[0] + kept[1]).indptr))
-    pairs = judged.pairs
-    truth = kept[1][rows].toarray() + kept[2][rows].toarray() > 0
-    given = kept[0][rows].toarray() > 0
+    rows = np.flatnonzero(np.diff(as_csr(matrices[0] + matrices[1]).indptr))
+    pairs = assessed.pairs
+    truth = matrices[1][rows].toarray() + matrices[2][rows].toarray() > 0
+    given = matrices[0][rows].toarray() > 0
     figures: dict[str, Any] = {"rows_kept": len(rows), "labels_kept": len(columns)}
     scores = {}
     for name, values_P in (
-        ("linear", judged.evidence.probability_P), ("all", judged.probability_P),
-        ("decoy", judged.decoy_P),
+        ("linear", assessed.evidence.probability_P), ("all", assessed.probability_P),
+        ("decoy", assessed.decoy_P),
     ):  # fmt: skip
         cells = sp.csc_array((values_P, (pairs.rows_P, pairs.labels_P)), shape=Y_NL.shape)
         scores[name] = as_csr(cells[:, columns])[rows].toarray().astype(np.float32)
@@ -247,9 +249,9 @@ def ordered(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
 def repair(
     clean: Any,
     damaged: Damaged,
-    rows: Rows,
-    found: Neighbours,
-    judged: Judged,
+    rows: AuditedRows,
+    neighbours: Neighbours,
+    assessed: AssessedPairs,
     params: AuditParams,
     tst: Path,
 ) -> dict[str, Any]:
@@ -259,8 +261,8 @@ def repair(
     key = corpus_key(damaged.corpus)
     suggestions = [
         suggestion
-        for suspects in (suspected_missing(judged, params), suspected_wrong(judged, params))
-        for suggestion in describe(suspects, judged, damaged.corpus, rows, found, key)
+        for suspects in (suspected_missing(assessed, params), suspected_wrong(assessed, params))
+        for suggestion in describe(suspects, assessed, damaged.corpus, rows, neighbours, key)
     ]
     followed = chosen(suggestions, params)
     test = read_corpus(tst, labels=clean.labels)

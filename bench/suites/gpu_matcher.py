@@ -9,8 +9,8 @@ steps and of encoding, and model FLOP utilisation. A token's training takes
 table, T the text's length: forward and backward, multiply and add counted apart (Kaplan et al.,
 Scaling laws for neural language models, 2020, section 2.1; attention as in Chowdhery et al., PaLM,
 2022, appendix B). Encoding takes a third. The head's operations are not counted. A step is timed
-from the end of one to the end of the next, when its loss has been read; the first ones, in which
---compile compiles, are left out, and so is the first of two passes of encoding. `--size tiny
+from the end of one to the end of the next, when its loss has been read; the first ones
+are left out, and so is the first of two passes of encoding. `--size tiny
 --accelerator cpu --rows 64 --batch-rows 8 --steps 3` is a dry run without a GPU.
 """
 
@@ -31,10 +31,10 @@ from bench.record import Line, append_line, circumstances, shown_command
 from xrt.encoder.backbone import TextEncoder, quiet_transformers
 from xrt.encoder.embed import encode
 from xrt.encoder.fit import lightning_precision
-from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, TrainerParams
+from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.tiny import write_tiny_encoder
-from xrt.encoder.token_store import TokenStore
-from xrt.encoder.training import train_matcher
+from xrt.encoder.tokens import TokenStore
+from xrt.encoder.training import fine_tune_matcher
 from xrt.tree.label_tree import LabelTree
 
 SIZES = {"tiny": (2, 64, 2), "mini": (6, 384, 12), "base": (12, 768, 12), "large": (24, 1024, 16)}
@@ -71,7 +71,6 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch-rows", type=int, default=256)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--accelerator", default="auto")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the transformer")
     parser.add_argument("--peak-tflops", type=float, help="of the device, where it is not known")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="JSONL file to append to")
@@ -88,8 +87,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Line:
     clock = StepClock()
     steps = WARM_UP_STEPS + args.steps
     params = MatcherParams(
-        steps=[steps], bootstrap=Bootstrap.none, max_batch_rows=args.batch_rows,
-        token_budget=args.batch_rows * args.length, checkpoint_every_steps=steps + 1,
+        steps=steps, max_batch_rows=args.batch_rows, token_budget=args.batch_rows * args.length
     )  # fmt: skip
     labels = rng.integers(0, args.labels, num_rows)
     ones = np.ones(num_rows, np.float32)
@@ -98,8 +96,8 @@ def measure(args: argparse.Namespace, folder: Path) -> Line:
     tokens = TokenStore.of_texts(
         texts, TextEncoder.from_pretrained(encoder_folder, encoder).tokenizer, args.length
     )
-    trainer = TrainerParams(accelerator=args.accelerator, devices=1, compile=args.compile)
-    result = train_matcher(
+    trainer = TrainerParams(accelerator=args.accelerator, devices=1)
+    result = fine_tune_matcher(
         tokens, Y, LabelTree.flat(args.labels), run_folder=folder / "run", encoder=encoder,
         params=params, trainer=trainer, progress=clock,
     )  # fmt: skip
@@ -133,7 +131,7 @@ def figures_of(
     peak = args.peak_tflops or (known_peak(device) if on_gpu else None)
     line: Line = {
         "size": args.size, "length": args.length, "batch_rows": args.batch_rows,
-        "labels": args.labels, "compile": args.compile, "device": device, **about,
+        "labels": args.labels, "device": device, **about,
         "documents_per_second": round(trained, 1),
         "tokens_per_second": round(trained * args.length),
         "encoded_documents_per_second": round(encoded, 1),

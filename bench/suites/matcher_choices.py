@@ -23,6 +23,7 @@ import xrt.encoder.training as training
 from bench.record import append_line, circumstances, shown_command
 from xrt.data.formats import read_corpus
 from xrt.data.splits import validation_split
+from xrt.encoder import validation
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
@@ -41,11 +42,10 @@ SHOWN = ("data", "rows", "held_out", "steps", "length", "encoder", "choices")
 
 def choices(steps: int) -> dict[str, MatcherParams]:
     """Settings by name; each has as many steps over all levels as the first."""
-    base = MatcherParams(steps=[steps], validation_sample=0)
-    wide = replace(base, dense_level_limit=1_000)
+    base = MatcherParams(steps=steps, validate_every_steps=steps)
     return {
         "default": base,
-        "labels on TFN and MAN": wide,
+        "labels on TFN and MAN": replace(base, dense_level_limit=1_000),
         **dict.fromkeys(OF_ENCODER, base),
     }
 
@@ -75,22 +75,21 @@ def main(arguments: Sequence[str]) -> int:
     training._embeddings = lambda run, encoder, t: np.zeros(  # type: ignore[assignment]
         (run.tokens.num_rows, encoder.hidden_size), np.float32
     )
+    validation.SAMPLE = args.held_out
     every = choices(args.steps)
     for name in args.choices or every:
-        params = replace(every[name], validation_sample=args.held_out)
-        params = replace(params, validate_every_steps=max(params.steps))
         encoder = EncoderParams(
             name=args.encoder, max_length=args.length, **OF_ENCODER.get(name, {})
         )
         with tempfile.TemporaryDirectory(prefix="xrt-choices-") as folder:
             started = time.perf_counter()
-            result = training.train_matcher(
-                texts, Y, tree, run_folder=Path(folder), encoder=encoder, params=params,
+            result = training.fine_tune_matcher(
+                texts, Y, tree, run_folder=Path(folder), encoder=encoder, params=every[name],
                 validation=held,
             )  # fmt: skip
             seconds = time.perf_counter() - started
         line = {
-            "choice": name, **result.validations[-1][-1], "seconds": round(seconds, 1),
+            "choice": name, **result.validations[-1], "seconds": round(seconds, 1),
             "rows": len(rows), "steps": args.steps, "length": args.length,
             "nodes": [tree.num_nodes(t) for t in range(tree.depth)],
             **circumstances(shown_command("matcher_choices", args, SHOWN), ["torch"]),

@@ -168,12 +168,10 @@ def measure(case: Case, args: argparse.Namespace) -> list[Line]:
     first = Shortlist(np.zeros((levels[-1].num_nodes, 1)), params, case.level)
     entry = first.entry(case.ranker)
     started = time.perf_counter()
-    vectors = fit_vectors(entry, case.fitted, case.fitted_NH, search.transform)
+    vectors = fit_vectors(entry, case.fitted, case.fitted_NH)
     fit_seconds = time.perf_counter() - started
     everything = slice(0, case.asked.num_rows)
-    best_NB = best_nodes(
-        exhaustive_scores(entry, case.asked, search.transform, everything), args.beam
-    )
+    best_NB = best_nodes(exhaustive_scores(entry, case.asked, everything), args.beam)
 
     def root(X: HybridMatrix, unit_NH: np.ndarray) -> Any:
         return beam_search(levels, X, args.beam, search)

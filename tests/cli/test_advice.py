@@ -164,7 +164,7 @@ def test_whole_commands_exist():
 
 
 def test_full_names_of_settings_are_in_the_schema():
-    """`tree.paths`, `matcher.schedule=single_pass`, `encoder.lora.rank`."""
+    """`tree.paths`, `matcher.steps=40`, `encoder.lora_rank`."""
     sections = "|".join(field.name for field in dataclasses.fields(pipeline_params()))
     wrong = []
     for text, name in matches(rf"(?<![\w./{{}}-])(?:{sections})(?:\.[a-z_]+)+\b(?![/(.]|-)"):

@@ -1,7 +1,6 @@
 """Trains a matcher on 96 made-up texts; run by test_matcher_resume in processes of their own.
 
-python matcher_run.py RUN_FOLDER [--devices N] [--pause SECONDS] [--strategy S] [--single-pass]
-    [--held-out]
+python matcher_run.py RUN_FOLDER [--devices N] [--pause SECONDS] [--strategy S] [--held-out]
 """
 
 import argparse
@@ -9,36 +8,34 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
+from xrt.encoder import fit, matcher
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
+from xrt.encoder.distributed import whole
 from xrt.encoder.fit import fit_level
-from xrt.encoder.heads import LabelHead, random_weights
+from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import (
-    Bootstrap,
     EncoderParams,
-    LoraParams,
     MatcherParams,
     Precision,
-    Schedule,
     Strategy,
     TrainerParams,
 )
 from xrt.encoder.resolve import resolve_encoder
-from xrt.encoder.sharding import whole
-from xrt.encoder.token_store import TokenStore
-from xrt.encoder.training import MatcherResult, train_matcher
+from xrt.encoder.tokens import TokenStore
+from xrt.encoder.training import MatcherOutputs, fine_tune_matcher
 from xrt.tree.label_tree import LabelTree
 
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu") for b in ("re", "so", "ti")]
-STEPS = [20, 40]
-SINGLE_PASS: dict[str, Any] = {"schedule": Schedule.single_pass, "steps": [40]}
+STEPS = 40
 
 
 class Pace:
@@ -95,7 +92,7 @@ def fit_first_steps(
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     head = LabelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
-    params = MatcherParams(gradient_clip=0.0)
+    params = MatcherParams()
     matcher = RecordingMatcher(encoder, [head], params, num_steps=steps, level=1)
     M = tree.level_targets(Y_NL)[0]
     plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=5, seed=0)
@@ -103,6 +100,12 @@ def fit_first_steps(
     trainer = trainer_params(devices, strategy)
     fit_level(matcher, batches, folder / "fit.ckpt", False, trainer)
     return matcher
+
+
+def random_weights(num_nodes: int, hidden_size: int, seed: int) -> np.ndarray:
+    """Small normal weights of a head, (K, H)."""
+    rng = np.random.default_rng(seed)
+    return np.float32(0.02) * rng.standard_normal((num_nodes, hidden_size), dtype=np.float32)
 
 
 def encoder_and_tokens(folder: Path) -> tuple[TextEncoder, TokenStore]:
@@ -138,39 +141,37 @@ def train(
     progress: Pace | None = None,
     strategy: Strategy = Strategy.auto,
     held_out: bool = False,
-    lora: LoraParams | None = None,
+    lora_rank: int = 0,
     frozen_layers: int = 0,
-    **params,
-) -> MatcherResult:
-    """Train both levels, where asked with validation on texts of another draw; `params` replace the
-    settings of the tests.
+    seed: int = 0,
+    **params: Any,
+) -> MatcherOutputs:
+    """Train both levels, the finer one on candidates, with a checkpoint every 7 steps; where asked
+    with validation on texts of another draw. `params` replace the settings of the tests.
     """
     texts, Y_NL, tree = corpus()
     settings = {
-        "schedule": Schedule.coarse_to_fine,
-        "bootstrap": Bootstrap.inherit,
         "steps": STEPS,
         "max_batch_rows": 8,
         "dense_level_limit": 4,
-        "man_top_k": 1,
-        "checkpoint_every_steps": 7,
         "encoder_learning_rate": 5e-3,
-        "head_learning_rate": 2e-2,
+        "head_learning_rate": 5e-3,
         **params,
     }
-    return train_matcher(
-        texts,
-        Y_NL,
-        tree,
-        run_folder=run_folder,
-        encoder=EncoderParams(
-            name="tiny-random", lora=lora or LoraParams(), frozen_layers=frozen_layers
-        ),
-        params=MatcherParams(**settings),
-        trainer=trainer_params(devices, strategy),
-        progress=progress,
-        validation=corpus(seed=1)[:2] if held_out else None,
-    )
+    encoder = EncoderParams(name="tiny-random", lora_rank=lora_rank, frozen_layers=frozen_layers)
+    with patch.object(fit, "CHECKPOINT_EVERY_STEPS", 7), patch.object(matcher, "MAN_TOP_K", 1):
+        return fine_tune_matcher(
+            texts,
+            Y_NL,
+            tree,
+            run_folder=run_folder,
+            encoder=encoder,
+            params=MatcherParams(**settings),
+            trainer=trainer_params(devices, strategy),
+            progress=progress,
+            validation=corpus(seed=1)[:2] if held_out else None,
+            seed=seed,
+        )
 
 
 if __name__ == "__main__":
@@ -179,10 +180,8 @@ if __name__ == "__main__":
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--strategy", type=Strategy, default=Strategy.auto)
-    parser.add_argument("--single-pass", action="store_true")
     parser.add_argument("--held-out", action="store_true")
     args = parser.parse_args()
     pace = Pace(args.pause, args.folder / "told") if args.devices == 1 else SlowPace()
-    settings = SINGLE_PASS if args.single_pass else {}
-    train(args.folder, args.devices, pace, args.strategy, args.held_out, **settings)
+    train(args.folder, args.devices, pace, args.strategy, args.held_out)
     sys.exit(0)

@@ -10,9 +10,9 @@ from tests.small_corpora import make_rows, small_params, write_rows
 from xrt.encoder import resolve, training
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import encode
-from xrt.encoder.params import EncoderParams, MatcherParams, Pooling
+from xrt.encoder.params import EncoderParams, Pooling
 from xrt.encoder.resolve import require_encoder, resolve_encoder
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import ArtifactError, ConfigError
 from xrt.pipeline import train
 
@@ -173,7 +173,7 @@ def test_an_unknown_pooling_names_those_there_are():
 def test_cut_texts_are_told_once_with_all_numbers(tmp_path, caplog):
     params = EncoderParams(name="tiny-random", max_length=8)
     with caplog.at_level("INFO", logger="xrt"):
-        training._read_texts(TEXTS, params, MatcherParams(), tmp_path, None)
+        training._read_texts(TEXTS, params, 0, tmp_path, None)
     assert caplog.messages == ["1 of 4 texts are longer than 8 tokens and were cut"]
 
 
@@ -202,24 +202,9 @@ def test_bad_settings_name_the_field(field, value):
         EncoderParams(**{field: value})
 
 
-def test_layers_are_read_as_if_the_encoder_ended_there(encoder):
-    encoder.eval()
-    ids, mask = torch.tensor([[2, 9, 3, 0]]), torch.tensor([[1, 1, 1, 0]])
-    assert encoder.num_layers == 2
-    first, last, again = encoder.forward_layers(ids, mask, [1, 2, 1])
-    torch.testing.assert_close(last, encoder(ids, mask))
-    assert torch.equal(first, again)
-    assert not torch.allclose(first, last)
-    encoder.model.encoder.layer = encoder.model.encoder.layer[:1]
-    torch.testing.assert_close(first, encoder(ids, mask))
-
-
-@pytest.mark.parametrize(("setting", "found"), [(0.0, 0.0), (0.3, 0.3), (None, 0.1)])
-def test_dropout_within_the_encoder_is_what_is_asked(folder, setting, found):
-    params = EncoderParams(name="tiny-random", inner_dropout=setting)
-    encoder = TextEncoder.from_pretrained(folder, params)
-    shares = {m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)}
-    assert shares == {found}
+def test_there_is_no_dropout_within_the_encoder(folder):
+    encoder = TextEncoder.from_pretrained(folder, EncoderParams(name="tiny-random"))
+    assert {m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}
 
 
 def test_plain_attention_gives_the_same_vectors_and_is_put_back(encoder):

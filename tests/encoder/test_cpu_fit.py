@@ -8,19 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matcher_run import Pace, corpus, encoder_and_tokens, random_weights
 
-from tests import ROOT
-
-sys.path.insert(0, str(ROOT / "tests" / "encoder"))
-
-from matcher_run import Pace, corpus, encoder_and_tokens
-
-from xrt.encoder import freed_memory
+from xrt.encoder import cpu_tuning
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import fit_level
-from xrt.encoder.freed_memory import give_freed_memory, keep_freed_memory
-from xrt.encoder.heads import LabelHead, random_weights
+from xrt.encoder.cpu_tuning import give_freed_memory, keep_freed_memory
+from xrt.encoder.fit import encode_sharded, fit_level
+from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import MatcherParams, Precision, TrainerParams
@@ -111,7 +105,7 @@ def told(monkeypatch) -> list[str]:
     """What is told to the C library, by name."""
     told: list[str] = []
     for name in ("keep_freed_memory", "give_freed_memory"):
-        monkeypatch.setattr(freed_memory, name, lambda name=name: told.append(name))
+        monkeypatch.setattr(cpu_tuning, name, lambda name=name: told.append(name))
     return told
 
 

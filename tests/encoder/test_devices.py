@@ -1,24 +1,25 @@
 """What a fit asks of devices, and what it does to the encoder for the time it takes."""
 
-import pickle
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from xrt.encoder import devices, embed_sharded, fit
+from xrt.encoder import fit
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compiled import CompileLayers
 from xrt.encoder.embed import encode
-from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import device_settings, lightning_strategy
+from xrt.encoder.fit import (
+    FullyShardedStrategy,
+    OwnProcesses,
+    SpawnedDDP,
+    device_settings,
+    encode_sharded,
+    lightning_strategy,
+)
 from xrt.encoder.params import EncoderParams, Precision, Strategy, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
-from xrt.encoder.sharding import FullyShardedStrategy
-from xrt.encoder.spawned import OwnProcesses, SpawnedDDP
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import ConfigError
 
 TEXTS = [f"kano {'lore ' * (n % 7)}mito" for n in range(40)]
@@ -53,14 +54,6 @@ def test_other_processes_are_spawned_and_one_needs_none(strategy, kind):
     assert lightning_strategy(alone) == "auto"
     trainer = fit.pl.Trainer(**device_settings(several))
     assert trainer.strategy.launcher._start_method == "spawn"
-
-
-def test_layers_are_compiled_on_cuda_only(monkeypatch):
-    with pytest.raises(ConfigError, match=r"trainer\.compile = true: only on cuda, not cpu"):
-        TrainerParams(accelerator="cpu", compile=True)
-    monkeypatch.setattr(devices, "best_device", lambda accelerator: "cpu")
-    with pytest.raises(ConfigError, match="only on cuda, here is cpu"):
-        device_settings(TrainerParams(devices=1, compile=True))
 
 
 SLURM = {
@@ -110,46 +103,14 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch, found, devices):
         device_settings(TrainerParams(accelerator="cuda", devices=devices))
 
 
-def test_compiled_layers_compute_the_same_at_any_shape_and_leave_no_trace(encoder, tokens):
-    compilations = []
-
-    def backend(graph: Any, inputs: Any) -> Any:
-        compilations.append(len(inputs))
-        return graph.forward
-
-    names = list(encoder.state_dict())
-    batches = [tokens.padded(np.arange(first, last)) for first, last in ((0, 5), (3, 30), (7, 9))]
-    callback, module = CompileLayers(backend), SimpleNamespace(encoder=encoder)
-    with torch.no_grad():
-        plain = [encoder(*batch) for batch in batches]
-        callback.setup(None, module, "fit")
-        compiled = [encoder(*batch) for batch in batches]
-        assert list(encoder.state_dict()) == names
-        callback.teardown(None, module, "fit")
-    for one, other in zip(compiled, plain, strict=True):
-        torch.testing.assert_close(one, other)
-    assert 1 <= len(compilations) <= encoder.num_layers  # whatever the number of shapes
-    assert all("forward" not in vars(layer) for layer in encoder.layers)
-    pickle.dumps(encoder.model)
-
-
-def test_reading_inner_layers_leaves_nothing_that_cannot_be_sent(encoder, tokens):
-    with torch.no_grad():
-        encoder.forward_layers(*tokens.padded(np.arange(4)), [1, 2])
-    assert not any(module._forward_hooks for module in encoder.modules())
-    pickle.dumps(encoder)
-
-
 def test_little_work_is_done_by_one_process_and_kept_whole(encoder, tokens, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed_sharded, "_predict", None)  # that is the way of several
+    monkeypatch.setattr(fit, "_predict", None)  # that is the way of several
     target = tmp_path / "embeddings.npy"
     several = TrainerParams(accelerator="cpu", devices=2, precision=Precision.fp32)
     for params in (CPU, several):
         found_NH = encode_sharded(encoder, tokens, params, target=target)
         assert np.array_equal(found_NH, encode(encoder, tokens))
     assert np.array_equal(np.load(target), found_NH)
-    assert np.array_equal(encode_sharded(encoder, tokens, CPU, layer=1),
-                          encode(encoder, tokens, layer=1))  # fmt: skip
     empty = tokens.subset(np.arange(0))
     assert encode_sharded(encoder, empty, CPU).shape == (0, encoder.hidden_size)
 
@@ -161,7 +122,7 @@ def test_encoding_that_fails_leaves_what_was_there(encoder, tokens, tmp_path, mo
     def fail(*args: Any, **kwargs: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(embed_sharded, "encode", fail)
+    monkeypatch.setattr(fit, "encode", fail)
     with pytest.raises(MemoryError):
         encode_sharded(encoder, tokens, CPU, target=target)
     assert np.array_equal(np.load(target), np.zeros(3, np.float32))

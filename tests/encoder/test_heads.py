@@ -1,13 +1,14 @@
 import numpy as np
-import pytest
+import scipy.sparse as sp
 import torch
 
-from xrt.encoder.heads import LabelHead, prior_log_odds
+from xrt.encoder.heads import LabelHead, centroid_head, prior_log_odds, sample_rows
+from xrt.hybrid import unit_rows
 
 
-def ragged_head(row_wise: bool = False):
+def ragged_head():
     generator = torch.Generator().manual_seed(0)
-    head = LabelHead(50, 8, row_wise)
+    head = LabelHead(50, 8)
     torch.nn.init.normal_(head.weight, generator=generator)
     torch.nn.init.normal_(head.bias, generator=generator)
     pooled = torch.randn(4, 8, generator=generator)
@@ -32,27 +33,14 @@ def test_gradients_of_candidates_are_those_of_the_dense_head():
     assert (grads[0][0][1] == 0).all()  # a node that is nobody's candidate
 
 
-def test_gradients_of_a_row_wise_head_are_those_of_the_nodes_looked_at():
-    grads = []
-    for row_wise in (True, False):
-        head, pooled, rows, nodes = ragged_head(row_wise)
-        (torch.arange(1.0, 7.0) * head.at(pooled, rows, nodes)).sum().backward()
-        grads.append([parameter.grad for parameter in head.parameters()])
-    for found, wanted in zip(*grads, strict=True):
-        assert found.coalesce().indices().tolist() == [[0, 7, 20, 49]]
-        torch.testing.assert_close(found.to_dense(), wanted)
-
-
-@pytest.mark.parametrize("row_wise", [False, True])
-def test_no_candidates_at_all_gives_no_logits_but_a_gradient_path(row_wise):
-    head, pooled, _, _ = ragged_head(row_wise)
+def test_no_candidates_at_all_gives_no_logits_but_a_gradient_path():
+    head, pooled, _, _ = ragged_head()
     empty = torch.zeros(0, dtype=torch.long)
     logits = head.at(pooled, empty, empty)
     assert logits.shape == (0,)
     logits.sum().backward()
     for parameter in head.parameters():
-        grad = parameter.grad.to_dense() if row_wise else parameter.grad
-        assert (grad == 0).all()
+        assert (parameter.grad == 0).all()
 
 
 def test_prior_log_odds_make_the_sigmoid_the_frequency():
@@ -67,3 +55,27 @@ def test_arrays_go_there_and_back():
     again = LabelHead.of_arrays(*head.arrays())
     assert torch.equal(again.weight, head.weight)
     assert torch.equal(again.bias, head.bias)
+
+
+def test_centroids_rank_rows_near_them_and_stand_at_the_prior_in_the_middle():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 6
+    E = unit_rows(np.eye(6)[labels] + 0.1 * rng.normal(size=(60, 6)))
+    Y_NL = sp.csr_array(np.eye(7, dtype=np.float32)[labels])  # the seventh label has no row
+    prior = prior_log_odds(np.bincount(labels, minlength=7), 60)
+    W, b = centroid_head(E, Y_NL, prior)
+    assert ((E @ W.T + b).argmax(1) == labels).all()
+    np.testing.assert_allclose(W @ E.mean(0) + b, prior, atol=1e-4)
+    assert not W[6].any()
+
+
+def test_a_sample_has_each_label_often_enough_and_is_the_same_for_a_seed():
+    rng = np.random.default_rng(3)
+    Y_NL = sp.csr_array((rng.random((200, 20)) < 0.05).astype(np.float32))
+    rows = sample_rows(Y_NL, 2, seed=1)
+    counts, all_counts = Y_NL[rows].sum(0), Y_NL.sum(0)
+    assert (counts >= np.minimum(all_counts, 2)).all()
+    assert len(rows) <= 40
+    assert (np.diff(rows) > 0).all()
+    assert np.array_equal(rows, sample_rows(Y_NL, 2, seed=1))
+    assert not np.array_equal(rows, sample_rows(Y_NL, 2, seed=2))

@@ -3,8 +3,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes, level_candidates, top_nodes
-from xrt.encoder.params import Candidates, MatcherParams
+from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes
+from xrt.encoder.params import MatcherParams
 from xrt.errors import ConfigError
 from xrt.tree.label_tree import LabelTree
 
@@ -34,17 +34,9 @@ def test_all_nodes_are_told_by_the_positives_alone():
     assert entries(targets) == {(0, 0): 1.0, (0, 3): 1.0}
 
 
-def test_tfn_and_man_join():
-    Y_above = TREE.level_targets(Y)[0]
-    embeddings = np.eye(3, dtype=np.float32)
-    head = (np.array([[0, 0, 5], [0, 5, 0], [5, 0, 0]], np.float32), np.zeros(3, np.float32))
-    M = level_candidates(Y_above, head, embeddings, man_top_k=1)
-    assert M.toarray().tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 0]]
-
-
-def test_a_live_level_adds_the_children_of_what_the_head_above_likes_now():
+def test_a_level_with_candidates_adds_the_children_of_what_the_head_above_likes_now():
     above = TREE.level_targets(Y)[0]
-    problem = LevelProblem(Y, above, TREE, 1, live=True)
+    problem = LevelProblem(Y, above, TREE, 1)
     best = sp.csr_array(np.array([[0, 0, 1], [0, 0, 0]], np.float32))
     found = entries(problem.of_rows(np.array([0, 2]), best))
     assert found == {(0, 0): 1.0, (0, 3): 1.0, (0, 2): 0.0, (0, 5): 0.0}
@@ -70,33 +62,26 @@ def test_the_best_candidates_are_the_best_of_all_where_all_are_candidates():
     assert best_nodes(logits[rows, nodes][kept], few, 4, 6, 2).sum() == 4
 
 
-def test_top_nodes_in_blocks_are_those_of_the_whole_product():
-    rng = np.random.default_rng(0)
-    E, W = rng.normal(size=(40, 6)).astype(np.float32), rng.normal(size=(9, 6)).astype(np.float32)
-    b = rng.normal(size=9).astype(np.float32)
-    wanted = np.argsort(-(E @ W.T + b), axis=1)[:, :4]
-    assert np.array_equal(top_nodes(E, (W, b), 4), wanted)
-    assert top_nodes(E, (W, b), 100).shape == (40, 9)
+def test_steps_are_given_or_follow_from_epochs():
+    assert MatcherParams(steps=7).num_steps(100) == 7
+    assert MatcherParams(num_epochs=1.5).num_steps(100) == 150
+    assert MatcherParams(num_epochs=0.01).num_steps(10) == 1
 
 
-def test_steps_are_one_number_a_list_or_epochs_shared_out():
-    assert MatcherParams(steps=[7]).steps_of_stages(3, 100) == [7, 7, 7]
-    assert MatcherParams(steps=[1, 2]).steps_of_stages(2, 100) == [1, 2]
-    assert MatcherParams(num_epochs=7.0).steps_of_stages(3, 100) == [100, 200, 400]
-    assert MatcherParams(num_epochs=0.01).steps_of_stages(3, 10) == [1, 1, 1]
-    with pytest.raises(ConfigError, match="2 numbers, but 3 stages"):
-        MatcherParams(steps=[1, 2]).steps_of_stages(3, 100)
-
-
-def test_wide_levels_use_candidates_unless_all_are_wanted():
+def test_wide_levels_use_candidates():
     assert MatcherParams(dense_level_limit=10).is_dense(10)
     assert not MatcherParams(dense_level_limit=10).is_dense(11)
-    assert MatcherParams(dense_level_limit=10, candidates=Candidates.all).is_dense(11)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("token_budget", 0), ("num_epochs", 0.0), ("warmup_fraction", 1.5), ("weight_decay", -1.0)],
+    [
+        ("token_budget", 0),
+        ("num_epochs", 0.0),
+        ("steps", -1),
+        ("warmup_fraction", 1.5),
+        ("weight_decay", -1.0),
+    ],
 )
 def test_bad_settings_name_the_field(field, value):
     with pytest.raises(ConfigError, match=f"matcher.{field}"):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from matcher_run import (
-    SINGLE_PASS,
     Strategy,
     encoder_and_tokens,
     fit_first_steps,
@@ -19,7 +18,7 @@ from matcher_run import (
 )
 from test_matcher_resume import fingerprint, started, wait_for
 
-from xrt.encoder import embed_sharded
+from xrt.encoder import fit
 from xrt.encoder.checkpoints import resumable
 from xrt.encoder.embed import cut_batches, encode
 from xrt.encoder.matcher import LevelMatcher
@@ -80,13 +79,13 @@ def ranks_of(pid: int) -> list[int]:
 @pytest.mark.parametrize("target", ["last rank", pytest.param("parent", marks=pytest.mark.slow)])
 def test_sigterm_to_any_process_stops_all_with_143_within_30_seconds(tmp_path, target):
     with started(tmp_path, "--devices", "2") as process:
-        wait_for(tmp_path / "level-0.ckpt", process)
+        wait_for(tmp_path / "level-1.ckpt", process)
         ranks = ranks_of(process.pid)
         assert len(ranks) == 2
         os.kill(process.pid if target == "parent" else ranks[-1], signal.SIGTERM)
         assert process.wait(30) == 143
         assert gone(ranks)
-        assert resumable(tmp_path / "level-0.ckpt")
+        assert resumable(tmp_path / "level-1.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_sigterm_to_any_process_stops_all_with_143_within_30_seconds(tmp_path, t
 )
 def test_killed_together_two_processes_resume_to_the_weights_of_an_unbroken_run(tmp_path, strategy):
     broken, whole = tmp_path / "broken", tmp_path / "whole"
-    options = ("--devices", "2", "--strategy", strategy.value, "--single-pass")
+    options = ("--devices", "2", "--strategy", strategy.value)
     with started(broken, *options) as process:
         wait_for(broken / "level-1.ckpt", process)  # step 7 of 40
         ranks = ranks_of(process.pid)
@@ -107,21 +106,21 @@ def test_killed_together_two_processes_resume_to_the_weights_of_an_unbroken_run(
     state = torch.load(broken / "level-1.ckpt", weights_only=True)
     assert 7 <= state["global_step"] < 40
     for folder in (broken, whole):
-        train(folder, devices=2, strategy=strategy, **SINGLE_PASS)
+        train(folder, devices=2, strategy=strategy)
     assert fingerprint(broken) == fingerprint(whole)
     assert len(fingerprint(whole)) > 5
 
 
 def test_two_processes_encode_what_one_does_to_the_bit(tmp_path, monkeypatch):
     encoder, tokens = encoder_and_tokens(tmp_path)
-    alone_NH = encode(encoder, tokens, token_budget=100, layer=1)
+    alone_NH = encode(encoder, tokens, token_budget=100)
     _, cuts = cut_batches(tokens, 100)
     assert len(cuts) > 6
-    monkeypatch.setattr(embed_sharded, "MIN_BATCHES", 1)
-    monkeypatch.setattr(embed_sharded, "encode", None)  # that is the way of one process
+    monkeypatch.setattr(fit, "MIN_BATCHES", 1)
+    monkeypatch.setattr(fit, "encode", None)  # that is the way of one process
     target = tmp_path / "embeddings.npy"
-    found_NH = embed_sharded.encode_sharded(
-        encoder, tokens, trainer_params(2), token_budget=100, target=target, layer=1
+    found_NH = fit.encode_sharded(
+        encoder, tokens, trainer_params(2), token_budget=100, target=target
     )
     assert np.array_equal(found_NH, alone_NH)
     assert np.array_equal(np.load(target), alone_NH)

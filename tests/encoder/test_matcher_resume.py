@@ -10,18 +10,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import matcher_run
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))  # spawned processes import the program by its name
-
-import matcher_run
 from matcher_run import STEPS, train
 
 from tests.processes import ends_with_the_test
 from xrt.encoder import training
-from xrt.encoder.checkpoints import AtomicCheckpointIO, resumable
+from xrt.encoder.checkpoints import resumable
+from xrt.encoder.fit import AtomicCheckpointIO
 from xrt.encoder.matcher import LevelMatcher
 from xrt.errors import CapacityError, TrainingError
 from xrt.storage.seals import write_seal
@@ -75,13 +73,13 @@ def unbroken(tmp_path_factory) -> Path:
 
 
 def test_the_matcher_learns_and_leaves_whole_levels_only(unbroken):
-    for t, steps in enumerate(STEPS):
-        losses = np.load(unbroken / f"level-{t}" / "losses.npy")
-        assert losses.shape == (steps,)
-        assert losses[-5:].mean() < 0.9 * losses[:5].mean()
+    losses = np.load(unbroken / "level-1" / "losses.npy")
+    assert losses.shape == (STEPS,)
+    assert losses[-5:].mean() < 0.9 * losses[:5].mean()
     names = {path.name for path in unbroken.iterdir()}
-    assert names == {"level-0", "level-1", "level-0.npy", "level-1.npy", "level-0.npy.sha256",
-                     "level-1.npy.sha256", "matcher.json", "tokens", "tiny-random"}  # fmt: skip
+    assert names == {
+        "level-1", "level-1.npy", "level-1.npy.sha256", "matcher.json", "tokens", "tiny-random"
+    }  # fmt: skip
 
 
 def test_a_second_call_trains_nothing(unbroken, monkeypatch):
@@ -94,9 +92,9 @@ def test_a_second_call_trains_nothing(unbroken, monkeypatch):
 
 
 def test_other_settings_train_anew(unbroken, tmp_path, caplog):
-    train(tmp_path, steps=[2, 2])
+    train(tmp_path, steps=2)
     first = fingerprint(tmp_path)
-    train(tmp_path, steps=[2, 2], seed=1)
+    train(tmp_path, steps=2, seed=1)
     assert fingerprint(tmp_path) != first
     assert "have changed" in caplog.text
 
@@ -114,11 +112,11 @@ def test_killed_in_mid_level_it_resumes_to_the_same_bytes(unbroken, tmp_path):
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -2)])
 def test_a_signal_saves_and_the_run_resumes_to_the_same_bytes(unbroken, tmp_path, sent, code):
     with started(tmp_path, "--pause", "0.05") as process:
-        wait_for(tmp_path / "level-0.ckpt", process)
+        wait_for(tmp_path / "level-1.ckpt", process)
         time.sleep(0.06)  # past step 7
         process.send_signal(sent)
         assert process.wait(60) == code  # Python ends an unanswered Ctrl-C by the signal itself
-    state = torch.load(tmp_path / "level-0.ckpt", weights_only=True)
+    state = torch.load(tmp_path / "level-1.ckpt", weights_only=True)
     assert state["global_step"] > 7
     assert state["xrt_position"] == {"position": state["global_step"]}
     train(tmp_path)
@@ -133,10 +131,10 @@ def test_an_exploding_loss_says_where_and_keeps_the_last_checkpoint(tmp_path, mo
         return loss * float("nan") if self.global_step == 9 else loss
 
     monkeypatch.setattr(LevelMatcher, "training_step", explode_at_ten)
-    with pytest.raises(TrainingError, match=r"level 0, step 10 of 20: .*learning rate.*lower"):
+    with pytest.raises(TrainingError, match=r"level 1, step 10 of 40: .*learning rate.*lower"):
         train(tmp_path)
-    assert resumable(tmp_path / "level-0.ckpt")
-    state = torch.load(tmp_path / "level-0.ckpt", weights_only=True)
+    assert resumable(tmp_path / "level-1.ckpt")
+    state = torch.load(tmp_path / "level-1.ckpt", weights_only=True)
     assert state["global_step"] == 7
     assert all(w.isfinite().all() for k, w in state["state_dict"].items() if k != "losses_S")
 
@@ -215,8 +213,7 @@ def test_a_checkpoint_of_the_last_save_or_the_one_before_is_used(tmp_path):
 
 def test_a_finished_level_that_was_altered_is_trained_again(unbroken, tmp_path, caplog):
     train(tmp_path)
-    flip_a_bit(tmp_path / "level-0" / "head-0.weight.npy")
-    flip_a_bit(tmp_path / "level-1.npy")
+    flip_a_bit(tmp_path / "level-1" / "head-0.weight.npy")
     train(tmp_path)
-    assert "level-0: unusable (head-0.weight.npy has been altered" in caplog.text
+    assert "level-1: unusable (head-0.weight.npy has been altered" in caplog.text
     assert fingerprint(tmp_path) == fingerprint(unbroken)

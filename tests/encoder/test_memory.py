@@ -1,30 +1,26 @@
 """Out of memory: what counts as that, and a step in two parts."""
 
-import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from matcher_run import Pace, corpus, train, trainer_params
 from torch import nn
 from torch.multiprocessing import ProcessRaisedException
 
-from tests import ROOT
-
-sys.path.insert(0, str(ROOT / "tests" / "encoder"))
-
-from matcher_run import SINGLE_PASS, Pace, corpus, train, trainer_params
-
+from xrt.encoder import fit
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.halving import fit_in_memory
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem
-from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.encoder.memory import in_parts, is_out_of_memory
+from xrt.encoder.matcher import LevelBatches, LevelMatcher, in_parts
+from xrt.encoder.out_of_memory import fit_in_memory, is_out_of_memory
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.encoder.resolve import resolve_encoder
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import CapacityError, TrainingError
 
 OUT_OF_MEMORY = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
@@ -63,14 +59,14 @@ def test_parts_give_the_vectors_and_gradients_of_the_whole(num_rows, num_parts):
     def vectors(ids_BT, mask_BT):
         sizes.append(len(ids_BT))
         hidden_BH = layer(ids_BT * mask_BT)
-        return [hidden_BH, hidden_BH.tanh()]
+        return torch.cat([hidden_BH, hidden_BH.tanh()], dim=1)
 
     ids_BT = torch.randn(num_rows, 4, dtype=torch.float64)
     mask_BT = torch.ones_like(ids_BT)
     found = {}
     for parts in (1, num_parts):
         layer.zero_grad()
-        first_BH, second_BH = in_parts(vectors, ids_BT, mask_BT, parts)
+        first_BH, second_BH = in_parts(vectors, ids_BT, mask_BT, parts).chunk(2, dim=1)
         (first_BH * second_BH).sum().backward()
         found[parts] = (first_BH.detach(), second_BH.detach(), layer.weight.grad.clone())
     for whole, split in zip(found[1], found[num_parts], strict=True):
@@ -87,7 +83,7 @@ def test_parts_hold_less_for_the_backward_pass():
         with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: saved.append(tensor.numel()) or tensor, lambda tensor: tensor
         ):
-            in_parts(lambda ids, mask: [layer(ids)], torch.randn(8, 4), torch.ones(8, 4), num_parts)
+            in_parts(lambda ids, mask: layer(ids), torch.randn(8, 4), torch.ones(8, 4), num_parts)
         return sum(saved)
 
     held = [bytes_held(parts) for parts in (1, 2)]
@@ -131,7 +127,7 @@ def settings(monkeypatch):
     """No dropout: halves would draw another."""
     monkeypatch.setenv("XRT_NUM_THREADS", "1")
     monkeypatch.setattr(nn.functional, "dropout", lambda x, *_, **__: x)
-    return {**SINGLE_PASS, "steps": [24], "head_learning_rate": 5e-3, "max_batch_rows": 8}
+    return {"steps": 24}
 
 
 def test_out_of_memory_halves_what_is_in_memory_and_the_steps_stay_as_they_are(
@@ -144,8 +140,8 @@ def test_out_of_memory_halves_what_is_in_memory_and_the_steps_stay_as_they_are(
     told = [r.getMessage() for r in caplog.records if "out of memory" in r.getMessage()]
     assert len(told) == 1
     assert "4096 tokens at a time: each batch is now cut in two, 2048" in told[0]
-    np.testing.assert_allclose(halved.losses[0], whole.losses[0], rtol=1e-3)
-    np.testing.assert_array_equal(halved.losses[0][:11], whole.losses[0][:11])
+    np.testing.assert_allclose(halved.losses, whole.losses, rtol=1e-3)
+    np.testing.assert_array_equal(halved.losses[:11], whole.losses[:11])
     np.testing.assert_allclose(halved.heads[1][0], whole.heads[1][0], atol=1e-3)
 
 
@@ -158,7 +154,7 @@ def test_a_halved_run_that_breaks_off_goes_on_halved(tmp_path, monkeypatch, sett
     caplog.clear()
     resumed = train(tmp_path / "broken", **settings)
     assert "out of memory" not in caplog.text
-    np.testing.assert_array_equal(resumed.losses[0], halved.losses[0])
+    np.testing.assert_array_equal(resumed.losses, halved.losses)
     np.testing.assert_array_equal(resumed.heads[1][0], halved.heads[1][0])
 
 
@@ -173,29 +169,30 @@ def test_out_of_memory_a_second_time_says_what_to_try(tmp_path, monkeypatch, set
     assert state["global_step"] == 9
 
 
-class RunsOutInTheSecond(LevelMatcher):
+class RunsOutInTheSecond(TextEncoder):
     """Out of memory above 50 tokens, in the second of two processes only."""
 
-    def _vectors(self, input_ids_BT, attention_mask_BT):
-        if self.global_rank == 1 and input_ids_BT.numel() > 50:
+    def forward(self, input_ids_BT, attention_mask_BT):
+        if dist.is_initialized() and dist.get_rank() == 1 and input_ids_BT.numel() > 50:
             raise RuntimeError(OUT_OF_MEMORY)
-        return super()._vectors(input_ids_BT, attention_mask_BT)
+        return super().forward(input_ids_BT, attention_mask_BT)
 
 
-def fit_six_steps(folder: Path, kind: type[LevelMatcher], devices: int) -> LevelMatcher:
+def fit_six_steps(folder: Path, kind: type[TextEncoder], devices: int) -> LevelMatcher:
     """Six steps without dropout, a checkpoint after each two."""
     texts, Y_NL, tree = corpus()
     backbone = resolve_encoder("tiny-random", work_folder=folder, texts=texts)
-    encoder = TextEncoder.from_pretrained(backbone, EncoderParams(name="tiny-random"))
+    encoder = kind.from_pretrained(backbone, EncoderParams(name="tiny-random"))
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     tokens = TokenStore.of_texts(texts, encoder.tokenizer, 32)
-    params = MatcherParams(checkpoint_every_steps=2)
-    matcher = kind(encoder, [LabelHead(12, 32)], params, num_steps=6, level=1)
+    params = MatcherParams()
+    matcher = LevelMatcher(encoder, [LabelHead(12, 32)], params, num_steps=6, level=1)
     plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=16, seed=0)
     batches = LevelBatches(tokens, [LevelProblem(Y_NL, None, tree, 1)], plan)
-    fit_in_memory(matcher, batches, folder / "fit.ckpt", False, trainer_params(devices))
+    with patch.object(fit, "CHECKPOINT_EVERY_STEPS", 2):
+        fit_in_memory(matcher, batches, folder / "fit.ckpt", False, trainer_params(devices))
     return matcher
 
 
@@ -203,7 +200,7 @@ def fit_six_steps(folder: Path, kind: type[LevelMatcher], devices: int) -> Level
 @pytest.mark.ddp
 @pytest.mark.timeout(900)
 def test_out_of_memory_in_one_of_two_processes_halves_the_work_of_both(tmp_path, caplog):
-    whole = fit_six_steps(tmp_path / "whole", LevelMatcher, 1)
+    whole = fit_six_steps(tmp_path / "whole", TextEncoder, 1)
     halved = fit_six_steps(tmp_path / "halved", RunsOutInTheSecond, 2)
     assert "each batch is now cut in two" in caplog.text
     torch.testing.assert_close(halved.losses_S, whole.losses_S, rtol=1e-3, atol=0)

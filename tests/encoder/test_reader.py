@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compute import Compute, compute_of
+from xrt.encoder.cpu_tuning import PackedLinear
 from xrt.encoder.embed import encode
-from xrt.encoder.packed_linear import PackedLinear
-from xrt.encoder.params import EncoderParams
+from xrt.encoder.params import Compute, EncoderParams, compute_of
 from xrt.encoder.reader import TextReader
 from xrt.encoder.tiny import write_tiny_encoder
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import ConfigError
 
 TEXTS = ["a small red shirt", "", "lamp", "a large black chair " * 20, "\U0001f600 данные", "mug"]

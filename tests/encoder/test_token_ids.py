@@ -8,12 +8,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compute import Compute
-from xrt.encoder.params import EncoderParams
+from xrt.encoder.params import Compute, EncoderParams
 from xrt.encoder.reader import TextReader
 from xrt.encoder.tiny import write_tiny_encoder
-from xrt.encoder.token_ids import MAX_WORD, MOST_CHARS_PER_TOKEN, token_ids
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import MAX_WORD, MOST_CHARS_PER_TOKEN, TokenStore, token_ids
 
 WORDS = ["red", "lamp", "chair", "antidisestablishmentarianism", "données", "x", "灯", "-"]
 LENGTH = 24

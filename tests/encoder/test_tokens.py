@@ -9,7 +9,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import encode
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.resolve import resolve_encoder
-from xrt.encoder.token_store import CHUNK_TEXTS, TokenStore
+from xrt.encoder.tokens import CHUNK_TEXTS, TokenStore
 from xrt.errors import ArtifactError
 from xrt.progress import SilentProgress
 

@@ -7,14 +7,13 @@ import torch
 
 from tests.encoder.matcher_run import corpus
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.bootstrap import Sample, centroid_head, start_head
-from xrt.encoder.levels import LevelProblem, level_targets
+from xrt.encoder.heads import centroid_head
+from xrt.encoder.levels import LevelProblem
 from xrt.encoder.loss import row_losses_dense
-from xrt.encoder.loss_params import LossParams, PositiveWeight
 from xrt.encoder.matcher import LevelBatches
-from xrt.encoder.params import Bootstrap, EncoderParams, MatcherParams, Precision, TrainerParams
-from xrt.encoder.token_store import TokenStore
-from xrt.encoder.training import train_matcher
+from xrt.encoder.params import EncoderParams, MatcherParams, Precision, TrainerParams
+from xrt.encoder.tokens import TokenStore
+from xrt.encoder.training import fine_tune_matcher
 from xrt.hybrid import unit_rows
 from xrt.tree.label_tree import LabelTree
 
@@ -23,13 +22,10 @@ TREE = LabelTree.from_clusters(np.array([0, 1, 2, 0, 1, 2], np.int32), [np.zeros
 DOUBTED = sp.csr_array(np.array([[0.5, 0, 0, 0.75, 0, 0], [0, 1, 0, 0, 0, 0.25]], np.float32))
 
 
-def test_a_cluster_weighs_as_its_surest_label_or_as_all_of_them():
-    surest = level_targets(TREE, DOUBTED, LossParams())
-    number = level_targets(TREE, DOUBTED, LossParams(positive_weight=PositiveWeight.num_labels))
-    assert surest[0].toarray().tolist() == [[0.75, 0, 0], [0, 1, 0.25]]
-    assert number[0].toarray().tolist() == [[1.25, 0, 0], [0, 1, 0.25]]
-    for targets in (surest, number):
-        np.testing.assert_array_equal(targets[1].toarray(), DOUBTED.toarray())
+def test_a_cluster_weighs_as_its_surest_label():
+    clusters, labels = TREE.level_confidences(DOUBTED)
+    assert clusters.toarray().tolist() == [[0.75, 0, 0], [0, 1, 0.25]]
+    np.testing.assert_array_equal(labels.toarray(), DOUBTED.toarray())
 
 
 @pytest.mark.parametrize("M", [None, sp.csr_array(np.ones((2, 3), np.float32))])
@@ -56,10 +52,10 @@ def test_a_row_of_weight_two_has_the_gradient_of_two_rows():
     logits = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
     targets = torch.eye(6)
     found, wanted = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    losses = row_losses_dense(found[batch.rows], targets[batch.rows], LossParams())
+    losses = row_losses_dense(found[batch.rows], targets[batch.rows])
     (losses * batch.row_weights_B).sum().backward()
     repeated = np.repeat(np.arange(6), weights.astype(int))
-    row_losses_dense(wanted[repeated], targets[repeated], LossParams()).mean().backward()
+    row_losses_dense(wanted[repeated], targets[repeated]).mean().backward()
     torch.testing.assert_close(found.grad, wanted.grad)
 
 
@@ -87,19 +83,13 @@ def test_a_centroid_is_the_weighted_mean_of_its_rows():
     W, _ = centroid_head(E, Y, prior, weights)
     wanted = (Y.toarray() * weights[:, None]).T @ (E - E.mean(0))
     np.testing.assert_allclose(unit_rows(W), unit_rows(wanted), atol=1e-5)
-    linear = MatcherParams(bootstrap=Bootstrap.linear)
-    plain, weighted = (
-        start_head(Y, None, Sample(np.arange(20), E, w), LabelTree.flat(6), 0, 4, linear)[0]
-        for w in (None, weights)
-    )
-    assert np.abs(plain - weighted).max() > 0.01
 
 
 def test_the_matcher_trains_on_weights_and_ones_change_no_byte(tmp_path):
     texts, Y_NL, tree = corpus()
 
     def weights_of(name, Y_NL, row_weights=None):
-        result = train_matcher(
+        result = fine_tune_matcher(
             texts, Y_NL, tree, run_folder=tmp_path / name,
             encoder=EncoderParams(name="tiny-random", max_length=16),
             params=MatcherParams(num_epochs=1, token_budget=512),

@@ -284,8 +284,8 @@ def test_hybrid_rows_are_learned_with_their_dense_part(checkerboard: Board, tmp_
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"num_trees": 0}, {"validation_rows": 0}, {"path_weight": -1.0}, {"loss": "cubic"},
-     {"transform": "cubed"}, {"max_top_nodes": 0}, {"beam_size": 0}, {"branching": 1},
+    [{"num_trees": 0}, {"validation_rows": 0}, {"path_weight": -1.0},
+     {"max_top_nodes": 0}, {"beam_size": 0}, {"branching": 1},
      {"max_leaf_size": 0}, {"cost_positive": 0.0}, {"label_text_weight": -0.5},
      {"threshold": -1.0}, {"matcher_negatives": -1}, {"seed": -1}],
 )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.reference.slow_linear import sparse_weights
 from xrt import cli
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import DataError
@@ -18,7 +19,7 @@ from xrt.explain.explanation import Explanation, LabelName
 from xrt.explain.nearest_rows import Voters
 from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
-from xrt.linear.node_weights import node_weights
+from xrt.linear.weights import node_weights
 from xrt.predict import Predictor
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 
@@ -167,7 +168,7 @@ def test_neighbours_alone(remembering: Predictor, bare: Predictor, tiny_corpus: 
 def test_weights_of_a_node(trained: XRLinear):
     ranker = trained.model_.linear.trees[0]
     for t, level in enumerate(ranker.levels):
-        whole_FK = level.to_csc().toarray()
+        whole_FK = sparse_weights(level).toarray()
         for node in range(level.num_nodes):
             found = node_weights(level, int(ranker.tree.parents[t][node]), node)
             every = found.at(np.arange(level.num_features))

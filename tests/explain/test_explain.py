@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.reference.slow_linear import sparse_weights
 from tests.reference.slow_margin import slow_parts, slow_path
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
@@ -246,7 +247,7 @@ def test_clusters_are_summed_up(models: dict[str, XrtModel]):
         assert node.cluster.num_labels == len(below)
         counts = [label.count for label in node.cluster.labels]
         assert counts == sorted(model.frequencies.counts_L[below], reverse=True)[:4]
-        weights_F = model.linear.levels[0].to_csc().toarray()[:, node.node]
+        weights_F = sparse_weights(model.linear.levels[0]).toarray()[:, node.node]
         best = np.sort(weights_F[weights_F > 0])[::-1][:5]
         assert [term.weight for term in node.cluster.terms] == pytest.approx(list(best))
         names = model.features.feature_names()

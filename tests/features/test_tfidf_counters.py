@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xrt.features.ngrams.counter import NgramCounter
-from xrt.features.ngrams.sklearn_counter import SklearnCounter
+from xrt.features.ngrams.counter import NgramCounter, SklearnCounter
 from xrt.features.tfidf_params import TfidfParams
 
 NASTY = (

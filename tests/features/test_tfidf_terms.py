@@ -3,11 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xrt.features.ngrams.characters import CODE_POINT, KEPT, character_table, shortest_word
-from xrt.features.ngrams.learning import learn, merge, nothing_learned
-from xrt.features.ngrams.order import sorted_terms
-from xrt.features.ngrams.table import find, slot_of
-from xrt.features.ngrams.terms import Terms
+from xrt.features.ngrams.count import learn, merge, nothing_learned
+from xrt.features.ngrams.table import Terms, find, slot_of, sorted_terms
+from xrt.features.ngrams.text import CODE_POINT, IN_TOKEN, character_table, shortest_word
 
 LONG = "x" * 5000
 TERMS = st.lists(
@@ -66,9 +64,9 @@ def test_the_character_table_is_what_python_says():
         lower = char.lower() if len(char.lower()) == 1 else char
         is_word = lower.isalnum() or lower == "_"
         assert chr(words[code] & CODE_POINT) == lower
-        assert bool(words[code] & KEPT) == is_word
+        assert bool(words[code] & IN_TOKEN) == is_word
         is_surrogate = 0xD800 <= code < 0xE000
-        assert bool(spaces[code] & KEPT) == (not char.isspace() and not is_surrogate)
+        assert bool(spaces[code] & IN_TOKEN) == (not char.isspace() and not is_surrogate)
         assert chr(spaces[code] & CODE_POINT) == char
 
 
@@ -113,6 +111,6 @@ def test_merging_adds_up_texts_and_keeps_numbers(word_plan):
 
 @pytest.fixture
 def word_plan():
-    from xrt.features.ngrams.spans import NgramPlan
+    from xrt.features.ngrams.text import NgramPlan
 
     return NgramPlan(character_table(r"\w", True), 2, False, 1, 1)

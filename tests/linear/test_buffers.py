@@ -16,10 +16,8 @@ from xrt.linear.buffers import Buffer, Scratch, scratch
 from xrt.search.session import SearchSession
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 KERNELS = ((lone_row, "expand_all"), (lone_row, "expand_row"), (scoring, "expand"))
-HINGE = PathTransform.l3_hinge
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +72,7 @@ def test_kernels_make_no_arrays(
     for limit, value in limits.items():
         monkeypatch.setattr(weights_module, limit, value)
     fresh = [replace(level).astype(dtype) for level in levels]
-    session = SearchSession(fresh, beam_size, HINGE)
+    session = SearchSession(fresh, beam_size)
     for k in (3, 150, 300):  # by insertion, by a heap, all
         session.search(random_rows(41).take(np.arange(1, num_rows + 1)), k, num_threads=1)
     assert name in {call for call, _, _ in calls}
@@ -92,19 +90,19 @@ def test_the_count_sees_an_array_that_is_made(calls, monkeypatch):
 
     monkeypatch.setattr(scoring, "expand", counted(wasteful, "wasteful", calls))
     tree = LabelTree.flat(20)
-    SearchSession([random_level(tree, 0)], 3, HINGE).search(random_rows(4), 2, num_threads=1)
+    SearchSession([random_level(tree, 0)], 3).search(random_rows(4), 2, num_threads=1)
     (_, made_by_expand, given), (name, made, _) = calls
     assert (name, made) == ("wasteful", made_by_expand + 2)
     assert made_by_expand == given
 
 
 def test_a_thread_asks_for_memory_once(levels):
-    session = SearchSession(levels, 4, HINGE)
+    session = SearchSession(levels, 4)
     X = random_rows(200)
 
     def held(_):
         mine = scratch()
-        arrays = [mine.whole.take(0), mine.floats.take(0), *mine.lone_rooms(0, 0, 0)[0]]
+        arrays = [mine.whole.take(0), mine.floats.take(0), *mine.query_buffers(0, 0, 0)[0]]
         return [array.ctypes.data for array in arrays]
 
     session.search(X, 5, num_threads=1)
@@ -117,7 +115,7 @@ def test_a_thread_asks_for_memory_once(levels):
 
 
 def test_a_buffer_grows_and_keeps_what_is_not_too_large(monkeypatch):
-    monkeypatch.setattr(scratch_module, "MAX_KEPT", 100)
+    monkeypatch.setattr(scratch_module, "MAX_REUSED", 100)
     buffer = Buffer(np.int32)
     small = buffer.take(10)
     assert buffer.take(4) is small
@@ -131,16 +129,16 @@ def test_a_buffer_grows_and_keeps_what_is_not_too_large(monkeypatch):
 
 
 def test_lone_rooms_grow_and_differ_in_the_beam(monkeypatch):
-    monkeypatch.setattr(scratch_module, "MAX_KEPT", 100)
+    monkeypatch.setattr(scratch_module, "MAX_REUSED", 100)
     own = Scratch()
-    first, second = own.lone_rooms(10, 5, 3)
+    first, second = own.query_buffers(10, 5, 3)
     assert first.whole is second.whole
     assert first.floats is second.floats
     assert first.nodes is not second.nodes
-    assert own.lone_rooms(4, 5, 2)[0] is first
-    assert own.lone_rooms(4, 5, 4)[0].sizes == (10, 5, 4)
-    assert own.lone_rooms(400, 5, 4)[0].sizes == (400, 5, 4)  # for once
-    assert own.lone_rooms(4, 5, 4)[0].sizes == (10, 5, 4)
+    assert own.query_buffers(4, 5, 2)[0] is first
+    assert own.query_buffers(4, 5, 4)[0].sizes == (10, 5, 4)
+    assert own.query_buffers(400, 5, 4)[0].sizes == (400, 5, 4)  # for once
+    assert own.query_buffers(4, 5, 4)[0].sizes == (10, 5, 4)
 
 
 def test_each_thread_has_its_own():

@@ -8,17 +8,16 @@ import pytest
 import scipy.sparse as sp
 from numba import njit
 
-from tests.reference.slow_linear import expanded
+from tests.reference.slow_linear import expanded, sparse_weights
 from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear import scoring
-from xrt.linear.kernels.chunk_margins import as_float
+from xrt.linear.kernels.beam_step import as_float
 from xrt.linear.scoring import RowBlock, index_type, root_beam, step
 from xrt.linear.sink import MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock, child_type_of
 from xrt.sparse import as_csr
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 FEATURES, DENSE = 60, 7
 
@@ -61,8 +60,8 @@ def random_rows(num_rows, seed=2, density=0.3):
 def test_a_step_equals_its_slow_twin(two_levels, keep, num_rows):
     tree, top, bottom = two_levels
     X = random_rows(num_rows)
-    beam = step(top, X, root_beam(num_rows), 6, PathTransform.l3_hinge)
-    found = step(bottom, X, beam, keep, PathTransform.l3_hinge, path_weight=0.5)
+    beam = step(top, X, root_beam(num_rows), 6)
+    found = step(bottom, X, beam, keep, path_weight=0.5)
     expected = expanded(bottom, tree, 1, X, beam, keep, 0.5)
     for row, best in enumerate(expected):
         here = slice(found.indptr[row], found.indptr[row + 1])
@@ -75,15 +74,15 @@ def test_a_step_equals_its_slow_twin(two_levels, keep, num_rows):
 def test_rows_get_the_same_bits_alone_and_in_parts_and_on_several_threads(two_levels, monkeypatch):
     _, top, bottom = two_levels
     X = random_rows(300)
-    beam = step(top, X, root_beam(300), 6, PathTransform.sigmoid, 1)
-    together = step(bottom, X, beam, 9, PathTransform.sigmoid, 1)
+    beam = step(top, X, root_beam(300), 6, 1)
+    together = step(bottom, X, beam, 9, 1)
     for row in range(0, 300, 37):
-        alone = step(bottom, X.take(np.array([row])), beam[[row]], 9, PathTransform.sigmoid)
+        alone = step(bottom, X.take(np.array([row])), beam[[row]], 9)
         np.testing.assert_array_equal(alone.indices, together[[row]].indices)
         np.testing.assert_array_equal(alone.data, together[[row]].data)
-    for name, value in (("MAX_HELD_SCORES", 500), ("ROWS_PER_BLOCK", 128)):
+    for name, value in (("MAX_SCORES_AT_ONCE", 500), ("ROWS_PER_BLOCK", 128)):
         monkeypatch.setattr(scoring, name, value)
-        found = step(bottom, X, beam, 9, PathTransform.sigmoid, 3)
+        found = step(bottom, X, beam, 9, 3)
         np.testing.assert_array_equal(found.indices, together.indices)
         np.testing.assert_array_equal(found.data, together.data)
 
@@ -93,8 +92,8 @@ def test_int64_indices_give_the_same(two_levels):
     X = random_rows(20)
     wide = sp.csr_array(X.sparse)
     wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
-    a = step(top, X, root_beam(20), 3, PathTransform.l3_hinge)
-    b = step(top, HybridMatrix(wide, X.dense), root_beam(20), 3, PathTransform.l3_hinge)
+    a = step(top, X, root_beam(20), 3)
+    b = step(top, HybridMatrix(wide, X.dense), root_beam(20), 3)
     np.testing.assert_array_equal(a.toarray(), b.toarray())
     assert as_csr(wide).indices.dtype == np.int32
     block = RowBlock.of(HybridMatrix(wide, X.dense), 5, 9)
@@ -111,11 +110,11 @@ def test_entries_are_counted_in_int64_from_two_to_the_31_on():
 def test_float16_weights_score_as_the_float32_they_stand_for(two_levels, num_rows):
     _, _, bottom = two_levels
     X = random_rows(num_rows)
-    beam = step(two_levels[1], X, root_beam(num_rows), 6, PathTransform.l3_hinge)
+    beam = step(two_levels[1], X, root_beam(num_rows), 6)
     half = bottom.astype(np.float16)  # quarters are exact in float16
     assert half.dtype == np.float16
-    a = step(bottom, X, beam, 9, PathTransform.l3_hinge)
-    b = step(half, X, beam, 9, PathTransform.l3_hinge)
+    a = step(bottom, X, beam, 9)
+    b = step(half, X, beam, 9)
     np.testing.assert_array_equal(a.indices, b.indices)
     np.testing.assert_array_equal(a.data, b.data)
 
@@ -147,7 +146,9 @@ def test_float16_is_half_as_large_on_disk_and_said_there(two_levels, tmp_path):
     assert loaded.dtype == loaded.dense.dtype == np.float16
     assert loaded.entry_values.nbytes == bottom.entry_values.nbytes // 2
     assert json.loads((tmp_path / "weights.json").read_text())["dtype"] == "float16"
-    np.testing.assert_array_equal(loaded.to_csc().toarray(), bottom.to_csc().toarray())
+    np.testing.assert_array_equal(
+        sparse_weights(loaded).toarray(), sparse_weights(bottom).toarray()
+    )
     np.testing.assert_array_equal(loaded.dense_weights, bottom.dense_weights)
     for wrong in ({"dtype": "int8"}, {"dtype": "float16", "children": "float32"}, {"dtype": "O"}):
         (tmp_path / "weights.json").write_text(json.dumps({"num_features": 60, **wrong}))
@@ -166,15 +167,15 @@ def test_children_are_kept_in_the_narrowest_type(largest, kind):
 def test_search_does_not_depend_on_the_type_of_children(two_levels, kind, tmp_path):
     tree, top, bottom = two_levels
     X = random_rows(30)
-    beam = step(top, X, root_beam(30), 6, PathTransform.l3_hinge)
+    beam = step(top, X, root_beam(30), 6)
     assert bottom.entry_children.dtype == np.uint8
     replace(bottom, entry_children=bottom.entry_children.astype(kind)).save(tmp_path)
     if kind is np.int32:  # as weights were kept before
         (tmp_path / "weights.json").write_text(json.dumps({"num_features": FEATURES}))
     wide = LevelWeights.load(tmp_path, tree, 1)
     assert wide.entry_children.dtype == kind
-    np.testing.assert_array_equal(wide.to_csc().toarray(), bottom.to_csc().toarray())
-    a = step(bottom, X, beam, 9, PathTransform.l3_hinge)
-    b = step(wide, X, beam, 9, PathTransform.l3_hinge)
+    np.testing.assert_array_equal(sparse_weights(wide).toarray(), sparse_weights(bottom).toarray())
+    a = step(bottom, X, beam, 9)
+    b = step(wide, X, beam, 9)
     np.testing.assert_array_equal(a.indices, b.indices)
     np.testing.assert_array_equal(a.data, b.data)

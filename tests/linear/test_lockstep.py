@@ -6,7 +6,7 @@ from numba import njit
 from numba.core.errors import TypingError
 
 from tests.reference.slow_dual import squared_hinge
-from xrt.linear.kernels.lanes import (
+from xrt.linear.kernels.simd import (
     WIDTH,
     add_scaled,
     any_less,
@@ -16,8 +16,7 @@ from xrt.linear.kernels.lanes import (
     where_bit,
     where_less,
 )
-from xrt.linear.kernels.lockstep import solve_lanes
-from xrt.linear.kernels.shuffle import new_state, shuffle
+from xrt.linear.kernels.train import new_state, shuffle, solve_lanes
 
 BIAS, POSITIVE, NEGATIVE, SEED = 0.7, 2.0, 0.5, 11
 

@@ -8,16 +8,22 @@ import scipy.sparse as sp
 
 from tests.linear.test_lockstep import BIAS, orders, problem, solve
 from tests.reference.slow_dual import squared_hinge
-from tests.reference.slow_linear import one_vs_rest
+from tests.reference.slow_linear import one_vs_rest, sparse_weights
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix, as_row_weights
-from xrt.linear.kernels.lanes import WIDTH
-from xrt.linear.solver import LevelProblem, Loss, SolverParams, train_level
+from xrt.linear import solver
+from xrt.linear.kernels.simd import WIDTH
+from xrt.linear.solver import RankerProblem, SolverParams, train_level
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sparse import as_csr
 from xrt.tree.label_tree import LabelTree
 
-EXACT = {"epsilon": 1e-4, "max_iterations": 3000, "threshold": 0.0}
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Solve to the end."""
+    monkeypatch.setattr(solver, "EPSILON", 1e-4)
+    monkeypatch.setattr(solver, "MAX_SWEEPS", 3000)
 
 
 def rows_and_labels(seed=0, rows=60, features=12, dense=5, labels=6):
@@ -30,7 +36,7 @@ def rows_and_labels(seed=0, rows=60, features=12, dense=5, labels=6):
 
 
 def all_weights(level):
-    return np.vstack([level.to_csc().toarray(), level.dense_weights.T, level.node_bias])
+    return np.vstack([sparse_weights(level).toarray(), level.dense_weights.T, level.node_bias])
 
 
 def test_a_lane_with_costs_of_its_own_takes_the_steps_of_its_label_alone():
@@ -48,11 +54,11 @@ def test_a_lane_with_costs_of_its_own_takes_the_steps_of_its_label_alone():
     assert sweeps == max(alone)
 
 
-@pytest.mark.parametrize("loss", list(Loss))
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("clustered", [False, True])
-def test_equals_sklearn_with_sample_weights(loss, clustered):
+def test_equals_sklearn_with_sample_weights(clustered):
     X, Y, weights, confidences = rows_and_labels(labels=20)
-    params = SolverParams(loss=loss, cost_positive=2.0, cost_negative=0.5, **EXACT)
+    params = SolverParams(cost_positive=2.0, cost_negative=0.5, threshold=0.0)
     tree = LabelTree.from_clusters(np.zeros(20, np.int32), [np.zeros(1, np.int32)])
     M = as_csr(np.ones((60, 1))) if clustered else None
     level = train_level(
@@ -63,15 +69,15 @@ def test_equals_sklearn_with_sample_weights(loss, clustered):
     for label in range(20):
         y = np.where(Y[:, label] > 0, 1, -1)
         each = weights * np.where(y > 0, confidences[:, label], 1)
-        wanted, bias = one_vs_rest(features, y, 2.0, 0.5, loss.value, each)
+        wanted, bias = one_vs_rest(features, y, 2.0, 0.5, each)
         np.testing.assert_allclose(all_weights(level)[:-1, label], wanted, atol=2e-3)
         np.testing.assert_allclose(level.node_bias[label], bias, atol=2e-3)
 
 
-@pytest.mark.parametrize("loss", list(Loss))
-def test_weight_two_is_the_row_twice_and_a_tiny_weight_the_row_left_out(loss):
+@pytest.mark.usefixtures("exact")
+def test_weight_two_is_the_row_twice_and_a_tiny_weight_the_row_left_out():
     X, Y, _, _ = rows_and_labels(seed=4)
-    flat, params = LabelTree.flat(6), SolverParams(loss=loss, **EXACT)
+    flat, params = LabelTree.flat(6), SolverParams(threshold=0.0)
     weights = np.ones(60)
     weights[30:40] = 2
     weights[40:50] = 1e-6
@@ -84,10 +90,10 @@ def test_weight_two_is_the_row_twice_and_a_tiny_weight_the_row_left_out(loss):
     np.testing.assert_allclose(of(X.weighted(weights), Y), of(X.take(rows), Y[rows]), atol=3e-3)
 
 
-@pytest.mark.parametrize("loss", list(Loss))
-def test_a_label_whose_confidence_is_tiny_leaves_its_row_out_of_that_problem_alone(loss):
+@pytest.mark.usefixtures("exact")
+def test_a_label_whose_confidence_is_tiny_leaves_its_row_out_of_that_problem_alone():
     X, Y, _, _ = rows_and_labels(seed=5)
-    flat, params = LabelTree.flat(6), SolverParams(loss=loss, **EXACT)
+    flat, params = LabelTree.flat(6), SolverParams(threshold=0.0)
     row = int(np.flatnonzero(Y[6:, 2])[0]) + 6
     doubted = Y.copy()
     doubted[row, 2] = 1e-6
@@ -101,12 +107,13 @@ def test_a_label_whose_confidence_is_tiny_leaves_its_row_out_of_that_problem_alo
     assert abs(whole[:, 2] - without[:, 2]).max() > 0.02
 
 
+@pytest.mark.usefixtures("exact")
 def test_costs_that_are_all_alike_are_those_of_the_settings():
     """Of the two kernels, one reads two costs and the other a cost for each row and lane."""
     X, Y, _, _ = rows_and_labels(seed=6, labels=40, rows=200)
     flat = LabelTree.flat(40)
-    twice = train_level(X, as_csr(2 * Y), None, flat, 0, SolverParams(**EXACT), 0)
-    params = SolverParams(cost_positive=2.0, **EXACT)
+    twice = train_level(X, as_csr(2 * Y), None, flat, 0, SolverParams(threshold=0.0), 0)
+    params = SolverParams(cost_positive=2.0, threshold=0.0)
     asked = train_level(X, as_csr(Y), None, flat, 0, params, 0)
     np.testing.assert_allclose(all_weights(twice), all_weights(asked), atol=1e-3)
 
@@ -135,10 +142,11 @@ def test_a_cluster_is_as_sure_as_its_surest_label():
         np.testing.assert_array_equal(level.toarray(), pattern.toarray() > 0)
 
 
+@pytest.mark.usefixtures("exact")
 def test_two_labels_of_a_row_below_one_cluster_do_not_count_it_twice():
     X, Y, _, _ = rows_and_labels(seed=7)
     tree = LabelTree.from_clusters(np.array([0, 0, 0, 1, 1, 1]), [np.zeros(2, np.int32)])
-    params = RankerParams(**EXACT)
+    params = RankerParams(threshold=0.0)
     above = train_ranker(X, as_csr(Y * 0.5), tree, params, 0).levels[0]
     belongs = np.stack([Y[:, :3].any(1), Y[:, 3:].any(1)], axis=1) * 0.5
     wanted = train_level(X, as_csr(belongs), None, LabelTree.flat(2), 0, params, 0)
@@ -149,10 +157,10 @@ def test_stored_zeros_are_no_targets_and_values_below_zero_are_refused():
     X, Y, _, _ = rows_and_labels()
     stored = sp.csr_array(np.where(Y > 0, Y, 5))
     stored.data[stored.data == 5] = 0
-    problems = [LevelProblem.of(X, Z, None, LabelTree.flat(6), 0) for Z in (stored, as_csr(Y))]
+    problems = [RankerProblem.of(X, Z, None, LabelTree.flat(6), 0) for Z in (stored, as_csr(Y))]
     assert problems[0].positives.nnz == problems[1].positives.nnz
     with pytest.raises(DataError, match="level 0: -1"):
-        LevelProblem.of(X, as_csr(-Y), None, LabelTree.flat(6), 0)
+        RankerProblem.of(X, as_csr(-Y), None, LabelTree.flat(6), 0)
 
 
 @pytest.mark.parametrize(

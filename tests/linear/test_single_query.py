@@ -9,14 +9,12 @@ from tests.linear.test_expand import FEATURES, random_level, random_rows
 from tests.reference.slow_linear import expanded
 from xrt.hybrid import HybridMatrix
 from xrt.linear import weights as weights_module
-from xrt.linear.kernels.row_keys import RowKeys
+from xrt.linear.kernels.single_query import RowKeys
 from xrt.linear.scoring import Beam, RowBlock, block_beam, root_beam, step, step_block
-from xrt.linear.single_query import LoneBeam, step_row
+from xrt.linear.single_query import QueryBeam, step_row
 from xrt.search.session import SearchSession
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
-HINGE = PathTransform.l3_hinge
 WAYS = {
     "column_major": {},
     "row_keys": {"MAX_CLUSTERS": 0},
@@ -62,18 +60,18 @@ def test_all_ways_give_the_bits_of_a_block(tree, way, num_dense, density, dtype,
             scores = -np.linspace(0, 1, len(nodes), dtype=np.float32)
             beam = Beam(np.array([0, len(nodes)]), nodes, scores)
             for keep in (1, 7, 400):
-                found = step_row(weights, block, LoneBeam(*beam[1:]), keep, HINGE, 0.5)
-                same(found.of_block, step_block(bottom, block, beam, keep, HINGE, 0.5))
+                found = step_row(weights, block, QueryBeam(*beam[1:]), keep, 0.5)
+                same(found.as_beam, step_block(bottom, block, beam, keep, 0.5))
 
 
 @pytest.mark.parametrize("way", list(WAYS))
 def test_all_ways_equal_the_slow_twin(tree, way, monkeypatch):
     bottom = laid_out(random_level(tree, 1, 1, 0.05), way, monkeypatch)
     X = random_rows(12)
-    beam = step(random_level(tree, 0), X, root_beam(12), 9, HINGE)
+    beam = step(random_level(tree, 0), X, root_beam(12), 9)
     for row, best in enumerate(expanded(bottom, tree, 1, X, beam, 20, 0.5)):
         block, above = RowBlock.of(X, row, row + 1), block_beam(beam, row, row + 1)
-        found = step_row(bottom, block, LoneBeam(*above[1:]), 20, HINGE, 0.5)
+        found = step_row(bottom, block, QueryBeam(*above[1:]), 20, 0.5)
         assert found.nodes.tolist() == sorted(best)
         expected = [best[node] for node in sorted(best)]
         np.testing.assert_allclose(found.scores, expected, rtol=1e-5, atol=1e-6)
@@ -83,7 +81,7 @@ def test_a_session_finds_the_same_for_a_row_alone(tree):
     levels = [random_level(tree, 0), random_level(tree, 1, 1, 0.03)]
     X = random_rows(50)
     for beam_size in (3, 9):
-        session = SearchSession(levels, beam_size, HINGE, 0.5)
+        session = SearchSession(levels, beam_size, 0.5)
         together = session.search(X, 10, num_threads=1)
         for row in range(50):
             alone = session.search(X.take(np.array([row])), 10)
@@ -93,7 +91,7 @@ def test_a_session_finds_the_same_for_a_row_alone(tree):
 
 
 def test_what_one_row_found_stays_when_the_next_comes(tree):
-    session = SearchSession([random_level(tree, 0), random_level(tree, 1, 1)], 3, HINGE, 0.5)
+    session = SearchSession([random_level(tree, 0), random_level(tree, 1, 1)], 3, 0.5)
     X = random_rows(2)
     first = session.search(X.take(np.array([1])), 10)
     kept = first.indices.copy(), first.data.copy()

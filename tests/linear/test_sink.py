@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.reference.slow_linear import sparse_weights
 from xrt.errors import CapacityError, TrainingError
-from xrt.linear import npy_stream, sink
-from xrt.linear.chunk_rows import sorted_order
+from xrt.linear import sink
+from xrt.linear.chunks import sorted_order
 from xrt.linear.sink import FolderSink, MemorySink
 from xrt.linear.weights import LevelWeights, SolvedBlock
 from xrt.tree.label_tree import LabelTree
@@ -73,7 +74,9 @@ def test_folder_and_memory_give_the_same_bytes_in_any_order(
         assert weights.folder == tmp_path / "level"
         assert not weights.entry_values.flags.owndata  # mapped, not read
     if not half:
-        np.testing.assert_array_equal(weights.to_csc().toarray(), in_memory.to_csc().toarray())
+        np.testing.assert_array_equal(
+            sparse_weights(weights).toarray(), sparse_weights(in_memory).toarray()
+        )
 
 
 @settings(deadline=None)  # the first example compiles
@@ -93,7 +96,9 @@ def test_blocks_may_come_from_several_threads(tmp_path):
         list(pool.map(made.add, np.random.default_rng(1).permutation(blocks)))
     found = made.finish()
     expected = filled(MemorySink(tree, 1, FEATURES), blocks).finish()
-    np.testing.assert_array_equal(found.to_csc().toarray(), expected.to_csc().toarray())
+    np.testing.assert_array_equal(
+        sparse_weights(found).toarray(), sparse_weights(expected).toarray()
+    )
 
 
 def test_missing_and_double_nodes_are_noticed(tmp_path):
@@ -134,7 +139,7 @@ def test_a_failure_while_arrays_are_written_leaves_nothing(
 ):
     tree = tree_with_empty_clusters()
     made = filled(FolderSink(tmp_path / "level", tree, 1, FEATURES), blocks_of(tree))
-    append, calls = npy_stream.NpyStream.append, []
+    append, calls = sink.NpyStream.append, []
 
     def failing(self, items):
         calls.append(items)
@@ -145,7 +150,7 @@ def test_a_failure_while_arrays_are_written_leaves_nothing(
         return append(self, items)
 
     monkeypatch.setattr(sink, "BATCH_BYTES", 1)
-    monkeypatch.setattr(npy_stream.NpyStream, "append", failing)
+    monkeypatch.setattr(sink.NpyStream, "append", failing)
     with pytest.raises(KeyboardInterrupt if failure is KeyboardInterrupt else CapacityError):
         made.finish()
     assert list(tmp_path.iterdir()) == []
@@ -185,7 +190,9 @@ def test_weights_on_disk_are_saved_where_they_lie_and_elsewhere(tmp_path):
     for path in (tmp_path / "level").iterdir():
         path.unlink()
     again = LevelWeights.load(tmp_path / "other", tree, 1)
-    np.testing.assert_array_equal(again.to_csc().toarray(), weights.to_csc().toarray())
+    np.testing.assert_array_equal(
+        sparse_weights(again).toarray(), sparse_weights(weights).toarray()
+    )
 
 
 def test_weights_are_copied_where_links_are_not_possible(tmp_path, monkeypatch):

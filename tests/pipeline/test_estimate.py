@@ -83,7 +83,7 @@ def test_seconds_of_the_encoder_grow_with_its_passes(small):
     params, corpus = small
     one, many = (
         estimate(
-            replace(params, matcher=replace(params.matcher, steps=[], num_epochs=epochs)), corpus
+            replace(params, matcher=replace(params.matcher, steps=0, num_epochs=epochs)), corpus
         )
         for epochs in (1.0, 400.0)
     )

@@ -13,7 +13,6 @@ from xrt.estimators import XRLinear
 from xrt.fusion.path_weight import PATH_WEIGHTS
 from xrt.storage.artifact import open_artifact
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 
 def test_a_path_weight_is_chosen_on_rows_held_out(tiny_corpus: Tiny, tmp_path: Path):
@@ -87,12 +86,3 @@ def test_a_given_tree_is_used_instead_of_clusters(tiny_corpus: Tiny, tmp_path: P
     assert XRLinear.load(tmp_path / "m").paths is None
     with pytest.raises(DataError, match="Y has 9 labels, the tree 10"):
         linear(tree=tree).fit(texts, Y_NL[:, :9])
-
-
-def test_the_loss_brings_its_transform(tiny_corpus: Tiny):
-    texts, Y_NL, _ = tiny_corpus
-    estimator = linear(loss="logistic", cost_positive=100.0).fit(texts, Y_NL)
-    assert estimator.model_.search.transform is PathTransform.sigmoid
-    assert (dense(estimator.predict(texts, k=3)) > 0).sum() == 3 * len(texts)
-    other = linear(loss="logistic", transform="l3_hinge").search_params()
-    assert other.transform is PathTransform.l3_hinge

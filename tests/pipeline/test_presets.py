@@ -41,11 +41,10 @@ def test_without_a_preset_both_have_the_defaults_of_the_parameter_classes():
 
 
 def test_other_choices_are_laid_over_a_preset():
-    params = composed("linear=quality", "tree=flat", "num_trees=2", "ranker=logistic")
+    params = composed("linear=quality", "tree=flat", "num_trees=2", "ranker=hard_negatives")
     assert params.num_trees == 2
     assert params.tree == composed("tree=flat").tree
-    assert params.ranker.loss.value == "logistic"
-    assert params.search.transform.value == "sigmoid"
+    assert params.ranker.matcher_negatives == 10
     estimator = XRLinear.preset("quality", num_trees=2, seed=4)
     assert (estimator.num_trees, estimator.seed) == (2, 4)
     assert estimator.path_weight == XRLinear().path_weight
@@ -86,6 +85,6 @@ def test_an_encoder_brings_its_learning_rate_and_the_command_line_has_the_last_w
         assert built[0].encoder is None
         return
     assert built[0].encoder.name
-    assert (built[0].encoder.lora.rank > 0) == name.endswith("_lora")
+    assert (built[0].encoder.lora_rank > 0) == name.endswith("_lora")
     large = name in ("roberta_large", "deberta_v3")
     assert (built[0].matcher.encoder_learning_rate < 5e-5) == large

@@ -13,7 +13,7 @@ from tests.pipeline import sweep_run
 from tests.small_corpora import make_rows, write_rows
 
 SETTINGS = ("name=mine", "num_threads=1", "dataset=files", "encoder=tiny", "trainer=ddp_sim",
-            "tree.max_leaf_size=4", "matcher.steps=[4]", "always_deep=true")  # fmt: skip
+            "tree.max_leaf_size=4", "matcher.steps=4", "always_deep=true")  # fmt: skip
 
 
 @pytest.mark.ddp

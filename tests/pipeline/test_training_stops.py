@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from tests.small_corpora import make_rows, model_bytes, small_params, write_rows
 from xrt.errors import CapacityError
 from xrt.hybrid import HybridMatrix
+from xrt.linear import solver
 from xrt.pipeline import train
 from xrt.sources.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.sparse import as_csr
@@ -96,10 +97,12 @@ def ctrl_c_heard() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ctrl_c_heard")
-def test_ctrl_c_stops_kernels_that_are_at_work(tmp_path):
+def test_ctrl_c_stops_kernels_that_are_at_work(tmp_path, monkeypatch):
     """One flat level, thousands of sweeps to go: without the signal it would take minutes."""
     X, Y, _ = corpus(rows=60_000, labels=32)
-    params = RankerParams(epsilon=1e-4, max_iterations=1_000_000, cost_positive=1e4)
+    params = RankerParams(cost_positive=1e4)
+    monkeypatch.setattr(solver, "EPSILON", 1e-4)
+    monkeypatch.setattr(solver, "MAX_SWEEPS", 1_000_000)
     ctrl_c = [threading.main_thread().ident, signal.SIGINT]
     timer = threading.Timer(1.5, signal.pthread_kill, ctrl_c)
     train_ranker(*corpus(), RankerParams(), 0)  # compiled before the clock runs

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xrt.linear.node_weights import node_weights
+from xrt.linear.weights import node_weights
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker
 from xrt.tree.path_scores import log_scores
@@ -20,7 +20,7 @@ def path_score(ranker: TreeRanker, x_F: np.ndarray, label: int, params: SearchPa
         weights = node_weights(ranker.levels[t], cluster, node)
         margin = float(weights.at(np.arange(len(x_F))) @ x_F) + weights.bias
         above = params.path_weight if t == ranker.tree.depth - 1 else 1.0
-        total = above * total + float(log_scores(np.array([margin]), params.transform)[0])
+        total = above * total + float(log_scores(np.array([margin]))[0])
     return float(np.exp(total))
 
 

@@ -1,8 +1,21 @@
 """Readable twins of the linear kernels; loops allowed."""
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+import scipy.sparse as sp
 from sklearn.svm import LinearSVC
+
+
+def sparse_weights(level):
+    """Sparse weights of a level in node order: csc (F, K)."""
+    level.check()
+    chunk_of_row = np.repeat(np.arange(len(level.chunk_ptr) - 1), np.diff(level.chunk_ptr))
+    per_row = np.diff(level.row_ptr)
+    first = np.repeat(level.child_ptr[chunk_of_row], per_row)
+    nodes = level.children[first + level.entry_children]
+    features = np.repeat(level.row_columns, per_row)
+    values = level.entry_values.astype(np.float32, copy=False)
+    shape = (level.num_features, level.num_nodes)
+    return sp.csc_array(sp.coo_array((values, (features, nodes)), shape=shape))
 
 
 def exhaustive_scores(levels, tree, x, path_weight=1.0):
@@ -10,23 +23,21 @@ def exhaustive_scores(levels, tree, x, path_weight=1.0):
     l3-hinge; what stands above the label counts `path_weight` times."""
     above = np.zeros(1)
     for t, level in enumerate(levels):
-        margins = x @ np.vstack([level.to_csc().toarray(), level.dense_weights.T]) + level.node_bias
+        margins = (
+            x @ np.vstack([sparse_weights(level).toarray(), level.dense_weights.T])
+            + level.node_bias
+        )
         beta = path_weight if t == len(levels) - 1 else 1.0
         above = beta * above[tree.parents[t]] - np.maximum(0, 1 - margins) ** 3
     return above
 
 
-def one_vs_rest(X, y, cost_positive, cost_negative, loss, sample_weight=None):
+def one_vs_rest(X, y, cost_positive, cost_negative, sample_weight=None):
     """Weights and bias of one binary problem to full convergence, the bias regularised like a
     weight."""
     rows = np.hstack([X, np.ones((len(X), 1))])
     weight = {1: cost_positive, -1: cost_negative}
-    if loss == "squared_hinge":
-        model = LinearSVC(C=1, class_weight=weight, fit_intercept=False, tol=1e-8, max_iter=100_000)
-    else:
-        model = LogisticRegression(
-            C=1, class_weight=weight, fit_intercept=False, tol=1e-10, max_iter=10_000
-        )
+    model = LinearSVC(C=1, class_weight=weight, fit_intercept=False, tol=1e-8, max_iter=100_000)
     model.fit(rows, y, sample_weight)
     return model.coef_[0, :-1], model.coef_[0, -1]
 
@@ -51,7 +62,9 @@ def split_in_two(points, iterations, first, second):
 def expanded(weights, tree, t, X, beam, keep, path_weight):
     """For each row its `keep` best nodes of level t, {node: log score}, f = l3-hinge; the lower
     node wins ties."""
-    w_MK = np.vstack([weights.to_csc().toarray(), weights.dense_weights.T]).astype(np.float64)
+    w_MK = np.vstack([sparse_weights(weights).toarray(), weights.dense_weights.T]).astype(
+        np.float64
+    )
     x_NM = np.hstack([X.sparse.toarray(), X.dense]).astype(np.float64)
     rows = []
     for row in range(X.num_rows):

@@ -1,9 +1,11 @@
 """Readable twin of a margin's parts: whole weight matrices, one column after the other."""
 
+from tests.reference.slow_linear import sparse_weights
+
 
 def slow_parts(level, sparse_F, dense_H, node):
     """What each sparse column adds to a node's margin, what the dense block adds, and the bias."""
-    weights_FK = level.to_csc().toarray()
+    weights_FK = sparse_weights(level).toarray()
     of_columns = [float(sparse_F[f] * weights_FK[f, node]) for f in range(len(sparse_F))]
     dense = sum(float(dense_H[h] * level.dense_weights[node, h]) for h in range(len(dense_H)))
     return of_columns, dense, float(level.node_bias[node])

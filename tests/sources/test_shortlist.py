@@ -19,7 +19,6 @@ from xrt.sources.shortlist import IndexKind, NodeVectors, Shortlist, ShortlistPa
 from xrt.sparse import as_csr
 from xrt.tree.clustering import TreeParams, build_tree
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 NUM_LABELS = 40
 KINDS = [IndexKind.flat, IndexKind.hnsw, IndexKind.ivf_pq]
@@ -237,7 +236,7 @@ def test_few_nodes_are_no_trouble(num_nodes, kind, capfd):
 def test_vectors_are_fitted_to_the_exact_scores(trained, expected):
     X, _, ranker = trained
     entry = shortlist_of(trained, 1).entry(ranker)
-    vectors, offsets = fit_vectors(entry, X, X.dense, PathTransform.l3_hinge)
+    vectors, offsets = fit_vectors(entry, X, X.dense)
     targets = expected[1] - expected[1].mean(axis=1, keepdims=True)
     rows = np.column_stack([X.dense, np.ones(X.num_rows)])
     penalised = np.vstack([rows, np.sqrt(1e-3 * len(rows)) * np.eye(rows.shape[1])])

@@ -383,7 +383,7 @@ def test_a_fifo_is_written_into(tmp_path: Path) -> None:
 def test_a_descriptor_is_written_into_and_loses_nothing(tmp_path: Path, name: str) -> None:
     """Even where it is a file that is appended to."""
     (tmp_path / "log").write_text("first\n")
-    script = f"from xrt import atomic; atomic.write_text({name!r}, 'second\\n')"
+    script = f"from xrt.storage import atomic; atomic.write_text({name!r}, 'second\\n')"
     with open(tmp_path / "log", "a") as log:
         subprocess.run([sys.executable, "-c", script], stdout=log, check=True)
     assert (tmp_path / "log").read_text() == "first\nsecond\n"

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.reference.slow_linear import sparse_weights
 from xrt import XRLinear
 from xrt.errors import ArtifactError
 from xrt.hybrid import HybridMatrix
-from xrt.linear.kernels.chunk_slabs import ChunkSlabs
-from xrt.linear.node_weights import node_weights
 from xrt.linear.scoring import step
-from xrt.linear.weights import LevelWeights
+from xrt.linear.slabs import ChunkSlabs
+from xrt.linear.weights import LevelWeights, node_weights
 from xrt.search.beam import SearchParams, beam_search
 from xrt.sources.ranker import TreeRanker
 from xrt.sparse import load_csr, save_csr
-from xrt.tree.path_scores import PathTransform
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +103,9 @@ def take_nodes(level: LevelWeights, X: HybridMatrix) -> None:
 READERS: dict[str, Callable[[LevelWeights, HybridMatrix], object]] = {
     "all": lambda level, X: level.check(),
     "one row": search_one_row,
-    "rows": lambda level, X: step(level, X, every_cluster(level, X), 3, PathTransform.l3_hinge),
+    "rows": lambda level, X: step(level, X, every_cluster(level, X), 3),
     "slabs": lambda level, X: ChunkSlabs.of(level),
-    "matrix": lambda level, X: level.to_csc(),
+    "matrix": lambda level, X: sparse_weights(level),
     "nodes": take_nodes,
 }
 
@@ -151,8 +150,8 @@ def test_other_chunks_than_the_damaged_one_are_still_read(
     X = HybridMatrix.of(checkerboard[0])
     num_clusters = len(level.child_ptr) - 1
     first = sp.csr_array(np.eye(1, num_clusters, dtype=np.float32)[np.zeros(X.num_rows, int)])
-    found = step(level, X, first, 9, PathTransform.l3_hinge)
-    expected = step(ranker.levels[1], X, first, 9, PathTransform.l3_hinge)
+    found = step(level, X, first, 9)
+    expected = step(ranker.levels[1], X, first, 9)
     np.testing.assert_array_equal(found.toarray(), expected.toarray())
 
 

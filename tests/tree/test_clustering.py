@@ -63,7 +63,7 @@ def test_a_sample_of_all_members_cuts_as_the_members_do():
     Z = points(3, 300)
     by_sample, whole = np.arange(300, dtype=np.int32), np.arange(300, dtype=np.int32)
     bounds, seeds = np.array([0, 150, 300]), np.array([5, 6], np.uint64)
-    splitter = _Splitter(Z, TreeParams(), 1)
+    splitter = _Splitter(Z, 1)
     splitter.halve_by_samples(by_sample, bounds, seeds)
     splitter.halve(whole, bounds, seeds)
     assert by_sample.tolist() == whole.tolist()
@@ -78,11 +78,14 @@ def test_a_sample_of_all_members_cuts_as_the_members_do():
     st.sampled_from([2, 7, 100]),
 )
 def test_sizes_differ_by_at_most_one(n, num_splits, seed, kind, max_sample):
-    params = TreeParams(kmeans_iterations=5, max_sample=max_sample)
     Z = points(seed % 1000, n)
     if kind:
         Z = HybridMatrix.of(np.full((n, 4), float(kind == "all equal")))
-    sizes = np.bincount(split_balanced(Z, num_splits, params, seed), minlength=2**num_splits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clustering, "MAX_ROUNDS", 5)
+        patch.setattr(clustering, "MAX_SAMPLE", max_sample)
+        leaf_of_label = split_balanced(Z, num_splits, seed)
+    sizes = np.bincount(leaf_of_label, minlength=2**num_splits)
     assert sizes.sum() == n
     assert sizes.max() - sizes.min() <= 1
 
@@ -92,7 +95,8 @@ def test_same_seed_same_tree_whatever_the_threads(monkeypatch, max_sample):
     monkeypatch.setattr(clustering, "_BLOCK_MEMBERS", 40)
     monkeypatch.setattr(clustering, "_PIECE_MEMBERS", 30)
     Z = points(0, 500)
-    params = TreeParams(max_leaf_size=10, max_sample=max_sample)
+    monkeypatch.setattr(clustering, "MAX_SAMPLE", max_sample)
+    params = TreeParams(max_leaf_size=10)
     trees = [build_tree(Z, params, 4, num_threads=n) for n in (1, 2, 5)]
     other = build_tree(Z, params, 5)
     for tree in trees[1:]:
@@ -100,12 +104,13 @@ def test_same_seed_same_tree_whatever_the_threads(monkeypatch, max_sample):
     assert not all(map(np.array_equal, trees[0].parents, other.parents))
 
 
-@pytest.mark.parametrize("params", [TreeParams(), TreeParams(max_sample=12)])
-def test_clear_groups_come_apart(params):
+@pytest.mark.parametrize("max_sample", [10_000, 12])
+def test_clear_groups_come_apart(monkeypatch, max_sample):
+    monkeypatch.setattr(clustering, "MAX_SAMPLE", max_sample)
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(4), 8)
     Z = HybridMatrix.of(np.eye(4)[group] + 0.05 * rng.random((32, 4)))
-    leaf = split_balanced(Z, 2, params, seed=1)
+    leaf = split_balanced(Z, 2, seed=1)
     # each of the two halves is free of mixed groups only when every leaf holds one group
     purity = [len(set(group[leaf == c])) for c in range(4)]
     assert purity == [1, 1, 1, 1]
@@ -126,7 +131,3 @@ def test_labels_without_rows_and_fewer_labels_than_branching():
     assert tree.num_labels == 5
     with pytest.raises(ConfigError, match="branching = 1"):
         TreeParams(branching=1)
-    with pytest.raises(ConfigError, match=r"kmeans_tolerance = 1.5"):
-        TreeParams(kmeans_tolerance=1.5)
-    with pytest.raises(ConfigError, match="max_sample = 1"):
-        TreeParams(max_sample=1)

@@ -20,8 +20,7 @@ from xrt.search.beam import SearchParams, beam_search
 from xrt.sources.ranker import RankerParams
 from xrt.sources.trees import tree_seed
 from xrt.sparse import normalize_rows
-from xrt.tree.clustering import TreeParams, build_tree
-from xrt.tree.inside import build_inside
+from xrt.tree.clustering import TreeParams, build_inside, build_tree
 
 PATHS = (
     [("home", "kitchen")] * 40 + [("home",)] * 9 + [("food", "tea")] * 3 + [()] * 12 + [("toys",)]
@@ -72,16 +71,10 @@ def test_the_upper_levels_are_the_taxonomy_and_large_groups_are_split():
     st.integers(1, 9),
 )
 def test_labels_stay_below_their_ancestors(paths, kind, depth, max_leaf_size):
-    params = TreeParams(
-        max_leaf_size=max_leaf_size,
-        branching=2,
-        inside=True,
-        paths_depth=depth,
-        kmeans_iterations=3,
-    )
-    tree = build_inside(features(len(paths), kind), paths, params, 1)
-    assert sizes_below(tree, tree.depth - 1).tolist() == [1] * len(paths)
+    params = TreeParams(max_leaf_size=max_leaf_size, branching=2, inside=True)
     cut = [path[:depth] for path in paths]
+    tree = build_inside(features(len(paths), kind), cut, params, 1)
+    assert sizes_below(tree, tree.depth - 1).tolist() == [1] * len(paths)
     for t in range(max(map(len, cut))):
         nodes = tree.labels_below(t)
         # a node is a way of the taxonomy: same ancestors, same node, and the other way round
@@ -95,8 +88,8 @@ def test_labels_stay_below_their_ancestors(paths, kind, depth, max_leaf_size):
 
 def test_without_ancestors_it_is_the_plain_tree():
     Z = features(65)
-    params = TreeParams(max_leaf_size=5, inside=True, paths_depth=0)
-    inside, plain = build_inside(Z, PATHS, params, 3), build_tree(Z, params, 3)
+    params = TreeParams(max_leaf_size=5, inside=True)
+    inside, plain = build_inside(Z, [()] * 65, params, 3), build_tree(Z, params, 3)
     assert all(map(np.array_equal, inside.parents, plain.parents))
     one_group = build_inside(Z, [("all",)] * 65, TreeParams(max_leaf_size=5), 3)
     for t in range(plain.depth):
@@ -115,11 +108,9 @@ def test_a_full_beam_is_exhaustive(tmp_path: Path):
     X_NF = normalize_rows(sp.csr_array(rng.random((80, 30), np.float32)))
     Y_NL = sp.csr_array((rng.random((80, 65)) < 0.05).astype(np.float32))
     corpus = Corpus(texts=None, X=X_NF, Y=Y_NL, labels=LabelTable.from_ids(map(str, range(65))))
-    lines = [f"{label}\t{' > '.join(path)}\n" for label, path in enumerate(PATHS)]
+    lines = [f"{label}\t{' > '.join(path[:1])}\n" for label, path in enumerate(PATHS)]
     (tmp_path / "paths.tsv").write_text("".join(lines))
-    shape = TreeParams(
-        paths=str(tmp_path / "paths.tsv"), inside=True, paths_depth=1, max_leaf_size=5, branching=4
-    )
+    shape = TreeParams(paths=str(tmp_path / "paths.tsv"), inside=True, max_leaf_size=5, branching=4)
     ranker = RankerParams(threshold=0.0)
     params = PipelineParams(tree=shape, ranker=ranker, seed=7, num_trees=2, fused=False)
     model = Trainer(params).fit(corpus).model
@@ -140,7 +131,3 @@ def test_settings_say_which_trees_there_are(tmp_path: Path):
     assert tree_seeds(inside, 3, 5, 11) == [tree_seed(5, index) for index in range(3)]
     with pytest.raises(ConfigError, match=r"tree\.inside=true needs a taxonomy"):
         paths_above(TreeParams(inside=True), LabelTable.from_ids("ab"))
-    with pytest.raises(ConfigError, match="paths_depth = 1"):
-        TreeParams(paths="paths.tsv", paths_depth=1)
-    with pytest.raises(ConfigError, match="paths_depth = -1"):
-        TreeParams(paths="paths.tsv", inside=True, paths_depth=-1)

@@ -32,7 +32,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs numba (splits) or the vocabulary (demo) when it is first asked for."""
+    """Import what needs numba (splits) or the vocabulary (demo) at first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'xrt.data' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

@@ -32,7 +32,7 @@ class BadLines:
         self, row: int, line: int, raw: bytes | str, fault: BadLine, num_lines: int = 1
     ) -> None:
         """Note row `row` (from 0), which begins on line `line` (from 1) and takes `num_lines`, each
-        counted as a row, for nobody can say how many rows were meant.
+        counted as a row, since it is not known how many rows were meant.
 
         Raises DataError: bad lines are not to be skipped.
         """

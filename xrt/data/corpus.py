@@ -66,9 +66,9 @@ class ReadReport:
                 "occurrences can only count as misses",
             ),
         ]
-        found = [f"{self.path}: {count} {what}" for count, what in counted if count]
+        remarks = [f"{self.path}: {count} {what}" for count, what in counted if count]
         notes = [f"{self.path}: {note}" for note in self.notes]
-        return [*notes, f"{self.path}: {self.num_rows} rows read", *found]
+        return [*notes, f"{self.path}: {self.num_rows} rows read", *remarks]
 
 
 @dataclass(frozen=True)

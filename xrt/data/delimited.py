@@ -120,32 +120,32 @@ def parse_csv(lines: Iterable[tuple[int, str]]) -> Iterator[Line]:
     if delimiter is None:
         return
     reader = csv.reader(source, delimiter=delimiter, strict=True)
-    width, taken = 0, source.taken
+    width, lines_read = 0, source.lines_read
     while True:
-        taken.clear()
+        lines_read.clear()
         fault, cells = "", None
         try:
             cells = next(reader, None)
         except csv.Error as err:
             fault = _csv_fault(err)
-        if not taken:
+        if not lines_read:
             return
-        if len(taken) == 1 and not fault:
-            if not taken[0].strip():
+        if len(lines_read) == 1 and not fault:
+            if not lines_read[0].strip():
                 continue
             width = width or len(cells or ())
             if cells and len(cells) == width:  # as nearly all rows
-                yield Line(source.number, cells, "", _without_end(taken[0]))
+                yield Line(source.number, cells, "", _without_end(lines_read[0]))
                 continue
         if not width and cells:
             width = len(cells)
         fault = fault or _width_fault(len(cells or ()), width)
-        number = source.number - len(taken) + 1
+        number = source.number - len(lines_read) + 1
         yield _long_or_bad(source, Line(number, cells or (), fault), delimiter, width)
 
 
 class Head(NamedTuple):
-    """What the first lines of CSV say: the sign between cells, and the row of column names."""
+    """What the first lines of CSV tell: the sign between cells, and the row of column names."""
 
     delimiter: str
     header: Line
@@ -176,7 +176,7 @@ class _Lines:
         self._lines = iter(lines)
         self._back: deque[str] = deque()
         self.number = 0
-        self.taken: list[str] = []
+        self.lines_read: list[str] = []
 
     def __iter__(self) -> "_Lines":
         return self
@@ -187,7 +187,7 @@ class _Lines:
             line = self._back.popleft()
         else:
             self.number, line = next(self._lines)
-        self.taken.append(line)
+        self.lines_read.append(line)
         return line
 
     def put_back(self, lines: Sequence[str]) -> None:
@@ -197,30 +197,34 @@ class _Lines:
 
 
 def _long_or_bad(source: _Lines, line: Line, delimiter: str, width: int) -> Line:
-    """A row of several lines, or one with a fault, with what is to be said about it."""
-    taken = list(source.taken)
+    """A row of several lines, or one with a fault, with the note or the fault to report."""
+    raw_lines = list(source.lines_read)
     note, fault = "", line.fault
-    if not fault and len(taken) + width > _LEAST_SWALLOWED and _are_rows(taken, delimiter, width):
+    if (
+        not fault
+        and len(raw_lines) + width > _LEAST_SWALLOWED
+        and _are_rows(raw_lines, delimiter, width)
+    ):
         note = (
-            f"line {line.number}: a quoted cell runs over {len(taken)} lines that look like rows "
-            "of their own; is a double quote missing or left over?"
+            f"line {line.number}: a quoted cell runs over {len(raw_lines)} lines that look like "
+            "rows of their own; is a double quote missing or left over?"
         )
-    if fault and '\\"' in taken[0]:
+    if fault and '\\"' in raw_lines[0]:
         fault = _BACKSLASH
-    rest = taken[1:] if fault else []
-    source.put_back(rest)
-    if rest and (line.fault == _NEVER_CLOSED or _begins_row(source, delimiter, width)):
+    below = raw_lines[1:] if fault else []
+    source.put_back(below)
+    if below and (line.fault == _NEVER_CLOSED or _begins_row(source, delimiter, width)):
         if line.fault != _NEVER_CLOSED:
-            last = line.number + len(rest)
+            last = line.number + len(below)
             fault = f"a double quote is opened here and takes in the rows up to line {last}; " + (
                 fault if fault == _BACKSLASH else "close it, or write it twice"
             )
-        taken = taken[:1]
+        raw_lines = raw_lines[:1]
     else:
-        for _ in rest:
+        for _ in below:
             next(source)
-    raw = _without_end("".join(taken))
-    return Line(line.number, line.cells, fault, raw, len(taken), note)
+    raw = _without_end("".join(raw_lines))
+    return Line(line.number, line.cells, fault, raw, len(raw_lines), note)
 
 
 def _are_rows(lines: Sequence[str], delimiter: str, width: int) -> bool:
@@ -233,14 +237,14 @@ def _begins_row(source: _Lines, delimiter: str, width: int) -> bool:
 
     What is read is put back.
     """
-    source.taken.clear()
+    source.lines_read.clear()
     lines = itertools.islice(source, _LINES_TO_COMPARE)
     cells: Sequence[str] = ()
     with contextlib.suppress(csv.Error):
         cells = next(filter(None, csv.reader(lines, delimiter=delimiter, strict=True)), ())
-    text = "".join(source.taken)
-    source.put_back(source.taken)
-    source.taken.clear()
+    text = "".join(source.lines_read)
+    source.put_back(source.lines_read)
+    source.lines_read.clear()
     return len(cells) == width > 1 and text.count('"') % 2 == 0
 
 
@@ -265,7 +269,7 @@ def _without_end(text: str) -> str:
 
 
 def _delimiter(source: _Lines) -> str | None:
-    """The sign between cells, told by the first records; None where there is none at all.
+    """The sign between cells, as the first records have it; None where there is none at all.
 
     What was read is put back, but for blank lines and a line `sep=;`.
     """
@@ -290,15 +294,15 @@ def _agreement(widths: Sequence[int]) -> float:
 
 def _first_widths(source: _Lines, delimiter: str) -> list[int]:
     """How many cells the first records have with this delimiter, the header's first."""
-    source.taken.clear()
+    source.lines_read.clear()
     widths: list[int] = []
     lines = itertools.islice(source, _LINES_TO_COMPARE)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     with contextlib.suppress(csv.Error):  # the records before it tell enough
         for cells in itertools.islice(filter(None, reader), _RECORDS_TO_COMPARE):
             widths.append(len(cells))
-    source.put_back(source.taken)
-    source.taken.clear()
+    source.put_back(source.lines_read)
+    source.lines_read.clear()
     return widths
 
 

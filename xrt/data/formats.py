@@ -140,7 +140,7 @@ def read_corpus(
         bad_lines_folder=bad_lines_folder,
         require_labels=require_labels,
     )
-    chosen = _as_format(format) if format is not None else detect_format(path)
+    corpus_format = _as_format(format) if format is not None else detect_format(path)
     for setting, named in (
         ("text_columns", text_columns),
         ("label_column", None if label_column == "labels" else label_column),
@@ -148,14 +148,14 @@ def read_corpus(
         ("weight_column", weight_column),
         ("id_column", id_column),
     ):
-        if named is not None and chosen not in _WITH_COLUMNS:
+        if named is not None and corpus_format not in _WITH_COLUMNS:
             raise ConfigError(
-                f"{setting} = {named!r}: {path} is {chosen.value}, which has no named "
+                f"{setting} = {named!r}: {path} is {corpus_format.value}, which has no named "
                 "columns; leave it out, or give JSONL, CSV, TSV or Parquet"
             )
-    corpus = _READERS[chosen](path, options)
+    corpus = _READERS[corpus_format](path, options)
     corpus = _with_features(corpus, features)
-    corpus = _with_filters(corpus, path, chosen, filters)
+    corpus = _with_filters(corpus, path, corpus_format, filters)
     corpus = _with_names(corpus, path, label_names, known=labels is not None)
     if require_labels and corpus.Y.nnz == 0:
         raise DataError(
@@ -173,7 +173,7 @@ def write_corpus(
 ) -> None:
     """Write a corpus as jsonl, csv, bow or npz, whole or not at all; `.gz` and `.xz` are packed.
 
-    Without `format` it is told from the name (`*.txt` is bow). A format that cannot hold what the
+    Without `format` the name decides (`*.txt` is bow). A format that cannot hold what the
     corpus has (weights in csv, bow) is refused; what each leaves out stands in `xrt.data.writers`.
 
     Raises DataError: the corpus lacks what the format needs, or has what it cannot hold.
@@ -181,18 +181,20 @@ def write_corpus(
     path = Path(path)
     if format is None:
         suffix = Path(plain_name(path)).suffix
-        chosen = CorpusFormat.BOW if suffix == ".txt" else _SUFFIXES.get(suffix)
-        if chosen is None:
+        corpus_format = CorpusFormat.BOW if suffix == ".txt" else _SUFFIXES.get(suffix)
+        if corpus_format is None:
             raise ConfigError(
                 f"{path}: no format is known for {suffix!r}; name the file .jsonl, .csv or .txt",
                 settings={"format": "to choose one"},
             )
     else:
-        chosen = _as_format(format)
-    if chosen not in _WRITERS:
+        corpus_format = _as_format(format)
+    if corpus_format not in _WRITERS:
         names = ", ".join(f.value for f in _WRITERS)
-        raise ConfigError(f"format {chosen.value!r} is read but not written; choose one of {names}")
-    _WRITERS[chosen](corpus, path)
+        raise ConfigError(
+            f"format {corpus_format.value!r} is read but not written; choose one of {names}"
+        )
+    _WRITERS[corpus_format](corpus, path)
 
 
 def format_by_name(path: str | Path) -> CorpusFormat | None:
@@ -239,12 +241,14 @@ def align_labels(corpus: Corpus, labels: LabelTable) -> Corpus:
     if corpus.filters is not None:
         used[corpus.filters[:, 1]] = True
     columns = [labels.column_of(id) for id in corpus.labels.ids]
-    known = np.array([column is not None for column in columns], bool)
-    kept = np.flatnonzero(used | known)
-    ids = [_id_in(labels, columns[i], corpus.labels.ids[i]) for i in kept]
-    table = labels.extended(LabelTable.from_ids(ids, [corpus.labels.names[i] for i in kept]))
+    in_table = np.array([column is not None for column in columns], bool)
+    columns_used = np.flatnonzero(used | in_table)
+    ids = [_id_in(labels, columns[i], corpus.labels.ids[i]) for i in columns_used]
+    table = labels.extended(
+        LabelTable.from_ids(ids, [corpus.labels.names[i] for i in columns_used])
+    )
     column_of = np.full(corpus.num_labels, -1, np.int64)
-    column_of[kept] = labels_in_order(ids, table)
+    column_of[columns_used] = labels_in_order(ids, table)
     Y = csr_from_parts(corpus.Y.data, column_of[corpus.Y.indices], corpus.Y.indptr, len(table))
     filters = corpus.filters
     if filters is not None:
@@ -303,13 +307,13 @@ def _with_names(corpus: Corpus, path: Path, label_names: str | Path | None, know
     """The corpus with names from a file; where its labels are `known` from training, the names of
     that table count, and a file that does not fit is no error.
     """
-    found = Path(label_names) if label_names is not None else beside(path, LABEL_TABLE_NAME)
-    if found is None or found == path:
+    names_file = Path(label_names) if label_names is not None else beside(path, LABEL_TABLE_NAME)
+    if names_file is None or names_file == path:
         return corpus
     try:
-        table = read_label_table(found)
+        table = read_label_table(names_file)
         names = dict(zip(table.ids, table.names, strict=True))
-        joined = join(found, names, corpus.labels.ids)
+        joined = join(names_file, names, corpus.labels.ids)
     except DataError as err:
         if label_names is not None and not known:
             raise

@@ -118,13 +118,13 @@ def parse_json_line(raw: bytes, number: int = 0) -> JsonLine:
 
 
 def _repaired(record: dict[str, Any]) -> JsonLine:
-    found = 0
+    num_repaired = 0
 
     def repair(value: Any) -> Any:
-        nonlocal found
+        nonlocal num_repaired
         if isinstance(value, str):
             value, count = _LONE_SURROGATE.subn(REPLACEMENT, value)
-            found += count
+            num_repaired += count
             return value
         if isinstance(value, list):
             return [repair(v) for v in value]
@@ -133,4 +133,4 @@ def _repaired(record: dict[str, Any]) -> JsonLine:
         return value
 
     fixed = repair(record)
-    return JsonLine(fixed, had_surrogate=found > 0)
+    return JsonLine(fixed, had_surrogate=num_repaired > 0)

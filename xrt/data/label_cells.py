@@ -127,7 +127,7 @@ def _is_varied(lists: Sequence[Sequence[str]]) -> bool:
     for parts in lists:
         for place, part in enumerate(parts):
             places.setdefault(part, set()).add(place)
-    moved = sum(len(found) > 1 for found in places.values())
+    moved = sum(len(positions) > 1 for positions in places.values())
     return len({len(parts) for parts in lists}) > 1 or moved > 0.3 * len(places)
 
 
@@ -137,11 +137,11 @@ def _parts(cell: str, mark: str) -> list[str]:
 
 def _bracket(rows: Mapping[str, int]) -> str:
     """A cell in brackets, where most are."""
-    found = [cell for cell in rows if len(cell) > 2 and cell[0] + cell[-1] in _BRACKETS]
-    return found[0] if sum(rows[cell] for cell in found) > 0.5 * sum(rows.values()) else ""
+    bracketed = [cell for cell in rows if len(cell) > 2 and cell[0] + cell[-1] in _BRACKETS]
+    return bracketed[0] if sum(rows[cell] for cell in bracketed) > 0.5 * sum(rows.values()) else ""
 
 
 def _guarded(entity: re.Match[str]) -> str:
     name = entity[1]
-    known = name is None or f"{name};" in html5
-    return entity[0][:-1] + _GUARD if known else entity[0]
+    is_entity = name is None or f"{name};" in html5
+    return entity[0][:-1] + _GUARD if is_entity else entity[0]

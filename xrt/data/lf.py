@@ -131,8 +131,8 @@ def read_filters(path: str | Path) -> np.ndarray:
 
 def without_skipped(positions: np.ndarray, report: ReadReport, num_file_rows: int) -> np.ndarray:
     """New row numbers for positions in the file, -1 for rows that were skipped: int64."""
-    kept = np.ones(num_file_rows, bool)
-    kept[np.array(report.skipped_rows, np.int64)] = False
-    renumbered = np.where(kept, np.cumsum(kept) - 1, -1)
+    is_read = np.ones(num_file_rows, bool)
+    is_read[np.array(report.skipped_rows, np.int64)] = False
+    renumbered = np.where(is_read, np.cumsum(is_read) - 1, -1)
     numbers: np.ndarray = renumbered[positions]
     return numbers

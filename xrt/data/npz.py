@@ -196,15 +196,15 @@ def _label_table(path: Path, num_labels: int) -> LabelTable:
 
 
 def _num_duplicates(X: sp.csr_array | None, texts: list[str] | None, Y: sp.csr_array) -> int:
-    seen = set()
+    contents = set()
     for row in range(Y.shape[0]):
         labels = Y.indices[Y.indptr[row] : Y.indptr[row + 1]].tobytes()
         content: tuple[str | bytes, ...] = (texts[row],) if texts is not None else ()
         if X is not None:
             part = slice(X.indptr[row], X.indptr[row + 1])
             content += (X.indices[part].tobytes(), X.data[part].tobytes())
-        seen.add(hash((labels, content)))
-    return int(Y.shape[0]) - len(seen)
+        contents.add(hash((labels, content)))
+    return int(Y.shape[0]) - len(contents)
 
 
 def is_pair_name(path: str | Path) -> bool:

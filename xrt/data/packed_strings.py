@@ -1,6 +1,6 @@
 """Many strings as the bytes of one file: opening them costs the same for ten and for ten million.
 
-A string is decoded when it is asked for.
+A string is decoded when it is read.
 """
 
 from collections.abc import Iterator, Sequence

@@ -101,9 +101,11 @@ class RecordParser:
         names = self.text_names or default_text_columns(record)
         parts = [text_of(record[name], name) for name in names if name in record]
         if not parts:
-            wanted = ", ".join(self.text_names or ("text", "title", "content"))
+            text_columns = ", ".join(self.text_names or ("text", "title", "content"))
             keys = shown(record)
-            raise BadLine(f"no text under {wanted}; the keys are {keys}: rename one", TEXT_ADVICE)
+            raise BadLine(
+                f"no text under {text_columns}; the keys are {keys}: rename one", TEXT_ADVICE
+            )
         return join_text(parts)
 
     def weight(self, record: Mapping[str, Any]) -> float:

@@ -81,7 +81,7 @@ def delimited_table(path: str | Path, options: ReadOptions, rows: Iterator[Line]
         DataError: no header can be read, or a column that is needed is not there.
     """
     header = _as_named(read_header(path, rows), options)
-    _wanted_columns(path, header, options)
+    _columns_to_read(path, header, options)
     return Table(header, rows)
 
 
@@ -104,10 +104,10 @@ def parquet_table(path: str | Path, options: ReadOptions) -> Table:
     with frame_faults(path):
         columns = list(pl.read_parquet_schema(path))
     header = _as_named(columns, options)
-    wanted = _wanted_columns(path, header, options)
+    names = _columns_to_read(path, header, options)
     with frame_faults(path):
-        frame = pl.read_parquet(path, columns=[columns[header.index(name)] for name in wanted])
-    return Table(wanted, _frame_rows(path, frame))
+        frame = pl.read_parquet(path, columns=[columns[header.index(name)] for name in names])
+    return Table(names, _frame_rows(path, frame))
 
 
 def _frame_rows(path: str | Path, frame: "pl.DataFrame") -> Iterator[Line]:
@@ -150,14 +150,14 @@ def _as_named(columns: Sequence[str], options: ReadOptions) -> list[str]:
     ]
 
 
-def _wanted_columns(path: str | Path, columns: Sequence[str], options: ReadOptions) -> list[str]:
+def _columns_to_read(path: str | Path, columns: Sequence[str], options: ReadOptions) -> list[str]:
     """The columns to read. Raises DataError when a text or label column is not there."""
     text_names = options.text_names or default_text_columns(columns)
     missing = [name for name in text_names if name not in columns]
     if missing or not text_names:
-        wanted = ", ".join(missing or ("text", "title", "content"))
+        absent = ", ".join(missing or ("text", "title", "content"))
         raise DataError(
-            f"{path}: no text column {wanted}; the columns are {shown(columns)}: rename one",
+            f"{path}: no text column {absent}; the columns are {shown(columns)}: rename one",
             settings=TEXT_ADVICE,
         )
     missing = [name for name in options.label_names if name not in columns]

@@ -31,7 +31,7 @@ def invent_brands(
     num_brands: int, departments: list[str], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> list[Brand]:
     """Invent `num_brands` makers with distinct names; every department gets at least one."""
-    taken: set[str] = set()
+    names: set[str] = set()
     coined: list[str] = []
     brands: list[Brand] = []
     lines: list[str] = []
@@ -40,7 +40,7 @@ def invent_brands(
         sold_in = {main: None}
         if rng.random() < 0.35:
             sold_in[_pick(rng, len(departments))] = None
-        name = _fresh_name(rng, vocabulary, departments[main].split(" > ")[0], coined, taken)
+        name = _fresh_name(rng, vocabulary, departments[main].split(" > ")[0], coined, names)
         own = [_line(rng, lines) for _ in range(1 + _pick(rng, 3))]
         brands.append(Brand(name, short_forms(name), tuple(own), tuple(sold_in)))
     return brands

@@ -53,13 +53,13 @@ def parse_types(text: str) -> list[ProductType]:
     scheme, prices = "", (0, 0)
     features: tuple[str, ...] = ()
     for line in _content_lines(text):
-        mark, rest = line[0], line[1:].strip()
+        mark, content = line[0], line[1:].strip()
         if mark == "=":
-            top = rest.split(" > ")
+            top = content.split(" > ")
         elif mark == "~":
-            uses = _listed(rest, ";")
+            uses = _listed(content, ";")
         elif mark == "@":
-            scheme, price_text, feature_text = (part.strip() for part in rest.split("|"))
+            scheme, price_text, feature_text = (part.strip() for part in content.split("|"))
             low, high = price_text.split("-")
             prices, features = (int(low), int(high)), _listed(feature_text, ";")
         else:

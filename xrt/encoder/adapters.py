@@ -13,58 +13,49 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xrt.encoder.params import LoraParams
 from xrt.errors import ConfigError
 
 ADAPTER = "default"
+SCALE = 2
+"""How much adapters weigh: alpha / rank."""
 
 
-def check_adapters(model: nn.Module, params: LoraParams) -> None:
-    """Raises ConfigError when adapters are wanted and `peft` is not installed, or when the model
-    has no linear layers of the names given.
+def require_peft(rank: int) -> None:
+    """Check that adapters of this rank can be made.
+
+    Args:
+        rank: Rows of an adapter's matrices; 0 for no adapters.
+
+    Raises:
+        ConfigError: Adapters are asked for and `peft` is not installed.
     """
-    if not params.rank:
-        return
-    require_peft(params)
-    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    for wanted in params.target_modules:
-        if not any(name == wanted or name.endswith(f".{wanted}") for name in linear):
-            there = sorted({name.rpartition(".")[2] for name in linear})
-            raise ConfigError(
-                f"encoder.lora.target_modules: the encoder has no linear layer {wanted!r}; there "
-                f"are {', '.join(there)}"
-            )
-
-
-def require_peft(params: LoraParams) -> None:
-    """Raises ConfigError when adapters are wanted and `peft` is not installed."""
-    if params.rank and importlib.util.find_spec("peft") is None:
+    if rank and importlib.util.find_spec("peft") is None:
         raise ConfigError(
-            f"encoder.lora.rank = {params.rank}: adapters need peft; run "
-            "`pip install xrt-xmc[lora]`, or set encoder.lora.rank=0 to train all weights"
+            f"encoder.lora_rank = {rank}: adapters need peft; run "
+            "`pip install xrt-xmc[lora]`, or set encoder.lora_rank=0 to train all weights"
         )
 
 
-def add_adapters(model: nn.Module, params: LoraParams, seed: str) -> None:
-    """Put adapters beside the linear layers, in place; they alone are trained. Nothing for rank 0.
+def add_adapters(model: nn.Module, rank: int, seed: str) -> None:
+    """Put adapters beside all linear layers, in place; they alone are trained. Nothing for rank 0.
 
-    What they start as follows from `seed` alone. Raises what `check_adapters` does.
+    Args:
+        model: A transformer of transformers.
+        rank: Rows of an adapter's matrices.
+        seed: What the adapters start as follows from this alone.
+
+    Raises:
+        ConfigError: `peft` is not installed.
     """
-    if not params.rank:
+    if not rank:
         return
-    check_adapters(model, params)
+    require_peft(rank)
     from peft import LoraConfig, inject_adapter_in_model
 
-    config = LoraConfig(
-        r=params.rank,
-        lora_alpha=params.alpha,  # type: ignore[arg-type, unused-ignore]
-        lora_dropout=params.dropout,
-        target_modules=list(params.target_modules) or "all-linear",
-    )
+    config = LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules="all-linear")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(seed.encode()))
         inject_adapter_in_model(config, model, adapter_name=ADAPTER)
-    model.train(model.training)  # their dropout too
 
 
 def merge_adapters(model: nn.Module) -> None:

@@ -114,8 +114,3 @@ def layers_of(model: Any) -> list[list[nn.Module]]:
         lists = model.attentions, model.layer_norm1, model.ffns, named
         return [list(parts) for parts in zip(*lists, strict=True)]
     return [[layer] for layer in named]
-
-
-def reads_inner_layers(config: Any) -> bool:
-    """Whether the states after a layer are what its last module gives."""
-    return not getattr(config, "pre_norm", False)

@@ -6,15 +6,15 @@ Shapes: B rows of a batch, T tokens, H hidden width.
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import logging as transformers_logging
 
-from xrt.encoder.adapters import check_adapters, merged_weights
-from xrt.encoder.architectures import layers_of, position_limit, reads_inner_layers
+from xrt.encoder.adapters import merged_weights, require_peft
+from xrt.encoder.architectures import layers_of, position_limit
 from xrt.encoder.configuration import (
     CONFIG_FILE,
     check_config,
@@ -81,30 +81,6 @@ class TextEncoder(nn.Module):
             input_ids=input_ids_BT, attention_mask=attention_mask_BT
         ).last_hidden_state
         return self._pool(hidden_BTH, attention_mask_BT)
-
-    def forward_layers(
-        self, input_ids_BT: Tensor, attention_mask_BT: Tensor, layers: Sequence[int]
-    ) -> list[Tensor]:
-        """Pooled vectors (B, H) after each of the given transformer layers, from 1; the last is
-        `forward`'s. One caller at a time: layers are listened to meanwhile.
-        """
-        if not reads_inner_layers(self.model.config) and set(layers) != {self.num_layers}:
-            raise ConfigError(
-                f"matcher.layers: an encoder of the kind {self.model.config.model_type!r} that "
-                f"normalises before each layer is read after its last one, {self.num_layers}, alone"
-            )
-        hidden: list[Tensor] = []  # one after each layer, in the order of the layers
-
-        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-            hidden.append(output[0] if isinstance(output, tuple) else output)
-
-        with contextlib.ExitStack() as hooks:
-            for end in dict.fromkeys(parts[-1] for parts in self._layers):
-                hooks.callback(end.register_forward_hook(keep).remove)
-            output = self.model(input_ids=input_ids_BT, attention_mask=attention_mask_BT)
-        hidden[-1] = output.last_hidden_state  # some encoders normalise after it
-        pooled = {layer: self._pool(hidden[layer - 1], attention_mask_BT) for layer in set(layers)}
-        return [pooled[layer] for layer in layers]
 
     def _pool(self, hidden_BTH: Tensor, attention_mask_BT: Tensor) -> Tensor:
         hidden_BTH = hidden_BTH.float()
@@ -197,11 +173,11 @@ class TextEncoder(nn.Module):
                 trained as the settings say.
         """
         try:
-            model, tokenizer = _load_transformers(folder, params.inner_dropout)
+            model, tokenizer = _load_transformers(folder, dropout=False)
         except (ArtifactError, OSError) as err:
             raise ConfigError(f"encoder.name = {params.name!r}: {err}") from err
         check_config(model.config, params)
-        check_adapters(model, params.lora)
+        require_peft(params.lora_rank)
         encoder = cls(model, tokenizer, params.pooling, params.max_length)
         if params.frozen_layers:
             encoder.freeze(params.frozen_layers)  # raises where it cannot be
@@ -209,16 +185,16 @@ class TextEncoder(nn.Module):
         return encoder
 
 
-def _load_transformers(
-    folder: Path, dropout: float | None = None, saved: bool = False
-) -> tuple[Any, Any]:
-    """Model and tokenizer; every dropout within the model is `dropout`, or as the folder says."""
+def _load_transformers(folder: Path, dropout: bool = True, saved: bool = False) -> tuple[Any, Any]:
+    """Model and tokenizer; without `dropout` the model has none inside, whatever the folder says: a
+    pass or two over the rows need none, and a step is faster.
+    """
     with quiet_transformers():
         config = read_configuration(folder, saved=saved)
-        if dropout is not None:
+        if not dropout:
             for name, value in config.to_dict().items():
                 if "drop" in name and isinstance(value, int | float):
-                    setattr(config, name, dropout)
+                    setattr(config, name, 0.0)
         model = load_weights(folder, config)
         rows = model.get_input_embeddings().num_embeddings
         tokenizer = load_tokenizer(folder, model.config, rows, saved=saved)

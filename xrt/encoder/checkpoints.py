@@ -2,25 +2,23 @@
 way.
 """
 
-import contextlib
 import logging
-import multiprocessing
-import os
 import signal
 import threading
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.plugins.io import CheckpointIO
 
+from xrt.encoder.distributed import quiet_spawned
+from xrt.encoder.hooks import FitHook
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.progress import Progress
-from xrt.storage.atomic import atomic_file, sweep_stale
-from xrt.storage.seals import remove_sealed, seal_fits, write_seal
+from xrt.storage.atomic import sweep_stale
+from xrt.storage.seals import remove_sealed, seal_fits
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
 logger = logging.getLogger(__name__)
 
@@ -29,37 +27,6 @@ TERMINATED = 128 + signal.SIGTERM
 POSITION = "xrt_position"
 RECORD = "validations_V4"
 """Buffer of a matcher: the validations so far, see `xrt.encoder.validation`."""
-LIGHTNING_LOGGERS = ("lightning.pytorch", "lightning.fabric")
-
-
-class AtomicCheckpointIO(CheckpointIO):
-    """Writes beside the target, flushes, renames: a killed writer or a full disk leaves the old
-    file.
-
-    Leftovers of killed writers are swept when a run starts and at every save.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Write the whole checkpoint or keep the old one. Raises CapacityError on a full disk."""
-        with atomic_file(path) as temporary:
-            torch.save(checkpoint, temporary)
-            write_seal(Path(path), temporary)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read tensors and plain values only, whatever is asked: nothing in the file is run."""
-        content: dict[str, Any] = torch.load(
-            path, map_location=map_location or "cpu", weights_only=True
-        )
-        return content
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Delete the file and the leftovers of killed writers."""
-        remove_sealed(Path(path))
-        sweep_stale(path)
 
 
 def resumable(path: Path) -> bool:
@@ -119,7 +86,7 @@ def _best_step(path: Path) -> int:
     return best if best < len(weights["losses_S"]) else 0
 
 
-class Checkpointer(pl.Callback):
+class Checkpointer(FitHook):
     """Saves every n steps and, after SIGTERM or Ctrl-C to any process, at the end of the batch;
     then stops.
 
@@ -136,26 +103,26 @@ class Checkpointer(pl.Callback):
         self._previous: dict[int, Any] = {}
 
     def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
         """Go on with the batch after the last one trained."""
         self.batches.stream.load_state_dict(checkpoint[POSITION])
 
     def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
         """Position = steps done: batches fetched ahead do not count."""
         checkpoint[POSITION] = {"position": trainer.global_step}
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def setup(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
         """In each process."""
         quiet_spawned()
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
         """Tell the batches which share of them is wanted here."""
         self.batches.rank, self.batches.world_size = trainer.global_rank, trainer.world_size
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
         """Take over SIGTERM from Lightning, which has put up its own handler after `on_fit_start`.
 
         That one talks to the other processes from within the signal: they hang or abort.
@@ -165,7 +132,7 @@ class Checkpointer(pl.Callback):
                 self._previous[number] = signal.signal(number, self._ask_to_stop)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", outputs: Any, *_: Any
     ) -> None:
         """Save when it is time, or when a process was asked to stop."""
         stop = trainer.strategy.reduce_boolean_decision(self.asked_to_stop, all=False)
@@ -176,12 +143,12 @@ class Checkpointer(pl.Callback):
             trainer.should_stop = True
 
     def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
         """Lightning tears nothing down after an error."""
         self.teardown(trainer, pl_module, "fit")
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
         """Give the signals back."""
         for number in list(self._previous):
             signal.signal(number, self._previous.pop(number))
@@ -193,54 +160,7 @@ class Checkpointer(pl.Callback):
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def quiet_spawned() -> None:
-    """A spawned process begins with loggers and warnings of its own: quiet Lightning's there
-    too.
-    """
-    for name in LIGHTNING_LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    if multiprocessing.parent_process() is not None:
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-
-
-@contextlib.contextmanager
-def signals_given_back() -> Iterator[None]:
-    """While open, signals may be handled otherwise: Lightning leaves its own handler for SIGTERM,
-    which ends nothing.
-    """
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-class ForwardTermination:
-    """While open, SIGTERM to the parent of spawned processes is passed on to them."""
-
-    def __init__(self) -> None:
-        self.asked_to_stop = False
-
-    def __enter__(self) -> "ForwardTermination":
-        self._previous: Any = None
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._forward)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-
-    def _forward(self, signum: int, frame: Any) -> None:
-        self.asked_to_stop = True
-        for child in multiprocessing.active_children():
-            if child.pid is not None:
-                os.kill(child.pid, signal.SIGTERM)
-
-
-class TellProgress(pl.Callback):
+class TellProgress(FitHook):
     """Reports steps and the loss to a `Progress`; crosses to a spawned process as the class
     alone.
     """
@@ -253,7 +173,7 @@ class TellProgress(pl.Callback):
         kind = None if self.progress is None else type(self.progress)
         return _tell_anew, (kind, self.description)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
         """Begin at the step resumed from."""
         if self.progress is not None and trainer.is_global_zero:
             self.progress.start(self.description, int(trainer.max_steps))
@@ -261,7 +181,7 @@ class TellProgress(pl.Callback):
                 self.progress.advance(trainer.global_step)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", outputs: Any, *_: Any
     ) -> None:
         """One step done; the loss is the mean of the last 20."""
         if self.progress is not None and trainer.is_global_zero:
@@ -270,7 +190,7 @@ class TellProgress(pl.Callback):
             recent = pl_module.losses_S[max(0, done - 20) : done]
             self.progress.advance(1, loss=float(recent.mean()))
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
         """End the step, however training ended."""
         if self.progress is not None:
             self.progress.finish()

@@ -11,8 +11,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING
 
 from xrt.encoder.architectures import position_limit, require_architecture
-from xrt.encoder.folder import refuse_pointer
-from xrt.encoder.foreign import library_faults
+from xrt.encoder.folder import library_faults, refuse_pointer
 from xrt.encoder.params import EncoderParams
 from xrt.errors import ArtifactError, ConfigError
 from xrt.storage.reading import read_json_bounded

@@ -16,8 +16,6 @@ MAX_PLAIN_ATTENTION = 256
 def check_devices(params: TrainerParams) -> None:
     """Raises ConfigError where this machine cannot do what is asked."""
     device = device_of(params)
-    if params.compile and device != "cuda":
-        raise ConfigError(f"trainer.compile = true: only on cuda, here is {device}")
     told = f"trainer.accelerator = {params.accelerator}, trainer.devices = {params.devices}"
     if device == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(

@@ -7,11 +7,10 @@ import itertools
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import cut_sorted
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.progress import Progress
 
 MAX_ROWS = 256
@@ -25,15 +24,14 @@ def encode(
     bf16: bool = False,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
-    layer: int | None = None,
     out_NH: np.ndarray | None = None,
 ) -> np.ndarray:
     """Pooled vectors of all rows, in their order: float32 (N, H), not normalised.
 
     Rows are batched with others of like length, so little is spent on padding; which rows share a
     batch moves a vector by rounding only. `bf16` halves the time where the processor has it, at
-    three digits. `device` None is where the encoder lies. `layer`, from 1, is the transformer
-    layer that is read; None is the last. `out_NH` is filled and returned where it is given.
+    three digits. `device` None is where the encoder lies. `out_NH` is filled
+    and returned where it is given.
     """
     order, cuts = cut_batches(tokens, token_budget)
     embeddings_NH = out_NH
@@ -53,7 +51,7 @@ def encode(
                 rows = order[first:last]
                 input_ids_BT, attention_mask_BT = tokens.padded(rows)
                 batch = input_ids_BT.to(device), attention_mask_BT.to(device)
-                pooled_BH = pooled_at(encoder, *batch, layer)
+                pooled_BH = encoder(*batch)
                 embeddings_NH[rows] = pooled_BH.float().cpu().numpy()
                 if progress is not None:
                     progress.advance(len(rows))
@@ -68,16 +66,6 @@ def cut_batches(tokens: TokenStore, token_budget: int) -> tuple[np.ndarray, np.n
     """Rows by length, (N,), and where batches begin and end among them."""
     order = np.argsort(tokens.lengths, kind="stable")
     return order, cut_sorted(tokens.lengths[order], token_budget, MAX_ROWS)
-
-
-def pooled_at(
-    encoder: TextEncoder, input_ids_BT: Tensor, attention_mask_BT: Tensor, layer: int | None
-) -> Tensor:
-    """Pooled vectors (B, H) after a layer, from 1; None is the last."""
-    if layer is None or layer == encoder.num_layers:
-        pooled_BH: Tensor = encoder(input_ids_BT, attention_mask_BT)
-        return pooled_BH
-    return encoder.forward_layers(input_ids_BT, attention_mask_BT, [layer])[0]
 
 
 def best_device(accelerator: str = "auto") -> str:

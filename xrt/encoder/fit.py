@@ -1,43 +1,60 @@
-"""One fit by Lightning: devices, precision, callbacks, and how a fit that was cut short ends.
+"""All that Lightning runs: a fit of the matcher, and an encoding by several processes.
 
-Everything that Lightning does is in here.
+Shapes: N rows, B rows of a batch, H hidden width.
 """
 
 import contextlib
+import gc
+import itertools
 import logging
 import signal
+import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.lightning import (
+    LightningEnvironment,
+    find_free_network_port,
+)
+from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.trainer.states import TrainerStatus
+from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from xrt.encoder.checkpoints import (
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.checkpoints import TERMINATED, Checkpointer, TellProgress
+from xrt.encoder.cpu_tuning import HalfStates, KeepFreedMemory, freed_memory_kept
+from xrt.encoder.devices import check_devices, computes_in_bf16, device_of, num_devices
+from xrt.encoder.distributed import (
     LIGHTNING_LOGGERS,
-    TERMINATED,
-    AtomicCheckpointIO,
-    Checkpointer,
     ForwardTermination,
-    TellProgress,
+    gather_weights,
+    quiet_spawned,
     signals_given_back,
 )
-from xrt.encoder.compiled import CompileLayers
-from xrt.encoder.devices import check_devices, computes_in_bf16, device_of, num_devices
-from xrt.encoder.freed_memory import KeepFreedMemory
-from xrt.encoder.half_states import HalfStates
+from xrt.encoder.embed import cut_batches, encode
+from xrt.encoder.hooks import FitHook
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import Strategy, TrainerParams
-from xrt.encoder.sharding import FullyShardedStrategy
-from xrt.encoder.spawned import OwnProcesses, SpawnedDDP
+from xrt.encoder.tokens import TokenStore
 from xrt.encoder.validation import Validation
 from xrt.errors import TrainingError
 from xrt.progress import Progress
+from xrt.storage.atomic import atomic_file, sweep_stale
+from xrt.storage.seals import remove_sealed, write_seal
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY_STEPS = 500
 
 
 def fit_level(
@@ -48,29 +65,27 @@ def fit_level(
     params: TrainerParams,
     progress: Progress | None = None,
     validation: Validation | None = None,
-    further: Sequence[pl.Callback] = (),
+    further: Sequence[FitHook] = (),
 ) -> bool:
     """Train a level to its last step, or to where validation stops it, in place; everything
-    Lightning does is in here. `further` callbacks come last.
+    Lightning does is in here. `further` hooks come last.
 
     True when SIGTERM came during the last step. Raises SystemExit(143) when it came before, and
     KeyboardInterrupt after Ctrl-C, the checkpoint written; TrainingError when the loss is not
     finite or a process died.
     """
-    checkpointer = Checkpointer(checkpoint, matcher.params.checkpoint_every_steps, batches)
+    checkpointer = Checkpointer(checkpoint, CHECKPOINT_EVERY_STEPS, batches)
     description = f"matcher, level {matcher.level + 1} ({matcher.head.num_nodes} nodes)"
-    callbacks: list[pl.Callback] = [checkpointer, TellProgress(progress, description), *further]
+    hooks: list[FitHook] = [checkpointer, TellProgress(progress, description), *further]
     if validation is not None:  # first, so that a checkpoint of the same step knows its figures
-        callbacks.insert(0, validation)
-    if params.compile:
-        callbacks.append(CompileLayers())
+        hooks.insert(0, validation)
     if device_of(params) == "cpu":
-        callbacks += [HalfStates(), KeepFreedMemory()]
+        hooks += [HalfStates(), KeepFreedMemory()]
     trainer = pl.Trainer(
         **device_settings(params, [AtomicCheckpointIO()]),
         max_steps=matcher.num_steps,
         max_epochs=-1,
-        callbacks=callbacks,
+        callbacks=[_Hooks(hooks)],
         default_root_dir=checkpoint.parent,
         num_sanity_val_steps=0,
     )
@@ -166,3 +181,283 @@ def quiet_lightning() -> Iterator[None]:
     finally:
         for log, level in zip(loggers, before, strict=True):
             log.setLevel(level)
+
+
+class _Hooks(pl.Callback):
+    """Passes each event on to the hooks, in their order."""
+
+    def __init__(self, hooks: Sequence[FitHook]) -> None:
+        self.hooks = tuple(hooks)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for hook in self.hooks:
+            hook.setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for hook in self.hooks:
+            hook.on_fit_start(trainer, pl_module)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for hook in self.hooks:
+            hook.on_train_start(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        for hook in self.hooks:
+            hook.on_train_batch_end(trainer, pl_module, outputs)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for hook in self.hooks:
+            hook.on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for hook in self.hooks:
+            hook.on_load_checkpoint(trainer, pl_module, checkpoint)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        for hook in self.hooks:
+            hook.on_exception(trainer, pl_module, exception)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for hook in self.hooks:
+            hook.teardown(trainer, pl_module, stage)
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes beside the target, flushes, renames: a killed writer or a full disk leaves the old
+    file.
+
+    Leftovers of killed writers are swept when a run starts and at every save.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write the whole checkpoint or keep the old one. Raises CapacityError on a full disk."""
+        with atomic_file(path) as temporary:
+            torch.save(checkpoint, temporary)
+            write_seal(Path(path), temporary)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read tensors and plain values only, whatever is asked: nothing in the file is run."""
+        content: dict[str, Any] = torch.load(
+            path, map_location=map_location or "cpu", weights_only=True
+        )
+        return content
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete the file and the leftovers of killed writers."""
+        remove_sealed(Path(path))
+        sweep_stale(path)
+
+
+class OwnProcesses(LightningEnvironment):
+    """All processes are on this machine and started by the first, which is the run itself.
+
+    Lightning would otherwise ask the environment: in a job of SLURM, torchrun, LSF or MPI it takes
+    each process for one that the scheduler has started, with the scheduler's rank.
+    """
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """No: `LOCAL_RANK` in the environment of the first process is of somebody else."""
+        return False
+
+    @property
+    def main_address(self) -> str:
+        """This machine, whatever MASTER_ADDR says."""
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """A free one, whatever MASTER_PORT says: another run may have been given the same."""
+        if self._main_port == -1:
+            self._main_port = find_free_network_port()
+        return self._main_port
+
+    def node_rank(self) -> int:
+        """There is one machine."""
+        return 0
+
+
+class SpawnLauncher(_MultiProcessingLauncher):
+    """Spawns a process for each device. To repeat the command line, Lightning's default, would open
+    run folders of their own for them in a sweep.
+
+    Lightning leaves the process group to the end of the interpreter, where gloo's threads abort a
+    process now and then (PyTorch issue 190489).
+    """
+
+    def _collect_rank_zero_results(self, trainer: pl.Trainer, results: Any) -> Any:
+        collected = super()._collect_rank_zero_results(trainer, results)
+        gc.collect()  # what DDP holds of the group
+        dist.barrier()
+        dist.destroy_process_group()
+        return collected
+
+
+class SpawnedDDP(DDPStrategy):
+    """DDP over spawned processes: each holds all weights and sees its share of a step."""
+
+    def __init__(self) -> None:
+        super().__init__(start_method="spawn")
+
+    def _configure_launcher(self) -> None:
+        self._launcher = SpawnLauncher(self, start_method="spawn")
+
+
+class _WholeWeightsLauncher(SpawnLauncher):
+    """Hands the parent the weights of all processes, put together."""
+
+    def _collect_rank_zero_results(self, trainer: pl.Trainer, results: Any) -> Any:
+        gather_weights(trainer.lightning_module, keep=trainer.is_global_zero)
+        return super()._collect_rank_zero_results(trainer, results)
+
+
+class FullyShardedStrategy(ModelParallelStrategy):
+    """FSDP2 over all processes; checkpoints are one file that any number of processes can read."""
+
+    def __init__(self, num_processes: int) -> None:
+        super().__init__(
+            data_parallel_size=num_processes,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+        )
+
+    def _configure_launcher(self) -> None:
+        self._launcher = _WholeWeightsLauncher(self, start_method="spawn")
+
+
+MIN_BATCHES = 256
+"""Batches of a process that are worth its start."""
+
+Batch = tuple[np.ndarray, Tensor, Tensor]
+
+
+def encode_sharded(
+    encoder: TextEncoder,
+    tokens: TokenStore,
+    params: TrainerParams,
+    *,
+    token_budget: int = 4096,
+    target: Path | None = None,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """What `encode` gives, made by all devices where there is work for them: float32 (N, H).
+
+    The batches are those of one process, so vectors are the same to the bit where kernels and
+    numbers of threads are. Kept as `target` (npy), whole or not at all, where one is given.
+
+    Raises SystemExit(143) after SIGTERM; TrainingError when a process died.
+    """
+    if target is None:
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder, "embeddings.npy")
+            return encode_sharded(
+                encoder, tokens, params, token_budget=token_budget, target=target, progress=progress
+            )
+    order, cuts = cut_batches(tokens, token_budget)
+    shape = tokens.num_rows, encoder.hidden_size
+    with atomic_file(target) as temporary:
+        embeddings_NH = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        if num_devices(params) == 1 or len(cuts) - 1 < MIN_BATCHES * num_devices(params):
+            device, bf16 = device_of(params), computes_in_bf16(params)
+            with freed_memory_kept() if device == "cpu" else contextlib.nullcontext():
+                encode(encoder, tokens, token_budget=token_budget, bf16=bf16, device=device,
+                       progress=progress, out_NH=embeddings_NH)  # fmt: skip
+            embeddings_NH.flush()
+        else:
+            _predict(_Encoding(encoder, tokens, order, cuts, temporary, progress), params)
+    found: np.ndarray = np.load(target, allow_pickle=False)
+    return found
+
+
+def _predict(encoding: "_Encoding", params: TrainerParams) -> None:
+    settings = device_settings(params)
+    settings["strategy"] = SpawnedDDP()  # weights alone fit every device
+    trainer = pl.Trainer(**settings)
+    was_training = encoding.encoder.training
+    try:
+        with supervised(trainer, num_devices(params)):
+            trainer.predict(encoding, return_predictions=False)
+    finally:
+        encoding.encoder.train(was_training)
+
+
+class _Share:
+    """The batches of one process: every world-size-th one."""
+
+    def __init__(self, encoding: "_Encoding", rank: int, world_size: int) -> None:
+        self.tokens, self.order = encoding.tokens, encoding.order
+        self.cuts = list(itertools.pairwise(encoding.cuts))[rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self.cuts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for first, last in self.cuts:
+            rows = self.order[first:last]
+            yield (rows, *self.tokens.padded(rows))
+
+
+class _Encoding(pl.LightningModule):
+    """Writes the vectors of its process's rows into the file at `path`."""
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        tokens: TokenStore,
+        order: np.ndarray,
+        cuts: np.ndarray,
+        path: Path,
+        progress: Progress | None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tokens, self.order, self.cuts = tokens, order, cuts
+        self.path = path
+        self.kind_of_progress = None if progress is None else type(progress)
+        self.told: Progress | None = None
+
+    def setup(self, stage: str) -> None:
+        """In each process."""
+        quiet_spawned()
+
+    def predict_dataloader(self) -> _Share:
+        """The share of this process."""
+        return _Share(self, self.trainer.global_rank, self.trainer.world_size)
+
+    def on_predict_start(self) -> None:
+        """Open the file; SIGTERM ends the process at once, since there is nothing to save."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.embeddings_NH = np.load(self.path, mmap_mode="r+", allow_pickle=False)
+        if self.trainer.is_global_zero and self.kind_of_progress is not None:
+            self.told = self.kind_of_progress()
+            self.told.start("encode", len(self.order))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Vectors of a batch, into their rows."""
+        rows, input_ids_BT, attention_mask_BT = batch
+        pooled_BH = self.encoder(input_ids_BT, attention_mask_BT)
+        self.embeddings_NH[rows] = pooled_BH.float().cpu().numpy()
+        if self.told is not None:  # the others are about as far
+            world_size = self.trainer.world_size
+            first = batch_idx * world_size
+            last = min(first + world_size, len(self.cuts) - 1)
+            self.told.advance(int(self.cuts[last] - self.cuts[first]))
+
+    def on_predict_end(self) -> None:
+        """Close the file."""
+        self.embeddings_NH.flush()
+        if self.told is not None:
+            self.told.finish()

@@ -1,9 +1,13 @@
-"""The files of an encoder's folder: which there are, and what they hash to."""
+"""The files of an encoder's folder: which there are, what they hash to, and how their faults are
+told.
+"""
 
+import contextlib
 import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from xrt.errors import ArtifactError, ConfigError
+from xrt.errors import ArtifactError, ConfigError, XrtError
 from xrt.storage.atomic import sha256_of
 from xrt.storage.hashing import content_hash
 
@@ -56,3 +60,31 @@ def file_hash(path: Path) -> str:
 @functools.lru_cache(maxsize=256)
 def _hash_of(path: Path, *state: int) -> str:
     return sha256_of(path)
+
+
+@contextlib.contextmanager
+def library_faults(error: Callable[[str], XrtError]) -> Iterator[None]:
+    """Around calls of a library whose exceptions share no base.
+
+    Args:
+        error: Makes the error to raise of what the library said, one line.
+
+    Raises:
+        XrtError: What `error` gives. xrt's own errors, MemoryError and those that end a program
+            pass as they are.
+    """
+    try:
+        yield
+    except (XrtError, MemoryError):
+        raise
+    except Exception as err:
+        raise error(_line(err)) from err
+    except BaseException as err:
+        if type(err).__name__ != "PanicException":  # of Rust; not an Exception
+            raise
+        raise error(_line(err)) from err
+
+
+def _line(err: BaseException) -> str:
+    text = " ".join(str(err).split())
+    return f"{type(err).__name__}: {text[:300]}" if text else type(err).__name__

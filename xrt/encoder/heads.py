@@ -1,20 +1,29 @@
-"""The head of a level: one weight vector and bias a node, over all nodes or over ragged candidates.
+"""The head of a level: one weight vector and bias a node, over all nodes or over ragged candidates;
+and where it starts.
 
-Shapes: B rows, H hidden width, K nodes of the level, E candidate entries of the whole batch.
+Shapes: B rows, N training rows, n of a sample, H hidden width, K nodes of the level, E candidate
+entries of the whole batch. Heads read pooled vectors brought to length 1.
 """
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
+
+Head = tuple[np.ndarray, np.ndarray]
+"""Weight (K, H) and bias (K,), float32: a node's logit is weight · (pooled / |pooled|) + bias."""
+CENTROID_LOGIT = 15.0
+"""How much a row's logit rises when it moves from the mean of all rows to a node's centroid, by as
+much as rows lie from that mean. Chosen on held-out rows of tibkat."""
+ROWS_PER_LABEL = 2
+"""Rows of each label whose embeddings a head's start looks at."""
 
 
 class LabelHead(nn.Module):
     """weight (K, H) and bias (K,): the logit of a node is weight · pooled + bias."""
 
-    def __init__(self, num_nodes: int, hidden_size: int, row_wise: bool = False) -> None:
-        """`row_wise` heads get sparse gradients from `at`: of the nodes that a step looked at."""
+    def __init__(self, num_nodes: int, hidden_size: int) -> None:
         super().__init__()
-        self.row_wise = row_wise
         self.weight = nn.Parameter(torch.zeros(num_nodes, hidden_size))
         self.bias = nn.Parameter(torch.zeros(num_nodes))
 
@@ -34,8 +43,8 @@ class LabelHead(nn.Module):
         tensor nor a padded slot exists. Rows of a batch share most of their candidates.
         """
         union_U, position_E = torch.unique(nodes_E, return_inverse=True)
-        weight_UH = nn.functional.embedding(union_U, self.weight, sparse=self.row_wise)
-        bias_U = torch.gather(self.bias, 0, union_U, sparse_grad=self.row_wise)
+        weight_UH = nn.functional.embedding(union_U, self.weight)
+        bias_U = torch.gather(self.bias, 0, union_U)
         logits_BU = nn.functional.linear(pooled_BH, weight_UH, bias_U)
         return logits_BU[rows_E, position_E]
 
@@ -47,11 +56,9 @@ class LabelHead(nn.Module):
         )
 
     @classmethod
-    def of_arrays(
-        cls, weight_KH: np.ndarray, bias_K: np.ndarray, row_wise: bool = False
-    ) -> "LabelHead":
+    def of_arrays(cls, weight_KH: np.ndarray, bias_K: np.ndarray) -> "LabelHead":
         """A head that starts from the given weights."""
-        head = cls(weight_KH.shape[0], weight_KH.shape[1], row_wise)
+        head = cls(weight_KH.shape[0], weight_KH.shape[1])
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(np.array(weight_KH, np.float32)))
             head.bias.copy_(torch.from_numpy(np.array(bias_K, np.float32)))
@@ -66,7 +73,38 @@ def prior_log_odds(counts_K: np.ndarray, num_rows: int) -> np.ndarray:
     return np.log((counts + 0.5) / (num_rows - counts + 0.5)).astype(np.float32)
 
 
-def random_weights(num_nodes: int, hidden_size: int, seed: int) -> np.ndarray:
-    """Small normal weights, (K, H); their logits have a deviation of about 0.02 |pooled|."""
-    rng = np.random.default_rng(seed)
-    return np.float32(0.02) * rng.standard_normal((num_nodes, hidden_size), dtype=np.float32)
+def centroid_head(
+    unit_nH: np.ndarray,
+    Y_nK: sp.csr_array,
+    prior_K: np.ndarray,
+    weights_n: np.ndarray | None = None,
+) -> Head:
+    """Weights with which a head begins: a node's point from the mean of all rows to the mean of its
+    own, in which a row counts by its weight and its confidence, at most 1.
+
+    The logit at the mean of all rows is the node's log-odds. Nodes without a row in the sample have
+    weight 0.
+    """
+    mean_H = unit_nH.mean(0)
+    centred_nH = unit_nH - mean_H
+    spread = float(np.linalg.norm(centred_nH, axis=1).mean())
+    counted_Kn = sp.csr_array(Y_nK.T)
+    counted_Kn.data = np.minimum(counted_Kn.data, np.float32(1))
+    if weights_n is not None:
+        counted_Kn.data *= weights_n[counted_Kn.indices]
+    weight_KH = np.asarray(counted_Kn @ centred_nH, np.float32)
+    lengths_K1 = np.linalg.norm(weight_KH, axis=1, keepdims=True)
+    weight_KH *= CENTROID_LOGIT / max(spread, 1e-6) / np.maximum(lengths_K1, 1e-12)
+    return weight_KH, (prior_K - weight_KH @ mean_H).astype(np.float32)
+
+
+def sample_rows(Y_NL: sp.csr_array, rows_per_label: int, seed: int) -> np.ndarray:
+    """Rows, ascending, among which every label has `rows_per_label` of its rows, or all it has."""
+    order_N = np.random.default_rng(seed).permutation(Y_NL.shape[0])
+    shuffled_LN = sp.csc_array(Y_NL[order_N])
+    shuffled_LN.sort_indices()
+    starts, counts = shuffled_LN.indptr[:-1], np.diff(shuffled_LN.indptr)
+    taken = [
+        shuffled_LN.indices[(starts + i)[counts > i]] for i in range(min(rows_per_label, Y_NL.nnz))
+    ]
+    return np.unique(order_N[np.concatenate([np.empty(0, np.int64), *taken])])

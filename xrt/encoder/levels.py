@@ -10,19 +10,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from xrt.encoder.loss_params import LossParams, PositiveWeight
-from xrt.tree.candidates import teacher_forced, union_candidates
+from xrt.tree.candidates import union_candidates
 from xrt.tree.label_tree import LabelTree
-
-Head = tuple[np.ndarray, np.ndarray]
-"""Weight (K, H) and bias (K,), float32: a node's logit is weight · (pooled / |pooled|) + bias."""
-
-
-def level_targets(tree: LabelTree, Y_NL: sp.csr_array, params: LossParams) -> list[sp.csr_array]:
-    """Targets Y_t (N, K_t) of every level: what the loss of each right node is multiplied by."""
-    if params.positive_weight is PositiveWeight.num_labels:
-        return tree.level_targets(Y_NL)
-    return tree.level_confidences(Y_NL)
 
 
 class LevelTargets(NamedTuple):
@@ -47,8 +36,8 @@ class LevelTargets(NamedTuple):
 class LevelProblem:
     """Targets Y_t (N, K_t) of a level, and its candidates as nodes above, M (N, K_{t-1}).
 
-    Without candidates every node of the level is one. A `live` level adds to them, at each step,
-    the children of the nodes that the head above ranks highest then.
+    Without candidates every node of the level is one. A level with candidates adds to them, at each
+    step, the children of the nodes that the head above ranks highest then.
     """
 
     def __init__(
@@ -57,11 +46,9 @@ class LevelProblem:
         M_above: sp.csr_array | None,
         tree: LabelTree,
         t: int,
-        live: bool = False,
     ) -> None:
         self.Y_level = Y_level
         self.M_above = M_above
-        self.live = live
         children = None if M_above is None else sp.csr_array(tree.cluster_matrix(t).T)
         self._children = children
         self._all_ones = bool((Y_level.data == 1).all())
@@ -88,18 +75,6 @@ class LevelProblem:
         return _entries(_overlay(pattern_BK, Y_BK), dense=False, all_ones=self._all_ones)
 
 
-def level_candidates(
-    Y_above: sp.csr_array, above: Head, unit_NH: np.ndarray, man_top_k: int
-) -> sp.csr_array:
-    """TFN and MAN together, as nodes of the level above: pattern (N, K_{t-1}).
-
-    `unit_NH` are embeddings of length 1.
-    """
-    best_NK = top_nodes(unit_NH, above, man_top_k)
-    matcher_aware = pattern_of(best_NK, len(above[1]))
-    return union_candidates(teacher_forced(Y_above), matcher_aware)
-
-
 def best_nodes(
     logits: Tensor, targets: LevelTargets, num_rows: int, num_nodes: int, top_k: int
 ) -> sp.csr_array:
@@ -116,22 +91,6 @@ def best_nodes(
     kept = order[rank < top_k]
     ones = np.ones(len(kept), np.float32)
     return sp.csr_array((ones, (rows_E[kept], nodes_E[kept])), shape=(num_rows, num_nodes))
-
-
-def top_nodes(unit_NH: np.ndarray, head: Head, top_k: int) -> np.ndarray:
-    """The `top_k` best-scored nodes of each row under a level's own head, over all its nodes: (N,
-    k).
-    """
-    weight_KH, bias_K = (torch.from_numpy(np.asarray(part)) for part in head)
-    top_k = min(top_k, len(bias_K))
-    best_NK = np.empty((len(unit_NH), top_k), np.int64)
-    step = max(1, 2**24 // len(bias_K))  # 64 MiB of logits at a time
-    with torch.inference_mode():
-        for first in range(0, len(unit_NH), step):
-            block = slice(first, first + step)
-            logits_BK = torch.from_numpy(unit_NH[block]) @ weight_KH.T + bias_K
-            best_NK[block] = logits_BK.topk(top_k, dim=1).indices.numpy()
-    return best_NK
 
 
 def pattern_of(nodes_NK: np.ndarray, num_nodes: int) -> sp.csr_array:

@@ -5,28 +5,32 @@ Shapes: B rows, T tokens, H hidden width, K nodes of a level, S steps.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from xrt.encoder.adapters import frozen_names
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
-from xrt.encoder.chunked import row_losses_chunked
+from xrt.encoder.distributed import shard_weights, whole
 from xrt.encoder.heads import LabelHead
 from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes
 from xrt.encoder.loss import row_losses_dense, row_losses_ragged
-from xrt.encoder.memory import in_parts
-from xrt.encoder.optimizers import LinearSchedule, clip_gradients, make_optimizer
+from xrt.encoder.optimizers import GRADIENT_CLIP, LinearSchedule, make_optimizer
 from xrt.encoder.params import MatcherParams
-from xrt.encoder.row_gradients import average_row_gradients, leave_to_rows
-from xrt.encoder.sharding import FullyShardedStrategy, shard_weights, whole
-from xrt.encoder.token_store import TokenStore
+from xrt.encoder.tokens import TokenStore
 from xrt.errors import TrainingError
+
+HEAD_SCALE = 10.0
+"""Length of the pooled vector that heads read in training: their logits move faster."""
+MAN_TOP_K = 20
+"""Nodes of the level above, ranked highest by the matcher, whose children become candidates."""
 
 
 class LevelBatch(NamedTuple):
@@ -76,8 +80,34 @@ class LevelBatches:
         weights_B = torch.full((len(mine),), weight)
         if self.shares_N is not None:
             weights_B *= torch.from_numpy(self.shares_N[mine].astype(np.float32))
-        targets = tuple(None if level.live else level.of_rows(mine) for level in self.problems)
+        targets = tuple(
+            None if level.M_above is not None else level.of_rows(mine) for level in self.problems
+        )
         return LevelBatch(*self.tokens.padded(mine), weights_B, targets, mine)
+
+
+def in_parts(
+    vectors: Callable[[Tensor, Tensor], Tensor],
+    input_ids_BT: Tensor,
+    attention_mask_BT: Tensor,
+    num_parts: int,
+) -> Tensor:
+    """What `vectors` gives for all rows, (B, H), with the intermediate results of one part of
+    the rows in memory at a time.
+
+    All parts but the last keep nothing but their vectors: the backward pass, which adds their
+    gradients up, computes them again, with the same dropout.
+    """
+    if num_parts < 2 or len(input_ids_BT) < 2 or not torch.is_grad_enabled():
+        return vectors(input_ids_BT, attention_mask_BT)
+    num_parts = min(num_parts, len(input_ids_BT))
+    ids, masks = (t.tensor_split(num_parts) for t in (input_ids_BT, attention_mask_BT))
+    parts = [
+        checkpoint(vectors, part_ids, part_mask, use_reentrant=False)
+        for part_ids, part_mask in zip(ids[:-1], masks[:-1], strict=True)
+    ]
+    parts.append(vectors(ids[-1], masks[-1]))
+    return torch.cat(parts)
 
 
 class LevelMatcher(pl.LightningModule):
@@ -96,21 +126,22 @@ class LevelMatcher(pl.LightningModule):
         *,
         num_steps: int,
         level: int,
+        seed: int = 0,
         dropout: float = 0.0,
-        layers: Sequence[int] = (),
         problems: Sequence[LevelProblem] = (),
     ) -> None:
-        """`level` is that of the last head; `layers` are what each head reads, the last layer where
-        none are given; `problems` are needed for levels whose candidates depend on the step.
+        """`level` is that of the last head; `problems` are needed for levels with candidates, which
+        depend on the step.
         """
         super().__init__()
         self.encoder = encoder
         self.heads = nn.ModuleList(heads)
         self.params = params
         self.num_steps = num_steps
+        self.seed = seed
+        self.man_top_k = MAN_TOP_K
         self.level = level
         self.dropout = nn.Dropout(dropout)
-        self.layers = list(layers)
         self.problems = tuple(problems)
         self.num_parts = 1  # in which the encoder works on a batch
         # In the state dict, so that a resumed run and the parent of spawned processes know them.
@@ -126,15 +157,10 @@ class LevelMatcher(pl.LightningModule):
         return head
 
     def pooled(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> list[Tensor]:
-        """What each head reads: (B, H) of length `head_scale`."""
-        vectors = in_parts(self._vectors, input_ids_BT, attention_mask_BT, self.num_parts)
-        scale = self.params.head_scale
-        return [scale * nn.functional.normalize(vector_BH, dim=1) for vector_BH in vectors]
-
-    def _vectors(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> list[Tensor]:
-        if len(set(self.layers)) > 1:
-            return self.encoder.forward_layers(input_ids_BT, attention_mask_BT, self.layers)
-        return [self.encoder(input_ids_BT, attention_mask_BT)] * len(self.heads)
+        """What each head reads: (B, H) of length `HEAD_SCALE`."""
+        vector_BH = in_parts(self.encoder, input_ids_BT, attention_mask_BT, self.num_parts)
+        # one graph a head: the order in which their gradients add up is part of a run's bytes
+        return [HEAD_SCALE * nn.functional.normalize(vector_BH, dim=1) for _ in self.heads]
 
     def scores(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
         """Logits of all nodes of the finest level: (B, K)."""
@@ -148,43 +174,33 @@ class LevelMatcher(pl.LightningModule):
         for i, head in enumerate(self.heads):
             targets = batch.targets[i]
             if targets is None:
-                found = self.problems[i].of_rows(batch.rows, best_above)
-                targets = found.to(self.device)
+                own = self.problems[i].of_rows(batch.rows, best_above)
+                targets = own.to(self.device)
             assert isinstance(head, LabelHead)
-            guides_next = i + 1 < len(self.heads) and batch.targets[i + 1] is None
-            logits, losses_B = self._level(head, self.dropout(pooled[i]), targets, guides_next)
+            logits, losses_B = self._level(head, self.dropout(pooled[i]), targets)
             losses.append((losses_B * batch.row_weights_B).sum())
-            if guides_next:
-                num_rows, top_k = len(batch.rows), self.params.man_top_k
-                best_above = best_nodes(logits.detach(), targets, num_rows, head.num_nodes, top_k)
+            if i + 1 < len(self.heads) and batch.targets[i + 1] is None:
+                best_above = best_nodes(
+                    logits.detach(), targets, len(batch.rows), head.num_nodes, self.man_top_k
+                )
         loss = torch.stack(losses).sum()
         mean_loss = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")
         self.losses_S[self.global_step] = mean_loss
         return loss
 
     def _level(
-        self, head: LabelHead, pooled_BH: Tensor, targets: LevelTargets, wants_logits: bool
+        self, head: LabelHead, pooled_BH: Tensor, targets: LevelTargets
     ) -> tuple[Tensor, Tensor]:
-        """Logits of a level, (B, K) or (E,), and the loss of each row.
-
-        A level trained in chunks has no logits; one whose logits are wanted is trained whole.
-        """
+        """Logits of a level, (B, K) or (E,), and the loss of each row, (B,)."""
         rows_E, nodes_E, values_E, dense, all_ones = targets
         num_rows = len(pooled_BH)
         if not dense:
             logits_E = head.at(pooled_BH, rows_E, nodes_E)
-            return logits_E, row_losses_ragged(
-                logits_E, values_E, rows_E, num_rows, self.params.loss, all_ones
-            )
-        chunk, loss = self.params.head_chunk, self.params.loss
-        if 0 < chunk < head.num_nodes and not wants_logits:
-            return pooled_BH.new_empty(0), row_losses_chunked(
-                pooled_BH, head.weight, head.bias, targets, loss, chunk
-            )
+            return logits_E, row_losses_ragged(logits_E, values_E, rows_E, num_rows, all_ones)
         targets_BK = pooled_BH.new_zeros(num_rows, head.num_nodes)
         targets_BK[rows_E, nodes_E] = values_E
         logits_BK = head(pooled_BH)
-        return logits_BK, row_losses_dense(logits_BK, targets_BK, loss, all_ones)
+        return logits_BK, row_losses_dense(logits_BK, targets_BK, all_ones)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the weights that training does not change."""
@@ -192,18 +208,15 @@ class LevelMatcher(pl.LightningModule):
         checkpoint["state_dict"] = {name: t for name, t in state.items() if name not in frozen}
 
     def configure_model(self) -> None:
-        """Spread the weights over the processes where the strategy is to; DDP gets no row-wise
-        heads.
-        """
-        leave_to_rows(self)
-        if isinstance(self.trainer.strategy, FullyShardedStrategy):
+        """Spread the weights over the processes where the strategy is to."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
             shard_weights(self, self.encoder)
 
     def on_train_batch_start(self, batch: LevelBatch, batch_idx: int) -> None:
         """Dropout of a step is f(seed, level, step, process): a resumed run draws what it would
         have.
         """
-        name = f"{self.params.seed}/{self.level}/{self.global_step}/{self.global_rank}"
+        name = f"{self.seed}/{self.level}/{self.global_step}/{self.global_rank}"
         torch.manual_seed(zlib.crc32(name.encode()))
 
     def configure_optimizers(self) -> Any:
@@ -227,9 +240,10 @@ class LevelMatcher(pl.LightningModule):
         Runs after gradients are averaged and before weights change, so all processes agree and the
         last good weights stay. Raises TrainingError.
         """
-        average_row_gradients(self.heads)
-        limit = self.params.gradient_clip or float("inf")
-        norms = [whole(clip_gradients(part, limit)) for part in (self.encoder, self.heads)]
+        norms = [
+            whole(nn.utils.clip_grad_norm_(part.parameters(), GRADIENT_CLIP))
+            for part in (self.encoder, self.heads)
+        ]
         checked = torch.stack([self.losses_S[self.global_step], *norms])
         if not torch.isfinite(checked).all():
             loss, encoder_norm, head_norm = checked.tolist()

@@ -18,7 +18,7 @@ from xrt.encoder.adapters import require_peft
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.devices import check_devices, device_of
 from xrt.encoder.folder import HUB_FILES, encoder_hash, file_hash, has_encoder, weight_files
-from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
+from xrt.encoder.params import EncoderParams, TrainerParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.encoder.trial import try_encoder
 from xrt.errors import ConfigError
@@ -67,7 +67,6 @@ def resolve_encoder(
 def require_encoder(
     params: EncoderParams,
     *,
-    matcher: MatcherParams | None = None,
     trainer: TrainerParams | None = None,
     texts: Sequence[str] = (),
     record: Path | None = None,
@@ -77,7 +76,6 @@ def require_encoder(
 
     Args:
         params: Which encoder, and how it reads.
-        matcher: How it is trained.
         trainer: On which devices.
         texts: Some of the texts that it will read.
         record: A file that remembers what was tried, so that it is not tried again.
@@ -85,13 +83,12 @@ def require_encoder(
     Raises:
         ConfigError: What is wrong, in one line.
     """
-    matcher, trainer = matcher or MatcherParams(), trainer or TrainerParams()
-    require_peft(params.lora)
+    trainer = trainer or TrainerParams()
+    require_peft(params.lora_rank)
     check_devices(trainer)
     versions = [transformers.__version__, torch.__version__, TRIAL_VERSION]
     settings = [
         replace(params, name="files"),
-        matcher.layers,
         trainer,
         device_of(trainer),
         versions,
@@ -102,11 +99,9 @@ def require_encoder(
     if params.name == TINY_RANDOM:  # made by us: whether the settings fit is all there is to try
         with tempfile.TemporaryDirectory(prefix="xrt-encoder-") as scratch:
             folder = write_tiny_encoder(Path(scratch) / TINY_RANDOM, (), 0)
-            encoder = TextEncoder.from_pretrained(folder, params)
-        if matcher.layers:
-            matcher.layers_of(list(range(len(matcher.layers))), encoder.num_layers)
+            TextEncoder.from_pretrained(folder, params)
     else:
-        try_encoder(resolve_encoder(params.name), params, matcher, trainer, texts)
+        try_encoder(resolve_encoder(params.name), params, trainer, texts)
     if record is not None:
         write_text(record, key)
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.levels import Head
+from xrt.encoder.heads import Head
 from xrt.errors import ArtifactError
 from xrt.storage.atomic import atomic_folder, recover_folder, save_array, write_json
 from xrt.storage.inventory import (

@@ -11,8 +11,7 @@ from transformers import AutoTokenizer
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 from xrt.encoder.architectures import ARCHITECTURES
-from xrt.encoder.folder import refuse_pointer
-from xrt.encoder.foreign import library_faults
+from xrt.encoder.folder import library_faults, refuse_pointer
 from xrt.errors import ArtifactError
 from xrt.storage.reading import read_json_bounded
 

@@ -1,4 +1,4 @@
-"""Training of the matcher: down the tree, one level after the other or all in a single pass.
+"""Fine-tuning of the matcher: the encoder and a head for each level of a label tree.
 
 Shapes: N rows, L labels, K_t nodes of level t, H hidden width.
 """
@@ -15,28 +15,26 @@ import scipy.sparse as sp
 from xrt.encoder.adapters import add_adapters, merge_adapters
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.bootstrap import Above, Sample, sample_rows, start_head
 from xrt.encoder.checkpoints import TERMINATED, resumable
-from xrt.encoder.devices import attention_of, check_devices, num_devices
-from xrt.encoder.embed_sharded import encode_sharded
-from xrt.encoder.fit import quiet_lightning
+from xrt.encoder.devices import attention_of, check_devices
+from xrt.encoder.fit import encode_sharded, quiet_lightning
 from xrt.encoder.folder import encoder_hash
-from xrt.encoder.halving import fit_in_memory
-from xrt.encoder.heads import LabelHead
-from xrt.encoder.held_out import ValidationRows, sample_held_out
-from xrt.encoder.levels import Head, LevelProblem, level_candidates, level_targets
-from xrt.encoder.matcher import LevelBatches, LevelMatcher
-from xrt.encoder.params import (
-    Bootstrap,
-    EncoderParams,
-    MatcherParams,
-    Strategy,
-    TrainerParams,
+from xrt.encoder.heads import (
+    ROWS_PER_LABEL,
+    Head,
+    LabelHead,
+    centroid_head,
+    prior_log_odds,
+    sample_rows,
 )
+from xrt.encoder.levels import LevelProblem
+from xrt.encoder.matcher import HEAD_SCALE, LevelBatches, LevelMatcher
+from xrt.encoder.out_of_memory import fit_in_memory
+from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.run_folder import RunFolder
-from xrt.encoder.token_store import TokenStore
-from xrt.encoder.validation import Validation
+from xrt.encoder.tokens import TokenStore
+from xrt.encoder.validation import Validation, ValidationRows, sample_held_out
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import as_row_weights, unit_rows
 from xrt.progress import Progress
@@ -49,22 +47,25 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class MatcherResult:
-    """A trained matcher: the encoder, and for each trained level its head as it was at the end of
-    that level's stage.
+class MatcherOutputs:
+    """A fine-tuned matcher.
 
-    Heads read pooled vectors of length 1. Only those of the last stage belong to the encoder as it
-    is now; earlier ones were left behind by its training. train_embeddings (N, H) are the training
-    rows under the final encoder, not normalised. losses holds the loss of each step of each stage,
-    validations the figures of each validation of each stage.
+    Shapes: N training rows, H hidden width, K_t nodes of level t, S steps.
     """
 
     encoder: TextEncoder
+    """The fine-tuned encoder."""
     heads: list[Head]
+    """The head of each trained level, weights (K_t, H) and bias (K_t,), for pooled vectors of
+    length 1."""
     train_embeddings: np.ndarray
+    """The training rows under the encoder, float32 (N, H), not normalised."""
     levels: list[int]
-    losses: list[np.ndarray]
-    validations: list[list[dict[str, float]]]
+    """The levels that were trained, from 0."""
+    losses: np.ndarray
+    """Loss of each step, float32 (S,)."""
+    validations: list[dict[str, float]]
+    """Figures of each validation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +82,10 @@ class _Run:
     progress: Progress | None
     held_out: ValidationRows | None
     weights_N: np.ndarray | None
+    seed: int
 
 
-def train_matcher(
+def fine_tune_matcher(
     texts: Sequence[str] | TokenStore,
     Y_NL: sp.csr_array,
     tree: LabelTree,
@@ -95,15 +97,38 @@ def train_matcher(
     progress: Progress | None = None,
     validation: tuple[Sequence[str] | TokenStore, sp.csr_array] | None = None,
     row_weights: np.ndarray | None = None,
-) -> MatcherResult:
-    """Fine-tune an encoder on the levels of the tree and return it with the heads.
+    seed: int = 0,
+) -> MatcherOutputs:
+    """Fine-tune an encoder on the levels of a label tree, all of them at every step.
 
-    Each level is kept in `run_folder` when it is done and skipped when the call is repeated; a
-    level cut short goes on from its checkpoint, to the bytes an unbroken run gives (same machine,
-    same number of threads). Entries of Y are confidences and multiply the loss of a right node;
-    `row_weights` (N,) that of a row, beside their mean. `validation` are held-out rows with their
-    labels (n, L): a sample of them chooses the best weights of each stage.
-    Raises ConfigError, DataError, TrainingError; SystemExit(143) after SIGTERM, checkpoint written.
+    What is done stays in `run_folder`: a call that was cut short goes on from its checkpoint, to
+    the bytes an unbroken one gives (same machine, same number of threads), and a finished one is
+    read from there.
+
+    Args:
+        texts: The N training texts, or their tokens.
+        Y_NL: Labels of each text; entries are confidences and multiply the loss of a right node.
+        tree: The label tree.
+        run_folder: Where checkpoints and results lie.
+        encoder: Which encoder, and how it reads; None for the defaults.
+        params: How it is fine-tuned; None for the defaults.
+        trainer: Devices; None for the defaults.
+        progress: Is told of steps and losses.
+        validation: Held-out texts (n) and their labels (n, L): a sample of them chooses the best
+            weights.
+        row_weights: How much each row counts, float (N,), beside their mean; None where each
+            counts 1.
+        seed: Of batches, dropout and samples.
+
+    Returns:
+        The encoder, its heads and the embeddings of the training texts.
+
+    Raises:
+        ConfigError: The encoder or the settings do not fit.
+        DataError: Texts and labels differ in number.
+        TrainingError: The loss is not finite, or a process died.
+        CapacityError: Memory ran out twice.
+        SystemExit: 143 after SIGTERM, the checkpoint written.
     """
     encoder, params = encoder or EncoderParams(), params or MatcherParams()
     check_devices(trainer := trainer or TrainerParams())
@@ -115,30 +140,30 @@ def train_matcher(
             f"has {tree.num_nodes(0)} nodes already; raise it, or grow a tree with less branching"
         )
     folder = RunFolder(run_folder)
-    backbone, tokens = _read_texts(texts, encoder, params, run_folder, progress)
+    backbone, tokens = _read_texts(texts, encoder, seed, run_folder, progress)
     if tokens.num_rows != Y_NL.shape[0]:
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
     weights_N = as_row_weights(row_weights, tokens.num_rows)
-    settings = [replace(encoder, name="files"), params, trainer.precision]
+    settings = [replace(encoder, name="files"), params, seed, trainer.precision]
     parts = [*settings, encoder_hash(backbone), list(tree.parents), Y_NL]
     held_out = None
     if validation is not None:
-        held_out = sample_held_out(*validation, backbone, encoder, params)
+        held_out = sample_held_out(*validation, backbone, encoder, seed)
     if held_out is not None:
         parts += [held_out.tokens.ids, held_out.tokens.indptr, held_out.Y_nK]
     if weights_N is not None or (Y_NL.data != 1).any():
         parts += ["weighted", weights_N]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
-    run = _Run(folder, tokens, tree, level_targets(tree, Y_NL, params.loss), encoder, params,
-               trainer, progress, held_out, weights_N)  # fmt: skip
+    run = _Run(folder, tokens, tree, tree.level_confidences(Y_NL), encoder, params,
+               trainer, progress, held_out, weights_N, seed)  # fmt: skip
     with torch_threads(default_num_threads()), quiet_lightning():
-        return _train_stages(run, backbone, levels)
+        return _fine_tune(run, backbone, levels)
 
 
 def _read_texts(
     texts: Sequence[str] | TokenStore,
     encoder: EncoderParams,
-    params: MatcherParams,
+    seed: int,
     run_folder: Path,
     progress: Progress | None,
 ) -> tuple[Path, TokenStore]:
@@ -146,7 +171,7 @@ def _read_texts(
     again.
     """
     raw = [] if isinstance(texts, TokenStore) else list(texts)
-    backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=params.seed)
+    backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=seed)
     if isinstance(texts, TokenStore):
         return backbone, texts
     tokenizer = TextEncoder.from_pretrained(backbone, encoder).tokenizer
@@ -157,144 +182,105 @@ def _read_texts(
     return backbone, tokens
 
 
-def _train_stages(run: _Run, backbone: Path, levels: list[int]) -> MatcherResult:
-    params = run.params
-    plan = BatchPlan(run.tokens.lengths, params.token_budget, params.max_batch_rows, params.seed)
-    stages = params.stages(levels)
-    steps = params.steps_of_stages(len(stages), plan.num_batches)
-    done = 0
-    while done < len(stages) and run.folder.is_done(stages[done][-1]):
-        done += 1
-    if done:
-        encoder = run.folder.load_encoder(stages[done - 1][-1])
+def _fine_tune(run: _Run, backbone: Path, levels: list[int]) -> MatcherOutputs:
+    finest = levels[-1]
+    if run.folder.is_done(finest):
+        encoder = run.folder.load_encoder(finest)
     else:
         encoder = TextEncoder.from_pretrained(backbone, run.encoder_params)
-    for stage, num_steps in list(zip(stages, steps, strict=True))[done:]:
-        _train_stage(run, encoder, plan, stage, num_steps)
-    heads = [run.folder.load_head(stage[-1], t) for stage in stages for t in stage]
-    losses = [run.folder.load_losses(stage[-1]) for stage in stages]
-    validations = [run.folder.load_facts(stage[-1]).get("validation", []) for stage in stages]
-    embeddings_NH = _embeddings(run, encoder, levels[-1])
-    return MatcherResult(encoder, heads, embeddings_NH, levels, losses, validations)
+        _train_levels(run, encoder, levels)
+    heads = [run.folder.load_head(finest, t) for t in levels]
+    losses_S = run.folder.load_losses(finest)
+    validations = run.folder.load_facts(finest).get("validation", [])
+    return MatcherOutputs(
+        encoder, heads, _embeddings(run, encoder, finest), levels, losses_S, validations
+    )
 
 
-def _train_stage(
-    run: _Run, encoder: TextEncoder, plan: BatchPlan, stage: list[int], num_steps: int
-) -> None:
-    """The levels of one stage: candidates, heads, fit, and the result into the run folder."""
-    finest, params = stage[-1], run.params
-    layers = params.layers_of(stage, encoder.num_layers)
-    problems = _problems(run, encoder, stage)
+def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
+    """Candidates, heads and the fit; what comes of them goes into the run folder."""
+    finest, params = levels[-1], run.params
+    plan = BatchPlan(run.tokens.lengths, params.token_budget, params.max_batch_rows, run.seed)
+    problems = _problems(run, levels)
     checkpoint = run.folder.checkpoint(finest)
     resume = resumable(checkpoint)
-    starts = None if resume else _start_heads(run, encoder, stage, layers)
-    heads = _heads(run, encoder.hidden_size, problems, starts)
+    if resume:  # the weights are in the checkpoint
+        heads = [LabelHead(problem.num_nodes, encoder.hidden_size) for problem in problems]
+    else:
+        starts = _start_heads(run, encoder, levels)
+        heads = [
+            LabelHead.of_arrays(weight_KH / HEAD_SCALE, bias_K) for weight_KH, bias_K in starts
+        ]
     encoder.freeze(run.encoder_params.frozen_layers)
-    add_adapters(encoder.model, run.encoder_params.lora, f"lora/{params.seed}/{finest}")
-    matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps, level=finest,
-                           dropout=run.encoder_params.dropout, layers=layers,
+    add_adapters(encoder.model, run.encoder_params.lora_rank, f"lora/{run.seed}/{finest}")
+    matcher = LevelMatcher(encoder, heads, params, num_steps=params.num_steps(plan.num_batches),
+                           level=finest, seed=run.seed, dropout=run.encoder_params.dropout,
                            problems=problems)  # fmt: skip
     validation = None
     if run.held_out is not None:
-        held_out = run.held_out.at_level(run.tree, finest, params.loss)
-        validation = Validation(held_out, checkpoint, matcher)
+        validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
     batches = LevelBatches(run.tokens, problems, plan, run.weights_N)
-    rest = checkpoint, resume, run.trainer, run.progress, validation
     with attention_of(encoder, run.tokens.max_length, run.trainer):
-        asked_to_stop = fit_in_memory(matcher, batches, *rest)
+        asked_to_stop = fit_in_memory(
+            matcher, batches, checkpoint, resume, run.trainer, run.progress, validation
+        )
     validated = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()
     losses_S = losses_S[np.isfinite(losses_S)]  # fewer than planned where it stopped early
-    facts = {"levels": stage, "nodes": [problem.num_nodes for problem in problems],
-             "layers": layers, "steps": len(losses_S),
+    facts = {"levels": levels, "nodes": [problem.num_nodes for problem in problems],
+             "steps": len(losses_S),
              "candidates": ["all" if problem.M_above is None else "tfn+man"
                             for problem in problems],
              "last_loss": float(losses_S[-20:].mean()), **validated}  # fmt: skip
     trained = {
-        t: (params.head_scale * head.arrays()[0], head.arrays()[1])
-        for t, head in zip(stage, heads, strict=True)
+        t: (HEAD_SCALE * head.arrays()[0], head.arrays()[1])
+        for t, head in zip(levels, heads, strict=True)
     }
     run.folder.save_level(finest, encoder, trained, losses_S, facts)
     if asked_to_stop:
         raise SystemExit(TERMINATED)
 
 
-def _heads(
-    run: _Run, hidden_size: int, problems: list[LevelProblem], starts: list[Head] | None
-) -> list[LabelHead]:
-    """The heads of a stage; without starts they are empty, for weights of a checkpoint.
+def _problems(run: _Run, levels: list[int]) -> list[LevelProblem]:
+    """Targets and candidates of the levels.
 
-    Wide heads on candidates move row by row, unless their weights are spread over processes.
-    """
-    scale, limit = run.params.head_scale, run.params.row_wise_above
-    spread = num_devices(run.trainer) > 1 and run.trainer.strategy is Strategy.fsdp
-    heads = []
-    for i, problem in enumerate(problems):
-        row_wise = problem.M_above is not None and problem.num_nodes > limit and not spread
-        if starts is None:
-            heads.append(LabelHead(problem.num_nodes, hidden_size, row_wise))
-        else:
-            weight_KH, bias_K = starts[i]
-            heads.append(LabelHead.of_arrays(weight_KH / scale, bias_K, row_wise))
-    return heads
-
-
-def _problems(run: _Run, encoder: TextEncoder, stage: list[int]) -> list[LevelProblem]:
-    """Targets and candidates of the levels of a stage.
-
-    A wide level's candidates are the children of the true nodes above and of those that the matcher
-    ranks highest: as the level above left it, or, in a single pass, as it is at each step.
+    A wide level's candidates are the children of the true nodes above, and, at each step, of those
+    that the matcher ranks highest then.
     """
     problems = []
-    for t in stage:
-        M_above = None
-        live = t > stage[0]
-        if t and not run.params.is_dense(run.tree.num_nodes(t)):
-            if live:
-                M_above = teacher_forced(run.targets[t - 1])
-            else:
-                unit_NH = unit_rows(_embeddings(run, encoder, t - 1))
-                head = run.folder.load_head(t - 1, t - 1)
-                M_above = level_candidates(run.targets[t - 1], head, unit_NH, run.params.man_top_k)
-        live = live and M_above is not None
-        problems.append(LevelProblem(run.targets[t], M_above, run.tree, t, live))
+    for t in levels:
+        wide = t and not run.params.is_dense(run.tree.num_nodes(t))
+        M_above = teacher_forced(run.targets[t - 1]) if wide else None
+        problems.append(LevelProblem(run.targets[t], M_above, run.tree, t))
     return problems
 
 
-def _start_heads(
-    run: _Run, encoder: TextEncoder, stage: list[int], layers: list[int]
-) -> list[Head]:
-    """Where the heads of a stage start; heads that read the same layer share a sample."""
-    samples: dict[int, Sample] = {}
-    if run.params.bootstrap in (Bootstrap.centroid, Bootstrap.linear):
-        rows_n = sample_rows(run.targets[-1], run.params.bootstrap_rows_per_label, run.params.seed)
-        tokens = run.tokens.subset(rows_n)
-        weights_n = None if run.weights_N is None else run.weights_N[rows_n]
-        for layer in dict.fromkeys(layers):
-            pooled_nH = encode_sharded(encoder, tokens, run.trainer, progress=run.progress,
-                                       layer=layer)  # fmt: skip
-            samples[layer] = Sample(rows_n, unit_rows(pooled_nH), weights_n)
-    heads: list[Head] = []
-    for t, layer in zip(stage, layers, strict=True):
-        above = None
-        if t:
-            inside = t > stage[0]
-            head = heads[-1] if inside else run.folder.load_head(t - 1, t - 1)
-            above = Above(run.targets[t - 1], head)
-        heads.append(start_head(run.targets[t], above, samples.get(layer), run.tree, t,
-                                encoder.hidden_size, run.params, run.progress))  # fmt: skip
+def _start_heads(run: _Run, encoder: TextEncoder, levels: list[int]) -> list[Head]:
+    """Where the heads start: at the centroids of a sample of rows."""
+    rows_n = sample_rows(run.targets[-1], ROWS_PER_LABEL, run.seed)
+    weights_n = None if run.weights_N is None else run.weights_N[rows_n]
+    pooled_nH = encode_sharded(
+        encoder, run.tokens.subset(rows_n), run.trainer, progress=run.progress
+    )
+    unit_nH = unit_rows(pooled_nH)
+    heads = []
+    for t in levels:
+        Y_level = run.targets[t]
+        counts_K = np.bincount(Y_level.indices, minlength=Y_level.shape[1])
+        prior_K = prior_log_odds(counts_K, Y_level.shape[0])
+        heads.append(centroid_head(unit_nH, Y_level[rows_n], prior_K, weights_n))
     return heads
 
 
 def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
-    """Embeddings of the training rows under the encoder of level t, kept for the next call."""
-    kept = run.folder.embeddings(t)
-    if kept is not None:
-        return kept
-    found_NH = encode_sharded(encoder, run.tokens, run.trainer,
-                              token_budget=max(4096, run.params.token_budget),
-                              target=run.folder.embeddings_path(t),
-                              progress=run.progress)  # fmt: skip
+    """Embeddings of the training rows under the trained encoder, left for the next call."""
+    earlier_NH = run.folder.embeddings(t)
+    if earlier_NH is not None:
+        return earlier_NH
+    embeddings_NH = encode_sharded(encoder, run.tokens, run.trainer,
+                                   token_budget=max(4096, run.params.token_budget),
+                                   target=run.folder.embeddings_path(t),
+                                   progress=run.progress)  # fmt: skip
     run.folder.seal_embeddings(t)
-    return found_NH
+    return embeddings_NH

@@ -21,9 +21,9 @@ from xrt.encoder.devices import (
     device_of,
     num_devices,
 )
-from xrt.encoder.foreign import library_faults
-from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
-from xrt.encoder.token_ids import token_ids
+from xrt.encoder.folder import library_faults
+from xrt.encoder.params import EncoderParams, TrainerParams
+from xrt.encoder.tokens import token_ids
 from xrt.errors import ConfigError
 from xrt.threads import default_num_threads, torch_threads
 
@@ -41,7 +41,6 @@ MOST_UNKNOWN = 0.5
 def try_encoder(
     folder: Path,
     params: EncoderParams,
-    matcher: MatcherParams,
     trainer: TrainerParams,
     texts: Sequence[str] = (),
 ) -> None:
@@ -52,7 +51,6 @@ def try_encoder(
     Args:
         folder: The pretrained folder.
         params: How the encoder reads and is trained.
-        matcher: Which of its layers are read.
         trainer: Device and arithmetic.
         texts: Some of those that will be read.
 
@@ -67,14 +65,12 @@ def try_encoder(
     ):
         torch.manual_seed(0)
         encoder = TextEncoder.from_pretrained(folder, params)
-        if matcher.layers:  # whether there is one for each level is known with the tree
-            matcher.layers_of(list(range(len(matcher.layers))), encoder.num_layers)
         _check_words(told, encoder, texts)
         encoder.to(device_of(trainer)).eval()
         rows = _rows(encoder)
         _check_longest(told, encoder, rows, trainer)
         vector_H = _check_padding(told, encoder, rows)
-        _check_step(told, encoder, rows, params, matcher, trainer)
+        _check_step(told, encoder, rows, params, trainer)
         _check_saved(told, encoder, rows, vector_H)
 
 
@@ -157,17 +153,15 @@ def _check_step(
     encoder: TextEncoder,
     row: list[int],
     params: EncoderParams,
-    matcher: MatcherParams,
     trainer: TrainerParams,
 ) -> None:
     """Raises ConfigError where a step of training would leave the encoder as it is."""
     encoder.freeze(params.frozen_layers)
-    add_adapters(encoder.model, params.lora, "trial")
+    add_adapters(encoder.model, params.lora_rank, "trial")
     encoder.train()
-    layers = list(matcher.layers) or [encoder.num_layers]
     with attention_of(encoder, params.max_length, trainer):
-        pooled = encoder.forward_layers(*_batch(encoder, [row[:SHORT], row[-LONG:]]), layers)
-        torch.stack([(v_BH * torch.randn_like(v_BH)).sum() for v_BH in pooled]).sum().backward()
+        pooled_BH = encoder(*_batch(encoder, [row[:SHORT], row[-LONG:]]))
+        (pooled_BH * torch.randn_like(pooled_BH)).sum().backward()
     trained = {name: p.grad for name, p in encoder.named_parameters() if p.requires_grad}
     unused = [name for name, gradient in trained.items() if gradient is None]
     moves = [g for g in trained.values() if g is not None and bool(g.ne(0).any())]

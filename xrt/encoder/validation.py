@@ -1,5 +1,5 @@
-"""Validation while the matcher trains: figures of a few held-out rows, the best weights kept, an
-early end where one is asked for.
+"""Validation while the matcher trains: figures of a sample of held-out rows, the best weights kept,
+an early end where one is set.
 
 The best weights come back at the end where the last ones rank the same rows worse by more than one
 standard error: a sample is small, and the last weights are those the learning rate has come down
@@ -10,35 +10,148 @@ back from spawned processes. What is best, and when to stop, follow from it alon
 scores the same sample, since weights may be spread over all of them; the figures of the first count
 for all.
 
-Shapes: n sampled rows, V validations of a stage.
+Shapes: N held-out rows, n sampled ones, V validations, L labels, K nodes of a level, B rows of a
+batch.
 """
 
+import itertools
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
 from xrt.encoder.adapters import frozen_names
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.batches import cut_sorted
 from xrt.encoder.checkpoints import RECORD
-from xrt.encoder.held_out import ValidationRows, score
+from xrt.encoder.hooks import FitHook
+from xrt.encoder.loss import row_losses_dense
 from xrt.encoder.matcher import LevelMatcher
-from xrt.errors import ArtifactError
+from xrt.encoder.params import EncoderParams
+from xrt.encoder.tokens import TokenStore
+from xrt.errors import ArtifactError, DataError
+from xrt.metrics.ranking import judge, ndcg_of_rows, precision_at
 from xrt.storage.atomic import atomic_file
 from xrt.storage.seals import remove_sealed, write_seal
+from xrt.tree.label_tree import LabelTree
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
 logger = logging.getLogger(__name__)
+
+SAMPLE = 512
+"""Held-out rows that a validation looks at."""
+DEPTH = 5
+TOKENS = 4096
+LOGITS = 2**23  # 32 MiB at a time
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationRows:
+    """A sample of held-out rows: their tokens and their targets (n, K)."""
+
+    tokens: TokenStore
+    Y_nK: sp.csr_array
+
+    def at_level(self, tree: LabelTree, t: int) -> "ValidationRows":
+        """The same rows with the targets of a level; these have those of the labels."""
+        return ValidationRows(self.tokens, tree.level_confidences(self.Y_nK)[t])
+
+
+def sample_of(Y_NL: sp.csr_array, seed: int) -> np.ndarray:
+    """Row numbers of `SAMPLE` rows with a label, ascending; all where there are fewer.
+
+    The sample depends on the seed alone, so a resumed run looks at the same rows.
+    """
+    labelled_N = np.flatnonzero(np.diff(Y_NL.indptr))
+    size = min(SAMPLE, len(labelled_N))
+    rng = np.random.default_rng([seed, 5])
+    return np.sort(rng.choice(labelled_N, size, replace=False))
+
+
+def sample_held_out(
+    texts: Sequence[str] | TokenStore,
+    Y_NL: sp.csr_array,
+    backbone: Path,
+    encoder: EncoderParams,
+    seed: int,
+) -> ValidationRows | None:
+    """The sample that validations look at, with its labels (n, L); None where there is nothing to
+    see.
+
+    Raises DataError when texts and labels differ in number.
+    """
+    num_rows = texts.num_rows if isinstance(texts, TokenStore) else len(texts)
+    if num_rows != Y_NL.shape[0]:
+        raise DataError(f"validation: {num_rows} texts, but {Y_NL.shape[0]} rows of labels")
+    rows_n = sample_of(Y_NL, seed)
+    if not len(rows_n):
+        logger.warning("no validation: none of the %d held-out rows has a label of the tree",
+                       num_rows)  # fmt: skip
+        return None
+    if isinstance(texts, TokenStore):
+        return ValidationRows(texts.subset(rows_n), Y_NL[rows_n])
+    tokenizer = TextEncoder.from_pretrained(backbone, encoder).tokenizer
+    sampled = [texts[row] for row in rows_n]
+    tokens = TokenStore.of_texts(sampled, tokenizer, encoder.max_length)
+    return ValidationRows(tokens, Y_NL[rows_n])
+
+
+def score(
+    matcher: LevelMatcher, trainer: "pl.Trainer", rows: ValidationRows
+) -> tuple[np.ndarray, float, float]:
+    """nDCG@5 of each sampled row over all nodes of the finest level, their P@1 and mean loss.
+
+    Nothing random is drawn. The loss counts all nodes, also where training looks at candidates
+    only.
+    """
+    num_rows, num_nodes = rows.Y_nK.shape
+    order = np.argsort(rows.tokens.lengths, kind="stable")
+    cuts = cut_sorted(rows.tokens.lengths[order], TOKENS, max(1, LOGITS // num_nodes))
+    best_n5 = np.zeros((num_rows, min(DEPTH, num_nodes)), np.int64)
+    loss = 0.0
+    matcher.eval()
+    try:
+        with torch.no_grad(), trainer.precision_plugin.val_step_context():
+            for first, last in itertools.pairwise(cuts):
+                batch = order[first:last]
+                ids_BT, mask_BT = (t.to(matcher.device) for t in rows.tokens.padded(batch))
+                logits_BK = matcher.scores(ids_BT, mask_BT).float()
+                best_n5[batch] = logits_BK.topk(best_n5.shape[1], dim=1).indices.cpu().numpy()
+                targets_BK = torch.from_numpy(rows.Y_nK[batch].toarray()).to(logits_BK)
+                losses_B = row_losses_dense(logits_BK, targets_BK)
+                loss += float(losses_B.sum())
+    finally:
+        matcher.train()
+        if isinstance(matcher, FSDPModule):
+            matcher.reshard()
+    judged = judge(rows.Y_nK, _ranked(best_n5, num_nodes), DEPTH)
+    ndcg_n = ndcg_of_rows(judged)[:, -1].astype(np.float32)
+    return ndcg_n, float(precision_at(judged)[0]), loss / num_rows
+
+
+def _ranked(best_nk: np.ndarray, num_nodes: int) -> sp.csr_array:
+    """Scores that put the given nodes in their order: (n, K)."""
+    num_rows, depth = best_nk.shape
+    scores = np.tile(np.arange(depth, 0, -1, dtype=np.float32), num_rows)
+    indptr = np.arange(num_rows + 1) * depth
+    return sp.csr_array((scores, best_nk.ravel(), indptr), shape=(num_rows, num_nodes))
+
 
 FIGURES = ("step", "ndcg@5", "p@1", "loss")
 ROWS_RECORD = "validation_ndcg_Vn"
 SECONDS = "validation_seconds"
 
 
-class Validation(pl.Callback):
+class Validation(FitHook):
     """Validates a stage's finest level every few steps and at its last, and keeps the best weights
     beside the checkpoint.
     """
@@ -58,7 +171,7 @@ class Validation(pl.Callback):
         matcher.register_buffer(ROWS_RECORD, torch.full((V, n), torch.nan))
         matcher.register_buffer(SECONDS, torch.zeros(2))  # of validation, of all training
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
         """Go on from the record; make up for a validation that was cut off.
 
         Raises ArtifactError when the best weights so far are gone.
@@ -76,21 +189,21 @@ class Validation(pl.Callback):
         self._validate_where_due(trainer, pl_module)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", outputs: Any, *_: Any
     ) -> None:
         """Validate when it is time; stop when `patience` validations brought no gain."""
         assert isinstance(pl_module, LevelMatcher)
         self._validate_where_due(trainer, pl_module)
 
     def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
         """The weights that this checkpoint's record names stay until the next one."""
         assert isinstance(pl_module, LevelMatcher)
         self._best_in_checkpoint = best_step(pl_module)
 
     def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+        self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
         """Say where the best weights so far lie."""
         assert isinstance(pl_module, LevelMatcher)
@@ -135,7 +248,7 @@ class Validation(pl.Callback):
             "stopped_early": last < matcher.num_steps,
         }
 
-    def _validate_where_due(self, trainer: pl.Trainer, matcher: LevelMatcher) -> None:
+    def _validate_where_due(self, trainer: "pl.Trainer", matcher: LevelMatcher) -> None:
         step, started = trainer.global_step, time.perf_counter()
         seconds_2 = matcher.get_buffer(SECONDS)
         due = step in self.steps
@@ -158,7 +271,7 @@ class Validation(pl.Callback):
         if due and self.stops(matcher):
             trainer.should_stop = True
 
-    def _keep(self, trainer: pl.Trainer, step: int) -> None:
+    def _keep(self, trainer: "pl.Trainer", step: int) -> None:
         """Write the weights; drop earlier ones, but for those that the last checkpoint names."""
         state = trainer.strategy.lightning_module_state_dict()  # all processes must call it
         if not trainer.is_global_zero:

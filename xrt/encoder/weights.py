@@ -15,8 +15,7 @@ from safetensors import safe_open
 from transformers import AutoModel, AutoModelForTextEncoding
 
 from xrt.encoder.architectures import ENCODER_OF_TWO
-from xrt.encoder.folder import refuse_pointer, weight_files
-from xrt.encoder.foreign import library_faults
+from xrt.encoder.folder import library_faults, refuse_pointer, weight_files
 from xrt.errors import ArtifactError
 
 logger = logging.getLogger(__name__)

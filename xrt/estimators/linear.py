@@ -1,7 +1,6 @@
 """`XRLinear`: the linear model as an estimator."""
 
-from enum import Enum
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from xrt.errors import ConfigError
 from xrt.estimators.base import XrtEstimator
 from xrt.estimators.presets import PRESETS
 from xrt.features.tfidf_params import TfidfParams
-from xrt.linear.solver import Loss
 from xrt.model import XrtModel
 from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
@@ -19,7 +17,6 @@ from xrt.search.beam import SearchParams
 from xrt.sources.ranker import RankerParams
 from xrt.tree.clustering import TreeParams
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 
 class XRLinear(XrtEstimator):
@@ -35,14 +32,12 @@ class XRLinear(XrtEstimator):
         *,
         num_trees: int = 1,
         beam_size: int = 10,
-        transform: PathTransform | str | None = None,
         path_weight: float | None = 0.5,
         branching: int = 16,
         max_leaf_size: int = 200,
         max_top_nodes: int = 64,
         paths: str | None = None,
         tree: LabelTree | None = None,
-        loss: Loss | str = Loss.squared_hinge,
         cost_positive: float = 1.0,
         cost_negative: float = 1.0,
         threshold: float | None = None,
@@ -61,7 +56,7 @@ class XRLinear(XrtEstimator):
 
         `path_weight=None` chooses it on `validation_rows` rows, for which one more tree is trained.
         `paths` is a file with a taxonomy, `tree` a LabelTree; with either there is no clustering
-        and one tree. `transform` is that of the loss when not given. `label_text_weight` is the
+        and one tree. `label_text_weight` is the
         length of a label's name as one more training row; labels have names in a Corpus alone.
         `fused=True` trains the trees twice to learn on held-out rows whether the votes of similar
         rows help, and to make scores probabilities.
@@ -71,14 +66,12 @@ class XRLinear(XrtEstimator):
         """
         self.num_trees = num_trees
         self.beam_size = beam_size
-        self.transform = transform
         self.path_weight = path_weight
         self.branching = branching
         self.max_leaf_size = max_leaf_size
         self.max_top_nodes = max_top_nodes
         self.paths = paths
         self.tree = tree
-        self.loss = loss
         self.cost_positive = cost_positive
         self.cost_negative = cost_negative
         self.threshold = threshold
@@ -115,7 +108,6 @@ class XRLinear(XrtEstimator):
     def ranker_params(self) -> RankerParams:
         """How rankers are trained. Raises ConfigError for a setting out of range."""
         return RankerParams(
-            loss=_choice(Loss, self.loss, "loss"),
             cost_positive=self.cost_positive,
             cost_negative=self.cost_negative,
             threshold=self.threshold,
@@ -125,13 +117,7 @@ class XRLinear(XrtEstimator):
 
     def search_params(self) -> SearchParams:
         """How trees are searched. Raises ConfigError for a setting out of range."""
-        logistic = _choice(Loss, self.loss, "loss") is Loss.logistic
-        transform = PathTransform.sigmoid if logistic else PathTransform.l3_hinge
-        if self.transform is not None:
-            transform = _choice(PathTransform, self.transform, "transform")
-        return SearchParams(
-            beam_size=self.beam_size, transform=transform, path_weight=self.path_weight
-        )
+        return SearchParams(beam_size=self.beam_size, path_weight=self.path_weight)
 
     def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
         from xrt.pipeline.trainer import Trainer
@@ -159,15 +145,3 @@ class XRLinear(XrtEstimator):
         trainer = Trainer(params, progress=self.progress)
         fitted = trainer.fit(corpus, dense_NH=dense_NH, label_tree=self.tree, earlier=earlier)
         return fitted.model
-
-
-Choice = TypeVar("Choice", bound=Enum)
-
-
-def _choice(kind: type[Choice], value: Any, name: str) -> Choice:
-    """A member of an enum, given as such or by its value."""
-    try:
-        return kind(value)
-    except ValueError:
-        values = ", ".join(str(member.value) for member in kind)
-        raise ConfigError(f"{name} = {value!r}: choose one of {values}") from None

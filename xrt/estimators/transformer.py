@@ -65,9 +65,7 @@ class XRTransformer(XrtEstimator):
 
         params = PipelineParams(
             encoder=EncoderParams(name=self.encoder, max_length=self.max_length),
-            matcher=MatcherParams(
-                num_epochs=self.num_epochs, token_budget=self.token_budget, seed=self.seed
-            ),
+            matcher=MatcherParams(num_epochs=self.num_epochs, token_budget=self.token_budget),
             search=SearchParams(beam_size=self.beam_size),
             validation_rows=self.validation_rows,
             always_deep=self.always_deep,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from xrt.explain.explanation import ClusterSummary, LabelName, TermWeight
-from xrt.linear.node_weights import node_weights
+from xrt.linear.weights import node_weights
 from xrt.model import XrtModel
 from xrt.sources.ranker import TreeRanker
 

@@ -13,8 +13,8 @@ import scipy.sparse as sp
 
 from xrt.explain.explanation import ClusterSummary, PathNode, TermPart
 from xrt.hybrid import HybridMatrix
-from xrt.linear.node_weights import NodeWeights, node_weights
 from xrt.linear.scoring import root_beam, step
+from xrt.linear.weights import NodeWeights, node_weights
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker
 from xrt.tree.path_scores import log_scores
@@ -70,7 +70,6 @@ def search_tree(
             X,
             beam,
             k if last else params.beam_size,
-            params.transform,
             1,
             params.path_weight if last else 1.0,
         )
@@ -97,7 +96,7 @@ def path_to(
     for t, node in enumerate(nodes_above(searched, label)):
         weights = weights_at(searched, t, node)
         margin = margin_of(weights, searched.X)
-        log_fit = float(log_scores(np.array([margin]), params.transform)[0])
+        log_fit = float(log_scores(np.array([margin]))[0])
         searched_here, last = from_root or t >= searched.entry, t == tree.depth - 1
         log_score = log_fit + log_score * (params.path_weight if last else 1.0)
         place, beam_size = _place(searched.beams[t], node)

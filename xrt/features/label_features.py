@@ -1,18 +1,22 @@
-"""Label features Z: what the tree clusters.
+"""Label features Z, which the tree clusters.
 
 PIFA (positive instance feature aggregation): a label is the direction of the sum of its instances,
 
     Z = rownorm( rownorm(Y)^T X )
 
 where each instance shares one unit of length among its labels, so that instances with many labels
-say less about each. Entries of Y are confidences: a doubtful label gets the smaller share. An
+count less for each. Entries of Y are confidences: a doubtful label gets a smaller share. An
 instance's own weight multiplies all its shares. A label without instances has a row of zeros; the
 tree places it anywhere.
 
 Here a sparse column of X is first weighted by its rarity, (1 + log(N / rows that have it))^r, and
-each row then brought back to its length. TF-IDF has weighted columns so once already; twice groups
-labels by what they speak of rather than by words that all texts share, and trees over that rank
-better on held-out rows. `rarity` = 0 is PIFA as published.
+each row then brought back to its length. TF-IDF has weighted columns so once already; a second
+time groups labels by topic rather than by words that all texts share; trees over such groups rank
+held-out rows better. `rarity` = 0 is PIFA as published.
+
+A block of labels is summed at a time, into scratch memory as wide as the matrix: weights are added
+column by column, and a bit for each used column lets them come out in order without sorting or
+looking at the others.
 
 Shapes: N instances, L labels, F sparse features, H dense features.
 """
@@ -25,15 +29,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ConfigError, DataError
-from xrt.features.label_sums import (
-    LabelScratch,
-    count_columns,
-    count_rows,
-    keep_lengths,
-    sum_labels,
-)
 from xrt.features.tfidf import TfidfFeatures
 from xrt.hybrid import HybridMatrix
+from xrt.jit import njit
 from xrt.progress import Progress
 from xrt.sparse import as_csr, binarize
 from xrt.threads import run_blocks
@@ -54,31 +52,31 @@ def pifa(
 ) -> sp.csr_array:
     """PIFA of sparse features: X (N, F) and Y (N, L) give csr float32 (L, F), rows of length 1.
 
-    An entry of Y other than 0 makes its row an instance of the label, as surely as it is large.
-    `max_features_per_label`
-    keeps only the entries of largest absolute weight in each row (before it is scaled), which
-    bounds the memory of labels with many instances; None keeps all. `rarity` is the exponent r
-    above; 0 leaves X as it is.
+    An entry of Y other than 0 makes its row an instance of the label, with that confidence.
+    `max_features_per_label` keeps only the entries of largest absolute weight in each row (before
+    it is scaled), which bounds the memory of labels with many instances; None keeps all. `rarity`
+    is the exponent r above; 0 leaves X as it is.
 
-    Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1 or the
-    rarity below 0.
+    Args:
+        X: sparse features (N, F).
+        Y: labels (N, L); entries are confidences.
+        max_features_per_label: entries of largest absolute weight that a row keeps, before it is
+            scaled; bounds the memory of labels with many instances. None keeps all.
+        rarity: the exponent r above; 0 leaves X as it is.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        csr float32 (L, F), rows of length 1.
+
+    Raises:
+        DataError: X and Y differ in rows.
+        ConfigError: the limit is below 1 or the rarity below 0.
     """
     X_NF = as_csr(X, "X")
     no_dense = np.zeros((X_NF.shape[0], 0), np.float32)
     X = HybridMatrix(X_NF, no_dense)
     return _aggregate(X, Y, max_features_per_label, rarity, num_threads, progress).sparse
-
-
-def pifa_dense(E_NH: np.ndarray, Y: Any, *, num_threads: int | None = None) -> np.ndarray:
-    """PIFA of dense features: float32 (L, H), rows of length 1 (0 for a label without instances).
-
-    Raises DataError when E and Y differ in rows.
-    """
-    E_NH = np.ascontiguousarray(E_NH, np.float32)
-    if E_NH.ndim != 2:
-        raise DataError(f"dense features: {E_NH.ndim} dimension(s) where 2 are needed")
-    no_sparse = sp.csr_array((len(E_NH), 0), dtype=np.float32)
-    return _aggregate(HybridMatrix(no_sparse, E_NH), Y, None, 0.0, num_threads, None).dense
 
 
 def pifa_hybrid(
@@ -92,23 +90,43 @@ def pifa_hybrid(
 ) -> HybridMatrix:
     """PIFA of [sparse | dense] rows: both blocks of a label (L, F) and (L, H) have joint length 1.
 
-    How much each block counts is set by the lengths of the rows of X, how much each row by its
-    weight. Pruning and rarity concern the sparse block.
+    Each block counts by the lengths of its rows in X, each row by its weight. Pruning and rarity
+    concern the sparse block.
 
-    Raises DataError when X and Y differ in rows, ConfigError when the limit is below 1 or the
-    rarity below 0.
+    Args:
+        X: features (N, F + H), with the weights of their rows.
+        Y: labels (N, L); entries are confidences.
+        max_features_per_label: as in `pifa`.
+        rarity: as in `pifa`.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        Rows (L, F + H) of length 1.
+
+    Raises:
+        DataError: X and Y differ in rows.
+        ConfigError: the limit is below 1 or the rarity below 0.
     """
     return _aggregate(X, Y, max_features_per_label, rarity, num_threads, progress)
 
 
 def label_text_features(names: Sequence[str], tfidf: TfidfFeatures) -> sp.csr_array:
-    """TF-IDF rows of the labels' names, csr float32 (L, F); empty without a known word."""
+    """TF-IDF rows of the labels' names, csr float32 (L, F); empty without a known word.
+
+    Args:
+        names: of the labels.
+        tfidf: fitted.
+
+    Returns:
+        csr float32 (L, F).
+    """
     return tfidf.transform(list(names))
 
 
 class _Instances(NamedTuple):
-    """The rows of each label, as in csc, what each row gives to any of its labels, and by what that
-    is multiplied for each entry; None where all labels are alike.
+    """The rows of each label, as in csc, the share of each row in any of its labels, and the
+    confidence of each entry; None where all are 1.
     """
 
     indptr: np.ndarray
@@ -201,7 +219,9 @@ def _check(num_rows: int, num_rows_of_y: int, limit: int | None, rarity: float) 
 def _weigh_columns(
     X_NF: sp.csr_array, rarity: float, num_threads: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each column's weight, and what keeps each row's length under it: float32 (F,) and (N,)."""
+    """Weights of columns, and factors that keep the lengths of rows under them: float32 (F,) and
+    (N,).
+    """
     N, F = X_NF.shape
     scales_N = np.ones(N, np.float32)
     if rarity == 0:
@@ -235,3 +255,195 @@ def _empty_csr(counts_L: np.ndarray, num_columns: int) -> sp.csr_array:
     dtype = np.int64 if wide else np.int32
     indices, data = np.empty(indptr[-1], dtype), np.empty(indptr[-1], np.float32)
     return sp.csr_array((data, indices, indptr.astype(dtype)), shape=(len(counts_L), num_columns))
+
+
+# Lets the compiler use SIMD; NaN and infinities keep their meaning.
+_SIMD = {"reassoc", "contract", "nsz"}
+
+# The lowest set bit b of a word: _BIT_OF[((word & -word) * _DE_BRUIJN) >> 58] = b.
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_BIT_OF = np.empty(64, np.int64)
+_BIT_OF[[((0x03F79D71B4CB0A89 << b) & (2**64 - 1)) >> 58 for b in range(64)]] = np.arange(64)
+
+
+class LabelScratch:
+    """Scratch memory of one thread to sum labels over F columns; zeros between calls."""
+
+    def __init__(self, num_features: int) -> None:
+        num_words = num_features // 64 + 1
+        self.words = np.zeros(num_words, np.uint64)
+        words_of_words = np.zeros(num_words // 64 + 1, np.uint64)
+        sums_F, columns_F = np.zeros(num_features, np.float32), np.empty(num_features, np.int32)
+        self.arrays = (sums_F, columns_F, self.words, words_of_words)
+
+
+@njit(nogil=True, cache=True)
+def count_rows(indices: np.ndarray, counts_F: np.ndarray) -> None:
+    """Add to each column how many entries it has."""
+    for column in indices:
+        counts_F[column] += 1
+
+
+@njit(nogil=True, cache=True, fastmath=_SIMD)
+def keep_lengths(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    weights_F: np.ndarray,
+    lo: int,
+    hi: int,
+    scales_N: np.ndarray,
+) -> None:
+    """Fill in the factors that keep the length of each row lo .. hi-1 under weights of columns."""
+    for row in range(lo, hi):
+        before, after = 0.0, 0.0
+        for j in range(indptr[row], indptr[row + 1]):
+            weighted = data[j] * weights_F[indices[j]]
+            before += np.float64(data[j]) * np.float64(data[j])
+            after += np.float64(weighted) * np.float64(weighted)
+        scales_N[row] = np.sqrt(before / after) if after > 0 else 1.0
+
+
+@njit(nogil=True, cache=True)
+def count_columns(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    label_ptr: np.ndarray,
+    label_rows: np.ndarray,
+    lo: int,
+    hi: int,
+    limit: int,
+    words: np.ndarray,
+    counts_L: np.ndarray,
+) -> None:
+    """Different columns among the instances of each label lo .. hi-1, at most `limit`."""
+    for label in range(lo, hi):
+        count = 0
+        for r in range(label_ptr[label], label_ptr[label + 1]):
+            row = label_rows[r]
+            for j in range(indptr[row], indptr[row + 1]):
+                column = np.uint64(indices[j])
+                bit = np.uint64(1) << (column & np.uint64(63))
+                word = words[column >> np.uint64(6)]
+                count += (word & bit) == 0
+                words[column >> np.uint64(6)] = word | bit
+        for r in range(label_ptr[label], label_ptr[label + 1]):
+            row = label_rows[r]
+            for j in range(indptr[row], indptr[row + 1]):
+                words[np.uint64(indices[j]) >> np.uint64(6)] = 0
+        counts_L[label] = min(count, limit)
+
+
+@njit(nogil=True, cache=True, fastmath=_SIMD)
+def sum_labels(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    dense_NH: np.ndarray,
+    weights_F: np.ndarray,
+    sparse_shares_N: np.ndarray,
+    shares_N: np.ndarray,
+    confidences: np.ndarray | None,
+    label_ptr: np.ndarray,
+    label_rows: np.ndarray,
+    lo: int,
+    hi: int,
+    scratch: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    out_ptr: np.ndarray,
+    out_indices: np.ndarray,
+    out_data: np.ndarray,
+    out_LH: np.ndarray,
+) -> None:
+    """Rows lo .. hi-1 of the labels' features, each of length 1 over both blocks.
+
+    A row adds its share, times its entry of `confidences`, aligned with `label_rows` (None: 1
+    everywhere); then columns are multiplied by `weights_F`, then the heaviest stay.
+    `scratch` is the arrays of a `LabelScratch`; `out_ptr` is made from `count_columns`.
+    """
+    sums_F, columns_F, words, words_of_words = scratch
+    for label in range(lo, hi):
+        sums_H = out_LH[label]
+        for r in range(label_ptr[label], label_ptr[label + 1]):
+            row = label_rows[r]
+            share, dense_share = sparse_shares_N[row], shares_N[row]
+            if confidences is not None:
+                share, dense_share = share * confidences[r], dense_share * confidences[r]
+            for j in range(indptr[row], indptr[row + 1]):
+                column = np.uint64(indices[j])
+                word = column >> np.uint64(6)
+                sums_F[column] += share * data[j]
+                words[word] |= np.uint64(1) << (column & np.uint64(63))
+                words_of_words[word >> np.uint64(6)] |= np.uint64(1) << (word & np.uint64(63))
+            for h in range(dense_NH.shape[1]):
+                sums_H[h] += dense_share * dense_NH[row, h]
+        used = columns_F[: _used_columns(words, words_of_words, columns_F)]
+        for column in used:
+            sums_F[column] *= weights_F[column]
+        out, end = out_ptr[label], out_ptr[label + 1]
+        _keep_heaviest(sums_F, used, out_indices[out:end], out_data[out:end])
+        _scale_together(out_data[out:end], sums_H)
+
+
+@njit(nogil=True, cache=True)
+def _used_columns(words: np.ndarray, words_of_words: np.ndarray, columns_F: np.ndarray) -> int:
+    """Write the columns whose bit is set, ascending, and clear all bits; returns their number."""
+    num_used = 0
+    for upper in range(len(words_of_words)):
+        used_words = words_of_words[upper]
+        words_of_words[upper] = 0
+        while used_words:
+            word = 64 * upper + _lowest_bit(used_words)
+            used_words &= used_words - np.uint64(1)
+            used_columns = words[word]
+            words[word] = 0
+            while used_columns:
+                columns_F[num_used] = 64 * word + _lowest_bit(used_columns)
+                used_columns &= used_columns - np.uint64(1)
+                num_used += 1
+    return num_used
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _lowest_bit(word: np.uint64) -> np.uint64:
+    bit: np.uint64 = _BIT_OF[((word & -word) * _DE_BRUIJN) >> np.uint64(58)]
+    return bit
+
+
+@njit(nogil=True, cache=True)
+def _keep_heaviest(
+    sums_F: np.ndarray, used: np.ndarray, out_indices: np.ndarray, out_data: np.ndarray
+) -> None:
+    """Move the sums of largest absolute value to the output, as many as it holds, and clear all.
+
+    Among equals the lower column stays.
+    """
+    bar, num_at_bar = np.float32(-1), 0
+    if len(out_data) < len(used):
+        weights = np.abs(sums_F[used])
+        bar = np.partition(weights, len(used) - len(out_data))[len(used) - len(out_data)]
+        num_at_bar = len(out_data) - np.sum(weights > bar)
+    out = 0
+    for column in used:
+        weight = sums_F[column]
+        sums_F[column] = 0
+        at_bar = abs(weight) == bar
+        if abs(weight) > bar or (at_bar and num_at_bar > 0):
+            num_at_bar -= at_bar
+            out_indices[out], out_data[out] = column, weight
+            out += 1
+
+
+@njit(nogil=True, cache=True, fastmath=_SIMD)
+def _scale_together(data: np.ndarray, sums_H: np.ndarray) -> None:
+    """Divide both parts of a row by their joint length; a row of zeros stays."""
+    squares = 0.0
+    for j in range(len(data)):
+        squares += np.float64(data[j]) * np.float64(data[j])
+    for h in range(len(sums_H)):
+        squares += np.float64(sums_H[h]) * np.float64(sums_H[h])
+    if squares > 0:
+        scale = np.float32(1 / np.sqrt(squares))
+        for j in range(len(data)):
+            data[j] *= scale
+        for h in range(len(sums_H)):
+            sums_H[h] *= scale

@@ -3,7 +3,7 @@
 A block of word n-grams, a block of character n-grams (within word boundaries), or both. Each block
 is what `TfidfVectorizer` gives for the same settings: terms in sorted order, counts (or 1 + ln
 count), times idf = ln((1 + n) / (1 + df)) + 1, rows of Euclidean length 1. With both blocks the
-rows stand side by side and are scaled to length 1 again, so that words and characters weigh the
+rows stand side by side and are scaled to length 1 again, so that words and characters count the
 same.
 
 N texts, F features (word n-grams first, then character n-grams).
@@ -17,12 +17,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
-from xrt.features.ngrams.counter import NgramCounter
-from xrt.features.ngrams.sklearn_counter import SklearnCounter
-from xrt.features.ngrams.terms import Terms
-from xrt.features.row_weights import idf_of, weigh
+from xrt.features.ngrams.counter import NgramCounter, SklearnCounter
+from xrt.features.ngrams.table import Terms
 from xrt.features.tfidf_params import TfidfParams as TfidfParams
 from xrt.inputs import check_texts
+from xrt.jit import njit
 from xrt.progress import Progress
 from xrt.sparse import normalize_rows
 from xrt.storage.atomic import save_array, write_bytes, write_json
@@ -35,7 +34,7 @@ _MAX_VOCABULARY_BYTES = 4 << 30
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One kind of n-grams: its terms in column order, their idf (float32), and who counts them."""
+    """One kind of n-grams: its terms in column order, their idf (float32), and their counter."""
 
     kind: str
     terms: Terms
@@ -70,7 +69,18 @@ class TfidfFeatures:
         ]
 
     def feature_name(self, column: int) -> str:
-        """The term of one column, as in `feature_names`. Raises DataError when there is none."""
+        """The term of one column, as in `feature_names`.
+
+        Args:
+            column: 0 to F - 1.
+
+        Returns:
+            The term.
+
+        Raises:
+            DataError: there is no such column.
+            NotFittedError: before `fit` or `load`.
+        """
         blocks, place = self._fitted(), column
         for block in blocks:
             if 0 <= place < len(block.terms):
@@ -80,15 +90,33 @@ class TfidfFeatures:
         raise DataError(f"column {column} is none of the {self.num_features} features")
 
     def fit(self, texts: Sequence[str], progress: Progress | None = None) -> "TfidfFeatures":
-        """Learn the vocabulary and the idf of `texts`. Raises what `fit_transform` raises."""
+        """Learn the vocabulary and the idf of `texts`.
+
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            The object itself.
+
+        Raises:
+            DataError: as for `fit_transform`.
+        """
         self.fit_transform(texts, progress)
         return self
 
     def fit_transform(self, texts: Sequence[str], progress: Progress | None = None) -> sp.csr_array:
         """Learn vocabulary and idf from `texts` and return their rows, csr float32 (N, F).
 
-        Raises DataError when something other than a list of strings is passed, or when no term
-        passes the frequency limits.
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            csr float32 (N, F).
+
+        Raises:
+            DataError: `texts` is no list of strings, or no term passes the frequency limits.
         """
         texts = check_texts(texts)
         blocks, counts = [], []
@@ -96,11 +124,11 @@ class TfidfFeatures:
             counter = _make_counter(self.params, kind)
             if progress is not None:
                 progress.start(f"TF-IDF, {kind}s", len(texts))
-            learned = counter.learn(texts, progress)
+            result = counter.learn(texts, progress)
             if progress is not None:
                 progress.finish()
-            if learned is not None:
-                terms, counts_NF = learned
+            if result is not None:
+                terms, counts_NF = result
                 blocks.append(_Block(kind, terms, idf_of(counts_NF), counter))
                 counts.append(counts_NF)
         if not blocks:
@@ -112,7 +140,16 @@ class TfidfFeatures:
         """Rows of `texts`, csr float32 (N, F), length 1; a text without known terms is an empty
         row.
 
-        Raises NotFittedError before `fit` or `load`, DataError unless `texts` is a list of strings.
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            csr float32 (N, F).
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            DataError: `texts` is no list of strings.
         """
         blocks = self._fitted()
         texts = check_texts(texts)
@@ -126,7 +163,14 @@ class TfidfFeatures:
         return self._weigh(counts)
 
     def save(self, folder: str | Path) -> None:
-        """Write parameters (JSON), terms (text, one a line) and the idf (npy) to `folder`."""
+        """Write parameters (JSON), terms (text, one a line) and the idf (npy) to `folder`.
+
+        Args:
+            folder: a folder.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+        """
         blocks = self._fitted()
         folder = Path(folder)
         for block in blocks:
@@ -143,7 +187,14 @@ class TfidfFeatures:
     def load(cls, folder: str | Path) -> "TfidfFeatures":
         """Read what `save` wrote.
 
-        Raises ArtifactError when a file is missing, altered, or of another format version.
+        Args:
+            folder: a folder.
+
+        Returns:
+            The features, fitted.
+
+        Raises:
+            ArtifactError: a file is missing, altered, or of another format version.
         """
         folder = Path(folder)
         head = SavedValues.read(folder / "tfidf.json")
@@ -153,12 +204,12 @@ class TfidfFeatures:
                 f"this xrt reads {FORMAT_VERSION}; use the xrt that wrote it, or train again"
             )
         loaded = cls(_saved_params(head.part("params")))
-        named = head.texts("blocks")
-        kinds = [kind for kind in loaded.params.kinds if kind in named]
-        if not kinds or len(kinds) != len(named):
+        saved_kinds = head.texts("blocks")
+        kinds = [kind for kind in loaded.params.kinds if kind in saved_kinds]
+        if not kinds or len(kinds) != len(saved_kinds):
             raise ArtifactError(
-                f"{head.where}: blocks {named!r} of which none or others are used; restore the "
-                "file or train again"
+                f"{head.where}: blocks {saved_kinds!r}, of which none or others are used; "
+                "restore the file or train again"
             )
         loaded._blocks = [_load_block(folder, kind, loaded.params) for kind in kinds]
         return loaded
@@ -205,7 +256,7 @@ def _make_counter(params: TfidfParams, kind: str) -> NgramCounter | SklearnCount
 
 
 def _nothing_left(params: TfidfParams, num_texts: int) -> str:
-    """Why there is no vocabulary, and what to change."""
+    """The message for an empty vocabulary."""
     return (
         f"no term is left of {num_texts} texts with min_df {params.min_df}, max_df "
         f"{params.max_df:g} and token_pattern {params.token_pattern!r}; lower min_df, raise "
@@ -232,3 +283,45 @@ def _load_block(folder: Path, kind: str, params: TfidfParams) -> _Block:
     if not (len(idf_F) and np.isfinite(idf_F).all() and idf_F.min() > 0):
         raise ArtifactError(f"{folder}: {kind} idf holds values not above 0; train again")
     return _Block(kind, terms, idf_F, _make_counter(params, kind))
+
+
+def idf_of(counts_NF: sp.csr_array) -> np.ndarray:
+    """ln((1 + n) / (1 + df)) + 1 of every column, float32 (F,).
+
+    Args:
+        counts_NF: counts of terms.
+
+    Returns:
+        float32 (F,).
+    """
+    df_F = np.bincount(counts_NF.indices, minlength=counts_NF.shape[1])
+    idf_F: np.ndarray = np.log((1.0 + counts_NF.shape[0]) / (1.0 + df_F)) + 1.0
+    return idf_F.astype(np.float32)
+
+
+def weigh(counts_NF: sp.csr_array, idf_F: np.ndarray, sublinear_tf: bool) -> None:
+    """Turn counts (float32) into TF-IDF rows of length 1, in place.
+
+    Args:
+        counts_NF: float32 counts, overwritten.
+        idf_F: of `idf_of`.
+        sublinear_tf: whether 1 + ln(count) replaces the count.
+    """
+    if sublinear_tf:
+        np.log(counts_NF.data, out=counts_NF.data)
+        counts_NF.data += 1.0
+    _weigh_rows(counts_NF.indptr, counts_NF.indices, counts_NF.data, idf_F)
+
+
+@njit(nogil=True, cache=True)
+def _weigh_rows(
+    indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, idf_F: np.ndarray
+) -> None:
+    for row in range(len(indptr) - 1):
+        squares = 0.0
+        for i in range(indptr[row], indptr[row + 1]):
+            data[i] *= idf_F[indices[i]]
+            squares += np.float64(data[i]) * np.float64(data[i])
+        length = np.sqrt(squares)
+        for i in range(indptr[row], indptr[row + 1]):
+            data[i] = np.float64(data[i]) / length

@@ -1,8 +1,8 @@
-"""Memory for what a step down the tree needs for a moment: each thread has its own, and keeps it.
+"""Scratch memory of a step down the tree: each thread has its own and reuses it.
 
-Kernels take their arrays from two flat ones, whole numbers and floats, instead of asking the system
-for memory at every level. Two beams lie here as well: the one that is read and the one that is
-written.
+Kernels take their arrays from two flat ones, one of integers and one of floats, instead of asking
+the system for memory at every level. Two beams lie here as well: the one that is read and the one
+that is written.
 """
 
 import threading
@@ -10,113 +10,117 @@ from typing import NamedTuple
 
 import numpy as np
 
-MAX_KEPT = 1 << 24
-"""Entries of an array that a thread keeps; larger ones are made for once."""
+MAX_REUSED = 1 << 24
+"""Entries of the largest array that a thread reuses; larger ones are made for one call."""
 
 
 class Buffer:
-    """An array of one type that grows and is there again; what lies in it means nothing."""
+    """An array of one type that grows and is reused; its content means nothing between calls."""
 
     def __init__(self, dtype: type) -> None:
-        self._kept: np.ndarray = np.empty(0, dtype)
+        self._array: np.ndarray = np.empty(0, dtype)
 
     def take(self, size: int) -> np.ndarray:
-        """At least `size` entries, the same ones as the last time where they are enough."""
-        if size <= len(self._kept):
-            return self._kept
-        if size > MAX_KEPT:
-            return np.empty(size, self._kept.dtype)
-        self._kept = np.empty(min(size + size // 4, MAX_KEPT), self._kept.dtype)
-        return self._kept
+        """An array of at least `size` entries, the last one where it is large enough."""
+        if size <= len(self._array):
+            return self._array
+        if size > MAX_REUSED:
+            return np.empty(size, self._array.dtype)
+        self._array = np.empty(min(size + size // 4, MAX_REUSED), self._array.dtype)
+        return self._array
 
 
-class NewArrays(Buffer):
-    """Gives a new array each time, of the very size."""
+class NewBuffer(Buffer):
+    """A new array for each call, of exactly the size."""
 
     def take(self, size: int) -> np.ndarray:
-        """An array that nobody else has."""
-        return np.empty(size, self._kept.dtype)
+        """A new array of `size` entries."""
+        return np.empty(size, self._array.dtype)
 
 
-class BeamRoom(NamedTuple):
-    """Where a beam is written: int64, int32, float32."""
+class BeamBuffers(NamedTuple):
+    """Memory that a beam is written to: int64, int32, float32."""
 
     indptr: Buffer
     nodes: Buffer
     scores: Buffer
 
     @classmethod
-    def of(cls, kind: type[Buffer]) -> "BeamRoom":
-        """Nothing is held yet."""
+    def of(cls, kind: type[Buffer]) -> "BeamBuffers":
+        """Empty buffers."""
         return cls(kind(np.int64), kind(np.int32), kind(np.float32))
 
 
-NEW_ARRAYS = BeamRoom.of(NewArrays)
-"""For beams that stay."""
+NEW_BUFFERS = BeamBuffers.of(NewBuffer)
+"""For beams that outlive the step."""
 
 
-class LoneRoom(NamedTuple):
-    """For a row that comes alone: what a step needs, int64 and float32, and where it writes the
-    beam, int32 and float32.
+class QueryBuffers(NamedTuple):
+    """Memory for a single query: scratch of a step (int64, float32), and the beam that the step
+    writes (int32, float32).
     """
 
-    whole: np.ndarray
+    ints: np.ndarray
     floats: np.ndarray
     nodes: np.ndarray
     scores: np.ndarray
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Entries of `whole`, of `floats`, and of the beam."""
-        return len(self.whole), len(self.floats), len(self.nodes)
+        """Entries of `ints`, of `floats`, and of the beam."""
+        return len(self.ints), len(self.floats), len(self.nodes)
 
-    def for_result(self, keep: int) -> "LoneRoom":
-        """The same, with new arrays for the beam."""
+    def with_new_beam(self, keep: int) -> "QueryBuffers":
+        """The same scratch, with new arrays for the beam."""
         nodes, scores = np.empty(keep, np.int32), np.empty(keep, np.float32)
-        return LoneRoom(self.whole, self.floats, nodes, scores)
+        return QueryBuffers(self.ints, self.floats, nodes, scores)
 
 
 class Scratch:
     """The memory of one thread."""
 
     def __init__(self) -> None:
-        self.whole, self.floats = Buffer(np.int64), Buffer(np.float32)
-        self.beams = (BeamRoom.of(Buffer), BeamRoom.of(Buffer))
+        self.ints, self.floats = Buffer(np.int64), Buffer(np.float32)
+        self.beams = (BeamBuffers.of(Buffer), BeamBuffers.of(Buffer))
         self._zeros = np.zeros(0, np.int32)
-        self._rooms = (_room(0, 0, 0),) * 2
+        self._query_buffers = (_new_query_buffers(0, 0, 0),) * 2
 
-    def lone_rooms(self, whole: int, floats: int, keep: int) -> tuple[LoneRoom, LoneRoom]:
-        """Two rooms of at least these sizes that differ in the beam: to read one, write one."""
-        sizes = self._rooms[0].sizes
-        if whole <= sizes[0] and floats <= sizes[1] and keep <= sizes[2]:
-            return self._rooms
-        first = _room(max(whole, sizes[0]), max(floats, sizes[1]), max(keep, sizes[2]))
-        rooms = first, first.for_result(len(first.nodes))
-        if max(first.sizes) <= MAX_KEPT:
-            self._rooms = rooms
-        return rooms
+    def query_buffers(
+        self, num_ints: int, num_floats: int, keep: int
+    ) -> tuple[QueryBuffers, QueryBuffers]:
+        """Two buffers of at least these sizes with different beams: to read one, to write one."""
+        sizes = self._query_buffers[0].sizes
+        if num_ints <= sizes[0] and num_floats <= sizes[1] and keep <= sizes[2]:
+            return self._query_buffers
+        first = _new_query_buffers(
+            max(num_ints, sizes[0]), max(num_floats, sizes[1]), max(keep, sizes[2])
+        )
+        buffers = first, first.with_new_beam(len(first.nodes))
+        if max(first.sizes) <= MAX_REUSED:
+            self._query_buffers = buffers
+        return buffers
 
     def lookup(self, num_features: int) -> np.ndarray:
-        """A table of zeros for at least so many columns; it is given back zeroed."""
+        """A table of zeros for at least `num_features` columns; callers leave it zeroed."""
         if len(self._zeros) < num_features:
             self._zeros = np.zeros(num_features, np.int32)
         return self._zeros
 
 
-def _room(whole: int, floats: int, keep: int) -> LoneRoom:
-    none = np.empty(0, np.int32)
-    room = LoneRoom(np.empty(whole, np.int64), np.empty(floats, np.float32), none, none)
-    return room.for_result(keep)
+def _new_query_buffers(num_ints: int, num_floats: int, keep: int) -> QueryBuffers:
+    empty = np.empty(0, np.int32)
+    ints, floats = np.empty(num_ints, np.int64), np.empty(num_floats, np.float32)
+    return QueryBuffers(ints, floats, empty, empty).with_new_beam(keep)
 
 
-class _OfThread(threading.local):
+class _PerThread(threading.local):
     def __init__(self) -> None:
         self.scratch = Scratch()
 
 
-_mine = _OfThread()
+_per_thread = _PerThread()
 
 
 def scratch() -> Scratch:
-    """This thread's own."""
-    return _mine.scratch
+    """The scratch memory of this thread."""
+    return _per_thread.scratch

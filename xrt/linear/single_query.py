@@ -1,96 +1,115 @@
-"""A step down the tree for a row that comes alone: the same beam as `step_block`, sooner.
+"""Low-latency beam step for one query, bit-identical to `step_block`.
 
-What it reads is laid out anew, in memory, when the first such row comes, unless a level is too
-large for that. What it needs for a moment lies in memory that its thread keeps.
+The weights are laid out in memory for it at the first single query, unless a level is too large for
+that. Scratch memory is the thread's own and reused.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xrt.linear.buffers import LoneRoom, scratch
-from xrt.linear.kernels.column_major import expand_all
-from xrt.linear.kernels.row_keys import expand_row
+from xrt.linear.buffers import QueryBuffers, scratch
+from xrt.linear.kernels.single_query import expand_all, expand_row
 from xrt.linear.scoring import Beam, RowBlock, step_block
 from xrt.linear.weights import LevelWeights
-from xrt.tree.path_scores import TRANSFORM_CODES, PathTransform
 
 
-class LoneBeam(NamedTuple):
+class QueryBeam(NamedTuple):
     """The nodes of one row, ascending, and their log scores: int32, float32."""
 
     nodes: np.ndarray
     scores: np.ndarray
 
     @property
-    def of_block(self) -> Beam:
-        """The same as the beam of a block of one row."""
+    def as_beam(self) -> Beam:
+        """The beam as that of a block of one row."""
         return Beam(np.array([0, len(self.nodes)]), self.nodes, self.scores)
 
 
-def rooms_for(row: RowBlock, num_pairs: int, widest: int, keep: int) -> tuple[LoneRoom, LoneRoom]:
-    """This thread's memory for a row's way down, to be written by turns: for at most `num_pairs`
-    clusters in a beam, `widest` children of one, `keep` nodes of a beam that is written.
+def query_buffers_for(
+    row: RowBlock, num_pairs: int, widest: int, keep: int
+) -> tuple[QueryBuffers, QueryBuffers]:
+    """This thread's buffers for a search with one query; levels write them by turns.
+
+    Args:
+        row: the query.
+        num_pairs: clusters in a beam, at most.
+        widest: children of a cluster, at most.
+        keep: nodes of a beam that is written, at most.
+
+    Returns:
+        Two buffers with the same scratch and different beams.
     """
-    found = num_pairs * len(row.columns)
-    floats = num_pairs * widest + found + 4 * row.dense.shape[1]
-    return scratch().lone_rooms(2 * (num_pairs + found) + 3, floats, keep)
+    num_lookups = num_pairs * len(row.columns)
+    num_floats = num_pairs * widest + num_lookups + 4 * row.dense.shape[1]
+    return scratch().query_buffers(2 * (num_pairs + num_lookups) + 3, num_floats, keep)
 
 
 def step_row(
     weights: LevelWeights,
     row: RowBlock,
-    beam: LoneBeam,
+    beam: QueryBeam,
     keep: int,
-    transform: PathTransform,
     path_weight: float = 1.0,
     open_bias: np.ndarray | None = None,
-    room: LoneRoom | None = None,
-) -> LoneBeam:
+    buffers: QueryBuffers | None = None,
+) -> QueryBeam:
     """One step down for a block of one row: the `keep` best children of the nodes in its beam.
 
-    room: of `rooms_for`, with other arrays than those of the beam; None writes to new ones.
+    Args:
+        weights: of the level.
+        row: a block of one row.
+        beam: the nodes above.
+        keep: nodes, at most.
+        path_weight: factor of the scores above.
+        open_bias: as in `step_block`.
+        buffers: of `query_buffers_for`, with another beam than `beam`; None makes new ones.
+
+    Returns:
+        The beam at this level.
+
+    Raises:
+        ArtifactError: a chunk is damaged.
     """
-    if room is None:
+    if buffers is None:
         num_pairs = len(beam.nodes)
-        room, _ = rooms_for(row, num_pairs, weights.widest, 0)
-        room = room.for_result(min(keep, num_pairs * weights.widest))
-    found = _step(weights, row, beam, keep, transform, path_weight, open_bias, room)
+        buffers, _ = query_buffers_for(row, num_pairs, weights.widest, 0)
+        buffers = buffers.with_new_beam(min(keep, num_pairs * weights.widest))
+    next_beam = _step(weights, row, beam, keep, path_weight, open_bias, buffers)
     if open_bias is None:
-        return found
-    entered = found.scores > -np.inf
-    return LoneBeam(found.nodes[entered], found.scores[entered])
+        return next_beam
+    is_open = next_beam.scores > -np.inf
+    return QueryBeam(next_beam.nodes[is_open], next_beam.scores[is_open])
 
 
 def _step(
     weights: LevelWeights,
     row: RowBlock,
-    beam: LoneBeam,
+    beam: QueryBeam,
     keep: int,
-    transform: PathTransform,
     path_weight: float,
     open_bias: np.ndarray | None,
-    room: LoneRoom,
-) -> LoneBeam:
-    """The same, nodes that are closed among them, with -inf."""
+    buffers: QueryBuffers,
+) -> QueryBeam:
+    """As `step_row`, with closed nodes of score -inf among the results."""
     child_ptr, children, chunk_ptr, _, _, entry_children, entry_values, dense, bias = (
         weights.kernel_arrays
     )
     bias = bias if open_bias is None else open_bias
-    own = (row.columns, row.values, row.dense, beam.nodes, beam.scores, child_ptr, children)
-    how = (TRANSFORM_CODES[transform], np.float32(path_weight), keep, *room)
+    query = (row.columns, row.values, row.dense, beam.nodes, beam.scores, child_ptr, children)
+    settings = (np.float32(path_weight), keep, *buffers)
     arguments: tuple[Any, ...]
     if len(beam.nodes) == len(child_ptr) - 1 and weights.column_major is not None:
-        arguments = (*own, *weights.column_major.arrays, dense, bias, *how)
-        return LoneBeam(*expand_all(*arguments))
+        arguments = (*query, *weights.column_major.arrays, dense, bias, *settings)
+        return QueryBeam(*expand_all(*arguments))
     if weights.row_keys is not None:
         entries = (entry_children, entry_values)
-        arguments = (*own, chunk_ptr, *weights.row_keys.arrays, *entries, dense, bias, *how)
-        return LoneBeam(*expand_row(*arguments))
-    between = scratch().beams[0]
+        arguments = (*query, chunk_ptr, *weights.row_keys.arrays, *entries, dense, bias, *settings)
+        return QueryBeam(*expand_row(*arguments))
+    buffers_between = scratch().beams[0]
     _, nodes, scores = step_block(
-        weights, row, beam.of_block, keep, transform, path_weight, open_bias, between
+        weights, row, beam.as_beam, keep, path_weight, open_bias, buffers_between
     )
     size = len(nodes)
-    room.nodes[:size], room.scores[:size] = nodes, scores
-    return LoneBeam(room.nodes[:size], room.scores[:size])
+    buffers.nodes[:size], buffers.scores[:size] = nodes, scores
+    return QueryBeam(buffers.nodes[:size], buffers.scores[:size])

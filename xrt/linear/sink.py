@@ -1,4 +1,4 @@
-"""Where the solved blocks of a level go while it is trained: into memory, or into files.
+"""Collects the solved blocks of a level while it is trained, in memory or in files.
 
 K nodes at the level, P clusters above, H dense columns. Blocks arrive from several threads in any
 order. `FolderSink` spills them to a nameless scratch file, so that even a killed process leaves
@@ -13,22 +13,74 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
+from numpy.lib import format as npy
 
 from xrt.errors import CapacityError, TrainingError
-from xrt.linear.chunk_rows import into_chunks
-from xrt.linear.npy_stream import npy_stream
+from xrt.linear.chunks import into_chunks
 from xrt.linear.weights import (
     LevelWeights,
     SolvedBlock,
+    array_types,
     child_type_of,
-    forms,
     narrowed,
     write_settings,
 )
+from xrt.storage.atomic import atomic_file
 from xrt.tree.label_tree import LabelTree
+
+
+class NpyStream:
+    """Appends to an open file; its bytes end as those that `np.save` writes for the whole array.
+
+    numpy's header leaves room for a longer first axis, so it is written again at the end.
+    """
+
+    def __init__(self, file: IO[bytes], dtype: Any, item_shape: tuple[int, ...] = ()) -> None:
+        """Start an array of items of this type and shape, none yet."""
+        self._file, self._dtype, self._item_shape = file, np.dtype(dtype), item_shape
+        self._length = 0
+        self._write_header()
+        self._start = file.tell()
+
+    def append(self, items: np.ndarray) -> int:
+        """Write items (n, *item_shape); returns the number of bytes."""
+        assert items.dtype == self._dtype
+        assert items.shape[1:] == self._item_shape
+        self._file.write(np.ascontiguousarray(items).data if items.size else b"")
+        self._length += len(items)
+        return items.nbytes
+
+    def close(self) -> None:
+        """Write the final header; the file itself stays open."""
+        self._file.seek(0)
+        self._write_header()
+        assert self._file.tell() == self._start
+
+    def _write_header(self) -> None:
+        form = npy.dtype_to_descr(self._dtype)
+        shape = (self._length, *self._item_shape)
+        header = {"descr": form, "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(self._file, header)
+
+
+@contextlib.contextmanager
+def npy_stream(
+    path: Path, dtype: Any, item_shape: tuple[int, ...], done: list[Path]
+) -> Iterator[NpyStream]:
+    """A stream that becomes the file `path` at exit and is then named in `done`.
+
+    On an exception nothing appears and what was there stays. Raises CapacityError when the disk is
+    full.
+    """
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
+        stream = NpyStream(file, dtype, item_shape)
+        yield stream
+        stream.close()
+    done.append(path)
+
 
 BATCH_BYTES = 8 << 20
 """Spilled bytes that are turned into chunks together, at least one cluster's."""
@@ -36,7 +88,7 @@ _SPILLED_TYPES = (np.int64, np.int32, np.float32, np.float32, np.float32)
 
 
 class LevelSink(Protocol):
-    """Takes the blocks of one level; `finish` turns them into weights, `discard` forgets them."""
+    """Collects the blocks of one level; `finish` turns them into weights, `discard` drops them."""
 
     def add(self, block: SolvedBlock) -> None:
         """Take a block. May be called from several threads at once."""
@@ -45,7 +97,7 @@ class LevelSink(Protocol):
         """The level's weights, once all blocks are there."""
 
     def discard(self) -> None:
-        """Give up: remove what was kept. May be called more than once."""
+        """Remove what was stored. May be called more than once."""
 
 
 class MemorySink:
@@ -70,7 +122,7 @@ class MemorySink:
         return weights.astype(self._dtype)
 
     def discard(self) -> None:
-        """Forget the blocks."""
+        """Drop the blocks."""
         self._blocks = []
 
 
@@ -91,11 +143,11 @@ class _Spilled:
             self.num_nodes, self.num_weights, self.num_weights,
             self.num_nodes * self.num_dense, self.num_nodes,
         )  # fmt: skip
-        found, start = [], 0
+        parts, start = [], 0
         for length, dtype in zip(lengths, _SPILLED_TYPES, strict=True):
-            found.append(np.frombuffer(data, dtype, length, start))
-            start += found[-1].nbytes
-        return found
+            parts.append(np.frombuffer(data, dtype, length, start))
+            start += parts[-1].nbytes
+        return parts
 
 
 class FolderSink:
@@ -162,7 +214,7 @@ class FolderSink:
         num_dense = blocks[0].num_dense
         with contextlib.ExitStack() as stack:
             streams = {}
-            for name, dtype in forms(self._dtype, self._child_type).items():
+            for name, dtype in array_types(self._dtype, self._child_type).items():
                 path, shape = self.folder / f"{name}.npy", (num_dense,) if name == "dense" else ()
                 file = npy_stream(path, dtype, shape, done)
                 streams[name] = stack.enter_context(file)
@@ -192,8 +244,8 @@ class FolderSink:
     def _read(self, batch: Sequence[_Spilled]) -> list[np.ndarray]:
         """Weights of each node, columns, values, dense weights and biases of blocks, joined."""
         scratch = self._open_scratch()
-        found = [block.parts(_read_at(scratch, block.num_bytes, block.offset)) for block in batch]
-        return [np.concatenate(part) for part in zip(*found, strict=True)]
+        parts = [block.parts(_read_at(scratch, block.num_bytes, block.offset)) for block in batch]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def _bytes_needed(self, blocks: Sequence[_Spilled]) -> int:
         """Bytes of scratch and arrays when no two weights of a chunk share a column."""
@@ -205,7 +257,7 @@ class FolderSink:
 
     @contextlib.contextmanager
     def _discarding_errors(self, needed: int, done: Sequence[Path] = ()) -> Iterator[None]:
-        """Whatever goes wrong removes what was written; an error of the disk is told in a line."""
+        """Remove what was written on any error; an error of the disk becomes a CapacityError."""
         try:
             yield
         except BaseException as error:
@@ -244,9 +296,9 @@ def _batches(
             batch.append(blocks[position])
             num_bytes += blocks[position].num_bytes
             position += 1
-        rest_is_empty = position == len(blocks)
-        if batch and (num_bytes >= BATCH_BYTES or rest_is_empty):
-            high = num_clusters if rest_is_empty else cluster + 1
+        is_last = position == len(blocks)
+        if batch and (num_bytes >= BATCH_BYTES or is_last):
+            high = num_clusters if is_last else cluster + 1
             yield low, high, batch
             low, num_bytes, batch = high, 0, []
 

@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, DataError
-from xrt.linear.chunk_checks import ChunkChecks
-from xrt.linear.chunk_rows import into_chunks
-from xrt.linear.kernels.column_major import MAX_CLUSTERS, MAX_ENTRIES, MAX_NODES, ColumnMajor
-from xrt.linear.kernels.row_keys import MAX_KEYS, RowKeys
+from xrt.linear.chunks import ChunkChecks, into_chunks
+from xrt.linear.kernels.single_query import (
+    MAX_CLUSTERS,
+    MAX_ENTRIES,
+    MAX_KEYS,
+    MAX_NODES,
+    ColumnMajor,
+    RowKeys,
+)
 from xrt.storage.array_faults import MAX_WEIGHT, read_only, rises
 from xrt.storage.atomic import atomic_file, save_array, write_json
 from xrt.storage.reading import check_finite, load_array
@@ -82,9 +86,9 @@ class LevelWeights:
     dense: np.ndarray
     bias: np.ndarray
     folder: Path | None = None
-    """Where these very arrays lie on disk, if they do."""
+    """The folder that holds these arrays; None for arrays in memory only."""
     checks: ChunkChecks | None = None
-    """Of weights that came from disk: which chunks were found sound."""
+    """Which chunks of weights from disk are sound; None for weights that were trained here."""
 
     @property
     def num_nodes(self) -> int:
@@ -98,7 +102,7 @@ class LevelWeights:
 
     @property
     def dtype(self) -> np.dtype:
-        """In what weights are kept: float32 or float16."""
+        """Type of the weights: float32 or float16."""
         return self.entry_values.dtype
 
     @property
@@ -124,7 +128,7 @@ class LevelWeights:
 
     @cached_property
     def column_major(self) -> ColumnMajor | None:
-        """The entries by column, for lone rows; None below many clusters, or for many entries."""
+        """The entries by column, for single queries; None for many clusters or entries."""
         if (
             len(self.child_ptr) - 1 > MAX_CLUSTERS
             or self.num_nodes > MAX_NODES
@@ -132,12 +136,12 @@ class LevelWeights:
         ):
             return None
         self.check()
-        child_ptr, _, *rest, _, _ = self.kernel_arrays
-        return ColumnMajor.of(self.num_features, child_ptr, *rest)
+        child_ptr, _, *entries, _, _ = self.kernel_arrays
+        return ColumnMajor.of(self.num_features, child_ptr, *entries)
 
     @cached_property
     def row_keys(self) -> RowKeys | None:
-        """The rows of chunks laid out for lone rows; None where there are too many."""
+        """The rows of chunks laid out for single queries; None where there are too many."""
         if len(self.row_columns) > MAX_KEYS:
             return None
         self.check()
@@ -145,10 +149,15 @@ class LevelWeights:
         return RowKeys.of(chunk_ptr, row_columns, row_ptr, self.num_features)
 
     def check(self, clusters: np.ndarray | None = None, num_threads: int | None = None) -> None:
-        """Find out whether compiled code may read the chunks of these clusters, int32, or of all;
-        weights that were not read from disk are sound, and so is what was checked before.
+        """Check that compiled code may read the chunks of these clusters, int32, or of all; weights
+        that were not read from disk are sound, and so is what was checked before.
 
-        Raises ArtifactError when a chunk is damaged.
+        Args:
+            clusters: int32; None for all.
+            num_threads: threads; None for the default.
+
+        Raises:
+            ArtifactError: a chunk is damaged.
         """
         if self.checks is None:
             return
@@ -164,25 +173,20 @@ class LevelWeights:
 
     @property
     def node_bias(self) -> np.ndarray:
-        """What is added to every margin, in node order: float32 (K,)."""
+        """Added to every margin, in node order: float32 (K,)."""
         return self.bias[np.argsort(self.children, kind="stable")]
 
-    def to_csc(self) -> sp.csc_array:
-        """Sparse weights in node order: (F, K). Raises ArtifactError where they are damaged."""
-        self.check()
-        chunk_of_row = np.repeat(np.arange(len(self.chunk_ptr) - 1), np.diff(self.chunk_ptr))
-        per_row = np.diff(self.row_ptr)
-        first = np.repeat(self.child_ptr[chunk_of_row], per_row)
-        nodes = self.children[first + self.entry_children]
-        features = np.repeat(self.row_columns, per_row)
-        shape = (self.num_features, self.num_nodes)
-        values = self.entry_values.astype(np.float32, copy=False)
-        return sp.csc_array(sp.coo_array((values, (features, nodes)), shape=shape))
-
     def astype(self, dtype: Any) -> "LevelWeights":
-        """The same weights kept as float16 or float32; the bias stays float32.
+        """The same weights as float16 or float32; the bias stays float32.
 
-        Raises DataError when a weight is too large for float16.
+        Args:
+            dtype: float16 or float32.
+
+        Returns:
+            The weights; the same object where nothing changes.
+
+        Raises:
+            DataError: a weight is too large for float16.
         """
         if self.dtype == np.dtype(dtype):
             return self
@@ -193,7 +197,17 @@ class LevelWeights:
     def from_blocks(
         cls, blocks: list[SolvedBlock], tree: LabelTree, t: int, num_features: int
     ) -> "LevelWeights":
-        """Put solved blocks, given in any order, into chunks."""
+        """Put solved blocks, in any order, into chunks.
+
+        Args:
+            blocks: all blocks of the level.
+            tree: the label tree.
+            t: a level, counted from 0 below the root.
+            num_features: F.
+
+        Returns:
+            The weights.
+        """
         blocks = sorted(blocks, key=lambda block: block.first)
         child_ptr, children = tree.children(t)
         child_type = child_type_of(child_ptr)
@@ -223,6 +237,12 @@ class LevelWeights:
 
         Weights that lie on disk already are linked there, or copied to another file system; in
         their own folder they stay as they are. Where that folder is gone they are written anew.
+
+        Args:
+            folder: a folder.
+
+        Raises:
+            CapacityError: the disk is full.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if self.folder is None or not self.folder.is_dir():
@@ -239,13 +259,23 @@ class LevelWeights:
         a large model opens at once. `check` looks at all, and search at each chunk when it first
         comes there.
 
-        Raises ArtifactError when parts do not fit together.
+        Args:
+            folder: a folder.
+            tree: the label tree.
+            t: a level, counted from 0 below the root.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The weights.
+
+        Raises:
+            ArtifactError: the parts do not fit together.
         """
         settings = SavedValues.read(folder / SETTINGS)
         num_features = settings.whole("num_features")
-        kept_as = _type_of(settings, "dtype", WEIGHT_TYPES, "float32")
+        weight_type = _type_of(settings, "dtype", WEIGHT_TYPES, "float32")
         child_type = _type_of(settings, "children", CHILD_TYPES, "int32")
-        types = forms(kept_as, child_type)
+        types = array_types(weight_type, child_type)
         arrays: dict[str, Any] = {
             name: load_array(folder / f"{name}.npy", types[name], 2 if name == "dense" else 1, mmap)
             for name in ARRAYS
@@ -265,44 +295,62 @@ class LevelWeights:
                 f"{folder}: weights do not fit level {t} of the tree; restore or retrain"
             )
         check_finite(weights.bias, folder / "bias.npy", MAX_WEIGHT)
-        child_ptr, _, *rest, _ = weights.kernel_arrays
-        return replace(weights, checks=ChunkChecks(folder, num_features, (child_ptr, *rest)))
+        child_ptr, _, *entries, _ = weights.kernel_arrays
+        return replace(weights, checks=ChunkChecks(folder, num_features, (child_ptr, *entries)))
 
 
 def _type_of(settings: SavedValues, name: str, allowed: Sequence[Any], default: str) -> np.dtype:
-    written = settings.text(name) if settings.has(name) else default
+    saved = settings.text(name) if settings.has(name) else default
     types = {np.dtype(each).name: np.dtype(each) for each in allowed}
-    if written not in types:
+    if saved not in types:
         raise ArtifactError(
-            f"{settings.where}: {name} = {written[:20]!r}: one of {', '.join(types)} is needed; "
+            f"{settings.where}: {name} = {saved[:20]!r}: one of {', '.join(types)} is needed; "
             "restore or retrain"
         )
-    chosen: np.dtype = types[written]
+    chosen: np.dtype = types[saved]
     return chosen
 
 
-def forms(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:
-    """The type of each array, given those of weights and children."""
-    kept = {**ARRAYS, "entry_children": child_type, "entry_values": dtype, "dense": dtype}
-    return {name: np.dtype(kept[name]) for name in ARRAYS}
+def array_types(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:
+    """The type of each array, from those of weights and children."""
+    types = {**ARRAYS, "entry_children": child_type, "entry_values": dtype, "dense": dtype}
+    return {name: np.dtype(types[name]) for name in ARRAYS}
 
 
 def child_type_of(child_ptr: np.ndarray) -> np.dtype:
-    """The narrowest type that holds the positions of the children of the largest cluster."""
+    """The narrowest type that holds the positions of the children of the largest cluster.
+
+    Args:
+        child_ptr: where the children of each cluster begin.
+
+    Returns:
+        uint8, uint16 or int32.
+    """
     largest = int(np.diff(child_ptr).max(initial=1)) - 1
     return next(np.dtype(kind) for kind in CHILD_TYPES if largest <= np.iinfo(kind).max)
 
 
 def write_settings(folder: Path, num_features: int, dtype: np.dtype, child_type: np.dtype) -> None:
-    """Write what `load` must know beside the arrays."""
+    """Write the settings that `load` needs besides the arrays."""
     types = {"dtype": np.dtype(dtype).name, "children": np.dtype(child_type).name}
     write_json(folder / SETTINGS, {"num_features": num_features, **types})
 
 
 def narrowed(weights: np.ndarray, dtype: Any) -> np.ndarray:
-    """Weights as float16 or float32. Raises DataError when one is too large for float16."""
+    """Weights as float16 or float32.
+
+    Args:
+        weights: any shape.
+        dtype: float16 or float32.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        DataError: a weight is too large for float16, or it is another type.
+    """
     if np.dtype(dtype) not in (np.float32, np.float16):
-        raise DataError(f"weights are kept as float32 or float16, not as {np.dtype(dtype)}")
+        raise DataError(f"weights are float32 or float16, not {np.dtype(dtype)}")
     if np.dtype(dtype) == np.float16 and weights.size:
         largest = float(max(-weights.min(), weights.max()))
         if largest > float(np.finfo(np.float16).max):
@@ -318,3 +366,60 @@ def _link_or_copy(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:  # another file system, or one without links
             shutil.copyfile(source, temporary)
+
+
+@dataclass(frozen=True, eq=False)
+class NodeWeights:
+    """One node's ranker: sparse columns (ascending) and their weights, dense weights (H,), bias."""
+
+    columns: np.ndarray
+    values: np.ndarray
+    dense_H: np.ndarray
+    bias: float
+
+    def at(self, columns: np.ndarray) -> np.ndarray:
+        """Weights of `columns`, 0 where the node has none: float64.
+
+        Args:
+            columns: ascending or not, (n,).
+
+        Returns:
+            float64 (n,).
+        """
+        weights = np.zeros(len(columns), np.float64)
+        if not len(self.columns):
+            return weights
+        places = np.minimum(np.searchsorted(self.columns, columns), len(self.columns) - 1)
+        is_used = self.columns[places] == columns
+        weights[is_used] = self.values[places[is_used]]
+        return weights
+
+
+def node_weights(level: LevelWeights, cluster: int, node: int) -> NodeWeights:
+    """The weights of a node of this level, which is a child of `cluster`.
+
+    Args:
+        level: weights of the level.
+        cluster: the node's parent.
+        node: its number at the level.
+
+    Returns:
+        The node's weights.
+
+    Raises:
+        ArtifactError: the chunk is damaged.
+    """
+    level.check(np.array([cluster], np.int32))
+    first, last = level.child_ptr[cluster], level.child_ptr[cluster + 1]
+    position = int(np.searchsorted(level.children[first:last], node))
+    low, high = level.chunk_ptr[cluster], level.chunk_ptr[cluster + 1]
+    row_ptr = level.row_ptr[low : high + 1]
+    begin, end = row_ptr[0], row_ptr[-1]
+    entries = np.flatnonzero(level.entry_children[begin:end] == position)
+    rows = np.searchsorted(row_ptr - begin, entries, side="right") - 1
+    return NodeWeights(
+        columns=np.asarray(level.row_columns[low:high])[rows],
+        values=level.entry_values[begin:end][entries].astype(np.float64),
+        dense_H=level.dense[first + position].astype(np.float64),
+        bias=float(level.bias[first + position]),
+    )

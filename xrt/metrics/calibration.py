@@ -42,8 +42,20 @@ class Reliability:
 def reliability(Y_true: Any, scores: Any, k: int, row_weights: Any = None) -> Reliability:
     """The scores of the first `k` labels of each instance beside how often they are true.
 
-    `Y_true` (N, L), `scores` (N, L') and `row_weights` (N,) as in `judge`. Raises DataError when
-    they do not belong together or a score lies outside of [0, 1].
+    `Y_true` (N, L), `scores` (N, L') and `row_weights` (N,) as in `judge`.
+
+    Args:
+        Y_true: (N, L); an entry above 0 is a true label.
+        scores: (N, L'), L' at most L; each stored entry, and each of a dense array, is a
+            prediction, higher is better.
+        k: the cut-off, at least 1.
+        row_weights: weights (N,) of the rows, above 0; None where each counts 1.
+
+    Returns:
+        The bins of scores, of equal width over [0, 1].
+
+    Raises:
+        DataError: truth and scores do not belong together, or a score lies outside of [0, 1].
     """
     scores_NL = as_scores(scores)
     other = scores_NL.data[scores_NL.data != 0].astype(np.float32)  # a sum may round to above 1
@@ -61,7 +73,16 @@ def reliability_of_choices(
 ) -> Reliability:
     """The probabilities of P single choices beside how often the choice is right.
 
-    Raises DataError when a probability lies outside of [0, 1] or the lengths differ.
+    Args:
+        probabilities_P: of the choices, in [0, 1].
+        is_right_P: bool, whether each choice is right.
+        num_bins: bins of equal width over [0, 1].
+
+    Returns:
+        The bins of probabilities.
+
+    Raises:
+        DataError: a probability lies outside of [0, 1], or the lengths differ.
     """
     probabilities_P = np.asarray(probabilities_P, np.float64)
     if probabilities_P.shape != np.shape(is_right_P):

@@ -38,7 +38,18 @@ class F1Scores:
 
 
 def top_k_set(judged: JudgedRanking, k: int) -> sp.csr_array:
-    """The first `k` labels of each instance as a pattern of ones, (N, L)."""
+    """The first `k` labels of each instance as a pattern of ones, (N, L).
+
+    Args:
+        judged: of `judge`.
+        k: the cut-off, at least 1.
+
+    Returns:
+        csr float32 (N, L).
+
+    Raises:
+        DataError: fewer than `k` ranks were judged.
+    """
     if k > judged.depth:
         raise DataError(f"k = {k}, but only {judged.depth} ranks were judged; judge to depth {k}")
     labels_Nk = judged.labels_NK[:, :k]
@@ -50,22 +61,43 @@ def top_k_set(judged: JudgedRanking, k: int) -> sp.csr_array:
 
 
 def threshold_set(scores: Any, threshold: float) -> sp.csr_array:
-    """Every score at or above `threshold` as a pattern of ones, (N, L); scores as in `judge`."""
+    """Every score at or above `threshold` as a pattern of ones, (N, L); scores as in `judge`.
+
+    Args:
+        scores: (N, L'), L' at most L; each stored entry, and each of a dense array, is a
+            prediction, higher is better.
+        threshold: the lowest score of a predicted label.
+
+    Returns:
+        csr float32 (N, L).
+
+    Raises:
+        DataError: the scores are no matrix, or the threshold is no number.
+    """
     scores_NL = as_scores(scores)
-    kept = (scores_NL.data >= check_number(threshold, "threshold")).astype(np.float32)
+    is_predicted = (scores_NL.data >= check_number(threshold, "threshold")).astype(np.float32)
     return binarize(
-        sp.csr_array((kept, scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape)
+        sp.csr_array((is_predicted, scores_NL.indices, scores_NL.indptr), shape=scores_NL.shape)
     )
 
 
 def f1_of_sets(Y_true: Any, Y_predicted: Any, row_weights: np.ndarray | None = None) -> F1Scores:
     """F1 of predicted label sets against the true ones.
 
-    In both matrices an entry above 0 means that the label is in the set. The truth may have
-    more columns (labels that cannot be predicted). With `row_weights` (N,) each instance is counted
-    so many times.
+    In both matrices an entry above 0 means that the label is in the set. The truth may have more
+    columns (labels that cannot be predicted). With `row_weights` (N,) each instance is counted so
+    many times.
 
-    Raises DataError when the matrices cannot belong together.
+    Args:
+        Y_true: (N, L); an entry above 0 is a true label.
+        Y_predicted: (N, L'), L' at most L; an entry above 0 is a predicted label.
+        row_weights: weights (N,) of the rows, above 0; None where each counts 1.
+
+    Returns:
+        The four averages.
+
+    Raises:
+        DataError: the matrices do not belong together.
     """
     truth_NL, predicted_NL = as_truth(Y_true), as_truth(Y_predicted, "Y_predicted")
     check_shapes(truth_NL, predicted_NL)

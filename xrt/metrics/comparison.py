@@ -24,7 +24,7 @@ FIGURES = ("P@1", "P@3", "P@5", "R@10", "nDCG@10", "PSP@5")
 MACRO = "macro-F1@5"
 """In the figures of all labels only."""
 SHOWN = "nDCG@10"
-"""The figure of small tables and charts: it hears of the first place and of the list."""
+"""The figure of small tables and charts: it weighs the first rank and the whole list."""
 
 BINS_NOTE = (
     "In a line only the labels of its range count as true; true labels of other ranges rank among "
@@ -58,23 +58,42 @@ class Comparison:
     def lower(self, names: Sequence[str]) -> list[str]:
         """Those of the figures `names` in which the deep model is below the linear one, by at least
         a hundredth of a percent.
+
+        Args:
+            names: names of figures.
+
+        Returns:
+            Those of `names`, in their order.
         """
         return [name for name in names if round(self.deep[name], 4) < round(self.linear[name], 4)]
 
     def rows(self, figure: str = SHOWN) -> list[tuple[str, int, int, float, float, float]]:
         """For each bin, and for all labels at the end: name, labels, pairs, linear, deep,
         difference.
+
+        Args:
+            figure: the name of a figure.
+
+        Returns:
+            (name, labels, pairs, linear, deep, difference) of each bin, then of all labels.
         """
-        found = [
+        rows = [
             (bin.name, bin.num_labels, bin.num_pairs, bin.linear[figure], bin.deep[figure])
             for bin in self.bins
         ]
-        totals = sum(row[1] for row in found), sum(row[2] for row in found)
-        found.append(("all", *totals, self.linear[figure], self.deep[figure]))
-        return [(*row, row[4] - row[3]) for row in found]
+        totals = sum(row[1] for row in rows), sum(row[2] for row in rows)
+        rows.append(("all", *totals, self.linear[figure], self.deep[figure]))
+        return [(*row, row[4] - row[3]) for row in rows]
 
     def to_text(self, figure: str = SHOWN) -> str:
-        """The rows as an aligned table, in percent."""
+        """The rows as an aligned table, in percent.
+
+        Args:
+            figure: the name of a figure.
+
+        Returns:
+            Lines of text.
+        """
         table = [["seen in training", "labels", "pairs", "linear", "deep", "difference"]]
         table += [
             [name, str(num_labels), str(num_pairs), f"{100 * linear:.2f}", f"{100 * deep:.2f}",
@@ -89,7 +108,14 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
+        """Read what `to_dict` returned.
+
+        Args:
+            content: plain values.
+
+        Returns:
+            The comparison.
+        """
         return cls(**{**content, "bins": [ComparedBin(**bin) for bin in content["bins"]]})
 
 
@@ -104,7 +130,21 @@ def compare(
     """Compare the scores (N, L') of two models on rows with the truth (N, L), L >= L'.
 
     Counts as in `evaluate_ranking`: of the training rows, 0 for labels that they lack.
-    Raises DataError when matrices and counts do not belong together.
+
+    Args:
+        Y_true: (N, L); an entry above 0 is a true label.
+        linear: scores of the linear model, (N, L'), L' at most L.
+        deep: scores of the deep model, (N, L').
+        train_label_counts: training rows of each label, 0 for labels without; missing ones at the
+            end are 0.
+        num_train: number of training rows.
+        propensity: of PSP; None for the defaults.
+
+    Returns:
+        The figures of both models.
+
+    Raises:
+        DataError: matrices and counts do not belong together.
     """
     truth_NL = as_truth(Y_true)
     counts_L = np.asarray(train_label_counts).ravel()
@@ -116,41 +156,49 @@ def compare(
     bin_L = bin_of_labels(counts_L)
     bins = []
     for place, name in enumerate(bin_names()):
-        own = [_of_labels(ranking, bin_L == place) for ranking in judged]
-        truth = own[0].truth_NL
+        of_bin = [_of_labels(ranking, bin_L == place) for ranking in judged]
+        truth = of_bin[0].truth_NL
         if truth.nnz:
-            found = [figures(ranking, weights_L) for ranking in own]
+            linear_figures, deep_figures = (figures(ranking, weights_L) for ranking in of_bin)
             num_labels = len(np.unique(truth.indices))
             bins.append(
                 ComparedBin(name=name, num_labels=num_labels, num_pairs=int(truth.nnz),
-                            linear=found[0], deep=found[1])
+                            linear=linear_figures, deep=deep_figures)
             )  # fmt: skip
-    whole = [figures(ranking, weights_L) | {MACRO: _macro_f1(ranking)} for ranking in judged]
-    return Comparison(num_rows=truth_NL.shape[0], linear=whole[0], deep=whole[1], bins=bins)
+    of_all = [figures(ranking, weights_L) | {MACRO: _macro_f1(ranking)} for ranking in judged]
+    return Comparison(num_rows=truth_NL.shape[0], linear=of_all[0], deep=of_all[1], bins=bins)
 
 
 def figures(judged: JudgedRanking, weights_L: np.ndarray) -> dict[str, float]:
-    """FIGURES of a ranking judged to depth 10; `weights_L` are inverse propensities."""
+    """FIGURES of a ranking judged to depth 10; `weights_L` are inverse propensities.
+
+    Args:
+        judged: of `judge`.
+        weights_L: of `inverse_propensities`, (L,).
+
+    Returns:
+        Each of FIGURES, a fraction of 1.
+    """
     curves = {
         "P": precision_at(judged),
         "R": recall_at(judged),
         "nDCG": ndcg_at(judged),
         "PSP": psp_at(judged, weights_L),
     }
-    asked = (name.partition("@") for name in FIGURES)
-    return {f"{metric}@{k}": float(curves[metric][int(k) - 1]) for metric, _, k in asked}
+    parts = (name.partition("@") for name in FIGURES)
+    return {f"{metric}@{k}": float(curves[metric][int(k) - 1]) for metric, _, k in parts}
 
 
 def _macro_f1(judged: JudgedRanking) -> float:
     return f1_of_sets(judged.truth_NL, top_k_set(judged, 5)).macro
 
 
-def _of_labels(judged: JudgedRanking, asked_L: np.ndarray) -> JudgedRanking:
-    """The rows that have one of the asked labels, with no other label true."""
+def _of_labels(judged: JudgedRanking, counted_L: np.ndarray) -> JudgedRanking:
+    """The rows with one of the counted labels, with no other label true."""
     truth_NL = judged.truth_NL.copy()
-    truth_NL.data = asked_L[truth_NL.indices].astype(np.float32)
+    truth_NL.data = counted_L[truth_NL.indices].astype(np.float32)
     truth_NL = binarize(truth_NL)
     rows = np.flatnonzero(np.diff(truth_NL.indptr))
     labels_NK = judged.labels_NK[rows]
-    hits_NK = judged.hits_NK[rows] & asked_L[labels_NK]
+    hits_NK = judged.hits_NK[rows] & counted_L[labels_NK]
     return JudgedRanking(labels_NK, hits_NK, as_csr(truth_NL[rows]))

@@ -21,9 +21,9 @@ class FrequencyBin:
     """How labels of one range of training frequency fare in the first k ranks; fractions of 1.
 
     `precision`: of the predictions of these labels, the share that is true. `recall`: of the true
-    (instance, label) pairs of these labels, the share found. `coverage`: of these labels that occur
-    in the truth, the share found at least once. 0 where there is nothing to divide by: see
-    `num_predicted`, `num_pairs` and `num_labels`.
+    (instance, label) pairs of these labels, the share that is ranked. `coverage`: of these labels
+    that occur in the truth, the share ranked at least once. 0 where there is nothing to divide by:
+    see `num_predicted`, `num_pairs` and `num_labels`.
     """
 
     name: str
@@ -42,7 +42,16 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
     `train_label_counts` (L,) has one count for each label of the truth. Weights of the rows are in
     precision and recall, not in the numbers.
 
-    Raises DataError when it has another length or `k` exceeds the judged depth.
+    Args:
+        judged: of `judge`.
+        train_label_counts: training rows of each label, (L,).
+        k: the cut-off, at least 1.
+
+    Returns:
+        A bin for each range of training frequency.
+
+    Raises:
+        DataError: another number of counts than labels, or `k` exceeds the judged depth.
     """
     counts_L = np.asarray(train_label_counts).ravel()
     if len(counts_L) != judged.truth_NL.shape[1]:
@@ -56,12 +65,12 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
     labels_Nk, hits_Nk = judged.labels_NK[:, :k], judged.hits_NK[:, :k]
     rank_L = first_hit_rank(judged)
     occurring = np.unique(judged.truth_NL.indices)
-    found = np.flatnonzero((rank_L >= 0) & (rank_L < k))
+    ranked = np.flatnonzero((rank_L >= 0) & (rank_L < k))
 
-    asked = (judged.truth_NL.indices, labels_Nk[labels_Nk >= 0], labels_Nk[hits_Nk])
-    pairs, predicted, occurring_bins, found_bins = (
+    labels_of = (judged.truth_NL.indices, labels_Nk[labels_Nk >= 0], labels_Nk[hits_Nk])
+    pairs, predicted, occurring_bins, ranked_bins = (
         np.bincount(bin_L[labels], minlength=len(LOWEST_COUNTS))
-        for labels in (*asked[:2], occurring, found)
+        for labels in (*labels_of[:2], occurring, ranked)
     )
     rows = np.arange(judged.num_instances)
     rows_Nk = np.broadcast_to(rows[:, None], labels_Nk.shape)
@@ -72,7 +81,7 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
             None if judged.weights_N is None else judged.weights_N[of],
             minlength=len(LOWEST_COUNTS),
         )
-        for labels, of in zip(asked, row_of, strict=True)
+        for labels, of in zip(labels_of, row_of, strict=True)
     )
     return [
         FrequencyBin(
@@ -82,14 +91,21 @@ def frequency_bins(judged: JudgedRanking, train_label_counts: Any, k: int) -> li
             num_predicted=int(predicted[i]),
             precision=float(hits[i] / (weighted_predicted[i] or 1)),
             recall=float(hits[i] / (weighted_pairs[i] or 1)),
-            coverage=float(found_bins[i] / max(occurring_bins[i], 1)),
+            coverage=float(ranked_bins[i] / max(occurring_bins[i], 1)),
         )
         for i, name in enumerate(bin_names())
     ]
 
 
 def bin_of_labels(train_label_counts_L: np.ndarray) -> np.ndarray:
-    """The bin of each label, a position in `bin_names()`: int64 (L,)."""
+    """The bin of each label, a position in `bin_names()`: int64 (L,).
+
+    Args:
+        train_label_counts_L: training rows of each label.
+
+    Returns:
+        Positions, int64 (L,).
+    """
     return np.searchsorted(LOWEST_COUNTS, train_label_counts_L, side="right") - 1
 
 

@@ -1,12 +1,11 @@
-"""Propensity-scored metrics: a rare label found counts more than a common one.
+"""Propensity-scored metrics: a rare label counts more than a common one.
 
-The propensity model of Jain et al. (KDD 2016, https://doi.org/10.1145/2939672.2939756) says how
-likely a true label is to have been observed at all, from its frequency N_l among the N TRAINING
-instances:
+The propensity model of Jain et al. (KDD 2016, https://doi.org/10.1145/2939672.2939756) gives the
+chance that a true label was observed at all, from its frequency N_l among the N TRAINING instances:
 
     C = (ln N - 1) (B + 1)^A        q_l = 1 / p_l = 1 + C (N_l + B)^-A
 
-A and B belong to the data set and change PSP by points, so print them beside every PSP.
+A and B depend on the data set and change PSP by points, so reports print them beside PSP.
 
 Shapes: N instances, L labels, K the deepest rank. Metrics return float64 (K,).
 """
@@ -50,7 +49,17 @@ def inverse_propensities(
     training never saw; `num_train` is the number of training instances. Below 3 instances the
     model's constant would be negative; all weights are then 1.
 
-    Raises DataError when a count is negative or exceeds `num_train`.
+    Args:
+        train_label_counts: training rows of each label, (L,); 0 for a label that training never
+            saw.
+        num_train: number of training rows.
+        params: A and B; None for the defaults.
+
+    Returns:
+        Weights, float64 (L,).
+
+    Raises:
+        DataError: a count is negative or exceeds `num_train`.
     """
     params = params or PropensityParams()
     counts_L = np.asarray(train_label_counts, np.float64).ravel()
@@ -67,7 +76,14 @@ def inverse_propensities(
 
 
 def train_counts(Y_train: sp.csr_array) -> np.ndarray:
-    """Number of training instances of each label, int64 (L,)."""
+    """Number of training instances of each label, int64 (L,).
+
+    Args:
+        Y_train: labels of the training rows, (N, L).
+
+    Returns:
+        Counts, int64 (L,).
+    """
     return np.bincount(Y_train.indices[Y_train.data != 0], minlength=Y_train.shape[1])
 
 
@@ -76,6 +92,16 @@ def psp_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
 
     Numerator: weights of the true labels among the first k; denominator: the k heaviest true labels
     of each instance. `weights_L` comes from `inverse_propensities`.
+
+    Args:
+        judged: of `judge`.
+        weights_L: of `inverse_propensities`, (L,).
+
+    Returns:
+        float64 (K,), a fraction of 1.
+
+    Raises:
+        DataError: another number of weights than labels.
     """
     gained_K = judged.total(_gains(judged, weights_L)).cumsum()
     possible_K = judged.total(_heaviest_true(judged, weights_L)).cumsum()
@@ -90,6 +116,16 @@ def psndcg_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
 
     Each instance's weighted DCG, and that of its best ranking, is divided by the plain ideal DCG of
     the instance; then the ratio of the two sums over instances is taken.
+
+    Args:
+        judged: of `judge`.
+        weights_L: of `inverse_propensities`, (L,).
+
+    Returns:
+        float64 (K,), a fraction of 1.
+
+    Raises:
+        DataError: another number of weights than labels.
     """
     ideal_NK = ideal_dcg(judged)
     share_NK = np.divide(1.0, ideal_NK, out=np.zeros_like(ideal_NK), where=ideal_NK > 0)

@@ -7,8 +7,8 @@ Conventions, the same in every function here:
 - among equal scores the lower label id comes first;
 - every stored entry of sparse scores, and every entry of a dense array, is a prediction, whatever
   its value; an absent entry is none;
-- scores rank by the numbers as they were given: float64 is not rounded;
-- instances count alike, unless weights are given: then one of weight 2 counts like two of it.
+- scores are not rounded: float64 ranks as float64;
+- instances count alike, unless they have weights: one of weight 2 counts like two of it.
 
 Shapes: N instances, L labels, K the deepest rank looked at. Every function returns float64 (K,):
 its value at cut-off 1, 2, ..., K.
@@ -31,7 +31,8 @@ _MOST_RANKS = 2**31
 
 @dataclass(frozen=True, eq=False)
 class JudgedRanking:
-    """Each instance's best labels with the verdict on each, the common ground of all metrics.
+    """Each instance's best labels with a mark whether each is true, the common ground of all
+    metrics.
 
     `labels_NK` int64, best first, -1 where an instance has fewer predictions; `hits_NK` bool, True
     where the label is true; `truth_NL` the true labels as a pattern of ones. `weights_N` is how
@@ -54,7 +55,14 @@ class JudgedRanking:
         return int(self.labels_NK.shape[0])
 
     def mean(self, values_N: np.ndarray) -> np.ndarray:
-        """Mean over instances of a value each, or of a row each: (N,) or (N, K)."""
+        """Mean over instances of a value each, or of a row each: (N,) or (N, K).
+
+        Args:
+            values_N: a value for each instance, (N,), or a row, (N, K).
+
+        Returns:
+            A number, or (K,).
+        """
         if self.weights_N is None:
             mean: np.ndarray = values_N.mean(axis=0)
             return mean
@@ -63,7 +71,14 @@ class JudgedRanking:
         return weighted
 
     def total(self, values_NK: np.ndarray) -> np.ndarray:
-        """Sum over instances of a row each, (N, K), each times its weight."""
+        """Sum over instances of a row each, (N, K), each times its weight.
+
+        Args:
+            values_NK: a row for each instance.
+
+        Returns:
+            float64 (K,).
+        """
         if self.weights_N is None:
             total: np.ndarray = values_NK.sum(axis=0)
             return total
@@ -79,14 +94,25 @@ class JudgedRanking:
 def judge(Y_true: Any, scores: Any, depth: int, row_weights: Any = None) -> JudgedRanking:
     """Rank the scores of each row down to `depth` and mark what is true.
 
-    `Y_true` (N, L): an entry above 0 is a true label. `scores` (N, L'): a stored entry, or any of
-    a dense array, is a prediction, higher is better. L may exceed L': labels that training never
-    saw are appended at the end, cannot be predicted, and count as missed. `row_weights` (N,) is how
+    `Y_true` (N, L): an entry above 0 is a true label. `scores` (N, L'): a stored entry, or any of a
+    dense array, is a prediction, higher is better. L may exceed L': labels that training never saw
+    are appended at the end, cannot be predicted, and count as missed. `row_weights` (N,) is how
     much each row counts.
 
-    Raises DataError when rows differ in number, when scores have more columns than the truth, or
-    when there is no row or no label, for a truth below 0, or for weights that cannot be;
-    ConfigError when `depth` is below 1, or more than memory holds.
+    Args:
+        Y_true: (N, L); an entry above 0 is a true label.
+        scores: (N, L'), L' at most L; each stored entry, and each of a dense array, is a
+            prediction, higher is better.
+        depth: the deepest rank, K.
+        row_weights: weights (N,) of the rows, above 0; None where each counts 1.
+
+    Returns:
+        The ranking with its hits.
+
+    Raises:
+        DataError: rows differ in number, scores have more columns than the truth, there is no row
+            or no label, a truth is below 0, or weights are not above 0.
+        ConfigError: `depth` is below 1, or more than memory holds.
     """
     depth = check_count(depth, "depth", "rank", ConfigError)
     truth_NL, scores_NL = as_truth(Y_true), as_scores(scores)
@@ -152,7 +178,16 @@ def as_scores(scores: Any, what: str = "scores") -> sp.csr_array:
 
 
 def check_shapes(truth_NL: sp.csr_array, scores_NL: sp.csr_array) -> None:
-    """Refuse a truth and predictions that cannot belong together."""
+    """Refuse a truth and predictions that cannot belong together.
+
+    Args:
+        truth_NL: the truth.
+        scores_NL: the predictions.
+
+    Raises:
+        DataError: the numbers of rows differ, there are more columns of scores than of truth, or
+            there is no row or no label.
+    """
     if truth_NL.shape[0] != scores_NL.shape[0]:
         raise DataError(
             f"Y_true has {truth_NL.shape[0]} rows, the predictions have {scores_NL.shape[0]}; "
@@ -185,12 +220,26 @@ def _mark_hits(
 
 
 def discounts(depth: int) -> np.ndarray:
-    """Weight of each rank in DCG: 1 / log2(rank + 1), the first rank being 1."""
+    """Weight of each rank in DCG: 1 / log2(rank + 1), the first rank being 1.
+
+    Args:
+        depth: the deepest rank, K.
+
+    Returns:
+        float64 (K,).
+    """
     return 1.0 / np.log2(np.arange(2, depth + 2))
 
 
 def ideal_dcg(judged: JudgedRanking) -> np.ndarray:
-    """DCG of a perfect ranking at each cut-off, float64 (N, K); 0 without a true label."""
+    """DCG of a perfect ranking at each cut-off, float64 (N, K); 0 without a true label.
+
+    Args:
+        judged: of `judge`.
+
+    Returns:
+        float64 (N, K).
+    """
     totals = np.concatenate([[0.0], np.cumsum(discounts(judged.depth))])
     reachable_NK = np.minimum(judged.num_true_N[:, None], np.arange(1, judged.depth + 1)[None, :])
     ideal_NK: np.ndarray = totals[reachable_NK]
@@ -214,7 +263,14 @@ def precision_at(judged: JudgedRanking) -> np.ndarray:
 
 
 def recall_at(judged: JudgedRanking) -> np.ndarray:
-    """R@k: the share of an instance's true labels among the first k, mean over instances."""
+    """R@k: the share of an instance's true labels among the first k, mean over instances.
+
+    Args:
+        judged: of `judge`.
+
+    Returns:
+        float64 (K,), fractions of 1.
+    """
     share_N = 1.0 / np.maximum(judged.num_true_N, 1)
     if judged.weights_N is not None:
         weighted_K: np.ndarray = judged.mean(share_N[:, None] * judged.hits_NK).cumsum()
@@ -224,7 +280,14 @@ def recall_at(judged: JudgedRanking) -> np.ndarray:
 
 
 def r_precision_at(judged: JudgedRanking) -> np.ndarray:
-    """RP@k: hits among the first k over min(k, number of true labels), mean over instances."""
+    """RP@k: hits among the first k over min(k, number of true labels), mean over instances.
+
+    Args:
+        judged: of `judge`.
+
+    Returns:
+        float64 (K,), fractions of 1.
+    """
     reachable_NK = np.minimum(
         np.maximum(judged.num_true_N, 1)[:, None], np.arange(1, judged.depth + 1)[None, :]
     )
@@ -232,12 +295,26 @@ def r_precision_at(judged: JudgedRanking) -> np.ndarray:
 
 
 def ndcg_at(judged: JudgedRanking) -> np.ndarray:
-    """nDCG@k with log2 discounts and binary gains, mean over instances."""
+    """nDCG@k with log2 discounts and binary gains, mean over instances.
+
+    Args:
+        judged: of `judge`.
+
+    Returns:
+        float64 (K,), fractions of 1.
+    """
     return judged.mean(ndcg_of_rows(judged))
 
 
 def ndcg_of_rows(judged: JudgedRanking) -> np.ndarray:
-    """nDCG@k of each instance: float64 (N, K)."""
+    """nDCG@k of each instance: float64 (N, K).
+
+    Args:
+        judged: of `judge`.
+
+    Returns:
+        float64 (N, K), fractions of 1.
+    """
     dcg_NK = (judged.hits_NK * discounts(judged.depth)).cumsum(axis=1)
     ideal_NK = ideal_dcg(judged)
     ndcg_NK: np.ndarray = np.divide(dcg_NK, ideal_NK, out=np.zeros_like(dcg_NK), where=ideal_NK > 0)
@@ -245,7 +322,14 @@ def ndcg_of_rows(judged: JudgedRanking) -> np.ndarray:
 
 
 def coverage_at(judged: JudgedRanking) -> np.ndarray:
-    """coverage@k: of the labels that occur in the truth, the share found at least once."""
+    """coverage@k: of the labels that occur in the truth, the share found at least once.
+
+    Args:
+        judged: of `judge`.
+
+    Returns:
+        float64 (K,), fractions of 1.
+    """
     num_occurring = len(np.unique(judged.truth_NL.indices))
     if num_occurring == 0:
         return np.zeros(judged.depth)
@@ -254,7 +338,14 @@ def coverage_at(judged: JudgedRanking) -> np.ndarray:
 
 
 def first_hit_rank(judged: JudgedRanking) -> np.ndarray:
-    """Best rank (from 0) at which each label was rightly predicted, -1 for never: int64 (L,)."""
+    """Best rank (from 0) at which each label was rightly predicted, -1 for never: int64 (L,).
+
+    Args:
+        judged: of `judge`.
+
+    Returns:
+        int64 (L,).
+    """
     best_L = np.full(judged.truth_NL.shape[1], judged.depth, np.int64)
     ranks_NK = np.broadcast_to(np.arange(judged.depth), judged.hits_NK.shape)
     np.minimum.at(best_L, judged.labels_NK[judged.hits_NK], ranks_NK[judged.hits_NK])

@@ -62,12 +62,19 @@ class RankingReport:
     def value(self, name: str) -> float:
         """One figure by its usual name, such as 'P@5' or 'PSP@1'.
 
-        Raises ConfigError, with the names there are, for an unknown one.
+        Args:
+            name: metric, @ and cut-off.
+
+        Returns:
+            A fraction of 1.
+
+        Raises:
+            ConfigError: no such figure; the message names those there are.
         """
         metric, _, k = name.partition("@")
         if metric not in self.metrics or not k.isdigit() or int(k) not in self.metrics[metric]:
-            known = ", ".join(f"{metric}@{k}" for metric, at in self.metrics.items() for k in at)
-            raise ConfigError(f"metric {name!r} is unknown here; choose one of {known}")
+            names = ", ".join(f"{metric}@{k}" for metric, at in self.metrics.items() for k in at)
+            raise ConfigError(f"metric {name!r} is unknown here; choose one of {names}")
         return self.metrics[metric][int(k)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,8 +163,25 @@ def evaluate_ranking(
     With `row_weights` (N,), all above 0, rows count so much in every metric, as if they stood there
     so often; numbers of instances and pairs stay numbers.
 
-    Raises DataError when the matrices cannot belong together, ConfigError for a wrong `ks`, or when
-    only one of `train_label_counts` and `num_train` is given.
+    Args:
+        Y_true: (N, L); an entry above 0 is a true label.
+        scores: (N, L'), L' at most L; each stored entry, and each of a dense array, is a
+            prediction, higher is better.
+        ks: cut-offs.
+        train_label_counts: training rows of each label (length L' or more; missing ones are 0);
+            with `num_train` it gives PSP, PSnDCG and the table by frequency.
+        num_train: number of training rows.
+        propensity: A and B of PSP; None for the defaults.
+        threshold: adds the F1 of all labels that score at least this.
+        probabilities: whether scores are probabilities: adds ECE@k.
+        row_weights: weights (N,) of the rows, above 0; None where each counts 1.
+
+    Returns:
+        All metrics at all cut-offs.
+
+    Raises:
+        DataError: the matrices do not belong together.
+        ConfigError: a wrong `ks`, or only one of `train_label_counts` and `num_train`.
     """
     ks = check_ks(ks)
     judged = judge(Y_true, scores, max(ks), row_weights)
@@ -180,7 +204,7 @@ def evaluate_ranking(
 
     reliable = {k: reliability(Y_true, scores, k, row_weights) for k in ks} if probabilities else {}
     if reliable:
-        metrics["ECE"] = {k: found.expected_error for k, found in reliable.items()}
+        metrics["ECE"] = {k: at_k.expected_error for k, at_k in reliable.items()}
 
     unseen_L = np.arange(num_labels) >= predictable
     if counts_L is not None:
@@ -212,7 +236,14 @@ def evaluate_ranking(
 def compare_table(reports: dict[str, RankingReport]) -> str:
     """Several reports side by side: one metric a line, one system a column, percent.
 
-    Raises DataError when there is none, or when they were measured on different truths.
+    Args:
+        reports: a report for each name.
+
+    Returns:
+        Lines of text.
+
+    Raises:
+        DataError: there is no report, or they were measured on different truths.
     """
     if not reports:
         raise DataError("no report to compare; pass at least one")
@@ -220,11 +251,11 @@ def compare_table(reports: dict[str, RankingReport]) -> str:
         name: (report.num_instances, report.num_true_pairs) for name, report in reports.items()
     }
     if len(set(sizes.values())) > 1:
-        found = ", ".join(
+        on_each = ", ".join(
             f"{name}: {n} instances, {pairs} true pairs" for name, (n, pairs) in sizes.items()
         )
         raise DataError(
-            f"reports on different data cannot be compared ({found}); evaluate on the same rows"
+            f"reports on different data cannot be compared ({on_each}); evaluate on the same rows"
         )
     # all cut-offs of a metric stay together, whichever report has them
     names: dict[str, set[int]] = {}
@@ -249,13 +280,23 @@ def _propensity_cell(report: RankingReport) -> str:
 
 
 def check_ks(ks: Any) -> tuple[int, ...]:
-    """Cut-offs in rising order, each once. Raises ConfigError for anything but whole numbers."""
-    if isinstance(ks, str | bytes) or not isinstance(ks, Iterable) or not (given := list(ks)):
+    """Cut-offs in rising order, each once.
+
+    Args:
+        ks: whole numbers of at least 1.
+
+    Returns:
+        The cut-offs, ascending, each once.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if isinstance(ks, str | bytes) or not isinstance(ks, Iterable) or not (cutoffs := list(ks)):
         raise ConfigError(
             f"ks = {reprlib.repr(ks)}: one or more whole numbers of at least 1 are needed, such as "
             "ks=[1, 5]"
         )
-    return tuple(sorted({check_count(k, "ks", "label", ConfigError) for k in given}))
+    return tuple(sorted({check_count(k, "ks", "label", ConfigError) for k in cutoffs}))
 
 
 def _bins_cutoff(ks: tuple[int, ...]) -> int:

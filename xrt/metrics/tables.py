@@ -9,6 +9,12 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     >>> print(align([["", "@1"], ["P", "50.00"]]))
           @1
     P  50.00
+
+    Args:
+        rows: cells of each row, the header first.
+
+    Returns:
+        Lines of text.
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []

@@ -97,13 +97,13 @@ def fine_tune_matcher(
 
     def make(settings: Settings, workspace: Workspace) -> MatcherOutputs:
         from xrt.encoder.embed import best_device, encode
-        from xrt.encoder.token_store import TokenStore
-        from xrt.encoder.training import train_matcher
+        from xrt.encoder.tokens import TokenStore
+        from xrt.encoder.training import fine_tune_matcher as fine_tune
 
         assert workspace.folder is not None
         assert workspace.scratch is not None
         held_out = [texts[row] for row in validation_rows]
-        result = train_matcher(
+        result = fine_tune(
             [texts[row] for row in fit_rows],
             rows.labels_of(fit_rows),
             planted.tree,
@@ -114,6 +114,7 @@ def fine_tune_matcher(
             progress=runner.progress,
             validation=(held_out, rows.labels_of(validation_rows)) if held_out else None,
             row_weights=rows.weights_of(fit_rows),
+            seed=settings["seed"],
         )
         encoder = result.encoder
         embeddings_NH = np.empty((len(texts), encoder.hidden_size), np.float32)
@@ -131,8 +132,8 @@ def fine_tune_matcher(
             encoder_folder=workspace.folder / "encoder",
             embeddings_NH=embeddings_NH,
             head=result.heads[-1] if result.levels[-1] == planted.tree.depth - 1 else None,
-            losses=[losses_S.tolist() for losses_S in result.losses],
-            validations=result.validations,
+            losses=[result.losses.tolist()],
+            validations=[result.validations],
         )
 
     identity, files = encoder_identity(encoder_params)
@@ -232,7 +233,7 @@ def embed_texts(runner: StageRunner, encoder_folder: Path, texts: list[str]) -> 
     """Embeddings of texts by a saved encoder, not of length 1: float32 (N, H)."""
     from xrt.encoder.backbone import TextEncoder
     from xrt.encoder.embed import best_device, encode
-    from xrt.encoder.token_store import TokenStore
+    from xrt.encoder.tokens import TokenStore
 
     encoder = TextEncoder.load(encoder_folder)
     return encode(

@@ -129,7 +129,7 @@ class Trainer:
             from xrt.encoder.resolve import require_encoder
 
             require_encoder(
-                self.params.encoder, matcher=self.params.matcher, trainer=self.params.trainer,
+                self.params.encoder, trainer=self.params.trainer,
                 texts=corpus.texts or (), record=self.runner.cache.record("encoder-tried.txt"),
             )  # fmt: skip
 

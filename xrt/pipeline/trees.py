@@ -22,8 +22,7 @@ from xrt.sources.trees import TreeEnsemble, tree_seed
 from xrt.storage.atomic import sha256_of
 from xrt.storage.hashing import content_hash
 from xrt.storage.stages import Hash, Settings, Stage, Workspace
-from xrt.tree.clustering import TreeParams, build_tree
-from xrt.tree.inside import build_inside
+from xrt.tree.clustering import TreeParams, build_inside, build_tree
 from xrt.tree.label_tree import LabelTree
 
 MAX_PIFA_FEATURES = 1_000

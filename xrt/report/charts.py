@@ -50,9 +50,9 @@ def line_chart(
     for i, (name, (x_values, y_values)) in enumerate(series.items()):
         if len(x_values) != len(y_values):
             raise ValueError(f"{name}: {len(x_values)} x values, {len(y_values)} y values")
-        kept = np.linspace(0, len(x_values) - 1, min(len(x_values), _MAX_POINTS)).astype(int)
-        x, y = np.asarray(x_values, float)[kept], np.asarray(y_values, float)[kept]
-        marker = "o" if len(kept) == 1 else None
+        places = np.linspace(0, len(x_values) - 1, min(len(x_values), _MAX_POINTS)).astype(int)
+        x, y = np.asarray(x_values, float)[places], np.asarray(y_values, float)[places]
+        marker = "o" if len(places) == 1 else None
         axes.plot(x, y, label=_literal(name), color=_COLORS[i % len(_COLORS)], marker=marker)
     return _finish(figure, axes, len(series))
 

@@ -1,23 +1,22 @@
 """Beam search down the label tree."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.errors import ConfigError, DataError
+from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, block_beam, joined, root_beam, step
 from xrt.linear.weights import LevelWeights
+from xrt.ranges import at_least, check_ranges
 from xrt.search.constraints import Constraint
 from xrt.search.session import SearchSession
 from xrt.sparse import top_k_rows
 from xrt.storage.saved_values import SavedValues
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 CONSTRAINED_ROWS = 1024
 """Rows searched at once under a constraint of their own: all children of a beam are held until it
@@ -26,33 +25,34 @@ has chosen."""
 
 MAX_PATH_WEIGHT = 1e6
 """Of a saved model: far above any that is of use, far below what overflows."""
+TRANSFORM = "l3_hinge"
+"""What turns margins into scores, see `tree.path_scores`; a saved model may name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchParams:
     """How the tree is searched."""
 
-    beam_size: int = 10
+    beam_size: Annotated[int, at_least(1)] = 10
     """Nodes kept at each inner level."""
-    transform: PathTransform = PathTransform.l3_hinge
-    """f in score = product of f(margin) along the path."""
-    path_weight: float | None = 0.5
+    path_weight: Annotated[float, at_least(0)] | None = 0.5
     """Exponent of the path's score in that of a label; inner nodes are always ranked by the plain
     product. None: to be chosen on held-out rows when the model is trained."""
 
     def __post_init__(self) -> None:
-        if self.beam_size < 1:
-            raise ConfigError(f"search.beam_size = {self.beam_size}: at least 1 is needed")
-        weight = self.path_weight
-        if weight is not None and not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(f"search.path_weight = {weight}: a finite number, not below 0")
+        check_ranges(self, "search")
 
     @classmethod
     def from_saved(cls, values: SavedValues) -> Self:
         """What `asdict` gave and a model kept. Raises ArtifactError for anything else."""
+        transform = values.text("transform") if values.has("transform") else TRANSFORM
+        if transform != TRANSFORM:
+            raise ArtifactError(
+                f"{values.where}: transform = {transform[:20]!r}, this xrt searches with "
+                f"{TRANSFORM} only; use the xrt that wrote the model, or train again"
+            )
         return cls(
             beam_size=values.whole("beam_size", 1),
-            transform=values.choice("transform", PathTransform),
             path_weight=values.number("path_weight", 0, MAX_PATH_WEIGHT, default=1.0),
         )
 
@@ -77,7 +77,7 @@ def beam_search(
     if not levels:
         return root_beam(X.num_rows) if start is None else start
     assert params.path_weight is not None
-    session = SearchSession(levels, params.beam_size, params.transform, params.path_weight)
+    session = SearchSession(levels, params.beam_size, params.path_weight)
     return session.search(X, k, start, num_threads)
 
 
@@ -99,9 +99,7 @@ def constrained_search(
     if constraint.marked_NL.shape[0] == 1:
         assert params.path_weight is not None
         entered = constraint.open_nodes(tree)
-        session = SearchSession(
-            levels, params.beam_size, params.transform, params.path_weight, entered
-        )
+        session = SearchSession(levels, params.beam_size, params.path_weight, entered)
         return session.search(X, k, num_threads=num_threads)
     found = []
     for low in range(0, X.num_rows, CONSTRAINED_ROWS):
@@ -128,7 +126,7 @@ def _constrained(
         last = weights is levels[-1]
         widest = int(np.diff(weights.child_ptr).max()) * int(np.diff(beam.indptr).max(initial=1))
         children = step(
-            weights, X, beam, max(1, widest), params.transform, num_threads,
+            weights, X, beam, max(1, widest), num_threads,
             params.path_weight if last else 1.0,
         )  # fmt: skip
         beam = top_k_rows(constraint.keep(children), k if last else params.beam_size)

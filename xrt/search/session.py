@@ -21,10 +21,9 @@ from xrt.linear.scoring import (
     joined,
     step_block,
 )
-from xrt.linear.single_query import LoneBeam, rooms_for, step_row
+from xrt.linear.single_query import QueryBeam, query_buffers_for, step_row
 from xrt.linear.weights import LevelWeights
 from xrt.threads import run_blocks
-from xrt.tree.path_scores import PathTransform
 
 
 class SearchSession:
@@ -34,14 +33,13 @@ class SearchSession:
         self,
         levels: Sequence[LevelWeights],
         beam_size: int,
-        transform: PathTransform,
         path_weight: float = 1.0,
         open_nodes: Sequence[np.ndarray] | None = None,
     ) -> None:
         """See SearchParams. open_nodes: for each level the nodes that may be entered, bool (K_t,);
         None: all.
         """
-        self._beam_size, self._transform = beam_size, transform
+        self._beam_size = beam_size
         self._levels = levels
         self._widest = max(weights.widest for weights in levels)
         inner_nodes = max((weights.num_nodes for weights in levels[:-1]), default=0)
@@ -74,21 +72,25 @@ class SearchSession:
 
     def _descend_alone(self, X: HybridMatrix, k: int, start: sp.csr_array | None) -> Beam:
         row, (_, nodes, scores) = RowBlock.of(X, 0, 1), block_beam(start, 0, 1)
-        beam, num_pairs = LoneBeam(nodes, scores), max(self._most_kept, len(nodes))
-        rooms = rooms_for(row, num_pairs, self._widest, self._most_kept)
-        how = self._beam_size, self._transform, 1.0
+        beam, num_pairs = QueryBeam(nodes, scores), max(self._most_kept, len(nodes))
+        buffers = query_buffers_for(row, num_pairs, self._widest, self._most_kept)
+        how = self._beam_size, 1.0
         for depth, (weights, bias) in enumerate(self._inner):
-            beam = step_row(weights, row, beam, *how, bias, rooms[depth % 2])
+            beam = step_row(weights, row, beam, *how, bias, buffers[depth % 2])
         weights, path_weight, bias = self._last
-        room = rooms[0].for_result(min(k, len(beam.nodes) * self._widest))
-        return step_row(weights, row, beam, k, self._transform, path_weight, bias, room).of_block
+        last_buffers = buffers[0].with_new_beam(min(k, len(beam.nodes) * self._widest))
+        return step_row(weights, row, beam, k, path_weight, bias, last_buffers).as_beam
 
     def _descend(
         self, X: HybridMatrix, low: int, high: int, k: int, start: sp.csr_array | None
     ) -> Beam:
-        rows, beam, rooms = RowBlock.of(X, low, high), block_beam(start, low, high), scratch().beams
+        rows, beam, buffers = (
+            RowBlock.of(X, low, high),
+            block_beam(start, low, high),
+            scratch().beams,
+        )
         for depth, (weights, bias) in enumerate(self._inner):
-            how = (self._beam_size, self._transform, 1.0, bias, rooms[depth % 2])
+            how = (self._beam_size, 1.0, bias, buffers[depth % 2])
             beam = step_block(weights, rows, beam, *how)
         weights, path_weight, bias = self._last
-        return step_block(weights, rows, beam, k, self._transform, path_weight, bias)
+        return step_block(weights, rows, beam, k, path_weight, bias)

@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.compute import Compute
 from xrt.encoder.embed import best_device
+from xrt.encoder.params import Compute
 from xrt.encoder.reader import TextReader
 from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix, unit_rows

@@ -12,11 +12,10 @@ from functools import cached_property
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.chunk_slabs import ChunkSlabs, Pattern
 from xrt.linear.scoring import Beam, RowBlock, block_beam, step_block
+from xrt.linear.slabs import ChunkSlabs, Pattern
 from xrt.linear.weights import LevelWeights
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 
 class EntryLevel:
@@ -41,9 +40,7 @@ class EntryLevel:
         """The node above each node of the entry level: int32 (K,)."""
         return self._parents[-1]
 
-    def enter(
-        self, rows: RowBlock, nodes_nW: np.ndarray, keep: int, transform: PathTransform
-    ) -> Beam:
+    def enter(self, rows: RowBlock, nodes_nW: np.ndarray, keep: int) -> Beam:
         """The `keep` best of the named nodes and their siblings. A name of -1 is nobody's."""
         above = []
         wanted = _above(nodes_nW, self.parents_K)
@@ -52,23 +49,23 @@ class EntryLevel:
             wanted = Pattern(*_rising(wanted.indptr, parents_K[wanted.nodes]))
         beam = block_beam(None, 0, len(nodes_nW))
         for slabs, parents_K in zip(self._slabs[:-1], self._parents[:-1], strict=True):
-            beam = slabs.chosen(rows, beam, above.pop(), parents_K, transform)
+            beam = slabs.chosen(rows, beam, above.pop(), parents_K)
         if self.level == 0:  # all are children of the root; a row without any name has none
             beam = Beam(wanted.indptr, wanted.nodes, np.zeros(len(wanted.nodes), np.float32))
-        return self._slabs[-1].best(rows, beam, keep, transform)
+        return self._slabs[-1].best(rows, beam, keep)
 
-    def from_root(self, rows: RowBlock, beam_size: int, transform: PathTransform) -> Beam:
+    def from_root(self, rows: RowBlock, beam_size: int) -> Beam:
         """The nodes that a beam search from the root keeps."""
         beam = block_beam(None, 0, len(rows.indptr) - 1)
         for weights in self._weights:
-            beam = step_block(weights, rows, beam, beam_size, transform)
+            beam = step_block(weights, rows, beam, beam_size)
         return beam
 
-    def all_scores(self, rows: RowBlock, transform: PathTransform) -> np.ndarray:
+    def all_scores(self, rows: RowBlock) -> np.ndarray:
         """The scores of all nodes: float32 (n, K)."""
         beam = block_beam(None, 0, len(rows.indptr) - 1)
         for slabs in self._slabs:
-            beam = slabs.best(rows, beam, slabs.weights.num_nodes, transform)
+            beam = slabs.best(rows, beam, slabs.weights.num_nodes)
         return beam.scores.reshape(-1, self.num_nodes)
 
 

@@ -18,7 +18,6 @@ from xrt.sources.entry import EntryLevel
 from xrt.sources.ranker import TreeRanker
 from xrt.sources.shortlist import NodeVectors, Shortlist, ShortlistParams, centroids
 from xrt.threads import run_blocks
-from xrt.tree.path_scores import PathTransform
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +51,7 @@ def build_shortlist(
         return Shortlist(centroids(unit_NH, ranker.tree.level_targets(Y_NL)[level]), params, level)
     entry = EntryLevel(ranker.levels, ranker.tree, level)
     rows = sample_rows(X.num_rows, FITTED_ROWS)
-    vectors_KH, offsets_K = fit_vectors(
-        entry, X.take(rows), unit_NH[rows], search.transform, num_threads
-    )
+    vectors_KH, offsets_K = fit_vectors(entry, X.take(rows), unit_NH[rows], num_threads)
     return Shortlist(vectors_KH, params, level, offsets_K)
 
 
@@ -62,7 +59,6 @@ def fit_vectors(
     entry: EntryLevel,
     X: HybridMatrix,
     unit_NH: np.ndarray,
-    transform: PathTransform,
     num_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ridge regression of the exact scores on the embedding: float32 (K, H) and (K,)."""
@@ -71,7 +67,7 @@ def fit_vectors(
     products_MK = np.zeros((num_columns, entry.num_nodes))
     for low in range(0, X.num_rows, 4 * SCORED_ROWS):
         part = slice(low, min(X.num_rows, low + 4 * SCORED_ROWS))
-        scores_nK = exhaustive_scores(entry, X, transform, part, num_threads)
+        scores_nK = exhaustive_scores(entry, X, part, num_threads)
         products_MK += rows_NM[part].T @ (scores_nK - scores_nK.mean(axis=1, keepdims=True))
     gram_MM = rows_NM.T @ rows_NM + RIDGE * len(rows_NM) * np.eye(num_columns)
     fitted_KM = np.linalg.solve(gram_MM, products_MK).T.astype(np.float32)
@@ -81,7 +77,6 @@ def fit_vectors(
 def exhaustive_scores(
     entry: EntryLevel,
     X: HybridMatrix,
-    transform: PathTransform,
     part: slice,
     num_threads: int | None = None,
 ) -> np.ndarray:
@@ -91,7 +86,7 @@ def exhaustive_scores(
     def score(block: int) -> np.ndarray:
         low = starts[block]
         rows = RowBlock.of(X, low, min(part.stop, low + SCORED_ROWS))
-        return entry.all_scores(rows, transform)
+        return entry.all_scores(rows)
 
     found = run_blocks(score, len(starts), num_threads)
     return np.concatenate(found) if found else np.zeros((0, entry.num_nodes), np.float32)
@@ -114,7 +109,7 @@ def choose_width(
     rows = sample_rows(X.num_rows, MEASURED_ROWS)
     X, unit_NH = X.take(rows), unit_NH[rows]
     entry = shortlist.entry(ranker)
-    scores_NK = exhaustive_scores(entry, X, search.transform, slice(0, len(rows)), num_threads)
+    scores_NK = exhaustive_scores(entry, X, slice(0, len(rows)), num_threads)
     best_NB = best_nodes(scores_NK, search.beam_size)
     num_nodes, target = shortlist.num_nodes, shortlist.params.recall_target
     ladder = sorted({min(width, num_nodes) for width in WIDTHS})

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from xrt.search.constraints import Constraint
 from xrt.sources.faiss_index import faiss_threads, half_precision_index
 from xrt.sparse import as_csr
-from xrt.tree.path_scores import PathTransform, log_scores
+from xrt.tree.path_scores import log_sigmoids
 
 FEW_ROWS = 4
 """Up to so many rows the weights are read in half precision first: reading them is what takes time
@@ -49,7 +49,7 @@ class LabelHead:
             labels_NK, logits_NK = self._top_of_few(embeddings_NH, k)
         else:
             labels_NK, logits_NK = self._top_of_many(embeddings_NH, k, constraint)
-        scores_NK = np.exp(log_scores(logits_NK, PathTransform.sigmoid)).astype(np.float32)
+        scores_NK = np.exp(log_sigmoids(logits_NK)).astype(np.float32)
         indptr = np.arange(num_rows + 1) * k
         parts = (scores_NK.ravel(), labels_NK.ravel(), indptr)
         found = as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))

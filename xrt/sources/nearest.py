@@ -8,7 +8,7 @@ among equals the lower row, and only similarities above 0.
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.dual import SIMD
+from xrt.linear.kernels.simd import SIMD
 
 PAGE_BITS = 10
 """A page of the similarities is 2^10 rows: 4 KiB, which is cheap to skip and cheap to sweep."""

@@ -7,37 +7,30 @@ in the cluster above (teacher-forced and matcher-aware negatives).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import scipy.sparse as sp
 
-from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import root_beam, step
 from xrt.linear.sink import FolderSink, LevelSink, MemorySink
-from xrt.linear.solver import LevelProblem, SolverParams, train_levels
+from xrt.linear.solver import RankerProblem, SolverParams, train_levels
 from xrt.linear.weights import LevelWeights
 from xrt.progress import Progress
+from xrt.ranges import at_least
 from xrt.tree.candidates import matcher_aware, teacher_forced, union_candidates
 from xrt.tree.label_tree import LabelTree
-from xrt.tree.path_scores import PathTransform
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankerParams(SolverParams):
     """How the rankers are trained: the solver's settings and where negatives come from."""
 
-    matcher_negatives: int = 0
+    matcher_negatives: Annotated[int, at_least(0)] = 0
     """Best-scored clusters of each training row that join its true ones when labels are trained
     (MAN)."""
     half: bool = False
     """Keep weights as float16: half the memory and disk, margins right to about 3 digits."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.matcher_negatives < 0:
-            raise ConfigError(
-                f"ranker.matcher_negatives = {self.matcher_negatives}: must not be below 0"
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +86,9 @@ def train_ranker(
     """
     targets = tree.level_confidences(Y)
     above = [None, *(teacher_forced(targets[t - 1]) for t in range(1, tree.depth))]
-    problems = [LevelProblem.of(X, targets[t], above[t], tree, t) for t in range(tree.depth)]
+    problems = [RankerProblem.of(X, targets[t], above[t], tree, t) for t in range(tree.depth)]
 
-    def solve(problems: Sequence[LevelProblem]) -> list[LevelWeights]:
+    def solve(problems: Sequence[RankerProblem]) -> list[LevelWeights]:
         sinks = [_sink(tree, problem.t, X.num_features, params, folder) for problem in problems]
         return train_levels(X, problems, tree, params, seed, num_threads, progress, sinks)
 
@@ -105,9 +98,11 @@ def train_ranker(
     beam = root_beam(X.num_rows)
     for level in levels:
         keep = max(10, params.matcher_negatives)
-        beam = step(level, X, beam, keep, PathTransform.l3_hinge, num_threads)
+        beam = step(level, X, beam, keep, num_threads)
     found = matcher_aware(beam, params.matcher_negatives)
-    last = LevelProblem.of(X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1)
+    last = RankerProblem.of(
+        X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1
+    )
     return TreeRanker(tree, (*levels, *solve([last])))
 
 

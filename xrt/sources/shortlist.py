@@ -169,9 +169,9 @@ class Shortlist:
             rows = RowBlock.of(X, low, high)
             nodes_nW = self.nodes(queries_NH[low:high])
             if self.params.union:
-                root = entry.from_root(rows, search.beam_size, search.transform)
+                root = entry.from_root(rows, search.beam_size)
                 nodes_nW = with_nodes(nodes_nW, root)
-            return entry.enter(rows, nodes_nW, search.beam_size, search.transform)
+            return entry.enter(rows, nodes_nW, search.beam_size)
 
         num_blocks = max(1, -(-X.num_rows // BLOCK_ROWS))
         return joined(run_blocks(open_block, num_blocks, num_threads), self.num_nodes)

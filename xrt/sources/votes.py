@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from xrt.errors import DataError
 from xrt.jit import njit
+from xrt.sparse import best_places
 from xrt.threads import run_blocks
 
 QUERIES_PER_BLOCK = 256
@@ -167,5 +168,6 @@ def _best(labels: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
     order = np.argsort(labels)
     if len(labels) <= k:
         return order
-    ranked = order[np.argsort(-scores[order], kind="mergesort")[:k]]
-    return ranked[np.argsort(labels[ranked])]
+    ranked = order[best_places(scores[order], k)]
+    by_label: np.ndarray = ranked[np.argsort(labels[ranked])]
+    return by_label

@@ -91,8 +91,8 @@ def write_artifact(
     refuse_to_overwrite(target)
     if manifest.get("kind") not in KINDS:
         raise ArtifactError(f"kind {manifest.get('kind')!r} of a model; it must be one of {KINDS}")
-    if taken := [key for key in _OWN_KEYS if key in manifest]:
-        raise ArtifactError(f"manifest keys {taken} are written by xrt; choose other names")
+    if reserved := [key for key in _OWN_KEYS if key in manifest]:
+        raise ArtifactError(f"manifest keys {reserved} are written by xrt; choose other names")
     head = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

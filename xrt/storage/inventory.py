@@ -54,11 +54,11 @@ def list_files(folder: Path) -> list[str]:
     while pending:
         prefix = pending.pop()
         with os.scandir(folder / prefix) as entries:
-            found = [_kind_of(folder, prefix, entry) for entry in entries]
-        if prefix and not found:
+            kinds = [_kind_of(folder, prefix, entry) for entry in entries]
+        if prefix and not kinds:
             raise ArtifactError(f"{folder}: empty folder {prefix!r}; remove it")
-        names += [name for name, is_folder in found if not is_folder]
-        pending += [f"{name}/" for name, is_folder in found if is_folder]
+        names += [name for name, is_folder in kinds if not is_folder]
+        pending += [f"{name}/" for name, is_folder in kinds if is_folder]
         if len(names) + len(pending) > MAX_FILES:
             raise ArtifactError(
                 f"{folder}: more than {MAX_FILES} files; this is no folder of xrt's"
@@ -104,10 +104,10 @@ def check_inventory(
     if faults or not hashes:
         return faults
     names = sorted(records, key=lambda name: -records[name].size)
-    found = run_blocks(lambda i: sha256_of(folder / names[i]), len(names))
+    hashes_now = run_blocks(lambda i: sha256_of(folder / names[i]), len(names))
     return [
         f"{name} has been altered (its sha256 differs)"
-        for name, sha256 in sorted(zip(names, found, strict=True))
+        for name, sha256 in sorted(zip(names, hashes_now, strict=True))
         if sha256 != records[name].sha256
     ]
 

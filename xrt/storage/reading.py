@@ -1,4 +1,4 @@
-"""Reading files nobody vouches for: sizes, types and shapes are checked before content is used.
+"""Reading files that cannot be trusted: sizes, types and shapes are checked before content is used.
 
 Nothing here unpickles. All faults are ArtifactErrors that name the file.
 """
@@ -98,10 +98,10 @@ def parse_json_bounded(data: bytes, path: str | Path) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         raise ValueError("a key stands twice in one object")
-    return found
+    return values
 
 
 def _refuse_constant(name: str) -> None:
@@ -152,20 +152,20 @@ def load_array(
     """
     try:
         with open(path, "rb") as file:
-            shape, fortran, found = _read_npy_header(path, file)
+            shape, fortran, written = _read_npy_header(path, file)
             offset, size = file.tell(), os.fstat(file.fileno()).st_size
-            wanted = _wanted_type(path, found, dtype)
+            expected = _expected_type(path, written, dtype)
             _check_shape(path, shape, ndim, length)
-            needed = math.prod(shape) * wanted.itemsize
-            if offset + needed != size or offset % wanted.itemsize:
+            needed = math.prod(shape) * expected.itemsize
+            if offset + needed != size or offset % expected.itemsize:
                 raise ArtifactError(
                     f"{path}: {size} bytes where its header asks for {offset + needed}; {_NEXT}"
                 )
             if needed < MAPPED_FROM or not mmap:
-                flat = np.fromfile(file, wanted, math.prod(shape))
+                flat = np.fromfile(file, expected, math.prod(shape))
             else:
                 flat = np.memmap(
-                    file, wanted, mode="r", offset=offset, shape=(math.prod(shape),)
+                    file, expected, mode="r", offset=offset, shape=(math.prod(shape),)
                 ).view(np.ndarray)
     except (OSError, MemoryError) as error:
         raise _unreadable(path, error, "not a readable npy file") from error
@@ -176,12 +176,12 @@ def load_array(
     return array
 
 
-def _wanted_type(path: str | Path, found: np.dtype, dtype: Any) -> np.dtype:
-    wanted = [np.dtype(each) for each in (dtype if isinstance(dtype, Sequence) else [dtype])]
-    if found not in wanted or found.hasobject:
-        names = " or ".join(map(str, wanted))
-        raise ArtifactError(f"{path}: holds {found} where {names} is needed; {_NEXT}")
-    return found
+def _expected_type(path: str | Path, written: np.dtype, dtype: Any) -> np.dtype:
+    allowed = [np.dtype(each) for each in (dtype if isinstance(dtype, Sequence) else [dtype])]
+    if written not in allowed or written.hasobject:
+        names = " or ".join(map(str, allowed))
+        raise ArtifactError(f"{path}: holds {written} where {names} is needed; {_NEXT}")
+    return written
 
 
 def _check_shape(

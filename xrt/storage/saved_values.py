@@ -152,7 +152,7 @@ def _as_numbers(value: list[Any], shape: tuple[int, ...]) -> np.ndarray | None:
     if array.size == 0 and 0 in shape and -1 not in shape:  # [] says nothing of what it lacks
         array = array.reshape(shape)
     fits = array.ndim == len(shape) and all(
-        wanted in (-1, found) for wanted, found in zip(shape, array.shape, strict=True)
+        size in (-1, actual) for size, actual in zip(shape, array.shape, strict=True)
     )
     return array if fits and np.isfinite(array).all() else None
 

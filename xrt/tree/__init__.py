@@ -1,3 +1,1 @@
-"""The hierarchical label tree: how it is grown, who is a candidate at a level, how scores join
-along a path.
-"""
+"""The hierarchical label tree: growing it, candidates of a level, scores along a path."""

@@ -1,8 +1,8 @@
-"""Which nodes a row is trained or scored on: teacher-forced, matcher-aware, and their union.
+"""The nodes that a row is trained or scored on: teacher-forced, matcher-aware, and their union.
 
 Everything here is a pattern: a `csr_array` of ones, rows are instances, columns the nodes of a
 level. Teacher-forced negatives (TFN) are the siblings of the true nodes; matcher-aware negatives
-(MAN) the children of the nodes that the matcher ranks high, be they right or wrong.
+(MAN) the children of the best-scored nodes, right or wrong.
 """
 
 import numpy as np
@@ -14,12 +14,27 @@ from xrt.tree.label_tree import LabelTree
 
 
 def teacher_forced(Y_level: sp.csr_array) -> sp.csr_array:
-    """Nodes with a true label below: the pattern of Y_t, (N, K_t)."""
+    """Nodes with a true label below: the pattern of Y_t, (N, K_t).
+
+    Args:
+        Y_level: targets (N, K_t).
+
+    Returns:
+        Pattern (N, K_t).
+    """
     return binarize(Y_level)
 
 
 def matcher_aware(scores_level: sp.csr_array, top_k: int) -> sp.csr_array:
-    """The `top_k` best-scored nodes of each row: pattern (N, K_t)."""
+    """The `top_k` best-scored nodes of each row: pattern (N, K_t).
+
+    Args:
+        scores_level: scores of nodes (N, K_t).
+        top_k: nodes of a row, at least 1.
+
+    Returns:
+        Pattern (N, K_t).
+    """
     return binarize(_with_ones(top_k_rows(scores_level, top_k)))
 
 
@@ -41,6 +56,18 @@ def expand(
     """Children at level t of the candidate nodes above: (N, K_{t-1}) to (N, K_t).
 
     `None` stands for the root, above level 0: all nodes of the level, for `num_rows` rows.
+
+    Args:
+        M_above: candidates at the level above, (N, K_{t-1}); None for the root.
+        tree: the label tree.
+        t: a level, counted from 0 below the root.
+        num_rows: N; needed for the root only.
+
+    Returns:
+        Pattern (N, K_t).
+
+    Raises:
+        DataError: None, but the level above has several nodes.
     """
     if M_above is None:
         if tree.num_nodes(t - 1) != 1:

@@ -1,22 +1,35 @@
-"""Grows the label tree: balanced spherical 2-means, again and again, then merged to the wanted
-branching.
+"""Grows the label tree: balanced spherical 2-means, again and again, then merged to the branching
+of the settings.
 
 L points with F sparse and H dense coordinates each. A node's members are split at the median of
 their nearness to one centroid rather than the other, so that sizes differ by at most one.
+
+With a taxonomy on top, its levels are the upper levels of the tree. Labels with the same ancestors
+are a group; a group that is too large for a leaf is split by balanced 2-means, and its clusters are
+merged to the branching of the settings. G groups, K clusters of all groups together.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from xrt.errors import ConfigError
+from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
+from xrt.ranges import at_least, check_ranges
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.two_means import halve, halve_at_median, reorder, two_means, values_of
 
+MAX_ROUNDS = 20
+"""Rounds of 2-means in a node, at most."""
+TOLERANCE = 0.005
+"""Rounds end when no more than this share of a node's labels changes sides in one."""
+MAX_SAMPLE = 10_000
+"""Labels of a node, at most, that are clustered to find its cut, which then divides all of them."""
 _BLOCK_MEMBERS = 1024  # nodes of so many members together are one block of work
 _PIECE_MEMBERS = 8192  # members of a large node whose side is decided in one block
 
@@ -25,43 +38,19 @@ _PIECE_MEMBERS = 8192  # members of a large node whose side is decided in one bl
 class TreeParams:
     """Shape of the label tree."""
 
-    branching: int = 16
+    branching: Annotated[int, at_least(2)] = 16
     """Children of an inner node."""
-    max_leaf_size: int = 200
+    max_leaf_size: Annotated[int, at_least(1)] = 200
     """Labels under a node of the last inner level; at least as many as labels gives a flat tree."""
-    max_top_nodes: int = 64
+    max_top_nodes: Annotated[int, at_least(1)] = 64
     """Merging stops once a level has at most so many nodes; they hang under the root."""
     paths: str | None = None
-    """A taxonomy to use instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
+    """A taxonomy instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     inside: bool = False
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
-    paths_depth: int | None = None
-    """With `inside`: how many ancestors of a path count, the coarsest first; null for all."""
-    kmeans_iterations: int = 20
-    """Rounds of 2-means in a node, at most."""
-    kmeans_tolerance: float = 0.005
-    """Rounds end when no more than this share of a node's labels changes sides in one."""
-    max_sample: int = 10_000
-    """Labels of a node that find where to cut it; all of them are then cut there."""
 
     def __post_init__(self) -> None:
-        for name, low in (
-            ("branching", 2),
-            ("max_leaf_size", 1),
-            ("max_top_nodes", 1),
-            ("kmeans_iterations", 1),
-            ("max_sample", 2),
-        ):
-            if getattr(self, name) < low:
-                raise ConfigError(f"tree.{name} = {getattr(self, name)}: at least {low} is needed")
-        if not 0 <= self.kmeans_tolerance < 1:
-            raise ConfigError(
-                f"tree.kmeans_tolerance = {self.kmeans_tolerance}: must lie in 0..1, below 1"
-            )
-        if self.paths_depth is not None and (self.paths_depth < 0 or not self.inside):
-            raise ConfigError(
-                f"tree.paths_depth = {self.paths_depth}: 0 or more, and with tree.inside=true only"
-            )
+        check_ranges(self, "tree")
 
 
 def build_tree(
@@ -71,16 +60,35 @@ def build_tree(
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> LabelTree:
-    """The label tree over the label features Z (one row a label); the same for the same seed."""
+    """The label tree over the label features Z (one row a label); the same for the same seed.
+
+    Args:
+        Z: label features, a row a label: (L, F + H).
+        params: the settings.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        A tree of L labels.
+    """
     num_splits = splits_needed(Z.num_rows, params)
     if num_splits == 0:
         return LabelTree.flat(Z.num_rows)
-    leaf_of_label = split_balanced(Z, num_splits, params, seed, num_threads, progress)
+    leaf_of_label = split_balanced(Z, num_splits, seed, num_threads, progress)
     return LabelTree.from_clusters(leaf_of_label, _merge(2**num_splits, params))
 
 
 def splits_needed(num_labels: int, params: TreeParams) -> int:
-    """How many times a group of labels is halved until every part is small enough for a leaf."""
+    """How many times a group of labels is halved until every part is small enough for a leaf.
+
+    Args:
+        num_labels: labels of a group.
+        params: the settings.
+
+    Returns:
+        A number of splits, 0 for a leaf.
+    """
     return int(np.ceil(np.log2(max(1.0, num_labels / params.max_leaf_size))))
 
 
@@ -100,7 +108,6 @@ def _merge(num_leaves: int, params: TreeParams) -> list[np.ndarray]:
 def split_balanced(
     Z: HybridMatrix,
     num_splits: int,
-    params: TreeParams,
     seed: int,
     num_threads: int | None = None,
     progress: Progress | None = None,
@@ -109,10 +116,20 @@ def split_balanced(
     each.
 
     Leaves that are near in number are near in the tree. Sizes differ by at most one per split.
+
+    Args:
+        Z: points (L, F + H).
+        num_splits: how often.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        int32 (L,).
     """
     order = np.arange(Z.num_rows, dtype=np.int32)
     bounds = np.array([0, Z.num_rows], np.int64)
-    bounds = halve_again(Z, order, bounds, num_splits, params, seed, num_threads, progress)
+    bounds = halve_again(Z, order, bounds, num_splits, seed, num_threads, progress)
     leaf_of_label = np.empty(Z.num_rows, np.int32)
     leaf_of_label[order] = np.repeat(np.arange(2**num_splits, dtype=np.int32), np.diff(bounds))
     return leaf_of_label
@@ -123,7 +140,6 @@ def halve_again(
     order: np.ndarray,
     bounds: np.ndarray,
     num_splits: int,
-    params: TreeParams,
     seed: int,
     num_threads: int | None = None,
     progress: Progress | None = None,
@@ -131,13 +147,25 @@ def halve_again(
     """Split each node `num_splits` times in two; its members are `order[bounds[k]:bounds[k + 1]]`.
 
     Reorders the members within their nodes; returns the bounds of the 2^num_splits parts of each.
+
+    Args:
+        Z: points (L, F + H).
+        order: numbers of all points, node by node; reordered in place.
+        bounds: where the members of each node begin, and the end.
+        num_splits: how often.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        int64, the bounds of the parts.
     """
-    splitter = _Splitter(Z, params, num_threads)
+    splitter = _Splitter(Z, num_threads)
     if progress is not None:
         progress.start("cluster labels", num_splits)
     for split in range(num_splits):
         seeds = _node_seeds(seed, split, len(bounds) - 1)
-        if np.diff(bounds).max() > params.max_sample:
+        if np.diff(bounds).max() > MAX_SAMPLE:
             splitter.halve_by_samples(order, bounds, seeds)
         else:
             splitter.halve(order, bounds, seeds)
@@ -158,13 +186,12 @@ def _node_seeds(seed: int, split: int, num_nodes: int) -> np.ndarray:
 
 
 class _Splitter:
-    """Halves all nodes of a split, in blocks over threads that each keep their scratch."""
+    """Halves all nodes of a split, in blocks over threads, each with its scratch memory."""
 
-    def __init__(self, Z: HybridMatrix, params: TreeParams, num_threads: int | None) -> None:
+    def __init__(self, Z: HybridMatrix, num_threads: int | None) -> None:
         self.rows = (Z.sparse.indptr, Z.sparse.indices, Z.sparse.data, Z.dense)
         self.num_features = Z.num_features
-        self.params = params
-        self.rounds = (params.kmeans_iterations, params.kmeans_tolerance)
+        self.rounds = (MAX_ROUNDS, TOLERANCE)
         self.num_threads = num_threads
         self.scratch = threading.local()
 
@@ -182,7 +209,7 @@ class _Splitter:
         run_blocks(halve_block, -(-len(seeds) // per_block), self.num_threads)
 
     def halve_by_samples(self, order: np.ndarray, bounds: np.ndarray, seeds: np.ndarray) -> None:
-        """The same for nodes so large that a sample tells where to cut: cluster it, cut all."""
+        """The same for large nodes: a sample is clustered, its cut divides all members."""
         values = np.empty(len(order), np.float32)
         pieces = [
             (node, lo, min(lo + _PIECE_MEMBERS, bounds[node + 1]))
@@ -192,10 +219,11 @@ class _Splitter:
 
         def cluster_sample(node: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             members = order[bounds[node] : bounds[node + 1]]
-            num_sampled = min(len(members), self.params.max_sample)
+            num_sampled = min(len(members), MAX_SAMPLE)
             sample = members[np.arange(num_sampled) * len(members) // num_sampled]
-            found = two_means(*self.rows, sample, *self.rounds, seeds[node], self._column_map())
-            used, w_f, w_H = found[1:]
+            _, used, w_f, w_H = two_means(
+                *self.rows, sample, *self.rounds, seeds[node], self._column_map()
+            )
             return used, w_f, w_H
 
         def value_piece(piece: int) -> None:
@@ -225,3 +253,110 @@ class _Splitter:
             self.scratch.weights = np.zeros(self.num_features, np.float32)
         weights: np.ndarray = self.scratch.weights
         return weights
+
+
+_PATH_ENDED = "\0none"  # of paths shorter than the deepest
+
+
+def build_inside(
+    Z: HybridMatrix,
+    paths: Sequence[Sequence[str]],
+    params: TreeParams,
+    seed: int,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> LabelTree:
+    """The label tree over label features Z (one row a label) with the taxonomy on top.
+
+    `paths` has the ancestors of each label, coarse to fine. Labels whose paths end at the same
+    ancestor are a group of their own below it, those without any path one below the root. All
+    labels lie at the same depth: where a group has fewer levels than another, single nodes continue
+    it. Without ancestors it is `build_tree`.
+
+    Args:
+        Z: label features, a row a label: (L, F + H).
+        paths: names of the ancestors of each label, coarse to fine.
+        params: the settings.
+        seed: of all random choices.
+        num_threads: threads; None for the default.
+        progress: receives the progress; None for none.
+
+    Returns:
+        A tree of L labels.
+
+    Raises:
+        DataError: there is not one path for each label.
+    """
+    if len(paths) != Z.num_rows:
+        raise DataError(f"{len(paths)} paths for {Z.num_rows} labels; give one for each")
+    upper, group_of_label = _taxonomy([tuple(path) for path in paths])
+    if not upper:
+        return build_tree(Z, params, seed, num_threads, progress)
+    cluster_of_label, group_of_cluster = _split_groups(
+        Z, group_of_label, params, seed, num_threads, progress
+    )
+    num_clusters_G = np.bincount(group_of_cluster, minlength=group_of_label.max() + 1)
+    lower = _merge_inside(num_clusters_G, params.branching)
+    return LabelTree.from_clusters(cluster_of_label, [*upper, *lower])
+
+
+def _taxonomy(paths: Sequence[tuple[str, ...]]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Parents of each level of the taxonomy, coarse to fine, and the group of each label: the node
+    of the last level.
+
+    Nodes are numbered parent by parent, so that what lies below a node has numbers in a row.
+    """
+    depth = max(map(len, paths), default=0)
+    node_of_label = np.zeros(len(paths), np.int32)
+    parents: list[np.ndarray] = []
+    for level in range(depth):
+        steps = [path[level] if level < len(path) else _PATH_ENDED for path in paths]
+        keys = list(zip(node_of_label.tolist(), steps, strict=True))
+        nodes = {key: node for node, key in enumerate(sorted(set(keys)))}
+        parents.append(np.array([parent for parent, _ in nodes], np.int32))
+        node_of_label = np.array([nodes[key] for key in keys], np.int32)
+    return parents, node_of_label
+
+
+def _split_groups(
+    Z: HybridMatrix,
+    group_of_label: np.ndarray,
+    params: TreeParams,
+    seed: int,
+    num_threads: int | None,
+    progress: Progress | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cluster of each label (L,) and the group of each cluster (K,), group by group: int32.
+
+    Groups that need equally many splits are split together.
+    """
+    sizes_G = np.bincount(group_of_label)
+    splits_G = np.array([splits_needed(int(size), params) for size in sizes_G], np.int64)
+    first_G = np.concatenate([[0], np.cumsum(2**splits_G)])
+    cluster_of_label = np.empty(Z.num_rows, np.int32)
+    by_group = np.argsort(group_of_label, kind="stable").astype(np.int32)
+    ptr_G = np.concatenate([[0], np.cumsum(sizes_G)])
+    for num_splits in np.unique(splits_G).tolist():
+        groups = np.flatnonzero(splits_G == num_splits)
+        order = np.concatenate([by_group[ptr_G[g] : ptr_G[g + 1]] for g in groups])
+        bounds = np.concatenate([[0], np.cumsum(sizes_G[groups])])
+        bounds = halve_again(Z, order, bounds, num_splits, seed, num_threads, progress)
+        clusters = (first_G[groups][:, None] + np.arange(2**num_splits)).ravel()
+        cluster_of_label[order] = np.repeat(clusters, np.diff(bounds))
+    return cluster_of_label, np.repeat(np.arange(len(sizes_G), dtype=np.int32), 2**splits_G)
+
+
+def _merge_inside(num_clusters_G: np.ndarray, branching: int) -> list[np.ndarray]:
+    """Parents of each level below the groups, coarse to fine, the last level being the clusters.
+
+    At most `branching` nodes under one; no level where every group is one cluster.
+    """
+    levels: list[np.ndarray] = []
+    counts_G = num_clusters_G
+    while counts_G.max() > 1:
+        above_G = -(-counts_G // branching)
+        first_G = np.concatenate([[0], np.cumsum(above_G)[:-1]])
+        place = np.arange(counts_G.sum()) - np.repeat(np.cumsum(counts_G) - counts_G, counts_G)
+        levels.append((np.repeat(first_G, counts_G) + place // branching).astype(np.int32))
+        counts_G = above_G
+    return levels[::-1]

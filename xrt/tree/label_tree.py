@@ -20,7 +20,7 @@ from xrt.storage.reading import load_array
 from xrt.storage.saved_values import SavedValues
 
 MAX_DEPTH = 64
-"""Levels of a saved tree: none that is grown or given comes near."""
+"""Levels of a saved tree: no tree in use comes near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class LabelTree:
 
     parents: tuple[np.ndarray, ...]
     tables: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
-    """What `children` gives for each level, where it is known already."""
+    """The result of `children` for each level, where it is known already."""
 
     def __post_init__(self) -> None:
         if not self.parents or not len(self.parents[-1]):
@@ -56,7 +56,14 @@ class LabelTree:
         return len(self.parents[-1])
 
     def num_nodes(self, t: int) -> int:
-        """Number of nodes at level t, K_t; `t = -1` is the root's level with its single node."""
+        """Number of nodes at level t, K_t; `t = -1` is the root's level with its single node.
+
+        Args:
+            t: a level; -1 for the root's.
+
+        Returns:
+            K_t.
+        """
         return 1 if t == -1 else len(self.parents[t])
 
     @cached_property
@@ -73,11 +80,24 @@ class LabelTree:
     def children(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Level-t children of each node above: `indices[indptr[p]:indptr[p + 1]]` for parent p,
         ascending.
+
+        Args:
+            t: a level, counted from 0 below the root.
+
+        Returns:
+            indptr int64 (K_{t-1} + 1,) and indices int32 (K_t,).
         """
         return self._children[t]
 
     def cluster_matrix(self, t: int) -> sp.csr_array:
-        """C_t of shape (K_t, K_{t-1}): 1 where the row's node is a child of the column's."""
+        """C_t of shape (K_t, K_{t-1}): 1 where the row's node is a child of the column's.
+
+        Args:
+            t: a level, counted from 0 below the root.
+
+        Returns:
+            csr float32.
+        """
         parents = self.parents[t]
         ones = np.ones(len(parents), np.float32)
         indptr = np.arange(len(parents) + 1, dtype=np.int32)
@@ -87,6 +107,15 @@ class LabelTree:
         """Targets Y_t of each level, (N, K_t): how much label weight of a row lies below a node.
 
         Y_T = Y and Y_{t-1} = Y_t C_t.
+
+        Args:
+            Y_NL: labels of rows.
+
+        Returns:
+            A matrix for each level.
+
+        Raises:
+            DataError: Y has another number of labels.
         """
         if Y_NL.shape[1] != self.num_labels:
             raise DataError(f"Y has {Y_NL.shape[1]} labels, the tree {self.num_labels}")
@@ -99,7 +128,16 @@ class LabelTree:
         """Targets of each level, (N, K_t), with the highest label weight of a row below a node.
 
         The patterns are those of `level_targets`. A row with two labels below a cluster belongs
-        there once, as surely as the surer of them does.
+        there once, with the higher confidence of the two.
+
+        Args:
+            Y_NL: labels of rows; entries are confidences.
+
+        Returns:
+            A matrix for each level.
+
+        Raises:
+            DataError: Y has another number of labels.
         """
         targets = self.level_targets(Y_NL)
         if (targets[-1].data == 1).all():
@@ -123,24 +161,48 @@ class LabelTree:
 
     @classmethod
     def flat(cls, num_labels: int) -> "LabelTree":
-        """All labels right under the root: plain one-vs-rest."""
+        """All labels right under the root: plain one-vs-rest.
+
+        Args:
+            num_labels: L.
+
+        Returns:
+            A tree of one level.
+        """
         return cls((np.zeros(num_labels, np.int32),))
 
     @classmethod
     def from_clusters(
         cls, leaf_of_label: np.ndarray, parents_above: Sequence[np.ndarray]
     ) -> "LabelTree":
-        """Join the cluster of each label with the parents of those clusters, coarse to fine."""
+        """Join the cluster of each label with the parents of those clusters, coarse to fine.
+
+        Args:
+            leaf_of_label: the leaf of each label, (L,).
+            parents_above: parents of each level above the labels, coarse to fine.
+
+        Returns:
+            The tree.
+
+        Raises:
+            DataError: they do not make a tree.
+        """
         levels = [*parents_above, leaf_of_label]
         return cls(tuple(np.ascontiguousarray(level, np.int32) for level in levels))
 
     @classmethod
     def from_paths(cls, paths: Sequence[Sequence[str]]) -> "LabelTree":
-        """A tree the user gives: for each label the names of its ancestors, coarse to fine.
+        """A tree from paths: for each label the names of its ancestors, coarse to fine.
 
-        Labels may lie at different depths; a short path is continued by a chain of single nodes,
-        so that every label ends at the same level. A label without ancestors hangs under a node of
-        its own.
+        Labels may lie at different depths; a short path is continued by a chain of single nodes, so
+        that every label ends at the same level. A label without ancestors hangs under a node of its
+        own.
+
+        Args:
+            paths: names of the ancestors of each label, coarse to fine.
+
+        Returns:
+            The tree.
         """
         depth = max((len(path) for path in paths), default=0)
         padded = [
@@ -150,15 +212,18 @@ class LabelTree:
         above: dict[tuple[str, ...], int] = {(): 0}
         parents: list[np.ndarray] = []
         for level in range(1, depth + 1):
-            here = dict.fromkeys(path[:level] for path in padded)
-            nodes = {prefix: node for node, prefix in enumerate(here)}
+            prefixes = dict.fromkeys(path[:level] for path in padded)
+            nodes = {prefix: node for node, prefix in enumerate(prefixes)}
             parents.append(np.array([above[prefix[:-1]] for prefix in nodes], np.int32))
             above = nodes
         return cls.from_clusters(np.array([above[path] for path in padded], np.int32), parents)
 
     def save(self, folder: Path) -> None:
         """Write the tree into a folder, to be memory-mapped: parents of each level, and the
-        children of each node so that nobody has to sort when the tree is opened.
+        children of each node, so that opening the tree needs no sorting.
+
+        Args:
+            folder: a folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for t, parents in enumerate(self.parents):
@@ -172,9 +237,18 @@ class LabelTree:
 
     @classmethod
     def load(cls, folder: Path) -> "LabelTree":
-        """Read what `save` wrote. Raises ArtifactError when it is not a tree.
+        """Read what `save` wrote.
 
-        Afterwards each node has one parent, and the children of a node are those that say so.
+        The result is checked: each node has one parent, and the children tables agree with it.
+
+        Args:
+            folder: a folder.
+
+        Returns:
+            The tree.
+
+        Raises:
+            ArtifactError: the files do not make a tree.
         """
         depth = SavedValues.read(folder / "tree.json").whole("depth", 1, MAX_DEPTH)
         parents = (load_array(folder / f"parents.{t}.npy", np.int32, 1) for t in range(depth))

@@ -14,7 +14,7 @@ import numpy as np
 
 from xrt.jit import njit
 
-# What lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning.
+# Lets the compiler turn a dot product into SIMD; NaN and infinities keep their meaning.
 _SIMD = {"reassoc", "contract", "nsz"}
 
 
@@ -90,10 +90,12 @@ def two_means(
             sums_f[:], sums_H[:] = 0, 0
         for m in range(n):
             if side[m] != last_side[m]:
-                i, mine = members[m], columns[local_ptr[m] :]
-                _add(indptr, data, dense_LH, i, mine, side[m], 1.0, sums_f, sums_H)
+                i, local_columns = members[m], columns[local_ptr[m] :]
+                _add(indptr, data, dense_LH, i, local_columns, side[m], 1.0, sums_f, sums_H)
                 if last_side[m] >= 0:
-                    _add(indptr, data, dense_LH, i, mine, last_side[m], -1.0, sums_f, sums_H)
+                    _add(
+                        indptr, data, dense_LH, i, local_columns, last_side[m], -1.0, sums_f, sums_H
+                    )
     return values, used, w_f, w_H
 
 
@@ -137,7 +139,7 @@ def _add(
     sums_f: np.ndarray,
     sums_H: np.ndarray,
 ) -> None:
-    """Add point i to the sum of cluster c, or take it away."""
+    """Add point i, times `sign`, to the sum of cluster c."""
     factor = np.float32(sign)
     start = indptr[i]
     for j in range(indptr[i + 1] - start):
@@ -206,7 +208,7 @@ def values_of(
 
 @njit(nogil=True, cache=True)
 def halve_at_median(values: np.ndarray, side: np.ndarray) -> None:
-    """Side 0 for the lower half (rounded up), 1 for the rest; among equals the first are lower."""
+    """Side 0 for the lower half (rounded up), else 1; among equals the first are lower."""
     half = (len(values) + 1) // 2
     bar = np.partition(values, half - 1)[half - 1]
     num_at_bar = half - np.sum(values < bar)

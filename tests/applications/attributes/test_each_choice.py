@@ -48,7 +48,7 @@ def check(settings: list[str], corpus: Path, folder: Path) -> None:
     assert len(found[0]) == 3
 
 
-@pytest.mark.parametrize("choice", ["tree=flat", "ranker=logistic", "features=words_chars"])
+@pytest.mark.parametrize("choice", ["tree=flat", "ranker=hard_negatives", "features=words_chars"])
 def test_some_linear_choices_train(choice: str, corpus: Path, runs: Path) -> None:
     check(["encoder=none", choice], corpus, runs / "linear")
 
@@ -62,5 +62,5 @@ def test_each_linear_choice_trains(choice: str, corpus: Path, runs: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("choice", choices(DEEP_GROUPS))
 def test_each_choice_trains_with_an_encoder(choice: str, corpus: Path, runs: Path) -> None:
-    steps = [] if choice.startswith("training=") else ["matcher.steps=[2]"]
+    steps = [] if choice.startswith("training=") else ["matcher.steps=2"]
     check([*SMALL_ENCODER, "always_deep=true", *steps, choice], corpus, runs / "deep")

@@ -9,8 +9,7 @@ from xrt.applications.attributes.data.space import AttributeSpace
 from xrt.data.labels import LabelTable
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
-from xrt.tree.clustering import TreeParams
-from xrt.tree.inside import build_inside
+from xrt.tree.clustering import TreeParams, build_inside
 
 ROWS = [
     "brand=Leaf L0=Food L1=Tea L2=Green",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.small_corpora import make_rows, write_rows
 from xrt.applications.audit.correction.applying import (
-    LEFT,
+    DOUBTED_CONFIDENCE,
     SOFT_ADDITIONS,
     SOFT_REMOVALS,
     accepted,
@@ -25,7 +25,7 @@ from xrt.applications.audit.suggestions.decisions import with_trust
 from xrt.applications.audit.suggestions.suggestion import (
     ADD,
     REMOVE,
-    Suggestion,
+    SuggestedChange,
     read_suggestions,
     write_suggestions,
 )
@@ -146,7 +146,7 @@ def test_soft_apply_writes_doubts_as_confidences(
     soft = read_corpus(out)
     suggestions = read_suggestions(given)
     heard = {
-        (s.row, s.label): s.score**2 if s.kind == "add" else LEFT
+        (s.row, s.label): s.score**2 if s.kind == "add" else DOUBTED_CONFIDENCE
         for s in suggestions
         if s.score >= (SOFT_ADDITIONS if s.kind == "add" else SOFT_REMOVALS)
     }
@@ -287,9 +287,9 @@ def test_one_label_and_too_many_folds_are_refused(
     assert "6 folds of 5 different rows" in capsys.readouterr().err
 
 
-def some_suggestions(num: int) -> list[Suggestion]:
+def some_suggestions(num: int) -> list[SuggestedChange]:
     return [
-        Suggestion(
+        SuggestedChange(
             id=f"add:{n}:A", kind=ADD, corpus="0" * 16, row=n, uid=None, text="x", label="A",
             name="a", score=1 - n / num, probability=0.5, linear_probability=0.5, threshold=0.4,
             rank=1, agreement=(n % 2) * 0.9, similarity=0.5, name_in_text=0.0, label_rows=5,

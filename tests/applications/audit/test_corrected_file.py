@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from xrt.applications.audit.correction.applying import LEFT
+from xrt.applications.audit.correction.applying import DOUBTED_CONFIDENCE
 from xrt.applications.audit.suggestions.suggestion import (
     ADD,
     REMOVE,
-    Suggestion,
+    SuggestedChange,
     corpus_key,
     write_suggestions,
 )
@@ -20,8 +20,8 @@ from xrt.cli import main
 from xrt.data.formats import read_corpus
 
 
-def suggest(key: str, row: int, kind: str, label: str, score: float = 0.95) -> Suggestion:
-    return Suggestion(
+def suggest(key: str, row: int, kind: str, label: str, score: float = 0.95) -> SuggestedChange:
+    return SuggestedChange(
         id=f"{kind}:{row}:{label}", kind=kind, corpus=key, row=row, uid=None, text=None,
         label=label, name="", score=score, probability=0.5, linear_probability=0.5, threshold=0.4,
         rank=1, agreement=0.5, similarity=0.5, name_in_text=0.0, label_rows=5,
@@ -88,7 +88,7 @@ def test_soft_changes_of_json_are_weights(tmp_path: Path) -> None:
     case = Case(tmp_path, "c.jsonl", "\n".join(JSON_LINES))
     assert case.apply([(0, REMOVE, "A"), (1, ADD, "A"), (2, REMOVE, "A")], "--accept", "soft") == 0
     lines = case.out.read_bytes().decode().split("\n")
-    assert lines[0] == JSON_LINES[0].replace('["A", "B"]', f'{{"A": {LEFT}, "B": 1}}')
+    assert lines[0] == JSON_LINES[0].replace('["A", "B"]', f'{{"A": {DOUBTED_CONFIDENCE}, "B": 1}}')
     assert lines[1] == JSON_LINES[1].replace('["B"]', '{"B":1,"A":0.9025}')
     assert lines[2] == JSON_LINES[2].replace('"A": 0.50', '"A": 0.15')
     assert lines[3:] == JSON_LINES[3:]

@@ -11,7 +11,11 @@ from tests.reference import slow_audit
 from tests.small_corpora import write_rows
 from xrt.applications.audit.evidence import nearest_rows
 from xrt.applications.audit.evidence.name_matches import name_matches
-from xrt.applications.audit.evidence.nearest_rows import TEMPERATURE, RowMemory, agreement_of_pairs
+from xrt.applications.audit.evidence.nearest_rows import (
+    TEMPERATURE,
+    NearestRows,
+    agreement_of_pairs,
+)
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.run import audit
 from xrt.applications.audit.scoring.decoys import draw_decoys
@@ -20,9 +24,13 @@ from xrt.applications.audit.scoring.out_of_fold import in_row_order
 from xrt.applications.audit.scoring.path_scores import path_scores
 from xrt.applications.audit.scoring.probabilities import Evidence, calibrated
 from xrt.applications.audit.scoring.thresholds import shrunk_thresholds
-from xrt.applications.audit.suggestions.pairs import Pairs, join_pairs
+from xrt.applications.audit.suggestions.pairs import LabelPairs, join_pairs
 from xrt.applications.audit.suggestions.suggestion import read_suggestions
-from xrt.applications.audit.suggestions.suspects import Judged, suspected_missing, suspected_wrong
+from xrt.applications.audit.suggestions.suspects import (
+    AssessedPairs,
+    suspected_missing,
+    suspected_wrong,
+)
 from xrt.data.formats import read_corpus
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
@@ -96,7 +104,7 @@ def test_path_scores_of_rows_without_words_and_without_labels(
 
 def test_nearest_rows_are_those_of_the_readable_twin() -> None:
     X_NF = random_rows(80, 30, 3)
-    found = RowMemory(X_NF, 6).nearest(X_NF, leave_out=np.arange(80))
+    found = NearestRows(X_NF, 6).nearest(X_NF, leave_out=np.arange(80))
     dense = X_NF.toarray()
     for row in range(80):
         slow = slow_audit.nearest(dense, dense[row], 6, row)
@@ -114,7 +122,7 @@ def test_common_words_find_no_rows_but_count_in_the_cosine(
     rows = np.array([[9, 1, 0], [9, 0, 1], [9, 1, 0], [9, 0, 0]], np.float32)
     X_NF = normalize_rows(as_csr(rows))
     monkeypatch.setattr(nearest_rows, "POSTINGS", 3)
-    found = RowMemory(X_NF, 2).nearest(X_NF, leave_out=np.arange(4))
+    found = NearestRows(X_NF, 2).nearest(X_NF, leave_out=np.arange(4))
     assert found.rows_MW[0].tolist() == [2, -1]
     assert found.similarities_MW[0, 0] == pytest.approx(1.0)
     assert (found.rows_MW[3] >= 0).sum() == 2  # its only word finds all the same
@@ -123,7 +131,7 @@ def test_common_words_find_no_rows_but_count_in_the_cosine(
 def test_agreement_and_name_matches_are_those_of_the_readable_twins() -> None:
     X_NF, Y_NL = random_rows(60, 30, 4), random_labels(60, 20, 5)
     names_LF = random_rows(20, 30, 6, share=0.1)
-    found = RowMemory(X_NF, 5).nearest(X_NF, leave_out=np.arange(60))
+    found = NearestRows(X_NF, 5).nearest(X_NF, leave_out=np.arange(60))
     rows_P, labels_P = (part.ravel() for part in np.indices((60, 20)))
     ptr_N = np.arange(61) * 20
     votes_P, counts_P = agreement_of_pairs(found, Y_NL, ptr_N, labels_P.astype(np.int32))
@@ -231,15 +239,15 @@ def test_params_are_checked() -> None:
         replace(AuditParams(), wrong_quantile=1.5)
 
 
-def judged_pairs(counts: list[int], given: list[bool], probability: list[float]) -> Judged:
+def judged_pairs(counts: list[int], given: list[bool], probability: list[float]) -> AssessedPairs:
     """One row with as many labels, each with its rows elsewhere, all ranked low."""
     num = len(counts)
     rows, labels = np.zeros(num, np.int32), np.arange(num, dtype=np.int32)
     chances = np.array(probability, np.float32)
     ranks = np.full(num, 51, np.int16)
-    pairs = Pairs(np.array([0, num]), rows, labels, chances, ranks, np.array(given))
+    pairs = LabelPairs(np.array([0, num]), rows, labels, chances, ranks, np.array(given))
     evidence = Evidence(chances, chances, chances, chances, np.array(counts))
-    return Judged(pairs, evidence, chances, 1 - chances, np.full(num, 0.5))
+    return AssessedPairs(pairs, evidence, chances, 1 - chances, np.full(num, 0.5))
 
 
 @pytest.mark.parametrize(("least", "wrong", "missing"), [(1, [1, 2], [4, 5]), (3, [2], [5])])

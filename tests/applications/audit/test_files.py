@@ -13,21 +13,21 @@ from xrt.applications.audit.correction.applying import accepted
 from xrt.applications.audit.suggestions.decisions import read_decisions
 from xrt.applications.audit.suggestions.suggestion import (
     ADD,
-    Suggestion,
+    SuggestedChange,
     read_suggestions,
     write_suggestions,
 )
 from xrt.errors import DataError
 
 
-def suggestion(row: int, **changes: Any) -> Suggestion:
+def suggestion(row: int, **changes: Any) -> SuggestedChange:
     values: dict[str, Any] = {
         "id": f"add:{row}:A", "kind": ADD, "corpus": "0" * 16, "row": row, "uid": None,
         "text": "x", "label": "A", "name": "a", "score": 0.9, "probability": 0.5,
         "linear_probability": 0.5, "threshold": 0.4, "rank": 1, "agreement": 0.5,
         "similarity": 0.5, "name_in_text": 0.0, "label_rows": 5,
     }  # fmt: skip
-    return Suggestion(**(values | changes))
+    return SuggestedChange(**(values | changes))
 
 
 def write(path: Path, data: bytes | str) -> Path:

@@ -13,7 +13,7 @@ NOISE = (0.05, 0.1, 0.2)
 if TYPE_CHECKING:
     from xrt.applications.audit.correction.applying import Applied
     from xrt.applications.audit.params import AuditParams
-    from xrt.applications.audit.suggestions.suggestion import Suggestion
+    from xrt.applications.audit.suggestions.suggestion import SuggestedChange
     from xrt.data.corpus import Corpus
 
 
@@ -48,9 +48,9 @@ def _audit(arguments: argparse.Namespace) -> int:
     from xrt.progress import RichProgress
 
     folder = Path(arguments.out)
-    written = (SUGGESTIONS, "suggestions.parquet", "report.json", "report.html")
+    names = (SUGGESTIONS, "suggestions.parquet", "report.json", "report.html")
     refuse_inputs_as_outputs(
-        {f"--out writes {name};": folder / name for name in written},
+        {f"--out writes {name};": folder / name for name in names},
         {
             "FILE": arguments.file, "--test": arguments.test, "--paths": arguments.paths,
             "--decisions": arguments.decisions, "--labels": arguments.labels,
@@ -67,9 +67,9 @@ def _audit(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     for note in _skipped(corpus):  # the others were logged
         _note(note)
-    counted = report["suggestions"]
-    print(f"{counted['missing']['found']:,} labels may be missing, ", end="")
-    print(f"{counted['wrong']['found']:,} may be wrong: {folder / SUGGESTIONS}")
+    counts = report["suggestions"]
+    print(f"{counts['missing']['found']:,} labels may be missing, ", end="")
+    print(f"{counts['wrong']['found']:,} may be wrong: {folder / SUGGESTIONS}")
     print(f"report: {folder / 'report.html'}")
     return 0
 
@@ -84,9 +84,11 @@ def _self_test(arguments: argparse.Namespace) -> int:
 
     folder = Path(arguments.out)
     corpus = read_corpus(arguments.file, **_reading(arguments, folder))
-    found = self_test(corpus, folder, _params(arguments), arguments.noise or NOISE, RichProgress())
-    write_json(folder / "self-test.json", found)
-    print(json.dumps(found, indent=2))
+    records = self_test(
+        corpus, folder, _params(arguments), arguments.noise or NOISE, RichProgress()
+    )
+    write_json(folder / "self-test.json", records)
+    print(json.dumps(records, indent=2))
     return 0
 
 
@@ -143,7 +145,7 @@ def _write_corrected(
     out: Path,
     *,
     soft: bool,
-) -> "list[Suggestion]":
+) -> "list[SuggestedChange]":
     """Write the corrected corpus as the file was, or anew in another format; the changes made."""
     from xrt.applications.audit.correction.applying import row_changes
     from xrt.applications.audit.correction.corrected_file import COPIED, CorrectedFile
@@ -192,7 +194,7 @@ def _params(arguments: argparse.Namespace) -> "AuditParams":
 
 
 def _reading(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """What `read_corpus` is told; bad lines that are skipped are written into the folder."""
+    """Arguments of `read_corpus`; bad lines that are skipped are written into the folder."""
     options: dict[str, Any] = {
         "label_names": arguments.labels, "format": arguments.format,
         "label_separator": arguments.label_separator, "id_column": arguments.id_column,
@@ -250,7 +252,7 @@ def _audit_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--self-test", action="store_true",
-        help="damage a copy of the labels and tell how much of the damage is found",
+        help="damage a copy of the labels and report how much of the damage is found",
     )  # fmt: skip
     parser.add_argument(
         "--noise", type=float, nargs="+", metavar="SHARE",

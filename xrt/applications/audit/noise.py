@@ -64,8 +64,8 @@ def _added(
     rows = rng.integers(0, num_rows, size)
     used = Y_NL.indices if by_frequency else np.arange(num_labels)
     columns = used[rng.integers(0, len(used), size)]
-    drawn = sp.csr_array((np.ones(size, np.float32), (rows, columns)), shape=Y_NL.shape)
-    drawn = binarize(as_csr(drawn))
-    cells = sp.csr_array(drawn - drawn.multiply(Y_NL), dtype=np.float32)
+    draws_NL = sp.csr_array((np.ones(size, np.float32), (rows, columns)), shape=Y_NL.shape)
+    draws_NL = binarize(as_csr(draws_NL))
+    cells = sp.csr_array(draws_NL - draws_NL.multiply(Y_NL), dtype=np.float32)
     cells.eliminate_zeros()
     return as_csr(cells)

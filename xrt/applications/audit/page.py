@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggestion
+from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, SuggestedChange
 from xrt.data.sources import plain_name
 from xrt.report import Table, bar_chart, line_chart, write_report
 
 SHOWN = 50
 
 
-def write_page(path: Path, report: Mapping[str, Any], suggestions: Sequence[Suggestion]) -> None:
-    """Write the page: what was found, the surest suggestions, and the further reports."""
+def write_page(
+    path: Path, report: Mapping[str, Any], suggestions: Sequence[SuggestedChange]
+) -> None:
+    """Write the page: counts, the surest suggestions, and the further reports."""
     tables = [_overview(report)]
     for kind, title in ((ADD, "Labels that may be missing"), (REMOVE, "Labels that may be wrong")):
         tables.append(_suggested(title, [s for s in suggestions if s.kind == kind]))
@@ -32,13 +34,13 @@ def write_page(path: Path, report: Mapping[str, Any], suggestions: Sequence[Sugg
 
 
 def _overview(report: Mapping[str, Any]) -> Table:
-    corpus, labels, counted = report["corpus"], report["labels"], report["suggestions"]
+    corpus, labels, counts = report["corpus"], report["labels"], report["suggestions"]
     rows = [
         ["rows", corpus["rows"]],
         ["labels", corpus["labels"]],
         ["given labels of rows", corpus["pairs"]],
-        ["suspected missing", counted["missing"]["found"]],
-        ["suspected wrong", counted["wrong"]["found"]],
+        ["suspected missing", counts["missing"]["found"]],
+        ["suspected wrong", counts["wrong"]["found"]],
         ["given labels not judged, too rare elsewhere", report["not_judged"]["given"]],
         ["labels without name", labels["without_name"]],
         ["labels without rows", labels["unused"]["count"]],
@@ -60,7 +62,7 @@ def _about(file: str) -> str:
     )
 
 
-def _suggested(title: str, suggestions: Sequence[Suggestion]) -> Table:
+def _suggested(title: str, suggestions: Sequence[SuggestedChange]) -> Table:
     columns = ["row", "text", "label", "score", "probability", "neighbours", "words of the name"]
     rows = [
         [
@@ -80,13 +82,13 @@ def _suggested(title: str, suggestions: Sequence[Suggestion]) -> Table:
 
 def _rates(rates: Sequence[Mapping[str, Any]]) -> Table:
     columns = list(rates[0]) if rates else ["rows_of_label"]
-    seen = [rate for rate in rates if rate["measured_propensity"] is not None]
+    measured = [rate for rate in rates if rate["measured_propensity"] is not None]
     chart = bar_chart(
         "Chance that a true label was given",
-        [rate["rows_of_label"] for rate in seen],
+        [rate["rows_of_label"] for rate in measured],
         {
-            "measured": [rate["measured_propensity"] for rate in seen],
-            "formula of Jain et al.": [rate["jain_propensity"] for rate in seen],
+            "measured": [rate["measured_propensity"] for rate in measured],
+            "formula of Jain et al.": [rate["jain_propensity"] for rate in measured],
         },
         x_label="rows of the label",
     )
@@ -115,10 +117,10 @@ def _similar(pairs: Sequence[Mapping[str, Any]]) -> Table:
     return Table(title="Labels that are alike", columns=columns, rows=rows)
 
 
-def _conflicts(found: Mapping[str, Any]) -> list[Table]:
+def _conflicts(duplicates: Mapping[str, Any]) -> list[Table]:
     tables = []
     for name in ("exact", "near"):
-        part = found[name]
+        part = duplicates[name]
         rows = [
             [*e["rows"], e["text"], ", ".join(e["only_first"]), ", ".join(e["only_second"])]
             for e in part["examples"][:SHOWN]
@@ -133,11 +135,11 @@ def _conflicts(found: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def _leakage(found: Mapping[str, Any]) -> Table:
-    rows = [[e["test_row"], e["row"], e["exact"], e["text"]] for e in found["examples"][:SHOWN]]
+def _leakage(leakage: Mapping[str, Any]) -> Table:
+    rows = [[e["test_row"], e["row"], e["exact"], e["text"]] for e in leakage["examples"][:SHOWN]]
     note = (
-        f"Of {found['test_rows']} test rows {found['exact']} stand in the corpus, "
-        f"{found['near']} nearly."
+        f"Of {leakage['test_rows']} test rows {leakage['exact']} stand in the corpus, "
+        f"{leakage['near']} nearly."
     )
     return Table(
         title="Test rows in the corpus", columns=["test row", "row", "exact", "text"], rows=rows,
@@ -145,21 +147,21 @@ def _leakage(found: Mapping[str, Any]) -> Table:
     )  # fmt: skip
 
 
-def _hierarchy(found: Mapping[str, Any]) -> Table:
+def _hierarchy(hierarchy: Mapping[str, Any]) -> Table:
     rows = [
         [name.replace("_", " "), value["count"] if isinstance(value, Mapping) else value]
-        for name, value in found.items()
+        for name, value in hierarchy.items()
     ]
     return Table(title="Taxonomy", columns=["what", "count"], rows=rows)
 
 
-def _decisions(found: Mapping[str, Any]) -> Table:
+def _decisions(decisions: Mapping[str, Any]) -> Table:
     rows = [
         [kind, part["decisions"], part["accepted"], *(_weight(part, name) for name in _WEIGHTS)]
-        for kind, part in found.items()
+        for kind, part in decisions.items()
     ]
     columns = ["kind", "decisions", "accepted", *(f"weight: {name}" for name in _WEIGHTS)]
-    return Table(title="What was learnt from decisions", columns=columns, rows=rows)
+    return Table(title="Trust, learnt from decisions", columns=columns, rows=rows)
 
 
 _WEIGHTS = ("score", "agreement", "name_in_text")

@@ -7,14 +7,14 @@ from xrt.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class AuditParams:
-    """How labels are scored, and from where on one is suspected."""
+    """How labels are scored, and from which figures on one is suspected."""
 
     folds: int = 5
     """Parts of the rows; each part is scored by a linear model of the others."""
     candidates: int = 50
     """Best-scored labels of each row that may be missing ones."""
     neighbours: int = 20
-    """Most similar other rows that are asked for their labels."""
+    """Most similar other rows, which vote for their labels."""
     min_probability: float = 0.02
     """Labels less likely than this are never suspected missing."""
     wrong_quantile: float = 0.15
@@ -22,9 +22,9 @@ class AuditParams:
     top_ranks: int = 3
     """And if it is not among so many best-scored labels of its row."""
     min_label_rows: int = 1
-    """Rows of a label that the judging model must have seen; pairs with fewer are not judged."""
+    """Rows of a label that the scoring model must have seen; pairs with fewer are not judged."""
     max_suggestions: int = 200_000
-    """Suggestions of each kind that are written, the best ones."""
+    """Suggestions of each kind that are written, best ones first."""
     near_duplicate: float = 0.9
     """TF-IDF cosine from which two rows count as near-duplicates."""
     similar_names: float = 0.6

@@ -10,7 +10,7 @@ import numpy as np
 
 from xrt.applications.audit.evidence.duplicate_rows import conflicting_rows, leakage
 from xrt.applications.audit.evidence.evidence_stages import (
-    Rows,
+    AuditedRows,
     make_rows,
     score_rows,
     similar_rows,
@@ -27,14 +27,14 @@ from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.suggestions.decisions import read_decisions, with_trust
 from xrt.applications.audit.suggestions.describing import describe
 from xrt.applications.audit.suggestions.suggestion import (
-    Suggestion,
+    SuggestedChange,
     corpus_key,
     write_parquet,
     write_suggestions,
 )
 from xrt.applications.audit.suggestions.suspects import (
-    Judged,
-    judge_pairs,
+    AssessedPairs,
+    assess_pairs,
     suspected_missing,
     suspected_wrong,
 )
@@ -63,34 +63,38 @@ def audit(
     """Look for wrong and missing labels; write suggestions and reports into the folder.
 
     `test` is looked for in the corpus, `paths` is a file with a taxonomy, `decisions` one with what
-    people decided about earlier suggestions. Long steps are kept in the folder and not repeated.
+    people decided about earlier suggestions. Long steps are stages of the folder and not repeated.
     Returns what `report.json` holds. Raises DataError when the corpus, or a file named, cannot be
     used; ConfigError for settings that do not fit it.
     """
     params, folder = params or AuditParams(), Path(folder)
     corpus.require_trainable()
-    given_paths = None if paths is None else read_label_paths(paths, corpus.labels)
-    decided = None if decisions is None else read_decisions(decisions)
+    label_paths = None if paths is None else read_label_paths(paths, corpus.labels)
+    decisions_by_id = None if decisions is None else read_decisions(decisions)
     rows = make_rows(folder, corpus, progress)
     scores, fold_N = score_rows(folder, corpus, rows, params, progress)
-    found = similar_rows(folder, rows, params, progress)
+    neighbours = similar_rows(folder, rows, params, progress)
     Y_NL = binarize(as_csr(corpus.Y, "Y"))
-    judged = judge_pairs(scores, rows.X_NF, Y_NL, rows.names_LF, found, fold_N, params, progress)
-    suggestions, counted = _suggestions(corpus, rows, found, judged, params)
-    not_judged = _not_judged(judged, params)
+    assessed = assess_pairs(
+        scores, rows.X_NF, Y_NL, rows.names_LF, neighbours, fold_N, params, progress
+    )
+    suggestions, counts = _suggestions(corpus, rows, neighbours, assessed, params)
+    not_judged = _not_judged(assessed, params)
     about = _about(corpus, not_judged["given"], params.min_label_rows)
     report: dict[str, Any] = {"corpus": about, "settings": asdict(params)}
-    report["suggestions"], report["not_judged"] = counted, not_judged
-    if decided is not None:
-        suggestions, report["decisions"] = with_trust(suggestions, decided)
+    report["suggestions"], report["not_judged"] = counts, not_judged
+    if decisions_by_id is not None:
+        suggestions, report["decisions"] = with_trust(suggestions, decisions_by_id)
     counts_L = np.bincount(Y_NL.indices, minlength=corpus.num_labels)
-    report["missing_rates"] = missing_rates(judged, counts_L, corpus.num_instances, params)
-    report["similar_labels"] = similar_labels(corpus, judged, params)
-    report["duplicate_rows"] = conflicting_rows(corpus, rows.group_N, found, params.near_duplicate)
+    report["missing_rates"] = missing_rates(assessed, counts_L, corpus.num_instances, params)
+    report["similar_labels"] = similar_labels(corpus, assessed, params)
+    report["duplicate_rows"] = conflicting_rows(
+        corpus, rows.group_N, neighbours, params.near_duplicate
+    )
     report["labels"] = _about_labels(corpus, counts_L)
     if test is not None:
         report["leakage"] = leakage(corpus, test, rows, params, progress)
-    report["hierarchy"] = _hierarchy(corpus, given_paths, paths)
+    report["hierarchy"] = _hierarchy_findings(corpus, label_paths, paths)
     write_suggestions(folder / SUGGESTIONS, suggestions)
     write_parquet(folder / "suggestions.parquet", suggestions)
     write_json(folder / "report.json", report)
@@ -99,24 +103,28 @@ def audit(
 
 
 def _suggestions(
-    corpus: Corpus, rows: Rows, found: Neighbours, judged: Judged, params: AuditParams
-) -> tuple[list[Suggestion], dict[str, Any]]:
-    """Suggestions of both kinds, and how many there were."""
+    corpus: Corpus,
+    rows: AuditedRows,
+    neighbours: Neighbours,
+    assessed: AssessedPairs,
+    params: AuditParams,
+) -> tuple[list[SuggestedChange], dict[str, Any]]:
+    """Suggestions of both kinds; counts of suspects and of suggestions written, by kind."""
     key = corpus_key(corpus)
-    suggestions: list[Suggestion] = []
-    counted: dict[str, Any] = {}
-    for suspects in (suspected_missing(judged, params), suspected_wrong(judged, params)):
-        suggestions += describe(suspects, judged, corpus, rows, found, key)
-        counted[suspects.kind] = {
-            "found": suspects.num_found, "written": len(suspects.places_S),
+    suggestions: list[SuggestedChange] = []
+    counts: dict[str, Any] = {}
+    for suspects in (suspected_missing(assessed, params), suspected_wrong(assessed, params)):
+        suggestions += describe(suspects, assessed, corpus, rows, neighbours, key)
+        counts[suspects.kind] = {
+            "found": suspects.num_suspected, "written": len(suspects.places_S),
         }  # fmt: skip
-    return suggestions, counted
+    return suggestions, counts
 
 
-def _not_judged(judged: Judged, params: AuditParams) -> dict[str, int]:
+def _not_judged(assessed: AssessedPairs, params: AuditParams) -> dict[str, int]:
     """Pairs of labels that the judging model has seen too rarely: given ones, and likely ones."""
-    rare_P = ~judged.seen_often(params.min_label_rows)
-    given_P = judged.pairs.given_P
+    rare_P = ~assessed.enough_rows(params.min_label_rows)
+    given_P = assessed.pairs.given_P
     return {"given": int((rare_P & given_P).sum()), "likely": int((rare_P & ~given_P).sum())}
 
 
@@ -154,28 +162,28 @@ def _about_labels(corpus: Corpus, counts_L: np.ndarray) -> dict[str, Any]:
     twice = {name: labels for name, labels in by_name.items() if len(labels) > 1}
     return {
         "without_name": sum(not name for name in names),
-        "unused": _counted([ids[i] for i in np.flatnonzero(counts_L == 0)]),
+        "unused": _with_examples([ids[i] for i in np.flatnonzero(counts_L == 0)]),
         "of_one_row": int((counts_L == 1).sum()),
         "same_name": {"count": len(twice), "examples": dict(list(twice.items())[:100])},
     }
 
 
-def _hierarchy(
-    corpus: Corpus, given: Sequence[tuple[str, ...]] | None, path: str | None
+def _hierarchy_findings(
+    corpus: Corpus, ancestors: Sequence[tuple[str, ...]] | None, path: str | None
 ) -> dict[str, Any] | None:
     """What is odd by the taxonomy; None where the corpus has none."""
-    known = list(given) if given is not None else paths_of_labels(corpus)
-    if known is None:
+    ancestors_of = list(ancestors) if ancestors is not None else paths_of_labels(corpus)
+    if ancestors_of is None:
         return None
-    told = hierarchy_report(corpus, known)
+    report = hierarchy_report(corpus, ancestors_of)
     if path is not None:
         unknown = unknown_labels(corpus, path)
         if unknown:
             logger.warning("%s: the corpus lacks %d of its labels", path, len(unknown))
-        told["unknown_labels"] = _counted(unknown)
-        told["labels_without_path"] = sum(not each for each in known)
-    return told
+        report["unknown_labels"] = _with_examples(unknown)
+        report["labels_without_path"] = sum(not each for each in ancestors_of)
+    return report
 
 
-def _counted(labels: list[str]) -> dict[str, Any]:
+def _with_examples(labels: list[str]) -> dict[str, Any]:
     return {"count": len(labels), "examples": labels[:100]}

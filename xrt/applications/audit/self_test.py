@@ -1,4 +1,4 @@
-"""How well an audit finds what is known to be wrong: labels are damaged and looked for.
+"""How well an audit finds labels that are known to be wrong: they are damaged and looked for.
 
 N rows, L labels, S suggestions, best first.
 """
@@ -15,7 +15,12 @@ from xrt.applications.audit.noise import Damaged, damage
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.run import SUGGESTIONS, audit
 from xrt.applications.audit.suggestions.pairs import values_at
-from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggestion, read_suggestions
+from xrt.applications.audit.suggestions.suggestion import (
+    ADD,
+    REMOVE,
+    SuggestedChange,
+    read_suggestions,
+)
 from xrt.data.corpus import Corpus
 from xrt.data.splits import validation_split
 from xrt.metrics.ranking import judge
@@ -39,35 +44,35 @@ def self_test(
     it lacks itself count as false alarms. Raises DataError when no row can be held out.
     """
     split = validation_split(corpus.Y, size=max(1, corpus.num_instances // 10), seed=params.seed)
-    clean, held = corpus.subset(split.train), corpus.subset(split.validation)
-    found = []
+    clean, held_out = corpus.subset(split.train), corpus.subset(split.validation)
+    records = []
     for share in shares:
         for by_frequency in (False, True):
             damaged = damage(clean, share, share / 2, by_frequency=by_frequency, seed=params.seed)
             with tempfile.TemporaryDirectory(dir=_made(folder)) as work:
                 audit(damaged.corpus, work, params, progress=progress)
                 suggestions = read_suggestions(Path(work) / SUGGESTIONS)
-            told = {"removed": share, "added": share / 2, "by_frequency": by_frequency}
-            told |= recovery(damaged, suggestions)
-            told |= effect(clean, damaged, suggestions, held, params)
-            found.append(told)
-    return found
+            record = {"removed": share, "added": share / 2, "by_frequency": by_frequency}
+            record |= recovery(damaged, suggestions)
+            record |= effect(clean, damaged, suggestions, held_out, params)
+            records.append(record)
+    return records
 
 
-def recovery(damaged: Damaged, suggestions: Sequence[Suggestion]) -> dict[str, Any]:
+def recovery(damaged: Damaged, suggestions: Sequence[SuggestedChange]) -> dict[str, Any]:
     """Average precision, and precision and recall of as many suggestions as there is damage."""
-    told: dict[str, Any] = {}
+    record: dict[str, Any] = {}
     index = damaged.corpus.labels.index
     for kind, cells_NL in ((ADD, damaged.removed_NL), (REMOVE, damaged.added_NL)):
         own = [s for s in suggestions if s.kind == kind]
         places = np.array([(s.row, index[s.label]) for s in own], np.int64).reshape(-1, 2)
         hits_S = values_at(cells_NL, places[:, 0], places[:, 1]) > 0
-        told[kind] = {"damage": int(cells_NL.nnz), **ranked_recovery(hits_S, int(cells_NL.nnz))}
-    return told
+        record[kind] = {"damage": int(cells_NL.nnz), **ranked_recovery(hits_S, int(cells_NL.nnz))}
+    return record
 
 
 def ranked_recovery(hits_S: np.ndarray, total: int) -> dict[str, Any]:
-    """Figures of a ranking whose hits are given, of `total` that could be found."""
+    """Figures of a ranking with these hits, of `total` that could be found."""
     hits = hits_S.cumsum()
     precision_S = hits / np.arange(1, len(hits) + 1)
     depth = min(total, len(hits))
@@ -83,8 +88,8 @@ def ranked_recovery(hits_S: np.ndarray, total: int) -> dict[str, Any]:
 def effect(
     clean: Corpus,
     damaged: Damaged,
-    suggestions: Sequence[Suggestion],
-    held: Corpus,
+    suggestions: Sequence[SuggestedChange],
+    held_out: Corpus,
     params: AuditParams,
 ) -> dict[str, Any]:
     """P@5 on other rows of linear models of clean and damaged labels, of labels changed by the
@@ -96,7 +101,7 @@ def effect(
         "repaired": apply_suggestions(damaged.corpus, chosen(suggestions, params)).corpus,
         "softened": soften(damaged.corpus, suggestions).corpus,
     }
-    figures = {name: precision_at_5(corpus, held, params) for name, corpus in corpora.items()}
+    figures = {name: precision_at_5(corpus, held_out, params) for name, corpus in corpora.items()}
     return {"P@5": figures, "won_back": won_back(figures)}
 
 
@@ -115,20 +120,20 @@ REPAIR_ADDITIONS, REPAIR_REMOVALS = 0.5, 0.98
 """From which score on a suggestion is followed when nobody looks at it."""
 
 
-def chosen(suggestions: Sequence[Suggestion], params: AuditParams) -> list[Suggestion]:
+def chosen(suggestions: Sequence[SuggestedChange], params: AuditParams) -> list[SuggestedChange]:
     """The suggestions that a repair without a person follows."""
     least = {ADD: REPAIR_ADDITIONS, REMOVE: REPAIR_REMOVALS}
     return [s for s in suggestions if s.score >= least[s.kind]]
 
 
-def precision_at_5(corpus: Corpus, held: Corpus, params: AuditParams) -> float:
+def precision_at_5(corpus: Corpus, held_out: Corpus, params: AuditParams) -> float:
     """P@5 of the linear model of a corpus on held-out rows, whose labels have the same columns."""
     settings = PipelineParams(fused=False, seed=params.seed, num_threads=params.num_threads or 0)
     model = Trainer(settings).fit(corpus).model
-    inputs = held.X if held.texts is None else held.texts
+    inputs = held_out.X if held_out.texts is None else held_out.texts
     scores_NL = model.predict(inputs, 5, num_threads=params.num_threads)
-    judged = judge(binarize(as_csr(held.Y)), scores_NL, 5)
-    return round(float(judged.hits_NK.mean()), 5)
+    ranking = judge(binarize(as_csr(held_out.Y)), scores_NL, 5)
+    return round(float(ranking.hits_NK.mean()), 5)
 
 
 def _made(folder: Path) -> Path:

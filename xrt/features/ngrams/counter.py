@@ -1,29 +1,32 @@
 """Counts n-grams on all processors: the terms, order and counts of scikit-learn's CountVectorizer.
 
-Texts go through in blocks (`text_blocks`), each on one thread: bytes to n-grams (`spans`), n-grams
-to numbers (`term_learning` when fitting, `term_counting` afterwards), numbers to rows. The result
+Texts are counted in blocks, each on one thread: bytes to n-grams (`text`), n-grams to numbers
+(`count.learn` when fitting, `count.look_up` afterwards), numbers to rows. The result
 depends neither on the number of threads nor on the blocks.
 
 N texts, F terms that stay, V terms seen.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import CapacityError
-from xrt.features.ngrams.characters import character_table, shortest_word
-from xrt.features.ngrams.counting import count_columns, look_up
-from xrt.features.ngrams.learning import Learned, learn, merge, nothing_learned
-from xrt.features.ngrams.order import sorted_terms
-from xrt.features.ngrams.spans import NgramPlan
-from xrt.features.ngrams.table import MAX_TERMS, copy_terms
-from xrt.features.ngrams.terms import Terms
-from xrt.features.ngrams.text_blocks import BLOCK_CHARS, TextBlocks
+from xrt.features.ngrams.count import Learned, count_columns, learn, look_up, merge, nothing_learned
+from xrt.features.ngrams.table import MAX_TERMS, Terms, copy_terms, sorted_terms
+from xrt.features.ngrams.text import (
+    BLOCK_CHARS,
+    NgramPlan,
+    TextBlocks,
+    character_table,
+    shortest_word,
+    whole,
+)
 from xrt.features.tfidf_params import TfidfParams
 from xrt.progress import Progress
 from xrt.threads import default_num_threads, run_blocks
@@ -32,22 +35,22 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Shelf:
-    """One thread's table at a time, and the numbers of its terms in the table of all."""
+class _ThreadTerms:
+    """The terms that a thread has learned, and their numbers in the merged table."""
 
     learned: Learned = field(default_factory=nothing_learned)
     numbers: np.ndarray | None = None  # None: the same
 
-    def in_all(self, terms: np.ndarray) -> np.ndarray:
-        """Numbers of this shelf as numbers of the table of all."""
+    def in_merged(self, terms: np.ndarray) -> np.ndarray:
+        """Numbers of this table as numbers of the merged table."""
         return terms if self.numbers is None else self.numbers[terms]
 
 
 @dataclass
 class _Stream:
-    """The n-grams of a block as numbers of the terms on `shelf`."""
+    """The n-grams of a block as numbers of terms of a thread's table."""
 
-    shelf: int
+    thread_terms: int
     numbers: np.ndarray
     ends_N: np.ndarray
 
@@ -61,7 +64,16 @@ class NgramCounter:
 
     @staticmethod
     def can_count(params: TfidfParams, kind: str) -> bool:
-        """Whether the words of `params` are plain runs of letters, which is all this knows."""
+        """Whether the words of `params` are plain runs of letters, which is all that this counter
+        supports.
+
+        Args:
+            params: the settings.
+            kind: 'word' or 'char'.
+
+        Returns:
+            False where scikit-learn must count.
+        """
         return kind == "char" or shortest_word(params.token_pattern) is not None
 
     def learn(
@@ -69,34 +81,51 @@ class NgramCounter:
     ) -> tuple[Terms, sp.csr_array] | None:
         """Terms within the frequency limits and their counts, csr float32 (N, F); None where no
         term is left.
+
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            Terms and counts (N, F), or None.
         """
-        shelves, streams = self._learn_blocks(texts, progress)
-        learned = _merge_all(shelves)
-        kept = self._select(learned, shelves, streams, len(texts))
-        if not len(kept):
+        tables, streams = self._learn_blocks(texts, progress)
+        learned = _merge_all(tables)
+        selected = self._select(learned, tables, streams, len(texts))
+        if not len(selected):
             logger.info("no %s n-grams within the frequency limits", self.kind)
             return None
         columns_V = np.full(learned.num_terms, -1, np.int32)
-        columns_V[kept] = np.arange(len(kept), dtype=np.int32)
-        terms = Terms(*copy_terms(learned.offsets, learned.chars, kept))
+        columns_V[selected] = np.arange(len(selected), dtype=np.int32)
+        terms = Terms(*copy_terms(learned.offsets, learned.chars, selected))
         columns_of = [
-            columns_V if shelf.numbers is None else columns_V[shelf.numbers] for shelf in shelves
+            columns_V if thread_terms.numbers is None else columns_V[thread_terms.numbers]
+            for thread_terms in tables
         ]
-        shelves.clear()
+        tables.clear()
         del learned, columns_V
 
         def rows_of(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             stream = streams[block]
-            columns = columns_of[stream.shelf][stream.numbers]
+            columns = columns_of[stream.thread_terms][stream.numbers]
             stream.numbers = columns[:0]
             return _rows(columns, stream.ends_N)
 
-        return terms, _stack(run_blocks(rows_of, len(streams)), len(kept))
+        return terms, _stack(run_blocks(rows_of, len(streams)), len(selected))
 
     def count(
         self, texts: Sequence[str], terms: Terms, progress: Progress | None = None
     ) -> sp.csr_array:
-        """Counts of `terms` in `texts`, csr float32 (N, F)."""
+        """Counts of `terms` in `texts`, csr float32 (N, F).
+
+        Args:
+            texts: N strings.
+            terms: of `learn`.
+            progress: receives the progress; None for none.
+
+        Returns:
+            csr float32 (N, F).
+        """
         blocks, plan = TextBlocks(texts, self.block_chars), self._get_plan()
 
         def rows_of(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,12 +150,12 @@ class NgramCounter:
 
     def _learn_blocks(
         self, texts: Sequence[str], progress: Progress | None
-    ) -> tuple[list[_Shelf], list[_Stream]]:
-        """Learn all blocks; as many shelves as threads, and a stream for each block."""
+    ) -> tuple[list[_ThreadTerms], list[_Stream]]:
+        """Learn all blocks: as many tables as threads, and a stream for each block."""
         blocks, plan = TextBlocks(texts, self.block_chars), self._get_plan()
-        shelves = [_Shelf() for _ in range(max(1, min(default_num_threads(), len(blocks))))]
+        tables = [_ThreadTerms() for _ in range(max(1, min(default_num_threads(), len(blocks))))]
         free: SimpleQueue[int] = SimpleQueue()
-        for number in range(len(shelves)):
+        for number in range(len(tables)):
             free.put(number)
 
         def learn_block(block: int) -> _Stream:
@@ -134,44 +163,48 @@ class NgramCounter:
             first_row = blocks.bounds[block][0]
             number = free.get()
             try:
-                shelf = shelves[number]
-                shelf.learned, stream, ends_N = learn(text, lengths, first_row, plan, shelf.learned)
+                thread_terms = tables[number]
+                thread_terms.learned, stream, ends_N = learn(
+                    text, lengths, first_row, plan, thread_terms.learned
+                )
             finally:
                 free.put(number)
-            if shelf.learned.num_terms > MAX_TERMS:
+            if thread_terms.learned.num_terms > MAX_TERMS:
                 raise CapacityError(f"more than {MAX_TERMS} different n-grams; use shorter n-grams")
             return _Stream(number, stream, ends_N)
 
-        return shelves, run_blocks(learn_block, len(blocks), None, progress, blocks.num_texts)
+        return tables, run_blocks(learn_block, len(blocks), None, progress, blocks.num_texts)
 
     def _select(
-        self, learned: Learned, shelves: list[_Shelf], streams: list[_Stream], num_texts: int
+        self, learned: Learned, tables: list[_ThreadTerms], streams: list[_Stream], num_texts: int
     ) -> np.ndarray:
         """Numbers of the terms that stay, in column order."""
         params = self.params
         df_V = learned.uses[: 2 * learned.num_terms : 2]
-        kept = np.flatnonzero((df_V >= params.min_df) & (df_V <= params.max_df * num_texts))
-        kept = sorted_terms(learned.offsets, learned.chars, kept)
-        if params.max_features is None or len(kept) <= params.max_features:
-            return kept
+        selected = np.flatnonzero((df_V >= params.min_df) & (df_V <= params.max_df * num_texts))
+        selected = sorted_terms(learned.offsets, learned.chars, selected)
+        if params.max_features is None or len(selected) <= params.max_features:
+            return selected
         counts_V = np.zeros(learned.num_terms, np.int64)
         for stream in streams:
-            numbers = shelves[stream.shelf].in_all(stream.numbers)
+            numbers = tables[stream.thread_terms].in_merged(stream.numbers)
             counts_V += np.bincount(numbers, minlength=len(counts_V))
-        best = (-counts_V[kept].astype(np.float32)).argsort()[: params.max_features]
-        return kept[np.sort(best)]
+        best = (-counts_V[selected].astype(np.float32)).argsort()[: params.max_features]
+        return selected[np.sort(best)]
 
 
-def _merge_all(shelves: list[_Shelf]) -> Learned:
-    """Bring the tables together pair by pair, and set each shelf's numbers."""
-    groups = [[shelf] for shelf in shelves]
+def _merge_all(tables: list[_ThreadTerms]) -> Learned:
+    """Bring the tables together pair by pair, and set the numbers of each."""
+    groups = [[thread_terms] for thread_terms in tables]
 
-    def merge_pair(pair: int) -> list[_Shelf]:
+    def merge_pair(pair: int) -> list[_ThreadTerms]:
         into, other = groups[2 * pair], groups[2 * pair + 1]
         into[0].learned, numbers = merge(into[0].learned, other[0].learned)
         other[0].learned = nothing_learned()
-        for shelf in other:
-            shelf.numbers = numbers if shelf.numbers is None else numbers[shelf.numbers]
+        for thread_terms in other:
+            thread_terms.numbers = (
+                numbers if thread_terms.numbers is None else numbers[thread_terms.numbers]
+            )
         return into + other
 
     while len(groups) > 1:
@@ -205,3 +238,81 @@ def _stack(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], num_terms: in
     else:
         indices = indices.astype(np.int64)
     return sp.csr_array((data, indices, indptr), shape=(num_rows, num_terms))
+
+
+_PROGRESS_STEP = 500
+
+
+class SklearnCounter:
+    """Counts the n-grams of one kind, 'word' or 'char', with scikit-learn's `CountVectorizer`."""
+
+    def __init__(self, params: TfidfParams, kind: str) -> None:
+        self.params, self.kind = params, kind
+        self._ready: tuple[Terms, Any] | None = None
+
+    def learn(
+        self, texts: Sequence[str], progress: Progress | None = None
+    ) -> tuple[Terms, sp.csr_array] | None:
+        """Terms within the frequency limits and their counts, csr float32 (N, F); None where no
+        term is left.
+
+        Args:
+            texts: N strings.
+            progress: receives the progress; None for none.
+
+        Returns:
+            Terms and counts (N, F), or None.
+        """
+        params = self.params
+        counter = self._counter(
+            min_df=params.min_df, max_df=float(params.max_df), max_features=params.max_features
+        )
+        try:
+            counts_NF = counter.fit_transform(_watched(texts, progress))
+        except ValueError as error:
+            logger.info("no %s n-grams: %s", self.kind, error)
+            return None
+        return Terms.from_strings(counter.get_feature_names_out().tolist()), _sorted(counts_NF)
+
+    def count(
+        self, texts: Sequence[str], terms: Terms, progress: Progress | None = None
+    ) -> sp.csr_array:
+        """Counts of `terms` in `texts`, csr float32 (N, F).
+
+        Args:
+            texts: N strings.
+            terms: of `learn`.
+            progress: receives the progress; None for none.
+
+        Returns:
+            csr float32 (N, F).
+        """
+        if self._ready is None or self._ready[0] is not terms:
+            self._ready = terms, self._counter(vocabulary=terms.strings())
+        return _sorted(self._ready[1].transform(_watched(texts, progress)))
+
+    def _counter(self, **settings: Any) -> Any:
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        if self.kind == "word":
+            settings["ngram_range"] = (1, self.params.word_ngram_max)
+            settings["token_pattern"] = self.params.token_pattern
+        else:
+            settings |= {"analyzer": "char_wb", "ngram_range": self.params.char_ngrams}
+            settings["token_pattern"] = None
+        return CountVectorizer(lowercase=self.params.lowercase, dtype=np.float32, **settings)
+
+
+def _sorted(counts_NF: Any) -> sp.csr_array:
+    counts_NF.sort_indices()
+    return sp.csr_array(counts_NF)
+
+
+def _watched(texts: Sequence[str], progress: Progress | None) -> Iterator[str]:
+    """The texts one by one, reported every few hundred."""
+    for row, text in enumerate(texts, start=1):
+        yield whole(text)
+        if progress is not None and row % _PROGRESS_STEP == 0:
+            progress.advance(_PROGRESS_STEP)
+    if progress is not None:
+        progress.advance(len(texts) % _PROGRESS_STEP)

@@ -1,11 +1,16 @@
-"""Terms as a hash table of their UTF-8 bytes, and the kernels that look up and add terms.
+"""Terms as a hash table of their UTF-8 bytes: kernels that look up, add and sort them, and `Terms`.
 
 The terms lie one after another in `chars`, a newline after each; term i is
 chars[offsets[i] : offsets[i + 1] - 1]. `slots` is an open-addressing table, a power of two long and
 at most half full; a slot is 0 when empty, else the upper half of the term's hash and its number
-plus 1. Equal hashes are no trouble: bytes are compared before a term counts as found.
+plus 1. Equal hashes are no trouble: bytes are compared, too.
+
+Terms are sorted as Python sorts strings: by code point, which is the order of their UTF-8 bytes.
+Seven bytes at a time: they and the number of bytes left (8: more than seven) make one 64-bit key.
+Different terms with equal keys go on with their next seven bytes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,7 +121,8 @@ def hash_spans(
     hashes: np.ndarray,
     touched: np.ndarray,
 ) -> None:
-    """Hash spans lo .. hi-1 (at most CHUNK) into `hashes`, and touch all that `find` will read.
+    """Hash spans lo .. hi-1 (at most CHUNK) into `hashes`, and touch all memory that `find` will
+    read.
 
     Reading what many terms need, step by step, lets the processor wait for all of them at once; one
     term after the other would wait for each. That halves the time of a large table.
@@ -134,13 +140,13 @@ def hash_spans(
 
 @njit(nogil=True, cache=True, inline="always")
 def slot_of(term: int, hashed: np.uint64) -> np.uint64:
-    """What stands in the slot of a term."""
+    """The content of a term's slot."""
     return hashed & _UPPER | np.uint64(term + 1)
 
 
 @njit(nogil=True, cache=True)
 def index_terms(offsets: np.ndarray, chars: np.ndarray, slots: np.ndarray) -> int:
-    """Enter all terms in empty `slots`; returns the first that stands twice, or -1."""
+    """Enter all terms in empty `slots`; returns the first duplicate, or -1."""
     hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.uint64)
     last = np.uint64(len(slots) - 1)
     num_terms = len(offsets) - 1
@@ -152,10 +158,10 @@ def index_terms(offsets: np.ndarray, chars: np.ndarray, slots: np.ndarray) -> in
             touched[t] = slots[hashes[t] & last]
         for term in range(begin, end):
             lo, hi, hashed = offsets[term], offsets[term + 1] - 1, hashes[term - begin]
-            found = find(slots, offsets, chars, chars, lo, hi, hashed)
-            if found >= 0:
+            term_or_slot = find(slots, offsets, chars, chars, lo, hi, hashed)
+            if term_or_slot >= 0:
                 return term
-            slots[-1 - found] = slot_of(term, hashed)
+            slots[-1 - term_or_slot] = slot_of(term, hashed)
     return -1
 
 
@@ -179,3 +185,170 @@ def copy_terms(
 def num_slots_for(num_terms: int) -> int:
     """The smallest power of two that leaves half the slots empty."""
     return 1 << max(4, (2 * num_terms - 1).bit_length())
+
+
+_CHUNK = 7
+
+
+def sorted_terms(offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """The numbers `terms` of different terms of a table, in the order of the terms, int64."""
+    keys = np.empty(len(terms), np.uint64)
+    _fill_keys(offsets, chars, terms, 0, keys)
+    order = np.argsort(keys)
+    terms, keys = terms[order], keys[order]
+    _settle_ties(offsets, chars, terms, keys)
+    return terms
+
+
+@njit(nogil=True, cache=True)
+def _fill_keys(
+    offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray, depth: int, keys: np.ndarray
+) -> None:
+    for t in range(len(terms)):
+        begin = offsets[terms[t]] + depth
+        left = offsets[terms[t] + 1] - 1 - begin
+        key = np.uint64(0)
+        for i in range(_CHUNK):
+            key = key << np.uint64(8)
+            if i < left:
+                key |= np.uint64(chars[begin + i])
+        keys[t] = key << np.uint64(8) | np.uint64(min(left, _CHUNK + 1))
+
+
+@njit(nogil=True, cache=True)
+def _settle_ties(
+    offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray, keys: np.ndarray
+) -> None:
+    """Order the runs of equal keys, level by level."""
+    runs = np.empty((len(terms) // 2 + 1, 2), np.int64)
+    next_runs = np.empty_like(runs)
+    num_runs = _find_ties(keys, 0, len(terms), runs, 0)
+    depth = 0
+    while num_runs:
+        depth += _CHUNK
+        num_next = 0
+        for r in range(num_runs):
+            lo, hi = runs[r]
+            _fill_keys(offsets, chars, terms[lo:hi], depth, keys[lo:hi])
+            order = np.argsort(keys[lo:hi])
+            terms[lo:hi] = terms[lo:hi][order]
+            keys[lo:hi] = keys[lo:hi][order]
+            num_next = _find_ties(keys, lo, hi, next_runs, num_next)
+        runs, next_runs, num_runs = next_runs, runs, num_next
+
+
+@njit(nogil=True, cache=True)
+def _find_ties(keys: np.ndarray, lo: int, hi: int, runs: np.ndarray, num_runs: int) -> int:
+    """Append the runs of two or more equal keys within lo .. hi; returns the new number of runs."""
+    begin = lo
+    for i in range(lo + 1, hi + 1):
+        if i == hi or keys[i] != keys[begin]:
+            if i - begin > 1:
+                runs[num_runs, 0], runs[num_runs, 1] = begin, i
+                num_runs += 1
+            begin = i
+    return num_runs
+
+
+_NEWLINE = 10
+_BACKSLASH = b"\\"
+
+
+class Terms:
+    r"""Different terms in column order.
+
+    As text they are UTF-8, one term a line, in column order; where a term holds a newline or a
+    backslash (which words never do), these are written \n and \\.
+    """
+
+    def __init__(self, chars: np.ndarray, offsets: np.ndarray) -> None:
+        """Index terms that lie in `chars` as `TermTable` says. Raises ValueError when one occurs
+        twice.
+        """
+        slots = np.zeros(num_slots_for(len(offsets) - 1), np.uint64)
+        self.table = TermTable(slots, offsets, chars)
+        twice = index_terms(offsets, chars, slots)
+        if twice >= 0:
+            raise ValueError(f"{self[twice]!r} occurs twice")
+
+    @classmethod
+    def from_strings(cls, strings: Sequence[str]) -> "Terms":
+        """The terms `strings`.
+
+        Args:
+            strings: different terms.
+
+        Returns:
+            The terms.
+
+        Raises:
+            ValueError: one occurs twice.
+        """
+        parts = [string.encode() for string in strings]
+        lengths = np.fromiter(map(len, parts), np.int64, len(parts)) + 1
+        return cls(_padded(b"\n".join([*parts, b""])), np.concatenate([[0], np.cumsum(lengths)]))
+
+    @classmethod
+    def from_text(cls, text: bytes) -> "Terms":
+        """Read what `to_text` returned.
+
+        Args:
+            text: of `to_text`.
+
+        Returns:
+            The terms.
+
+        Raises:
+            ValueError: it is not such text.
+        """
+        text.decode()
+        if text[-1:] != b"\n":
+            raise ValueError("the last line has no end")
+        if _BACKSLASH in text:
+            return cls.from_strings([_unescaped(line) for line in text.decode().split("\n")[:-1]])
+        chars = _padded(text)
+        line_ends = np.flatnonzero(chars[: len(text)] == _NEWLINE)
+        offsets = np.zeros(len(line_ends) + 1, np.int64)
+        np.add(line_ends, 1, out=offsets[1:])
+        return cls(chars, offsets)
+
+    def to_text(self) -> bytes:
+        """One term a line, in UTF-8."""
+        text = self._bytes()
+        if _BACKSLASH not in text and text.count(b"\n") == len(self):
+            return text
+        return "".join(_escaped(string) + "\n" for string in self.strings()).encode()
+
+    def strings(self) -> list[str]:
+        """All terms, in column order."""
+        text = self._bytes()
+        if text.count(b"\n") == len(self):
+            return text.decode().split("\n")[:-1]
+        return [self[term] for term in range(len(self))]
+
+    def __getitem__(self, term: int) -> str:
+        lo, hi = self.table.offsets[term], self.table.offsets[term + 1] - 1
+        return self.table.chars[lo:hi].tobytes().decode()
+
+    def __len__(self) -> int:
+        return len(self.table.offsets) - 1
+
+    def _bytes(self) -> bytes:
+        return self.table.chars[:-PADDING].tobytes()
+
+
+def _padded(text: bytes) -> np.ndarray:
+    chars = np.zeros(len(text) + PADDING, np.uint8)
+    chars[: len(text)] = np.frombuffer(text, np.uint8)
+    return chars
+
+
+def _escaped(string: str) -> str:
+    return string.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _unescaped(line: str) -> str:
+    parts = [part.replace("\\n", "\n") for part in line.split("\\\\")]
+    if any("\\" in part for part in parts):
+        raise ValueError(f"a lone backslash in {line!r}")
+    return "\\".join(parts)

@@ -38,15 +38,15 @@ def encoder_seconds(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) 
     pace = measure_pace(params, corpus, rows_n[:PROBE_ROWS])
     trained = params.matcher.num_epochs * corpus.num_instances
     if params.matcher.steps:
-        trained = sum(params.matcher.steps) * pace.rows_of_step
+        trained = params.matcher.steps * pace.rows_of_step
     return trained / pace.trained + ENCODINGS * corpus.num_instances / pace.encoded
 
 
 def measure_pace(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -> EncoderPace:
     """The pace on some rows: a matcher of one level, their labels, is trained for a few steps."""
     from xrt.encoder.batches import BatchPlan
-    from xrt.encoder.token_store import TokenStore
-    from xrt.encoder.training import train_matcher
+    from xrt.encoder.tokens import TokenStore
+    from xrt.encoder.training import fine_tune_matcher
     from xrt.tree.label_tree import LabelTree
 
     assert corpus.texts is not None
@@ -54,18 +54,19 @@ def measure_pace(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -> 
     Y_nL = sp.csr_array(corpus.Y[rows_n])
     used = np.unique(Y_nL.indices)
     with tempfile.TemporaryDirectory(prefix="xrt-estimate-") as folder:
-        train_matcher(
+        fine_tune_matcher(
             [corpus.texts[row] for row in rows_n],
             sp.csr_array(Y_nL[:, used]),
             LabelTree.flat(len(used)),
             run_folder=Path(folder),
             encoder=params.encoder,
-            params=replace(matcher, steps=[PROBE_STEPS], layers=[]),
+            params=replace(matcher, steps=PROBE_STEPS),
             trainer=params.trainer,
             progress=clock,
+            seed=params.seed,
         )
         lengths = TokenStore.load(Path(folder) / "tokens").lengths
-    plan = BatchPlan(lengths, matcher.token_budget, matcher.max_batch_rows, matcher.seed)
+    plan = BatchPlan(lengths, matcher.token_budget, matcher.max_batch_rows, params.seed)
     rows_of_step = len(rows_n) / plan.num_batches
     seconds_of_step = float(np.mean(np.diff(clock.steps)[WARM_UP_STEPS:]))
     return EncoderPace(

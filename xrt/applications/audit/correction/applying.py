@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from xrt.applications.audit.correction.label_values import RowChange
 from xrt.applications.audit.suggestions.decisions import read_decisions
-from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggestion, corpus_key
+from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, SuggestedChange, corpus_key
 from xrt.data.corpus import Corpus
 from xrt.data.sources import first_line, numbered_lines
 from xrt.errors import ConfigError, DataError
@@ -19,9 +19,9 @@ from xrt.storage.atomic import atomic_file
 
 SOFT = "soft"
 SOFT_ADDITIONS, SOFT_REMOVALS = 0.05, 0.9
-"""From which sureness on a suggestion is heard where it only weighs."""
-LEFT = 0.3
-"""Confidence that is left to a label suspected to be wrong."""
+"""Least sureness of a suggestion that changes only how much a label counts."""
+DOUBTED_CONFIDENCE = 0.3
+"""Confidence of a label that is suspected to be wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,11 @@ class Applied:
     """The corrected corpus, what was changed, and the rows that lost their last label."""
 
     corpus: Corpus
-    changes: list[Suggestion]
+    changes: list[SuggestedChange]
     num_emptied: int
 
 
-def accepted(suggestions: Sequence[Suggestion], accept: str) -> list[Suggestion]:
+def accepted(suggestions: Sequence[SuggestedChange], accept: str) -> list[SuggestedChange]:
     """The suggestions to follow: `all`, those with at least a score, or those that a file names.
 
     A score is compared with `trust` where decisions were learnt from, else with `score`. A file has
@@ -51,7 +51,7 @@ def accepted(suggestions: Sequence[Suggestion], accept: str) -> list[Suggestion]
     return [s for s in suggestions if s.sureness >= least]
 
 
-def _named(suggestions: Sequence[Suggestion], path: Path) -> list[Suggestion]:
+def _named(suggestions: Sequence[SuggestedChange], path: Path) -> list[SuggestedChange]:
     if not path.is_file():
         raise DataError(
             f"{path}: no such file; accept `all`, a score from 0 to 1, or a file of ids"
@@ -84,8 +84,8 @@ def _plain_ids(path: Path) -> set[str]:
     return ids - {""}
 
 
-def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
-    """The corpus with these changes made; the one given stays as it is.
+def apply_suggestions(corpus: Corpus, suggestions: Sequence[SuggestedChange]) -> Applied:
+    """A copy of the corpus with these changes made.
 
     Raises DataError when suggestions belong to another corpus.
     """
@@ -96,8 +96,8 @@ def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Appl
         changed[s.kind == ADD].append((s.row, index[s.label]))
     added_NL, removed_NL = (_cells(changed[kind], corpus.Y.shape) for kind in (True, False))
     Y_NL = as_csr(corpus.Y)
-    left_NL = sp.csr_array(Y_NL - Y_NL.multiply(removed_NL))
-    Y_new = sp.csr_array(left_NL.maximum(added_NL), dtype=np.float32)
+    remaining_NL = sp.csr_array(Y_NL - Y_NL.multiply(removed_NL))
+    Y_new = sp.csr_array(remaining_NL.maximum(added_NL), dtype=np.float32)
     Y_new.eliminate_zeros()
     before, after = (np.diff(matrix.indptr) for matrix in (Y_NL, Y_new))
     num_emptied = int(((before > 0) & (after == 0)).sum())
@@ -106,30 +106,31 @@ def apply_suggestions(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Appl
     )
 
 
-def soften(corpus: Corpus, suggestions: Sequence[Suggestion]) -> Applied:
-    """The corpus with doubts in place of changes: a label that is suspected to be missing is added
-    with the square of its sureness as confidence (a label that looks like the row's and is not
-    given is less likely true than one that looks as much like it and is), one that is suspected to
-    be wrong stays with the confidence LEFT. Suggestions less sure than SOFT_ADDITIONS and
-    SOFT_REMOVALS are not heard.
+def soften(corpus: Corpus, suggestions: Sequence[SuggestedChange]) -> Applied:
+    """The corpus with confidences in place of changes.
+
+    A label that is suspected to be missing is added with the square of its sureness as confidence
+    (a label that looks like the row's and is not given is less likely true than one that looks as
+    much like it and is); one that is suspected to be wrong stays with DOUBTED_CONFIDENCE.
+    Suggestions less sure than SOFT_ADDITIONS and SOFT_REMOVALS change nothing.
 
     Training reads confidences as weights. Raises DataError when suggestions belong to another
     corpus.
     """
     _require_own(corpus, suggestions)
     index, least = corpus.labels.index, {ADD: SOFT_ADDITIONS, REMOVE: SOFT_REMOVALS}
-    heard = [s for s in suggestions if s.sureness >= least[s.kind]]
-    added = [s for s in heard if s.kind == ADD]
-    doubted = [(s.row, index[s.label]) for s in heard if s.kind == REMOVE]
+    followed = [s for s in suggestions if s.sureness >= least[s.kind]]
+    additions = [s for s in followed if s.kind == ADD]
+    doubted_places = [(s.row, index[s.label]) for s in followed if s.kind == REMOVE]
     Y_NL = as_csr(corpus.Y)
-    doubts_NL = Y_NL.multiply(_cells(doubted, corpus.Y.shape))
-    added_NL = _cells([(s.row, index[s.label]) for s in added], corpus.Y.shape, added)
-    left_NL = sp.csr_array(Y_NL - (1 - LEFT) * doubts_NL)
-    Y_new = sp.csr_array(left_NL.maximum(added_NL), dtype=np.float32)
-    return Applied(corpus=replace(corpus, Y=as_csr(Y_new)), changes=heard, num_emptied=0)
+    doubts_NL = Y_NL.multiply(_cells(doubted_places, corpus.Y.shape))
+    added_NL = _cells([(s.row, index[s.label]) for s in additions], corpus.Y.shape, additions)
+    remaining_NL = sp.csr_array(Y_NL - (1 - DOUBTED_CONFIDENCE) * doubts_NL)
+    Y_new = sp.csr_array(remaining_NL.maximum(added_NL), dtype=np.float32)
+    return Applied(corpus=replace(corpus, Y=as_csr(Y_new)), changes=followed, num_emptied=0)
 
 
-def row_changes(changes: Sequence[Suggestion], *, soft: bool) -> dict[int, RowChange]:
+def row_changes(changes: Sequence[SuggestedChange], *, soft: bool) -> dict[int, RowChange]:
     """What is to change in each row of the audited file.
 
     Args:
@@ -139,19 +140,19 @@ def row_changes(changes: Sequence[Suggestion], *, soft: bool) -> dict[int, RowCh
     Returns:
         Changes by row of the corpus.
     """
-    found: dict[int, RowChange] = {}
+    by_row: dict[int, RowChange] = {}
     for s in changes:
-        change = found.setdefault(s.row, RowChange())
+        change = by_row.setdefault(s.row, RowChange())
         if s.kind == ADD:
             change.added[s.label] = s.sureness**2 if soft else 1.0
         elif soft:
-            change.doubted[s.label] = LEFT
+            change.doubted[s.label] = DOUBTED_CONFIDENCE
         else:
             change.removed.add(s.label)
-    return found
+    return by_row
 
 
-def _require_own(corpus: Corpus, suggestions: Sequence[Suggestion]) -> None:
+def _require_own(corpus: Corpus, suggestions: Sequence[SuggestedChange]) -> None:
     own, index = corpus_key(corpus), corpus.labels.index
     where = corpus.report.path or "corpus"
     for s in suggestions:
@@ -170,7 +171,7 @@ def _require_own(corpus: Corpus, suggestions: Sequence[Suggestion]) -> None:
 def _cells(
     places: list[tuple[int, int]],
     shape: tuple[int, ...],
-    suggestions: Sequence[Suggestion] | None = None,
+    suggestions: Sequence[SuggestedChange] | None = None,
 ) -> sp.csr_array:
     """1 at these places, or the confidence that suggestions to add come with."""
     rows, columns = np.array(places, np.int64).reshape(-1, 2).T
@@ -178,11 +179,11 @@ def _cells(
     cells.data[:] = 1
     if suggestions is None:
         return cells
-    sure = np.array([s.sureness for s in suggestions], np.float32) ** 2
-    return sp.csr_array((sure, (rows, columns)), shape=shape)
+    confidences = np.array([s.sureness for s in suggestions], np.float32) ** 2
+    return sp.csr_array((confidences, (rows, columns)), shape=shape)
 
 
-def write_changes(path: Path, changes: Sequence[Suggestion]) -> None:
+def write_changes(path: Path, changes: Sequence[SuggestedChange]) -> None:
     """The record: a JSON line for each change, with its score and what it was made for."""
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for s in changes:

@@ -102,8 +102,8 @@ class CorrectedFile:
                 self._check(row, record, values, change)
             except CannotHoldError as error:
                 self.left_out += [(row, label) for label in error.labels]
-                kept = {k: w for k, w in change.added.items() if k not in error.labels}
-                change = RowChange(kept, change.removed, change.doubted)
+                additions = {k: w for k, w in change.added.items() if k not in error.labels}
+                change = RowChange(additions, change.removed, change.doubted)
             else:
                 return values
         return {}
@@ -143,7 +143,7 @@ class CorrectedFile:
             file.write(new)
 
     def _write_table(self, file: BinaryIO, *, is_tsv: bool) -> None:
-        lines = _KeptLines(self.source)
+        lines = _LineBuffer(self.source)
         head = read_head((n, decode_utf8(raw)) for n, raw in lines_with_ends(self.source))
         delimiter = head.delimiter if head is not None and not is_tsv else "\t"
         rows = parse_tsv(lines) if is_tsv else parse_csv((n, decode_utf8(raw)) for n, raw in lines)
@@ -171,8 +171,8 @@ class CorrectedFile:
             return (replace_in_tsv(body, cells) + text[len(body) :]).encode()
         new = replace_in_csv(body, delimiter, cells) + text[len(body) :]
         expected = [cells.get(place, cell) for place, cell in enumerate(line.cells)]
-        found = next(parse_rows(_numbered(new), delimiter, len(expected)), None)
-        if found is None or found.fault or list(found.cells) != expected:
+        parsed = next(parse_rows(_numbered(new), delimiter, len(expected)), None)
+        if parsed is None or parsed.fault or list(parsed.cells) != expected:
             raise DataError(
                 f"{self.source}: line {line.number}: its labels cannot be changed in place; write "
                 "it anew, to a file that ends in .jsonl"
@@ -209,24 +209,24 @@ class CorrectedFile:
             frame.write_parquet(temporary, metadata=metadata or None)
 
 
-class _KeptLines:
-    """Numbered lines of a file whose bytes are kept until they are asked for."""
+class _LineBuffer:
+    """Numbered lines of a file; their bytes are held until `before` returns them."""
 
     def __init__(self, path: Path) -> None:
         self._lines = lines_with_ends(path)
-        self._kept: deque[tuple[int, bytes]] = deque()
+        self._buffer: deque[tuple[int, bytes]] = deque()
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         for number, raw in self._lines:
-            self._kept.append((number, raw))
+            self._buffer.append((number, raw))
             yield number, raw
 
     def before(self, number: int | None) -> bytes:
-        """The lines before a number that were not taken yet; None takes all."""
-        taken = []
-        while self._kept and (number is None or self._kept[0][0] < number):
-            taken.append(self._kept.popleft()[1])
-        return b"".join(taken)
+        """Return and forget the lines before a number; all of them for None."""
+        lines = []
+        while self._buffer and (number is None or self._buffer[0][0] < number):
+            lines.append(self._buffer.popleft()[1])
+        return b"".join(lines)
 
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,7 @@
 """The label columns of one record, with some labels added, taken away or doubted.
 
 A value keeps its kind where it can: text joined by a separator stays such text, a list a list, an
-object of weights an object. A label is told by its id, as the reader of the corpus makes it.
+object of weights an object. A label is named by its id, as the reader of the corpus makes it.
 """
 
 import math
@@ -112,13 +112,13 @@ class LabelValues:
         doubted = {id for id, _, _ in entries} & change.doubted.keys()
         if not added and not doubted and not any(id in change.removed for id, _, _ in entries):
             return value
-        kept = [entry for entry in entries if entry[0] and entry[0] not in change.removed]
+        remaining = [entry for entry in entries if entry[0] and entry[0] not in change.removed]
         has_weights = isinstance(value, Mapping)
         if has_weights or doubted or any(weight != 1 for _, weight in added):
             if not has_weights and not self.has_lists:
                 raise CannotHoldError([self._prefix(name) + label for label, _ in added])
-            return _weights(kept, change, added)
-        pieces = [piece for _, piece, _ in kept]
+            return _weights(remaining, change, added)
+        pieces = [piece for _, piece, _ in remaining]
         if isinstance(value, list):
             return [*pieces, *_alike(pieces, [label for label, _ in added])]
         return self._plain(name, value, pieces, [label for label, _ in added])
@@ -130,22 +130,22 @@ class LabelValues:
         if is_text and separator is not None:
             joint = separator + " " * (f"{separator} " in (value or ""))
             return joint.join([*(str(piece).strip() for piece in pieces), *added])
-        wanted = [*pieces, *_alike(pieces, added)]
-        if len(wanted) <= 1 and not (value is None and self.has_lists):
-            return wanted[0] if wanted else "" if is_text and not self.has_lists else None
+        new_pieces = [*pieces, *_alike(pieces, added)]
+        if len(new_pieces) <= 1 and not (value is None and self.has_lists):
+            return new_pieces[0] if new_pieces else "" if is_text and not self.has_lists else None
         if not self.has_lists:
             raise CannotHoldError([self._prefix(name) + label for label in added])
-        return wanted
+        return new_pieces
 
 
 def _weights(
-    kept: Sequence[tuple[str, Any, float | None]],
+    remaining: Sequence[tuple[str, Any, float | None]],
     change: RowChange,
     added: Sequence[tuple[str, float]],
 ) -> dict[str, Any]:
     """Labels as an object of weights; weights that do not change stay as they are."""
     weights: dict[str, Any] = {}
-    for id, piece, weight in kept:
+    for id, piece, weight in remaining:
         old = 1 if weight is None else weight
         share = change.doubted.get(id)
         weights[str(piece)] = old if share is None else _rounded(old * share)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.audit.evidence.evidence_stages import Rows
-from xrt.applications.audit.evidence.nearest_rows import RowMemory
+from xrt.applications.audit.evidence.evidence_stages import AuditedRows
+from xrt.applications.audit.evidence.nearest_rows import NearestRows
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.scoring.folds import groups_of
 from xrt.data.corpus import Corpus
@@ -19,37 +19,39 @@ from xrt.progress import Progress
 from xrt.sources.votes import Neighbours
 from xrt.sparse import as_csr, binarize, normalize_rows
 
-SHOWN = 200
+MAX_EXAMPLES = 200
 
 
 def conflicting_rows(
-    corpus: Corpus, group_N: np.ndarray, found: Neighbours, least: float
+    corpus: Corpus, group_N: np.ndarray, neighbours: Neighbours, least: float
 ) -> dict[str, Any]:
-    """Counts of exact and near-duplicates, of those with other labels, and the first SHOWN pairs
-    of rows with what each has alone.
+    """Counts of exact and near-duplicates, of those with other labels, and the first MAX_EXAMPLES
+    pairs of rows with what each has alone.
     """
     Y_NL = binarize(as_csr(corpus.Y))
     order = np.argsort(group_N, kind="stable")
     same = np.flatnonzero(np.diff(group_N[order]) == 0)
     exact = np.column_stack([order[same], order[same + 1]])
-    rows, places = np.nonzero(found.similarities_MW >= least)
-    near = np.column_stack([rows, found.rows_MW[rows, places]])
+    rows, places = np.nonzero(neighbours.similarities_MW >= least)
+    near = np.column_stack([rows, neighbours.rows_MW[rows, places]])
     near = np.unique(np.sort(near, axis=1), axis=0)
     near = near[group_N[near[:, 0]] != group_N[near[:, 1]]]
-    told: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     for name, pairs in (("exact", exact), ("near", near)):
         shared = np.asarray(Y_NL[pairs[:, 0]].multiply(Y_NL[pairs[:, 1]]).sum(axis=1)).ravel()
         counts = np.diff(Y_NL.indptr)[pairs]
         other = (counts[:, 0] != shared) | (counts[:, 1] != shared)
         alike = shared / np.maximum(counts.sum(axis=1) - shared, 1)
         conflicts = pairs[other][np.argsort(alike[other], kind="stable")]
-        told[name] = {
+        report[name] = {
             "pairs": len(pairs),
             "with_other_labels": int(other.sum()),
             "without_common_label": int((other & (shared == 0)).sum()),
-            "examples": [_example(corpus, Y_NL, int(a), int(b)) for a, b in conflicts[:SHOWN]],
+            "examples": [
+                _example(corpus, Y_NL, int(a), int(b)) for a, b in conflicts[:MAX_EXAMPLES]
+            ],
         }
-    return told
+    return report
 
 
 def _example(corpus: Corpus, Y_NL: sp.csr_array, a: int, b: int) -> dict[str, Any]:
@@ -65,9 +67,13 @@ def _example(corpus: Corpus, Y_NL: sp.csr_array, a: int, b: int) -> dict[str, An
 
 
 def leakage(
-    corpus: Corpus, test: Corpus, rows: Rows, params: AuditParams, progress: Progress | None = None
+    corpus: Corpus,
+    test: Corpus,
+    rows: AuditedRows,
+    params: AuditParams,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """How many test rows stand in training, exactly or nearly, and the first SHOWN of them.
+    """How many test rows stand in training, exactly or nearly, and the first MAX_EXAMPLES of them.
 
     Raises DataError when one has texts and the other features, or features of another width.
     """
@@ -81,8 +87,8 @@ def leakage(
     }
     exact_M = np.array([first.get(int(group), -1) for group in groups[len(rows.group_N) :]])
     queries = _queries(test, rows)
-    found = RowMemory(rows.X_NF, 1).nearest(queries, params.num_threads, progress=progress)
-    near_M = (found.similarities_MW[:, 0] >= params.near_duplicate) & (exact_M < 0)
+    neighbours = NearestRows(rows.X_NF, 1).nearest(queries, params.num_threads, progress=progress)
+    near_M = (neighbours.similarities_MW[:, 0] >= params.near_duplicate) & (exact_M < 0)
     leaked = np.concatenate([np.flatnonzero(exact_M >= 0), np.flatnonzero(near_M)])
     return {
         "test_rows": test.num_instances,
@@ -91,16 +97,16 @@ def leakage(
         "examples": [
             {
                 "test_row": int(row),
-                "row": int(exact_M[row] if exact_M[row] >= 0 else found.rows_MW[row, 0]),
+                "row": int(exact_M[row] if exact_M[row] >= 0 else neighbours.rows_MW[row, 0]),
                 "exact": bool(exact_M[row] >= 0),
                 "text": "" if test.texts is None else test.texts[row][:120],
             }
-            for row in leaked[:SHOWN]
+            for row in leaked[:MAX_EXAMPLES]
         ],
     }
 
 
-def _queries(test: Corpus, rows: Rows) -> sp.csr_array:
+def _queries(test: Corpus, rows: AuditedRows) -> sp.csr_array:
     if rows.features is not None and test.texts is not None:
         return rows.features.transform(test.texts)
     X_MF = normalize_rows(as_csr(test.X, "X"))
@@ -115,8 +121,8 @@ def _queries(test: Corpus, rows: Rows) -> sp.csr_array:
 def _below(corpus: Corpus, test: Corpus) -> Corpus:
     """Both as one, for their texts or features alone."""
     size = corpus.num_instances + test.num_instances
-    nothing = sp.csr_array((size, corpus.num_labels), dtype=np.float32)
+    no_labels = sp.csr_array((size, corpus.num_labels), dtype=np.float32)
     if corpus.texts is not None and test.texts is not None:
-        return Corpus([*corpus.texts, *test.texts], nothing, corpus.labels)
+        return Corpus([*corpus.texts, *test.texts], no_labels, corpus.labels)
     X = as_csr(sp.vstack([as_csr(corpus.X), as_csr(test.X)], format="csr"))
-    return Corpus(None, nothing, corpus.labels, X=X)
+    return Corpus(None, no_labels, corpus.labels, X=X)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.audit.evidence.nearest_rows import RowMemory
+from xrt.applications.audit.evidence.nearest_rows import NearestRows
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.scoring.decoys import draw_decoys
 from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of
@@ -33,7 +33,7 @@ from xrt.storage.stages import FolderCache, Hash, Settings, Stage, Workspace
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class AuditedRows:
     """The rows X (N, F) of a corpus, their vectoriser where they are texts, and the labels' names
     as rows (L, F), empty where there is no name.
     """
@@ -45,20 +45,20 @@ class Rows:
     key: str
 
 
-def make_rows(folder: Path, corpus: Corpus, progress: Progress | None) -> Rows:
+def make_rows(folder: Path, corpus: Corpus, progress: Progress | None) -> AuditedRows:
     """TF-IDF of the texts, or the corpus's own rows brought to length 1."""
     group_N = groups_of(corpus)
     nothing = sp.csr_array((corpus.num_labels, 1), dtype=np.float32)
     if corpus.texts is None:
         assert corpus.X is not None
         X_NF = normalize_rows(as_csr(corpus.X, "X"))
-        return Rows(X_NF, None, nothing, group_N, content_hash(X_NF))
+        return AuditedRows(X_NF, None, nothing, group_N, content_hash(X_NF))
     runner = StageRunner(PipelineParams(), FolderCache(folder), progress)
     made, key = make_features(runner, corpus, name="rows")
     assert made.features is not None
     assert isinstance(key, str)
     names_LF = label_text_features(list(corpus.labels.names), made.features)
-    return Rows(made.X_NF, made.features, names_LF, group_N, key)
+    return AuditedRows(made.X_NF, made.features, names_LF, group_N, key)
 
 
 SCORES = ("best_NL", "given_NL", "decoys_NL")
@@ -76,7 +76,7 @@ FOLD = Stage[FoldScores](
 
 
 def score_rows(
-    folder: Path, corpus: Corpus, rows: Rows, params: AuditParams, progress: Progress | None
+    folder: Path, corpus: Corpus, rows: AuditedRows, params: AuditParams, progress: Progress | None
 ) -> tuple[FoldScores, np.ndarray]:
     """Out-of-fold scores of all rows, and the fold of each: a stage for each fold."""
     Y_NL = binarize(as_csr(corpus.Y, "Y"))
@@ -121,12 +121,12 @@ NEIGHBOURS = Stage("neighbours", 2, ("neighbours",), _save_neighbours, _load_nei
 
 
 def similar_rows(
-    folder: Path, rows: Rows, params: AuditParams, progress: Progress | None
+    folder: Path, rows: AuditedRows, params: AuditParams, progress: Progress | None
 ) -> Neighbours:
     """The nearest other rows of each row."""
 
     def make(settings: Settings, workspace: Workspace) -> Neighbours:
-        memory = RowMemory(rows.X_NF, settings["neighbours"])
+        memory = NearestRows(rows.X_NF, settings["neighbours"])
         others = np.arange(rows.X_NF.shape[0])
         return memory.nearest(rows.X_NF, params.num_threads, others, progress)
 

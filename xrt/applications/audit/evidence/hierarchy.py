@@ -15,19 +15,19 @@ from xrt.data.label_paths import STEP
 from xrt.data.side_tables import id_key, read_side_table
 from xrt.sparse import as_csr, binarize
 
-SHOWN = 200
+MAX_EXAMPLES = 200
 MOST, HARDLY_ANY = 0.8, 0.2
 ONE_BRANCH = 0.95
-"""Share of rows within one top branch from which rows in several are told."""
+"""Share of rows within one top branch from which rows in several are reported."""
 
 
 def paths_of_labels(corpus: Corpus) -> list[tuple[str, ...]] | None:
     """The ancestors of labels whose id or name is a path `A > B > C`; None where none is."""
-    spelt = [
+    texts = [
         label if f" {STEP} " in label else name
         for label, name in zip(corpus.labels.ids, corpus.labels.names, strict=True)
     ]
-    parts = [tuple(step.strip() for step in each.split(f" {STEP} ")) for each in spelt]
+    parts = [tuple(step.strip() for step in each.split(f" {STEP} ")) for each in texts]
     if not any(len(path) > 1 for path in parts):
         return None
     return [path[:-1] for path in parts]
@@ -37,25 +37,25 @@ def hierarchy_report(corpus: Corpus, paths: list[tuple[str, ...]]) -> dict[str, 
     """What is odd about rows: missing ancestors, redundant ones, labels of several branches."""
     Y_NL = binarize(as_csr(corpus.Y))
     edges = _edges(corpus, paths)
-    told: dict[str, Any] = {"labels_with_ancestors": sum(bool(path) for path in paths)}
+    report: dict[str, Any] = {"labels_with_ancestors": sum(bool(path) for path in paths)}
     child, ancestor = edges.T
     above_LL = sp.csr_array(
         (np.ones(len(edges), np.float32), (child, ancestor)), shape=(len(paths), len(paths))
     )
-    wanted_NL = binarize(as_csr(Y_NL @ above_LL))
-    both = as_csr(wanted_NL.multiply(Y_NL))
-    share = both.nnz / wanted_NL.nnz if wanted_NL.nnz else 0.0
-    told |= {"ancestor_pairs": int(wanted_NL.nnz), "share_with_ancestor": round(share, 4)}
+    ancestors_NL = binarize(as_csr(Y_NL @ above_LL))
+    both = as_csr(ancestors_NL.multiply(Y_NL))
+    share = both.nnz / ancestors_NL.nnz if ancestors_NL.nnz else 0.0
+    report |= {"ancestor_pairs": int(ancestors_NL.nnz), "share_with_ancestor": round(share, 4)}
     missing = redundant = sp.csr_array(Y_NL.shape, dtype=np.float32)
     if share >= MOST:
-        missing = as_csr(sp.csr_array(wanted_NL - both))
+        missing = as_csr(sp.csr_array(ancestors_NL - both))
         missing.eliminate_zeros()
     elif share <= HARDLY_ANY:
         redundant = both
-    told["missing_ancestors"] = _told(corpus, missing)
-    told["redundant_ancestors"] = _told(corpus, redundant)
-    told["several_branches"] = _several_branches(corpus, Y_NL, paths)
-    return told
+    report["missing_ancestors"] = _with_examples(corpus, missing)
+    report["redundant_ancestors"] = _with_examples(corpus, redundant)
+    report["several_branches"] = _several_branches(corpus, Y_NL, paths)
+    return report
 
 
 def _edges(corpus: Corpus, paths: list[tuple[str, ...]]) -> np.ndarray:
@@ -67,18 +67,18 @@ def _edges(corpus: Corpus, paths: list[tuple[str, ...]]) -> np.ndarray:
     edges = []
     for label, path in enumerate(paths):
         for depth, step in enumerate(path):
-            spelt = f" {STEP} ".join(path[: depth + 1])
-            found = column.get(spelt, column.get(step))
-            if found is not None and found != label:
-                edges.append((label, found))
+            path_text = f" {STEP} ".join(path[: depth + 1])
+            ancestor = column.get(path_text, column.get(step))
+            if ancestor is not None and ancestor != label:
+                edges.append((label, ancestor))
     return np.array(edges, np.int64).reshape(-1, 2)
 
 
-def _told(corpus: Corpus, cells_NL: sp.csr_array) -> dict[str, Any]:
+def _with_examples(corpus: Corpus, cells_NL: sp.csr_array) -> dict[str, Any]:
     coo = cells_NL.tocoo()
     examples = [
         {"row": int(row), "label": corpus.labels.ids[label]}
-        for row, label in zip(coo.row[:SHOWN], coo.col[:SHOWN], strict=True)
+        for row, label in zip(coo.row[:MAX_EXAMPLES], coo.col[:MAX_EXAMPLES], strict=True)
     ]
     return {"count": int(cells_NL.nnz), "examples": examples}
 
@@ -88,10 +88,10 @@ def _several_branches(
 ) -> dict[str, Any]:
     """Rows with labels of several top branches, where nearly all rows keep to one."""
     roots = {root: i for i, root in enumerate(dict.fromkeys(path[0] for path in paths if path))}
-    labelled = [(label, roots[path[0]]) for label, path in enumerate(paths) if path]
+    branch_of_label = [(label, roots[path[0]]) for label, path in enumerate(paths) if path]
     if len(roots) < 2:
         return {"count": 0, "examples": []}
-    label, root = np.array(labelled).T
+    label, root = np.array(branch_of_label).T
     shape = (len(paths), len(roots))
     branch_LB = sp.csr_array((np.ones(len(label), np.float32), (label, root)), shape=shape)
     branches_N = np.diff(binarize(as_csr(Y_NL @ branch_LB)).indptr)
@@ -101,7 +101,7 @@ def _several_branches(
     ids, indptr = corpus.labels.ids, Y_NL.indptr
     examples = [
         {"row": int(row), "labels": [ids[j] for j in Y_NL.indices[indptr[row] : indptr[row + 1]]]}
-        for row in rows[:SHOWN]
+        for row in rows[:MAX_EXAMPLES]
     ]
     return {"count": len(rows), "examples": examples}
 

@@ -11,43 +11,43 @@ from typing import Any
 import numpy as np
 
 from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.suggestions.suspects import Judged
+from xrt.applications.audit.suggestions.suspects import AssessedPairs
 from xrt.metrics.frequency_bins import bin_names, bin_of_labels
 from xrt.metrics.propensity import inverse_propensities
 
 
 def missing_rates(
-    judged: Judged, counts_L: np.ndarray, num_rows: int, params: AuditParams
+    assessed: AssessedPairs, counts_L: np.ndarray, num_rows: int, params: AuditParams
 ) -> list[dict[str, Any]]:
     """A record for each range of label frequency that has labels, rarest first.
 
     Pairs whose label the judging model has seen too rarely are left out.
     """
-    pairs = judged.pairs
-    likely_P = judged.probability_P >= judged.thresholds_L[pairs.labels_P]
-    likely_P &= judged.seen_often(params.min_label_rows)
+    pairs = assessed.pairs
+    likely_P = assessed.probability_P >= assessed.thresholds_L[pairs.labels_P]
+    likely_P &= assessed.enough_rows(params.min_label_rows)
     bin_L = bin_of_labels(counts_L)
     bin_P = bin_L[pairs.labels_P]
     jain_L = 1 / inverse_propensities(counts_L, num_rows)
-    told = []
+    records = []
     for bin, name in enumerate(bin_names()):
         here_L, here_P = bin_L == bin, bin_P == bin
-        given = int((likely_P & pairs.given_P & here_P).sum())
-        missing = int((likely_P & ~pairs.given_P & here_P).sum())
+        num_given = int((likely_P & pairs.given_P & here_P).sum())
+        num_missing = int((likely_P & ~pairs.given_P & here_P).sum())
         if not here_L.any():
             continue
         weights = counts_L[here_L] if counts_L[here_L].sum() else None
-        told.append(
+        records.append(
             {
                 "rows_of_label": name,
                 "labels": int(here_L.sum()),
                 "given": int(counts_L[here_L].sum()),
-                "suspected_missing": missing,
-                "measured_propensity": round(given / (given + missing), 4)
-                if given + missing
+                "suspected_missing": num_missing,
+                "measured_propensity": round(num_given / (num_given + num_missing), 4)
+                if num_given + num_missing
                 else None,
                 "jain_propensity": round(float(np.average(jain_L[here_L], weights=weights)), 4),
-                "mean_threshold": round(float(judged.thresholds_L[here_L].mean()), 4),
+                "mean_threshold": round(float(assessed.thresholds_L[here_L].mean()), 4),
             }
         )
-    return told
+    return records

@@ -12,7 +12,7 @@ from xrt.jit import njit
 from xrt.progress import Progress
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.votes import Neighbours
-from xrt.sparse import as_csr, binarize
+from xrt.sparse import as_csr, best_places, binarize
 from xrt.threads import run_blocks
 
 POSTINGS = 20_000
@@ -25,26 +25,26 @@ TEMPERATURE = NeighbourParams().temperature
 QUERIES_AT_ONCE = 8_192
 
 
-class RowMemory:
-    """Rows X (N, F) of length 1, to be searched by their rare words."""
+class NearestRows:
+    """Finds the nearest of the rows X (N, F), which have length 1, by their rare words."""
 
     def __init__(self, X_NF: sp.csr_array, num_neighbours: int) -> None:
         """Builds the index: a list of rows for each word."""
         self.X_NF = X_NF
         self.width = num_neighbours
-        nothing = sp.csr_array((X_NF.shape[0], 1), dtype=np.float32)
+        no_labels = sp.csr_array((X_NF.shape[0], 1), dtype=np.float32)
         search = NeighbourParams(num_neighbours=SPARE * num_neighbours)
-        self.memory = SparseNeighbours(X_NF, nothing, search)
+        self.index = SparseNeighbours(X_NF, no_labels, search)
         self.counts_F = np.bincount(X_NF.indices, minlength=X_NF.shape[1])
 
     def nearest(
         self,
         queries_MF: sp.csr_array,
         num_threads: int | None = None,
-        leave_out: np.ndarray | None = None,
+        excluded_M: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> Neighbours:
-        """The most similar rows of each query of length 1, `leave_out` (M,) not among them."""
+        """The most similar rows of each query of length 1, `excluded_M` (M,) not among them."""
         num_queries = queries_MF.shape[0]
         rows_MW = np.full((num_queries, self.width), -1, np.int32)
         similarities_MW = np.zeros((num_queries, self.width), np.float32)
@@ -53,11 +53,13 @@ class RowMemory:
         for low in range(0, num_queries, QUERIES_AT_ONCE):
             high = min(num_queries, low + QUERIES_AT_ONCE)
             queries = as_csr(queries_MF[low:high])
-            barred = None if leave_out is None else leave_out[low:high]
-            found = self.memory.nearest(rare_words(queries, self.counts_F), num_threads, barred)
+            excluded = None if excluded_M is None else excluded_M[low:high]
+            neighbours = self.index.nearest(
+                rare_words(queries, self.counts_F), num_threads, excluded
+            )
             _by_cosine(
                 queries.indptr, queries.indices, queries.data, self.X_NF.indptr,
-                self.X_NF.indices, self.X_NF.data, found.rows_MW, rows_MW[low:high],
+                self.X_NF.indices, self.X_NF.data, neighbours.rows_MW, rows_MW[low:high],
                 similarities_MW[low:high],
             )  # fmt: skip
             if progress is not None:
@@ -70,10 +72,10 @@ class RowMemory:
 def rare_words(queries_MF: sp.csr_array, counts_F: np.ndarray) -> sp.csr_array:
     """The rarest columns of each query, as long as POSTINGS rows have them: at least one."""
     keep = _rare(queries_MF.indptr, queries_MF.indices, counts_F, POSTINGS)
-    kept = queries_MF.copy()
-    kept.data = np.where(keep, queries_MF.data, np.float32(0))
-    kept.eliminate_zeros()
-    return kept
+    rare_MF = queries_MF.copy()
+    rare_MF.data = np.where(keep, queries_MF.data, np.float32(0))
+    rare_MF.eliminate_zeros()
+    return rare_MF
 
 
 @njit(nogil=True, cache=True)
@@ -122,14 +124,14 @@ def _by_cosine(
                 if q_columns[p] == columns[j]:
                     total += q_data[p] * data[j]
             similarities[c] = total
-        order = np.argsort(-similarities, kind="mergesort")[:width]
+        order = best_places(similarities, width)
         for w in range(len(order)):
             rows_MW[query, w] = rows[order[w]]
             sims_MW[query, w] = similarities[order[w]]
 
 
 def agreement_of_pairs(
-    found: Neighbours,
+    neighbours: Neighbours,
     Y_NL: sp.csr_array,
     pair_ptr_N: np.ndarray,
     labels_P: np.ndarray,
@@ -144,12 +146,14 @@ def agreement_of_pairs(
     Y_NL = binarize(Y_NL)
     votes_P = np.zeros(len(labels_P), np.float32)
     counts_P = np.zeros(len(labels_P), np.int32)
-    bounds = np.append(np.arange(0, len(found.rows_MW), QUERIES_AT_ONCE), len(found.rows_MW))
+    bounds = np.append(
+        np.arange(0, len(neighbours.rows_MW), QUERIES_AT_ONCE), len(neighbours.rows_MW)
+    )
 
     def count(block: int) -> None:
         _agree(
-            bounds[block], bounds[block + 1], found.rows_MW, found.similarities_MW, Y_NL.indptr,
-            Y_NL.indices, pair_ptr_N, labels_P, 1.0 / TEMPERATURE,
+            bounds[block], bounds[block + 1], neighbours.rows_MW, neighbours.similarities_MW,
+            Y_NL.indptr, Y_NL.indices, pair_ptr_N, labels_P, 1.0 / TEMPERATURE,
             np.zeros(Y_NL.shape[1], np.float64), np.zeros(Y_NL.shape[1], np.int32), votes_P,
             counts_P,
         )  # fmt: skip
@@ -180,19 +184,21 @@ def _agree(
     width = rows_NW.shape[1]
     weights_W = np.empty(width, np.float64)
     for row in range(low, high):
-        total, num_found = 0.0, 0
-        while num_found < width and rows_NW[row, num_found] >= 0:
-            weights_W[num_found] = np.exp((sims_NW[row, num_found] - sims_NW[row, 0]) * sharpness)
-            total += weights_W[num_found]
-            num_found += 1
-        for w in range(num_found):
+        total, num_neighbours = 0.0, 0
+        while num_neighbours < width and rows_NW[row, num_neighbours] >= 0:
+            weights_W[num_neighbours] = np.exp(
+                (sims_NW[row, num_neighbours] - sims_NW[row, 0]) * sharpness
+            )
+            total += weights_W[num_neighbours]
+            num_neighbours += 1
+        for w in range(num_neighbours):
             for p in range(indptr[rows_NW[row, w]], indptr[rows_NW[row, w] + 1]):
                 votes_L[indices[p]] += weights_W[w] / total
                 counts_L[indices[p]] += 1
         for p in range(pair_ptr[row], pair_ptr[row + 1]):
             votes_P[p] = min(votes_L[labels_P[p]], 1.0)
             counts_P[p] = counts_L[labels_P[p]]
-        for w in range(num_found):
+        for w in range(num_neighbours):
             for p in range(indptr[rows_NW[row, w]], indptr[rows_NW[row, w] + 1]):
                 votes_L[indices[p]] = 0.0
                 counts_L[indices[p]] = 0

@@ -1,4 +1,4 @@
-"""Labels that may be one label twice: alike in name, or said of the same rows.
+"""Labels that may be one label twice: alike in name, or given to the same rows.
 
 L labels, N rows, P pairs (row, label). Cross-prediction of a by b: the mean out-of-fold
 probability of b over the rows that have a and not b. Two labels of one meaning predict each other;
@@ -12,14 +12,14 @@ import scipy.sparse as sp
 
 from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.suggestions.pairs import values_at
-from xrt.applications.audit.suggestions.suspects import Judged
+from xrt.applications.audit.suggestions.suspects import AssessedPairs
 from xrt.data.corpus import Corpus
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sparse import as_csr, binarize
 
-SHOWN = 500
+MAX_PAIRS = 500
 NEAREST_NAMES = 5
 MIN_CROSS = 0.2
 """Both labels must predict each other this much, where their names are not alike."""
@@ -28,14 +28,16 @@ MIN_SHARED = 0.8
 MIN_ROWS = 3
 
 
-def similar_labels(corpus: Corpus, judged: Judged, params: AuditParams) -> list[dict[str, Any]]:
+def similar_labels(
+    corpus: Corpus, assessed: AssessedPairs, params: AuditParams
+) -> list[dict[str, Any]]:
     """Pairs of labels with similarity of names, share of common rows and cross-prediction both
-    ways; the most alike first, at most SHOWN.
+    ways; the most alike first, at most MAX_PAIRS.
     """
     Y_NL = binarize(as_csr(corpus.Y))
     counts_L = np.bincount(Y_NL.indices, minlength=corpus.num_labels)
     names_LL = _alike_in_name(corpus, params)
-    cross_LL = _cross_prediction(Y_NL, judged, counts_L)
+    cross_LL = _cross_prediction(Y_NL, assessed, counts_L)
     mutual_LL = as_csr(cross_LL.minimum(as_csr(cross_LL.T)))
     common_LL = as_csr(Y_NL.T.tocsr() @ Y_NL)
     shared_LL = _jaccard(common_LL, counts_L)
@@ -44,8 +46,8 @@ def similar_labels(corpus: Corpus, judged: Judged, params: AuditParams) -> list[
         (names_LL, params.similar_names), (mutual_LL, MIN_CROSS), (shared_LL, MIN_SHARED),
     ):  # fmt: skip
         coo = matrix.tocoo()
-        kept = (coo.data >= least) & (coo.row < coo.col)
-        candidates |= set(zip(coo.row[kept].tolist(), coo.col[kept].tolist(), strict=True))
+        frequent = (coo.data >= least) & (coo.row < coo.col)
+        candidates |= set(zip(coo.row[frequent].tolist(), coo.col[frequent].tolist(), strict=True))
     pairs = np.array(sorted(candidates), np.int64).reshape(-1, 2)
     a, b = pairs.T
     name, cross, back, shared = (
@@ -54,7 +56,7 @@ def similar_labels(corpus: Corpus, judged: Judged, params: AuditParams) -> list[
             (names_LL, a, b), (cross_LL, a, b), (cross_LL, b, a), (shared_LL, a, b),
         )
     )  # fmt: skip
-    order = np.argsort(-(name + np.minimum(cross, back) + shared), kind="stable")[:SHOWN]
+    order = np.argsort(-(name + np.minimum(cross, back) + shared), kind="stable")[:MAX_PAIRS]
     ids, names = corpus.labels.ids, corpus.labels.names
     return [
         {
@@ -71,27 +73,29 @@ def similar_labels(corpus: Corpus, judged: Judged, params: AuditParams) -> list[
 
 def _alike_in_name(corpus: Corpus, params: AuditParams) -> sp.csr_array:
     """Cosine of character trigrams of each name with the nearest names: (L, L), symmetric."""
-    named = np.flatnonzero([bool(name) for name in corpus.labels.names])
+    named_L = np.flatnonzero([bool(name) for name in corpus.labels.names])
     shape = (corpus.num_labels, corpus.num_labels)
-    if len(named) < 2:
+    if len(named_L) < 2:
         return sp.csr_array(shape, dtype=np.float32)
     trigrams = TfidfParams(word_ngram_max=0, char_ngrams=(3, 3), min_df=1)
-    X_RF = TfidfFeatures(trigrams).fit_transform([corpus.labels.names[i] for i in named])
-    nothing = sp.csr_array((len(named), 1), dtype=np.float32)
-    memory = SparseNeighbours(X_RF, nothing, NeighbourParams(num_neighbours=NEAREST_NAMES))
-    found = memory.nearest(X_RF, params.num_threads, np.arange(len(named)))
-    rows, places = np.nonzero(found.rows_MW >= 0)
-    columns = named[found.rows_MW[rows, places]]
-    cells = (found.similarities_MW[rows, places], (named[rows], columns))
+    X_RF = TfidfFeatures(trigrams).fit_transform([corpus.labels.names[i] for i in named_L])
+    no_labels = sp.csr_array((len(named_L), 1), dtype=np.float32)
+    index = SparseNeighbours(X_RF, no_labels, NeighbourParams(num_neighbours=NEAREST_NAMES))
+    neighbours = index.nearest(X_RF, params.num_threads, np.arange(len(named_L)))
+    rows, places = np.nonzero(neighbours.rows_MW >= 0)
+    columns = named_L[neighbours.rows_MW[rows, places]]
+    cells = (neighbours.similarities_MW[rows, places], (named_L[rows], columns))
     similar = sp.csr_array(cells, shape=shape)
     return as_csr(similar.maximum(as_csr(similar.T)))
 
 
-def _cross_prediction(Y_NL: sp.csr_array, judged: Judged, counts_L: np.ndarray) -> sp.csr_array:
+def _cross_prediction(
+    Y_NL: sp.csr_array, assessed: AssessedPairs, counts_L: np.ndarray
+) -> sp.csr_array:
     """Mean probability of the column's label over rows of the row's label without it: (L, L)."""
-    pairs = judged.pairs
-    likely = ~pairs.given_P & (judged.probability_P >= 0.5 * MIN_CROSS)
-    cells = (judged.probability_P[likely], (pairs.rows_P[likely], pairs.labels_P[likely]))
+    pairs = assessed.pairs
+    likely = ~pairs.given_P & (assessed.probability_P >= 0.5 * MIN_CROSS)
+    cells = (assessed.probability_P[likely], (pairs.rows_P[likely], pairs.labels_P[likely]))
     predicted_NL = as_csr(sp.csr_array(cells, shape=Y_NL.shape))
     sums_LL = as_csr(Y_NL.T.tocsr() @ predicted_NL)
     common_LL = as_csr(Y_NL.T.tocsr() @ Y_NL)
@@ -104,7 +108,7 @@ def _cross_prediction(Y_NL: sp.csr_array, judged: Judged, counts_L: np.ndarray) 
 def _jaccard(common_LL: sp.csr_array, counts_L: np.ndarray) -> sp.csr_array:
     """Share of the rows of either label that have both, where MIN_ROWS do: (L, L)."""
     coo = common_LL.tocoo()
-    kept = (coo.data >= MIN_ROWS) & (coo.row != coo.col)
-    row, column, both = coo.row[kept], coo.col[kept], coo.data[kept]
+    frequent = (coo.data >= MIN_ROWS) & (coo.row != coo.col)
+    row, column, both = coo.row[frequent], coo.col[frequent], coo.data[frequent]
     share = both / (counts_L[row] + counts_L[column] - both)
     return as_csr(sp.csr_array((share, (row, column)), shape=common_LL.shape))

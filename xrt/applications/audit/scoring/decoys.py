@@ -2,7 +2,7 @@
 
 N rows, L labels, P pairs. How a given label differs from one that is certainly wrong cannot be
 read from given labels alone: of rare labels even right ones score low. A decoy is scored like a
-given label; where given labels and decoys with the same evidence are told apart badly, a given
+given label; where given labels and decoys with the same evidence are hard to tell apart, a given
 label is as suspect as a decoy.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.audit.scoring.probabilities import MAX_FITTED, Evidence, chances, fit_trees
-from xrt.applications.audit.suggestions.pairs import Pairs
+from xrt.applications.audit.suggestions.pairs import LabelPairs
 from xrt.fusion.boosting import MIN_LEAF
 
 
@@ -35,8 +35,8 @@ def draw_decoys(Y_NL: sp.csr_array, seed: int) -> sp.csr_array:
 
 
 def looks_like_decoy(
-    given: tuple[Pairs, Evidence],
-    decoys: tuple[Pairs, Evidence],
+    given_pairs: tuple[LabelPairs, Evidence],
+    decoys: tuple[LabelPairs, Evidence],
     fold_N: np.ndarray,
     seed: int,
 ) -> np.ndarray:
@@ -45,7 +45,7 @@ def looks_like_decoy(
     Cross-fitted by the folds of rows. Where there are too few to learn from, it is one less the
     linear model's probability.
     """
-    pairs, evidence = given
+    pairs, evidence = given_pairs
     false_pairs, false_evidence = decoys
     fold_P, fold_D = fold_N[pairs.rows_P], fold_N[false_pairs.rows_P]
     wrong_P = 1 - evidence.probability_P

@@ -11,12 +11,12 @@ import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
 from xrt.jit import njit
-from xrt.linear.kernels.chunk_margins import add_sparse, find_by_bisection
+from xrt.linear.kernels.beam_step import add_sparse, find_by_bisection
 from xrt.linear.scoring import RowBlock, block_bounds, check_columns
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker
 from xrt.threads import run_blocks
-from xrt.tree.path_scores import TRANSFORM_CODES, log_score
+from xrt.tree.path_scores import log_score
 
 
 def path_scores(
@@ -78,8 +78,7 @@ def _score_level(
         asked_ptr = asked_NL.indptr[low : high + 1].astype(np.int64)
         arguments: tuple[Any, ...] = (
             rows.indptr, rows.columns, rows.values, asked_ptr, parents_E, places_E,
-            *ranker.levels[t].kernel_arrays, TRANSFORM_CODES[params.transform],
-            np.float32(path_weight), log_scores_E,
+            *ranker.levels[t].kernel_arrays, np.float32(path_weight), log_scores_E,
         )  # fmt: skip
         _walk(*arguments)
 
@@ -111,7 +110,6 @@ def _walk(
     entry_values: np.ndarray,
     dense_KH: np.ndarray,
     bias_K: np.ndarray,
-    code: int,
     path_weight: np.float32,
     scores_E: np.ndarray,
 ) -> None:
@@ -136,14 +134,14 @@ def _walk(
                 margins_C[:] = bias_K[first : child_ptr[cluster + 1]]
                 chunk_low, chunk_high = chunk_ptr[cluster], chunk_ptr[cluster + 1]
                 if high > low and chunk_high > chunk_low:
-                    num_found = find_by_bisection(
+                    num_suspected = find_by_bisection(
                         row_columns[chunk_low:chunk_high], columns[low:high], values[low:high],
                         row_ptr[chunk_low : chunk_high + 1], entry_children, entry_values,
                         starts, ends, found,
                     )  # fmt: skip
                     add_sparse(
-                        num_found, starts, ends, found, entry_children, entry_values, margins_C
+                        num_suspected, starts, ends, found, entry_children, entry_values, margins_C
                     )
                 before = cluster
             margin = buffer_C[places_E[e]]
-            scores_E[e] = path_weight * scores_E[e] + log_score(margin, code)
+            scores_E[e] = path_weight * scores_E[e] + log_score(margin)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.audit.suggestions.pairs import Pairs
+from xrt.applications.audit.suggestions.pairs import LabelPairs
 from xrt.fusion.boosting import L2, LEARNING_RATE, LEAVES, MIN_LEAF, NUM_TREES
 from xrt.fusion.calibration import LOWEST_COUNTS, MIN_HITS, fit_curve
 
@@ -37,11 +37,11 @@ class Evidence:
     name_P: np.ndarray
     counts_P: np.ndarray
 
-    def features(self, pairs: Pairs, kept: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def features(self, pairs: LabelPairs, selected: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The evidence of some pairs in the order of EVIDENCE: float32 (P, D)."""
         columns = (
-            self.probability_P[kept], pairs.ranks_P[kept], self.agreement_P[kept],
-            self.similarity_P[kept], self.name_P[kept], np.log1p(self.counts_P[kept]),
+            self.probability_P[selected], pairs.ranks_P[selected], self.agreement_P[selected],
+            self.similarity_P[selected], self.name_P[selected], np.log1p(self.counts_P[selected]),
         )  # fmt: skip
         return np.column_stack(columns).astype(np.float32)
 
@@ -69,39 +69,39 @@ def calibrated(
             continue
         of_all = fit_curve(scores_P[others], given_P[others])
         for bin in range(len(lowest_counts)):
-            learnt, here = others[bin_P[others] == bin], own[bin_P[own] == bin]
-            enough = int(given_P[learnt].sum()) >= MIN_HITS
-            curve = fit_curve(scores_P[learnt], given_P[learnt]) if enough else of_all
+            fitted, here = others[bin_P[others] == bin], own[bin_P[own] == bin]
+            enough = int(given_P[fitted].sum()) >= MIN_HITS
+            curve = fit_curve(scores_P[fitted], given_P[fitted]) if enough else of_all
             probabilities_P[here] = curve(scores_P[here])
     return probabilities_P
 
 
 def with_all_evidence(
-    pairs: Pairs,
+    pairs: LabelPairs,
     evidence: Evidence,
     fold_P: np.ndarray,
     fitted_P: np.ndarray,
-    wanted_P: np.ndarray,
+    scored_P: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     """The probability that a pair is given, from all evidence: float32 (P,).
 
     Small boosted trees in which no label becomes less likely by more agreement, fitted to the pairs
-    `fitted_P` of the other folds. It is the linear model's for pairs that are not `wanted_P`, and
+    `fitted_P` of the other folds. It is the linear model's for pairs that are not `scored_P`, and
     where there are too few to learn from.
     """
-    found_P = evidence.probability_P.copy()
+    probability_P = evidence.probability_P.copy()
     for fold in np.unique(fold_P):
         others = np.flatnonzero(fitted_P & (fold_P != fold))
         hits = int(pairs.given_P[others].sum())
         if min(hits, len(others) - hits) < MIN_LEAF:
             continue
         trees = fit_trees(evidence.features(pairs, others), pairs.given_P[others], seed)
-        own = np.flatnonzero(wanted_P & (fold_P == fold))
+        own = np.flatnonzero(scored_P & (fold_P == fold))
         for part in np.array_split(own, -(-len(own) // MAX_FITTED) or 1):
             if len(part):
-                found_P[part] = chances(trees, evidence.features(pairs, part))
-    return found_P
+                probability_P[part] = chances(trees, evidence.features(pairs, part))
+    return probability_P
 
 
 def fit_trees(features_PD: np.ndarray, hits_P: np.ndarray, seed: int, sign: int = 1) -> Any:
@@ -128,7 +128,7 @@ def chances(trees: Any, features_PD: np.ndarray) -> np.ndarray:
         return np.asarray(trees.predict_proba(features_PD)[:, 1], np.float32)
 
 
-def fitted_pairs(pairs: Pairs, num_candidates: int, seed: int) -> np.ndarray:
+def fitted_pairs(pairs: LabelPairs, num_candidates: int, seed: int) -> np.ndarray:
     """The pairs to learn from, bool (P,): the best-scored labels of as many random rows as have
     MAX_FITTED of them. Given labels beyond them are left out, since what is not given is, too.
     """

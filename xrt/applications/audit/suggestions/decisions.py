@@ -12,7 +12,7 @@ import numpy as np
 
 from xrt.applications.audit.suggestions.suggestion import (
     EVIDENCE_FEATURES,
-    Suggestion,
+    SuggestedChange,
     read_lines,
     shown_value,
 )
@@ -30,7 +30,7 @@ def read_decisions(path: str | Path) -> dict[str, bool]:
 
     Raises DataError naming the line that is something else.
     """
-    decided: dict[str, bool] = {}
+    decisions: dict[str, bool] = {}
     for number, record in read_lines(path):
         if not isinstance(record.get("id"), str) or not isinstance(record.get("accepted"), bool):
             wrong = "id" if not isinstance(record.get("id"), str) else "accepted"
@@ -38,41 +38,41 @@ def read_decisions(path: str | Path) -> dict[str, bool]:
                 f"{path}: line {number}: {wrong!r} is {shown_value(record.get(wrong))}; write "
                 '{"id": "add:12:label", "accepted": true} or false, without quotes'
             )
-        decided[record["id"]] = record["accepted"]
-    return decided
+        decisions[record["id"]] = record["accepted"]
+    return decisions
 
 
 def with_trust(
-    suggestions: Sequence[Suggestion], decided: dict[str, bool]
-) -> tuple[list[Suggestion], dict[str, Any]]:
+    suggestions: Sequence[SuggestedChange], decisions: dict[str, bool]
+) -> tuple[list[SuggestedChange], dict[str, Any]]:
     """The suggestions with the probability that each is right, the likeliest first within its kind;
-    and what was learnt: for each kind the decisions, the share accepted, and the weights.
+    and a report: for each kind the decisions, the share accepted, and the weights.
 
     A kind with fewer than MIN_DECISIONS, or of which all were decided alike, stays as it is. Raises
     DataError when no decision is about any of the suggestions.
     """
-    if decided and not any(s.id in decided for s in suggestions):
+    if decisions and not any(s.id in decisions for s in suggestions):
         raise DataError(
-            f"none of the {len(decided)} decisions is about one of the {len(suggestions)} "
+            f"none of the {len(decisions)} decisions is about one of the {len(suggestions)} "
             "suggestions; give the decisions on this corpus's suggestions"
         )
-    told: dict[str, Any] = {}
-    ranked: list[Suggestion] = []
+    report: dict[str, Any] = {}
+    ranked: list[SuggestedChange] = []
     for kind in dict.fromkeys(s.kind for s in suggestions):
         own = [s for s in suggestions if s.kind == kind]
-        answers = np.array([decided[s.id] for s in own if s.id in decided], bool)
-        told[kind] = {"decisions": len(answers), "accepted": int(answers.sum())}
+        answers = np.array([decisions[s.id] for s in own if s.id in decisions], bool)
+        report[kind] = {"decisions": len(answers), "accepted": int(answers.sum())}
         if len(answers) < MIN_DECISIONS or answers.all() or not answers.any():
-            told[kind]["learnt"] = False
+            report[kind]["learnt"] = False
             ranked += own
             continue
         features_SD = _features(own)
-        known = np.array([s.id in decided for s in own])
-        trust_S, weights = _fit(features_SD[known], answers, features_SD)
-        told[kind] |= {"learnt": True, "weights": weights}
+        is_decided = np.array([s.id in decisions for s in own])
+        trust_S, weights = _fit(features_SD[is_decided], answers, features_SD)
+        report[kind] |= {"learnt": True, "weights": weights}
         order = np.argsort(-trust_S, kind="stable")
         ranked += [replace(own[i], trust=round(float(trust_S[i]), 5)) for i in order]
-    return ranked, told
+    return ranked, report
 
 
 def _fit(
@@ -89,7 +89,7 @@ def _fit(
     return trust_S, weights
 
 
-def _features(suggestions: Sequence[Suggestion]) -> np.ndarray:
+def _features(suggestions: Sequence[SuggestedChange]) -> np.ndarray:
     """Evidence as numbers, float64 (S, D); counts as logarithms."""
     features_SD = np.array([[getattr(s, f) for f in EVIDENCE_FEATURES] for s in suggestions], float)
     for name in ("rank", "label_rows"):

@@ -3,10 +3,10 @@
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.audit.evidence.evidence_stages import Rows
+from xrt.applications.audit.evidence.evidence_stages import AuditedRows
 from xrt.applications.audit.evidence.name_matches import matched_terms
-from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggestion
-from xrt.applications.audit.suggestions.suspects import MISSING, Judged, Suspects
+from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, SuggestedChange
+from xrt.applications.audit.suggestions.suspects import MISSING, AssessedPairs, Suspects
 from xrt.data.corpus import Corpus
 from xrt.sources.votes import Neighbours
 
@@ -16,24 +16,24 @@ SHOWN_CHARACTERS = 300
 
 def describe(
     suspects: Suspects,
-    judged: Judged,
+    assessed: AssessedPairs,
     corpus: Corpus,
-    rows: Rows,
-    found: Neighbours,
+    rows: AuditedRows,
+    neighbours: Neighbours,
     corpus_key: str,
-) -> list[Suggestion]:
+) -> list[SuggestedChange]:
     """A suggestion for each suspect, in their order."""
     kind = ADD if suspects.kind == MISSING else REMOVE
-    pairs, evidence = judged.pairs, judged.evidence
-    told = []
+    pairs, evidence = assessed.pairs, assessed.evidence
+    suggestions = []
     for place, score in zip(suspects.places_S.tolist(), suspects.scores_S.tolist(), strict=True):
         row, label = int(pairs.rows_P[place]), int(pairs.labels_P[place])
         label_id = corpus.labels.ids[label]
         terms: list[str] = []
         if rows.features is not None:
             terms = matched_terms(rows.X_NF, rows.names_LF, rows.features, row, label)
-        told.append(
-            Suggestion(
+        suggestions.append(
+            SuggestedChange(
                 id=f"{kind}:{row}:{label_id}",
                 kind=kind,
                 corpus=corpus_key,
@@ -43,36 +43,36 @@ def describe(
                 label=label_id,
                 name=corpus.labels.names[label],
                 score=_rounded(score),
-                probability=_rounded(judged.probability_P[place]),
+                probability=_rounded(assessed.probability_P[place]),
                 linear_probability=_rounded(evidence.probability_P[place]),
-                threshold=_rounded(judged.thresholds_L[label]),
+                threshold=_rounded(assessed.thresholds_L[label]),
                 rank=int(pairs.ranks_P[place]),
                 agreement=_rounded(evidence.agreement_P[place]),
                 similarity=_rounded(evidence.similarity_P[place]),
                 name_in_text=_rounded(evidence.name_P[place]),
                 label_rows=int(evidence.counts_P[place]),
-                neighbours=_neighbours(row, label, corpus.Y, found),
+                neighbours=_neighbours(row, label, corpus.Y, neighbours),
                 matched_terms=tuple(terms),
             )
         )
-    return told
+    return suggestions
 
 
 def _neighbours(
-    row: int, label: int, Y_NL: sp.csr_array, found: Neighbours
+    row: int, label: int, Y_NL: sp.csr_array, neighbours: Neighbours
 ) -> tuple[dict[str, object], ...]:
     """The nearest rows, and whether each has the label."""
-    told = []
+    rows = []
     for other, similarity in zip(
-        found.rows_MW[row, :SHOWN_NEIGHBOURS].tolist(),
-        found.similarities_MW[row, :SHOWN_NEIGHBOURS].tolist(),
+        neighbours.rows_MW[row, :SHOWN_NEIGHBOURS].tolist(),
+        neighbours.similarities_MW[row, :SHOWN_NEIGHBOURS].tolist(),
         strict=True,
     ):
         if other >= 0:
             own = Y_NL.indices[Y_NL.indptr[other] : Y_NL.indptr[other + 1]]
             has = bool(np.any(own == label))
-            told.append({"row": other, "similarity": _rounded(similarity), "has_label": has})
-    return tuple(told)
+            rows.append({"row": other, "similarity": _rounded(similarity), "has_label": has})
+    return tuple(rows)
 
 
 def _rounded(value: float) -> float:

@@ -13,7 +13,7 @@ from xrt.jit import njit
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class LabelPairs:
     """Pairs (row, label), row by row, labels rising.
 
     `ptr_N` int64 (N + 1,): the pairs of each row. `scores_P` are out-of-fold scores in [0, 1],
@@ -31,15 +31,15 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.rows_P)
 
-    def take(self, kept: np.ndarray) -> "Pairs":
+    def take(self, selected: np.ndarray) -> "LabelPairs":
         """The pairs where the mask (P,) is true."""
-        counts_N = np.bincount(self.rows_P[kept], minlength=len(self.ptr_N) - 1)
+        counts_N = np.bincount(self.rows_P[selected], minlength=len(self.ptr_N) - 1)
         ptr_N = np.concatenate([[0], np.cumsum(counts_N)]).astype(np.int64)
         per_pair = [field.name for field in fields(self) if field.name != "ptr_N"]
-        return Pairs(ptr_N, *(getattr(self, name)[kept] for name in per_pair))
+        return LabelPairs(ptr_N, *(getattr(self, name)[selected] for name in per_pair))
 
 
-def join_pairs(best_NL: sp.csr_array, given_NL: sp.csr_array, num_candidates: int) -> Pairs:
+def join_pairs(best_NL: sp.csr_array, given_NL: sp.csr_array, num_candidates: int) -> LabelPairs:
     """The pairs of the best-scored labels, at most `num_candidates` a row, and of the given ones.
 
     A label in both has the score that it was given, which differs where a beam left it out.
@@ -50,7 +50,7 @@ def join_pairs(best_NL: sp.csr_array, given_NL: sp.csr_array, num_candidates: in
         given_NL.indptr, given_NL.indices, given_NL.data,
     )  # fmt: skip
     rows = np.repeat(np.arange(num_rows, dtype=np.int32), np.diff(ptr_N))
-    return Pairs(ptr_N, rows, labels, scores, ranks, given)
+    return LabelPairs(ptr_N, rows, labels, scores, ranks, given)
 
 
 @njit(nogil=True, cache=True)

@@ -27,7 +27,7 @@ EVIDENCE_FEATURES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suggestion:
+class SuggestedChange:
     """One label to add to a row or to remove from it.
 
     `score` ranks suggestions of one kind: of an addition it is the probability of the label from
@@ -68,32 +68,32 @@ class Suggestion:
 def corpus_key(corpus: Corpus) -> str:
     """What a corpus hashes to: texts or features, and the labels of each row; 16 digits."""
     texts = corpus.X if corpus.texts is None else corpus.texts
-    told = [content_hash(texts), content_hash(binarize(as_csr(corpus.Y))), list(corpus.labels.ids)]
-    return content_hash(told)[:16]
+    parts = [content_hash(texts), content_hash(binarize(as_csr(corpus.Y))), list(corpus.labels.ids)]
+    return content_hash(parts)[:16]
 
 
-def write_suggestions(path: Path, suggestions: Iterable[Suggestion]) -> None:
+def write_suggestions(path: Path, suggestions: Iterable[SuggestedChange]) -> None:
     """Write them, one a line, whole or not at all."""
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for suggestion in suggestions:
             file.write(json.dumps(asdict(suggestion), ensure_ascii=True) + "\n")
 
 
-def read_suggestions(path: str | Path) -> list[Suggestion]:
+def read_suggestions(path: str | Path) -> list[SuggestedChange]:
     """Read what `write_suggestions` wrote.
 
     Raises DataError naming file and line for anything else, and for an id that stands twice.
     """
-    found: dict[str, Suggestion] = {}
+    by_id: dict[str, SuggestedChange] = {}
     for number, record in read_lines(path):
         suggestion = _parse(path, number, record)
-        if suggestion.id in found:
+        if suggestion.id in by_id:
             raise DataError(
                 f"{path}: line {number}: suggestion {suggestion.id!r} stands there twice; remove "
                 "one of the lines"
             )
-        found[suggestion.id] = suggestion
-    return list(found.values())
+        by_id[suggestion.id] = suggestion
+    return list(by_id.values())
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -112,7 +112,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise DataError(f"{path}: line {number}: {fault}") from fault
 
 
-def _parse(path: str | Path, number: int, record: dict[str, Any]) -> Suggestion:
+def _parse(path: str | Path, number: int, record: dict[str, Any]) -> SuggestedChange:
     fault = next((name for name in _CHECKS if not _CHECKS[name](record.get(name))), None)
     if fault is not None:
         raise DataError(
@@ -122,7 +122,7 @@ def _parse(path: str | Path, number: int, record: dict[str, Any]) -> Suggestion:
     values: dict[str, Any] = {name: record.get(name) for name in _CHECKS}
     for name in ("neighbours", "matched_terms"):
         values[name] = tuple(values[name] or ())
-    return Suggestion(**values)
+    return SuggestedChange(**values)
 
 
 def shown_value(value: Any) -> str:
@@ -173,7 +173,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 """What each field of a suggestion in a file must be."""
 
 
-def write_parquet(path: Path, suggestions: list[Suggestion]) -> None:
+def write_parquet(path: Path, suggestions: list[SuggestedChange]) -> None:
     """The same as a table; neighbours and terms as lists."""
     import polars as pl
 

@@ -20,7 +20,7 @@ from xrt.applications.audit.scoring.probabilities import (
     with_all_evidence,
 )
 from xrt.applications.audit.scoring.thresholds import shrunk_thresholds
-from xrt.applications.audit.suggestions.pairs import Pairs, join_pairs
+from xrt.applications.audit.suggestions.pairs import LabelPairs, join_pairs
 from xrt.progress import Progress, SilentProgress
 from xrt.sources.votes import Neighbours
 
@@ -28,21 +28,21 @@ MISSING, WRONG = "missing", "wrong"
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class AssessedPairs:
     """Pairs with their evidence and what follows from it, all (P,) but `thresholds_L`.
 
     `probability_P` is from all evidence, `decoy_P` says how much a given label looks like one put
     there at random (0 of labels not given).
     """
 
-    pairs: Pairs
+    pairs: LabelPairs
     evidence: Evidence
     probability_P: np.ndarray
     decoy_P: np.ndarray
     thresholds_L: np.ndarray
 
-    def seen_often(self, min_label_rows: int) -> np.ndarray:
-        """The pairs whose label the model that judged them had seen in enough rows: bool (P,)."""
+    def enough_rows(self, min_label_rows: int) -> np.ndarray:
+        """The pairs whose label the model that scored them had seen in enough rows: bool (P,)."""
         seen_P: np.ndarray = self.evidence.counts_P >= min_label_rows
         return seen_P
 
@@ -54,23 +54,23 @@ class Suspects:
     kind: str
     places_S: np.ndarray
     scores_S: np.ndarray
-    num_found: int
-    """How many there were before the best ones were kept."""
+    num_suspected: int
+    """How many there were before the cut at `max_suggestions`."""
 
 
-def judge_pairs(
+def assess_pairs(
     scores: FoldScores,
     X_NF: sp.csr_array,
     Y_NL: sp.csr_array,
     names_LF: sp.csr_array,
-    found: Neighbours,
+    neighbours: Neighbours,
     fold_N: np.ndarray,
     params: AuditParams,
     progress: Progress | None = None,
-) -> Judged:
+) -> AssessedPairs:
     """Evidence and probabilities of all given labels, and of others that are likely enough."""
-    told = progress or SilentProgress()
-    told.start("evidence", 4)
+    progress = progress or SilentProgress()
+    progress.start("evidence", 4)
     pairs = join_pairs(scores.best_NL, scores.given_NL, params.candidates)
     decoys = join_pairs(scores.best_NL, scores.decoys_NL, params.candidates)
     decoys = decoys.take(decoys.given_P)
@@ -81,38 +81,40 @@ def judge_pairs(
     )
     fitted_P = fitted_pairs(pairs, params.candidates, params.seed)
     linear_P, linear_D = _calibrated_alike(pairs, decoys, counts_P, counts_D, fitted_P, fold_N)
-    told.advance()
+    progress.advance()
 
-    def evidence_of(some: Pairs, probability_P: np.ndarray, counts_P: np.ndarray) -> Evidence:
-        votes_P, _ = agreement_of_pairs(found, Y_NL, some.ptr_N, some.labels_P, params.num_threads)
-        nearest_P = found.similarities_MW[some.rows_P, 0]
+    def evidence_of(some: LabelPairs, probability_P: np.ndarray, counts_P: np.ndarray) -> Evidence:
+        votes_P, _ = agreement_of_pairs(
+            neighbours, Y_NL, some.ptr_N, some.labels_P, params.num_threads
+        )
+        nearest_P = neighbours.similarities_MW[some.rows_P, 0]
         name_P = name_matches(X_NF, names_LF, some.rows_P, some.labels_P)
         return Evidence(probability_P, votes_P, nearest_P, name_P, counts_P)
 
-    kept = fitted_P | pairs.given_P | (linear_P >= params.min_probability)
-    pairs, fitted_P = pairs.take(kept), fitted_P[kept]
-    evidence = evidence_of(pairs, linear_P[kept], counts_P[kept])
-    told.advance()
+    selected = fitted_P | pairs.given_P | (linear_P >= params.min_probability)
+    pairs, fitted_P = pairs.take(selected), fitted_P[selected]
+    evidence = evidence_of(pairs, linear_P[selected], counts_P[selected])
+    progress.advance()
     likely_P = pairs.given_P | (evidence.probability_P >= params.min_probability)
     all_P = with_all_evidence(
         pairs, evidence, fold_N[pairs.rows_P], fitted_P, likely_P, params.seed
     )
-    told.advance()
+    progress.advance()
     given = _take(pairs, evidence, pairs.given_P)
     false = decoys, evidence_of(decoys, linear_D, counts_D)
     decoy_P = np.zeros(len(pairs), np.float32)
     decoy_P[pairs.given_P] = looks_like_decoy(given, false, fold_N, params.seed)
-    told.advance()
-    told.finish()
+    progress.advance()
+    progress.finish()
     known_P = pairs.given_P & (evidence.counts_P >= params.min_label_rows)
     thresholds_L = shrunk_thresholds(pairs.labels_P[known_P], all_P[known_P], Y_NL.shape[1])
     pairs, evidence = _take(pairs, evidence, likely_P)
-    return Judged(pairs, evidence, all_P[likely_P], decoy_P[likely_P], thresholds_L)
+    return AssessedPairs(pairs, evidence, all_P[likely_P], decoy_P[likely_P], thresholds_L)
 
 
 def _calibrated_alike(
-    pairs: Pairs,
-    decoys: Pairs,
+    pairs: LabelPairs,
+    decoys: LabelPairs,
     counts_P: np.ndarray,
     counts_D: np.ndarray,
     fitted_P: np.ndarray,
@@ -130,19 +132,19 @@ def _calibrated_alike(
     return probability[: len(pairs)], probability[len(pairs) :]
 
 
-def suspected_missing(judged: Judged, params: AuditParams) -> Suspects:
+def suspected_missing(assessed: AssessedPairs, params: AuditParams) -> Suspects:
     """Labels that are not given and reach the threshold of the label, the likeliest first.
 
     A label that the judging model has seen in fewer than `min_label_rows` rows is not suspected.
     """
-    likely_P = judged.probability_P >= judged.thresholds_L[judged.pairs.labels_P]
-    likely_P &= judged.seen_often(params.min_label_rows)
-    likely_P &= judged.probability_P >= params.min_probability
-    places = np.flatnonzero(likely_P & ~judged.pairs.given_P)
-    return _best(MISSING, places, judged.probability_P[places], params.max_suggestions)
+    likely_P = assessed.probability_P >= assessed.thresholds_L[assessed.pairs.labels_P]
+    likely_P &= assessed.enough_rows(params.min_label_rows)
+    likely_P &= assessed.probability_P >= params.min_probability
+    places = np.flatnonzero(likely_P & ~assessed.pairs.given_P)
+    return _best(MISSING, places, assessed.probability_P[places], params.max_suggestions)
 
 
-def suspected_wrong(judged: Judged, params: AuditParams) -> Suspects:
+def suspected_wrong(assessed: AssessedPairs, params: AuditParams) -> Suspects:
     """Given labels that are among the share `wrong_quantile` of those that look most wrong, less
     likely than their threshold, and not among the row's best-scored ones.
 
@@ -151,15 +153,15 @@ def suspected_wrong(judged: Judged, params: AuditParams) -> Suspects:
     judging model has seen in fewer than `min_label_rows` rows is not judged: its low score says
     nothing about the row.
     """
-    pairs = judged.pairs
-    given = np.flatnonzero(pairs.given_P & judged.seen_often(params.min_label_rows))
+    pairs = assessed.pairs
+    given = np.flatnonzero(pairs.given_P & assessed.enough_rows(params.min_label_rows))
     if not len(given):
         return _best(WRONG, given, np.zeros(0, np.float32), params.max_suggestions)
-    unlikely, like_decoy = -judged.probability_P[given], judged.decoy_P[given]
+    unlikely, like_decoy = -assessed.probability_P[given], assessed.decoy_P[given]
     scores = (_rank_share(unlikely) + _rank_share(like_decoy)) / 2
     suspect = scores >= np.quantile(scores, 1 - params.wrong_quantile)
     suspect &= pairs.ranks_P[given] > params.top_ranks
-    suspect &= judged.probability_P[given] < judged.thresholds_L[pairs.labels_P[given]]
+    suspect &= assessed.probability_P[given] < assessed.thresholds_L[pairs.labels_P[given]]
     return _best(WRONG, given[suspect], scores[suspect], params.max_suggestions)
 
 
@@ -176,9 +178,11 @@ def _best(kind: str, places: np.ndarray, scores: np.ndarray, limit: int) -> Susp
     return Suspects(kind, places[order], scores[order], len(places))
 
 
-def _take(pairs: Pairs, evidence: Evidence, kept: np.ndarray) -> tuple[Pairs, Evidence]:
-    parts = (getattr(evidence, f"{name}_P")[kept] for name in _EVIDENCE_FIELDS)
-    return pairs.take(kept), Evidence(*parts)
+def _take(
+    pairs: LabelPairs, evidence: Evidence, selected: np.ndarray
+) -> tuple[LabelPairs, Evidence]:
+    parts = (getattr(evidence, f"{name}_P")[selected] for name in _EVIDENCE_FIELDS)
+    return pairs.take(selected), Evidence(*parts)
 
 
 _EVIDENCE_FIELDS = ("probability", "agreement", "similarity", "name", "counts")
