@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,15 +13,18 @@ from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.estimators import XRLinear
 from xrt.fusion.fusion import Fusion
-from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
-from xrt.sources.deep import DeepPart
+from xrt.model_encoder import ModelEncoder
+from xrt.sources.base import Source
 from xrt.sources.dense_neighbours import DenseNeighbours
+from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.label_head import LabelHead
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from xrt.sources.registry import by_name
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.trees import TreeEnsemble
+from xrt.sparse import binarize
 
 WEIGHTS = dict(linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.3, embedding_neighbours=0.1)
 
@@ -37,24 +41,46 @@ def deep_model(
     linear = estimator.fit(Corpus(texts=texts, Y=Y_NL, labels=labels)).model_
     write_tiny_encoder(folder, texts, seed=0)
     encoder = TextEncoder.from_pretrained(folder, EncoderParams(name="tiny", max_length=16))
-    bare = DeepPart(encoder, linear.linear, None, bf16=False)
-    X_NF = linear.rows_of(texts)
-    X, unit_NH = bare.ranker_rows(X_NF, bare.embed(texts))
-    tree = linear.linear.tree
-    ranker = train_ranker(HybridMatrix.of(X.sparse, X.dense), Y_NL, tree, RankerParams(), 0, 1)
+    bare = replace(linear, encoder=ModelEncoder(encoder, bf16=False))
+    rows, tree = bare.source_rows(texts), linear.trees.tree
+    ranker = train_ranker(rows.hybrid, Y_NL, tree, RankerParams(), 0, 1)
     few = NeighbourParams(num_neighbours=4)
     weight_LH = np.random.default_rng(0).normal(size=(len(names), 32)).astype(np.float32)
-    part = replace(
+    shortlist = Shortlist(
+        centroids(rows.unit_NH, tree.level_targets(Y_NL)[0]),
+        ShortlistParams(index=index, width=2),
+        level=0,
+    )
+    return joined(
         bare,
-        ranker=TreeEnsemble((ranker,)),
-        head=LabelHead(weight_LH, np.zeros(len(names), np.float32)),
-        shortlists=(
-            Shortlist(
-                centroids(unit_NH, tree.level_targets(Y_NL)[0]),
-                ShortlistParams(index=index, width=2), level=0,
-            ),
-        ),
-        embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, few),
-    )  # fmt: skip
-    memory = SparseNeighbours(X_NF, Y_NL, few)
-    return replace(linear, deep=part, neighbours=memory, fusion=Fusion(WEIGHTS))
+        HybridTrees(TreeEnsemble((ranker,)), (shortlist,)),
+        LabelHead(weight_LH, np.zeros(len(names), np.float32)),
+        DenseNeighbours(rows.unit_NH, Y_NL, few),
+        SparseNeighbours(rows.X.sparse, Y_NL, few),
+        fusion=Fusion(WEIGHTS),
+    )
+
+
+def joined(model: XrtModel, *sources: Source, **changes: Any) -> XrtModel:
+    """The model with these sources in the place of its own of their names, or beside them."""
+    return replace(model, sources=by_name([*model.sources.values(), *sources]), **changes)
+
+
+def without(model: XrtModel, *kinds: type[Source], **changes: Any) -> XrtModel:
+    """The model without sources of these kinds."""
+    sources = [source for source in model.sources.values() if not isinstance(source, kinds)]
+    return replace(model, sources=by_name(sources), **changes)
+
+
+def without_shortlists(model: XrtModel) -> XrtModel:
+    """The model whose hybrid trees are searched from the root."""
+    if HybridTrees.name not in model.sources:
+        return model
+    return joined(model, HybridTrees(model.source(HybridTrees).ensemble))
+
+
+def centroids(embeddings_NH: np.ndarray, Y_level: sp.csr_array) -> np.ndarray:
+    """Unit-length mean of the embeddings of each node's rows: float32 (K, H), 0 without rows."""
+    sums_KH = np.asarray(binarize(Y_level).T @ embeddings_NH, np.float32)
+    lengths_K = np.linalg.norm(sums_KH, axis=1, keepdims=True)
+    return sums_KH / np.where(lengths_K > 0, lengths_K, 1.0)

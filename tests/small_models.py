@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from tests.deep_models import joined
 from tests.small_corpora import make_rows, small_params, write_rows
 from xrt import XRLinear
 from xrt.applications.attributes.data.schema import AttributeSchema
@@ -45,7 +46,7 @@ def save_fused_model(folder: Path) -> Path:
     memory = SparseNeighbours(X_NF[seen], corpus.Y[seen])
     held_out = [str(text) for text in corpus.texts[300:]]
     sources = {
-        "linear": model.sources(held_out)["linear"],
+        "linear": model.score_sources(model.source_rows(held_out))["linear"],
         "neighbours": memory.vote(X_NF[300:], 50),
     }
     counts_L = np.bincount(corpus.Y.indices, minlength=len(model.labels))
@@ -53,7 +54,7 @@ def save_fused_model(folder: Path) -> Path:
     assert fusion.booster is not None
     fusion = replace(fusion, weights={"linear": 0.6, "neighbours": 0.4})
     frequencies = model.frequencies or LabelFrequencies(counts_L, corpus.num_instances)
-    whole = replace(model, neighbours=memory, fusion=fusion, frequencies=frequencies)
+    whole = joined(model, memory, fusion=fusion, frequencies=frequencies)
     training = {"num_rows": 500, "num_labels": len(model.labels)}
     write_artifact(folder, whole.save, {"kind": "linear", "training": training})
     return folder

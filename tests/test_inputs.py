@@ -2,13 +2,14 @@
 
 import enum
 import time
-from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.deep_models import joined
 from xrt.errors import ConfigError, DataError
 from xrt.estimators import XRLinear
 from xrt.fusion.fusion import Fusion
@@ -24,6 +25,8 @@ from xrt.inputs import (
 from xrt.metrics.ranking import judge
 from xrt.metrics.report import evaluate_ranking
 from xrt.predict import Predictor
+from xrt.sources.blocks import EmbeddingBlocks
+from xrt.sources.dense_neighbours import DenseNeighbours
 from xrt.sources.neighbours import SparseNeighbours
 from xrt.sparse import as_csr
 
@@ -421,18 +424,11 @@ def test_mutated_rows_are_answered_or_refused(of_rows: Predictor, checkerboard):
 @pytest.mark.parametrize("shape", [(1,), (0, 32), (3, 32), (2, 2, 32), (2, 31)])
 def test_embeddings_of_other_rows(of_texts: Predictor, shape: tuple):
     model = of_texts.model
-    deep = replace(model, deep=_Deep(), fusion=Fusion({"embedding_neighbours": 1.0}))
+    neighbours = DenseNeighbours(np.ones((4, 32)), np.eye(4, len(model.labels)))
+    encoder = SimpleNamespace(blocks=EmbeddingBlocks(32))
+    deep = joined(model, neighbours, encoder=encoder, fusion=Fusion({neighbours.name: 1.0}))
     with pytest.raises(DataError, match="embeddings have"):
-        deep.predict([TEXT, TEXT], embeddings_NH=np.ones(shape, np.float32))
-
-
-class _Deep:
-    """A part that knows embeddings of 32 columns, and nothing else."""
-
-    def sources(self, asked: Any, rows: Any, embeddings_NM: np.ndarray, *rest: Any) -> dict:
-        if embeddings_NM.shape[1] != 32:
-            raise DataError("embeddings have another width")
-        raise AssertionError("embeddings of other rows came through")
+        deep.predict([TEXT, TEXT], embeddings_NM=np.ones(shape, np.float32))
 
 
 @pytest.mark.parametrize(

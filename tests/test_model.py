@@ -8,24 +8,27 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.deep_models import centroids, joined, without_shortlists
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import Compute, EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.fusion.fusion import Fusion
-from xrt.hybrid import HybridMatrix
+from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.model import XrtModel
-from xrt.pipeline.fusing import SOURCES
+from xrt.model_encoder import ModelEncoder
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trainer import Trainer
 from xrt.predict import Predictor
 from xrt.search.beam import SearchParams
-from xrt.sources.deep import DeepPart, LabelHead, unit_rows
 from xrt.sources.dense_neighbours import DenseNeighbours
+from xrt.sources.hybrid_trees import HybridTrees
+from xrt.sources.label_head import LabelHead
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from xrt.sources.registry import SOURCES
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.trees import TreeEnsemble, exp_scores
 from xrt.storage.artifact import write_artifact
 from xrt.tree.clustering import TreeParams
@@ -54,46 +57,43 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
     texts, Y_NL, _ = tiny_corpus
     folder = write_tiny_encoder(tmp_path_factory.mktemp("tiny") / "encoder", texts, seed=0)
     encoder = TextEncoder.from_pretrained(folder, EncoderParams(name="tiny", max_length=16))
-    bare = DeepPart(encoder, linear.linear, None, bf16=False)
-    unit_NH = unit_rows(replace(linear, deep=bare).embed(texts))
+    bare = replace(linear, encoder=ModelEncoder(encoder, bf16=False))
+    unit_NH = unit_rows(bare.embed(texts))
     X_NF = linear.rows_of(texts)
-    tree = linear.linear.tree
+    tree = linear.trees.tree
     ranker = train_ranker(HybridMatrix.of(X_NF, unit_NH), Y_NL, tree, RankerParams(), 0, 1)
     rng = np.random.default_rng(0)
-    part = replace(
-        bare,
-        ranker=TreeEnsemble((ranker,)),
-        head=LabelHead(
-            rng.normal(size=(Y_NL.shape[1], 32)).astype(np.float32),
-            rng.normal(size=Y_NL.shape[1]).astype(np.float32),
-        ),
-        shortlists=(
-            Shortlist(
-                centroids(unit_NH, tree.level_targets(Y_NL)[0]),
-                ShortlistParams(index=IndexKind.flat, width=2),
-                level=0,
-            ),
-        ),
-        embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, NeighbourParams(temperature=0.1)),
+    head = LabelHead(
+        rng.normal(size=(Y_NL.shape[1], 32)).astype(np.float32),
+        rng.normal(size=Y_NL.shape[1]).astype(np.float32),
     )
-    memory = SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4))
-    fusion = Fusion(dict.fromkeys(SOURCES, 0.2))
-    return replace(linear, deep=part, neighbours=memory, fusion=fusion)
+    shortlist = Shortlist(
+        centroids(unit_NH, tree.level_targets(Y_NL)[0]),
+        ShortlistParams(index=IndexKind.flat, width=2),
+        level=0,
+    )
+    return joined(
+        bare,
+        HybridTrees(TreeEnsemble((ranker,)), (shortlist,)),
+        head,
+        SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4)),
+        DenseNeighbours(unit_NH, Y_NL, temperature=0.1),
+        fusion=Fusion(dict.fromkeys(SOURCES, 0.2)),
+    )
 
 
 def test_every_source_is_saved_and_loaded(deep: XrtModel, tiny_corpus: Tiny, tmp_path: Path):
     texts = [*tiny_corpus[0][:5], *ODD_TEXTS]
     deep.save(tmp_path / "m")
-    found = deep.sources(texts, num_threads=1)
+    found = deep.score_sources(deep.source_rows(texts), num_threads=1)
     assert set(found) == set(SOURCES)
     for mmap in (True, False):
         loaded = XrtModel.load(tmp_path / "m", mmap=mmap)
         assert loaded.search == deep.search
         assert loaded.labels == deep.labels
-        assert loaded.deep is not None
-        assert deep.deep is not None
-        assert (loaded.deep.bf16, loaded.fusion.weights) == (False, deep.fusion.weights)
-        again = loaded.sources(texts, num_threads=1)
+        assert loaded.encoder is not None
+        assert (loaded.encoder.bf16, loaded.fusion.weights) == (False, deep.fusion.weights)
+        again = loaded.score_sources(loaded.source_rows(texts), num_threads=1)
         for name in SOURCES:
             np.testing.assert_array_equal(again[name].toarray(), found[name].toarray())
 
@@ -105,8 +105,8 @@ def test_a_batch_is_its_texts_one_by_one(
     """bf16 rounds at three digits, by other kernels for one text than for many."""
     deep.save(tmp_path / "m")
     loaded = XrtModel.load(tmp_path / "m", compute=Compute(compute))
-    assert loaded.deep is not None
-    assert [reader.compute.value for reader in loaded.deep.readers] == [compute]
+    assert loaded.encoder is not None
+    assert [reader.compute.value for reader in loaded.encoder.readers] == [compute]
     texts = [*tiny_corpus[0][:5], *ODD_TEXTS]
     together_NL = loaded.predict(texts, k=10, num_threads=1).toarray()
     one_by_one_NL = [loaded.predict([text], k=10, num_threads=1).toarray() for text in texts]
@@ -117,8 +117,8 @@ def test_a_batch_is_its_texts_one_by_one(
 def test_a_predictor_computes_as_it_is_asked_to(deep: XrtModel, tmp_path: Path):
     write_artifact(tmp_path / "m", deep.save, {"kind": "transformer"})
     predictor = Predictor.load(tmp_path / "m", compute="int8")
-    assert predictor.model.deep is not None
-    assert predictor.model.deep.readers[0].compute is Compute.int8
+    assert predictor.model.encoder is not None
+    assert predictor.model.encoder.readers[0].compute is Compute.int8
     with pytest.raises(ConfigError, match="compute = 'int4': choose one of auto, fp32"):
         Predictor.load(tmp_path / "m", compute="int4")
 
@@ -126,8 +126,9 @@ def test_a_predictor_computes_as_it_is_asked_to(deep: XrtModel, tmp_path: Path):
 @pytest.mark.parametrize("source", SOURCES)
 def test_only_sources_with_a_weight_are_asked(deep: XrtModel, source: str):
     alone = replace(deep, fusion=Fusion({name: float(name == source) for name in SOURCES}))
-    assert set(alone.sources(["a red mug"])) == {source}
-    expected = deep.sources(["a red mug"])[source]
+    rows = deep.source_rows(["a red mug"])
+    assert set(alone.score_sources(rows)) == {source}
+    expected = deep.score_sources(rows)[source]
     got_NL = alone.predict(["a red mug"], k=10).toarray()
     np.testing.assert_allclose(got_NL, expected.toarray(), rtol=1e-6)
 
@@ -138,7 +139,7 @@ def test_embeddings_at_hand_spare_the_encoding(deep: XrtModel, tiny_corpus: Tiny
     embeddings_NH = deep.embed(texts)
     monkeypatch.setattr(XrtModel, "embed", None)
     np.testing.assert_array_equal(
-        deep.predict(texts, embeddings_NH=embeddings_NH).toarray(), whole_NL
+        deep.predict(texts, embeddings_NM=embeddings_NH).toarray(), whole_NL
     )
 
 
@@ -257,8 +258,7 @@ def test_given_labels_are_scored_however_they_rank(
     kind: str, request: pytest.FixtureRequest, tiny_corpus: Tiny
 ):
     model, texts = request.getfixturevalue(kind), tiny_corpus[0]
-    if model.deep is not None:  # a shortlist may miss a label, a constraint does without
-        model = replace(model, deep=replace(model.deep, shortlists=()))
+    model = without_shortlists(model)  # they may miss a label
     num_labels = len(model.labels)
     wide = replace(model, search=replace(model.search, beam_size=num_labels))
     every_NL = wide.predict(texts, num_labels).toarray()

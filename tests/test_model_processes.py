@@ -144,8 +144,8 @@ def test_a_deep_predictor_is_copied(deep: XrtModel, tiny_corpus: Tiny, tmp_path:
     for how, twin in copies_of(predictor, tmp_path).items():
         assert twin.predict(texts) == expected[0], how
         assert twin.explain(texts[0]) == expected[1], how
-    assert deep.deep is not None
-    assert "readers" in vars(deep.deep)  # the one that was copied goes on as before
+    assert deep.encoder is not None
+    assert "readers" in vars(deep.encoder)  # the one that was copied goes on as before
 
 
 @pytest.mark.parametrize("index", [IndexKind.hnsw, IndexKind.ivf_pq])
@@ -221,8 +221,8 @@ def test_one_rule_of_threads(monkeypatch, environment, expected):
 
 def test_libraries_take_the_threads_that_were_asked(deep, tiny_corpus, monkeypatch):
     counts: dict[str, set[int]] = {"faiss": set(), "torch": set()}
-    assert deep.deep is not None
-    memory, reader = deep.deep.embedding_neighbours, deep.deep.readers[0]
+    assert deep.encoder is not None
+    neighbours, reader = deep.source(DenseNeighbours), deep.encoder.readers[0]
 
     class Index:
         def search(self, queries: np.ndarray, k: int) -> Any:
@@ -233,7 +233,7 @@ def test_libraries_take_the_threads_that_were_asked(deep, tiny_corpus, monkeypat
         counts["torch"].add(torch.get_num_threads())
         return np.ones((len(texts), 32), np.float32)
 
-    monkeypatch.setitem(vars(memory), "_index", Index())
+    monkeypatch.setitem(vars(neighbours), "_index", Index())
     monkeypatch.setattr(reader, "read", read)
     before = torch.get_num_threads(), faiss.omp_get_max_threads()
     Predictor(deep, num_threads=8).predict(tiny_corpus[0][:1])

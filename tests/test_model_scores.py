@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.deep_models import without
 from xrt.cli import main
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import ArtifactError, DataError
@@ -18,6 +19,7 @@ from xrt.metrics.calibration import reliability
 from xrt.metrics.propensity import inverse_propensities
 from xrt.model import XrtModel
 from xrt.predict import Predictor
+from xrt.sources.neighbours import SparseNeighbours
 from xrt.sparse import as_csr, ranked_columns
 from xrt.storage.atomic import save_array
 
@@ -69,7 +71,7 @@ def test_fused_scores_are_probabilities_and_its_trees_are_those_of_all_rows(
     plain = XRLinear(**{**estimator.get_params(), "fused": False}).fit(corpus)
     assert plain.model_.calibration is None
     assert estimator.model_.calibration is not None
-    levels = zip(estimator.model_.linear.levels, plain.model_.linear.levels, strict=True)
+    levels = zip(estimator.model_.trees.levels, plain.model_.trees.levels, strict=True)
     for level, other in levels:
         np.testing.assert_array_equal(level.entry_values, other.entry_values)
     test = noisy_corpus(500, seed=2)
@@ -175,18 +177,18 @@ def test_trees_over_the_linear_source_alone_count(
     model: XrtModel, corpus: Corpus, texts: list[str]
 ):
     X = HybridMatrix.of(model.rows_of(corpus.texts))
-    sources = {"linear": model.linear.search(X, NUM_LABELS, model.search)}
+    sources = {"linear": model.trees.search(X, NUM_LABELS, model.search)}
     counts_L = model.frequencies.counts_L  # type: ignore[union-attr]
     fusion = fit_fusion(sources, corpus.Y, counts_L, boosted=True)
     assert fusion.booster is not None
     boosted = replace(model, fusion=fusion, calibration=None)
-    expected = fusion.scores(boosted.sources(texts), counts_L, 5)
+    expected = fusion.scores(boosted.score_sources(boosted.source_rows(texts)), counts_L, 5)
     np.testing.assert_array_equal(boosted.predict(texts, 5).toarray(), expected.toarray())
 
 
 def test_asking_for_neighbours_that_are_not_there_is_told(model: XrtModel, texts: list[str]):
-    asked = replace(model, neighbours=None, fusion=Fusion({"neighbours": 1.0}))
-    with pytest.raises(DataError, match=r"has no neighbours: .*train it with neighbours"):
+    asked = without(model, SparseNeighbours, fusion=Fusion({"neighbours": 1.0}))
+    with pytest.raises(DataError, match=r"has no source 'neighbours': .*train the model with it"):
         asked.predict(texts, 3)
 
 
@@ -194,8 +196,7 @@ def test_neighbours_join_where_they_know_more(corpus: Corpus, texts: list[str], 
     """Trees without any weight but the largest know little."""
     fused = XRLinear(fused=True, threshold=10.0, max_leaf_size=4, num_threads=1).fit(corpus)
     assert "neighbours" in fused.model_.fusion.sources
-    assert fused.model_.neighbours is not None
-    assert fused.model_.neighbours.num_rows == corpus.num_instances
+    assert fused.model_.source(SparseNeighbours).num_rows == corpus.num_instances
     fused.save(tmp_path / "m")
     loaded = Predictor.load(tmp_path / "m").model
     np.testing.assert_array_equal(

@@ -76,7 +76,7 @@ def predict_corpus(
     model: XrtModel,
     corpus: Corpus,
     k: int,
-    embeddings_NH: np.ndarray | None = None,
+    embeddings_NM: np.ndarray | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> sp.csr_array:
@@ -91,7 +91,7 @@ def predict_corpus(
     spare = 0
     if corpus.filters is not None and len(corpus.filters):
         spare = int(np.bincount(corpus.filters[:, 0]).max())
-    return model.predict(inputs, k + spare, embeddings_NH, num_threads, progress)
+    return model.predict(inputs, k + spare, embeddings_NM, num_threads, progress)
 
 
 def evaluate_model(

@@ -1,16 +1,15 @@
 """A trained model: its parts, how they score together, and how they lie in a folder.
 
-N rows, L labels, F TF-IDF columns, H hidden width. Sources of scores, each in [0, 1]: `linear`, the
-trees on TF-IDF alone (one or more); `ranker`, the tree on [TF-IDF ; embedding]; `matcher`, the
-encoder's own head, where it was trained down to the labels; `neighbours` and
-`embedding_neighbours`, the votes of the training rows with the nearest TF-IDF rows and embeddings.
-They are fused by weight, calibrated to probabilities where the model has learnt how, and ranked.
+N rows, L labels, F TF-IDF columns, M columns of embeddings. Features and an encoder make rows of
+texts, sources give labels scores in [0, 1], fusion makes one score of theirs, calibration makes it
+a probability where the model has learnt how, and labels are ranked. What sources there are:
+`xrt.sources.registry`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,30 +26,32 @@ from xrt.inputs import as_inputs, check_count, check_number, check_rows, check_t
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.search.constraints import Constraint
-from xrt.sources.neighbours import SparseNeighbours
-from xrt.sources.trees import CANDIDATES, TreeEnsemble
-from xrt.sparse import binarize, normalize_rows, top_k_rows
+from xrt.sources.base import CANDIDATES, ModelShape, Source, SourceRows
+from xrt.sources.registry import BASELINE, SOURCES
+from xrt.sources.trees import TreeEnsemble
+from xrt.sparse import normalize_rows, top_k_rows
 from xrt.storage.atomic import write_json
 from xrt.storage.saved_values import SavedValues
 
 if TYPE_CHECKING:
-    from xrt.sources.deep import DeepPart
+    from xrt.model_encoder import ModelEncoder
 
-DEEP_SOURCES = frozenset({"ranker", "matcher", "embedding_neighbours"})
-"""Sources that need an embedding."""
+S = TypeVar("S", bound=Source)
 
 
 @dataclass(frozen=True, eq=False)
 class XrtModel:
-    """Everything prediction needs. `features` is None for a model of rows instead of texts."""
+    """Everything prediction needs."""
 
     labels: LabelTable
     features: TfidfFeatures | None
-    linear: TreeEnsemble
-    deep: "DeepPart | None" = None
+    """What makes TF-IDF rows of texts; None for a model of rows instead of texts."""
+    sources: Mapping[str, Source]
+    """The sources of scores by their names, as `by_name` gives them."""
+    encoder: "ModelEncoder | None" = None
+    """None for a linear model."""
     search: SearchParams = field(default_factory=SearchParams)
-    neighbours: SparseNeighbours | None = None
-    fusion: Fusion = field(default_factory=lambda: Fusion({"linear": 1.0}))
+    fusion: Fusion = field(default_factory=lambda: Fusion({BASELINE: 1.0}))
     """How the sources' scores become one."""
     calibration: Calibration | None = None
     """Makes probabilities of scores; without it scores are only ranks in [0, 1]."""
@@ -60,12 +61,57 @@ class XrtModel:
     @property
     def kind(self) -> str:
         """`linear` or `transformer`."""
-        return "linear" if self.deep is None else "transformer"
+        return "linear" if self.encoder is None else "transformer"
+
+    @property
+    def shape(self) -> ModelShape:
+        """Labels and columns that all parts agree on."""
+        blocks = None if self.encoder is None else self.encoder.blocks
+        return ModelShape(len(self.labels), self.num_features, blocks)
 
     @property
     def num_features(self) -> int:
-        """Sparse columns that rows must have, F."""
-        return self.linear.num_features
+        """TF-IDF columns that rows must have, F."""
+        if self.features is not None:
+            return self.features.num_features
+        return self.trees.num_features
+
+    @property
+    def trees(self) -> TreeEnsemble:
+        """The label trees, of the last source that has some.
+
+        Raises DataError for a model without.
+        """
+        grown = [getattr(source, "ensemble", None) for source in self.sources.values()]
+        ensembles = [each for each in grown if isinstance(each, TreeEnsemble)]
+        if not ensembles:
+            raise DataError("this model has no label trees")
+        return ensembles[-1]
+
+    def source(self, kind: type[S]) -> S:
+        """The model's source of a kind.
+
+        Args:
+            kind: its class, such as `LinearTrees`.
+
+        Returns:
+            The source.
+
+        Raises:
+            DataError: the model has none.
+        """
+        source = self._source(kind.name)
+        assert isinstance(source, kind)
+        return source
+
+    def _source(self, name: str) -> Source:
+        if name not in self.sources:
+            raise DataError(
+                f"this model has no source {name!r}: it had no weight when the model was trained, "
+                "or the settings left it out; train the model with it, or give its weight to "
+                "another source"
+            )
+        return self.sources[name]
 
     def hybrid_rows_of(self, inputs: Any) -> HybridMatrix:
         """Rows as the linear trees take them: those of `rows_of`, or a HybridMatrix whose sparse
@@ -78,7 +124,7 @@ class XrtModel:
         return HybridMatrix(normalize_rows(rows.sparse), rows.dense)
 
     def rows_of(self, inputs: Any) -> sp.csr_array:
-        """TF-IDF rows of texts, or given rows brought to length 1: (N, F).
+        """TF-IDF rows of texts, or rows brought to length 1: (N, F).
 
         Raises DataError when the model takes the other kind of input, or an input cannot be used.
         """
@@ -98,67 +144,102 @@ class XrtModel:
         progress: Progress | None = None,
         num_threads: int | None = None,
     ) -> np.ndarray:
-        """Embeddings as the encoder gives them: float32 (N, H), not of length 1. Raises DataError
+        """Embeddings as the encoder gives them: float32 (N, M), not of length 1. Raises DataError
         without an encoder, or for rows of features instead of texts.
         """
-        if self.deep is None:
+        if self.encoder is None:
             raise DataError("this model is linear and has no encoder")
         if not is_texts(texts):
             raise DataError("this model reads texts, not rows of features; pass a list of texts")
-        return self.deep.embed(check_texts(texts), progress, num_threads)
+        return self.encoder.embed(check_texts(texts), progress, num_threads)
 
-    def sources(
+    def source_rows(
         self,
         inputs: Any,
-        embeddings_NH: np.ndarray | None = None,
+        embeddings_NM: np.ndarray | None = None,
         num_threads: int | None = None,
         progress: Progress | None = None,
-        constraint: Constraint | None = None,
-        candidates: int = CANDIDATES,
-    ) -> dict[str, sp.csr_array]:
-        """Scores of each source whose weight is not 0, at most `candidates` labels a row, only such
-        as the constraint lets through: (N, L).
+    ) -> SourceRows:
+        """Texts or rows as sources take them; texts are embedded when a source needs it.
 
-        `embeddings_NH` spares the encoding where embeddings (as the encoder gives them) are at
-        hand.
+        Args:
+            inputs: N texts, or rows (N, F).
+            embeddings_NM: embeddings as `embed` gives them, which spare the encoding.
+            num_threads: threads of the encoder; None for all processors.
+            progress: told of the texts that are encoded.
+
+        Returns:
+            The rows.
+
+        Raises:
+            DataError: inputs cannot be used, or embeddings are not those of so many rows.
         """
         inputs = as_inputs(inputs)
         X = self.hybrid_rows_of(inputs)
-        asked, found = self.fusion.sources, {}
-        if "linear" in asked:
-            found["linear"] = self.linear.search(
-                X, candidates, self.search, num_threads, constraint
+        if self.encoder is None:
+            return SourceRows(X)
+        if embeddings_NM is None:
+            return SourceRows(
+                X, self.encoder.blocks, lambda: self.embed(inputs, progress, num_threads)
             )
-        if "neighbours" in asked:
-            found["neighbours"] = self._memory().vote(
-                X.sparse, candidates, num_threads, constraint=constraint
-            )
-        if self.deep is None or not asked & DEEP_SOURCES:
-            return found
-        if embeddings_NH is None:
-            embeddings_NH = self.embed(inputs, progress, num_threads)
-        elif np.ndim(embeddings_NH) != 2 or len(embeddings_NH) != X.num_rows:
+        if np.ndim(embeddings_NM) != 2 or len(embeddings_NM) != X.num_rows:
             raise DataError(
-                f"embeddings have the shape {np.shape(embeddings_NH)} for {X.num_rows} rows; pass "
+                f"embeddings have the shape {np.shape(embeddings_NM)} for {X.num_rows} rows; pass "
                 "what `embed` gives"
             )
-        return found | self.deep.sources(
-            asked, X.sparse, embeddings_NH, self.search, num_threads, constraint, candidates
-        )
+        return SourceRows(X, self.encoder.blocks, lambda: embeddings_NM)
 
-    def _memory(self) -> SparseNeighbours:
-        if self.neighbours is None:
-            raise DataError(
-                "this model has no neighbours: they had no say when it was trained, or were not "
-                "asked for; train it with neighbours, or give their weight to another source"
-            )
-        return self.neighbours
+    def score_sources(
+        self,
+        rows: SourceRows,
+        k: int = CANDIDATES,
+        num_threads: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> dict[str, sp.csr_array]:
+        """Scores of each source with non-zero weight.
+
+        Args:
+            rows: as `source_rows` gives them.
+            k: labels that a source names for a row, at most.
+            num_threads: threads; None for all processors.
+            constraint: which labels may be named; None for all.
+
+        Returns:
+            By name of the source: scores in [0, 1], (N, L).
+
+        Raises:
+            DataError: fusion needs a source that the model does not have.
+        """
+        names = self._weighted()
+        return {
+            name: self.sources[name].score(rows, k, self.search, num_threads, constraint)
+            for name in names
+        }
+
+    def score_sources_given(
+        self, rows: SourceRows, pairs_NL: sp.csr_array, num_threads: int | None = None
+    ) -> dict[str, sp.csr_array]:
+        """Exact scores of the stored entries of `pairs_NL` by each source with non-zero weight: by
+        name of the source, (N, L).
+        """
+        names = self._weighted()
+        return {
+            name: self.sources[name].score_given(rows, pairs_NL, self.search, num_threads)
+            for name in names
+        }
+
+    def _weighted(self) -> list[str]:
+        """Names of the sources with non-zero weight, those that need no encoder first."""
+        for name in self.fusion.sources - set(self.sources):
+            self._source(name)  # raises
+        names = (name for name in self.sources if name in self.fusion.sources)
+        return sorted(names, key=lambda name: self.sources[name].uses_embeddings)
 
     def predict(
         self,
         inputs: Any,
         k: int = 5,
-        embeddings_NH: np.ndarray | None = None,
+        embeddings_NM: np.ndarray | None = None,
         num_threads: int | None = None,
         progress: Progress | None = None,
         constraint: Constraint | None = None,
@@ -168,41 +249,59 @@ class XrtModel:
         such as the constraint lets through, where there is one.
 
         `tail` above 0 favours rare labels: scores are multiplied by `frequencies.tail_weights`.
-        `k` above the number of labels gives all that were found. Raises DataError when k is below
+        `k` above the number of labels gives all that are named. Raises DataError when k is below
         1, `tail` is outside of [0, 1], or the model does not know how often labels were seen.
         """
+        rows = self.source_rows(inputs, embeddings_NM, num_threads, progress)
+        return self.predict_rows(rows, k, num_threads, constraint, tail)
+
+    def predict_rows(
+        self,
+        rows: SourceRows,
+        k: int = 5,
+        num_threads: int | None = None,
+        constraint: Constraint | None = None,
+        tail: float = 0.0,
+    ) -> sp.csr_array:
+        """As `predict`, of rows as `source_rows` gives them."""
         k = min(check_count(k, "k"), max(len(self.labels), 1))
         weights_L = self.tail_weights(tail) if check_number(tail, "tail") else None
-        reordered = weights_L is not None or (
-            self.calibration is not None and self.calibration.reorders
-        )
-        candidates = max(k, CANDIDATES) if reordered else k
-        scores_NL = self._fused(
-            inputs, candidates, embeddings_NH, num_threads, progress, constraint
-        )
-        if self.calibration is not None:
-            scores_NL = self.calibration.apply(scores_NL, self._frequencies().counts_L)
+        reordered = weights_L is not None or self.reorders
+        num_fused = max(k, CANDIDATES) if reordered else k
+        sources = self.score_sources(rows, self.num_named(num_fused), num_threads, constraint)
+        scores_NL = self.fuse(sources, num_fused)
         if weights_L is not None:
             scores_NL.data = scores_NL.data * weights_L[scores_NL.indices]
         return top_k_rows(scores_NL, k) if reordered else scores_NL
 
-    def _fused(
-        self,
-        inputs: Any,
-        k: int,
-        embeddings_NH: np.ndarray | None,
-        num_threads: int | None,
-        progress: Progress | None,
-        constraint: Constraint | None,
-    ) -> sp.csr_array:
-        """The `k` labels with the highest fused scores: (N, L), not calibrated."""
-        if self.fusion.sources == {"linear"} and self.fusion.booster is None:
-            X = self.hybrid_rows_of(inputs)
-            return self.linear.search(X, k, self.search, num_threads, constraint)
-        candidates = max(k, CANDIDATES)
-        found = self.sources(inputs, embeddings_NH, num_threads, progress, constraint, candidates)
-        counts_L = None if self.fusion.booster is None else self._frequencies().counts_L
-        return self.fusion.scores(found, counts_L, k)
+    @property
+    def reorders(self) -> bool:
+        """Whether calibration may change the order of labels."""
+        return self.calibration is not None and self.calibration.reorders
+
+    def num_named(self, k: int) -> int:
+        """How many labels each source names for a row where `k` are fused."""
+        return k if self._baseline_alone else max(k, CANDIDATES)
+
+    @property
+    def _baseline_alone(self) -> bool:
+        return self.fusion.sources == {BASELINE} and self.fusion.booster is None
+
+    def fuse(self, sources: Mapping[str, sp.csr_array], k: int) -> sp.csr_array:
+        """The `k` labels with the highest fused scores, calibrated where the model is: (N, L).
+
+        Args:
+            sources: scores by name of the source, as `score_sources` gives them.
+            k: labels of a row, at most.
+        """
+        if self._baseline_alone:
+            scores_NL = sources[BASELINE]
+        else:
+            counts_L = None if self.fusion.booster is None else self._frequencies().counts_L
+            scores_NL = self.fusion.scores(sources, counts_L, k)
+        if self.calibration is not None:
+            scores_NL = self.calibration.apply(scores_NL, self._frequencies().counts_L)
+        return scores_NL
 
     def tail_weights(self, tail: float) -> np.ndarray:
         """What a label's score is multiplied by at `tail`: float32 (L,) in (0, 1].
@@ -220,24 +319,31 @@ class XrtModel:
         self,
         inputs: Any,
         columns_A: np.ndarray,
-        embeddings_NH: np.ndarray | None = None,
+        embeddings_NM: np.ndarray | None = None,
         num_threads: int | None = None,
     ) -> np.ndarray:
-        """Scores of given labels for each text or row, however they rank: float32 (N, A), in
-        [0, 1]. No beam is narrowed: every source scores every one of the columns.
+        """Scores of given labels for each text or row, however they rank.
+
+        Args:
+            inputs: N texts, or rows (N, F).
+            columns_A: the labels.
+            embeddings_NM: embeddings as `embed` gives them, which spare the encoding.
+            num_threads: threads; None for all processors.
+
+        Returns:
+            float32 (N, A), in [0, 1].
+
+        Raises:
+            DataError: there is no label, or inputs cannot be used.
         """
         columns_A = np.asarray(columns_A, np.int64)
         if not len(columns_A):
             raise DataError("no labels to score; give at least one")
-        places = (np.zeros(len(columns_A), np.int64), columns_A)
-        ones = np.ones(len(columns_A), np.float32)
-        marked = sp.csr_array((ones, places), shape=(1, len(self.labels)))
-        constraint = Constraint(binarize(marked), allows=True)
-        wide = replace(self, search=replace(self.search, beam_size=len(columns_A)))
-        found_NL = wide.predict(
-            inputs, len(columns_A), embeddings_NH, num_threads, constraint=constraint
-        )
-        return np.asarray(found_NL[:, columns_A].toarray(), np.float32)
+        rows = self.source_rows(inputs, embeddings_NM, num_threads)
+        pairs_NL = every_pair(rows.num_rows, columns_A, len(self.labels))
+        sources = self.score_sources_given(rows, pairs_NL, num_threads)
+        scores_NL = self.fuse(sources, len(columns_A))
+        return np.asarray(scores_NL[:, columns_A].toarray(), np.float32)
 
     def about_scores(self) -> dict[str, Any]:
         """How scores come about, as plain values: the sources' weights, whether boosted trees and
@@ -258,12 +364,12 @@ class XrtModel:
         settings: dict[str, Any] = {"search": asdict(self.search)}
         if self.features is not None:
             self.features.save(folder / "features")
-        self.linear.save(folder / "linear")
-        if self.deep is not None:
-            settings["deep"] = self.deep.save(folder)
+        if self.encoder is not None:
+            settings["encoder"] = self.encoder.save(folder)
+        settings["sources"] = {
+            name: source.save(folder / name) for name, source in self.sources.items()
+        }
         settings["fusion"] = self.fusion.save(folder)
-        if self.neighbours is not None:
-            self.neighbours.save(folder / "neighbours")
         if self.calibration is not None:
             settings["calibration"] = self.calibration.to_dict()
         if self.frequencies is not None:
@@ -278,12 +384,12 @@ class XrtModel:
         checked before, by `open_artifact`; the contents of weights after, by `check`.
         """
         settings = SavedValues.read(folder / "model.json")
-        labels, part = LabelTable.load(folder), None
-        if settings.has("deep"):
-            from xrt.sources.deep import DeepPart  # here, since it brings torch
+        labels, encoder = LabelTable.load(folder), None
+        if (part := _settings_of_encoder(settings)) is not None:
+            from xrt.model_encoder import ModelEncoder  # here, since it brings torch
 
-            part = DeepPart.load(settings.part("deep"), folder, mmap, compute)
-        has_features, memory = (folder / "features").is_dir(), folder / "neighbours"
+            encoder = ModelEncoder.load(part, folder, compute)
+        has_features = (folder / "features").is_dir()
         calibration = frequencies = None
         if settings.has("calibration"):
             calibration = Calibration.from_dict(settings.part("calibration"))
@@ -293,15 +399,17 @@ class XrtModel:
         model = cls(
             labels=labels,
             features=TfidfFeatures.load(folder / "features") if has_features else None,
-            linear=TreeEnsemble.load(folder / "linear", mmap),
-            deep=part,
+            sources={
+                name: SOURCES[name].load(folder / name, part, mmap)
+                for name, part in _settings_of_sources(settings, folder).items()
+            },
+            encoder=encoder,
             search=SearchParams.from_saved(settings.part("search")),
-            neighbours=SparseNeighbours.load(memory, mmap) if memory.is_dir() else None,
             fusion=Fusion.load(settings.part("fusion"), folder),
             calibration=calibration,
             frequencies=frequencies,
         )
-        if faults := [fault for fault, is_so in model._misfits() if is_so]:
+        if faults := [fault for fault in model._faults() if fault is not None]:
             raise ArtifactError(f"{folder}: {faults[0]}; copy the model again, or train it anew")
         return model
 
@@ -312,32 +420,51 @@ class XrtModel:
         Raises ArtifactError when a part is damaged.
         """
         self.labels.check()
-        self.linear.check(num_threads)
-        if self.deep is not None:
-            self.deep.check(num_threads)
+        for source in self.sources.values():
+            source.check(num_threads)
 
-    def _misfits(self) -> Iterator[tuple[str, bool]]:
-        """How parts of a model may not fit each other, and whether these do not."""
-        num_labels, num_features = len(self.labels), self.num_features
-        all_trees = [self.linear] if self.deep is None else [self.linear, self.deep.ranker]
-        for trees in all_trees:
-            shape = trees.tree.num_labels, trees.num_features
-            yield "label trees have other labels or columns", shape != (num_labels, num_features)
-        if self.features is not None:
-            fits = self.features.num_features == num_features
-            yield "the vocabulary has other columns than the weights", not fits
-        if self.neighbours is not None:
-            shape = self.neighbours.Y_NL.shape[1], self.neighbours.postings_FN.shape[0]
-            yield "the neighbours have other labels or columns", shape != (num_labels, num_features)
-        if self.deep is not None:
-            yield "parts of the encoder have other labels", not self.deep.fits(num_labels)
-        lacking = self.fusion.sources - self._present()
-        yield f"there are no scores of {', '.join(sorted(lacking))} to fuse", bool(lacking)
+    def _faults(self) -> Iterator[str | None]:
+        """How parts of the model do not fit each other; None for one that does."""
+        shape = self.shape
+        for source in self.sources.values():
+            yield source.fault(shape)
+        lacking = self.fusion.sources - set(self.sources)
+        if lacking:
+            yield f"there are no scores of {', '.join(sorted(lacking))} to fuse"
         if self.frequencies is None:
-            yield "calibration without label counts", self.calibration is not None
-            yield "boosted trees without label counts", self.fusion.booster is not None
+            yield None if self.calibration is None else "calibration without label counts"
+            yield None if self.fusion.booster is None else "boosted trees without label counts"
 
-    def _present(self) -> set[str]:
-        """The sources of scores that the model has."""
-        present = {"linear"} | ({"neighbours"} if self.neighbours is not None else set())
-        return present | (self.deep.present if self.deep is not None else set())
+
+def every_pair(num_rows: int, columns_A: np.ndarray, num_labels: int) -> sp.csr_array:
+    """The pairs of each row with each of the labels, as stored entries: (N, L)."""
+    columns = np.unique(columns_A).astype(np.int32)
+    indptr = np.arange(num_rows + 1) * len(columns)
+    ones = np.ones(num_rows * len(columns), np.float32)
+    return sp.csr_array((ones, np.tile(columns, num_rows), indptr), shape=(num_rows, num_labels))
+
+
+def _settings_of_encoder(settings: SavedValues) -> SavedValues | None:
+    """What the encoder saved; None for a linear model. Earlier versions called it `deep`."""
+    for name in ("encoder", "deep"):
+        if settings.has(name):
+            return settings.part(name)
+    return None
+
+
+def _settings_of_sources(settings: SavedValues, folder: Path) -> dict[str, SavedValues]:
+    """What each source of a saved model saved, in the order of SOURCES.
+
+    Earlier versions named no sources: each has a folder, and settings are with the encoder's.
+    Raises ArtifactError for a source that this version does not have.
+    """
+    if not settings.has("sources"):
+        shared = _settings_of_encoder(settings) or SavedValues({}, settings.where)
+        return {name: shared for name in SOURCES if (folder / name).is_dir()}
+    parts = settings.part("sources")
+    if unknown := sorted(set(parts.content) - set(SOURCES)):
+        raise ArtifactError(
+            f"{parts.where}: source {unknown[0]!r} is unknown; this version has "
+            f"{', '.join(SOURCES)}"
+        )
+    return {name: parts.part(name) for name in SOURCES if name in parts.content}

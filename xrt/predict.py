@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,7 +30,8 @@ from xrt.search.constraints import LabelSets, columns_of, constraint_of
 from xrt.storage.artifact import Artifact
 
 if TYPE_CHECKING:
-    from xrt.explain.explanation import Explanation, NearestRows
+    from xrt.explain.explanation import Explanation
+    from xrt.sources.evidence import NearestRows
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Suggestion:
 
 
 class Predictor:
-    """A loaded model that is asked again and again."""
+    """A loaded model that predicts again and again."""
 
     def __init__(
         self, model: XrtModel, artifact: Artifact | None = None, num_threads: int | None = None
@@ -86,6 +87,30 @@ class Predictor:
         artifact, model = open_model(folder, verify, expect, kind)
         return cls(model, artifact, num_threads)
 
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        k: int = 5,
+        min_score: float | str = 0.0,
+        *,
+        allowed: LabelSets | None = None,
+        forbidden: LabelSets | None = None,
+        tail: float = 0.0,
+    ) -> list[Suggestion]: ...
+
+    @overload
+    def predict(
+        self,
+        texts: Sequence[str],
+        k: int = 5,
+        min_score: float | str = 0.0,
+        *,
+        allowed: LabelSets | None = None,
+        forbidden: LabelSets | None = None,
+        tail: float = 0.0,
+    ) -> list[list[Suggestion]]: ...
+
     def predict(
         self,
         texts: Sequence[str] | str,
@@ -95,31 +120,47 @@ class Predictor:
         allowed: LabelSets | None = None,
         forbidden: LabelSets | None = None,
         tail: float = 0.0,
-    ) -> list[Any]:
-        """The `k` best labels of each text, best first: a list of Suggestions for each text.
+    ) -> list[Suggestion] | list[list[Suggestion]]:
+        """The best labels of each text, best first.
 
-        One string gives one list of Suggestions. Labels scoring below `min_score` are left out, so
-        that a text may get none; "micro-F1" and "macro-F1" are the thresholds tuned in training.
-        `tail` above 0, up to 1, ranks rare labels higher; the scores told stay what they are. With
-        `allowed` no others are suggested, those `forbidden` never: ids for all texts, or a
-        collection of ids for each text. Raises DataError when k is below 1, for labels the model
-        does not know, where nothing is left to suggest, and for a threshold it does not have.
+        Args:
+            texts: texts, or one text; rows (N, F) for a model of rows.
+            k: labels of a text, at most.
+            min_score: labels that score below it are left out, so that a text may get none;
+                "micro-F1" and "macro-F1" are the thresholds tuned in training.
+            allowed: ids of labels for all texts, or a collection of ids for each text: no others
+                are suggested.
+            forbidden: ids of labels that are never suggested, as `allowed`.
+            tail: above 0, up to 1, ranks rare labels higher; scores stay what they are.
+
+        Returns:
+            A list of suggestions for each text; for one string one list.
+
+        Raises:
+            DataError: k is below 1, the model does not know a label or the threshold, nothing is
+                left to suggest, or texts cannot be used.
         """
-        if isinstance(texts, str):
-            found = self.predict(
-                [texts], k, min_score, allowed=allowed, forbidden=forbidden, tail=tail
-            )
-            return found[0]  # type: ignore[no-any-return]
+        lone = isinstance(texts, str)
         least = self.threshold(min_score)
-        scores_NL = self.scores(texts, k, allowed=allowed, forbidden=forbidden, tail=tail)
+        scores_NL = self.scores(
+            [texts] if lone else texts, k, allowed=allowed, forbidden=forbidden, tail=tail
+        )
         weights_L = self.model.tail_weights(tail) if tail else None
         rows = range(scores_NL.shape[0])
-        return [self._suggestions(scores_NL, row, k, least, weights_L) for row in rows]
+        suggested = [self._suggestions(scores_NL, row, k, least, weights_L) for row in rows]
+        return suggested[0] if lone else suggested
 
     def threshold(self, min_score: float | str) -> float:
-        """A score from which on labels are suggested: the number given, or a tuned one by name.
+        """A score from which on labels are suggested.
 
-        Raises DataError for a name that the model has no threshold for, and for NaN.
+        Args:
+            min_score: a number, or the name of a tuned threshold.
+
+        Returns:
+            The number.
+
+        Raises:
+            DataError: the model has no threshold of that name, or NaN.
         """
         if not isinstance(min_score, str):
             return check_number(min_score, "min_score")
@@ -134,7 +175,17 @@ class Predictor:
     ) -> Iterator[list[Suggestion]]:
         """Suggestions for each text of an endless or large iterable, in order, batch by batch.
 
-        Raises DataError for what `predict` refuses; a text is named by its place in the whole.
+        Args:
+            texts: the texts.
+            k: as in `predict`.
+            min_score: as in `predict`.
+            batch_size: texts that are predicted at once.
+
+        Yields:
+            The suggestions for a text.
+
+        Raises:
+            DataError: as in `predict`; a text is named by its place in the whole.
         """
         check_count(batch_size, "batch_size")
         iterator, done = iter_texts(texts), 0
@@ -151,8 +202,20 @@ class Predictor:
         forbidden: LabelSets | None = None,
         tail: float = 0.0,
     ) -> sp.csr_array:
-        """Scores of the `k` best labels of each text: csr_array (N, L), in [0, 1]; `allowed` and
-        `forbidden` as in `predict`. With `tail` they are weighted as they are ranked.
+        """Scores of the best labels of each text.
+
+        Args:
+            texts: N texts; rows (N, F) for a model of rows.
+            k: labels of a text, at most.
+            allowed: as in `predict`.
+            forbidden: as in `predict`.
+            tail: as in `predict`; above 0, scores are weighted as they are ranked.
+
+        Returns:
+            csr_array (N, L), in [0, 1].
+
+        Raises:
+            DataError: as in `predict`.
         """
         inputs, constraint = as_inputs(texts), None
         if allowed is not None or forbidden is not None:
@@ -162,9 +225,17 @@ class Predictor:
         )
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores of the given labels for each text, however they rank: float32 (N, A), in [0, 1].
+        """Exact scores of labels for each text, however they rank.
 
-        Raises DataError for a label that the model does not know, or when none is given.
+        Args:
+            texts: N texts; rows (N, F) for a model of rows.
+            labels: ids of A labels.
+
+        Returns:
+            float32 (N, A), in [0, 1].
+
+        Raises:
+            DataError: the model does not know a label, or there is none.
         """
         columns_A = columns_of(self.model.labels, labels, "score")
         return self.model.score(as_inputs(texts), columns_A, num_threads=self.num_threads)
@@ -180,10 +251,18 @@ class Predictor:
         """Why the model suggests what `predict(text, k)` gives: each score's parts, the way through
         the tree, the strongest terms, the nearest training rows.
 
-        With `labels` these are explained instead, suggested or not. `texts` are the training texts,
-        in order, to be shown with the nearest rows. `text` is a string; for a model of rows, one
-        row (1, F). Raises DataError when k is below 1, for anything but one text, for labels the
-        model does not know, and for as many `texts` as there are no training rows.
+        Args:
+            text: one string; for a model of rows, one row (1, F).
+            k: how many of the best labels are explained.
+            labels: ids of labels that are explained instead, suggested or not.
+            texts: the training texts, in order, to be shown with the nearest rows.
+
+        Returns:
+            The explanation, as plain values; `to_text` is for reading.
+
+        Raises:
+            DataError: k is below 1, `text` is not one text, the model does not know a label, or
+                there are more or fewer `texts` than training rows.
         """
         from xrt.explain.explainer import explain
 
@@ -192,10 +271,18 @@ class Predictor:
     def neighbours(
         self, text: Any, n: int = 5, *, texts: Sequence[str] | None = None
     ) -> "tuple[NearestRows, ...]":
-        """The `n` training rows most similar to a text, at most as many as vote, nearest first: in
-        each memory that the model has, of TF-IDF rows and of embeddings.
+        """The training rows most similar to a text, nearest first.
 
-        `text` and `texts` as in `explain`. Raises DataError when the model keeps no training rows.
+        Args:
+            text: as in `explain`.
+            n: rows, at most as many as vote.
+            texts: as in `explain`.
+
+        Returns:
+            Rows for each source that keeps training rows: by TF-IDF, by embeddings.
+
+        Raises:
+            DataError: the model keeps no training rows.
         """
         from xrt.explain.explainer import nearest_rows
 

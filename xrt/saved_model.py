@@ -13,7 +13,7 @@ from xrt.model import XrtModel
 from xrt.storage.artifact import Artifact, open_artifact, reading_parts
 
 if TYPE_CHECKING:
-    from xrt.sources.deep import DeepPart
+    from xrt.model_encoder import ModelEncoder
 
 
 def open_model(
@@ -70,17 +70,17 @@ def read_model(
         model = XrtModel.load(artifact.folder, compute=compute)
         if verify != "sizes":
             model.check()
-        if model.deep is not None:
-            _try(model.deep, artifact)
+        if model.encoder is not None:
+            _try(model.encoder, artifact)
     return model
 
 
-def _try(part: "DeepPart", artifact: Artifact) -> None:
+def _try(encoder: "ModelEncoder", artifact: Artifact) -> None:
     """Have the encoders read a word alone and among others: the first text is neither to wait for
     them nor to find a fault.
     """
     for texts in (["word"], ["word", "two words"]):
-        if not np.isfinite(part.embed(texts)).all():
+        if not np.isfinite(encoder.embed(texts)).all():
             raise ArtifactError(
                 f"{artifact.folder}: the encoder gives a vector that is not finite; copy the model "
                 "again from where it came, or train it anew"

@@ -43,11 +43,10 @@ def measured(texts: list[str], settings: dict[str, Any]) -> dict[str, Any]:
     with PartClock(parts_of_xrt()) as clock:
         figures["parts"] = clock.measure(ask, texts)
     model = predictor.model
-    deep = model.deep
     return figures | {
         "load_seconds": round(loaded, 2), "num_labels": len(model.labels),
-        "settings": "linear" if deep is None else f"{len(model.linear.trees)} linear and "
-        f"{len(deep.ranker.trees)} hybrid trees, beam {model.search.beam_size}, sources: "
+        "settings": "linear" if model.encoder is None else f"{len(model.trees.trees)} hybrid "
+        f"trees, beam {model.search.beam_size}, sources: "
         + ", ".join(sorted(model.fusion.sources)),
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
     }  # fmt: skip
@@ -58,18 +57,18 @@ def parts_of_xrt() -> dict[str, tuple[Any, str]]:
     import xrt.model
     from xrt.encoder.reader import TextReader
     from xrt.fusion.fusion import Fusion
-    from xrt.sources.deep import DeepPart
     from xrt.sources.dense_neighbours import DenseNeighbours
+    from xrt.sources.hybrid_trees import HybridTrees
     from xrt.sources.label_head import LabelHead
+    from xrt.sources.linear_trees import LinearTrees
     from xrt.sources.neighbours import SparseNeighbours
-    from xrt.sources.trees import TreeEnsemble
 
     return {
         "TF-IDF": (xrt.model.XrtModel, "hybrid_rows_of"),
         "tokenise": (TextReader, "tokens_of_one"),
         "encode": (TextReader, "pooled"),
-        "hybrid trees": (DeepPart, "_ranked"),
-        "linear trees": (TreeEnsemble, "search"),
+        "hybrid trees": (HybridTrees, "score"),
+        "linear trees": (LinearTrees, "score"),
         "head": (LabelHead, "top"),
         "TF-IDF neighbours": (SparseNeighbours, "vote"),
         "embedding neighbours": (DenseNeighbours, "vote"),

@@ -1,4 +1,4 @@
-"""FAISS shortlists beside a beam from the root, both down to the entry level of a tree.
+"""FAISS shortlists beside a beam from the root, both down to the opening level of a tree.
 
     python -m bench shortlist --run RUNS/tibkat --output shortlist.jsonl
     python -m bench shortlist --labels 1000000 --leaf 200 --output shortlist.jsonl
@@ -14,7 +14,7 @@ and of their vocabularies, with noise, at --embedding-weight beside TF-IDF.
 
 Shortlist time is that of finding nodes and scoring them and their siblings along their whole path;
 root is the beam search down to the same level. Recall is the share of the best --beam nodes of the
-exhaustive entry level; root has one, too. The systems follow each other within a round, in the
+exhaustive opening level; root has one, too. The systems follow each other within a round, in the
 opposite order in the next. Times are wall time (with --clock cpu the process's own), in
 microseconds a row: of all rows at once, and of 200 rows one by one. One JSON line for each kind and
 width, with medians over the rounds.
@@ -44,9 +44,15 @@ from bench.record import (
 from bench.synthetic import LABELS_PER_CLUSTER, SyntheticSize, synthetic_corpus
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.search.beam import SearchParams, beam_search
-from xrt.sources.entry_recall import FITTED_ROWS, best_nodes, exhaustive_scores, fit_vectors, recall
 from xrt.sources.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
+from xrt.sources.shortlist_fit import (
+    FITTED_ROWS,
+    best_nodes,
+    exhaustive_scores,
+    fit_vectors,
+    recall,
+)
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr, load_csr
 from xrt.storage.reading import load_array
@@ -270,7 +276,7 @@ def stored(beam_NK: Any) -> list[tuple[int, int]]:
 def render(lines: Sequence[Line]) -> str:
     """The record as markdown: a table for each case, and the quickest line that reaches 99 %."""
     parts = [
-        *head("FAISS shortlist and root beam down to the entry level", lines),
+        *head("FAISS shortlist and root beam down to the opening level", lines),
         "Medians over the rounds; ratios are taken within a round.",
     ]
     for name in dict.fromkeys(line["case"] for line in lines):
@@ -292,7 +298,7 @@ def case_parts(lines: Sequence[Line]) -> list[str]:
         )
     return [
         f"## {first['case']}",
-        f"Tree down to the entry level {first['tree']}, {first['rows']:,} rows, beam "
+        f"Tree down to the opening level {first['tree']}, {first['rows']:,} rows, beam "
         f"{first['beam']}, threads: {first['threads']}, rounds: {first['repeats']}, "
         f"{first['clock']} time. Vectors fitted in {number(first['fit_seconds'])} s.",
         table(COLUMNS, [row(line) for line in lines]),

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         for threshold in (*args.thresholds, None):
             model = XRLinear(threshold=threshold, features=features).fit(trn)
             figures = accuracy(model, held_out)
-            weights = model.model_.linear.num_weights
+            weights = model.model_.trees.num_weights
             length = model.model_.rows_of(trn.texts).nnz / trn.num_instances
             shown = "default" if threshold is None else f"{threshold:g}"
             cells = "  ".join(f"{100 * figure:5.2f}" for figure in figures)

@@ -11,6 +11,8 @@ from tests.deep_models import deep_model
 from tests.torture_texts import SIGNS, torture_texts
 from xrt.errors import DataError
 from xrt.predict import Predictor
+from xrt.sources.linear_trees import LinearTrees
+from xrt.sources.registry import by_name
 
 NO_TEXTS = (None, float("nan"), 7, b"red", ["red"], {"text": "red"}, object(), np.float32(1))
 
@@ -19,7 +21,10 @@ NO_TEXTS = (None, float("nan"), 7, b"red", ["red"], {"text": "red"}, object(), n
 def predictors(tiny_corpus, tmp_path_factory) -> dict[str, Predictor]:
     model = deep_model(tiny_corpus, tmp_path_factory.mktemp("tiny") / "encoder")
     bare = Predictor(Predictor(model).model, num_threads=2)
-    linear = Predictor(type(model)(model.labels, model.features, model.linear), num_threads=2)
+    linear = Predictor(
+        type(model)(model.labels, model.features, by_name([model.source(LinearTrees)])),
+        num_threads=2,
+    )
     return {"linear": linear, "deep": bare}
 
 

@@ -24,7 +24,7 @@ def linear(**settings: Any) -> XRLinear:
 
 
 def parents_of(estimator: XRLinear) -> list[list[list[int]]]:
-    trees = estimator.model_.linear.trees
+    trees = estimator.model_.trees.trees
     return [[level.tolist() for level in ranker.tree.parents] for ranker in trees]
 
 
@@ -35,7 +35,7 @@ def terms_of(estimator: XRLinear) -> list[str]:
 
 
 def assert_same_weights(one: XRLinear, other: XRLinear) -> None:
-    for a, b in zip(one.model_.linear.trees, other.model_.linear.trees, strict=True):
+    for a, b in zip(one.model_.trees.trees, other.model_.trees.trees, strict=True):
         for level_a, level_b in zip(a.levels, b.levels, strict=True):
             for name in ("row_columns", "entry_children", "entry_values", "bias"):
                 np.testing.assert_array_equal(getattr(level_a, name), getattr(level_b, name))

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.deep_models import joined
 from tests.reference.slow_linear import sparse_weights
 from xrt import cli
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import DataError
 from xrt.estimators import XRLinear
 from xrt.explain.explanation import Explanation, LabelName
-from xrt.explain.nearest_rows import Voters
 from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
 from xrt.linear.weights import node_weights
 from xrt.predict import Predictor
+from xrt.sources.neighbour_evidence import NeighbourEvidence
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 
 Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
@@ -46,7 +47,7 @@ def remembering(trained: XRLinear, tiny_corpus: Tiny) -> Predictor:
     model, (texts, Y_NL, _) = trained.model_, tiny_corpus
     memory = SparseNeighbours(model.rows_of(texts), Y_NL, NeighbourParams(num_neighbours=4))
     fusion = Fusion({"linear": 0.5, "neighbours": 0.5})
-    return Predictor(replace(model, neighbours=memory, fusion=fusion), num_threads=1)
+    return Predictor(joined(model, memory, fusion=fusion), num_threads=1)
 
 
 @pytest.fixture(params=["bare", "remembering"])
@@ -74,7 +75,7 @@ def test_every_label_may_be_asked_for_by_name(predictor: Predictor):
 
 def test_why_not_tells_what_the_beam_lost(bare: Predictor):
     """With a beam of one cluster only its labels are found; the others are lost at level 1."""
-    text, tree = "a small red mug", bare.model.linear.tree
+    text, tree = "a small red mug", bare.model.trees.tree
     named = [s.label for s in bare.predict(text, k=10)]
     assert 0 < len(named) < len(bare.model.labels)
     lost, last = [label for label in bare.model.labels.ids if label not in named], named[-1]
@@ -161,12 +162,12 @@ def test_neighbours_alone(remembering: Predictor, bare: Predictor, tiny_corpus: 
         bare.neighbours("red")
     with pytest.raises(DataError, match="n = 0: ask for at least 1 training row"):
         remembering.neighbours("red", 0)
-    with pytest.raises(DataError, match="2 training texts are given, but the model keeps 32"):
+    with pytest.raises(DataError, match="2 training texts are passed, but the model keeps 32"):
         remembering.explain("red", texts=["red", "blue"])
 
 
 def test_weights_of_a_node(trained: XRLinear):
-    ranker = trained.model_.linear.trees[0]
+    ranker = trained.model_.trees.trees[0]
     for t, level in enumerate(ranker.levels):
         whole_FK = sparse_weights(level).toarray()
         for node in range(level.num_nodes):
@@ -232,11 +233,22 @@ def test_on_the_command_line(
 
 
 def test_names_of_labels_that_vote_are_no_rows():
-    """Two texts and the name of the third label are in memory."""
+    """Two texts and the name of the third label vote."""
     Y_NL = sp.csr_array(np.eye(3, dtype=np.float32))
-    memory = SparseNeighbours(np.eye(3, 4), Y_NL, num_texts=2)
-    voters = Voters("neighbours", memory, np.array([2, 0]), np.array([0.9, 0.5]), np.ones(2) / 2)
-    found = voters.shown(2, lambda label: LabelName(f"L{label}", ""), ["first", "second"])
+    neighbours = SparseNeighbours(np.eye(3, 4), Y_NL, num_texts=2)
+
+    class Names:
+        counts_L = None
+
+        def label(self, column: int) -> LabelName:
+            return LabelName(f"L{column}", "")
+
+        def term(self, column: int) -> str:
+            return f"column {column}"
+
+    query = np.array([[0.5, 0, 0.9, 0]])
+    evidence = NeighbourEvidence(neighbours, Names(), lambda: query)
+    found = evidence.nearest(2, ["first", "second"])
     assert [(row.row, row.text) for row in found.rows] == [(None, None), (0, "first")]
-    with pytest.raises(DataError, match="3 training texts are given, but the model keeps 2"):
-        voters.shown(2, lambda label: LabelName(f"L{label}", ""), ["a", "b", "c"])
+    with pytest.raises(DataError, match="3 training texts are passed, but the model keeps 2"):
+        evidence.nearest(2, ["a", "b", "c"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.deep_models import centroids, joined
 from tests.reference.slow_linear import sparse_weights
 from tests.reference.slow_margin import slow_parts, slow_path
 from xrt.data.corpus import Corpus, LabelTable
@@ -16,21 +17,23 @@ from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.estimators import XRLinear
 from xrt.explain.explanation import Explanation
-from xrt.explain.tree_path import search_tree
 from xrt.fusion.boosting import Booster
 from xrt.fusion.calibration import fit_calibration
 from xrt.fusion.fusion import Fusion
 from xrt.fusion.weights import fuse
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.model_encoder import ModelEncoder
 from xrt.predict import Predictor
 from xrt.search.beam import beam_search
-from xrt.sources.deep import DeepPart
 from xrt.sources.dense_neighbours import DenseNeighbours
+from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.label_head import LabelHead
+from xrt.sources.linear_trees import LinearTrees
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams, centroids
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
+from xrt.sources.tree_evidence import search_tree
 from xrt.sources.trees import TreeEnsemble
 from xrt.tree.clustering import TreeParams, build_tree
 
@@ -54,7 +57,7 @@ def models(tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[
     one, three = grown(tiny_corpus), grown(tiny_corpus, num_trees=3)
     X_NF = one.rows_of(texts)
     memory = SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4))
-    found = replace(three, neighbours=memory, fusion=Fusion({"linear": 0.6, "neighbours": 0.2}))
+    found = joined(three, memory, fusion=Fusion({"linear": 0.6, "neighbours": 0.2}))
     return {
         "one tree": one,
         "three trees": three,
@@ -69,7 +72,7 @@ def calibrated(model: XrtModel, texts: list[str], Y_NL: sp.csr_array) -> XrtMode
     assert model.frequencies is not None
     counts_L, texts = model.frequencies.counts_L, texts * 16
     Y_true = sp.csr_array(sp.vstack([Y_NL] * 16))
-    sources = model.sources(texts, num_threads=1)
+    sources = model.score_sources(model.source_rows(texts), num_threads=1)
     candidates_NL = fuse(sources, model.fusion.weights, 50)
     # one tree: below a mean of 0.3 half as likely as even, else twice, and more if often seen
     booster = Booster(
@@ -92,12 +95,10 @@ def deep_models(
     texts, Y_NL, _ = tiny
     write_tiny_encoder(folder, texts, seed=0)
     encoder = TextEncoder.from_pretrained(folder, EncoderParams(name="tiny", max_length=16))
-    bare = DeepPart(
-        encoder, linear.linear, None, bf16=False, embedding_weight=0.7, frozen=encoder,
-        frozen_weight=0.4,
-    )  # fmt: skip
-    X_NF, embeddings_NM = linear.rows_of(texts), bare.embed(texts)
-    X, unit_NH = bare.ranker_rows(X_NF, embeddings_NM)
+    both = ModelEncoder(encoder, 0.7, frozen=encoder, frozen_weight=0.4, bf16=False)
+    bare = replace(linear, encoder=both)
+    rows = bare.source_rows(texts)
+    X_NF, X, unit_NH = rows.X.sparse, rows.hybrid, rows.unit_NH
     Z = HybridMatrix.of(sp.csr_array(Y_NL.T @ X_NF))
     shape = TreeParams(branching=2, max_leaf_size=2, max_top_nodes=2)
     trees = [build_tree(Z, shape, seed) for seed in (0, 5)]
@@ -107,19 +108,20 @@ def deep_models(
     )
     rng, num_labels = np.random.default_rng(0), Y_NL.shape[1]
     weight_LH = rng.normal(size=(num_labels, 32)).astype(np.float32)
-    part = replace(
+    one = joined(
         bare,
-        ranker=ranker,
-        head=LabelHead(weight_LH, np.zeros(num_labels, np.float32)),
-        embedding_neighbours=DenseNeighbours(unit_NH, Y_NL, NeighbourParams(num_neighbours=6)),
+        HybridTrees(ranker),
+        LabelHead(weight_LH, np.zeros(num_labels, np.float32)),
+        memory,
+        DenseNeighbours(unit_NH, Y_NL, NeighbourParams(num_neighbours=6)),
+        fusion=Fusion(WEIGHTS),
     )
-    one = replace(linear, deep=part, neighbours=memory, fusion=Fusion(WEIGHTS))
     params = ShortlistParams(index=IndexKind.flat, width=2)
     shortlists = tuple(
         Shortlist(centroids(unit_NH, tree.level_targets(Y_NL)[1]), params, level=1)
         for tree in trees
     )
-    return {"deep": one, "shortlist": replace(one, deep=replace(part, shortlists=shortlists))}
+    return {"deep": one, "shortlist": joined(one, HybridTrees(ranker, shortlists))}
 
 
 def explained(model: XrtModel, text: str = TEXTS[0], k: int = 5, **how: Any) -> Explanation:
@@ -178,11 +180,10 @@ def test_parts_of_a_margin_against_whole_matrices(
     models: dict[str, XrtModel], kind: str, source: str
 ):
     model = models[kind]
-    X, trees = HybridMatrix.of(model.rows_of(TEXTS[:1])), model.linear.trees
+    rows = model.source_rows(TEXTS[:1])
+    X, trees = rows.X, model.source(LinearTrees).trees
     if source == "ranker":
-        assert model.deep is not None
-        X = model.deep.ranker_rows(X.sparse, model.embed(TEXTS[:1]))[0]
-        trees = model.deep.ranker.trees
+        X, trees = rows.hybrid, model.source(HybridTrees).trees
     sparse_F, dense_H = X.sparse.toarray()[0], X.dense[0]
     for each in explained(model, k=10).labels:
         (margin,) = [parts for parts in each.margins if parts.source == source]
@@ -206,7 +207,7 @@ def test_parts_of_a_margin_against_whole_matrices(
 
 def test_a_path_against_whole_matrices(models: dict[str, XrtModel]):
     model = models["one tree"]
-    tree, levels = model.linear.tree, model.linear.levels
+    tree, levels = model.trees.tree, model.trees.levels
     sparse_F = model.rows_of(TEXTS[:1]).toarray()[0]
 
     def fit(margin: float) -> float:
@@ -227,17 +228,17 @@ def test_beams_are_those_of_the_search(models: dict[str, XrtModel], beam_size: i
     params = replace(model.search, beam_size=beam_size)
     for text in TEXTS:
         X = HybridMatrix.of(model.rows_of([text]))
-        searched = search_tree(model.linear.trees[0], X, 3, params)
-        expected = beam_search(model.linear.levels, X, 3, params)
+        searched = search_tree(model.trees.trees[0], X, 3, params)
+        expected = beam_search(model.trees.levels, X, 3, params)
         np.testing.assert_array_equal(searched.beams[-1].toarray(), expected.toarray())
         assert [beam.nnz for beam in searched.beams[:-1]] == [
-            min(beam_size, model.linear.tree.num_nodes(0))
+            min(beam_size, model.trees.tree.num_nodes(0))
         ]
 
 
 def test_clusters_are_summed_up(models: dict[str, XrtModel]):
     model = models["three trees"]
-    tree = model.linear.tree
+    tree = model.trees.tree
     assert model.frequencies is not None
     assert model.features is not None
     for each in explained(model, k=10).labels:
@@ -247,7 +248,7 @@ def test_clusters_are_summed_up(models: dict[str, XrtModel]):
         assert node.cluster.num_labels == len(below)
         counts = [label.count for label in node.cluster.labels]
         assert counts == sorted(model.frequencies.counts_L[below], reverse=True)[:4]
-        weights_F = sparse_weights(model.linear.levels[0]).toarray()[:, node.node]
+        weights_F = sparse_weights(model.trees.levels[0]).toarray()[:, node.node]
         best = np.sort(weights_F[weights_F > 0])[::-1][:5]
         assert [term.weight for term in node.cluster.terms] == pytest.approx(list(best))
         names = model.features.feature_names()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.label_names import LabelNameRows, label_name_rows
-from xrt.pipeline.neighbours import dense_neighbours, sparse_neighbours
 from xrt.pipeline.params import PipelineParams
+from xrt.search.beam import SearchParams
+from xrt.sources.base import SourceRows, Training
+from xrt.sources.blocks import EmbeddingBlocks
+from xrt.sources.dense_neighbours import DenseNeighbours
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 
 TEXTS = ["red mug", "blue lamp", "red lamp"]
@@ -95,28 +99,45 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]):
         PipelineParams(**wrong)  # type: ignore[arg-type]
 
 
-def test_names_are_keys_of_both_memories(
+def training_on(
+    X_NF: sp.csr_array,
+    Y_NL: sp.csr_array,
+    params: NeighbourParams,
+    names: LabelNameRows | None,
+    embeddings_NH: np.ndarray | None = None,
+    names_RH: np.ndarray | None = None,
+) -> Training:
+    settings = SimpleNamespace(neighbours=params, embedding_neighbours=params)
+    rows = SourceRows(HybridMatrix.of(X_NF))
+    if embeddings_NH is not None:
+        rows = SourceRows(rows.X, EmbeddingBlocks(embeddings_NH.shape[1]), lambda: embeddings_NH)
+    return Training(rows, Y_NL, settings, None, SearchParams(), names, lambda: names_RH)  # type: ignore[arg-type]
+
+
+def test_names_vote_in_both_sources_of_neighbours(
     names: LabelNameRows, features: TfidfFeatures, tmp_path: Path
 ):
     """A label without a single row is found by its name."""
     X_NF, Y_NL = features.transform(TEXTS), sp.csr_array(np.eye(3, 4, dtype=np.float32))
     asked = features.transform(["blue lamp lamp"])
-    for params in (NeighbourParams(), NeighbourParams(label_names=False)):
-        memory = sparse_neighbours(X_NF, Y_NL, names, params)
+    params = NeighbourParams()
+    for known in (names, None):
+        memory = SparseNeighbours.fit(training_on(X_NF, Y_NL, params, known))
+        assert memory is not None
         assert memory.num_texts == 3
-        assert memory.num_rows == (5 if params.label_names else 3)
+        assert memory.num_rows == (3 if known is None else 5)
         votes = memory.vote(asked, 4).toarray()[0]
-        assert (votes[3] > 0) == params.label_names
+        assert (votes[3] > 0) == (known is not None)
         memory.save(tmp_path / "m")
         again = SparseNeighbours.load(tmp_path / "m")
         assert (again.num_texts, again.params) == (3, params)
     embeddings_NH = np.float32([[1, 0], [0, 1], [1, 1]])
     names_RH = np.float32([[1, 0], [0, -1], [-1, 1]])
-    dense = dense_neighbours(embeddings_NH, Y_NL, names, names_RH, NeighbourParams())
+    given = X_NF, Y_NL, NeighbourParams(), names, embeddings_NH, names_RH
+    dense = DenseNeighbours.fit(training_on(*given))
+    assert dense is not None
     assert (dense.num_rows, dense.num_texts) == (6, 3)
     assert dense.vote(np.float32([[-1, 1]]), 1).indices.tolist() == [3]
-    for without in (
-        dense_neighbours(embeddings_NH, Y_NL, names, None, NeighbourParams()),
-        dense_neighbours(embeddings_NH, Y_NL, None, None, NeighbourParams()),
-    ):
-        assert without.num_rows == 3
+    without = DenseNeighbours.fit(training_on(X_NF, Y_NL, params, None, embeddings_NH))
+    assert without is not None
+    assert without.num_rows == 3

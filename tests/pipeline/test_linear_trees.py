@@ -30,9 +30,9 @@ def test_a_path_weight_is_chosen_on_rows_held_out(tiny_corpus: Tiny, tmp_path: P
 def test_several_trees_share_rows_and_are_saved_together(tiny_corpus: Tiny, tmp_path: Path):
     texts, Y_NL, _ = tiny_corpus
     estimator = linear(num_trees=3).fit(texts, Y_NL)
-    trees = estimator.model_.linear.trees
+    trees = estimator.model_.trees.trees
     assert len(trees) == 3
-    alone = linear().fit(texts, Y_NL).model_.linear.trees
+    alone = linear().fit(texts, Y_NL).model_.trees.trees
     np.testing.assert_array_equal(trees[0].tree.parents[-1], alone[0].tree.parents[-1])
     np.testing.assert_array_equal(
         trees[0].levels[-1].entry_values, alone[0].levels[-1].entry_values
@@ -52,7 +52,7 @@ def test_several_trees_share_rows_and_are_saved_together(tiny_corpus: Tiny, tmp_
 def test_half_precision_halves_the_weights_and_ranks_alike(tiny_corpus: Tiny, tmp_path: Path):
     texts, Y_NL, _ = tiny_corpus
     whole, half = (linear(num_trees=2, half=half).fit(texts, Y_NL) for half in (False, True))
-    kept = [level.entry_values for tree in half.model_.linear.trees for level in tree.levels]
+    kept = [level.entry_values for tree in half.model_.trees.trees for level in tree.levels]
     assert {values.dtype for values in kept} == {np.dtype(np.float16)}
     scores_NL = dense(half.predict(texts, 3))
     np.testing.assert_allclose(scores_NL, dense(whole.predict(texts, 3)), atol=5e-3)
@@ -65,14 +65,14 @@ def test_half_precision_halves_the_weights_and_ranks_alike(tiny_corpus: Tiny, tm
 def test_a_tree_without_clusters_is_only_one(tiny_corpus: Tiny):
     texts, Y_NL, _ = tiny_corpus
     estimator = linear(num_trees=3, max_leaf_size=1000).fit(texts, Y_NL)
-    assert len(estimator.model_.linear.trees) == 1
+    assert len(estimator.model_.trees.trees) == 1
 
 
 def test_a_given_tree_is_used_instead_of_clusters(tiny_corpus: Tiny, tmp_path: Path):
     texts, Y_NL, names = tiny_corpus
     tree = LabelTree.from_paths([["colour"]] * 4 + [["thing"]] * 4 + [["size"]] * 2)
     estimator = linear(tree=tree, num_trees=3).fit(texts, Y_NL)
-    assert [ranker.tree for ranker in estimator.model_.linear.trees] == [tree]
+    assert [ranker.tree for ranker in estimator.model_.trees.trees] == [tree]
     scores_NL = dense(estimator.predict(texts, k=3))
     np.testing.assert_array_equal(scores_NL > 0.5, Y_NL.toarray() > 0)
     kinds = ["colour"] * 4 + ["thing"] * 4 + ["size"] * 2

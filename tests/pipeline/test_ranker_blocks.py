@@ -23,9 +23,11 @@ from xrt.data.formats import read_corpus
 from xrt.errors import DataError
 from xrt.fusion.fusion import Fusion
 from xrt.model import XrtModel
+from xrt.model_encoder import ModelEncoder
 from xrt.pipeline import PipelineParams, train
 from xrt.predict import Predictor
-from xrt.sources.deep import DeepPart
+from xrt.sources.hybrid_trees import HybridTrees
+from xrt.sources.neighbours import NeighbourSource
 from xrt.sources.shortlist import IndexKind, ShortlistParams
 from xrt.storage.reading import load_array, read_json_bounded
 
@@ -77,9 +79,9 @@ def stages_that_run(params: PipelineParams, folder: Path, caplog: Any) -> set[st
     return {text.split(":")[0] for text in told if ": runs (" in text}
 
 
-def deep_of(model: XrtModel) -> DeepPart:
-    assert model.deep is not None
-    return model.deep
+def encoder_of(model: XrtModel) -> ModelEncoder:
+    assert model.encoder is not None
+    return model.encoder
 
 
 def ranked(model: XrtModel) -> np.ndarray:
@@ -91,7 +93,7 @@ def ranked(model: XrtModel) -> np.ndarray:
 
 def linear(model: XrtModel) -> XrtModel:
     """The linear trees alone."""
-    return replace(model, deep=None, fusion=Fusion({"linear": 1.0}), calibration=None)
+    return replace(model, fusion=Fusion({"linear": 1.0}), calibration=None)
 
 
 def test_all_of_it_is_saved_and_loaded(params: PipelineParams, copied: Path, caplog: Any):
@@ -102,9 +104,9 @@ def test_all_of_it_is_saved_and_loaded(params: PipelineParams, copied: Path, cap
     assert not {"features", "matcher", "matcher-tree"} & ran
     assert stages_that_run(changed, copied, caplog) == set()
     loaded = Predictor.load(copied / "model").model
-    deep = deep_of(loaded)
-    assert len(deep.ranker.trees) == len(deep.shortlists) == 2
-    assert (deep.embedding_weight, deep.frozen_weight) == (0.7, 0.5)
+    hybrid, encoder = loaded.source(HybridTrees), encoder_of(loaded)
+    assert len(hybrid.trees) == len(hybrid.shortlists) == 2
+    assert (encoder.weight, encoder.frozen_weight) == (0.7, 0.5)
     assert loaded.embed(TEXTS).shape == (len(TEXTS), 64)
     kept = fit_in_folder(changed, corpus_of(params), copied).model
     np.testing.assert_array_equal(ranked(loaded), ranked(kept))
@@ -121,8 +123,8 @@ def test_a_frozen_block_of_weight_0_is_as_none(params: PipelineParams, copied: P
 def test_rankers_read_both_encoders(params: PipelineParams, copied: Path):
     train(replace(params, frozen_weight=0.5), copied)
     model = Predictor.load(copied / "model").model
-    deep = deep_of(model)
-    assert deep.frozen is not None
+    encoder = encoder_of(model)
+    assert encoder.frozen is not None
     stages = copied / "stages"
     expected_NM = np.hstack(
         [
@@ -134,17 +136,17 @@ def test_rankers_read_both_encoders(params: PipelineParams, copied: Path):
     assert corpus.texts is not None
     np.testing.assert_allclose(model.embed(corpus.texts), expected_NM, atol=1e-5)
     whole_NL = ranked(model)
-    tuned_twice = replace(deep, frozen=deep.encoder)
-    assert not np.array_equal(ranked(replace(model, deep=tuned_twice)), whole_NL)
+    tuned_twice = replace(encoder, frozen=encoder.tuned)
+    assert not np.array_equal(ranked(replace(model, encoder=tuned_twice)), whole_NL)
     with pytest.raises(DataError, match="embeddings have 32 columns, this model's have 64"):
-        model.predict(TEXTS, embeddings_NH=np.zeros((len(TEXTS), 32), np.float32))
+        model.predict(TEXTS, embeddings_NM=np.zeros((len(TEXTS), 32), np.float32))
 
 
 def test_the_first_of_several_trees_is_the_one_alone(params: PipelineParams, copied: Path):
-    one = deep_of(Predictor.load(copied / "model").model).ranker
+    one = Predictor.load(copied / "model").model.trees
     train(replace(params, num_deep_trees=2), copied)
     model = Predictor.load(copied / "model").model
-    ranker = deep_of(model).ranker
+    ranker = model.trees
     assert (copied / "model" / "ranker" / "1" / "level.1").is_dir()
     for level, alone in zip(ranker.levels, one.levels, strict=True):
         np.testing.assert_array_equal(level.entry_values, alone.entry_values)
@@ -166,8 +168,8 @@ def test_names_are_rows_in_training_only(params: PipelineParams, copied: Path):
     np.testing.assert_array_equal(counts_L, corpus_of(params).Y.sum(axis=0))
     manifest = read_json_bounded(copied / "model" / "manifest.json")
     assert manifest["training"]["num_rows"] == 140
-    for memory in (after.neighbours, deep_of(after).embedding_neighbours):
-        assert memory is None or memory.num_texts == 140
+    for source in after.sources.values():
+        assert not isinstance(source, NeighbourSource) or source.num_texts == 140
 
 
 def test_other_names_train_rankers_and_fusion_anew(
@@ -194,8 +196,8 @@ def test_an_open_length_is_chosen_on_the_rows_held_out(
     assert best["P@1"] + best["nDCG@10"] == max(
         one["P@1"] + one["nDCG@10"] for one in told["tried"]
     )
-    deep = deep_of(Predictor.load(copied / "model").model)
-    assert deep.embedding_weight == best["weight"]
-    assert (deep.frozen is not None) == (best["frozen_weight"] > 0)
+    encoder = encoder_of(Predictor.load(copied / "model").model)
+    assert encoder.weight == best["weight"]
+    assert (encoder.frozen is not None) == (best["frozen_weight"] > 0)
     fixed = replace(params, embedding_weight=best["weight"], frozen_weight=best["frozen_weight"])
     assert stages_that_run(fixed, copied, caplog) == set()

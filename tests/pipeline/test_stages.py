@@ -24,6 +24,7 @@ from xrt.pipeline import PipelineParams, train
 from xrt.pipeline.params import MatcherFeatures
 from xrt.predict import Predictor
 from xrt.search.beam import SearchParams
+from xrt.sources.linear_trees import LinearTrees
 from xrt.sources.ranker import RankerParams, TreeRanker
 from xrt.storage import stages
 from xrt.storage.reading import read_json_bounded
@@ -99,7 +100,7 @@ def test_several_trees_and_a_chosen_path_weight_are_part_of_every_model(
     assert stages_that_run(changed, copied) == added
     assert stages_that_run(changed, copied) == set()
     saved = Predictor.load(copied / "model").model
-    assert len(saved.linear.trees) == 2
+    assert len(saved.source(LinearTrees).trees) == 2
     chosen = read_json_bounded(copied / "stages" / "path-weight" / "path_weight.json")
     assert saved.search == replace(search, path_weight=chosen["path_weight"])
     kept = fit_in_folder(changed, read_corpus(data / "trn.jsonl"), copied).model
@@ -107,7 +108,7 @@ def test_several_trees_and_a_chosen_path_weight_are_part_of_every_model(
         saved.predict(TEXTS, LABELS).toarray(), kept.predict(TEXTS, LABELS).toarray()
     )
     first = TreeRanker.load(copied / "stages" / "linear" / "ranker")
-    assert first.num_weights == saved.linear.trees[0].num_weights
+    assert first.num_weights == saved.source(LinearTrees).trees[0].num_weights
     alone = replace(changed, encoder=None, num_trees=3)
     added = {"tree-3", "linear-3", "fit-tree-3", "fit-linear-3", "linear-fusion"}
     assert stages_that_run(alone, copied) == added

@@ -10,7 +10,7 @@ from xrt.demo.catalogue import demo_catalogue
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.params import DatasetParams, PipelineParams
-from xrt.sources.neighbours import NeighbourParams
+from xrt.sources.neighbours import NeighbourParams, NeighbourSource
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def test_the_deep_model_is_trained_on_weights(dataset, tmp_path):
     scores = model.predict(corpus.texts[:10], 5)
     assert scores.data.min() >= 0
     assert scores.data.max() <= 1
-    for memory in (model.neighbours, model.deep.embedding_neighbours):
-        if memory is not None:  # fusion may have given it no say
-            assert not memory.confident
-            np.testing.assert_array_equal(memory.weights_N[:160], corpus.row_weights)
+    for source in model.sources.values():
+        if isinstance(source, NeighbourSource):  # fusion may have given it no weight
+            assert not source.confident
+            np.testing.assert_array_equal(source.weights_N[:160], corpus.row_weights)
     again = fit_in_folder(params, corpus, tmp_path / "run").model
     np.testing.assert_array_equal(again.predict(corpus.texts[:10], 5).toarray(), scores.toarray())

@@ -64,6 +64,12 @@ GRAPHS: dict[str, Callable[[Any], None]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def few_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph of several levels."""
+    monkeypatch.setattr("xrt.sources.faiss_index.HNSW_LINKS", 8)
+
+
 def saved(index: NodeIndex, folder: Path, change: Callable[[Any], None]) -> Any:
     """Save an index after a change that its hash vouches for."""
     change(index._index)
@@ -74,7 +80,7 @@ def saved(index: NodeIndex, folder: Path, change: Callable[[Any], None]) -> Any:
 def test_a_graph_that_leads_astray_is_refused(
     vectors: np.ndarray, tmp_path: Path, fault: str
 ) -> None:
-    index = NodeIndex.build(vectors, IndexKind.hnsw, 8)
+    index = NodeIndex.build(vectors, IndexKind.hnsw)
     sound = index.search(vectors[:5], 4)
     told = index.save(tmp_path)
     loaded = NodeIndex.load(tmp_path, told, NUM_NODES)
@@ -95,7 +101,7 @@ def fill_with_nan(index: Any) -> None:
 def test_a_graph_over_vectors_that_are_not_finite_is_refused(
     vectors: np.ndarray, tmp_path: Path
 ) -> None:
-    told = saved(NodeIndex.build(vectors, IndexKind.hnsw, 8), tmp_path, fill_with_nan)
+    told = saved(NodeIndex.build(vectors, IndexKind.hnsw), tmp_path, fill_with_nan)
     with pytest.raises(ArtifactError, match="its vectors are not those of the nodes"):
         NodeIndex.load(tmp_path, told, NUM_NODES)
 
@@ -125,7 +131,7 @@ CELLS: dict[str, Callable[[Any], None]] = {
 def test_cells_that_hold_something_else_are_refused(
     vectors: np.ndarray, tmp_path: Path, fault: str
 ) -> None:
-    index = NodeIndex.build(vectors, IndexKind.ivf_pq, 8)
+    index = NodeIndex.build(vectors, IndexKind.ivf_pq)
     sound = index.search(vectors[:5], 4)
     loaded = NodeIndex.load(tmp_path, index.save(tmp_path), NUM_NODES)
     np.testing.assert_array_equal(loaded.search(vectors[:5], 4), sound)
@@ -139,7 +145,7 @@ def test_cells_that_hold_something_else_are_refused(
 def test_no_length_in_a_file_asks_for_more_memory_than_it_has_bytes(
     vectors: np.ndarray, tmp_path: Path, kind: IndexKind
 ) -> None:
-    told = NodeIndex.build(vectors, kind, 8).save(tmp_path)
+    told = NodeIndex.build(vectors, kind).save(tmp_path)
     content = (tmp_path / FILE).read_bytes()
     began, limit = time.perf_counter(), faiss.get_deserialization_vector_byte_limit()
     for place in range(0, min(len(content) - 8, 400), 4):
@@ -164,6 +170,6 @@ def test_no_length_in_a_file_asks_for_more_memory_than_it_has_bytes(
 def test_settings_of_an_index_that_are_none_are_refused(
     vectors: np.ndarray, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    told = NodeIndex.build(vectors, IndexKind.hnsw, 8).save(tmp_path)
+    told = NodeIndex.build(vectors, IndexKind.hnsw).save(tmp_path)
     with pytest.raises(ArtifactError):
         NodeIndex.load(tmp_path, {**told, **change}, NUM_NODES)

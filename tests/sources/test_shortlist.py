@@ -1,4 +1,4 @@
-"""The shortlist: all nodes = the exhaustive entry level, files, kinds, width, refusals."""
+"""The shortlist: all nodes = the exhaustive opening level, files, kinds, width, refusals."""
 
 import json
 import logging
@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.deep_models import centroids
 from tests.reference.slow_linear import exhaustive_scores
 from tests.reference.slow_shortlist import best_of, looked_at
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.search.beam import SearchParams, beam_search
-from xrt.sources.entry_recall import build_shortlist, choose_width, fit_vectors
 from xrt.sources.faiss_index import FLAT_UP_TO, HNSW_UP_TO, NodeIndex, chosen_kind
 from xrt.sources.ranker import RankerParams, train_ranker
-from xrt.sources.shortlist import IndexKind, NodeVectors, Shortlist, ShortlistParams, centroids
+from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
+from xrt.sources.shortlist_fit import build_shortlist, choose_width, fit_vectors
 from xrt.sparse import as_csr
 from xrt.tree.clustering import TreeParams, build_tree
 from xrt.tree.label_tree import LabelTree
@@ -228,7 +229,7 @@ def test_nearly_all_are_found_and_the_same_each_time(kind, least):
 @pytest.mark.parametrize("kind", KINDS)
 def test_few_nodes_are_no_trouble(num_nodes, kind, capfd):
     vectors = np.eye(num_nodes, 20, dtype=np.float32)
-    index = NodeIndex.build(vectors, kind, 32)
+    index = NodeIndex.build(vectors, kind)
     assert set(index.search(vectors[:1], num_nodes)[0]) >= {0}
     assert capfd.readouterr().err == ""
 
@@ -246,9 +247,9 @@ def test_vectors_are_fitted_to_the_exact_scores(trained, expected):
 
 
 def test_the_width_is_the_smallest_that_reaches_the_target(trained, expected, caplog, monkeypatch):
-    X, Y, ranker = trained
+    X, _, ranker = trained
     ladder = (1, 2, 3, 5, 8, 16, 32)
-    monkeypatch.setattr("xrt.sources.entry_recall.WIDTHS", ladder)
+    monkeypatch.setattr("xrt.sources.shortlist_fit.WIDTHS", ladder)
     search = SearchParams(beam_size=2)
     parents, widths = ranker.tree.parents[1], {}
 
@@ -262,7 +263,7 @@ def test_the_width_is_the_smallest_that_reaches_the_target(trained, expected, ca
 
     for target in (0.5, 0.9, 1.0):
         params = ShortlistParams(index=IndexKind.auto, recall_target=target)
-        shortlist = build_shortlist(ranker, 1, X, X.dense, Y, params, search)
+        shortlist = build_shortlist(ranker, 1, X, X.dense, params, search)
         with pytest.raises(ConfigError, match="width is not chosen"):
             shortlist.nodes(X.dense)
         with caplog.at_level(logging.INFO):
@@ -278,10 +279,10 @@ def test_the_width_is_the_smallest_that_reaches_the_target(trained, expected, ca
 
 
 def test_a_target_out_of_reach_is_told(trained, caplog):
-    X, Y, ranker = trained
-    params = ShortlistParams(index=IndexKind.flat, width=1, vectors=NodeVectors.centroids)
+    X, _, ranker = trained
+    params = ShortlistParams(index=IndexKind.flat, width=1)
     search = SearchParams(beam_size=6)
-    shortlist = build_shortlist(ranker, 1, X, X.dense, Y, params, search)
+    shortlist = build_shortlist(ranker, 1, X, X.dense, params, search)
     with caplog.at_level(logging.INFO):
         choose_width(shortlist, ranker, X, X.dense, search, "held-out")
     assert shortlist.width == 1
@@ -310,9 +311,8 @@ def test_what_does_not_fit_is_refused(trained):
         shortlist_of(trained, 0).find(X.dense[:, :4])
     with pytest.raises(ConfigError, match=r"shortlist\.index = none"):
         shortlist_of(trained, 0, IndexKind.none)
-    for name in ("width", "hnsw_neighbors"):
-        with pytest.raises(ConfigError, match=rf"shortlist\.{name} = 0"):
-            ShortlistParams(**{name: 0})
+    with pytest.raises(ConfigError, match=r"shortlist\.width = 0"):
+        ShortlistParams(width=0)
     for target in (0.0, 1.1, float("nan")):
         with pytest.raises(ConfigError, match=r"shortlist\.recall_target"):
             ShortlistParams(recall_target=target)

@@ -23,7 +23,7 @@ from xrt.sparse import load_csr, save_csr
 def ranker(checkerboard: tuple[sp.csr_array, sp.csr_array]) -> TreeRanker:
     """A tree of two levels with weights of 16 columns."""
     estimator = XRLinear(branching=2, max_leaf_size=2, num_threads=1).fit(*checkerboard)
-    trained: TreeRanker = estimator.model_.linear.trees[0]
+    trained: TreeRanker = estimator.model_.trees.trees[0]
     assert trained.tree.depth > 1
     return trained
 

@@ -114,11 +114,11 @@ def test_a_full_beam_is_exhaustive(tmp_path: Path):
     ranker = RankerParams(threshold=0.0)
     params = PipelineParams(tree=shape, ranker=ranker, seed=7, num_trees=2, fused=False)
     model = Trainer(params).fit(corpus).model
-    trees = [ranker.tree for ranker in model.linear.trees]
+    trees = [ranker.tree for ranker in model.trees.trees]
     assert [tree.num_nodes(0) for tree in trees] == [4, 4]
     assert not np.array_equal(trees[0].labels_below(2), trees[1].labels_below(2))
     X = HybridMatrix.of(X_NF)
-    for ranker in model.linear.trees:
+    for ranker in model.trees.trees:
         found = beam_search(ranker.levels, X, 65, SearchParams(beam_size=65, path_weight=1.0))
         expected = [exhaustive_scores(ranker.levels, ranker.tree, row) for row in X_NF.toarray()]
         np.testing.assert_allclose(found.toarray(), expected, rtol=1e-3, atol=1e-4)

@@ -122,12 +122,11 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
             if verdict is not None:
                 write_json(target / "verdict.json", verdict.to_dict())
 
-        tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
         manifest = {
             "kind": model.kind,
             "configuration": {"estimator": self._settings()},
             "training": {"num_rows": self.num_rows_, "num_labels": len(model.labels)},
-            "tree": model.linear.describe() if model.deep is None else tree.describe(),
+            "tree": model.trees.describe(),
             **model.about_scores(),
             **({} if verdict is None else {"verdict": verdict.summary()}),
         }
@@ -148,7 +147,7 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _card(self) -> str:
         model, verdict = self.model_, self._verdict()
-        tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
+        tree = model.trees.tree
         return render_model_card(
             ModelCard(
                 name=type(self).__name__,
@@ -158,14 +157,14 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
                 num_labels=len(model.labels),
                 num_features=model.num_features,
                 tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
-                num_trees=len((model.linear if model.deep is None else model.deep.ranker).trees),
+                num_trees=len(model.trees.trees),
                 metrics={},
                 evaluated_on="nothing yet",
                 versions=library_versions(),
                 date="",
                 calibrated=model.calibration is not None,
                 thresholds=model.about_scores()["thresholds"],
-                encoder=self.get_params().get("encoder") if model.deep is not None else None,
+                encoder=self.get_params().get("encoder") if model.encoder is not None else None,
                 verdict="" if verdict is None else verdict.message,
                 added={} if verdict is None else verdict.added_on(),
             )

@@ -1,11 +1,11 @@
 """Explains what a model suggests for one text.
 
 One row; F TF-IDF columns, L labels. All is found by the search and the kernels that `predict` uses,
-asked once more; nothing is estimated.
+run once more; nothing is estimated.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,28 +13,21 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import DataError
-from xrt.explain.clusters import Clusters, label_name
-from xrt.explain.explanation import Explanation, LabelExplanation, LabelName, NearestRows, TreePath
-from xrt.explain.margin_parts import margin_parts
-from xrt.explain.nearest_rows import NO_MEMORY, Voters, has_memory, voters_of
-from xrt.explain.score_parts import (
-    Scored,
-    best_of,
-    entry,
-    num_candidates,
-    parts_of,
-    score_steps,
-)
-from xrt.explain.tree_path import SearchedTree, names_label, path_to, search_tree
+from xrt.explain.explanation import Explanation, LabelExplanation
+from xrt.explain.score_parts import Scored, best_of, entry, parts_of, score_steps
 from xrt.hybrid import HybridMatrix
 from xrt.inputs import check_count, check_rows, check_texts, is_texts, num_rows
-from xrt.model import DEEP_SOURCES, XrtModel
-from xrt.search.constraints import Constraint, columns_of
-from xrt.sources.trees import CANDIDATES, FOUND_IN_EACH
-from xrt.sparse import binarize
+from xrt.model import XrtModel, every_pair
+from xrt.search.constraints import columns_of
+from xrt.sources.base import CANDIDATES, SourceRows
+from xrt.sources.evidence import LabelName, NearestRows, SourceEvidence, TreePath
 
 NUM_NEAREST = 5
-"""Training rows that are shown of each memory."""
+"""Training rows that are shown of each source that keeps them."""
+NO_TRAINING_ROWS = (
+    "this model keeps no training rows: votes of similar rows had no weight when it was trained, "
+    "or the settings left them out"
+)
 
 
 def explain(
@@ -50,14 +43,14 @@ def explain(
     """
     k = min(check_count(k, "k"), len(model.labels))
     texts = None if texts is None else check_texts(texts)
-    asked = None if labels is None else _columns(model, labels)
+    columns = None if labels is None else _columns(model, labels)
     case = Case(model, _one_input(text), k, num_threads)
     return Explanation(
         text=text if isinstance(text, str) else None,
         num_terms=int(np.count_nonzero(case.X.sparse.data)),
         notes=_notes(case),
-        labels=tuple(case.label(column) for column in (case.best if asked is None else asked)),
-        nearest=_shown(case, NUM_NEAREST, texts),
+        labels=tuple(case.label(column) for column in (case.best if columns is None else columns)),
+        nearest=case.nearest(NUM_NEAREST, texts),
     )
 
 
@@ -68,19 +61,14 @@ def nearest_rows(
     texts: Sequence[str] | None = None,
     num_threads: int | None = None,
 ) -> tuple[NearestRows, ...]:
-    """The training rows nearest to a text in each memory; see `Predictor.neighbours`."""
+    """The training rows nearest to a text in each source that keeps them; see
+    `Predictor.neighbours`.
+    """
     n, texts = check_count(n, "n", "training row"), None if texts is None else check_texts(texts)
-    if not has_memory(model):
-        raise DataError(f"{NO_MEMORY}; train it with neighbours to ask for them")
-    case = Case(model, _one_input(text), 1, num_threads)
-    return _shown(case, n, texts)
-
-
-def _shown(case: "Case", count: int, texts: Sequence[str] | None) -> tuple[NearestRows, ...]:
-    def name_of(column: int) -> LabelName:
-        return label_name(case.model, column)
-
-    return tuple(voters.shown(count, name_of, texts) for voters in case.voters)
+    nearest = Case(model, _one_input(text), 1, num_threads).nearest(n, texts)
+    if not nearest:
+        raise DataError(f"{NO_TRAINING_ROWS}; train it with neighbours to ask for them")
+    return nearest
 
 
 def _one_input(text: Any) -> Any:
@@ -113,9 +101,33 @@ def _notes(case: "Case") -> tuple[str, ...]:
         notes.append(of_text if case.model.features is not None else "the row is empty")
     if not case.best:
         notes.append("the model suggests no label at all")
-    if not has_memory(case.model):
-        notes.append(f"no nearest training rows: {NO_MEMORY}")
+    if not case.nearest(1):
+        notes.append(f"no nearest training rows: {NO_TRAINING_ROWS}")
     return tuple(notes)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelNaming:
+    """What a model calls its labels and TF-IDF columns."""
+
+    model: XrtModel
+
+    @property
+    def counts_L(self) -> np.ndarray | None:
+        """Training rows of each label, int64 (L,); None where the model does not know."""
+        return None if self.model.frequencies is None else self.model.frequencies.counts_L
+
+    def label(self, column: int) -> LabelName:
+        """A label by its column, with its count where the model knows it."""
+        labels, counts_L = self.model.labels, self.counts_L
+        count = None if counts_L is None else int(counts_L[column])
+        return LabelName(labels.ids[column], labels.names[column], count)
+
+    def term(self, column: int) -> str:
+        """A TF-IDF column: its term, or `column N` in a model of rows."""
+        if self.model.features is None:
+            return f"column {column}"
+        return self.model.features.feature_name(column)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,18 +140,14 @@ class Case:
     num_threads: int | None
 
     @cached_property
+    def rows(self) -> SourceRows:
+        """The row as sources take it; it is embedded at most once."""
+        return self.model.source_rows(self.inputs, None, self.num_threads)
+
+    @property
     def X(self) -> HybridMatrix:
         """The row as the linear trees take it: (1, F)."""
-        return self.model.hybrid_rows_of(self.inputs)
-
-    @cached_property
-    def embeddings_NM(self) -> np.ndarray | None:
-        """The embedding, (1, M), where the model has a use for it."""
-        deep = self.model.deep
-        if deep is None:
-            return None
-        wanted = self.model.fusion.sources & DEEP_SOURCES or deep.embedding_neighbours is not None
-        return self.model.embed(self.inputs, None, self.num_threads) if wanted else None
+        return self.rows.X
 
     @cached_property
     def best(self) -> list[int]:
@@ -149,98 +157,51 @@ class Case:
     @cached_property
     def scored(self) -> Scored:
         """The steps from sources to the scores of what is suggested."""
-        candidates = num_candidates(self.model, self.k)
-        found = self.model.sources(
-            self.inputs, self.embeddings_NM, self.num_threads, candidates=candidates
-        )
-        return score_steps(self.model, found)
+        sources = self.model.score_sources(self.rows, self.num_named, self.num_threads)
+        return score_steps(self.model, sources)
+
+    @property
+    def num_named(self) -> int:
+        """How many labels sources name where `k` are suggested, as in `XrtModel.predict`."""
+        k = max(self.k, CANDIDATES) if self.model.reorders else self.k
+        return self.model.num_named(k)
 
     @cached_property
-    def voters(self) -> list[Voters]:
-        """The nearest training rows in each memory."""
-        return voters_of(self.model, self.X.sparse, self.embeddings_NM)
+    def evidence(self) -> dict[str, SourceEvidence]:
+        """What each source says about the row."""
+        naming, search = ModelNaming(self.model), self.model.search
+        return {
+            name: source.explain(self.rows, naming, self.num_named, search, self.num_threads)
+            for name, source in self.model.sources.items()
+        }
 
-    @cached_property
-    def trees(self) -> dict[str, list[SearchedTree]]:
-        """The trees of each source that has a say, searched for this row."""
-        asked, deep = self.model.fusion.sources, self.model.deep
-        found = {}
-        if "linear" in asked:
-            found["linear"] = [
-                search_tree(tree, self.X, self._found_in_each("linear"), self.model.search)
-                for tree in self.model.linear.trees
-            ]
-        if "ranker" in asked and deep is not None:
-            assert self.embeddings_NM is not None
-            X, unit_NH = deep.ranker_rows(self.X.sparse, self.embeddings_NM)
-            each, found["ranker"] = self._found_in_each("ranker"), []
-            for number, tree in enumerate(deep.ranker.trees):
-                start = deep.entry_beam(number, X, unit_NH, self.model.search, self.num_threads)
-                entry_level = 0 if start is None else deep.shortlists[number].level
-                found["ranker"].append(
-                    search_tree(tree, X, each, self.model.search, start, entry_level)
-                )
-        return found
-
-    @cached_property
-    def clusters(self) -> Clusters:
-        """Summaries of the clusters on the way."""
-        return Clusters(self.model)
+    def nearest(self, count: int, texts: Sequence[str] | None = None) -> tuple[NearestRows, ...]:
+        """The nearest training rows of each source that keeps them, `count` at most."""
+        of_sources = (evidence.nearest(count, texts) for evidence in self.evidence.values())
+        return tuple(nearest for nearest in of_sources if nearest is not None)
 
     def label(self, column: int) -> LabelExplanation:
         """Why this label has its score, whether it is suggested or not."""
         suggested = column in self.best
         scored = self.scored if suggested else self._scored_alone(column)
-        paths = tuple(
-            self._path(source, number, column, suggested)
-            for source, trees in self.trees.items()
-            for number in range(len(trees))
-        )
-        scores = {
-            source: tuple(
-                path.score if self._counts(path, column, suggested) else None
-                for path in paths
-                if path.source == source
-            )
-            for source in self.trees
-        }
-        voters = {each.source: (each.num_with(column), len(each.rows_W)) for each in self.voters}
+        evidence = {name: self.evidence[name].label(column, suggested) for name in scored.sources}
+        paths = tuple(path for each in evidence.values() for path in each.paths)
         score = entry(scored.final, column) or 0.0
         return LabelExplanation(
-            label=label_name(self.model, column),
+            label=ModelNaming(self.model).label(column),
             score=score,
             place=self.best.index(column) + 1 if suggested else None,
             why_not="" if suggested else self._why_not(column, score, paths),
-            parts=parts_of(scored, column, scores, voters),
+            parts=parts_of(scored, column, evidence),
             paths=tuple(path for path in paths if path.tree == 1),
-            margins=tuple(
-                margin_parts(source, trees, column, self.clusters.term_of)
-                for source, trees in self.trees.items()
-            ),
+            margins=tuple(each.margin for each in evidence.values() if each.margin is not None),
         )
-
-    def _path(self, source: str, number: int, column: int, suggested: bool) -> TreePath:
-        searched, weight = self.trees[source][number], self.model.search.path_weight
-        assert weight is not None
-        describe = self.clusters if number == 0 else None  # only the first tree is shown
-        nodes = path_to(searched, column, not suggested, describe)
-        score = float(np.exp(nodes[-1].log_score))
-        return TreePath(source, number + 1, len(self.trees[source]), weight, score, nodes)
-
-    def _counts(self, path: TreePath, column: int, suggested: bool) -> bool:
-        """Whether a tree's score is part of the label's: asked by name, every tree has a say."""
-        return not suggested or names_label(self.trees[path.source][path.tree - 1], column)
 
     def _scored_alone(self, column: int) -> Scored:
         """The steps to the score of a label asked for by name, as in `XrtModel.score`."""
-        places = (np.ones(1, np.float32), ([0], [column]))
-        marked = binarize(sp.csr_array(places, shape=(1, len(self.model.labels))))
-        wide = replace(self.model, search=replace(self.model.search, beam_size=1))
-        constraint = Constraint(marked, allows=True)
-        found = wide.sources(
-            self.inputs, self.embeddings_NM, self.num_threads, constraint=constraint
-        )
-        return score_steps(self.model, found)
+        pairs = every_pair(1, np.array([column]), len(self.model.labels))
+        sources = self.model.score_sources_given(self.rows, pairs, self.num_threads)
+        return score_steps(self.model, sources)
 
     def _why_not(self, column: int, score: float, paths: Sequence[TreePath]) -> str:
         """What kept the label from being suggested."""
@@ -259,14 +220,4 @@ class Case:
         return why
 
     def _predict(self, k: int) -> sp.csr_array:
-        return self.model.predict(self.inputs, k, self.embeddings_NM, self.num_threads)
-
-    def _found_in_each(self, source: str) -> int:
-        """Labels that each tree of a source names, as in `TreeEnsemble` and `DeepPart`."""
-        candidates, deep = num_candidates(self.model, self.k), self.model.deep
-        if source == "ranker" and deep is not None:
-            if deep.shortlists or len(deep.ranker.trees) == 1:
-                return candidates
-            return max(candidates, FOUND_IN_EACH)
-        one = len(self.model.linear.trees) == 1
-        return candidates if one else max(candidates, FOUND_IN_EACH)
+        return self.model.predict_rows(self.rows, k, self.num_threads)

@@ -1,21 +1,23 @@
-"""What an explanation consists of: plain values, for JSON or for reading.
+"""What an explanation consists of, for JSON, and how it reads as text.
 
 Training rows and columns are counted from 0, as in Python; levels, places and trees from 1.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xrt.sources.evidence import (
+    LabelName,
+    MarginParts,
+    NearestRows,
+    PathNode,
+    TreePath,
+)
+from xrt.sources.registry import SOURCES
 
-@dataclass(frozen=True)
-class LabelName:
-    """A label's id and name ('' where unknown), and in how many training rows it was seen (None
-    where the model does not know).
-    """
-
-    label: str
-    name: str
-    count: int | None = None
+LONGEST_TEXT = 300
+"""Characters of a text that are shown."""
 
 
 @dataclass(frozen=True)
@@ -57,101 +59,6 @@ class ScoreParts:
 
 
 @dataclass(frozen=True)
-class TermWeight:
-    """A term (or `column N` in a model of rows) and its weight in a cluster's ranker."""
-
-    term: str
-    column: int
-    weight: float
-
-
-@dataclass(frozen=True)
-class ClusterSummary:
-    """What lies below a node: how many labels, the most frequent ones, and the terms that lead
-    there.
-    """
-
-    num_labels: int
-    labels: tuple[LabelName, ...]
-    terms: tuple[TermWeight, ...]
-
-
-@dataclass(frozen=True)
-class TermPart:
-    """What a term of the text adds to the margin of a label or cluster: `part` = `value` *
-    `weight`.
-    """
-
-    term: str
-    column: int
-    value: float
-    weight: float
-    part: float
-
-
-@dataclass(frozen=True)
-class PathNode:
-    """A node on the way to a label.
-
-    `fit` is f(margin) in (0, 1], `log_score` the log score of the way down to here. `place` is that
-    in the beam of `beam_size` nodes, None where the node was not in it. `searched` is False above
-    the level at which a shortlist opens the search: there is no beam there. `terms` are those of
-    the text that add most to the margin. `cluster` is None for the label itself.
-    """
-
-    level: int
-    node: int
-    margin: float
-    fit: float
-    log_score: float
-    place: int | None
-    beam_size: int
-    searched: bool
-    terms: tuple[TermPart, ...]
-    cluster: ClusterSummary | None
-
-
-@dataclass(frozen=True)
-class TreePath:
-    """From the root to the label, in one tree of a source.
-
-    `score` is what this tree gives the label, or would give if the search had not lost the way.
-    """
-
-    source: str
-    tree: int
-    num_trees: int
-    path_weight: float
-    score: float
-    nodes: tuple[PathNode, ...]
-
-    @property
-    def lost_at(self) -> int | None:
-        """The first level whose beam did not hold the label's cluster; None where all did."""
-        lost = (n.level for n in self.nodes[:-1] if n.beam_size and n.place is None)
-        return next(lost, None)
-
-
-@dataclass(frozen=True)
-class MarginParts:
-    """What a label's margin is made of, the mean over the trees of a source.
-
-    `terms` are those with the largest parts, first those in favour, then those against. The parts
-    of the terms, `rest` (that of `num_rest` other terms), `dense` (that of the embedding, None
-    without one) and `bias` sum to `margin`.
-    """
-
-    source: str
-    num_trees: int
-    margin: float
-    bias: float
-    terms: tuple[TermPart, ...]
-    rest: float
-    num_rest: int
-    dense: float | None
-
-
-@dataclass(frozen=True)
 class LabelExplanation:
     """Why a label has its score. `place` is its place among the suggestions; None where it is none
     of them: then `why_not` says why, and the score is that of `Predictor.score`.
@@ -164,31 +71,6 @@ class LabelExplanation:
     parts: ScoreParts
     paths: tuple[TreePath, ...]
     margins: tuple[MarginParts, ...]
-
-
-@dataclass(frozen=True)
-class NearestRow:
-    """A training row: its number (from 0), its similarity (cosine), its share of the vote, its
-    labels; its text where the training texts were given. The name of a label, which votes as a row
-    does, has no number.
-    """
-
-    row: int | None
-    similarity: float
-    vote: float
-    labels: tuple[LabelName, ...]
-    text: str | None = None
-
-
-@dataclass(frozen=True)
-class NearestRows:
-    """The nearest training rows by `neighbours` (terms) or `embedding_neighbours` (embeddings), of
-    `num_nearest` that vote.
-    """
-
-    source: str
-    num_nearest: int
-    rows: tuple[NearestRow, ...]
 
 
 @dataclass(frozen=True)
@@ -211,6 +93,151 @@ class Explanation:
 
     def to_text(self) -> str:
         """The explanation for reading."""
-        from xrt.explain.wording import wording
+        return as_text(self)
 
-        return wording(self)
+
+def as_text(explanation: Explanation) -> str:
+    """Lines of text, each indented by what it belongs to."""
+    return "\n".join(_lines(explanation)) + "\n"
+
+
+def _lines(explanation: Explanation) -> Iterator[str]:
+    if explanation.text is not None:
+        yield f"text: {_shortened(explanation.text)}"
+    yield f"known terms in it: {explanation.num_terms:,}"
+    for note in explanation.notes:
+        yield f"note: {note}"
+    for label in explanation.labels:
+        yield ""
+        yield from _label(label)
+    for nearest in explanation.nearest:
+        yield ""
+        yield from _nearest(nearest)
+    weights = {path.path_weight for label in explanation.labels for path in label.paths}
+    if weights:
+        yield ""
+        yield (
+            "fit: how well the text suits a cluster or label, 0 to 1; a tree's score is the "
+            f"label's fit times the product of the clusters' fits to the power of {min(weights):g}"
+        )
+
+
+def _label(found: LabelExplanation) -> Iterator[str]:
+    place = "not suggested:" if found.place is None else f"{found.place}."
+    count = found.label.count
+    rows = "row" if count == 1 else "rows"
+    seen = "" if count is None else f", seen in {count:,} training {rows}"
+    yield f"{place} {_named(found.label)}: score {found.score:.3f}{seen}"
+    if found.why_not:
+        yield f"   why not: {found.why_not}"
+    yield "   where the score comes from:"
+    yield from (f"     {line}" for line in _parts(found.parts))
+    for margin in found.margins:
+        yield from (f"   {line}" for line in _margin(margin))
+    for path in found.paths:
+        yield from (f"   {line}" for line in _path(path))
+
+
+def _parts(parts: ScoreParts) -> Iterator[str]:
+    for part in parts.sources:
+        name = SOURCES[part.source].title if part.source in SOURCES else part.source
+        share = f"{part.score:.3f} x weight {part.weight:.2f} = {part.part:.3f}"
+        yield f"{name} ({part.source}): {share}{_aside(part)}"
+    if len(parts.sources) > 1:
+        yield f"weighted mean: {parts.mean:.3f}"
+    if parts.boosted is not None:
+        yield f"boosted trees weigh all this and the label's frequency anew: {parts.boosted:.3f}"
+    if parts.calibrated is not None:
+        yield (
+            f"as a probability: {parts.raw:.3f} -> {parts.calibrated:.3f} (on held-out rows, about "
+            f"{parts.calibrated:.0%} of labels that scored so were right)"
+        )
+
+
+def _aside(part: SourcePart) -> str:
+    if part.voters is not None:
+        have = "has" if part.voters == 1 else "have"
+        few = ", too few to be named" if part.voters and not part.found else ""
+        return f"; {part.voters} of the {part.num_nearest} nearest rows {have} it{few}"
+    if not part.found:
+        return "; did not name it"
+    if len(part.trees) > 1:
+        each = ", ".join("did not name it" if s is None else f"{s:.3f}" for s in part.trees)
+        return f"; the mean of {len(part.trees)} trees: {each}"
+    return ""
+
+
+def _margin(parts: MarginParts) -> Iterator[str]:
+    trees = f", mean of {parts.num_trees} trees" if parts.num_trees > 1 else ""
+    yield f"terms of the text ({parts.source}{trees}):"
+    for title, some in (
+        ("in favour", [term for term in parts.terms if term.part > 0]),
+        ("against", [term for term in parts.terms if term.part < 0]),
+    ):
+        if some:
+            yield f"  {title}: " + ", ".join(f"{t.term} {t.part:+.2f}" for t in some)
+    rest = [f"{parts.num_rest} other terms {parts.rest:+.2f}"] if parts.num_rest else []
+    if parts.dense is not None:
+        rest.append(f"the text's embedding {parts.dense:+.2f}")
+    yield f"  {', '.join([*rest, f'bias {parts.bias:+.2f}'])}; all together {parts.margin:+.2f}"
+
+
+def _path(path: TreePath) -> Iterator[str]:
+    which = f", tree {path.tree} of {path.num_trees}" if path.num_trees > 1 else ""
+    yield f"way through the tree ({path.source}{which}), which scores it {path.score:.3f}:"
+    for node in path.nodes:
+        yield f"  level {node.level}: {_node(node)}"
+    if path.lost_at is not None:
+        yield f"  the search lost this way at level {path.lost_at}"
+
+
+def _node(node: PathNode) -> str:
+    if node.cluster is None:
+        beam = f"place {node.place}" if node.place else "not"
+        return f"the label itself, fit {node.fit:.3f}, {beam} among the {node.beam_size} named"
+    cluster = node.cluster
+    names = ", ".join(label.name or label.label for label in cluster.labels)
+    terms = ", ".join(term.term for term in cluster.terms)
+    more = " ..." if cluster.num_labels > len(cluster.labels) else ""
+    pulled = ", ".join(term.term for term in node.terms)
+    about = f"{cluster.num_labels:,} labels ({names}{more}); terms that lead there: {terms or '-'}"
+    return f"{_standing(node)}; {about}; in this text: {pulled or '-'}"
+
+
+def _standing(node: PathNode) -> str:
+    if not node.searched:
+        return f"fit {node.fit:.3f}, no beam, as the shortlist opens the search below"
+    if not node.beam_size:
+        return f"fit {node.fit:.3f}"
+    beam = f"place {node.place} of {node.beam_size}" if node.place else "not in the beam"
+    return f"fit {node.fit:.3f}, {beam}"
+
+
+def _nearest(nearest: NearestRows) -> Iterator[str]:
+    likeness = getattr(SOURCES.get(nearest.source), "likeness", "")
+    what = f"nearest training rows {likeness} ({nearest.source})"
+    if not nearest.rows:
+        yield f"{what}: none is like it"
+        return
+    yield (
+        f"{what}, {len(nearest.rows)} of the {nearest.num_nearest} that vote; row numbers count "
+        "from 0:"
+    )
+    for row in nearest.rows:
+        labels = ", ".join(_named(label) for label in row.labels)
+        which = "name of a label" if row.row is None else f"row {row.row}"
+        yield (
+            f"   {which}, similarity {row.similarity:.3f}, {row.vote:.0%} of the vote: "
+            f"{labels or 'no label'}"
+        )
+        if row.text is not None:
+            yield f"     {_shortened(row.text)}"
+
+
+def _named(label: LabelName) -> str:
+    return f"{label.name} ({label.label})" if label.name else label.label
+
+
+def _shortened(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST_TEXT else flat[: LONGEST_TEXT - 3] + "..."

@@ -12,15 +12,8 @@ import scipy.sparse as sp
 from xrt.explain.explanation import ScoreParts, SourcePart
 from xrt.fusion.weights import fuse
 from xrt.model import XrtModel
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.evidence import LabelEvidence
 from xrt.sparse import as_csr, top_k_rows
-
-
-def num_candidates(model: XrtModel, k: int) -> int:
-    """How many labels sources name where `k` are suggested, as in `XrtModel.predict`."""
-    reorders = model.calibration is not None and model.calibration.reorders
-    alone = model.fusion.sources == {"linear"}
-    return k if alone and not reorders else max(k, CANDIDATES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +37,8 @@ def score_steps(model: XrtModel, sources: Mapping[str, sp.csr_array]) -> Scored:
     """The steps from the sources' scores of a row to what `XrtModel.predict` tells."""
     fusion, known = model.fusion, model.frequencies
     boosted = calibrated = None
-    if fusion.sources == {"linear"}:
-        mean = sources["linear"]
+    if len(sources) == 1 and fusion.booster is None:  # as it is, whatever its weight
+        (mean,) = sources.values()
     else:
         mean = fuse(sources, fusion.weights, len(model.labels))
         if fusion.booster is not None:
@@ -61,20 +54,15 @@ def score_steps(model: XrtModel, sources: Mapping[str, sp.csr_array]) -> Scored:
 def parts_of(
     scored: Scored,
     label: int,
-    trees: Mapping[str, tuple[float | None, ...]],
-    voters: Mapping[str, tuple[int, int]],
+    evidence: Mapping[str, LabelEvidence],
 ) -> ScoreParts:
-    """The parts of a label's score.
-
-    `trees` are the scores of each tree of a source, `voters` how many nearest rows have the label,
-    and how many there are.
-    """
+    """The parts of a label's score; `evidence` is what each source says about the label."""
     total = sum(weight for weight in scored.weights.values() if weight > 0)
     parts = []
     for source, scores in scored.sources.items():
         score = entry(scores, label)
         weight = max(0.0, scored.weights.get(source, 0.0)) / total
-        num_voters, num_nearest = voters.get(source, (None, None))
+        of_source = evidence.get(source, LabelEvidence())
         parts.append(
             SourcePart(
                 source,
@@ -82,9 +70,9 @@ def parts_of(
                 score is not None,
                 weight,
                 weight * (score or 0.0),
-                trees.get(source, ()),
-                num_voters,
-                num_nearest,
+                of_source.tree_scores,
+                of_source.voters,
+                of_source.num_nearest,
             )
         )
     boosted = None if scored.boosted is None else entry(scored.boosted, label)

@@ -179,9 +179,9 @@ def fit_curve(
     total = np.add.reduceat(weights, starts)
     positives = np.add.reduceat(weights * means, starts)
     middles = np.add.reduceat(weights * scores[first], starts) / total
-    kept = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MAX_POINTS)).astype(int))
+    points = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MAX_POINTS)).astype(int))
     probabilities = np.maximum.accumulate((positives + mean) / (total + 1.0))
-    return Curve(middles[kept], np.minimum(probabilities, 1.0)[kept])
+    return Curve(middles[points], np.minimum(probabilities, 1.0)[points])
 
 
 def truth_of(scores_NL: sp.csr_array, Y_true: sp.csr_array) -> np.ndarray:
@@ -191,8 +191,8 @@ def truth_of(scores_NL: sp.csr_array, Y_true: sp.csr_array) -> np.ndarray:
     if (truth.data < 1).any():
         part_NL = truth[:, : scores_NL.shape[1]] if truth.shape[1] > scores_NL.shape[1] else truth
         rows = np.repeat(np.arange(scores_NL.shape[0]), np.diff(scores_NL.indptr))
-        found = np.asarray(part_NL[rows, scores_NL.indices]).ravel()
-        truth_P = np.minimum(found, 1).astype(np.float32)
+        confidences = np.asarray(part_NL[rows, scores_NL.indices]).ravel()
+        truth_P = np.minimum(confidences, 1).astype(np.float32)
     return truth_P
 
 

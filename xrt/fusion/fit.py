@@ -21,7 +21,7 @@ from xrt.fusion.fusion import Fusion, fit_fusion
 from xrt.fusion.thresholds import tune_thresholds
 from xrt.fusion.weights import fit_weights, fuse
 from xrt.metrics.calibration import reliability
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 from xrt.sparse import top_k_rows
 from xrt.storage.atomic import write_json
 from xrt.storage.reading import read_json_bounded
@@ -61,10 +61,10 @@ class FusionFit:
         content = read_json_bounded(folder / "scores.json")
         try:
             weighted = content["fusion" if "fusion" in content else "mixture"]  # its earlier name
-            found, figures = content["calibration"], content["figures"]
+            calibrated, figures = content["calibration"], content["figures"]
         except (KeyError, TypeError) as err:
             raise ArtifactError(f"{folder}: unreadable scores.json ({err!r}); run again") from err
-        calibration = None if found is None else Calibration.from_dict(found)
+        calibration = None if calibrated is None else Calibration.from_dict(calibrated)
         return cls(Fusion.load(weighted, folder), calibration, figures)
 
 
@@ -101,8 +101,10 @@ def fit_scores(
     fusion = fit_fusion(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
     calibration = None
     if int(hits_of(fused_NL, Y_true).sum()) >= MIN_HITS:
-        calibration, found = _calibrate(fused_NL, Y_true, frequencies, seed, weights_N)
-        figures.update(found)
+        calibration, calibration_figures = _calibrate(
+            fused_NL, Y_true, frequencies, seed, weights_N
+        )
+        figures.update(calibration_figures)
     else:
         logger.info("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
     return FusionFit(fusion, calibration, figures)

@@ -16,7 +16,7 @@ from xrt.errors import ArtifactError
 from xrt.fusion.boosting import Booster, fit_booster
 from xrt.fusion.calibration import truth_of, weights_of_rows
 from xrt.fusion.weights import fit_weights, fuse
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 from xrt.sparse import top_k_rows
 from xrt.storage.saved_values import SavedValues
 

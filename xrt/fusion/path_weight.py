@@ -42,7 +42,7 @@ def choose_path_weight(
     figures = {}
     for weight in weights:
         tried = replace(params, path_weight=weight)
-        found = trial.search(X, 10, tried, num_threads)
-        figures[weight] = quality(Y_true, found, X.weights_N)
+        scores_NL = trial.search(X, 10, tried, num_threads)
+        figures[weight] = quality(Y_true, scores_NL, X.weights_N)
     best = max(weights, key=lambda weight: sum(figures[weight].values()))
     return ChosenPathWeight(best, figures)

@@ -73,9 +73,9 @@ def fit_weights(
             if giver == taker or tenths[giver] < share:
                 continue
             moved = {**tenths, giver: tenths[giver] - share, taker: tenths[taker] + share}
-            found = _figures(moved, sources, Y_true, weights_N)
-            if _value(found) > _value(figures) + 1e-6:
-                tenths, figures, improved = moved, found, True
+            moved_figures = _figures(moved, sources, Y_true, weights_N)
+            if _value(moved_figures) > _value(figures) + 1e-6:
+                tenths, figures, improved = moved, moved_figures, True
     weights = {name: part / GRID_STEPS for name, part in tenths.items()}
     return WeightsFit(weights, figures, alone)
 

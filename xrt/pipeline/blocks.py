@@ -18,13 +18,14 @@ import scipy.sparse as sp
 
 from xrt.data.splits import Split
 from xrt.fusion.weights import quality
-from xrt.hybrid import HybridMatrix, unit_rows
+from xrt.hybrid import HybridMatrix
 from xrt.pipeline.encoding import MatcherOutputs, embed_frozen, embed_names
 from xrt.pipeline.rows import TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import TreeGrower, paths_above
 from xrt.search.beam import SearchParams
-from xrt.sources.deep import join_blocks
+from xrt.sources.base import SourceRows
+from xrt.sources.blocks import EmbeddingBlocks
 from xrt.sources.ranker import train_ranker
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
@@ -78,24 +79,26 @@ class Blocks:
             return tuned_RH
         return np.hstack([tuned_RH, self.frozen_NG[rows]])
 
+    @property
+    def widths(self) -> EmbeddingBlocks:
+        """Widths and weights of the embeddings in a hybrid row."""
+        frozen_width = 0 if self.frozen_NG is None else self.frozen_NG.shape[1]
+        return EmbeddingBlocks(
+            self.tuned_NH.shape[1], self.weight, frozen_width, self.frozen_weight
+        )
+
     def join(self, X_RF: sp.csr_array, embeddings_RM: np.ndarray) -> HybridMatrix:
         """The rankers' rows of TF-IDF rows and embeddings as `embeddings` gives them."""
-        H = self.tuned_NH.shape[1]
-        frozen_RG = embeddings_RM[:, H:] if self.frozen_NG is not None else None
-        dense_RM = join_blocks(
-            unit_rows(embeddings_RM[:, :H]), frozen_RG, self.weight, self.frozen_weight
-        )
-        return HybridMatrix.of(X_RF, dense_RM)
+        return self.widths.join(X_RF, embeddings_RM)
 
-    def rows(self, rows: TrainingRows, chosen: np.ndarray) -> HybridMatrix:
-        """The rankers' rows of some training rows, with their weights: (R, F + M)."""
-        X = self.join(as_csr(rows.X_NF[chosen]), self.embeddings(chosen))
-        return X.weighted(rows.weights_of(chosen))
+    def rows(self, rows: TrainingRows, chosen: np.ndarray) -> SourceRows:
+        """Some of the training rows as sources take them, with their weights."""
+        X = HybridMatrix.of(as_csr(rows.X_NF[chosen])).weighted(rows.weights_of(chosen))
+        return SourceRows(X, self.widths, lambda: self.embeddings(chosen))
 
-    def names(self, runner: StageRunner, rows: TrainingRows) -> np.ndarray | None:
+    def names(self, runner: StageRunner, rows: TrainingRows) -> np.ndarray:
         """The names of the labels as they stand in the rankers' rows: float32 (R, M)."""
-        if rows.names is None:
-            return None
+        assert rows.names is not None
         folders = [folder for folder in (self.tuned_folder, self.frozen_folder) if folder]
         embeddings_RM = embed_names(runner, rows.names.names, folders, self.hash)
         return self.join(rows.names.X_RF, embeddings_RM).dense
@@ -181,7 +184,9 @@ def _choose(
         Y_fit, Y_true = rows.labels_of(sample), rows.labels_of(split.validation)
         figures = []
         for blocks in tried:
-            X_fit, X_held = (blocks.rows(rows, chosen) for chosen in (sample, split.validation))
+            X_fit, X_held = (
+                blocks.rows(rows, chosen).hybrid for chosen in (sample, split.validation)
+            )
             tree = TreeGrower(X_fit, Y_fit, runner.num_threads).grow(shape, seed, paths)
             ranker = train_ranker(X_fit, Y_fit, tree, cheap, seed, runner.num_threads)
             scores = TreeEnsemble((ranker,)).search(X_held, 10, search, runner.num_threads)

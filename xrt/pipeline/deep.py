@@ -14,28 +14,25 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.params import Precision
 from xrt.features.tfidf_params import TfidfParams
-from xrt.hybrid import HybridMatrix, unit_rows
+from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.model_encoder import ModelEncoder
 from xrt.pipeline.blocks import Blocks, make_blocks
 from xrt.pipeline.encoding import MatcherOutputs, fine_tune_matcher
 from xrt.pipeline.fusing import (
     HeldOutRows,
     SourceScores,
     choose_fusion,
-    trial_fusion,
     with_fusion,
 )
-from xrt.pipeline.linear import train_linear_trees, train_trees
-from xrt.pipeline.neighbours import dense_neighbours, sparse_neighbours
+from xrt.pipeline.linear import tree_trainer
 from xrt.pipeline.params import MatcherFeatures
 from xrt.pipeline.rows import TrainingRows, lazy_hash, make_features
 from xrt.pipeline.runner import StageRunner
-from xrt.pipeline.shortlists import make_shortlists
+from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import grow_trees
 from xrt.pipeline.verdict import Verdict, reach_verdict
-from xrt.sources.deep import DeepPart
-from xrt.sources.label_head import LabelHead
-from xrt.sources.trees import TreeEnsemble
+from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash
 
@@ -66,16 +63,9 @@ def fit_deep(
     inputs |= rows.name_inputs
 
     def score() -> SourceScores:
-        linear = train_linear_trees(
-            runner, rows, split.train, "fit-", (), {**rows.inputs, **held_out_input},
-            params.num_trees,
-        )  # fmt: skip
-        trial = replace(model, linear=linear)  # that of all rows has seen the held-out rows
-        trial = _deep_model(runner, trial, rows, matcher, blocks, split.train, inputs, "fit-")
-        return trial.sources(
-            as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out),
-            num_threads=runner.num_threads, candidates=runner.candidates,
-        )  # fmt: skip
+        trial = _deep_model(runner, model, rows, matcher, blocks, split.train, inputs, "fit-")
+        held_rows = trial.source_rows(as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out))
+        return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
 
     fits = choose_fusion(runner, rows, split, score, {**inputs, **blocks.inputs})
     chosen = fits.value
@@ -118,48 +108,36 @@ def _deep_model(
     prefix: str,
 ) -> XrtModel:
     """All sources trained on the `used` rows; every source has weight 1 until fusion is chosen."""
-    params, Y, weights = runner.params, rows.labels_of(used), rows.weights_of(used)
-    names_RM = blocks.names(runner, rows)
-    width = matcher.embeddings_NH.shape[1]
+    params, corpus = runner.params, rows.corpus
+    others = np.setdiff1d(np.arange(corpus.num_instances), used)
+
+    def inputs_of(source: type[Source]) -> Mapping[str, Hash]:
+        if source.uses_embeddings:
+            return {**inputs, **blocks.inputs}
+        seen = {**rows.inputs, "held out": inputs["held out"]}  # nothing of the matcher's
+        return {**seen, **rows.name_inputs}
+
+    training = Training(
+        blocks.rows(rows, used),
+        rows.labels_of(used),
+        params,
+        tree_trainer(runner, prefix, corpus.labels, inputs_of),
+        model.search,
+        rows.names,
+        None if rows.names is None else lambda: blocks.names(runner, rows),
+        matcher.head,
+        blocks.rows(rows, others) if len(others) else None,
+        runner.num_threads,
+    )
     device = best_device(params.trainer.accelerator)
     frozen = blocks.frozen_folder
-    ranker = _hybrid_rankers(runner, prefix, rows, used, blocks, names_RM, inputs)
-    deep = DeepPart(
-        encoder=TextEncoder.load(matcher.encoder_folder).to(device),
-        ranker=ranker,
-        head=None if matcher.head is None else LabelHead(*matcher.head),
-        embedding_weight=blocks.weight,
+    encoder = ModelEncoder(
+        tuned=TextEncoder.load(matcher.encoder_folder).to(device),
+        weight=blocks.weight,
         frozen=None if frozen is None else TextEncoder.load(frozen).to(device),
         frozen_weight=blocks.frozen_weight,
-        shortlists=make_shortlists(
-            params.shortlist, model.search, ranker, blocks, rows.X_NF, rows.corpus.Y, used,
-            runner.num_threads,
-        ),
-        embedding_neighbours=dense_neighbours(
-            unit_rows(matcher.embeddings_NH[used]), Y, rows.names,
-            None if names_RM is None else names_RM[:, :width],
-            params.embedding_neighbours, weights,
-        ),
         bf16=params.trainer.precision is not Precision.fp32,
-    )  # fmt: skip
-    votes = sparse_neighbours(as_csr(rows.X_NF[used]), Y, rows.names, params.neighbours, weights)
-    return replace(model, deep=deep, neighbours=votes, fusion=trial_fusion(params, deep=True))
-
-
-def _hybrid_rankers(
-    runner: StageRunner,
-    prefix: str,
-    rows: TrainingRows,
-    used: np.ndarray,
-    blocks: Blocks,
-    names_RM: np.ndarray | None,
-    inputs: Mapping[str, Hash],
-) -> TreeEnsemble:
-    """Trees on [TF-IDF ; embeddings] of the `used` rows, and of the names of the labels."""
-    X, Y_NL = blocks.rows(rows, used), rows.labels_of(used)
-    if rows.names is not None:
-        X, Y_NL = rows.names.join(X, Y_NL, names_RM)
-    return train_trees(
-        runner, X, Y_NL, rows.corpus.labels, {**inputs, **blocks.inputs}, prefix=prefix,
-        names=("ranker-tree", "ranker"), num_trees=runner.params.num_deep_trees,
-    )  # fmt: skip
+    )
+    # the linear trees of all rows must not judge rows that they were trained on
+    fitted = None if prefix else model.sources
+    return with_sources(replace(model, encoder=encoder), fit_sources(training, fitted))

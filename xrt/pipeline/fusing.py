@@ -15,18 +15,16 @@ import scipy.sparse as sp
 from xrt.data.splits import Split
 from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.fusion.fusion import Fusion
 from xrt.model import XrtModel
 from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import TrainingRows
 from xrt.pipeline.runner import StageRunner
+from xrt.sources.registry import BASELINE, SOURCES
 from xrt.sparse import load_csr, save_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
 
 logger = logging.getLogger(__name__)
-
-SOURCES = ("linear", "ranker", "matcher", "neighbours", "embedding_neighbours")
 
 SourceScores = Mapping[str, sp.csr_array]
 
@@ -73,16 +71,6 @@ FUSION = Stage(
 )  # fmt: skip
 
 
-def trial_fusion(params: PipelineParams, deep: bool) -> Fusion:
-    """All sources of a trial model with weight 1: neighbours only where the settings have some."""
-    names = ["linear"] + ["ranker", "matcher"] * deep
-    if params.neighbours.num_neighbours:
-        names.append("neighbours")
-    if deep and params.embedding_neighbours.num_neighbours:
-        names.append("embedding_neighbours")
-    return Fusion(dict.fromkeys(names, 1.0))
-
-
 def frequencies_of(params: PipelineParams, Y_NL: sp.csr_array) -> LabelFrequencies:
     """How often each label occurs in the rows Y (N, L)."""
     counts_L = np.bincount(Y_NL.indices, minlength=Y_NL.shape[1])
@@ -114,14 +102,13 @@ def choose_fusion(
     """
 
     def make(settings: Settings, workspace: Workspace) -> FusionFits:
-        scores, seed = score(), settings["seed"]
-        sources = {name: scores[name] for name in SOURCES if name in scores}
+        sources, seed = score(), settings["seed"]
         Y_true = rows.labels_of(split.validation)
         frequencies = frequencies_of(runner.params, rows.labels_of(split.train))
         weights_n = rows.weights_of(split.validation)
         fused = fit_scores(sources, Y_true, frequencies, seed, baseline, weights_n)
-        alone = {"linear": sources["linear"]}
-        linear = fit_scores(alone, Y_true, frequencies, seed, "linear", weights_n)
+        alone = {BASELINE: sources[BASELINE]}
+        linear = fit_scores(alone, Y_true, frequencies, seed, BASELINE, weights_n)
         return FusionFits(fused, linear, sources)
 
     output = runner.run(FUSION, make, inputs, name, {"candidates": runner.candidates})
@@ -132,18 +119,14 @@ def choose_fusion(
 
 
 def with_fusion(model: XrtModel, fit: FusionFit) -> XrtModel:
-    """The model with what was chosen, without neighbours of weight 0."""
-    used = fit.fusion.sources
-    deep = model.deep
-    if deep is not None and "embedding_neighbours" not in used:
-        deep = replace(deep, embedding_neighbours=None)
-    return replace(
-        model,
-        deep=deep,
-        neighbours=model.neighbours if "neighbours" in used else None,
-        fusion=fit.fusion,
-        calibration=fit.calibration,
-    )
+    """The model with what was chosen; sources without weight are left out where they may be."""
+    weighted = fit.fusion.sources
+    sources = {
+        name: source
+        for name, source in model.sources.items()
+        if name in weighted or source.stays_without_weight
+    }
+    return replace(model, sources=sources, fusion=fit.fusion, calibration=fit.calibration)
 
 
 @dataclass(frozen=True, eq=False)

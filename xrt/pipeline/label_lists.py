@@ -3,7 +3,7 @@
 import scipy.sparse as sp
 
 from xrt.pipeline.params import PipelineParams
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 
 PER_ATTRIBUTE = 8
 """Labels named for each attribute of a row, on average: the decoder chooses among them."""

@@ -4,7 +4,7 @@ N training rows, L labels, F sparse and H dense columns.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +20,16 @@ from xrt.pipeline.fusing import (
     SourceScores,
     choose_fusion,
     frequencies_of,
-    trial_fusion,
     with_fusion,
 )
-from xrt.pipeline.neighbours import sparse_neighbours
 from xrt.pipeline.rows import TrainingRows, hold_out, lazy_hash
 from xrt.pipeline.runner import StageRunner
+from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import PlantedTree, grow_trees, train_rankers
 from xrt.search.beam import SearchParams
+from xrt.sources.base import Source, SourceRows, Training, TreeTrainer
+from xrt.sources.linear_trees import LinearTrees
+from xrt.sources.registry import BASELINE, by_name
 from xrt.sources.trees import TreeEnsemble
 from xrt.storage.atomic import write_json
 from xrt.storage.reading import read_json_bounded
@@ -71,40 +73,69 @@ def train_trees(
     return train_rankers(runner, prefix + names[1], X, Y_NL, grown, inputs)
 
 
-def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[PlantedTree]) -> XrtModel:
-    """The linear model on all rows: features, trees, rankers, and how they are searched."""
-    params, corpus = runner.params, rows.corpus
-    search = params.search
-    if search.path_weight is None:
-        search = _choose_path_weight(runner, rows, trees)
-    every_row = np.arange(corpus.num_instances)
-    return XrtModel(
-        corpus.labels,
-        rows.features,
-        train_linear_trees(runner, rows, every_row, "", trees, rows.inputs, params.num_trees),
-        search=search,
-        frequencies=frequencies_of(params, corpus.Y),
-    )
+def tree_trainer(
+    runner: StageRunner,
+    prefix: str,
+    labels: LabelTable,
+    inputs_of: Callable[[type[Source]], Mapping[str, Hash]],
+    trees: Sequence[PlantedTree] = (),
+) -> TreeTrainer:
+    """How sources grow and train trees: as stages.
+
+    Args:
+        runner: runs the stages.
+        prefix: of the names of the stages.
+        labels: the label table.
+        inputs_of: hashes of what a source is trained on.
+        trees: use these instead of growing some.
+
+    Returns:
+        What `Training.train_trees` is.
+    """
+
+    def train(
+        source: type[Source], X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int
+    ) -> TreeEnsemble:
+        tree_stage = "tree" if source.name == BASELINE else f"{source.name}-tree"
+        return train_trees(
+            runner, X, Y_NL, labels, inputs_of(source), prefix=prefix,
+            names=(tree_stage, source.name), num_trees=num_trees, trees=trees,
+        )  # fmt: skip
+
+    return train
 
 
-def train_linear_trees(
+def _training(
     runner: StageRunner,
     rows: TrainingRows,
-    used: np.ndarray,
+    used: np.ndarray | None,
     prefix: str,
     trees: Sequence[PlantedTree],
     inputs: Mapping[str, Hash],
-    num_trees: int,
-) -> TreeEnsemble:
-    """Linear trees on the `used` rows, and on the names of the labels."""
-    whole = len(used) == rows.corpus.num_instances
-    X = rows.X if whole else rows.X.take(used)
-    Y_NL = rows.corpus.Y if whole else rows.labels_of(used)
-    if rows.names is not None:
-        X, Y_NL = rows.names.join(X, Y_NL)
+    search: SearchParams,
+) -> Training:
+    """What sources without embeddings are fitted on: the `used` rows, or all."""
     inputs = {**inputs, **rows.name_inputs}
-    return train_trees(
-        runner, X, Y_NL, rows.corpus.labels, inputs, prefix=prefix, num_trees=num_trees, trees=trees
+    return Training(
+        SourceRows(rows.X if used is None else rows.X.take(used)),
+        rows.corpus.Y if used is None else rows.labels_of(used),
+        runner.params,
+        tree_trainer(runner, prefix, rows.corpus.labels, lambda source: inputs, trees),
+        search,
+        rows.names,
+        num_threads=runner.num_threads,
+    )
+
+
+def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[PlantedTree]) -> XrtModel:
+    """The linear model on all rows: features, trees, rankers, and how they are searched."""
+    params, corpus, search = runner.params, rows.corpus, runner.params.search
+    if search.path_weight is None:
+        search = _choose_path_weight(runner, rows, trees)
+    linear = LinearTrees.fit(_training(runner, rows, None, "", trees, rows.inputs, search))
+    frequencies = frequencies_of(params, corpus.Y)
+    return XrtModel(
+        corpus.labels, rows.features, by_name([linear]), search=search, frequencies=frequencies
     )
 
 
@@ -128,9 +159,14 @@ def _choose_path_weight(
     inputs = {**rows.inputs, "held out": lazy_hash(held.validation)}
 
     def make(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-        trial = train_linear_trees(runner, rows, held.train, "trial-", trees, inputs, 1)
+        training = _training(runner, rows, held.train, "trial-", trees, inputs, settings["search"])
+        one_tree = replace(training, settings=replace(runner.params, num_trees=1))
+        trial = LinearTrees.fit(one_tree)
+        assert trial is not None
         X, Y_true = rows.X.take(held.validation), rows.labels_of(held.validation)
-        chosen = choose_path_weight(trial, X, Y_true, settings["search"], runner.num_threads)
+        chosen = choose_path_weight(
+            trial.ensemble, X, Y_true, settings["search"], runner.num_threads
+        )
         figures = {str(weight): values for weight, values in chosen.figures.items()}
         return {"path_weight": chosen.path_weight, "figures": figures}
 
@@ -143,36 +179,25 @@ def _choose_path_weight(
 def fuse_linear(
     runner: StageRunner, rows: TrainingRows, model: XrtModel, trees: Sequence[PlantedTree]
 ) -> tuple[XrtModel, HeldOutRows | None]:
-    """The linear model joined by the votes of the nearest training rows where they help, and
-    calibrated; as it was where no row can be held out.
+    """The linear model joined by further sources where they help, and calibrated; as it was where
+    no row can be held out.
     """
     params, corpus = runner.params, rows.corpus
-    purpose = "scores stay ranks, neighbours do not vote"
+    purpose = "scores stay ranks, other sources than trees are left out"
     held = hold_out(corpus.Y, params.validation_rows, params.seed, purpose)
     if held is None:
         return model, None
     inputs = {**rows.inputs, "held out": lazy_hash(held.validation)}
 
     def score() -> SourceScores:
-        X_fit, Y_fit = rows.X.take(held.train), rows.labels_of(held.train)
-        trial = replace(
-            model,
-            linear=train_linear_trees(
-                runner, rows, held.train, "fit-", trees, inputs, params.num_trees
-            ),
-            neighbours=sparse_neighbours(
-                X_fit.sparse, Y_fit, rows.names, params.neighbours, X_fit.weights_N
-            ),
-            fusion=trial_fusion(params, deep=False),
-        )
+        training = _training(runner, rows, held.train, "fit-", trees, inputs, model.search)
+        trial = with_sources(model, fit_sources(training))
         X_held = rows.X.take(held.validation)
-        return trial.sources(X_held, num_threads=runner.num_threads, candidates=runner.candidates)
+        return trial.score_sources(trial.source_rows(X_held), runner.candidates, runner.num_threads)
 
     own = {**inputs, **rows.name_inputs}
-    fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", "linear").value
-    if "neighbours" in fits.fused.fusion.sources:
-        votes = sparse_neighbours(
-            rows.X_NF, corpus.Y, rows.names, params.neighbours, rows.X.weights_N
-        )
-        model = replace(model, neighbours=votes)
+    fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", BASELINE).value
+    if further := fits.fused.fusion.sources - set(model.sources):
+        training = _training(runner, rows, None, "", trees, rows.inputs, model.search)
+        model = with_sources(model, fit_sources(training, model.sources, further))
     return with_fusion(model, fits.fused), HeldOutRows(held.validation, fits.sources)

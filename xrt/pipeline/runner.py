@@ -7,7 +7,7 @@ from typing import Any
 
 from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 from xrt.storage.stages import (
     Hash,
     Make,

@@ -51,13 +51,12 @@ def save_model(
         if hooks is not None:
             hooks.write(target)
 
-    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
     manifest = {
         "kind": model.kind,
         "metrics": metrics,
         "configuration": plain(_portable(params)),
         "training": training,
-        "tree": model.linear.describe() if model.deep is None else tree.describe(),
+        "tree": model.trees.describe(),
         **model.about_scores(),
         **({} if verdict is None else {"verdict": verdict.summary()}),
     }
@@ -93,7 +92,7 @@ def _card(
     metrics: Mapping[str, Mapping[str, float]],
     params: PipelineParams,
 ) -> ModelCard:
-    tree = model.linear.tree if model.deep is None else model.deep.ranker.tree
+    tree = model.trees.tree
     return ModelCard(
         name=params.dataset.name,
         kind=model.kind,
@@ -102,7 +101,7 @@ def _card(
         num_labels=trn.num_labels,
         num_features=model.num_features,
         tree_shape=tuple(tree.num_nodes(t) for t in range(tree.depth)),
-        num_trees=len((model.linear if model.deep is None else model.deep.ranker).trees),
+        num_trees=len(model.trees.trees),
         metrics=metrics,
         evaluated_on="the test file, on which nothing was chosen",
         versions=library_versions(),
@@ -110,6 +109,8 @@ def _card(
         calibrated=model.calibration is not None,
         thresholds=model.about_scores()["thresholds"],
         encoder=(
-            None if params.encoder is None or model.deep is None else _encoder_name(params.encoder)
+            None
+            if params.encoder is None or model.encoder is None
+            else _encoder_name(params.encoder)
         ),
     )

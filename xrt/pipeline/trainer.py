@@ -23,7 +23,8 @@ from xrt.pipeline.trees import PlantedTree, planted, taxonomy_tree, tree_seeds
 from xrt.pipeline.verdict import Verdict, require_held_out
 from xrt.pipeline.warm_start import earlier_trees, require_same_inputs
 from xrt.progress import Progress
-from xrt.sources.trees import CANDIDATES, TreeEnsemble
+from xrt.sources.base import CANDIDATES
+from xrt.sources.trees import TreeEnsemble
 from xrt.storage.stages import Hash, MemoryCache, StageCache
 from xrt.tree.label_tree import LabelTree
 

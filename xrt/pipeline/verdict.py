@@ -33,6 +33,7 @@ from xrt.pipeline.fusing import FusionFits
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import TrainingRows
 from xrt.pipeline.runner import StageRunner
+from xrt.sources.registry import BASELINE, SOURCES
 from xrt.sparse import top_k_rows
 from xrt.storage.atomic import write_json
 from xrt.storage.reading import read_json_bounded
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 GUARDED = ("PSP@5", MACRO)
 """Figures that the rule does not look at; told where the deep model is lower."""
-WITHOUT_ENCODER = frozenset({"linear", "neighbours"})
+WITHOUT_ENCODER = frozenset(n for n, kind in SOURCES.items() if not kind.uses_embeddings)
 """Sources that look at TF-IDF only."""
 NEXT_STEPS = (
     "train longer (matcher.num_epochs), a larger encoder (encoder=bert_base), more rows; "
@@ -104,14 +105,14 @@ def give_verdict(
     the other half. Counts (L,) are of the `num_train` rows that sources were trained on.
     Raises DataError when matrices and counts do not belong together.
     """
-    linear_NL = fuse(sources, {"linear": 1.0}, 10)
+    linear_NL = fuse(sources, {BASELINE: 1.0}, 10)
     frequencies = LabelFrequencies(train_label_counts, num_train)
     boosted = fusion.booster is not None
     deep_NL = top_k_rows(cross_fitted_fusion(sources, Y_true, frequencies, seed, boosted), 10)
     held_out = compare(Y_true, linear_NL, deep_NL, train_label_counts, num_train, propensity)
     gain, error = gain_of(Y_true, deep_NL, linear_NL)
     used = set(fusion.sources)
-    deep_wins = used != {"linear"} and error is not None and gain > 0 and gain >= error
+    deep_wins = used != {BASELINE} and error is not None and gain > 0 and gain >= error
     return Verdict(
         held_out=held_out,
         gain=gain,

@@ -12,6 +12,7 @@ from xrt.data.labels import LabelTable
 from xrt.errors import ConfigError, DataError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.model import XrtModel
+from xrt.sources.linear_trees import LinearTrees
 from xrt.tree.label_tree import LabelTree
 
 ANEW = "fit with warm_start=False to start anew"
@@ -42,7 +43,7 @@ def require_same_inputs(
             f"rows have {corpus.X.shape[1]} sparse features, the earlier model was trained on "
             f"{earlier.num_features}; give rows of the same columns, or {ANEW}"
         )
-    before = earlier.linear.levels[0].num_dense
+    before = earlier.source(LinearTrees).ensemble.levels[0].num_dense
     if num_dense != before:
         raise DataError(
             f"rows have {num_dense} dense features, the earlier model was trained on {before}; "
@@ -58,7 +59,7 @@ def earlier_trees(
     `num_trees` is how many the settings ask for, `given` a tree that they name. Raises ConfigError
     when the earlier model has others.
     """
-    trees = [ranker.tree for ranker in earlier.linear.trees]
+    trees = [ranker.tree for ranker in earlier.source(LinearTrees).trees]
     if given is not None and not _same_tree(given, trees[0]):
         raise ConfigError(
             f"the tree given, {given.describe()}, is not the earlier model's, "

@@ -101,15 +101,15 @@ def constrained_search(
         entered = constraint.open_nodes(tree)
         session = SearchSession(levels, params.beam_size, params.path_weight, entered)
         return session.search(X, k, num_threads=num_threads)
-    found = []
+    parts = []
     for low in range(0, X.num_rows, CONSTRAINED_ROWS):
         high = min(X.num_rows, low + CONSTRAINED_ROWS)
         here = constraint.rows(low, high)
         of_levels = [here.at(tree, t) for t in range(tree.depth)]
         rows = X.take(np.arange(low, high))
         scores = _constrained(levels, rows, k, params, of_levels, num_threads)
-        found.append(Beam(scores.indptr, scores.indices, scores.data))
-    return joined(found or [block_beam(None, 0, 0)], tree.num_labels)
+        parts.append(Beam(scores.indptr, scores.indices, scores.data))
+    return joined(parts or [block_beam(None, 0, 0)], tree.num_labels)
 
 
 def _constrained(

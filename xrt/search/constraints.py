@@ -64,15 +64,15 @@ class Constraint:
 
     def keep(self, scores_NK: sp.csr_array) -> sp.csr_array:
         """The scores of what may be given; an entry of 0 stays an entry."""
-        wanted = _marked(
+        allowed_P = _marked(
             scores_NK.indptr, scores_NK.indices, self.marked_NL.indptr, self.marked_NL.indices
         )
-        wanted = wanted == self.allows
-        before = np.concatenate([[0], np.cumsum(wanted)]).astype(scores_NK.indptr.dtype)
-        kept = sp.csr_array(scores_NK.shape, dtype=np.float32)
-        kept.indptr = before[scores_NK.indptr]
-        kept.indices, kept.data = scores_NK.indices[wanted], scores_NK.data[wanted]
-        return kept
+        allowed_P = allowed_P == self.allows
+        before = np.concatenate([[0], np.cumsum(allowed_P)]).astype(scores_NK.indptr.dtype)
+        kept_NK = sp.csr_array(scores_NK.shape, dtype=np.float32)
+        kept_NK.indptr = before[scores_NK.indptr]
+        kept_NK.indices, kept_NK.data = scores_NK.indices[allowed_P], scores_NK.data[allowed_P]
+        return kept_NK
 
     def mask(self, num_rows: int) -> np.ndarray:
         """True where a label may be given: bool (num_rows, L)."""
@@ -149,8 +149,8 @@ def _columns(labels: LabelTable, num_rows: int, sets: LabelSets, what: str) -> s
         of_texts = [_collection(each, f"{what}, text {text}") for text, each in enumerate(sets)]
     columns: list[np.ndarray] = []
     for text, of_text in enumerate(of_texts):
-        found = columns_of(labels, of_text, f"{what}, text {text}" if len(of_texts) > 1 else what)
-        columns.append(np.unique(found).astype(np.int32))
+        of_set = columns_of(labels, of_text, f"{what}, text {text}" if len(of_texts) > 1 else what)
+        columns.append(np.unique(of_set).astype(np.int32))
     indptr = np.concatenate([[0], np.cumsum([len(each) for each in columns])]).astype(np.int32)
     indices = np.concatenate(columns)
     ones = np.ones(len(indices), np.float32)

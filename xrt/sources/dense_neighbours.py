@@ -5,16 +5,18 @@ N training rows, M queries, H dense columns, W neighbours a query, C candidates 
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from xrt.errors import DataError
+from xrt.sources.base import SourceRows, Training
 from xrt.sources.faiss_index import faiss_threads, half_precision_index
 from xrt.sources.nearest import nearest_of_close
 from xrt.sources.neighbours import (
-    NeighbourMemory,
+    TEMPERATURE,
     NeighbourParams,
+    NeighbourSource,
     check_columns,
     empty_neighbours,
     left_out,
@@ -28,10 +30,15 @@ SPARE = 8
 """Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
 
 
-class DenseNeighbours(NeighbourMemory):
-    """Memory of embeddings (N, H), which are kept as float16; the FAISS index is built from them
-    at the first query.
+class DenseNeighbours(NeighbourSource):
+    """Votes of training rows with near embeddings (N, H), which are kept as float16; the FAISS
+    index is built from them at the first query.
     """
+
+    name: ClassVar[str] = "embedding_neighbours"
+    title: ClassVar[str] = "votes of rows with like meaning"
+    likeness: ClassVar[str] = "by meaning"
+    uses_embeddings: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -40,19 +47,47 @@ class DenseNeighbours(NeighbourMemory):
         params: NeighbourParams | None = None,
         num_texts: int | None = None,
         weights: Any = None,
+        temperature: float = TEMPERATURE,
     ) -> None:
         """Keep the embeddings and their labels, as `SparseNeighbours` does. The first `num_texts`
         rows are training texts; all, where it is not given.
 
         Raises DataError when they differ in rows or there is no row.
         """
-        self.params = params or NeighbourParams()
+        self.params, self.temperature = params or NeighbourParams(), temperature
         self._keep_labels(len(embeddings_NH), Y_NL, weights, num_texts)
         self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the index, which is made again of the embeddings."""
         return {name: value for name, value in vars(self).items() if name != "_index"}
+
+    @classmethod
+    def fit(cls, training: Training) -> Self | None:
+        """Keep the embeddings of the training rows, and those of the names of labels as they stand
+        in hybrid rows; a name counts 1. None where no row is to vote. See `Source.fit`.
+        """
+        params = training.settings.embedding_neighbours
+        if not params.num_neighbours:
+            return None
+        unit_NH, Y_NL, weights_N = training.rows.unit_NH, training.Y_NL, training.rows.X.weights_N
+        num_texts = len(unit_NH)
+        if training.names is not None:
+            assert training.embed_names is not None
+            names_RH = training.embed_names()[:, : unit_NH.shape[1]]
+            unit_NH, Y_NL = np.vstack([unit_NH, names_RH]), training.names.below(Y_NL)
+            if weights_N is not None:
+                weights_N = np.append(weights_N, np.ones(len(names_RH), np.float32))
+        return cls(unit_NH, Y_NL, params, num_texts, weights_N)
+
+    def queries_of(self, rows: SourceRows) -> np.ndarray:
+        """The fine-tuned encoder's embeddings, of length 1."""
+        return rows.unit_NH
+
+    @property
+    def num_columns(self) -> int:
+        """Columns of an embedding, H."""
+        return int(self.unit_NH.shape[1])
 
     @property
     def num_rows(self) -> int:
@@ -66,7 +101,7 @@ class DenseNeighbours(NeighbourMemory):
     def nearest(
         self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
     ) -> Neighbours:
-        """The training rows most similar to each query (M, H); see `NeighbourMemory.nearest`.
+        """The training rows most similar to each query (M, H); see `NeighbourSource.nearest`.
 
         FAISS names the candidates, SPARE more than needed; their similarities are computed anew,
         since those of FAISS depend on the size of the batch. Where more than SPARE rows tie with
@@ -75,13 +110,15 @@ class DenseNeighbours(NeighbourMemory):
         queries_MH = _unit_rows(queries, "queries")
         check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
         leave_out_M = left_out(leave_out, len(queries_MH))
-        found = empty_neighbours(len(queries_MH), min(self.params.num_neighbours, self.num_rows))
+        neighbours = empty_neighbours(
+            len(queries_MH), min(self.params.num_neighbours, self.num_rows)
+        )
         if not len(queries_MH):
-            return found
+            return neighbours
         num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
         # FAISS gives each query one thread; the others would wait in a loop
-        wanted = min(openmp_threads(num_threads), len(queries_MH))
-        with faiss_threads(wanted):
+        threads = min(openmp_threads(num_threads), len(queries_MH))
+        with faiss_threads(threads):
             close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
         bounds = block_bounds(len(queries_MH))
 
@@ -90,11 +127,11 @@ class DenseNeighbours(NeighbourMemory):
             close_BCH = self.unit_NH[close_MC[rows]].astype(np.float32)
             nearest_of_close(
                 queries_MH[rows], close_MC[rows], close_BCH, leave_out_M[rows],
-                found.rows_MW[rows], found.similarities_MW[rows],
+                neighbours.rows_MW[rows], neighbours.similarities_MW[rows],
             )  # fmt: skip
 
         run_blocks(score_block, len(bounds) - 1, num_threads)
-        return found
+        return neighbours
 
     def _save_rows(self, folder: Path) -> None:
         save_array(folder / "embeddings.npy", self.unit_NH)
@@ -102,9 +139,9 @@ class DenseNeighbours(NeighbourMemory):
     def _load_rows(self, folder: Path, mmap: bool) -> None:
         self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
 
-    def check(self, what: str = "embedding_neighbours") -> None:
-        """Raise ArtifactError when an embedding is not finite."""
-        check_finite(self.unit_NH, what)
+    def check(self, num_threads: int | None = None) -> None:
+        """See `Source.check`."""
+        check_finite(self.unit_NH, self.name)
 
 
 def _unit_rows(embeddings: Any, what: str) -> np.ndarray:

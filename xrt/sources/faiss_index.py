@@ -24,7 +24,7 @@ from xrt.threads import openmp_threads
 
 
 class IndexKind(str, Enum):
-    """How the entry level is searched."""
+    """How the opening level is searched."""
 
     none = "none"  # no shortlist: the beam starts at the root
     auto = "auto"  # by the number of nodes
@@ -40,6 +40,8 @@ Measured in bench/records/2026-11-22-shortlist.md."""
 HNSW_UP_TO = 131_072
 """Nodes up to which `auto` keeps whole vectors, with the links between them: at 384 columns 0.2 GB.
 Codes take an eighth or less, and lose some neighbours."""
+HNSW_LINKS = 32
+"""Links of a node in the graph."""
 EF_CONSTRUCTION = 200
 """Candidates looked at for each new vector of the graph: FAISS's 40 misses more, this is 5 times
 slower."""
@@ -77,14 +79,14 @@ class NodeIndex:
         self._index = index
 
     @classmethod
-    def build(cls, vectors_KM: np.ndarray, kind: IndexKind, hnsw_neighbors: int) -> "NodeIndex":
+    def build(cls, vectors_KM: np.ndarray, kind: IndexKind) -> "NodeIndex":
         """Index the vectors; k-means are seeded."""
         num_columns = vectors_KM.shape[1]
         with faiss_threads(1):
             if kind is IndexKind.ivf_pq:
                 index = _ivf_pq(_padded(vectors_KM))
             else:
-                index = _plain(kind, num_columns, hnsw_neighbors)
+                index = _plain(kind, num_columns)
                 index.add(_padded(vectors_KM, 1))
         return cls(kind, index, num_columns)
 
@@ -101,21 +103,21 @@ class NodeIndex:
         import faiss
 
         step = COLUMNS_OF_A_CODE if self.kind is IndexKind.ivf_pq else 1
-        asked: Any = None
+        parameters: Any = None
         if self.kind is IndexKind.hnsw:
-            asked = faiss.SearchParametersHNSW(  # type: ignore[attr-defined]
+            parameters = faiss.SearchParametersHNSW(  # type: ignore[attr-defined]
                 efSearch=max(MIN_EF_SEARCH, 2 * width)
             )
         elif self.kind is IndexKind.ivf_pq:
             num_cells = self._index.nlist
-            asked = faiss.SearchParametersIVF(  # type: ignore[call-arg]
+            parameters = faiss.SearchParametersIVF(  # type: ignore[call-arg]
                 nprobe=max(min(8, num_cells), num_cells // 4)
             )
         with faiss_threads(1):
-            found_nW: np.ndarray = self._index.search(
-                _padded(queries_nM, step), width, params=asked
+            nodes_nW: np.ndarray = self._index.search(
+                _padded(queries_nM, step), width, params=parameters
             )[1]
-        return found_nW
+        return nodes_nW
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the index as FAISS does into the folder; gives what `load` must be told."""
@@ -131,13 +133,13 @@ class NodeIndex:
         }
 
     @classmethod
-    def load(cls, folder: Path, told: Any, num_nodes: int) -> "NodeIndex":
+    def load(cls, folder: Path, saved: Any, num_nodes: int) -> "NodeIndex":
         """Read what `save` wrote. FAISS sees the bytes only when their hash is the one told, gets
         no more memory than they need, and searches the index only when its links are sound.
 
         Raises ArtifactError when the file is missing or altered, or is another index.
         """
-        path, values = folder / FILE, SavedValues.of(told, f"{folder}: file")
+        path, values = folder / FILE, SavedValues.of(saved, f"{folder}: file")
         kind, num_columns = values.choice("kind", IndexKind), values.whole("num_columns", 2)
         data = read_bytes_bounded(path, values.whole("bytes", 1, MAX_BYTES))
         if hashlib.sha256(data).hexdigest() != values.text("sha256"):
@@ -219,8 +221,8 @@ def faiss_threads(num_threads: int | None = None) -> Iterator[None]:
 def _class_of(kind: IndexKind) -> Any:
     import faiss
 
-    kept = {IndexKind.hnsw: faiss.IndexHNSW, IndexKind.ivf_pq: faiss.IndexIVFPQ}
-    return kept.get(kind, ())  # of the others FAISS keeps nothing on disk
+    classes = {IndexKind.hnsw: faiss.IndexHNSW, IndexKind.ivf_pq: faiss.IndexIVFPQ}
+    return classes.get(kind, ())  # of the others FAISS keeps nothing on disk
 
 
 def num_cells_of(num_nodes: int) -> int:
@@ -229,12 +231,12 @@ def num_cells_of(num_nodes: int) -> int:
     return num_cells
 
 
-def _plain(kind: IndexKind, num_columns: int, hnsw_neighbors: int) -> Any:
+def _plain(kind: IndexKind, num_columns: int) -> Any:
     import faiss
 
     if kind is IndexKind.flat:
         return faiss.IndexFlatIP(num_columns)
-    index = faiss.IndexHNSWFlat(num_columns, hnsw_neighbors, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexHNSWFlat(num_columns, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = EF_CONSTRUCTION
     return index
 
@@ -251,8 +253,8 @@ def _ivf_pq(vectors_KM: np.ndarray) -> Any:
         quantizer, num_columns, num_cells, num_codes, CODE_BITS, faiss.METRIC_INNER_PRODUCT
     )
     index.cp.seed = index.pq.cp.seed = SEED
-    wanted = TRAINING_POINTS * max(num_cells, 2**CODE_BITS)
-    repeats = -(-wanted // num_nodes)
+    num_points = TRAINING_POINTS * max(num_cells, 2**CODE_BITS)
+    repeats = -(-num_points // num_nodes)
     index.train(np.tile(vectors_KM, (repeats, 1)))
     index.add(vectors_KM)
     return index

@@ -68,11 +68,11 @@ def cells_fault(index: Any, num_nodes: int, num_columns: int) -> str | None:
         return "its codes have another length"
     if index.direct_map.type or index.polysemous_ht or not index.by_residual:
         return "it has settings that xrt does not use"
-    found = [
+    cells = [
         faiss.rev_swig_ptr(lists.get_ids(cell), lists.list_size(cell))
         for cell in range(index.nlist)
     ]
-    nodes = np.concatenate([np.zeros(0, np.int64), *(part.copy() for part in found)])
+    nodes = np.concatenate([np.zeros(0, np.int64), *(part.copy() for part in cells)])
     if len(nodes) != num_nodes or (np.sort(nodes) != np.arange(num_nodes)).any():
         return "its cells do not hold each node once"
     return None
@@ -86,5 +86,5 @@ def _is_flat(index: Any, num_nodes: int, num_columns: int) -> bool:
         return False
     vectors = faiss.vector_to_array(index.codes).view(np.float32)
     shape = (index.ntotal, index.d, index.code_size, len(vectors))
-    wanted = (num_nodes, num_columns, 4 * num_columns, num_nodes * num_columns)
-    return shape == wanted and not has_strange_float(vectors)
+    expected = (num_nodes, num_columns, 4 * num_columns, num_nodes * num_columns)
+    return shape == expected and not has_strange_float(vectors)

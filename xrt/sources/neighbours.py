@@ -1,4 +1,4 @@
-"""Training rows vote for labels: the memory behind a k-nearest-neighbour source.
+"""Training rows vote for labels; the source `neighbours`, of rows with near TF-IDF.
 
 N training rows, M queries, F sparse columns, H dense columns, L labels, W neighbours a query. Rows
 and queries are brought to length 1, similarity is their inner product, and only rows with a
@@ -12,15 +12,18 @@ import threading
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, ConfigError, DataError
-from xrt.hybrid import as_row_weights
+from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.inputs import check_count
+from xrt.search.beam import SearchParams
 from xrt.search.constraints import Constraint
+from xrt.sources.base import ModelShape, SourceRows, Training
+from xrt.sources.evidence import Naming, SourceEvidence
 from xrt.sources.nearest import nearest_by_postings
 from xrt.sources.votes import Neighbours, block_bounds, vote_labels
 from xrt.sparse import as_csr, binarize, load_csr, normalize_rows, save_csr, top_k_rows
@@ -29,33 +32,27 @@ from xrt.storage.reading import load_array
 from xrt.storage.saved_values import SavedValues
 from xrt.threads import run_blocks
 
+TEMPERATURE = 0.05
+"""Weights are softmax(similarity / temperature): lower trusts the nearest rows more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NeighbourParams:
-    """Which training rows vote, and how much each of them counts."""
+    """Which training rows vote."""
 
     num_neighbours: int = 50
     """Most similar training rows that vote; 0 for none, which spares a large training set the
     memory and the time."""
-    temperature: float = 0.05
-    """Weights are softmax(similarity / temperature): lower trusts the nearest rows more."""
-    label_names: bool = True
-    """Names of labels, where they have some, are rows in memory, too: each votes for its label, so
-    that labels with few rows or none can be found."""
 
     def __post_init__(self) -> None:
         if self.num_neighbours < 0:
             raise ConfigError(
                 f"neighbours.num_neighbours = {self.num_neighbours}: at least 1, or 0 for no vote"
             )
-        if not 1e-4 <= self.temperature <= 1e4:
-            raise ConfigError(
-                f"neighbours.temperature = {self.temperature}: 0.0001 to 10000 is allowed"
-            )
 
 
-class NeighbourMemory(ABC):
-    """Rows in memory, their labels `Y_NL` and the parameters of the vote.
+class NeighbourSource(ABC):
+    """Training rows, their labels `Y_NL` and the parameters of the vote.
 
     Labels are entries in (0, 1], all 1 where `confident`; `weights_N` are weights of the rows, None
     where all are 1.
@@ -63,10 +60,72 @@ class NeighbourMemory(ABC):
 
     Y_NL: sp.csr_array
     params: NeighbourParams
+    temperature: float
     confident: bool
     weights_N: np.ndarray | None
     num_texts: int
     """Rows that are training texts; those behind them are names of labels."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    likeness: ClassVar[str]
+    """By what rows are near, in an explanation."""
+    uses_embeddings: ClassVar[bool]
+    stays_without_weight: ClassVar[bool] = False
+
+    @abstractmethod
+    def queries_of(self, rows: SourceRows) -> Any:
+        """The rows as `nearest` takes them."""
+
+    def score(
+        self,
+        rows: SourceRows,
+        k: int,
+        search: SearchParams,
+        num_threads: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> sp.csr_array:
+        """The labels that the neighbours give the most weight; see `Source.score`."""
+        return self.vote(self.queries_of(rows), k, num_threads, constraint=constraint)
+
+    def score_given(
+        self,
+        rows: SourceRows,
+        pairs_NL: sp.csr_array,
+        search: SearchParams,
+        num_threads: int | None = None,
+    ) -> sp.csr_array:
+        """The votes for the pairs; see `Source.score_given`."""
+        neighbours = self.nearest(self.queries_of(rows), num_threads)
+        pairs = Constraint(pairs_NL, allows=True)
+        return pairs.keep(self._all_votes(neighbours, num_threads))
+
+    def explain(
+        self,
+        rows: SourceRows,
+        naming: Naming,
+        k: int,
+        search: SearchParams,
+        num_threads: int | None = None,
+    ) -> SourceEvidence:
+        """The neighbours of the row; see `Source.explain`."""
+        from xrt.sources.neighbour_evidence import NeighbourEvidence
+
+        return NeighbourEvidence(self, naming, lambda: self.queries_of(rows))
+
+    @property
+    @abstractmethod
+    def num_columns(self) -> int:
+        """Columns of the rows, F or H."""
+
+    def fault(self, shape: ModelShape) -> str | None:
+        """See `Source.fault`."""
+        width = shape.num_features
+        if self.uses_embeddings:
+            width = -1 if shape.blocks is None else shape.blocks.width
+        if (self.Y_NL.shape[1], self.num_columns) != (shape.num_labels, width):
+            return "the neighbours have other labels or columns"
+        return None
 
     @property
     @abstractmethod
@@ -79,9 +138,9 @@ class NeighbourMemory(ABC):
     ) -> Neighbours:
         """The training rows most similar to each query.
 
-        `leave_out` (M,) names a training row that is no neighbour of its query, -1 for none: what a
-        training row needs to be scored without itself. Raises DataError when the queries have other
-        columns than the rows in memory.
+        `leave_out` (M,) names the training row that is no neighbour of its query, -1 for none: what
+        a training row needs to be scored without itself. Raises DataError when queries have other
+        columns than the training rows.
         """
 
     def vote(
@@ -96,17 +155,25 @@ class NeighbourMemory(ABC):
         only such as the constraint lets through.
 
         A query without neighbours has an empty row; `leave_out` is that of `nearest`. Raises
-        DataError when k is below 1 or the columns are not those of the rows in memory.
+        DataError when k is below 1 or the columns are not those of the training rows.
         """
         k = check_count(k, "k")
-        found = self.nearest(queries, num_threads, leave_out)
-        rest = self.params.temperature, num_threads, self.confident, self.weights_N
+        neighbours = self.nearest(queries, num_threads, leave_out)
         if constraint is None:
-            return vote_labels(found, self.Y_NL, k, *rest)
+            return self._votes(neighbours, k, num_threads)
+        return top_k_rows(constraint.keep(self._all_votes(neighbours, num_threads)), k)
+
+    def _all_votes(self, neighbours: Neighbours, num_threads: int | None) -> sp.csr_array:
+        """The scores of all labels that get a vote: (M, L)."""
         of_one_row = int(np.diff(self.Y_NL.indptr).max(initial=1))
-        named = max(1, self.params.num_neighbours * of_one_row)  # all that have a vote
-        votes_ML = vote_labels(found, self.Y_NL, named, *rest)
-        return top_k_rows(constraint.keep(votes_ML), k)
+        most = max(1, self.params.num_neighbours * of_one_row)
+        return self._votes(neighbours, most, num_threads)
+
+    def _votes(self, neighbours: Neighbours, k: int, num_threads: int | None) -> sp.csr_array:
+        return vote_labels(
+            neighbours, self.Y_NL, k, self.temperature, num_threads, self.confident,
+            self.weights_N,
+        )  # fmt: skip
 
     def _keep_labels(self, num_rows: int, Y_NL: Any, weights: Any, num_texts: int | None) -> None:
         """Take labels and weights of the rows. Raises DataError where they do not fit them."""
@@ -115,8 +182,8 @@ class NeighbourMemory(ABC):
         self.weights_N = as_row_weights(weights, num_rows)
         self.num_texts = num_rows if num_texts is None else num_texts
 
-    def save(self, folder: Path) -> None:
-        """Write rows, labels and parameters into a folder."""
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write rows, labels and parameters; see `Source.save`."""
         folder.mkdir(parents=True, exist_ok=True)
         self._save_rows(folder)
         save_csr(folder, "labels", self.Y_NL)
@@ -124,41 +191,46 @@ class NeighbourMemory(ABC):
         if self.weights_N is not None:
             save_array(folder / "weights.npy", self.weights_N)
             doubts["weighted"] = True
-        content = {"num_texts": self.num_texts, **asdict(self.params), **doubts}
+        content = {
+            "num_texts": self.num_texts,
+            **asdict(self.params),
+            "temperature": self.temperature,
+            **doubts,
+        }
         write_json(folder / "neighbours.json", content)
+        return {}
 
     @classmethod
-    def load(cls, folder: Path, mmap: bool = True) -> Self:
-        """Read what `save` wrote; arrays are memory-mapped with `mmap`.
+    def load(cls, folder: Path, settings: SavedValues | None = None, mmap: bool = True) -> Self:
+        """See `Source.load`; what `save` gave is not needed.
 
         Raises ArtifactError when a part is damaged or the parts do not fit together.
         """
-        memory = cls.__new__(cls)
+        source = cls.__new__(cls)
         settings = SavedValues.read(folder / "neighbours.json")
-        memory.num_texts = settings.whole("num_texts")
-        memory.confident = settings.flag("confident", True)
+        source.num_texts = settings.whole("num_texts")
+        source.confident = settings.flag("confident", True)
         weighted = settings.flag("weighted", False)
-        memory.params = NeighbourParams(
+        source.params = NeighbourParams(
             num_neighbours=settings.whole("num_neighbours", 1),
-            temperature=settings.number("temperature", 1e-4, 1e4),
-            label_names=settings.flag("label_names", True),
         )
-        memory.Y_NL = load_csr(folder, "labels", mmap)
-        memory._load_rows(folder, mmap)
-        data = memory.Y_NL.data
-        if not memory.confident and not (data.min(initial=1) > 0 and data.max(initial=1) <= 1):
+        source.temperature = settings.number("temperature", 1e-4, 1e4)
+        source.Y_NL = load_csr(folder, "labels", mmap)
+        source._load_rows(folder, mmap)
+        data = source.Y_NL.data
+        if not source.confident and not (data.min(initial=1) > 0 and data.max(initial=1) <= 1):
             raise ArtifactError(
                 f"{folder}: a confidence outside of 0 to 1; restore or train it anew"
             )
-        memory.weights_N = None
+        source.weights_N = None
         if weighted:
-            memory.weights_N = _load_weights(folder / "weights.npy", memory.num_rows, mmap)
-        if not memory.num_texts <= memory.num_rows == memory.Y_NL.shape[0] > 0:
+            source.weights_N = _load_weights(folder / "weights.npy", source.num_rows, mmap)
+        if not source.num_texts <= source.num_rows == source.Y_NL.shape[0] > 0:
             raise ArtifactError(
-                f"{folder}: {memory.num_rows} rows, but labels of {memory.Y_NL.shape[0]} and "
-                f"{memory.num_texts} texts; restore or train it anew"
+                f"{folder}: {source.num_rows} rows, but labels of {source.Y_NL.shape[0]} and "
+                f"{source.num_texts} texts; restore or train it anew"
             )
-        return memory
+        return source
 
     @abstractmethod
     def _save_rows(self, folder: Path) -> None: ...
@@ -167,8 +239,13 @@ class NeighbourMemory(ABC):
     def _load_rows(self, folder: Path, mmap: bool) -> None: ...
 
 
-class SparseNeighbours(NeighbourMemory):
-    """Memory of sparse rows (N, F), such as TF-IDF, as an inverted index (F, N)."""
+class SparseNeighbours(NeighbourSource):
+    """Votes of training rows with near TF-IDF rows (N, F), kept as an inverted index (F, N)."""
+
+    name: ClassVar[str] = "neighbours"
+    title: ClassVar[str] = "votes of rows with like words"
+    likeness: ClassVar[str] = "by words"
+    uses_embeddings: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -177,6 +254,7 @@ class SparseNeighbours(NeighbourMemory):
         params: NeighbourParams | None = None,
         num_texts: int | None = None,
         weights: Any = None,
+        temperature: float = TEMPERATURE,
     ) -> None:
         """Keep the rows and their labels: an entry of `Y_NL` other than 0 is a label, below 1 the
         confidence in it. The first `num_texts` rows are training texts; all, where it is not given.
@@ -185,9 +263,36 @@ class SparseNeighbours(NeighbourMemory):
         Raises DataError when they differ in rows or there is no row.
         """
         X_NF = normalize_rows(as_csr(X_NF, "X"))
-        self.params = params or NeighbourParams()
+        self.params, self.temperature = params or NeighbourParams(), temperature
         self._keep_labels(X_NF.shape[0], Y_NL, weights, num_texts)
         self.postings_FN = as_csr(X_NF.T, "X")
+
+    @classmethod
+    def fit(cls, training: Training) -> Self | None:
+        """Keep the training rows, and the names of labels that have a known word; a name counts 1.
+        None where no row is to vote. See `Source.fit`.
+        """
+        params = training.settings.neighbours
+        if not params.num_neighbours:
+            return None
+        X, Y_NL = training.rows.X, training.Y_NL
+        num_texts = X.num_rows
+        rows = HybridMatrix(X.sparse, np.zeros((num_texts, 0), np.float32), X.weights_N)
+        if training.names is not None:
+            rows, Y_NL = training.names.join(rows, Y_NL)
+        return cls(rows.sparse, Y_NL, params, num_texts, rows.weights_N)
+
+    def queries_of(self, rows: SourceRows) -> sp.csr_array:
+        """The TF-IDF rows."""
+        return rows.X.sparse
+
+    @property
+    def num_columns(self) -> int:
+        """TF-IDF columns, F."""
+        return int(self.postings_FN.shape[0])
+
+    def check(self, num_threads: int | None = None) -> None:
+        """See `Source.check`; `load` has looked at all of it."""
 
     @property
     def num_rows(self) -> int:
@@ -197,12 +302,12 @@ class SparseNeighbours(NeighbourMemory):
     def nearest(
         self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
     ) -> Neighbours:
-        """The training rows most similar to each query (M, F); see `NeighbourMemory.nearest`."""
+        """The training rows most similar to each query (M, F); see `NeighbourSource.nearest`."""
         queries_MF = normalize_rows(as_csr(queries, "queries"))
         check_columns(queries_MF.shape[1], self.postings_FN.shape[0])
         num_queries = queries_MF.shape[0]
         leave_out_M = left_out(leave_out, num_queries)
-        found = empty_neighbours(num_queries, min(self.params.num_neighbours, self.num_rows))
+        neighbours = empty_neighbours(num_queries, min(self.params.num_neighbours, self.num_rows))
         bounds = block_bounds(num_queries)
         scratch = threading.local()
 
@@ -213,11 +318,11 @@ class SparseNeighbours(NeighbourMemory):
                 queries_MF.indptr, queries_MF.indices, queries_MF.data,
                 bounds[block], bounds[block + 1],
                 self.postings_FN.indptr, self.postings_FN.indices, self.postings_FN.data,
-                leave_out_M, scratch.similarity_N, found.rows_MW, found.similarities_MW,
+                leave_out_M, scratch.similarity_N, neighbours.rows_MW, neighbours.similarities_MW,
             )  # fmt: skip
 
         run_blocks(search_block, len(bounds) - 1, num_threads)
-        return found
+        return neighbours
 
     def _save_rows(self, folder: Path) -> None:
         save_csr(folder, "postings", self.postings_FN)
@@ -257,9 +362,9 @@ def empty_neighbours(num_queries: int, width: int) -> Neighbours:
 
 
 def check_columns(found: int, wanted: int) -> None:
-    """Raise DataError for queries of another width than the rows in memory."""
+    """Raise DataError for queries of another width than the training rows."""
     if found != wanted:
-        raise DataError(f"queries have {found} columns, the rows in memory {wanted}")
+        raise DataError(f"queries have {found} columns, the training rows {wanted}")
 
 
 def _load_weights(path: Path, num_rows: int, mmap: bool) -> np.ndarray:

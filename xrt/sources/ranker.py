@@ -99,9 +99,9 @@ def train_ranker(
     for level in levels:
         keep = max(10, params.matcher_negatives)
         beam = step(level, X, beam, keep, num_threads)
-    found = matcher_aware(beam, params.matcher_negatives)
+    negatives = matcher_aware(beam, params.matcher_negatives)
     last = RankerProblem.of(
-        X, targets[-1], union_candidates(above[-1], found), tree, tree.depth - 1
+        X, targets[-1], union_candidates(above[-1], negatives), tree, tree.depth - 1
     )
     return TreeRanker(tree, (*levels, *solve([last])))
 

@@ -1,13 +1,12 @@
-"""The FAISS shortlist: finds nodes of an entry level from the embedding alone.
+"""The FAISS shortlist: finds nodes of an opening level from the embedding alone.
 
-N rows, K nodes of the entry level, H dense columns. What the index finds is scored exactly by the
-rankers, along the whole path from the root (see `entry`), and the best go on as the beam: a
-shortlist of all nodes is an exhaustive search of the entry level.
+N rows, K nodes of the opening level, H dense columns. What the index finds is scored exactly by the
+rankers, along the whole path from the root (see `opening_level`), and the best go on as the beam: a
+shortlist of all nodes is an exhaustive search of the opening level.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, RowBlock, check_columns, joined
 from xrt.search.beam import SearchParams
-from xrt.sources.entry import EntryLevel, with_nodes
 from xrt.sources.faiss_index import IndexKind as IndexKind
 from xrt.sources.faiss_index import NodeIndex, chosen_kind
+from xrt.sources.opening_level import OpeningLevel, with_nodes
 from xrt.sources.ranker import TreeRanker
 from xrt.sparse import binarize
 from xrt.storage.atomic import save_array
@@ -32,16 +31,7 @@ from xrt.tree.label_tree import LabelTree
 BLOCK_ROWS = 1024
 """Rows searched at once. Fixed, so that what FAISS rounds does not depend on threads."""
 
-MAX_NEIGHBORS = 1024
-"""Links of a node in a graph."""
 LEAST_RECALL = 1e-9
-
-
-class NodeVectors(str, Enum):
-    """What stands for a node in the index."""
-
-    fitted = "fitted"  # the linear function of the embedding nearest to the node's exact scores
-    centroids = "centroids"  # the unit-length mean of the embeddings of its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +39,19 @@ class ShortlistParams:
     """How search enters the tree."""
 
     index: IndexKind = IndexKind.none
-    vectors: NodeVectors = NodeVectors.fitted
     width: int | None = None
-    """Nodes of the entry level taken from the index for each row. None: measured when the model is
-    trained, the fewest that reach `recall_target`."""
+    """Nodes of the opening level taken from the index for each row. None: measured when the model
+    is trained, the fewest that reach `recall_target`."""
     recall_target: float = 0.99
-    """Share of the best `search.beam_size` nodes of the exhaustive entry level that the shortlist
+    """Share of the best `search.beam_size` nodes of the exhaustive opening level that the shortlist
     should find."""
     union: bool = False
     """Whether nodes that a beam search from the root finds are joined with the shortlist: two ways
     to a label, and the time of both."""
-    hnsw_neighbors: int = 32
-    """Links of a node in the HNSW graph."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "hnsw_neighbors"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"shortlist.{name} = {value}: at least 1 is needed")
-        if self.hnsw_neighbors < 2:
-            raise ConfigError("shortlist.hnsw_neighbors = 1: a graph needs at least 2")
+        if self.width is not None and self.width < 1:
+            raise ConfigError(f"shortlist.width = {self.width}: at least 1 is needed")
         if not 0 < self.recall_target <= 1:
             raise ConfigError(
                 f"shortlist.recall_target = {self.recall_target}: above 0 and at most 1 is allowed"
@@ -99,12 +82,12 @@ class Shortlist:
             np.column_stack([vectors_KH, offsets_K]), np.float32
         )
         kind = chosen_kind(params.index, len(vectors_KH))
-        self._index = NodeIndex.build(self._vectors_KM, kind, params.hnsw_neighbors)
-        self._entry: tuple[TreeRanker, EntryLevel] | None = None
+        self._index = NodeIndex.build(self._vectors_KM, kind)
+        self._opening_level: tuple[TreeRanker, OpeningLevel] | None = None
 
     @property
     def num_nodes(self) -> int:
-        """Nodes of the entry level, K."""
+        """Nodes of the opening level, K."""
         return self._index.num_nodes
 
     @property
@@ -136,17 +119,17 @@ class Shortlist:
     def find(self, queries_NH: np.ndarray, width: int | None = None) -> sp.csr_array:
         """What `nodes` finds, as ones: csr_array (N, K)."""
         nodes_NW = self.nodes(queries_NH, width)
-        found = nodes_NW >= 0
-        rows = np.repeat(np.arange(len(queries_NH)), found.sum(1))
+        named = nodes_NW >= 0
+        rows = np.repeat(np.arange(len(queries_NH)), named.sum(1))
         ones = np.ones(len(rows), np.float32)
         shape = (len(queries_NH), self.num_nodes)
-        return binarize(sp.csr_array((ones, (rows, nodes_NW[found])), shape=shape))
+        return binarize(sp.csr_array((ones, (rows, nodes_NW[named])), shape=shape))
 
-    def entry(self, ranker: TreeRanker) -> EntryLevel:
+    def opening_level(self, ranker: TreeRanker) -> OpeningLevel:
         """The levels of the ranker that lead to the nodes of the index, ready to score."""
-        if self._entry is None or self._entry[0] is not ranker:
-            self._entry = ranker, EntryLevel(ranker.levels, ranker.tree, self.level)
-        return self._entry[1]
+        if self._opening_level is None or self._opening_level[0] is not ranker:
+            self._opening_level = ranker, OpeningLevel(ranker.levels, ranker.tree, self.level)
+        return self._opening_level[1]
 
     def open(
         self,
@@ -156,12 +139,12 @@ class Shortlist:
         search: SearchParams,
         num_threads: int | None = None,
     ) -> sp.csr_array:
-        """The beam at the entry level: log scores (N, K) of the `search.beam_size` best of the
+        """The beam at the opening level: log scores (N, K) of the `search.beam_size` best of the
         nodes found, with their siblings, and with those of a beam from the root in a union.
         """
         for weights in ranker.levels:
             check_columns(weights, X)
-        entry = self.entry(ranker)
+        opened = self.opening_level(ranker)
 
         def open_block(block: int) -> Beam:
             low = block * BLOCK_ROWS
@@ -169,9 +152,9 @@ class Shortlist:
             rows = RowBlock.of(X, low, high)
             nodes_nW = self.nodes(queries_NH[low:high])
             if self.params.union:
-                root = entry.from_root(rows, search.beam_size)
+                root = opened.from_root(rows, search.beam_size)
                 nodes_nW = with_nodes(nodes_nW, root)
-            return entry.enter(rows, nodes_nW, search.beam_size)
+            return opened.enter(rows, nodes_nW, search.beam_size)
 
         num_blocks = max(1, -(-X.num_rows // BLOCK_ROWS))
         return joined(run_blocks(open_block, num_blocks, num_threads), self.num_nodes)
@@ -203,21 +186,19 @@ class Shortlist:
         made = cls.__new__(cls)
         made.params = ShortlistParams(
             index=settings.choice("index", IndexKind),
-            vectors=settings.choice("vectors", NodeVectors),
             width=settings.whole("width", 1) if settings.has("width") else None,
             recall_target=settings.number("recall_target", LEAST_RECALL, 1),
             union=settings.flag("union"),
-            hnsw_neighbors=settings.whole("hnsw_neighbors", 2, MAX_NEIGHBORS),
         )
         made.level = settings.whole("level", 0, tree.depth - 1)
         made.width = chosen.whole("width", 1) if chosen.has("width") else None
         made.recall = chosen.number("recall", 0, 1) if chosen.has("recall") else None
-        made._entry = None
+        made._opening_level = None
         num_nodes = tree.num_nodes(made.level)
         if chosen.choice("kind", IndexKind) is IndexKind.flat:
             vectors_KM = load_array(folder / "vectors.npy", np.float32, 2, mmap)
             check_finite(vectors_KM, folder / "vectors.npy")
-            made._index = NodeIndex.build(vectors_KM, IndexKind.flat, made.params.hnsw_neighbors)
+            made._index = NodeIndex.build(vectors_KM, IndexKind.flat)
             made._vectors_KM = vectors_KM
             if len(vectors_KM) != num_nodes:
                 raise ArtifactError(
@@ -227,10 +208,3 @@ class Shortlist:
         else:
             made._index = NodeIndex.load(folder, settings.part("file"), num_nodes)
         return made
-
-
-def centroids(embeddings_NH: np.ndarray, Y_level: sp.csr_array) -> np.ndarray:
-    """Unit-length mean of the embeddings of each node's rows: float32 (K, H), 0 without rows."""
-    sums_KH = np.asarray(binarize(Y_level).T @ embeddings_NH, np.float32)
-    lengths_K = np.linalg.norm(sums_KH, axis=1, keepdims=True)
-    return sums_KH / np.where(lengths_K > 0, lengths_K, 1.0)

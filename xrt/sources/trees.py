@@ -18,12 +18,10 @@ from xrt.jit import njit
 from xrt.linear.weights import LevelWeights
 from xrt.search.beam import SearchParams, beam_search, constrained_search
 from xrt.search.constraints import Constraint
+from xrt.sources.path_scores import path_scores
 from xrt.sources.ranker import TreeRanker
 from xrt.sparse import top_k_rows
 from xrt.tree.label_tree import LabelTree
-
-CANDIDATES = 50
-"""Labels that each source of scores names for a row before they are fused."""
 
 FOUND_IN_EACH = 20
 """Labels that each tree names for a row, at least, before scores are averaged."""
@@ -31,7 +29,7 @@ FOUND_IN_EACH = 20
 
 @dataclass(frozen=True, eq=False)
 class TreeEnsemble:
-    """The linear model: one tree or more. The first is the tree that one seed alone would give."""
+    """One tree or more over the same labels; the first is what one seed alone would give."""
 
     trees: tuple[TreeRanker, ...]
 
@@ -81,8 +79,8 @@ class TreeEnsemble:
 
         Raises DataError when k is below 1 or the rows have other columns than the weights.
         """
-        each = k if len(self.trees) == 1 else max(k, FOUND_IN_EACH)
-        found = [
+        each = self.named_in_each(k)
+        of_trees = [
             beam_search(tree.levels, X, each, params, num_threads=num_threads)
             if constraint is None
             else constrained_search(
@@ -90,7 +88,26 @@ class TreeEnsemble:
             )
             for tree in self.trees
         ]
-        return mean_scores([exp_scores(part) for part in found], k)
+        return mean_scores([exp_scores(part) for part in of_trees], k)
+
+    def named_in_each(self, k: int) -> int:
+        """How many labels each tree names for a row where all together name `k`."""
+        return k if len(self.trees) == 1 else max(k, FOUND_IN_EACH)
+
+    def score_pairs(
+        self,
+        X: HybridMatrix,
+        pairs_NL: sp.csr_array,
+        params: SearchParams,
+        num_threads: int | None = None,
+    ) -> sp.csr_array:
+        """The mean of the trees' exact scores of the stored entries of `pairs_NL`: (N, L).
+
+        Raises DataError when the rows have other columns than the weights.
+        """
+        parts = [path_scores(tree, X, pairs_NL, params, num_threads) for tree in self.trees]
+        most = int(np.diff(pairs_NL.indptr).max(initial=1))
+        return mean_scores(parts, max(1, most))
 
     def save(self, folder: Path) -> None:
         """Write one tree into the folder, several into its folders `0`, `1`, ..."""

@@ -14,7 +14,7 @@ from xrt.applications.attributes.predictor import AttributePredictor
 from xrt.applications.attributes.training import AttributeUse
 from xrt.cli import main
 from xrt.pipeline.label_lists import PER_ATTRIBUTE, num_candidates
-from xrt.sources.trees import CANDIDATES
+from xrt.sources.base import CANDIDATES
 
 TARGETS = [f"a{i:02}" for i in range(9)]
 

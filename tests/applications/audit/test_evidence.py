@@ -12,7 +12,6 @@ from tests.small_corpora import write_rows
 from xrt.applications.audit.evidence import nearest_rows
 from xrt.applications.audit.evidence.name_matches import name_matches
 from xrt.applications.audit.evidence.nearest_rows import (
-    TEMPERATURE,
     NearestRows,
     agreement_of_pairs,
 )
@@ -21,7 +20,6 @@ from xrt.applications.audit.run import audit
 from xrt.applications.audit.scoring.decoys import draw_decoys
 from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of_texts
 from xrt.applications.audit.scoring.out_of_fold import in_row_order
-from xrt.applications.audit.scoring.path_scores import path_scores
 from xrt.applications.audit.scoring.probabilities import Evidence, calibrated
 from xrt.applications.audit.scoring.thresholds import shrunk_thresholds
 from xrt.applications.audit.suggestions.pairs import LabelPairs, join_pairs
@@ -35,6 +33,8 @@ from xrt.data.formats import read_corpus
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.search.beam import SearchParams
+from xrt.sources.neighbours import TEMPERATURE
+from xrt.sources.path_scores import path_scores
 from xrt.sources.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr, normalize_rows

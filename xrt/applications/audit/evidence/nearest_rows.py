@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from xrt.jit import njit
 from xrt.progress import Progress
-from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
+from xrt.sources.neighbours import TEMPERATURE, NeighbourParams, SparseNeighbours
 from xrt.sources.votes import Neighbours
 from xrt.sparse import as_csr, best_places, binarize
 from xrt.threads import run_blocks
@@ -21,7 +21,6 @@ POSTINGS = 20_000
 SPARE = 3
 """Times as many rows are found by rare words as are kept by the cosine."""
 
-TEMPERATURE = NeighbourParams().temperature
 QUERIES_AT_ONCE = 8_192
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.scoring.path_scores import path_scores
 from xrt.data.labels import LabelTable
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.label_names import LabelNameRows
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trainer import Trainer
 from xrt.progress import Progress
+from xrt.sources.path_scores import path_scores
 from xrt.sparse import as_csr
 
 

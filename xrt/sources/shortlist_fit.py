@@ -1,6 +1,6 @@
 """Builds a shortlist: vectors fitted to the rankers' scores, and the width that recall asks for.
 
-N rows, K nodes of the entry level, H columns of the embedding. The exhaustive entry level scores
+N rows, K nodes of the opening level, H columns of the embedding. An exhaustive opening level scores
 every node exactly; its best `beam_size` nodes of a row are what a shortlist should find. Scores
 come from the whole row, TF-IDF included, which an index over embeddings does not see: recall is
 measured, not assumed.
@@ -9,14 +9,13 @@ measured, not assumed.
 import logging
 
 import numpy as np
-import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import RowBlock
 from xrt.search.beam import SearchParams
-from xrt.sources.entry import EntryLevel
+from xrt.sources.opening_level import OpeningLevel
 from xrt.sources.ranker import TreeRanker
-from xrt.sources.shortlist import NodeVectors, Shortlist, ShortlistParams, centroids
+from xrt.sources.shortlist import Shortlist, ShortlistParams
 from xrt.threads import run_blocks
 
 logger = logging.getLogger(__name__)
@@ -37,7 +36,6 @@ def build_shortlist(
     level: int,
     X: HybridMatrix,
     unit_NH: np.ndarray,
-    Y_NL: sp.csr_array,
     params: ShortlistParams,
     search: SearchParams,
     num_threads: int | None = None,
@@ -47,16 +45,14 @@ def build_shortlist(
     Fitted vectors v and offsets b make v · embedding + b nearest, in squares, to the log score of
     the node's path; the mean over all nodes is taken off, since it ranks nothing.
     """
-    if params.vectors is NodeVectors.centroids:
-        return Shortlist(centroids(unit_NH, ranker.tree.level_targets(Y_NL)[level]), params, level)
-    entry = EntryLevel(ranker.levels, ranker.tree, level)
+    opened = OpeningLevel(ranker.levels, ranker.tree, level)
     rows = sample_rows(X.num_rows, FITTED_ROWS)
-    vectors_KH, offsets_K = fit_vectors(entry, X.take(rows), unit_NH[rows], num_threads)
+    vectors_KH, offsets_K = fit_vectors(opened, X.take(rows), unit_NH[rows], num_threads)
     return Shortlist(vectors_KH, params, level, offsets_K)
 
 
 def fit_vectors(
-    entry: EntryLevel,
+    opened: OpeningLevel,
     X: HybridMatrix,
     unit_NH: np.ndarray,
     num_threads: int | None = None,
@@ -64,10 +60,10 @@ def fit_vectors(
     """Ridge regression of the exact scores on the embedding: float32 (K, H) and (K,)."""
     rows_NM = np.column_stack([unit_NH, np.ones(len(unit_NH))]).astype(np.float64)
     num_columns = rows_NM.shape[1]
-    products_MK = np.zeros((num_columns, entry.num_nodes))
+    products_MK = np.zeros((num_columns, opened.num_nodes))
     for low in range(0, X.num_rows, 4 * SCORED_ROWS):
         part = slice(low, min(X.num_rows, low + 4 * SCORED_ROWS))
-        scores_nK = exhaustive_scores(entry, X, part, num_threads)
+        scores_nK = exhaustive_scores(opened, X, part, num_threads)
         products_MK += rows_NM[part].T @ (scores_nK - scores_nK.mean(axis=1, keepdims=True))
     gram_MM = rows_NM.T @ rows_NM + RIDGE * len(rows_NM) * np.eye(num_columns)
     fitted_KM = np.linalg.solve(gram_MM, products_MK).T.astype(np.float32)
@@ -75,7 +71,7 @@ def fit_vectors(
 
 
 def exhaustive_scores(
-    entry: EntryLevel,
+    opened: OpeningLevel,
     X: HybridMatrix,
     part: slice,
     num_threads: int | None = None,
@@ -86,10 +82,10 @@ def exhaustive_scores(
     def score(block: int) -> np.ndarray:
         low = starts[block]
         rows = RowBlock.of(X, low, min(part.stop, low + SCORED_ROWS))
-        return entry.all_scores(rows)
+        return opened.all_scores(rows)
 
-    found = run_blocks(score, len(starts), num_threads)
-    return np.concatenate(found) if found else np.zeros((0, entry.num_nodes), np.float32)
+    parts = run_blocks(score, len(starts), num_threads)
+    return np.concatenate(parts) if parts else np.zeros((0, opened.num_nodes), np.float32)
 
 
 def choose_width(
@@ -108,8 +104,8 @@ def choose_width(
     """
     rows = sample_rows(X.num_rows, MEASURED_ROWS)
     X, unit_NH = X.take(rows), unit_NH[rows]
-    entry = shortlist.entry(ranker)
-    scores_NK = exhaustive_scores(entry, X, slice(0, len(rows)), num_threads)
+    opened = shortlist.opening_level(ranker)
+    scores_NK = exhaustive_scores(opened, X, slice(0, len(rows)), num_threads)
     best_NB = best_nodes(scores_NK, search.beam_size)
     num_nodes, target = shortlist.num_nodes, shortlist.params.recall_target
     ladder = sorted({min(width, num_nodes) for width in WIDTHS})
@@ -117,24 +113,24 @@ def choose_width(
         ladder = [shortlist.params.width]
     for width in ladder:
         shortlist.width = width
-        found = recall(shortlist.nodes(unit_NH), best_NB, entry)
-        shortlist.recall = found
-        if found >= target:
+        share = recall(shortlist.nodes(unit_NH), best_NB, opened)
+        shortlist.recall = share
+        if share >= target:
             break
-    told = (
+    message = (
         f"shortlist ({shortlist.kind.value}): {shortlist.width} of {num_nodes} nodes hold "
-        f"{100 * found:.2f} % of the best {search.beam_size} on {len(rows)} {what} rows"
+        f"{100 * share:.2f} % of the best {search.beam_size} on {len(rows)} {what} rows"
     )
-    if found < target:
-        told += f"; {100 * target:g} % was asked for and is not reached"
-    logger.info(told)
+    if share < target:
+        message += f"; {100 * target:g} % was asked for and is not reached"
+    logger.info(message)
 
 
-def recall(nodes_NW: np.ndarray, best_NB: np.ndarray, entry: EntryLevel) -> float:
+def recall(nodes_NW: np.ndarray, best_NB: np.ndarray, opened: OpeningLevel) -> float:
     """Share of the best nodes that are looked at: the named ones and their siblings."""
     if not best_NB.size:
         return 1.0
-    parents_K = entry.parents_K
+    parents_K = opened.parents_K
     looked_at = np.zeros((len(nodes_NW), int(parents_K.max()) + 1), bool)
     rows_N, places = np.nonzero(nodes_NW >= 0)
     looked_at[rows_N, parents_K[nodes_NW[rows_N, places]]] = True
@@ -146,6 +142,6 @@ def best_nodes(scores_NK: np.ndarray, k: int) -> np.ndarray:
     return np.argsort(-scores_NK, axis=1, kind="stable")[:, :k]
 
 
-def sample_rows(num_rows: int, wanted: int) -> np.ndarray:
+def sample_rows(num_rows: int, count: int) -> np.ndarray:
     """At most `wanted` rows, evenly spread: the same ones each time."""
-    return np.unique(np.linspace(0, num_rows - 1, min(num_rows, wanted)).astype(np.int64))
+    return np.unique(np.linspace(0, num_rows - 1, min(num_rows, count)).astype(np.int64))

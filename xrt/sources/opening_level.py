@@ -1,7 +1,7 @@
 """Scores of the nodes of one level, exact along their whole path, without a search from the root.
 
-n rows of a block, K nodes of the entry level, W nodes named for each row. A node's score is the log
-score of its path, the same number that a beam from the root would give it: only which nodes are
+n rows of a block, K nodes of the opening level, W nodes named for each row. A node's score is the
+log score of its path, the same number that a beam from the root would give it: only which nodes are
 looked at differs. The rankers of a cluster score all its children together, so the siblings of a
 named node are looked at too; they cost nothing more, and some of them are better.
 """
@@ -18,7 +18,7 @@ from xrt.linear.weights import LevelWeights
 from xrt.tree.label_tree import LabelTree
 
 
-class EntryLevel:
+class OpeningLevel:
     """The levels of a tree down to the one that is entered, `level`."""
 
     def __init__(self, levels: Sequence[LevelWeights], tree: LabelTree, level: int) -> None:
@@ -32,26 +32,26 @@ class EntryLevel:
 
     @property
     def num_nodes(self) -> int:
-        """Nodes of the entry level, K."""
+        """Nodes of the opening level, K."""
         return len(self._parents[-1])
 
     @property
     def parents_K(self) -> np.ndarray:
-        """The node above each node of the entry level: int32 (K,)."""
+        """The node above each node of the opening level: int32 (K,)."""
         return self._parents[-1]
 
     def enter(self, rows: RowBlock, nodes_nW: np.ndarray, keep: int) -> Beam:
         """The `keep` best of the named nodes and their siblings. A name of -1 is nobody's."""
         above = []
-        wanted = _above(nodes_nW, self.parents_K)
+        parents = _above(nodes_nW, self.parents_K)
         for parents_K in reversed(self._parents[:-1]):
-            above.append(wanted)
-            wanted = Pattern(*_rising(wanted.indptr, parents_K[wanted.nodes]))
+            above.append(parents)
+            parents = Pattern(*_rising(parents.indptr, parents_K[parents.nodes]))
         beam = block_beam(None, 0, len(nodes_nW))
         for slabs, parents_K in zip(self._slabs[:-1], self._parents[:-1], strict=True):
             beam = slabs.chosen(rows, beam, above.pop(), parents_K)
         if self.level == 0:  # all are children of the root; a row without any name has none
-            beam = Beam(wanted.indptr, wanted.nodes, np.zeros(len(wanted.nodes), np.float32))
+            beam = Beam(parents.indptr, parents.nodes, np.zeros(len(parents.nodes), np.float32))
         return self._slabs[-1].best(rows, beam, keep)
 
     def from_root(self, rows: RowBlock, beam_size: int) -> Beam:
@@ -82,9 +82,9 @@ def with_nodes(nodes_nW: np.ndarray, beam: Beam) -> np.ndarray:
 
 def _above(nodes_nW: np.ndarray, parents_K: np.ndarray) -> Pattern:
     """The parents of the named nodes, ascending, each once."""
-    found = nodes_nW >= 0
-    indptr = np.concatenate([[0], np.cumsum(found.sum(1))]).astype(np.int64)
-    return Pattern(*_rising(indptr, parents_K[nodes_nW[found]]))
+    named = nodes_nW >= 0
+    indptr = np.concatenate([[0], np.cumsum(named.sum(1))]).astype(np.int64)
+    return Pattern(*_rising(indptr, parents_K[nodes_nW[named]]))
 
 
 @njit(nogil=True, cache=True)

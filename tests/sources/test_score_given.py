@@ -1,0 +1,58 @@
+"""Scores of given pairs are those that a search as wide as the labels gives, by every source."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from tests.deep_models import deep_model, without_shortlists
+from xrt.model import XrtModel, every_pair
+from xrt.search.constraints import Constraint
+from xrt.sources.registry import SOURCES
+from xrt.sparse import binarize
+
+Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathFactory) -> XrtModel:
+    made = deep_model(tiny_corpus, tmp_path_factory.mktemp("encoder"))
+    return without_shortlists(made)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_given_pairs_have_the_scores_of_a_wide_search(
+    model: XrtModel, tiny_corpus: Tiny, name: str
+) -> None:
+    texts, num_labels = [*tiny_corpus[0][:9], "", "of no known word"], len(model.labels)
+    rows = model.source_rows(texts)
+    rng = np.random.default_rng(0)
+    pairs_NL = binarize(sp.csr_array(rng.random((len(texts), num_labels)) < 0.4, dtype=np.float32))
+    wide = replace(model.search, beam_size=num_labels)
+    source, constraint = model.sources[name], Constraint(pairs_NL, allows=True)
+    expected_NL = source.score(rows, num_labels, wide, 1, constraint)
+    for num_threads in (1, 2):
+        got_NL = source.score_given(rows, pairs_NL, model.search, num_threads)
+        np.testing.assert_array_equal(got_NL.indptr, expected_NL.indptr)
+        np.testing.assert_array_equal(got_NL.indices, expected_NL.indices)
+        np.testing.assert_array_equal(got_NL.data, expected_NL.data)
+
+
+def test_the_model_scores_given_labels_as_a_wide_beam_does(
+    model: XrtModel, tiny_corpus: Tiny
+) -> None:
+    texts, columns_A = tiny_corpus[0][:9], np.array([7, 0, 3])
+    num_labels = len(model.labels)
+    marked = every_pair(1, columns_A, num_labels)
+    wide = replace(model, search=replace(model.search, beam_size=num_labels))
+    expected_NL = wide.predict(texts, 3, constraint=Constraint(marked, allows=True))
+    got_NA = model.score(texts, columns_A)
+    np.testing.assert_array_equal(got_NA, expected_NL[:, columns_A].toarray())
+
+
+def test_pairs_of_rows_without_any(model: XrtModel, tiny_corpus: Tiny) -> None:
+    rows = model.source_rows(tiny_corpus[0][:2])
+    none = sp.csr_array((2, len(model.labels)), dtype=np.float32)
+    for source in model.sources.values():
+        assert source.score_given(rows, none, model.search, 1).nnz == 0

@@ -1,0 +1,249 @@
+"""What a source of scores is: the one protocol between a model and all that gives labels scores.
+
+A further source is one file with a class like `Source`, and its line in `registry`. A model then
+trains it, asks it, fuses its scores, explains them, saves and loads it; nothing else names it.
+
+N rows, L labels, F TF-IDF columns, M columns of embeddings, H of them by the fine-tuned encoder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from xrt.errors import DataError
+from xrt.hybrid import HybridMatrix
+from xrt.search.beam import SearchParams
+from xrt.search.constraints import Constraint
+from xrt.sources.blocks import EmbeddingBlocks
+from xrt.sources.evidence import Naming, SourceEvidence
+from xrt.storage.saved_values import SavedValues
+
+CANDIDATES = 50
+"""Labels that each source names for a row before scores are fused."""
+
+
+@dataclass(frozen=True, eq=False)
+class SourceRows:
+    """The rows that sources score or are fitted on. Texts are embedded when a source first looks
+    at an embedding.
+    """
+
+    X: HybridMatrix
+    """TF-IDF rows of length 1, (N, F), with their weights where they are to train on; dense columns
+    only where the model was trained on such."""
+    blocks: EmbeddingBlocks | None = None
+    """Of the model's encoders; None without an encoder."""
+    embed: Callable[[], np.ndarray] | None = None
+    """Gives the embeddings of the rows, as the encoders give them: float32 (N, M)."""
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows, N."""
+        return self.X.num_rows
+
+    @cached_property
+    def embeddings_NM(self) -> np.ndarray:
+        """Embeddings as the encoders give them: float32 (N, M)."""
+        if self.embed is None:
+            raise DataError("this model is linear and has no encoder")
+        return self.embed()
+
+    @cached_property
+    def unit_NH(self) -> np.ndarray:
+        """Embeddings by the fine-tuned encoder, of length 1: float32 (N, H)."""
+        return self._blocks.tuned(self.embeddings_NM)
+
+    @cached_property
+    def hybrid(self) -> HybridMatrix:
+        """Rows [TF-IDF ; embeddings], (N, F + M), with the weights of X."""
+        rows = self._blocks.join(self.X.sparse, self.embeddings_NM)
+        return HybridMatrix(rows.sparse, rows.dense, self.X.weights_N)
+
+    @property
+    def _blocks(self) -> EmbeddingBlocks:
+        if self.blocks is None:
+            raise DataError("this model is linear and has no encoder")
+        return self.blocks
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What all parts of a model must agree on."""
+
+    num_labels: int
+    num_features: int
+    """TF-IDF columns, F."""
+    blocks: EmbeddingBlocks | None = None
+    """Of the encoders; None without an encoder."""
+
+
+class NameRows(Protocol):
+    """The names of the labels as R further training rows."""
+
+    def join(
+        self, X: HybridMatrix, Y_NL: sp.csr_array, dense_RM: np.ndarray | None = None
+    ) -> tuple[HybridMatrix, sp.csr_array]:
+        """Rows X and labels Y with those of the names below them; `dense_RM` are the dense columns
+        of the names' hybrid rows. Without them a name of no known word is left out.
+        """
+
+    def below(self, Y_NL: sp.csr_array) -> sp.csr_array:
+        """The labels Y with those of all names below them."""
+
+
+class TreeTrainer(Protocol):
+    """How a training run grows label trees and trains the rankers at their nodes."""
+
+    def __call__(
+        self, source: "type[Source]", X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int
+    ) -> Any:
+        """A `TreeEnsemble` trained for this source on rows X with labels Y."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What sources are fitted on, and how."""
+
+    rows: SourceRows
+    """The training rows; `rows.X.weights_N` is how much each counts."""
+    Y_NL: sp.csr_array
+    """Their labels: an entry is the confidence in a label."""
+    settings: Any
+    """The settings of the run, `PipelineParams`; a source reads those that are its own."""
+    train_trees: TreeTrainer
+    search: SearchParams
+    """How trees will be searched."""
+    names: NameRows | None = None
+    """The names of the labels as training rows; None where there are none."""
+    embed_names: Callable[[], np.ndarray] | None = None
+    """Gives the dense columns of the names' hybrid rows: float32 (R, M)."""
+    head: tuple[np.ndarray, np.ndarray] | None = None
+    """Weights (L, H) and biases (L,) of the matcher's head over the labels, where it has one."""
+    held_out: SourceRows | None = None
+    """Rows that are not trained on, to measure on; None where all rows are trained on."""
+    num_threads: int | None = None
+
+
+class Source(Protocol):
+    """Gives labels scores in [0, 1]."""
+
+    name: ClassVar[str]
+    """Of its weight in a fusion, and of its folder in a saved model."""
+    title: ClassVar[str]
+    """What it is called in an explanation."""
+    uses_embeddings: ClassVar[bool]
+    """Whether it needs an encoder."""
+    stays_without_weight: ClassVar[bool]
+    """Whether a model keeps it where fusion gives it no weight."""
+
+    @classmethod
+    def fit(cls, training: Training) -> Self | None:
+        """Train the source.
+
+        Args:
+            training: rows, labels and settings.
+
+        Returns:
+            The source; None where the settings or the run leave it out.
+        """
+
+    def score(
+        self,
+        rows: SourceRows,
+        k: int,
+        search: SearchParams,
+        num_threads: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> sp.csr_array:
+        """The best labels of each row.
+
+        Args:
+            rows: N rows.
+            k: labels named for a row, at most.
+            search: how label trees are searched.
+            num_threads: threads; None for all processors.
+            constraint: which labels may be named; None for all.
+
+        Returns:
+            Scores in [0, 1], (N, L); a label that is not named has no entry.
+        """
+
+    def score_given(
+        self,
+        rows: SourceRows,
+        pairs_NL: sp.csr_array,
+        search: SearchParams,
+        num_threads: int | None = None,
+    ) -> sp.csr_array:
+        """Exact scores of given pairs, however the labels rank.
+
+        Args:
+            rows: N rows.
+            pairs_NL: the pairs (row, label) are its stored entries, (N, L).
+            search: how label trees are searched; the beam does not matter.
+            num_threads: threads; None for all processors.
+
+        Returns:
+            Scores in [0, 1], (N, L), of these pairs; a pair that the source knows nothing of has no
+            entry and counts 0.
+        """
+
+    def explain(
+        self,
+        rows: SourceRows,
+        naming: Naming,
+        k: int,
+        search: SearchParams,
+        num_threads: int | None = None,
+    ) -> SourceEvidence:
+        """What speaks for labels of one row.
+
+        Args:
+            rows: one row.
+            naming: what labels and columns are called.
+            k: labels that the source names for the row.
+            search: how label trees are searched.
+            num_threads: threads; None for all processors.
+
+        Returns:
+            Evidence that is looked up label by label; `SourceEvidence()` where there is nothing to
+            say beside the score.
+        """
+
+    def fault(self, shape: ModelShape) -> str | None:
+        """How the source does not fit the rest of its model; None where it does."""
+
+    def check(self, num_threads: int | None = None) -> None:
+        """Look at all numbers that came from disk.
+
+        Raises:
+            ArtifactError: some are damaged.
+        """
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the source.
+
+        Args:
+            folder: its own, in the model's.
+
+        Returns:
+            JSON values that `load` needs.
+        """
+
+    @classmethod
+    def load(cls, folder: Path, settings: SavedValues, mmap: bool = True) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            folder: its own, in the model's.
+            settings: what `save` gave.
+            mmap: whether arrays are memory-mapped.
+
+        Raises:
+            ArtifactError: a part is missing or damaged.
+        """
