@@ -11,6 +11,7 @@ from tests.small_corpora import make_rows, small_params, write_rows
 from xrt import XRLinear
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.demo import write_attribute_demo
+from xrt.applications.attributes.settings import AttributeSettings
 from xrt.applications.attributes.training import train_attributes
 from xrt.data.formats import read_corpus
 from xrt.demo.catalogue import DemoParams
@@ -77,9 +78,10 @@ def save_attribute_model(folder: Path) -> Path:
     write_attribute_demo(folder.parent, 400, 20, 0, DemoParams(num_brands=35))
     params = PipelineParams(
         dataset=DatasetParams(name="items", trn=str(folder.parent / "trn.csv")),
-        schema=AttributeSchema(),
         encoder=None,
         num_threads=1,
         validation_rows=80,
     )
-    return train_attributes(params, folder.parent / "attributes-run").model_folder
+    return train_attributes(
+        params, AttributeSettings(schema=AttributeSchema()), folder.parent / "attributes-run"
+    ).model_folder

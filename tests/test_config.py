@@ -12,12 +12,11 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from tests import ROOT
 from xrt import config
 from xrt.cli import main
 from xrt.errors import ConfigError
 
-CONF = ROOT / "conf"
+FOLDERS = config.conf_folders()
 HAS_PIPELINE = importlib.util.find_spec("xrt.pipeline") is not None
 needs_pipeline = pytest.mark.skipif(not HAS_PIPELINE, reason="xrt.pipeline is not there yet")
 
@@ -149,7 +148,7 @@ def test_a_sweep_makes_one_folder_a_run_and_outlives_a_bad_one(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "xrt.pipeline.train",
-        lambda params, folder, **_: (begun.append((params.tree.branching, folder.name)), DONE)[1],
+        lambda params, folder, *_: (begun.append((params.tree.branching, folder.name)), DONE)[1],
     )
     assert main(["train", "-m", "tree.branching=1,8,16", "name=s"]) == 2
     assert begun == [(8, "1"), (16, "2")]
@@ -167,14 +166,14 @@ def test_a_run_keeps_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folders = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "xrt.pipeline.train", lambda params, folder, **_: (folders.append(folder), DONE)[1]
+        "xrt.pipeline.train", lambda params, folder, *_: (folders.append(folder), DONE)[1]
     )
     assert [main(["train", "name=again"]) for _ in range(2)] == [0, 0]
     assert folders == [tmp_path / "runs" / "again"] * 2
 
 
 def files_of(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return config.conf_groups().get(group, [])
 
 
 GROUPS = (
@@ -188,6 +187,7 @@ GROUPS = (
     "search",
     "trainer",
     "debug",
+    "schema",
 )
 CHOICES = [(group, name) for group in GROUPS for name in files_of(group)]
 
@@ -197,7 +197,7 @@ CHOICES = [(group, name) for group in GROUPS for name in files_of(group)]
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_every_group_file_fits_the_schema(group: str, name: str):
     composed = config.compose([f"{group}={name}"])
-    assert config.build(config.pipeline_params(), composed) is not None
+    assert config.build_all(config.settings_types(), composed) is not None
 
 
 @needs_pipeline
@@ -206,7 +206,7 @@ def test_every_group_file_fits_the_schema(group: str, name: str):
 def test_every_preset_composes(name: str):
     composed = config.compose([f"experiment={name}"])
     assert composed.name == name
-    assert config.build(config.pipeline_params(), composed) is not None
+    assert config.build_all(config.settings_types(), composed) is not None
 
 
 def test_every_group_has_a_file():
@@ -217,7 +217,8 @@ def test_every_group_has_a_file():
 
 @pytest.mark.parametrize("name", files_of("experiment"))
 def test_a_preset_says_how_to_run_it_and_what_it_gave(name: str):
-    head = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
+    files = [folder / "experiment" / f"{name}.yaml" for folder in FOLDERS]
+    head = next(file for file in files if file.is_file()).read_text().splitlines()
     comments = "\n".join(line for line in head if line.startswith("#"))
     assert f"xrt train experiment={name}" in comments
     assert "measured" in comments
@@ -245,11 +246,8 @@ def test_conf_inside_the_package_comes_first(tmp_path: Path, monkeypatch: pytest
 
 
 @needs_pipeline
-@pytest.mark.parametrize(
-    "preset", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-)
+@pytest.mark.parametrize("preset", files_of("experiment"))
 def test_a_preset_without_encoder_is_linear(preset):
-    params = config.build(
-        config.pipeline_params(), config.compose([f"experiment={preset}", "encoder=none"])
-    )
+    composed = config.compose([f"experiment={preset}", "encoder=none"])
+    params, *_ = config.build_all(config.settings_types(), composed)
     assert params.encoder is None

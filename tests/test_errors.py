@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from xrt import errors
-from xrt.cli.doors import COMMANDS, command_of, option_writer, training_option
+from xrt.cli.doors import command_of, commands, option_writer, training_option
 from xrt.errors import DataError, XrtError
 
 SKIP = {"skip_bad_lines": "to set bad lines aside"}
@@ -102,7 +102,7 @@ def test_choices_of_an_option_bound_the_advice():
 
 
 def test_every_command_has_a_table():
-    for command in COMMANDS:
+    for command in commands():
         assert option_writer(command.split())("no_such_setting", "") is None
     assert command_of(["audit", "apply", "s.jsonl"]) == "audit apply"
     assert command_of(["audit", "f.jsonl"]) == "audit"

@@ -279,9 +279,9 @@ def test_rows_in_any_form_get_the_same_answers(of_rows: Predictor, checkerboard)
         X_NF.todok(), X_NF.todia(), X_NF.tobsr(), sp.csr_matrix(X_NF), HybridMatrix.of(X_NF),
         dense.astype(">f4"), np.asfortranarray(dense), list(dense),
     ]  # fmt: skip
-    labels = [[found.label for found in row] for row in expected]
+    labels = [[result.label for result in row] for row in expected]
     for rows in forms:
-        assert [[found.label for found in row] for row in of_rows.predict(rows)] == labels
+        assert [[result.label for result in row] for row in of_rows.predict(rows)] == labels
 
 
 def test_what_was_given_stays_as_it_was():

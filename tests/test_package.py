@@ -91,6 +91,9 @@ def test_wheel_carries_settings_and_types(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     names = zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]).namelist()
     presets = [f"xrt/conf/experiment/{p.name}" for p in (ROOT / "conf/experiment").glob("*.yaml")]
+    own = ROOT.glob("xrt/applications/*/conf/*/*.yaml")
+    presets += [str(path.relative_to(ROOT)) for path in own]
+    assert len(presets) > 10
     for name in ["xrt/conf/train.yaml", "xrt/py.typed", "xrt/cli/__init__.py", *presets]:
         assert name in names
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]

@@ -29,13 +29,15 @@ def random_matrix(seed, rows=7, columns=9):
 @given(st.integers(0, 10_000), st.integers(1, 12))
 def test_top_k_is_the_sorted_row_and_ties_go_to_the_lower_column(seed, k):
     matrix = random_matrix(seed)
-    ranked, kept = ranked_columns(matrix, k), top_k_rows(matrix, k)
+    ranked, selected = ranked_columns(matrix, k), top_k_rows(matrix, k)
     for row in range(matrix.shape[0]):
         columns = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
         values = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
         best = [c for _, c in sorted(zip(-values, columns, strict=True))][:k]
         assert [c for c in ranked[row] if c >= 0] == best
-        assert sorted(best) == list(kept.indices[kept.indptr[row] : kept.indptr[row + 1]])
+        assert sorted(best) == list(
+            selected.indices[selected.indptr[row] : selected.indptr[row + 1]]
+        )
 
 
 def test_rows_have_length_one():

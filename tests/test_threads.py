@@ -38,8 +38,8 @@ def test_threads_are_kept_for_the_next_call():
 
     def fresh(block):
         time.sleep(0.01)
-        known, local.known = hasattr(local, "known"), True
-        return not known
+        was_known, local.known = hasattr(local, "known"), True
+        return not was_known
 
     assert sum(run_blocks(fresh, 8, 2)) <= 2
     assert sum(run_blocks(fresh, 8, 2)) == 0

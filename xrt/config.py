@@ -1,9 +1,9 @@
 """Settings: the parameter dataclasses beside the code, made into one schema that hydra checks.
 
-A key of the configuration is a field of `PipelineParams` or of a dataclass in it; type and
-default are written there and nowhere else. The schema's classes are twins of those dataclasses that
-may be written to, because omegaconf makes frozen ones read-only; `build` turns the values into the
-frozen ones again, whose checks speak before any work is done.
+A key of the configuration is a field of `PipelineParams`, of an application's settings, or of a
+dataclass in them; type and default are written there and nowhere else. The schema's classes are
+twins of those dataclasses that may be written to, because omegaconf makes frozen ones read-only;
+`build` turns the values into the frozen ones again, whose checks speak before any work is done.
 """
 
 import dataclasses
@@ -11,18 +11,22 @@ import difflib
 import functools
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from xrt.applications import applications
 from xrt.errors import ConfigError
 
 HYDRA_VERSION_BASE = "1.3"
@@ -49,6 +53,21 @@ def pipeline_params() -> type:
     return loaded
 
 
+def settings_types() -> tuple[type, ...]:
+    """The dataclasses whose fields are the settings: the pipeline's, then each application's."""
+    added = (application.settings_type() for application in applications())
+    return pipeline_params(), *(one for one in added if one is not None)
+
+
+@functools.cache
+def settings_type() -> type:
+    """One dataclass with the fields of all `settings_types`, to look names up; not to be made."""
+    first, *others = settings_types()
+    return dataclasses.make_dataclass(
+        "AllSettings", [], bases=(*reversed(others), first), frozen=True, kw_only=True
+    )
+
+
 def conf_folder() -> Path:
     """The folder of YAML files: inside the package in a wheel, beside it in a checkout.
 
@@ -61,16 +80,48 @@ def conf_folder() -> Path:
     raise ConfigError(f"no conf/train.yaml in {package} or {package.parent}; install xrt again")
 
 
+def conf_folders() -> list[Path]:
+    """All folders of YAML files: the package's own, then those of applications."""
+    added = (application.conf_folder for application in applications())
+    return [conf_folder(), *(folder for folder in added if folder is not None)]
+
+
+def conf_groups() -> dict[str, list[str]]:
+    """Groups of settings, each with the names of its files."""
+    groups: dict[str, set[str]] = {}
+    for folder in conf_folders():
+        for file in folder.glob("*/*.yaml"):
+            groups.setdefault(file.parent.name, set()).add(file.stem)
+    return {group: sorted(names) for group, names in sorted(groups.items())}
+
+
+class _ApplicationFolders(SearchPathPlugin):
+    """Has hydra look into the folders of applications, too."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append them."""
+        for folder in conf_folders()[1:]:
+            search_path.append("xrt-applications", f"file://{folder}")
+
+
 def register() -> None:
-    """Make the schema known to hydra under the name that conf/train.yaml opens with."""
-    params = pipeline_params()
+    """Make the schema and the groups of applications known to hydra, under the names that
+    conf/train.yaml opens with.
+    """
+    Plugins.instance().register(_ApplicationFolders)
+    defaults = [
+        {group: choice}
+        for application in applications()
+        for group, choice in application.conf_groups.items()
+    ]
+    ConfigStore.instance().store(name="applications", node={"defaults": [*defaults, "_self_"]})
     root = dataclasses.make_dataclass(
         "Settings",
         [
             ("name", str, dataclasses.field(default="run")),
             ("paths", PathsConfig, dataclasses.field(default_factory=PathsConfig)),
         ],
-        bases=(schema_of(params),),
+        bases=(schema_of(settings_type()),),
     )
     ConfigStore.instance().store(name="settings", node=root)
 
@@ -100,18 +151,37 @@ def schema_of(params: type) -> type:
 
 
 def build(params: type, node: DictConfig) -> Any:
-    """An instance of the frozen dataclass from its part of the configuration.
+    """An instance of one frozen dataclass; of `settings_types`, the others are checked, too.
 
     Raises ConfigError with the faults of all parts, among them required settings not given.
     """
+    types = settings_types()
+    if params not in types:
+        return build_all([params], node)[0]
+    return build_all(types, node)[types.index(params)]
+
+
+def build_all(types: Sequence[type], node: DictConfig) -> list[Any]:
+    """Instances of several frozen dataclasses whose fields share one configuration.
+
+    Args:
+        types: The dataclasses.
+        node: The configuration; `OWN_SETTINGS` may stand in it besides.
+
+    Returns:
+        One instance of each.
+
+    Raises:
+        ConfigError: With the faults of all parts, among them required settings not given.
+    """
     faults: list[str] = []
-    value = _build(params, node, "", faults)
-    known = {*(field.name for field in dataclasses.fields(params)), *OWN_SETTINGS}
-    for name in sorted({str(key) for key in node} - known):
-        faults.append(f"{name}: no such setting{_nearest(name, '', params)}")
+    values = [_build(params, node, "", faults) for params in types]
+    names = [field.name for params in types for field in dataclasses.fields(params)]
+    for name in sorted({str(key) for key in node} - {*names, *OWN_SETTINGS}):
+        faults.append(f"{name}: no such setting{_nearest_of(name, names)}")
     if faults:
         raise ConfigError("; ".join(faults))
-    return value
+    return values
 
 
 def explain(error: Exception) -> str:
@@ -145,7 +215,7 @@ def explain(error: Exception) -> str:
 def no_such_setting(name: str, parent: str) -> str:
     """What to say of a name that is no setting of `parent` ('' for the settings of all)."""
     full = f"{parent}.{name}" if parent else name
-    return f"{full}: no such setting{_nearest(name, parent, pipeline_params())}"
+    return f"{full}: no such setting{_nearest(name, parent, settings_type())}"
 
 
 def _nearest(name: str, parent: str, params: type) -> str:
@@ -156,7 +226,10 @@ def _nearest(name: str, parent: str, params: type) -> str:
         if found is None:
             return ""
         known = found
-    names = [field.name for field in dataclasses.fields(known)]
+    return _nearest_of(name, [field.name for field in dataclasses.fields(known)])
+
+
+def _nearest_of(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
 

@@ -16,23 +16,23 @@ from typing import NamedTuple
 import pytest
 
 from tests import ROOT
-from xrt.cli.doors import COMMANDS, _training_fields, option_writer, parser_of
+from xrt.cli.doors import _training_fields, commands, option_writer, parser_of
 from xrt.cli.settings import ready_for_hydra
-from xrt.config import conf_folder, pipeline_params
+from xrt.config import conf_groups, settings_type
 from xrt.data.formats import read_corpus
 from xrt.errors import XrtError
 
 PACKAGE = ROOT / "xrt"
 DOORS_OF = {
-    "cli/auditing.py": ("audit", "audit apply"),
-    "cli/attributes.py": ("predict", "evaluate"),
     "cli/explanation.py": ("explain",),
     "cli/inspection.py": ("evaluate", "inspect"),
-    "cli/labelling.py": ("label",),
     "cli/prediction.py": ("predict",),
     "cli/text_input.py": ("predict",),
     "cli/settings.py": ("train",),
     "cli/train.py": ("train",),
+    "applications/attributes/commands.py": ("predict", "evaluate"),
+    "applications/audit/commands.py": ("audit", "audit apply"),
+    "applications/query_intent/commands.py": ("label",),
     "applications/query_intent/report.py": ("label",),
     "applications/query_intent/catalogue.py": ("label",),
     "applications/audit/page.py": ("audit", "audit apply"),
@@ -40,7 +40,7 @@ DOORS_OF = {
 """Files whose texts are read at one door, and the commands of that door."""
 EVERY_DOOR = ("cli/__init__.py", "cli/ending.py", "cli/doors.py", "errors.py", "model_card.py")
 PYTHON_ONLY = ("estimators/", "metrics/", "inputs.py", "sparse.py", "pipeline/warm_start.py",
-               "model_card.py", "artifact.py")  # fmt: skip
+               "model_card.py", "storage/artifact.py")  # fmt: skip
 """Files whose texts are read by callers from Python."""
 NO_MESSAGES = ("report/", "explain/wording.py", "jit.py")
 SCHEMA_FILES = ("cli/train.py", "cli/settings.py", "config.py", "pipeline/idle_settings.py")
@@ -122,8 +122,7 @@ def schema_names() -> frozenset[str]:
 
 @cache
 def groups() -> dict[str, frozenset[str]]:
-    folders = [folder for folder in conf_folder().iterdir() if folder.is_dir()]
-    return {f.name: frozenset(file.stem for file in f.glob("*.yaml")) for f in folders}
+    return {group: frozenset(files) for group, files in conf_groups().items()}
 
 
 def test_the_walk_sees_messages():
@@ -165,7 +164,7 @@ def test_whole_commands_exist():
 
 def test_full_names_of_settings_are_in_the_schema():
     """`tree.paths`, `matcher.steps=40`, `encoder.lora_rank`."""
-    sections = "|".join(field.name for field in dataclasses.fields(pipeline_params()))
+    sections = "|".join(field.name for field in dataclasses.fields(settings_type()))
     wrong = []
     for text, name in matches(rf"(?<![\w./{{}}-])(?:{sections})(?:\.[a-z_]+)+\b(?![/(.]|-)"):
         if name not in schema_names() and not re.search(r"\.(json|npy|tsv|txt|pt|ckpt)$", name):
@@ -192,8 +191,10 @@ def test_values_of_settings_are_written_where_they_can_be_typed():
 
 
 TRAINING_ONLY = ("pipeline/", "encoder/resolve.py", "encoder/params.py", "tree/", "search/",
+                 "applications/attributes/application.py",
                  "applications/attributes/catalogue_settings.py",
-                 "applications/attributes/choice.py")  # fmt: skip
+                 "applications/attributes/settings.py",
+                 "applications/attributes/decoding/choice.py")  # fmt: skip
 """Files whose texts are read in `xrt train`, where presets and full settings can be typed."""
 
 
@@ -232,7 +233,7 @@ def test_advice_by_name_can_be_followed_somewhere():
     advised = list(_advised())
     assert len(advised) >= 10
     python, wrong = _python_names(), []
-    writers = [option_writer(command.split()) for command in COMMANDS]
+    writers = [option_writer(command.split()) for command in commands()]
     for setting, place in advised:
         name, _, value = setting.partition("=")
         written = [text for write in writers if (text := write(name, value)) is not None]
@@ -242,7 +243,7 @@ def test_advice_by_name_can_be_followed_somewhere():
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands())
 def test_what_a_door_writes_is_what_it_takes(command: str):
     """Every setting that is advised anywhere, as this command writes it, is one of its options."""
     write = option_writer(command.split())

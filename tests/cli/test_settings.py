@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from xrt.cli import main
 from xrt.cli.settings import names_of, ready_for_hydra
-from xrt.config import conf_folder, pipeline_params
+from xrt.config import conf_groups, settings_type
 from xrt.errors import ConfigError
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.idle_settings import refuse_idle_settings
@@ -141,7 +141,7 @@ def test_sweeps_stay_sweeps():
         ("encoder=true", "no such choice"),
         ("encoder=none,tiny", "no such choice"),
         ("tree=${x}", "no such choice"),
-        ("+x=1", "x: no such setting; there are dataset, schema"),
+        ("+x=1", "x: no such setting; there are dataset, features"),
         ("++tree.x=1", "tree.x: no such setting"),
         ("tree.branching.x=1", "tree.branching.x: no such setting; tree.branching has no parts"),
         ("tree..branching=1", "tree.: no such setting"),
@@ -201,7 +201,7 @@ FAULTS = [
 @pytest.mark.usefixtures("hydra_as_new")
 @pytest.mark.parametrize(("words", "message"), FAULTS)
 def test_faults_are_one_line(words: list[str], message: str, capsys, monkeypatch):
-    def train(params: PipelineParams, folder: Path, **_: Any) -> Any:
+    def train(params: PipelineParams, folder: Path, *_: Any) -> Any:
         return load_corpora(params.dataset, folder, 0)
 
     monkeypatch.setattr("xrt.pipeline.train", train)
@@ -221,7 +221,6 @@ def test_faults_are_one_line(words: list[str], message: str, capsys, monkeypatch
         ({"fused": False}, ["validation_rows"], "validation_rows"),
         ({"dataset": DatasetParams(trn="x")}, ["dataset.filters"], "dataset.filters"),
         ({"dataset": DatasetParams(trn="x")}, ["dataset.num_rows"], "dataset.num_rows"),
-        ({}, ["label_tree"], "label_tree"),
         ({}, ["tree.branching", "ranker.threshold", "features.min_df", "fused"], ""),
         ({"dataset": DatasetParams(trn="x", tst="y")}, ["dataset.filters"], ""),
     ],
@@ -276,19 +275,10 @@ def random_words(rng: random.Random, names: list[str], groups: dict[str, list[st
 
 def try_sets(number: int, seed: int, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr("xrt.pipeline.train", lambda *_, **__: DONE)
-    monkeypatch.setattr(
-        "xrt.applications.attributes.training.train_attributes", lambda *_, **__: DONE
-    )
     monkeypatch.setattr("xrt.pipeline.estimate_run", lambda *_, **__: "")
-    monkeypatch.setattr(
-        "xrt.applications.attributes.training.estimate_attributes", lambda *_, **__: ""
-    )
     rng = random.Random(seed)
-    names = [*_names(pipeline_params()), "name", "paths.runs", "data.path", "hydra.job.name"]
-    groups = {
-        folder.name: [file.stem for file in folder.glob("*.yaml")]
-        for folder in conf_folder().iterdir() if folder.is_dir() and folder.name != "hydra"
-    }  # fmt: skip
+    names = [*_names(settings_type()), "name", "paths.runs", "data.path", "hydra.job.name"]
+    groups = {group: files for group, files in conf_groups().items() if group != "hydra"}
     for _ in range(number):
         words = random_words(rng, names, groups)
         GlobalHydra.instance().clear()

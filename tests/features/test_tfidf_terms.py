@@ -49,9 +49,9 @@ def test_equal_hashes_do_not_confuse_terms():
     line = np.zeros(64, np.uint8)
     for term, string in enumerate(strings):
         line[: len(string)] = np.frombuffer(string.encode(), np.uint8)
-        found = find(slots, table.offsets, table.chars, line, 0, len(string), same)
-        assert found < 0
-        slots[-1 - found] = slot_of(term, same)
+        result = find(slots, table.offsets, table.chars, line, 0, len(string), same)
+        assert result < 0
+        slots[-1 - result] = slot_of(term, same)
     for term, string in enumerate(strings):
         line[: len(string)] = np.frombuffer(string.encode(), np.uint8)
         assert find(slots, table.offsets, table.chars, line, 0, len(string), same) == term

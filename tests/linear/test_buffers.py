@@ -1,4 +1,4 @@
-"""A step down the tree asks for no memory: what it needs lies in what its thread keeps."""
+"""A step down the tree allocates nothing: its thread reuses scratch memory."""
 
 from dataclasses import replace
 
@@ -7,17 +7,16 @@ import pytest
 from numba import njit
 from numba.core.runtime import _nrt_python, rtsys
 
-from tests.linear.test_expand import random_level, random_rows
+from tests.linear.test_beam_step import random_level, random_rows
 from xrt.linear import buffers as scratch_module
-from xrt.linear import scoring
-from xrt.linear import single_query as lone_row
+from xrt.linear import scoring, single_query
 from xrt.linear import weights as weights_module
 from xrt.linear.buffers import Buffer, Scratch, scratch
 from xrt.search.session import SearchSession
 from xrt.threads import run_blocks
 from xrt.tree.label_tree import LabelTree
 
-KERNELS = ((lone_row, "expand_all"), (lone_row, "expand_row"), (scoring, "expand"))
+KERNELS = ((single_query, "expand_all"), (single_query, "expand_row"), (scoring, "expand"))
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +31,10 @@ def counted(kernel, name, seen):
 
     def call(*arguments):
         before = rtsys.get_allocation_stats().mi_alloc
-        found = kernel(*arguments)
+        result = kernel(*arguments)
         made = rtsys.get_allocation_stats().mi_alloc - before
         seen.append((name, made, sum(isinstance(a, np.ndarray) for a in arguments)))
-        return found
+        return result
 
     return call
 
@@ -100,18 +99,18 @@ def test_a_thread_asks_for_memory_once(levels):
     session = SearchSession(levels, 4)
     X = random_rows(200)
 
-    def held(_):
-        mine = scratch()
-        arrays = [mine.whole.take(0), mine.floats.take(0), *mine.query_buffers(0, 0, 0)[0]]
+    def addresses(_):
+        memory = scratch()
+        arrays = [memory.ints.take(0), memory.floats.take(0), *memory.query_buffers(0, 0, 0)[0]]
         return [array.ctypes.data for array in arrays]
 
     session.search(X, 5, num_threads=1)
     session.search(X.take(np.array([0])), 5)
-    before = run_blocks(held, 1, 1)[0]
+    before = run_blocks(addresses, 1, 1)[0]
     session.search(X, 5, num_threads=1)
     for row in range(20):
         session.search(X.take(np.array([row])), 5)
-    assert run_blocks(held, 1, 1)[0] == before
+    assert run_blocks(addresses, 1, 1)[0] == before
 
 
 def test_a_buffer_grows_and_keeps_what_is_not_too_large(monkeypatch):
@@ -128,17 +127,17 @@ def test_a_buffer_grows_and_keeps_what_is_not_too_large(monkeypatch):
     assert buffer.take(60) is larger
 
 
-def test_lone_rooms_grow_and_differ_in_the_beam(monkeypatch):
+def test_query_buffers_grow_and_differ_in_the_beam(monkeypatch):
     monkeypatch.setattr(scratch_module, "MAX_REUSED", 100)
-    own = Scratch()
-    first, second = own.query_buffers(10, 5, 3)
-    assert first.whole is second.whole
+    memory = Scratch()
+    first, second = memory.query_buffers(10, 5, 3)
+    assert first.ints is second.ints
     assert first.floats is second.floats
     assert first.nodes is not second.nodes
-    assert own.query_buffers(4, 5, 2)[0] is first
-    assert own.query_buffers(4, 5, 4)[0].sizes == (10, 5, 4)
-    assert own.query_buffers(400, 5, 4)[0].sizes == (400, 5, 4)  # for once
-    assert own.query_buffers(4, 5, 4)[0].sizes == (10, 5, 4)
+    assert memory.query_buffers(4, 5, 2)[0] is first
+    assert memory.query_buffers(4, 5, 4)[0].sizes == (10, 5, 4)
+    assert memory.query_buffers(400, 5, 4)[0].sizes == (400, 5, 4)  # for once
+    assert memory.query_buffers(4, 5, 4)[0].sizes == (10, 5, 4)
 
 
 def test_each_thread_has_its_own():

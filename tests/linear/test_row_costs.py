@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.linear.test_lockstep import BIAS, orders, problem, solve
+from tests.linear.test_train import BIAS, orders, problem, solve
 from tests.reference.slow_dual import squared_hinge
 from tests.reference.slow_linear import one_vs_rest, sparse_weights
 from xrt.errors import DataError
@@ -97,13 +97,13 @@ def test_a_label_whose_confidence_is_tiny_leaves_its_row_out_of_that_problem_alo
     row = int(np.flatnonzero(Y[6:, 2])[0]) + 6
     doubted = Y.copy()
     doubted[row, 2] = 1e-6
-    found = all_weights(train_level(X, as_csr(doubted), None, flat, 0, params, 0))
+    result = all_weights(train_level(X, as_csr(doubted), None, flat, 0, params, 0))
     rest = np.delete(np.arange(60), row)
     without = all_weights(train_level(X.take(rest), as_csr(Y[rest]), None, flat, 0, params, 0))
     whole = all_weights(train_level(X, as_csr(Y), None, flat, 0, params, 0))
     others = [0, 1, 3, 4, 5]
-    np.testing.assert_allclose(found[:, 2], without[:, 2], atol=3e-3)
-    np.testing.assert_allclose(found[:, others], whole[:, others], atol=3e-3)
+    np.testing.assert_allclose(result[:, 2], without[:, 2], atol=3e-3)
+    np.testing.assert_allclose(result[:, others], whole[:, others], atol=3e-3)
     assert abs(whole[:, 2] - without[:, 2]).max() > 0.02
 
 
@@ -114,8 +114,8 @@ def test_costs_that_are_all_alike_are_those_of_the_settings():
     flat = LabelTree.flat(40)
     twice = train_level(X, as_csr(2 * Y), None, flat, 0, SolverParams(threshold=0.0), 0)
     params = SolverParams(cost_positive=2.0, threshold=0.0)
-    asked = train_level(X, as_csr(Y), None, flat, 0, params, 0)
-    np.testing.assert_allclose(all_weights(twice), all_weights(asked), atol=1e-3)
+    requested = train_level(X, as_csr(Y), None, flat, 0, params, 0)
+    np.testing.assert_allclose(all_weights(twice), all_weights(requested), atol=1e-3)
 
 
 def test_weights_that_are_all_one_change_no_byte():
@@ -134,11 +134,11 @@ def test_a_cluster_is_as_sure_as_its_surest_label():
     )
     Y = as_csr([[0.2, 0.9, 0.5, 0.0], [0.0, 0.3, 0.0, 4.0], [0.0, 0.0, 0.0, 0.0]])
     wanted = [[[0.9, 0.0], [0.3, 4.0], [0.0, 0.0]], [[0.9, 0.5, 0.0], [0.3, 0.0, 4.0], [0.0] * 3]]
-    found = tree.level_confidences(Y)
-    for level, expected in zip(found, [*wanted, Y.toarray()], strict=True):
+    result = tree.level_confidences(Y)
+    for level, expected in zip(result, [*wanted, Y.toarray()], strict=True):
         np.testing.assert_allclose(level.toarray(), np.array(expected, np.float32))
     ones = tree.level_confidences(as_csr(Y.toarray() > 0))
-    for level, pattern in zip(ones, found, strict=True):
+    for level, pattern in zip(ones, result, strict=True):
         np.testing.assert_array_equal(level.toarray(), pattern.toarray() > 0)
 
 
@@ -164,12 +164,12 @@ def test_stored_zeros_are_no_targets_and_values_below_zero_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("weights", "told"),
+    ("weights", "message"),
     [([1, 2], r"\(2,\) for 3 rows"), ([1, 0, 1], "0 at row 1"), ([1, 1, np.nan], "nan at row 2"),
      (["a", 1, 1], "not numbers"), ([1, 1e39, 1], "1e\\+39 at row 1")],
 )  # fmt: skip
-def test_weights_that_cannot_be_are_told(weights, told):
-    with pytest.raises(DataError, match=told):
+def test_weights_that_cannot_be_are_told(weights, message):
+    with pytest.raises(DataError, match=message):
         as_row_weights(weights, 3)
 
 

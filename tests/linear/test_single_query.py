@@ -1,11 +1,11 @@
-"""A row that comes alone gets the very bits it gets in a block, whatever is laid out for it."""
+"""A single query gets the very bits it gets in a block, with any layout."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.linear.test_expand import FEATURES, random_level, random_rows
+from tests.linear.test_beam_step import FEATURES, random_level, random_rows
 from tests.reference.slow_linear import expanded
 from xrt.hybrid import HybridMatrix
 from xrt.linear import weights as weights_module
@@ -60,8 +60,8 @@ def test_all_ways_give_the_bits_of_a_block(tree, way, num_dense, density, dtype,
             scores = -np.linspace(0, 1, len(nodes), dtype=np.float32)
             beam = Beam(np.array([0, len(nodes)]), nodes, scores)
             for keep in (1, 7, 400):
-                found = step_row(weights, block, QueryBeam(*beam[1:]), keep, 0.5)
-                same(found.as_beam, step_block(bottom, block, beam, keep, 0.5))
+                result = step_row(weights, block, QueryBeam(*beam[1:]), keep, 0.5)
+                same(result.as_beam, step_block(bottom, block, beam, keep, 0.5))
 
 
 @pytest.mark.parametrize("way", list(WAYS))
@@ -71,10 +71,10 @@ def test_all_ways_equal_the_slow_twin(tree, way, monkeypatch):
     beam = step(random_level(tree, 0), X, root_beam(12), 9)
     for row, best in enumerate(expanded(bottom, tree, 1, X, beam, 20, 0.5)):
         block, above = RowBlock.of(X, row, row + 1), block_beam(beam, row, row + 1)
-        found = step_row(bottom, block, QueryBeam(*above[1:]), 20, 0.5)
-        assert found.nodes.tolist() == sorted(best)
+        result = step_row(bottom, block, QueryBeam(*above[1:]), 20, 0.5)
+        assert result.nodes.tolist() == sorted(best)
         expected = [best[node] for node in sorted(best)]
-        np.testing.assert_allclose(found.scores, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(result.scores, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_session_finds_the_same_for_a_row_alone(tree):
@@ -94,10 +94,10 @@ def test_what_one_row_found_stays_when_the_next_comes(tree):
     session = SearchSession([random_level(tree, 0), random_level(tree, 1, 1)], 3, 0.5)
     X = random_rows(2)
     first = session.search(X.take(np.array([1])), 10)
-    kept = first.indices.copy(), first.data.copy()
+    selected = first.indices.copy(), first.data.copy()
     session.search(X.take(np.array([0])), 3)
-    np.testing.assert_array_equal(first.indices, kept[0])
-    np.testing.assert_array_equal(first.data, kept[1])
+    np.testing.assert_array_equal(first.indices, selected[0])
+    np.testing.assert_array_equal(first.data, selected[1])
     assert first.indptr.tolist() == [0, 10]
 
 

@@ -94,10 +94,10 @@ def test_blocks_may_come_from_several_threads(tmp_path):
     made = FolderSink(tmp_path / "level", tree, 1, FEATURES)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(made.add, np.random.default_rng(1).permutation(blocks)))
-    found = made.finish()
+    result = made.finish()
     expected = filled(MemorySink(tree, 1, FEATURES), blocks).finish()
     np.testing.assert_array_equal(
-        sparse_weights(found).toarray(), sparse_weights(expected).toarray()
+        sparse_weights(result).toarray(), sparse_weights(expected).toarray()
     )
 
 

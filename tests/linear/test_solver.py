@@ -129,12 +129,12 @@ def test_the_threshold_falls_with_the_length_of_rows():
     long = HybridMatrix(sp.csr_array(0.1 * np.hstack([X.sparse.toarray()] * 60) + 1e-3), X.dense)
     nonzeros = long.sparse.nnz / long.num_rows
     assert nonzeros > 512
-    told = [None, SolverParams().threshold_for(nonzeros), 0.1]
+    thresholds = [None, SolverParams().threshold_for(nonzeros), 0.1]
     by_default, by_length, many_dropped = (
         sparse_weights(
             train_level(long, Y, None, LabelTree.flat(6), 0, SolverParams(threshold=t), 0)
         )
-        for t in told
+        for t in thresholds
     )
     np.testing.assert_array_equal(by_default.toarray(), by_length.toarray())
     assert by_default.nnz > many_dropped.nnz

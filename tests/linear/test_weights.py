@@ -63,13 +63,13 @@ def test_written_equals_read(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [(0, "'weight' is 0"), (-1, "'weight' is -1"), ("heavy", "a str"), (None, "null"),
      (True, "true/false"), (float("inf"), "'weight' is inf")],
 )  # fmt: skip
-def test_a_bad_weight_is_a_bad_line(tmp_path, value, told):
+def test_a_bad_weight_is_a_bad_line(tmp_path, value, message):
     path = write_jsonl(tmp_path / "trn.jsonl", [ROWS[0], {**ROWS[1], "weight": value}, ROWS[2]])
-    with pytest.raises(DataError, match=f"line 2: .*{told}"):
+    with pytest.raises(DataError, match=f"line 2: .*{message}"):
         read_corpus(path, weight_column="weight")
     skipped = read_corpus(
         path, weight_column="weight", skip_bad_lines=True, bad_lines_folder=tmp_path
@@ -110,23 +110,23 @@ def test_fit_takes_sample_weights_and_ones_change_no_byte(tmp_path):
     doubted.data = rng.uniform(0.1, 1, Y.nnz).astype(np.float32)
     weighted = XRLinear(max_leaf_size=8, fused=True)
     weighted.fit(X, doubted, sample_weight=rng.uniform(0.2, 2, 300))
-    found = weighted.predict(X, 5)
-    assert abs(found - plain).max() > 0.01
+    result = weighted.predict(X, 5)
+    assert abs(result - plain).max() > 0.01
     weighted.save(tmp_path / "model")
     loaded = Predictor.load(tmp_path / "model").model.predict(X, 5)
-    np.testing.assert_array_equal(loaded.toarray(), found.toarray())
+    np.testing.assert_array_equal(loaded.toarray(), result.toarray())
 
 
 def test_a_weight_near_zero_is_a_row_left_out():
     """One tree of all labels, since clusters hold rows of any weight."""
     X, Y = problem()
-    kept = np.arange(300) % 3 > 0
+    selected = np.arange(300) % 3 > 0
     settings = {"max_leaf_size": 100, "threshold": 0.0, "path_weight": 1.0}
-    weights = np.where(kept, 1, 1e-7)
-    found = XRLinear(**settings).fit(X, Y, sample_weight=weights).predict(X, 3)
-    without = XRLinear(**settings).fit(X[kept], Y[kept]).predict(X, 3)
+    weights = np.where(selected, 1, 1e-7)
+    result = XRLinear(**settings).fit(X, Y, sample_weight=weights).predict(X, 3)
+    without = XRLinear(**settings).fit(X[selected], Y[selected]).predict(X, 3)
     whole = XRLinear(**settings).fit(X, Y).predict(X, 3)
-    assert abs(found - without).mean() < 0.2 * abs(whole - without).mean()
+    assert abs(result - without).mean() < 0.2 * abs(whole - without).mean()
 
 
 def test_what_is_wrong_with_sample_weights_is_told(tmp_path):
@@ -163,19 +163,19 @@ def test_a_row_of_weight_three_is_measured_as_three_rows(problem, data):
     times = np.array(data.draw(st.lists(st.integers(1, 3), min_size=num_rows, max_size=num_rows)))
     repeated = np.repeat(np.arange(num_rows), times)
     counts_L = np.arange(num_labels)
-    known = {"train_label_counts": counts_L, "num_train": 50, "ks": (1, 3, 5),
+    settings = {"train_label_counts": counts_L, "num_train": 50, "ks": (1, 3, 5),
              "threshold": 0.5, "probabilities": True}  # fmt: skip
-    found = evaluate_ranking(Y, scores, row_weights=times, **known)
-    wanted = evaluate_ranking(Y[repeated], scores[repeated], **known)
-    for name, at in wanted.metrics.items():
+    result = evaluate_ranking(Y, scores, row_weights=times, **settings)
+    expected = evaluate_ranking(Y[repeated], scores[repeated], **settings)
+    for name, at in expected.metrics.items():
         for k, value in at.items():
-            assert found.metrics[name][k] == pytest.approx(value, abs=1e-6), f"{name}@{k}"
-    for one, other in zip(found.bins, wanted.bins, strict=True):
+            assert result.metrics[name][k] == pytest.approx(value, abs=1e-6), f"{name}@{k}"
+    for one, other in zip(result.bins, expected.bins, strict=True):
         assert one.precision == pytest.approx(other.precision, abs=1e-6)
         assert one.recall == pytest.approx(other.recall, abs=1e-6)
     for name in ("micro", "macro", "weighted", "samples"):
-        of_threshold = getattr(found.thresholded, name)
-        assert of_threshold == pytest.approx(getattr(wanted.thresholded, name), abs=1e-6)
+        of_threshold = getattr(result.thresholded, name)
+        assert of_threshold == pytest.approx(getattr(expected.thresholded, name), abs=1e-6)
 
 
 def scored(seed=0, num_rows=400, num_labels=12):
@@ -200,10 +200,10 @@ def test_weighted_rows_are_repeated_rows_to_what_is_learnt_of_scores():
     weights, rows = times.astype(np.float32), np.repeat(np.arange(400), times)
     scores, repeated = sources["linear"], as_csr(sources["linear"][rows])
     points = np.linspace(0, 1, 21)
-    found = fit_calibration(scores, Y, np.full(12, 9), weights_N=weights).curves[0]
-    wanted = fit_calibration(repeated, as_csr(Y[rows]), np.full(12, 9)).curves[0]
+    result = fit_calibration(scores, Y, np.full(12, 9), weights_N=weights).curves[0]
+    expected = fit_calibration(repeated, as_csr(Y[rows]), np.full(12, 9)).curves[0]
     np.testing.assert_allclose(
-        found(points), wanted(points), atol=6e-3
+        result(points), expected(points), atol=6e-3
     )  # each step has one more candidate
     twice = {name: as_csr(part[rows]) for name, part in sources.items()}
     counts_L = np.full(12, 9)
@@ -222,8 +222,8 @@ def test_weighted_rows_are_repeated_rows_to_what_is_learnt_of_scores():
     assert gain_of(Y, scores, sources["other"], np.ones(400)) == pytest.approx(
         gain_of(Y, scores, sources["other"])
     )
-    known = LabelFrequencies(counts_L, 100)
-    learnt = fit_scores(sources, Y, known, 0, None, weights)
+    frequencies = LabelFrequencies(counts_L, 100)
+    learnt = fit_scores(sources, Y, frequencies, 0, None, weights)
     assert learnt.fusion.weights["linear"] > 0.5
 
 

@@ -11,15 +11,15 @@ def precision(truth, ranked, k):
 
 
 def recall(truth, ranked, k):
-    found = [len(set(r[:k]) & t) / len(t) if t else 0 for t, r in zip(truth, ranked, strict=True)]
-    return sum(found) / len(truth)
+    result = [len(set(r[:k]) & t) / len(t) if t else 0 for t, r in zip(truth, ranked, strict=True)]
+    return sum(result) / len(truth)
 
 
 def r_precision(truth, ranked, k):
-    found = [
+    result = [
         len(set(r[:k]) & t) / min(k, len(t)) if t else 0 for t, r in zip(truth, ranked, strict=True)
     ]
-    return sum(found) / len(truth)
+    return sum(result) / len(truth)
 
 
 def dcg(gains):
@@ -35,8 +35,8 @@ def ndcg(truth, ranked, k):
 
 
 def coverage(truth, ranked, k):
-    found = set().union(*(set(r[:k]) & t for t, r in zip(truth, ranked, strict=True)))
-    return len(found) / len(set().union(*truth)) if any(truth) else 0.0
+    result = set().union(*(set(r[:k]) & t for t, r in zip(truth, ranked, strict=True)))
+    return len(result) / len(set().union(*truth)) if any(truth) else 0.0
 
 
 def inverse_propensity(count, num_train, a, b):

@@ -110,10 +110,10 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def corpus() -> Corpus:
-    """Texts of two words, each of which is a label."""
+    """Texts of two words, each one of eight words for a label."""
     rng = np.random.default_rng(0)
     pairs = [rng.choice(len(WORDS), 2, replace=False) for _ in range(400)]
-    texts = [" ".join(WORDS[i] for i in pair) for pair in pairs]
+    texts = [" ".join(f"{WORDS[i]}{rng.integers(8)}" for i in pair) for pair in pairs]
     Y_NL = np.zeros((len(pairs), len(WORDS)), np.float32)
     for row, pair in enumerate(pairs):
         Y_NL[row, pair] = 1
@@ -122,19 +122,19 @@ def corpus() -> Corpus:
 
 @pytest.mark.usefixtures("registered")
 def test_a_source_that_knows_more_is_trained_fused_saved_and_loaded(tmp_path: Path) -> None:
-    """Trees that keep no weight know nothing; prototypes do."""
+    """Trees that keep no weight but the largest know a word for a label; prototypes all."""
     made = XRLinear(fused=True, threshold=10.0, max_leaf_size=2, num_threads=1).fit(corpus())
     model = made.model_
     assert model.fusion.weights[Prototypes.name] > 0.5
-    texts = ["a red lamp", "sofa and rug"]
+    texts = ["lamp1 of 2026", "sofa5 and rug3"]
     made.save(tmp_path / "m")
     predictor = Predictor.load(tmp_path / "m", num_threads=1)
     assert predictor.predict(texts, 3) == Predictor(model, num_threads=1).predict(texts, 3)
-    assert predictor.predict("a red lamp", 1)[0].label == "lamp"
+    assert predictor.predict("lamp1 of 2026", 1)[0].label == "lamp"
     predictor.model.source(Prototypes)
     every = predictor.scores(texts, len(WORDS)).toarray()
     np.testing.assert_allclose(predictor.score(texts, WORDS), every, rtol=1e-6)
-    text = predictor.explain("a red lamp", 2).to_text()
+    text = predictor.explain("lamp1 of 2026", 2).to_text()
     assert "likeness to the mean row of a label (prototypes):" in text
     assert "1 of the 7 nearest rows has it" in text
 

@@ -119,10 +119,10 @@ def test_a_full_beam_is_exhaustive(tmp_path: Path):
     assert not np.array_equal(trees[0].labels_below(2), trees[1].labels_below(2))
     X = HybridMatrix.of(X_NF)
     for ranker in model.trees.trees:
-        found = beam_search(ranker.levels, X, 65, SearchParams(beam_size=65, path_weight=1.0))
+        result = beam_search(ranker.levels, X, 65, SearchParams(beam_size=65, path_weight=1.0))
         expected = [exhaustive_scores(ranker.levels, ranker.tree, row) for row in X_NF.toarray()]
-        np.testing.assert_allclose(found.toarray(), expected, rtol=1e-3, atol=1e-4)
-        assert np.diff(found.indptr).min() == 65
+        np.testing.assert_allclose(result.toarray(), expected, rtol=1e-3, atol=1e-4)
+        assert np.diff(result.indptr).min() == 65
 
 
 def test_settings_say_which_trees_there_are(tmp_path: Path):

@@ -63,8 +63,8 @@ def test_children_are_read_from_disk_not_sorted_anew(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(np, "argsort", lambda *args, **kwargs: pytest.fail("sorted"))
         loaded = LabelTree.load(tmp_path)
-        found = [loaded.children(t) for t in range(3)]
-    for (ptr_a, nodes_a), (ptr_b, nodes_b) in zip(expected, found, strict=True):
+        result = [loaded.children(t) for t in range(3)]
+    for (ptr_a, nodes_a), (ptr_b, nodes_b) in zip(expected, result, strict=True):
         np.testing.assert_array_equal(ptr_a, ptr_b)
         np.testing.assert_array_equal(nodes_a, nodes_b)
     for path in tmp_path.glob("child*"):

@@ -1,4 +1,4 @@
-"""The command line: `xrt train | predict | explain | evaluate | inspect | label | audit`.
+"""The command line: `xrt train | predict | explain | evaluate | inspect`, and applications' own.
 
 This module imports nothing heavy, so that `xrt --help` and a misspelt option answer at once; each
 command imports what it needs when it runs. Faults of the user end in one line and exit code 2.
@@ -7,6 +7,8 @@ command imports what it needs when it runs. Faults of the user end in one line a
 import argparse
 import sys
 from collections.abc import Sequence
+
+from xrt.applications import application_commands, applications
 
 _TRAIN_HELP = """\
 settings are given as key=value and group=choice; conf/ holds the groups:
@@ -38,10 +40,9 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.train import run
 
         return run(argv[1:] if argv[0] == "train" else argv)
-    if argv and argv[0] == "audit":
-        from xrt.applications.audit.commands import run as audit
-
-        return audit(argv[1:])
+    for command in application_commands():
+        if argv and argv[0] == command.name:
+            return command.run(argv[1:])
     arguments = main_parser().parse_args(argv)
     if arguments.command == "predict":
         from xrt.cli.prediction import predict
@@ -51,10 +52,6 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.explanation import explain
 
         return explain(arguments)
-    if arguments.command == "label":
-        from xrt.applications.query_intent.commands import label
-
-        return label(arguments)
     from xrt.cli import inspection
 
     return {"evaluate": inspection.evaluate, "inspect": inspection.inspect}[arguments.command](
@@ -63,7 +60,7 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def main_parser() -> argparse.ArgumentParser:
-    """The parser of all commands but `train` and `audit`, which have their own."""
+    """The parser of all commands but `train` and those of applications, which have their own."""
     from xrt import __version__
 
     parser = argparse.ArgumentParser(
@@ -79,7 +76,6 @@ def main_parser() -> argparse.ArgumentParser:
         epilog=_TRAIN_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands.add_parser("audit", help="labels that look wrong or missing; audit apply changes them")
     add_predict_arguments(
         commands.add_parser("predict", help="tag texts: text or JSONL in, JSONL out")
     )
@@ -105,11 +101,8 @@ def main_parser() -> argparse.ArgumentParser:
     add_expect_argument(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
-    from xrt.applications.query_intent.commands import add_label_arguments
-
-    add_label_arguments(
-        commands.add_parser("label", help="clicks and a catalogue in, labelled queries out")
-    )
+    for command in application_commands():
+        commands.add_parser(command.name, help=command.help)
     return parser
 
 
@@ -122,7 +115,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="-",
         help="a text a line, or CSV, TSV, JSONL or Parquet with the columns of training; - "
-        "(default): stdin; for a model of attributes a catalogue",
+        "(default): stdin",
     )
     parser.add_argument(
         "-k", type=_positive, default=5, metavar="K", help="labels per text (default 5)"
@@ -135,27 +128,9 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         type=_score,
         metavar="S",
         help="drop labels that score less: a number (default 0), micro-F1 or macro-F1 (tuned in "
-        "training); of a model of attributes: leave cells empty below this probability (default "
-        "0.5: never write what is more likely wrong)",
-    )
-    parser.add_argument(
-        "--review",
-        metavar="FILE",
-        help="of a model of attributes: given values it doubts (default: OUT's name .review.jsonl)",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="of a model of attributes: replace given values, too",
+        "training)",
     )
     add_expect_argument(parser)
-    parser.add_argument(
-        "--decode",
-        choices=("row", "each"),
-        help="of a model of attributes: row: the most probable row, values that go together; each: "
-        "each attribute's most probable value, for when one level counts rather than the row "
-        "(default: as training chose)",
-    )
     parser.add_argument(
         "--tail",
         type=float,
@@ -202,6 +177,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write bad lines to FILE's name .bad-lines.jsonl and go on",
     )
+    for application in applications():
+        application.add_predict_arguments(parser)
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
+from xrt.applications import Command, application_commands, owner_of
 from xrt.errors import python_option
 
 Option = Callable[[str, str], str | None]
@@ -27,17 +28,14 @@ _NAMES: dict[str, dict[str, str | None]] = {
     "explain": {},
     "evaluate": {"label_column": "label_columns"},
     "inspect": {},
-    "label": {
-        "text_columns": "title_columns",
-        "label_column": "label_columns",
-        "label_names": "names",
-    },
-    "audit": {"label_column": "label_columns", "label_names": "labels"},
-    "audit apply": {"label_column": "label_columns", "label_names": "labels"},
 }
 """Names that differ from those of Python, by command; None: the command has nothing like it."""
 
-COMMANDS = tuple(_NAMES)
+
+def commands() -> tuple[str, ...]:
+    """Full names of all commands, such as `predict` and `audit apply`."""
+    added = (name for one in application_commands() for name in (one.name, *one.parts))
+    return *_NAMES, *added
 
 
 def command_of(argv: Sequence[str]) -> str:
@@ -45,7 +43,8 @@ def command_of(argv: Sequence[str]) -> str:
     if argv and "=" in argv[0] and not argv[0].startswith("-"):
         return "train"
     words = " ".join(argv[:2])
-    return words if words in COMMANDS else argv[0] if argv and argv[0] in COMMANDS else ""
+    known = commands()
+    return words if words in known else argv[0] if argv and argv[0] in known else ""
 
 
 def option_writer(argv: Sequence[str]) -> Option:
@@ -62,7 +61,7 @@ def option_writer(argv: Sequence[str]) -> Option:
         return training_option
     if not command:
         return python_option
-    return _writer_of(command, _attribute_options(command, argv))
+    return _writer_of(command, _unused_options(command, argv))
 
 
 def training_option(name: str, value: str, without: Sequence[str] = ()) -> str | None:
@@ -77,8 +76,11 @@ def training_option(name: str, value: str, without: Sequence[str] = ()) -> str |
         The text, or None where there is no such setting.
     """
     name = _NAMES["train"].get(name, name) or ""
-    if value and name in _groups():
-        return f"{name}={value}" if value in _groups()[name] else None
+    from xrt.config import conf_groups
+
+    groups = conf_groups()
+    if value and name in groups:
+        return f"{name}={value}" if value in groups[name] else None
     fields = dict(_training_fields())
     ends = [full for full in fields if full == name or full.endswith(f".{name}")]
     best = next((full for full in ends if full in (name, f"dataset.{name}")), "")
@@ -93,10 +95,9 @@ def training_option(name: str, value: str, without: Sequence[str] = ()) -> str |
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser of a command other than `train`."""
-    if command.startswith("audit"):
-        from xrt.applications.audit import commands as auditing
-
-        return auditing.parser_of(command)
+    owner = _owner_of(command)
+    if owner is not None:
+        return owner.parser(command)
     from xrt import cli
 
     for action in cli.main_parser()._actions:
@@ -106,11 +107,18 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     raise KeyError(command)
 
 
+def _owner_of(command: str) -> Command | None:
+    """The application's command that this one is, or is a part of."""
+    return next((one for one in application_commands() if command in (one.name, *one.parts)), None)
+
+
 def _writer_of(command: str, hidden: Sequence[str]) -> Option:
+    owner = _owner_of(command)
+    names = _NAMES[command] if owner is None else owner.option_names
     actions = {action.dest: action for action in parser_of(command)._actions}
 
     def write(name: str, value: str) -> str | None:
-        known = _NAMES[command].get(name, name)
+        known = names.get(name, name)
         action = actions.get(known or "")
         if action is None or not action.option_strings or action.dest in hidden:
             return None
@@ -124,26 +132,16 @@ def _writer_of(command: str, hidden: Sequence[str]) -> Option:
     return write
 
 
-def _attribute_options(command: str, argv: Sequence[str]) -> tuple[str, ...]:
-    """The options of a command that a model of attributes, named in `argv`, does not take."""
-    from xrt.applications.attributes import commands as attributes
-
-    if any(attributes.is_attribute_model(word) for word in argv[1:]):
-        return attributes.UNUSED_OPTIONS.get(command, ())
-    return ()
-
-
-def _groups() -> dict[str, list[str]]:
-    from xrt.config import conf_folder
-
-    folders = [folder for folder in conf_folder().iterdir() if folder.is_dir()]
-    return {folder.name: [file.stem for file in folder.glob("*.yaml")] for folder in folders}
+def _unused_options(command: str, argv: Sequence[str]) -> tuple[str, ...]:
+    """The options of a command that the model of an application, named in `argv`, does not take."""
+    owner = next((one for one in map(owner_of, argv[1:]) if one is not None), None)
+    return () if owner is None else owner.unused_options(command)
 
 
 def _training_fields() -> Iterator[tuple[str, Any]]:
-    from xrt.config import pipeline_params
+    from xrt.config import settings_type
 
-    yield from _fields(pipeline_params(), "")
+    yield from _fields(settings_type(), "")
 
 
 def _fields(params: type, prefix: str) -> Iterator[tuple[str, Any]]:

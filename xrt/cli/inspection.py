@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from xrt.applications import owner_of
+
 _LATER = (
     "files",
     "checksum",
@@ -18,10 +20,9 @@ _LATER = (
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Print the metrics of a model on a labelled file, as a table or as JSON; the exit code."""
-    from xrt.applications.attributes import commands as attributes
-
-    if attributes.is_attribute_model(arguments.model):
-        return attributes.evaluate(arguments)
+    owner = owner_of(arguments.model)
+    if owner is not None:
+        return owner.evaluate(arguments)
     from xrt.evaluate import evaluate_model
 
     reading = reading_arguments(arguments)

@@ -12,20 +12,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from xrt.cli.outputs import refuse_inputs_as_outputs
+from xrt.applications import applications, owner_of
 from xrt.cli.text_input import Line, text_input
 from xrt.data.collect import BadLines
 from xrt.data.labels import LabelTable
 from xrt.data.side_tables import id_key, read_side_table
 from xrt.errors import DataError
+from xrt.storage.outputs import refuse_inputs_as_outputs
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """Tag every line of the input, or fill a catalogue's attributes; returns the exit code."""
-    from xrt.applications.attributes import commands as attributes
-
     refuse_inputs_as_outputs(
-        {"--out": arguments.out, "--review": arguments.review},
+        {"--out": arguments.out},
         {
             "FILE": arguments.file,
             "--allowed": arguments.allowed,
@@ -33,9 +32,12 @@ def predict(arguments: argparse.Namespace) -> int:
         },
         {"MODEL": arguments.model},
     )
-    if attributes.is_attribute_model(arguments.model):
-        return attributes.predict(arguments)
-    attributes.refuse_attribute_options(arguments)
+    owner = owner_of(arguments.model)
+    for application in applications():
+        if application is not owner:
+            application.refuse_predict_arguments(arguments)
+    if owner is not None:
+        return owner.predict(arguments)
     from xrt.evaluate import reading_of
     from xrt.predict import Predictor
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from xrt.config import conf_folder, no_such_setting, pipeline_params
+from xrt.config import conf_groups, no_such_setting, settings_type
 from xrt.errors import ConfigError
 
 SHORT_NAMES = {"data.path": "dataset.trn"}
@@ -112,7 +112,7 @@ def _choice(group: str, value: str, sweeps: bool) -> str:
     """A choice of a group: the name of one of its files. Unknown names are left to hydra, which
     looks in the folders of `--config-dir`, too.
     """
-    choices = sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+    choices = conf_groups()[group]
     if value == "null" and group in ("experiment", "debug"):
         return value
     form = r"[A-Za-z_][\w.-]*" + (r"(,[A-Za-z_][\w.-]*)*" if sweeps else "")
@@ -124,14 +124,14 @@ def _choice(group: str, value: str, sweeps: bool) -> str:
 
 
 def _groups() -> set[str]:
-    return {path.name for path in conf_folder().iterdir() if path.is_dir()} - {"hydra"}
+    return set(conf_groups()) - {"hydra"}
 
 
 def _require_known(name: str) -> None:
     """Raise ConfigError where there is no such setting."""
     if name in _OWN_TEXTS:
         return
-    params: Any = pipeline_params()
+    params: Any = settings_type()
     parent, parts = "", name.split(".")
     for number, part in enumerate(parts):
         fields = [field.name for field in dataclasses.fields(params) if field.init]
@@ -150,7 +150,7 @@ def _require_known(name: str) -> None:
 def _text_settings() -> Iterator[tuple[str, bool]]:
     """The full names of settings that are texts, and whether they are lists of texts."""
     yield from ((name, False) for name in _OWN_TEXTS)
-    yield from _texts_of(pipeline_params(), "")
+    yield from _texts_of(settings_type(), "")
 
 
 def _texts_of(params: type, prefix: str) -> Iterator[tuple[str, bool]]:

@@ -7,28 +7,34 @@ that was stopped goes on where it was, and stages that are up to date are skippe
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from xrt.applications import Application, applications
 from xrt.cli.doors import training_option
 from xrt.cli.settings import names_of, ready_for_hydra
 from xrt.config import (
     COMPOSITION_ERRORS,
     HYDRA_VERSION_BASE,
     NULL_ABOVE,
-    build,
+    build_all,
     conf_folder,
+    conf_folders,
+    conf_groups,
     explain,
-    pipeline_params,
     register,
+    settings_types,
 )
 from xrt.errors import ConfigError, XrtError
+
+if TYPE_CHECKING:
+    from xrt.pipeline.params import PipelineParams
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +105,15 @@ def _let_threads_sleep() -> None:
 def _composition_fault(err: Exception, settings: Sequence[str]) -> Exception:
     """What to raise for an error of hydra's that came before any work was begun."""
     if isinstance(err, AssertionError) and str(err).startswith(NULL_ABOVE):
-        inner = ", ".join(setting for setting in settings if "." in setting.partition("=")[0])
+        inner = [setting for setting in settings if "." in setting.partition("=")[0]]
+        parts = sorted({setting.partition(".")[0] for setting in inner} & set(conf_groups()))
+        ways = " and ".join(
+            f"{part}={'|'.join(name for name in conf_groups()[part] if name != 'none')}"
+            for part in parts
+        )
         return ConfigError(
-            f"{inner}: a part that is null has no settings; choose one, as in encoder=minilm or "
-            "schema=auto, or leave them out"
+            f"{', '.join(inner)}: a part that is null has no settings; choose one ({ways}), or "
+            "leave them out"
         )
     cause: BaseException | None = err
     while cause is not None:  # logging hides that a log file cannot be written
@@ -127,31 +138,25 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> None:
     Raises:
         XrtError: A setting, the data or the machine is not fit for it.
     """
+    from xrt import pipeline
     from xrt.pipeline.idle_settings import refuse_idle_settings
     from xrt.progress import RichProgress
 
     require_given(config, HydraConfig.get().runtime.choices)
-    params = build_params(config)
+    params, settings = build_params(config)
     if HydraConfig.get().mode != RunMode.MULTIRUN:  # in a sweep one run needs what another ignores
         refuse_idle_settings(params, names)
+        for application, own in settings:
+            application.refuse_idle_settings(own, names)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    estimate, train = _runs(params)
+    hooks = next(
+        (found for one, own in settings if (found := one.hooks(own, params)) is not None), None
+    )
     if params.estimate:
-        print(estimate(params, folder))
+        print(pipeline.estimate_run(params, folder, hooks))
         return
     logger.info("run folder: %s", folder)
-    print(train(params, folder, progress=RichProgress()).to_text())
-
-
-def _runs(params: Any) -> tuple[Callable[..., str], Callable[..., Any]]:
-    """How such a run is estimated, and how it is done."""
-    if params.schema is not None:
-        from xrt.applications.attributes.training import estimate_attributes, train_attributes
-
-        return estimate_attributes, train_attributes
-    from xrt.pipeline import estimate_run, train
-
-    return estimate_run, train
+    print(pipeline.train(params, folder, RichProgress(), hooks).to_text())
 
 
 def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None:
@@ -166,8 +171,9 @@ def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None
     """
     faults = []
     for group, choice in choices.items():
-        file = conf_folder() / group / f"{choice}.yaml"
-        if not file.is_file():
+        files = [folder / group / f"{choice}.yaml" for folder in conf_folders()]
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:
             continue
         content = OmegaConf.to_container(OmegaConf.load(file))
         assert isinstance(content, dict)
@@ -181,11 +187,25 @@ def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None
         raise ConfigError("; ".join(faults))
 
 
-def build_params(config: DictConfig) -> Any:
-    """The pipeline's parameters from all settings. Raises ConfigError with all their faults."""
+def build_params(
+    config: DictConfig,
+) -> tuple["PipelineParams", list[tuple[Application, Any]]]:
+    """What the settings mean.
+
+    Args:
+        config: All settings.
+
+    Returns:
+        The pipeline's parameters, and each application that has settings, with these.
+
+    Raises:
+        ConfigError: With all faults of all settings.
+    """
     if not str(config.name).strip(" ./"):
         raise ConfigError(f"name = {str(config.name)!r}: names the run's folder; give it a name")
     try:
-        return build(pipeline_params(), config)
+        params, *own = build_all(settings_types(), config)
     except RecursionError as err:
         raise ConfigError("an interpolation (${...}) leads back to itself; write values") from err
+    having = [one for one in applications() if one.settings_type() is not None]
+    return params, list(zip(having, own, strict=True))

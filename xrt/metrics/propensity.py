@@ -26,7 +26,9 @@ class PropensityParams:
     """A and B of the propensity model; Wikipedia sets use 0.5 and 0.4, Amazon sets 0.6 and 2.6."""
 
     a: float = 0.55
+    """The exponent A, above 0."""
     b: float = 1.5
+    """The offset B, in training rows, above 0."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

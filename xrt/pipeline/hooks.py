@@ -56,6 +56,12 @@ class TrainingHooks(Protocol):
     ) -> tuple[PipelineParams, Corpus, Corpus | None]:
         """The training corpus and the test corpus, with the settings that go with them."""
 
+    def candidates(self, corpus: Corpus) -> int:
+        """Labels that each source names for a row of the training corpus."""
+
+    def configuration(self) -> Mapping[str, Any]:
+        """The application's settings, for the manifest, as plain values."""
+
     def learn(self, corpus: Corpus, held_out: HeldOutScores | None) -> None:
         """Learn what goes beyond the scores of labels; `held_out` is None where no row could be."""
 

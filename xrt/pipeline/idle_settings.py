@@ -35,11 +35,6 @@ _RULES = (
         "has no effect with fused=false, which holds no rows out; leave one of them out",
     ),
     _Rule(
-        ("label_tree",),
-        lambda params: params.schema is None,
-        "has no effect without a schema; choose one, as in schema=auto, or leave it out",
-    ),
-    _Rule(
         ("dataset.num_rows",),
         lambda params: params.dataset.trn is not None,
         "is the size of the demo catalogue, but dataset.trn names a file; leave one of them out",

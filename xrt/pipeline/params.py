@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.errors import ConfigError
@@ -74,28 +73,6 @@ class DatasetParams:
         return PropensityParams(a=self.propensity_a, b=self.propensity_b)
 
 
-class LabelTreeOf(str, Enum):
-    """What the label tree of an attribute model is made of."""
-
-    clusters = "clusters"
-    """k-means over label features, as everywhere."""
-    taxonomy = "taxonomy"
-    """The hierarchy of the attributes, down to its last level."""
-    clusters_in_taxonomy = "clusters_in_taxonomy"
-    """The hierarchy above, k-means within its larger groups."""
-
-
-class Decode(str, Enum):
-    """How an attribute model turns probabilities into values."""
-
-    auto = "auto"
-    """Whichever gets more whole rows right on held-out training rows."""
-    row = "row"
-    """The most probable row: values that go together, along a path that training saw."""
-    each = "each"
-    """The most probable value of each attribute by itself; they need not go together."""
-
-
 class MatcherFeatures(str, Enum):
     """The features of the tree that the matcher learns."""
 
@@ -110,14 +87,6 @@ class PipelineParams:
     """A training run. Without `encoder` the model is linear."""
 
     dataset: DatasetParams = field(default_factory=DatasetParams)
-    schema: AttributeSchema | None = None
-    """Which columns of a catalogue are what: the run then learns attributes. Null: texts with
-    labels."""
-    label_tree: LabelTreeOf = LabelTreeOf.clusters
-    """With a schema: what the label tree is made of."""
-    decode: Decode = Decode.auto
-    """With a schema: whether the model gives the most probable row (`row`), or the most probable
-    value of each attribute (`each`), for users who want a level rather than the row."""
     features: TfidfParams = field(default_factory=TfidfParams)
     tree: TreeParams = field(default_factory=TreeParams)
     encoder: EncoderParams | None = None
@@ -175,11 +144,6 @@ class PipelineParams:
         if self.embedding_weight is not None and self.embedding_weight <= 0:
             raise ConfigError(
                 f"embedding_weight = {self.embedding_weight}: must be above 0, or null"
-            )
-        if self.schema is None and self.decode is not Decode.auto:
-            raise ConfigError(
-                f"decode = {self.decode.value}: only models of attributes decode; name a schema "
-                "(experiment=attributes), or leave it out"
             )
         for name in ("frozen_weight", "label_text_weight"):
             if not getattr(self, name) >= 0:

@@ -18,7 +18,6 @@ from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
 from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
-from xrt.pipeline.label_lists import num_candidates_of
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.report_page import write_run_report
 from xrt.pipeline.rows import require_texts
@@ -26,6 +25,7 @@ from xrt.pipeline.saving import save_model
 from xrt.pipeline.trainer import Trainer
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict
 from xrt.progress import Progress
+from xrt.sources.base import CANDIDATES
 from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
 from xrt.storage.stages import FolderCache, run_lock
@@ -86,7 +86,7 @@ def train(
     with run_lock(folder):
         refuse_to_overwrite(folder / "model")
         params, trn, tst = _corpora(params, folder, hooks)
-        candidates = num_candidates_of(params, trn.Y)
+        candidates = CANDIDATES if hooks is None else hooks.candidates(trn)
         trainer = Trainer(params, FolderCache(folder), progress, candidates)
         trainer.check(trn)
         _check_capacity(params, trn, folder)
@@ -160,7 +160,7 @@ def _evaluate(
     """
     if tst is None:
         return {}, None, {}
-    k = max(KS) if hooks is None else num_candidates_of(params, trn.Y)
+    k = max(KS) if hooks is None else hooks.candidates(trn)
     training = label_counts(trn), trn.num_instances, params.dataset.propensity
     reports, kept, scores = {}, [], {}
     for name, model in models.items():

@@ -51,10 +51,11 @@ def save_model(
         if hooks is not None:
             hooks.write(target)
 
+    configuration = {} if hooks is None else hooks.configuration()
     manifest = {
         "kind": model.kind,
         "metrics": metrics,
-        "configuration": plain(_portable(params)),
+        "configuration": {**plain(_portable(params)), **configuration},
         "training": training,
         "tree": model.trees.describe(),
         **model.about_scores(),

@@ -10,10 +10,10 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from xrt.applications.attributes.data.catalogue import read_catalogue
+from xrt.applications.attributes.decoding.candidates import PER_ATTRIBUTE, num_candidates
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.applications.attributes.training import AttributeUse
+from xrt.applications.attributes.training import AttributeHooks
 from xrt.cli import main
-from xrt.pipeline.label_lists import PER_ATTRIBUTE, num_candidates
 from xrt.sources.base import CANDIDATES
 
 TARGETS = [f"a{i:02}" for i in range(9)]
@@ -40,13 +40,13 @@ def test_rows_with_many_attributes_have_scores_of_each(
     catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     held = []
-    learn = AttributeUse.learn
+    learn = AttributeHooks.learn
 
     def spy(self, corpus, held_out):
         held.append((self.space, held_out.scores_NL))
         learn(self, corpus, held_out)
 
-    monkeypatch.setattr(AttributeUse, "learn", spy)
+    monkeypatch.setattr(AttributeHooks, "learn", spy)
     settings = [
         "experiment=attributes", "features=words", f"data.path={catalogue}", "num_threads=2",
         "schema.text_columns=[title]", f"schema.targets=[{','.join(TARGETS)}]",

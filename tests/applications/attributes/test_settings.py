@@ -4,7 +4,8 @@ import pytest
 from xrt.applications.attributes.catalogue_settings import Reading, require_effect
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.schema import AttributeSchema
-from xrt.applications.attributes.training import AttributeUse
+from xrt.applications.attributes.settings import AttributeSettings
+from xrt.applications.attributes.training import AttributeHooks
 from xrt.data.formats import CorpusFormat
 from xrt.errors import ConfigError, DataError
 from xrt.pipeline.params import DatasetParams, PipelineParams
@@ -40,7 +41,9 @@ def test_settings_without_effect_on_a_catalogue_are_refused(name, value, instead
     with pytest.raises(
         ConfigError, match=rf"^no effect on a catalogue: dataset\.{name} \(.*{instead}"
     ):
-        AttributeUse().corpora(PipelineParams(dataset=dataset, schema=SCHEMA), tmp_path)
+        AttributeHooks(AttributeSettings(schema=SCHEMA)).corpora(
+            PipelineParams(dataset=dataset), tmp_path
+        )
 
 
 def test_several_are_told_at_once_and_a_test_file_does_not_stand_alone():
@@ -55,7 +58,9 @@ def test_format_and_weights_are_used(catalogue, tmp_path):
     dataset = DatasetParams(
         trn=str(catalogue), tst=str(catalogue), format="csv", weight_column="trust"
     )
-    _, trn, tst = AttributeUse().corpora(PipelineParams(dataset=dataset, schema=SCHEMA), tmp_path)
+    _, trn, tst = AttributeHooks(AttributeSettings(schema=SCHEMA)).corpora(
+        PipelineParams(dataset=dataset), tmp_path
+    )
     assert trn.row_weights.tolist() == [float(1 + i % 3) for i in range(20)]
     assert trn.row_weights.dtype == np.float32
     assert tst.row_weights is None

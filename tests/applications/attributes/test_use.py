@@ -15,7 +15,7 @@ from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.demo import write_attribute_demo
 from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.applications.attributes.training import AttributeUse
+from xrt.applications.attributes.training import AttributeHooks
 from xrt.cli import main
 from xrt.demo.catalogue import DemoParams
 from xrt.errors import ArtifactError, ConfigError, DataError
@@ -270,7 +270,7 @@ def test_label_tree_out_of_the_hierarchy(files: Path, tmp_path: Path, label_tree
 
 
 def test_rows_without_any_attribute_are_left_out(files: Path, tmp_path: Path):
-    from xrt.config import build, compose, pipeline_params
+    from xrt.config import build_all, compose, settings_types
 
     with open(files / "trn.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[:40]
@@ -278,7 +278,7 @@ def test_rows_without_any_attribute_are_left_out(files: Path, tmp_path: Path):
     with open(tmp_path / "few.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     overrides = [*SETTINGS, f"dataset.trn={tmp_path / 'few.csv'}", f"paths.runs={tmp_path}"]
-    params = build(pipeline_params(), compose(overrides))
-    _, corpus, tst = AttributeUse().corpora(params, tmp_path)
+    params, settings = build_all(settings_types(), compose(overrides))
+    _, corpus, tst = AttributeHooks(settings).corpora(params, tmp_path)
     assert corpus.num_instances == 38
     assert tst is None

@@ -12,8 +12,8 @@ from xrt.applications.attributes.decoding.choice import choice_text, choose_way,
 from xrt.applications.attributes.decoding.decoder import MIN_ROWS, AttributeDecoder
 from xrt.applications.attributes.decoding.weights import JointWeights
 from xrt.applications.attributes.judging import judge
+from xrt.applications.attributes.settings import AttributeSettings, Decode
 from xrt.errors import ArtifactError, ConfigError
-from xrt.pipeline.params import Decode, PipelineParams
 
 NUM_TOP, NUM_TYPES, NUM_BRANDS = 40, 80, 6
 IDS = [
@@ -195,4 +195,4 @@ def test_too_few_held_out_rows_teach_nothing(data):
 
 def test_decode_is_refused_where_there_are_no_attributes():
     with pytest.raises(ConfigError, match="decode = each"):
-        PipelineParams(decode=Decode.each)
+        AttributeSettings(decode=Decode.each)

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from tests.reference.slow_click_evidence import slow_click_evidence
-from xrt.applications.query_intent.agreement import agreed_values, judged_pairs
+from xrt.applications.query_intent.agreement import agreed_values, verdicts_of
 from xrt.applications.query_intent.catalogue import catalogue_of
 from xrt.applications.query_intent.clicks.evidence import (
     CLICK_FEATURES,
@@ -195,7 +195,7 @@ def test_agreement_leaves_open_what_words_do_not_settle(catalogue):
         reading = read_query(text, share, words)
         named = supported_names(reading, share)
         agreed = agreed_values(reading, share, set(named), catalogue)
-        return dict(zip(labels, judged_pairs(reading, agreed, ids, catalogue), strict=True))
+        return dict(zip(labels, verdicts_of(reading, agreed, ids, catalogue), strict=True))
 
     assert verdicts("arlo toys") == {
         "brand=Arlo": 1, "brand=Norvelle": 0, "color=blue": 0, "category=Toys": 1

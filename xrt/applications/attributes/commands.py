@@ -4,11 +4,10 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from xrt.errors import ConfigError
+from xrt.storage.outputs import refuse_inputs_as_outputs
 
-_SETTINGS = "attributes.json"  # in the folder of such a model
 _OF_LABELS = {
     "tail": ("--tail", 0.0),
     "allowed": ("--allowed", None),
@@ -32,13 +31,35 @@ UNUSED_OPTIONS = {"predict": tuple(_OF_LABELS), "evaluate": tuple(_OF_CORPORA)}
 """By command, the options that mean nothing here."""
 
 
-def is_attribute_model(folder: str) -> bool:
-    """Whether a saved model is one of attributes; nothing is opened."""
-    return (Path(folder) / _SETTINGS).is_file()
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `xrt predict` that only models of attributes take."""
+    filling = parser.add_argument_group(
+        "for a model of attributes",
+        "FILE is a catalogue; --min-score leaves cells empty below this probability (default 0.5: "
+        "never write what is more likely wrong)",
+    )
+    filling.add_argument(
+        "--review",
+        metavar="FILE",
+        help="given values that the model doubts (default: OUT's name .review.jsonl)",
+    )
+    filling.add_argument("--overwrite", action="store_true", help="replace given values, too")
+    filling.add_argument(
+        "--decode",
+        choices=("row", "each"),
+        help="row: the most probable row, values that go together; each: each attribute's most "
+        "probable value, for when one level counts rather than the row (default: as training "
+        "chose)",
+    )
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """Fill the missing attributes of a catalogue; counts go to standard error; the exit code."""
+    refuse_inputs_as_outputs(
+        {"--out": arguments.out, "--review": arguments.review},
+        {"FILE": arguments.file},
+        {"MODEL": arguments.model},
+    )
     _check(arguments)
     from xrt.applications.attributes.decoding.decisions import MIN_PROBABILITY
     from xrt.applications.attributes.filling.filling import fill

@@ -15,8 +15,8 @@ from xrt.applications.attributes.decoding.decisions import WrittenLabels, writte
 from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Decoded, Weighed
 from xrt.applications.attributes.metrics.confusions import impossible_paths
 from xrt.applications.attributes.metrics.table import AttributeReport, attribute_report
+from xrt.applications.attributes.settings import Decode
 from xrt.metrics.tables import align
-from xrt.pipeline.params import Decode
 from xrt.report import Table
 
 ALONE = "best score alone"

@@ -19,12 +19,12 @@ from xrt.applications.attributes.data.catalogue import CatalogueTable
 from xrt.applications.attributes.data.item_texts import ItemTexts
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.decoding.candidates import num_candidates
 from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Weighed
+from xrt.applications.attributes.settings import Decode
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.inputs import is_table
 from xrt.model import XrtModel
-from xrt.pipeline.label_lists import num_candidates
-from xrt.pipeline.params import Decode
 from xrt.predict import Predictor, Suggestion
 from xrt.search.constraints import Constraint
 from xrt.sparse import as_csr

@@ -4,9 +4,10 @@ N rows, A attributes, L labels.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,18 +16,21 @@ from xrt.applications.attributes.catalogue_settings import require_effect
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.item_texts import ItemTexts
 from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.decoding.candidates import num_candidates
 from xrt.applications.attributes.decoding.choice import choice_text, choose_way
 from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Weighed
 from xrt.applications.attributes.judging import judge
 from xrt.applications.attributes.label_trees import with_taxonomy
 from xrt.applications.attributes.page import attribute_tables
 from xrt.applications.attributes.predictor import save_parts, with_every_attribute
+from xrt.applications.attributes.settings import AttributeSettings, Decode
 from xrt.data.corpus import Corpus
 from xrt.model import XrtModel
 from xrt.pipeline.hooks import ApplicationReport, HeldOutScores
-from xrt.pipeline.params import DatasetParams, Decode, PipelineParams
-from xrt.pipeline.run import TrainOutcome, estimate_run, train
+from xrt.pipeline.params import DatasetParams, PipelineParams
+from xrt.pipeline.run import TrainOutcome, train
 from xrt.progress import Progress
+from xrt.storage.hashing import plain
 from xrt.storage.seals import make_once
 
 logger = logging.getLogger(__name__)
@@ -35,26 +39,35 @@ COMMAND = "xrt predict {model} catalogue.csv --out filled.csv"
 
 
 def train_attributes(
-    params: PipelineParams, run_folder: str | Path, progress: Progress | None = None
+    params: PipelineParams,
+    settings: AttributeSettings,
+    run_folder: str | Path,
+    progress: Progress | None = None,
 ) -> TrainOutcome:
-    """Train a model of product attributes: `params.schema` says which columns are what, and
-    `params.dataset.trn` is a catalogue. Otherwise as `xrt.pipeline.train`.
+    """Train a model of product attributes.
+
+    Args:
+        params: The settings of the pipeline; `params.dataset.trn` is a catalogue.
+        settings: Which columns are what, and how values are decoded.
+        run_folder: As in `xrt.pipeline.train`, and so the next one.
+        progress: Told of long work.
+
+    Returns:
+        Where the model lies and what it scored.
+
+    Raises:
+        XrtError: The settings, the catalogue or the machine are not fit for it.
     """
-    use = AttributeUse(params.num_threads or None, params.decode)
-    return train(params, run_folder, progress, use)
-
-
-def estimate_attributes(params: PipelineParams, run_folder: str | Path) -> str:
-    """What such a run would take, as `xrt.pipeline.estimate_run`."""
-    return estimate_run(params, run_folder, AttributeUse())
+    hooks = AttributeHooks(settings, params.num_threads or None)
+    return train(params, run_folder, progress, hooks)
 
 
 @dataclass(eq=False)
-class AttributeUse:
-    """An TrainingHooks of the pipeline: called by `train` in the order of its methods."""
+class AttributeHooks:
+    """Training hooks of the pipeline: called by `train` in the order of its methods."""
 
+    settings: AttributeSettings
     num_threads: int | None = None
-    decode: Decode = Decode.auto
     item_texts: ItemTexts | None = None
     space: AttributeSpace | None = None
     decoder: AttributeDecoder | None = None
@@ -73,8 +86,8 @@ class AttributeUse:
             params = replace(params, dataset=dataset)
         assert dataset.trn is not None
         corpus, self.space, self.item_texts = read_attributes(
-            dataset.trn, params.schema, format=dataset.format, weight_column=dataset.weight_column,
-            skip_bad_lines=dataset.skip_bad_lines,
+            dataset.trn, self.settings.schema, format=dataset.format,
+            weight_column=dataset.weight_column, skip_bad_lines=dataset.skip_bad_lines,
         )  # fmt: skip
         for message in corpus.report.messages():
             logger.info("%s", message)
@@ -84,7 +97,7 @@ class AttributeUse:
             corpus = corpus.subset(told)
         corpus.require_trainable()
         self.counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
-        params = with_taxonomy(params, self.space, corpus, run_folder)
+        params = with_taxonomy(params, self.settings.label_tree, self.space, corpus, run_folder)
         if dataset.tst is None:
             return params, corpus, None
         tst, _, _ = read_attributes(
@@ -95,12 +108,22 @@ class AttributeUse:
             logger.info("%s", message)
         return params, corpus, tst
 
+    def candidates(self, corpus: Corpus) -> int:
+        """The more labels for a row, the more attributes rows give."""
+        return num_candidates(int(np.diff(corpus.Y.indptr).max(initial=0)))
+
+    def configuration(self) -> Mapping[str, Any]:
+        """Schema, label tree and decoding, as plain values."""
+        written: Mapping[str, Any] = plain(self.settings)
+        return written
+
     def learn(self, corpus: Corpus, held_out: HeldOutScores | None) -> None:
         """How the values of a row go together."""
         assert self.space is not None
         given_NA = self.space.given_NA(corpus.Y)
         if held_out is None:
-            asked = Decode.row if self.decode is Decode.auto else self.decode
+            decode = self.settings.decode
+            asked = Decode.row if decode is Decode.auto else decode
             self.decoder = replace(AttributeDecoder.of(self.space, given_NA), way=asked)
             return
         counted_NA = np.delete(given_NA, held_out.rows, axis=0)
@@ -109,7 +132,7 @@ class AttributeUse:
         logger.info("attributes, on held-out rows: %s", learnt.figures)
         weighed, places = learnt.cross_weighed(held_out.scores_NL)
         self.held_out = rows_NA[places], weighed
-        learnt = choose_way(learnt, weighed, rows_NA[places], self.decode)
+        learnt = choose_way(learnt, weighed, rows_NA[places], self.settings.decode)
         logger.info("attributes: %s", choice_text(learnt.figures["decode"]))
         self.decoder = learnt.counting(given_NA)
 

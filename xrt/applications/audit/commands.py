@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xrt.cli.outputs import refuse_inputs_as_outputs
+from xrt.storage.outputs import refuse_inputs_as_outputs
 
 NOISE = (0.05, 0.1, 0.2)
 

@@ -1,4 +1,4 @@
-"""Training examples without manual labels: pairs of which clicks and words say the same.
+"""Training examples without manual labels: pairs on which clicks and words agree.
 
 True: the value is named, and clicks support it, and no rival is named. False: another value of the
 same attribute is true; or every word of the query names a true value, so that it says nothing of
@@ -6,7 +6,7 @@ any other attribute ("no value"). All other pairs are left open.
 
 Shoppers seldom write names in full, and a model of these examples alone would learn to ask for a
 name. So each example is also shown as a shopper might have typed it: one name replaced by another
-word for the value, misspelt, shortened, or by a word that nobody knows. The clicks stay.
+word for the value, misspelt, shortened, or by an unknown word. The clicks stay.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -40,35 +40,35 @@ def agreed_values(
 
     Of an ancestor and its descendant that the same words name, the clicks' favourite counts.
     """
-    named = supported_names(reading, share)
-    agreed: dict[int, tuple[int, int]] = {}
-    for label, span in named.items():
+    named_spans = supported_names(reading, share)
+    agreed_spans: dict[int, tuple[int, int]] = {}
+    for label, span in named_spans.items():
         rivals = [
             other
-            for other in named
+            for other in named_spans
             if other != label and catalogue.attribute_L[other] == catalogue.attribute_L[label]
         ]
         if label in supported and all((label, other) in catalogue.related for other in rivals):
-            agreed[label] = span
-    return agreed
+            agreed_spans[label] = span
+    return agreed_spans
 
 
-def judged_pairs(
+def verdicts_of(
     reading: Reading,
-    agreed: Mapping[int, tuple[int, int]],
+    agreed_spans: Mapping[int, tuple[int, int]],
     labels: Sequence[int],
     catalogue: Catalogue,
 ) -> list[int]:
     """1 (true), 0 (false) or -1 (open) for each label; ancestors of true values are open."""
-    is_explained = bool(agreed) and reading.free_words(agreed.values()) == 0
-    true_attributes = {int(catalogue.attribute_L[label]) for label in agreed}
+    is_explained = bool(agreed_spans) and reading.free_words(agreed_spans.values()) == 0
+    true_attributes = {int(catalogue.attribute_L[label]) for label in agreed_spans}
     verdicts = []
     for label in labels:
         attribute = int(catalogue.attribute_L[label])
-        if label in agreed:
+        if label in agreed_spans:
             verdicts.append(1)
-        elif any((label, other) in catalogue.related for other in agreed):
-            below = any(other in catalogue.ancestors(label) for other in agreed)
+        elif any((label, other) in catalogue.related for other in agreed_spans):
+            below = any(other in catalogue.ancestors(label) for other in agreed_spans)
             verdicts.append(0 if below and is_explained else -1)
         elif attribute in true_attributes and catalogue.exclusive_A[attribute]:
             verdicts.append(0)
@@ -77,16 +77,16 @@ def judged_pairs(
     return verdicts
 
 
-def rewritten(
+def rewrite_query(
     reading: Reading,
-    agreed: Mapping[int, tuple[int, int]],
+    agreed_spans: Mapping[int, tuple[int, int]],
     forms: Sequence[Sequence[str]],
     names: Sequence[Sequence[str]],
     rng: np.random.Generator,
 ) -> str:
     """The query with the name of one agreed value written otherwise."""
-    label = sorted(agreed)[int(rng.random() * len(agreed))]
-    first, end = agreed[label]
+    label = sorted(agreed_spans)[int(rng.random() * len(agreed_spans))]
+    first, end = agreed_spans[label]
     name = reading.words[first:end]
     how = rng.random()
     others = [form for form in forms[label] if not set(form.split()) & set(names[label])]

@@ -37,7 +37,7 @@ class Catalogue:
 
     Y_IL: float32 of ones, ancestors included. attribute_L, parent_L (-1: none), depth_L: int64.
     names: the readable value of each label, of a path the last step. exclusive_A: attributes of
-    which an item has one value (or one path). notes: what was met, a sentence each.
+    which an item has one value (or one path). notes: remarks on the items, a sentence each.
     """
 
     items: dict[str, int]
@@ -62,9 +62,9 @@ class Catalogue:
     @cached_property
     def known_IA(self) -> sp.csr_array:
         """Which items have a value of which attribute: ones (I, A)."""
-        known = sp.csr_array(self.Y_IL @ self.of_attribute_LA)
-        known.data[:] = 1
-        return known
+        known_IA = sp.csr_array(self.Y_IL @ self.of_attribute_LA)
+        known_IA.data[:] = 1
+        return known_IA
 
     @cached_property
     def prior_L(self) -> np.ndarray:
@@ -119,8 +119,10 @@ def catalogue_of(corpus: Corpus, paths: str | Path | None = None) -> Catalogue:
     number = {name: i for i, name in enumerate(attributes)}
     attribute_L = np.array([number[attribute_of(label)] for label in labels])
     Y_IL = _closed(corpus.Y[rows], corpus, tree)
-    named = {str(id): name for id, name in zip(corpus.labels.ids, corpus.labels.names, strict=True)}
-    names = tuple(last_step(named.get(label) or value_of(label)) for label in labels)
+    name_of = {
+        str(id): name for id, name in zip(corpus.labels.ids, corpus.labels.names, strict=True)
+    }
+    names = tuple(last_step(name_of.get(label) or value_of(label)) for label in labels)
     catalogue = Catalogue(
         items={str(corpus.ids[row]): i for i, row in enumerate(rows.tolist())},
         titles=[corpus.texts[row] if corpus.texts else "" for row in rows.tolist()],
@@ -140,14 +142,14 @@ def catalogue_of(corpus: Corpus, paths: str | Path | None = None) -> Catalogue:
 def _without_nothing(corpus: Corpus) -> tuple[Corpus, list[str]]:
     """The corpus without labels such as `brand=nan`, and a note where there were any."""
     ids = [str(id) for id in corpus.labels.ids]
-    kept = [i for i, id in enumerate(ids) if "=" not in id or not says_nothing(value_of(id))]
-    if len(kept) == len(ids):
+    valid = [i for i, id in enumerate(ids) if "=" not in id or not says_nothing(value_of(id))]
+    if len(valid) == len(ids):
         return corpus, []
-    dropped = sorted(set(ids) - {ids[i] for i in kept})
-    names = [corpus.labels.names[i] for i in kept]
-    labels = LabelTable.from_ids([ids[i] for i in kept], names)
+    dropped = sorted(set(ids) - {ids[i] for i in valid})
+    names = [corpus.labels.names[i] for i in valid]
+    labels = LabelTable.from_ids([ids[i] for i in valid], names)
     note = f"values that say there is none were left out: {', '.join(dropped[:_SHOWN])}"
-    return replace(corpus, Y=corpus.Y[:, kept], labels=labels, filters=None), [note]
+    return replace(corpus, Y=corpus.Y[:, valid], labels=labels, filters=None), [note]
 
 
 def _skipped(corpus: Corpus) -> list[str]:
@@ -158,7 +160,7 @@ def _skipped(corpus: Corpus) -> list[str]:
 
 
 def _last_rows(corpus: Corpus) -> tuple[np.ndarray, list[str]]:
-    """The rows that count, in order of first appearance of their id, and what to tell."""
+    """The rows that count, in order of first appearance of their id; and notes."""
     last: dict[str, int] = {}
     conflicting: dict[str, None] = {}
     num_repeated = 0
@@ -171,10 +173,10 @@ def _last_rows(corpus: Corpus) -> tuple[np.ndarray, list[str]]:
         last[id] = row
     notes = []
     if num_repeated:
-        shown = ", ".join(list(conflicting)[:_SHOWN])
+        examples = ", ".join(list(conflicting)[:_SHOWN])
         notes.append(
             f"{num_repeated} rows repeat an item; the last row counts, and {len(conflicting)} "
-            f"items have other values there than before{': ' + shown if shown else ''}"
+            f"items have other values there than before{': ' + examples if examples else ''}"
         )
     return np.array(list(last.values()), np.int64), notes
 

@@ -4,14 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from xrt.cli.outputs import refuse_inputs_as_outputs
 from xrt.errors import ConfigError
+from xrt.storage.outputs import refuse_inputs_as_outputs
 
 COLUMNS = ("query", "item", "count", "impressions", "position")
 
 
-def add_label_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `xrt label`."""
+def label_parser() -> argparse.ArgumentParser:
+    """The parser of `xrt label`."""
+    parser = argparse.ArgumentParser(prog="xrt label")
     parser.add_argument(
         "clicks",
         metavar="CLICKS",
@@ -61,6 +62,7 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-bad-lines", action="store_true", help="write bad lines beside FILE and go on"
     )
+    return parser
 
 
 def label(arguments: argparse.Namespace) -> int:
@@ -78,8 +80,8 @@ def label(arguments: argparse.Namespace) -> int:
         },
         {"CLICKS": arguments.clicks},
     )  # fmt: skip
-    given = {"min_confidence": arguments.min_confidence, "seed": arguments.seed}
-    params = LabellingParams(**{name: v for name, v in given.items() if v is not None})
+    settings = {"min_confidence": arguments.min_confidence, "seed": arguments.seed}
+    params = LabellingParams(**{name: v for name, v in settings.items() if v is not None})
     catalogue = read_catalogue(
         arguments.catalogue,
         title_columns=tuple(arguments.title_columns),
@@ -107,12 +109,12 @@ def label(arguments: argparse.Namespace) -> int:
 
 def column_names(pairs: list[str]) -> dict[str, str]:
     """`["item=sku"]` as `{"item": "sku"}`. Raises ConfigError for anything else."""
-    found = {}
+    columns = {}
     for pair in pairs:
         name, equals, column = pair.partition("=")
         if name not in COLUMNS or not equals or not column:
             raise ConfigError(
                 f"--columns {pair}: write NAME=COLUMN, where NAME is one of {', '.join(COLUMNS)}"
             )
-        found[name] = column
-    return found
+        columns[name] = column
+    return columns

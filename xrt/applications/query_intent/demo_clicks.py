@@ -106,11 +106,11 @@ class ClickSimulator:
         rng = np.random.default_rng([seed, _ITEM_STREAM])
         self.draw_N = np.exp(0.7 * rng.standard_normal(params.num_items))
         self.listed_N = rng.random(params.num_items) >= params.delisted
-        found: dict[str, list[int]] = {}
+        items_by_label: dict[str, list[int]] = {}
         for item, labels in enumerate(self.catalogue.true_labels):
             for label in labels:
-                found.setdefault(label, []).append(item)
-        self.items_of = {label: np.array(items) for label, items in found.items()}
+                items_by_label.setdefault(label, []).append(item)
+        self.items_of = {label: np.array(items) for label, items in items_by_label.items()}
 
     def item_id(self, item: int) -> str:
         """The item's id in the catalogue and in the log."""
@@ -118,13 +118,13 @@ class ClickSimulator:
 
     def chunks(self) -> Iterator[ClickChunk]:
         """All queries once, with the log of those that are not test queries."""
-        seen: set[str] = set()
+        texts: set[str] = set()
         for number, start in enumerate(range(0, self.params.num_queries, CHUNK_QUERIES)):
             rng = np.random.default_rng([self.seed, _QUERY_STREAM, number])
             size = min(CHUNK_QUERIES, self.params.num_queries - start)
-            yield self._chunk(rng, size, seen)
+            yield self._chunk(rng, size, texts)
 
-    def _chunk(self, rng: np.random.Generator, size: int, seen: set[str]) -> ClickChunk:
+    def _chunk(self, rng: np.random.Generator, size: int, texts: set[str]) -> ClickChunk:
         queries: list[DemoQuery] = []
         pages: list[tuple[np.ndarray, ...]] = []
         typed: list[str] = []
@@ -135,9 +135,9 @@ class ClickSimulator:
         ):
             query = self.writer.write(self.reader.read(self.catalogue.true_labels[product]), u)
             page = self._searches(query, u, rng)
-            if query.text in seen:
+            if query.text in texts:
                 continue
-            seen.add(query.text)
+            texts.add(query.text)
             queries.append(query)
             if not is_test_query(query.text, self.params.test_share):
                 pages.append(page)
@@ -178,8 +178,10 @@ class ClickSimulator:
             chance = attract[order] * position**-p.examination
             clicks = rng.binomial(num_searches, chance)
             if num_searches:
-                shown = np.full(len(items), num_searches)
-                rows.append((items[order], position, shown, clicks, np.full(len(items), ranking)))
+                num_shown = np.full(len(items), num_searches)
+                rows.append(
+                    (items[order], position, num_shown, clicks, np.full(len(items), ranking))
+                )
         return tuple(np.concatenate(parts) for parts in zip(*rows, strict=True))
 
     def _retrieve(
@@ -187,7 +189,7 @@ class ClickSimulator:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Items on the page, and the share of what was meant that each has."""
         p = self.params
-        sets = [self.items_of[label] for label in query.wanted]
+        sets = [self.items_of[label] for label in query.goal_labels]
         whole = reduce(lambda a, b: np.intersect1d(a, b, assume_unique=True), sets)
         each = -(-p.shown_partly // len(sets))
         picked = [self._pick(whole, p.shown_matching, rng)]
@@ -219,14 +221,14 @@ def write_demo_clicks(
 
     folder = Path(folder)
     simulator = ClickSimulator(params or ClickParams(), seed)
-    written = {"items": 0, "queries": 0, "click_rows": 0}
+    counts = {"items": 0, "queries": 0, "click_rows": 0}
     with atomic_file(folder / ITEMS_NAME) as path, open(path, "wb") as file:
         rows = zip(simulator.catalogue.rows, simulator.catalogue.true_labels, strict=True)
         for item, (row, true_labels) in enumerate(rows):
             if simulator.listed_N[item]:
                 record = {"id": simulator.item_id(item), **row, "true_labels": true_labels}
                 file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-                written["items"] += 1
+                counts["items"] += 1
     with (
         atomic_file(folder / TRUTH_NAME) as path,
         open(path, "wb") as file,
@@ -238,6 +240,6 @@ def write_demo_clicks(
                 truth = {"text": query.text, "labels": list(query.labels), "split": split}
                 file.write(json.dumps(truth, ensure_ascii=False).encode() + b"\n")
             pl.DataFrame(chunk.columns).write_parquet(parts / f"{number:05d}.parquet")
-            written["queries"] += len(chunk.queries)
-            written["click_rows"] += len(chunk.columns["query"])
-    return written
+            counts["queries"] += len(chunk.queries)
+            counts["click_rows"] += len(chunk.columns["query"])
+    return counts

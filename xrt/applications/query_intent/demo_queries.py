@@ -46,7 +46,7 @@ class DemoQuery:
 
     text: str
     labels: tuple[str, ...]
-    wanted: tuple[str, ...]
+    goal_labels: tuple[str, ...]
 
 
 class Product(NamedTuple):
@@ -82,29 +82,29 @@ class QueryWriter:
     def write(self, product: Product, u: Sequence[float]) -> DemoQuery:
         """The query and what is meant by it."""
         kind = int(np.searchsorted(_KIND_SHARES, u[0], side="right"))
-        named = _KINDS[min(kind, len(_KINDS) - 1)][1]
+        attributes = _KINDS[min(kind, len(_KINDS) - 1)][1]
         labels: list[str] = []
-        wanted: list[str] = []
+        goal_labels: list[str] = []
         words: dict[str, str] = {}
-        if BRAND in named:
+        if BRAND in attributes:
             words[BRAND] = self._maker(product.brand, u[1], u[2])
             labels.append(f"brand={self.world.brands[product.brand].name}")
-            wanted.append(labels[-1])
-        if TYPE in named:
+            goal_labels.append(labels[-1])
+        if TYPE in attributes:
             words[TYPE], path = self._thing(product.type, u[3], u[4], u[5])
             labels += path
-            wanted.append(path[-1])
+            goal_labels.append(path[-1])
         for name, value in ((COLOR, product.color), (SIZE, product.size)):
-            if name in named and value:
+            if name in attributes and value:
                 words[name] = self._word(name, value, u[6 if name == COLOR else 7])
                 labels.append(f"{name}={value}")
-                wanted.append(labels[-1])
+                goal_labels.append(labels[-1])
         text = " ".join(words[name] for name in _order(u[8]) if name in words).lower()
         if u[9] < _SHARE_SHORTENED:
             text = self._shortened(text)
         if u[10] < _SHARE_TYPO and len(text) > 3:
             text = with_typo(text, u[11], u[12])
-        return DemoQuery(" ".join(text.split()), tuple(labels), tuple(wanted))
+        return DemoQuery(" ".join(text.split()), tuple(labels), tuple(goal_labels))
 
     def _maker(self, brand_index: int, how: float, which: float) -> str:
         brand = self.world.brands[brand_index]

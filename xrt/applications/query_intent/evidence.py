@@ -1,4 +1,4 @@
-"""All evidence of a group of queries: which pairs are judged, and their features.
+"""All evidence of a group of queries: its pairs (text, value), and their features.
 
 P pairs (text, value). A text is a query, or a rewriting of one with the same clicks.
 """
@@ -24,15 +24,15 @@ from xrt.applications.query_intent.words.evidence import (
     WORD_FEATURES,
     Reading,
     Words,
+    indicated_values,
     read_query,
-    spoken_for,
     word_features,
 )
 
 FEATURES = CLICK_FEATURES + WORD_FEATURES
 
 
-class Text(NamedTuple):
+class QueryText(NamedTuple):
     """A text to judge, the query (position in the group) whose clicks it has, and whether the
     aliases were learnt from that query, too.
     """
@@ -43,7 +43,7 @@ class Text(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pairs:
+class QueryValuePairs:
     """P pairs in the order of the texts: text_P, query_P, label_P, features_PF; and each text's
     reading.
     """
@@ -87,24 +87,26 @@ class GroupEvidence:
         values = self.share_QL.data[part].tolist()
         return dict(zip(self.share_QL.indices[part].tolist(), values, strict=True))
 
-    def pairs(self, texts: Sequence[Text], tables: Words) -> Pairs:
+    def pairs(self, texts: Sequence[QueryText], tables: Words) -> QueryValuePairs:
         """Evidence for each text and each value that clicks or words bring up."""
         readings, text_ids, queries, labels = [], [], [], []
         word_rows: list[tuple[float, ...]] = []
         for number, text in enumerate(texts):
             share: Mapping[int, float] = self.shares(text.query)
-            learnt_from = self.group.queries[text.query] if text.is_known else ""
-            reading = read_query(text.text, share, tables, learnt_from)
-            judged = sorted({*share, *spoken_for(reading)})
+            source_query = self.group.queries[text.query] if text.is_known else ""
+            reading = read_query(text.text, share, tables, source_query)
+            values = sorted({*share, *indicated_values(reading)})
             readings.append(reading)
-            word_rows += word_features(reading, judged, share, tables)
-            text_ids += [number] * len(judged)
-            queries += [text.query] * len(judged)
-            labels += judged
+            word_rows += word_features(reading, values, share, tables)
+            text_ids += [number] * len(values)
+            queries += [text.query] * len(values)
+            labels += values
         query_P, label_P = np.array(queries, np.int64), np.array(labels, np.int64)
         clicks_PF = click_features(
             self.matrices, self.full_QL, query_P, label_P, self.catalogue, self.params
         )
         words_PF = np.array(word_rows, np.float32).reshape(len(labels), len(WORD_FEATURES))
         features_PF = np.column_stack([clicks_PF, words_PF])
-        return Pairs(np.array(text_ids, np.int64), query_P, label_P, features_PF, readings)
+        return QueryValuePairs(
+            np.array(text_ids, np.int64), query_P, label_P, features_PF, readings
+        )

@@ -1,8 +1,8 @@
-"""`label_queries`: clicks and a catalogue in, a training corpus of queries with soft labels out.
+"""`label_queries`: from clicks and a catalogue to a training corpus of queries with soft labels.
 
-The log is read once, batch by batch, and laid down in parts by query; what judging needs is learnt
-from the first queries (in the order of their CRC, which is as good as a random draw); then part
-after part is judged and written. Memory: the catalogue, the sample, one batch, one part.
+The log is read once, batch by batch, and laid down in parts by query; the labelling model is
+trained on the first queries (in the order of their CRC, which is as good as a random draw); then
+part after part is labelled and written. Memory: the catalogue, the sample, one batch, one part.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from xrt.applications.query_intent.catalogue import Catalogue, catalogue_of, rea
 from xrt.applications.query_intent.clicks.log import ClickLog
 from xrt.applications.query_intent.clicks.partitions import Partitions, QueryGroup
 from xrt.applications.query_intent.decision import decide
-from xrt.applications.query_intent.evidence import GroupEvidence, Text
-from xrt.applications.query_intent.learning import Learnt, first_queries, learn
+from xrt.applications.query_intent.evidence import GroupEvidence, QueryText
+from xrt.applications.query_intent.learning import TrainedLabeller, first_queries, train_labeller
 from xrt.applications.query_intent.params import LabellingParams
 from xrt.applications.query_intent.report import LabellingReport
 from xrt.data.corpus import Corpus
@@ -37,7 +37,7 @@ _MAX_VARIANTS = 5
 
 @dataclass(frozen=True)
 class LabellingResult:
-    """The corpus file, and what was met on the way."""
+    """The corpus file, and the report."""
 
     path: Path
     report: LabellingReport
@@ -71,7 +71,7 @@ def label_queries(
         params: Settings.
         columns: What the log calls its columns, e.g. `{"item": "sku"}`.
         skip_bad_lines: Write bad rows beside the corpus instead of raising.
-        progress: Told of every step.
+        progress: Informed of every step.
 
     Returns:
         Where the corpus is, and the report.
@@ -101,8 +101,12 @@ def label_queries(
         (work / "parts").mkdir()
         partitions = Partitions(work / "parts")
         partitions.fill(log, items.items)
-        met = log.report
-        if met.num_unknown_items == met.num_rows - met.num_bad - met.num_blank_queries > 0:
+        log_report = log.report
+        if (
+            log_report.num_unknown_items
+            == log_report.num_rows - log_report.num_bad - log_report.num_blank_queries
+            > 0
+        ):
             raise DataError(
                 f"{clicks}: none of its items is among the catalogue's {len(items.items)}, which "
                 f"are such as {next(iter(items.items))!r}; use the same ids in both"
@@ -110,14 +114,14 @@ def label_queries(
         sample = first_queries(
             partitions.groups(params.partition_rows), params.max_training_queries
         )
-        learnt = learn(sample, items, params, progress)
-        report = _report(log, items, learnt)
-        num_known = len(sample.queries)
+        labeller = train_labeller(sample, items, params, progress)
+        report = _report(log, items, labeller)
+        num_sampled = len(sample.queries)
         del sample
         groups = partitions.groups(params.partition_rows)
-        with open_packed(out) as file, _told(progress, sum(partitions.num_rows)):
+        with open_packed(out) as file, _reported(progress, sum(partitions.num_rows)):
             for group in groups:
-                _write_group(group, items, learnt, num_known, params, report, file)
+                _write_group(group, items, labeller, num_sampled, params, report, file)
                 if progress is not None:
                     progress.advance(len(group.rows), queries=report.num_queries)
     if not is_written_into(out):  # a device has no neighbours
@@ -131,20 +135,20 @@ def _catalogue(catalogue: str | Path | Corpus | Catalogue) -> Catalogue:
     return catalogue_of(catalogue) if isinstance(catalogue, Corpus) else read_catalogue(catalogue)
 
 
-def _report(log: ClickLog, catalogue: Catalogue, learnt: Learnt) -> LabellingReport:
+def _report(log: ClickLog, catalogue: Catalogue, labeller: TrainedLabeller) -> LabellingReport:
     return LabellingReport(
         log=log.report,
         notes=list(catalogue.notes),
-        examination=None if learnt.examination is None else learnt.examination.tolist(),
-        num_training_queries=learnt.num_queries,
-        num_agreed_true=learnt.num_true,
-        num_agreed_false=learnt.num_false,
-        num_sure=learnt.num_sure,
+        examination=None if labeller.examination is None else labeller.examination.tolist(),
+        num_training_queries=labeller.num_queries,
+        num_agreed_true=labeller.num_true,
+        num_agreed_false=labeller.num_false,
+        num_sure=labeller.num_sure,
     )
 
 
 @contextlib.contextmanager
-def _told(progress: Progress | None, total: int) -> Iterator[None]:
+def _reported(progress: Progress | None, total: int) -> Iterator[None]:
     if progress is not None:
         progress.start("judge (rows)", total)
     yield
@@ -155,37 +159,41 @@ def _told(progress: Progress | None, total: int) -> Iterator[None]:
 def _write_group(
     group: QueryGroup,
     catalogue: Catalogue,
-    learnt: Learnt,
-    num_known: int,
+    labeller: TrainedLabeller,
+    num_sampled: int,
     params: LabellingParams,
     report: LabellingReport,
     file: BinaryIO,
 ) -> None:
-    """Judge a group and write its queries; the first `num_known` of all have taught the aliases."""
-    evidence = GroupEvidence(group, catalogue, learnt.examination, params)
+    """Label the queries of a group and write them; the first `num_sampled` of all are the sample
+    that aliases were learnt from.
+    """
+    evidence = GroupEvidence(group, catalogue, labeller.examination, params)
     before = report.num_queries
     for start in range(0, len(group.queries), _BATCH_QUERIES):
         numbers = range(start, min(start + _BATCH_QUERIES, len(group.queries)))
-        texts = [Text(q, group.queries[q], before + q < num_known) for q in numbers]
-        pairs = evidence.pairs(texts, learnt.words)
-        probability_P = learnt.model.predict(pairs.features_PF)
+        texts = [QueryText(q, group.queries[q], before + q < num_sampled) for q in numbers]
+        pairs = evidence.pairs(texts, labeller.words)
+        probability_P = labeller.model.predict(pairs.features_PF)
         queries, labels, confidence = decide(pairs.query_P, pairs.label_P, probability_P, catalogue)
         accepted = confidence >= params.min_confidence
         report.count(queries, labels, confidence, accepted, catalogue)
-        chosen: dict[int, dict[str, float]] = {q: {} for q in numbers}
+        labels_of: dict[int, dict[str, float]] = {q: {} for q in numbers}
         for q, label, sure in zip(
             queries[accepted].tolist(),
             labels[accepted].tolist(),
             confidence[accepted].tolist(),
             strict=True,
         ):
-            chosen[q][catalogue.labels[label]] = round(sure, 4)
-        for q, found in chosen.items():
+            labels_of[q][catalogue.labels[label]] = round(sure, 4)
+        for q, weights in labels_of.items():
             record: dict[str, object] = {"uid": f"q{before + q}", "text": group.queries[q]}
-            record["labels"] = found
+            record["labels"] = weights
             if group.variants[q]:
                 record["variants"] = group.variants[q][:_MAX_VARIANTS]
             file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        report.num_labelled += int(np.count_nonzero([bool(found) for found in chosen.values()]))
+        report.num_labelled += int(
+            np.count_nonzero([bool(weights) for weights in labels_of.values()])
+        )
     report.num_queries += len(group.queries)
     report.num_with_variants += sum(bool(forms) for forms in group.variants)

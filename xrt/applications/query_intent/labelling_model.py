@@ -88,10 +88,10 @@ class LabellingModel:
 
     def _raw(self, features_PF: np.ndarray) -> np.ndarray:
         with threadpool_limits(1, "openmp"):
-            raw_P: np.ndarray = self._trees.predict_proba(self._told(features_PF))[:, 1]
+            raw_P: np.ndarray = self._trees.predict_proba(self._without_silent(features_PF))[:, 1]
             return raw_P
 
-    def _told(self, features_PF: np.ndarray) -> np.ndarray:
+    def _without_silent(self, features_PF: np.ndarray) -> np.ndarray:
         """Features that no example had (impressions, say) as zeros, which the trees pass over."""
         return np.where(self._silent_F, np.float32(0), features_PF)
 
@@ -109,7 +109,7 @@ class LabellingModel:
         )
         with threadpool_limits(1, "openmp"):
             return trees.fit(
-                self._told(examples.features_PF[rows]),
+                self._without_silent(examples.features_PF[rows]),
                 examples.verdict_P[rows],
                 examples.weight_P[rows],
             )

@@ -1,4 +1,4 @@
-"""Learns from a sample of the queries: examination, aliases, and the labelling model."""
+"""Trains the labelling model on a sample of the queries, with examination and aliases."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import polars as pl
 from xrt.applications.query_intent.agreement import (
     agreed_values,
     clicks_support,
-    judged_pairs,
-    rewritten,
+    rewrite_query,
+    verdicts_of,
 )
 from xrt.applications.query_intent.catalogue import Catalogue
 from xrt.applications.query_intent.clicks.evidence import CLICK_FEATURES
 from xrt.applications.query_intent.clicks.examination import examination_by_position
 from xrt.applications.query_intent.clicks.partitions import QueryGroup
-from xrt.applications.query_intent.evidence import GroupEvidence, Pairs, Text
+from xrt.applications.query_intent.evidence import GroupEvidence, QueryText, QueryValuePairs
 from xrt.applications.query_intent.labelling_model import Examples, LabellingModel
 from xrt.applications.query_intent.params import LabellingParams
 from xrt.applications.query_intent.words.aliases import NameTable, learn_aliases, learn_from_titles
@@ -33,8 +33,8 @@ _SUPPORT_COLUMNS = [CLICK_FEATURES.index(c) for c in ("share_lower", "log_lift_l
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What judging needs, and figures about the examples for the report."""
+class TrainedLabeller:
+    """A labelling model with its tables, and counts of its examples for the report."""
 
     examination: np.ndarray | None
     words: Words
@@ -45,13 +45,13 @@ class Learnt:
     num_sure: int
 
 
-def learn(
+def train_labeller(
     sample: QueryGroup,
     catalogue: Catalogue,
     params: LabellingParams,
     progress: Progress | None = None,
-) -> Learnt:
-    """Fit everything on the sample; nothing is labelled by hand."""
+) -> TrainedLabeller:
+    """Learn examination and aliases from the sample, and train the model on them."""
     examination = examination_by_position(sample.rows)
     evidence = GroupEvidence(sample, catalogue, examination, params)
     titles = learn_from_titles(catalogue, params.max_alias_titles, params.seed)
@@ -68,7 +68,7 @@ def learn(
     num_true = int(examples.verdict_P.sum())
     if len(sure.verdict_P):
         model = LabellingModel(params.seed).fit(examples.joined(sure))
-    return Learnt(
+    return TrainedLabeller(
         examination,
         words,
         model,
@@ -107,38 +107,44 @@ def _examples(
     """Judged pairs of queries and of their rewritings; and open pairs with their queries."""
     rng = np.random.default_rng([seed, 1])
     queries = evidence.group.queries
-    judged: list[tuple[np.ndarray, ...]] = []
-    left: list[tuple[np.ndarray, ...]] = []
+    example_parts: list[tuple[np.ndarray, ...]] = []
+    open_parts: list[tuple[np.ndarray, ...]] = []
     for start in range(0, len(queries), _BATCH_QUERIES):
         numbers = range(start, min(start + _BATCH_QUERIES, len(queries)))
-        pairs = evidence.pairs([Text(q, queries[q], True) for q in numbers], words)
-        verdict_P, agreed = _verdicts(pairs, evidence)
-        judged.append(_chosen(pairs, verdict_P, verdict_P >= 0))
-        left.append(_chosen(pairs, verdict_P, verdict_P < 0))
-        again = [
-            (q, agreed[i], rewritten(reading, agreed[i], forms, words.names.words, rng))
+        pairs = evidence.pairs([QueryText(q, queries[q], True) for q in numbers], words)
+        verdict_P, agreed_spans = _verdicts(pairs, evidence)
+        example_parts.append(_at_mask(pairs, verdict_P, verdict_P >= 0))
+        open_parts.append(_at_mask(pairs, verdict_P, verdict_P < 0))
+        rewritings = [
+            (
+                q,
+                agreed_spans[i],
+                rewrite_query(reading, agreed_spans[i], forms, words.names.words, rng),
+            )
             for i, (q, reading) in enumerate(zip(numbers, pairs.readings, strict=True))
             for _ in range(_NUM_REWRITINGS)
-            if agreed[i]
+            if agreed_spans[i]
         ]
-        others = evidence.pairs([Text(q, text, True) for q, _, text in again], words)
+        others = evidence.pairs([QueryText(q, text, True) for q, _, text in rewritings], words)
         truth = _carried_over(pairs, verdict_P, others)
-        judged.append(_chosen(others, truth, truth >= 0))
+        example_parts.append(_at_mask(others, truth, truth >= 0))
         if progress is not None:
             progress.advance(len(numbers))
-    features, verdicts, of_query = (np.concatenate(some) for some in zip(*judged, strict=True))
+    features, verdicts, of_query = (
+        np.concatenate(some) for some in zip(*example_parts, strict=True)
+    )
     some = slice(0, _MAX_EXAMPLES)
     weights = np.ones(len(verdicts))
     examples = Examples(features[some], verdicts[some], of_query[some], weights[some])
-    open_PF, _, open_query = (np.concatenate(some) for some in zip(*left, strict=True))
+    open_PF, _, open_query = (np.concatenate(some) for some in zip(*open_parts, strict=True))
     return examples, open_PF, open_query
 
 
 def _verdicts(
-    pairs: Pairs, evidence: GroupEvidence
+    pairs: QueryValuePairs, evidence: GroupEvidence
 ) -> tuple[np.ndarray, list[dict[int, tuple[int, int]]]]:
     """Verdict of each pair, and the agreed values of each text."""
-    verdicts, all_agreed = [], []
+    verdicts, all_spans = [], []
     for reading, part in zip(pairs.readings, pairs.of_text(), strict=True):
         labels = pairs.label_P[part].tolist()
         strong = {
@@ -149,15 +155,17 @@ def _verdicts(
             if clicks_support(row[0], row[1], np.expm1(row[2]) + 1e-6)
         }
         query = int(pairs.query_P[part.start]) if part.stop > part.start else 0
-        agreed = agreed_values(reading, evidence.shares(query), strong, evidence.catalogue)
-        verdicts += judged_pairs(reading, agreed, labels, evidence.catalogue)
-        all_agreed.append(agreed)
-    return np.array(verdicts, np.int64), all_agreed
+        agreed_spans = agreed_values(reading, evidence.shares(query), strong, evidence.catalogue)
+        verdicts += verdicts_of(reading, agreed_spans, labels, evidence.catalogue)
+        all_spans.append(agreed_spans)
+    return np.array(verdicts, np.int64), all_spans
 
 
-def _carried_over(pairs: Pairs, verdict_P: np.ndarray, others: Pairs) -> np.ndarray:
+def _carried_over(
+    pairs: QueryValuePairs, verdict_P: np.ndarray, others: QueryValuePairs
+) -> np.ndarray:
     """Verdicts of queries for the pairs of their rewritings; -1 for values only these bring up."""
-    known = {
+    verdict_of = {
         (q, label): verdict
         for q, label, verdict in zip(
             pairs.query_P.tolist(), pairs.label_P.tolist(), verdict_P.tolist(), strict=True
@@ -165,14 +173,16 @@ def _carried_over(pairs: Pairs, verdict_P: np.ndarray, others: Pairs) -> np.ndar
     }
     return np.array(
         [
-            known.get(key, -1)
+            verdict_of.get(key, -1)
             for key in zip(others.query_P.tolist(), others.label_P.tolist(), strict=True)
         ],
         np.int64,
     )
 
 
-def _chosen(pairs: Pairs, verdict_P: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
+def _at_mask(
+    pairs: QueryValuePairs, verdict_P: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, ...]:
     return pairs.features_PF[mask], verdict_P[mask], pairs.query_P[mask]
 
 

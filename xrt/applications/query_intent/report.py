@@ -1,4 +1,4 @@
-"""What labelling met and did: for machines (`to_dict`) and in a few lines (`to_text`)."""
+"""Counts of a labelling: for machines (`to_dict`) and in a few lines (`to_text`)."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -53,12 +53,12 @@ class LabellingReport:
         attribute_P = catalogue.attribute_L[labels]
         for number, name in enumerate(catalogue.attributes):
             of = attribute_P == number
-            kept = of & accepted
+            accepted_of = of & accepted
             counts = self.attributes.setdefault(name, AttributeCounts())
-            counts.num_queries += len(np.unique(queries[kept]))
+            counts.num_queries += len(np.unique(queries[accepted_of]))
             counts.num_judged += int(of.sum())
-            counts.num_accepted += int(kept.sum())
-            counts.sum_confidence += float(confidence[kept].sum())
+            counts.num_accepted += int(accepted_of.sum())
+            counts.sum_confidence += float(confidence[accepted_of].sum())
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, JSON-ready."""
@@ -98,7 +98,7 @@ class LabellingReport:
             f"{log.num_rows:,} rows of clicks, {self.num_queries:,} queries after normalising "
             f"({self.num_with_variants:,} were typed in other ways, too)"
         ]
-        found = [
+        remarks = [
             (log.num_bad, f"bad rows skipped, written to {log.bad_lines_path}"),
             (
                 log.num_unknown_items,
@@ -118,7 +118,7 @@ class LabellingReport:
             (log.num_odd_positions, "rows have a position that is no whole number from 1"),
             (log.num_float_ids, "rows have an item such as `392.0`, read as `392`"),
         ]
-        lines += [f"{count:,} {what}" for count, what in found if count]
+        lines += [f"{count:,} {what}" for count, what in remarks if count]
         lines += log.notes
         lines += [f"catalogue: {note}" for note in self.notes]
         lines.append(

@@ -17,7 +17,7 @@ _MAX_DEPTH = 100
 
 @dataclass(frozen=True)
 class ValueTree:
-    """labels: those given, then ancestors among none of them. index: position of each.
+    """labels: the input's, then ancestors that are none of them. index: position of each.
 
     parent_L: -1 where nothing is above; depth_L: number of ancestors. Both int64.
     """
@@ -95,8 +95,8 @@ def _above(
         return label.rpartition(STEP)[0] if STEP in value_of(label) else None
     prefix = label[: -len(value_of(label))] if value_of(label) else label
     path, name = prefix + STEP.join(steps), steps[-1]
-    known = (path, prefix + name, name, called.get((attribute_of(label), name)))
-    return next((some for some in known if some in index and some != label), path)
+    candidates = (path, prefix + name, name, called.get((attribute_of(label), name)))
+    return next((some for some in candidates if some in index and some != label), path)
 
 
 def _depths(parent_L: np.ndarray, labels: list[str]) -> np.ndarray:
@@ -109,8 +109,8 @@ def _depths(parent_L: np.ndarray, labels: list[str]) -> np.ndarray:
             return depth_L
         depth_L[some] += 1
         current_L[some] = parent_L[current_L[some]]
-    caught = int(np.flatnonzero(current_L >= 0)[0])
+    cyclic = int(np.flatnonzero(current_L >= 0)[0])
     raise DataError(
-        f"taxonomy: {labels[caught]!r} has over {_MAX_DEPTH} values above it, the first "
-        f"{labels[parent_L[caught]]!r}; a value must not lie above itself"
+        f"taxonomy: {labels[cyclic]!r} has over {_MAX_DEPTH} values above it, the first "
+        f"{labels[parent_L[cyclic]]!r}; a value must not lie above itself"
     )

@@ -21,12 +21,21 @@ from xrt.applications.attributes.decoding.path_beam import (
 )
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
 from xrt.applications.attributes.decoding.weights import JointWeights
+from xrt.sources.base import CANDIDATES
 
 BEAM = 4096
 """Nodes of each level of the hierarchy that are followed: with fewer, every path is tried."""
 NUM_PATHS = 16
 """Paths of a row; half of them are for those with a score at every level."""
 NUM_VALUES = 16
+PER_ATTRIBUTE = 8
+"""Labels that a source names for each attribute of a row, on average: the decoder chooses among
+them."""
+
+
+def num_candidates(num_attributes: int) -> int:
+    """Labels that each source names for a row with a value of each of so many attributes."""
+    return max(CANDIDATES, PER_ATTRIBUTE * num_attributes)
 
 
 @dataclass(frozen=True, eq=False)

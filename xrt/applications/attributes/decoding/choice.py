@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Weighed
-from xrt.pipeline.params import Decode
+from xrt.applications.attributes.settings import Decode
 
 
 def choose_way(

@@ -26,8 +26,8 @@ from xrt.applications.attributes.decoding.learning import learn_weights
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
 from xrt.applications.attributes.decoding.unseen import unseen_shares
 from xrt.applications.attributes.decoding.weights import JointWeights
+from xrt.applications.attributes.settings import Decode
 from xrt.errors import ArtifactError
-from xrt.pipeline.params import Decode
 from xrt.storage.saved_values import SavedValues
 from xrt.threads import run_blocks
 

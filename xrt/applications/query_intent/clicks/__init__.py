@@ -1,1 +1,1 @@
-"""Click logs, and what clicks say of a query."""
+"""Click logs, and the evidence of clicks."""

@@ -1,8 +1,8 @@
-"""What clicks say of each (query, value).
+"""Evidence of clicks for each (query, value).
 
 Q queries, I items, L labels, A attributes. All evidence is a few sparse products: what was clicked
 (Q x I) times what has which value (I x L). Shares of a value are among the clicks on items of which
-the attribute is known, so that values which the catalogue lacks count for nobody.
+the attribute is known, so that values which the catalogue lacks count for none.
 """
 
 from dataclasses import dataclass
@@ -111,8 +111,8 @@ def most_clicked(
         np.flatnonzero(np.r_[True, group[1:] != group[:-1]]) if len(group) else np.array([], int)
     )
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-    kept = np.sort(order[rank < max_values])
-    return query_P[kept], label_P[kept].astype(np.int64)
+    top = np.sort(order[rank < max_values])
+    return query_P[top], label_P[top].astype(np.int64)
 
 
 def click_features(
@@ -123,7 +123,7 @@ def click_features(
     catalogue: Catalogue,
     params: LabellingParams,
 ) -> np.ndarray:
-    """Evidence of P pairs: float32 (P, len(CLICK_FEATURES)); NaN where there is nothing to say."""
+    """Evidence of P pairs: float32 (P, len(CLICK_FEATURES)); NaN where nothing is known."""
     attribute_P, prior_P = catalogue.attribute_L[label_P], catalogue.prior_L[label_P]
     mass_P, known_mass_P = (
         at(matrices.mass_QL, query_P, label_P),
@@ -224,11 +224,11 @@ def _best_other(
     second[has_second] = share_QL.data[order[starts[has_second] + 1]]
     if not len(keys):
         return np.zeros(len(query_P))
-    wanted = query_P * num_facets + facet_L[label_P]
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    found = keys[place] == wanted
+    keys_P = query_P * num_facets + facet_L[label_P]
+    place = np.minimum(np.searchsorted(keys, keys_P), len(keys) - 1)
+    is_known = keys[place] == keys_P
     other = np.where(best_label[place] == label_P, second[place], first[place])
-    return np.where(found, other, 0.0)
+    return np.where(is_known, other, 0.0)
 
 
 def _facet(catalogue: Catalogue) -> np.ndarray:

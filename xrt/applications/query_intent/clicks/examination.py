@@ -21,11 +21,11 @@ def examination_by_position(rows: pl.DataFrame) -> np.ndarray | None:
     `rows`: query_id, item_id, position, count, impressions. None where too few clicks fall on pairs
     that were shown at several positions.
     """
-    seen = rows.filter((pl.col("position") > 0) & (pl.col("impressions") > 0)).with_columns(
+    views = rows.filter((pl.col("position") > 0) & (pl.col("impressions") > 0)).with_columns(
         pl.col("position").clip(upper_bound=MAX_POSITION)
     )
     pairs = (
-        seen.group_by("query_id", "item_id")
+        views.group_by("query_id", "item_id")
         .agg(pl.col("position").n_unique().alias("places"), pl.col("count").sum().alias("clicks"))
         .filter((pl.col("places") > 1) & (pl.col("clicks") > 0))
         .sort("query_id", "item_id")
@@ -33,13 +33,13 @@ def examination_by_position(rows: pl.DataFrame) -> np.ndarray | None:
     )
     if not len(pairs) or pairs["clicks"].sum() < _MIN_CLICKS:
         return None
-    seen = seen.join(pairs.select("query_id", "item_id", "pair"), on=["query_id", "item_id"])
-    seen = seen.sort("pair", "position")
+    views = views.join(pairs.select("query_id", "item_id", "pair"), on=["query_id", "item_id"])
+    views = views.sort("pair", "position")
     return _solve(
-        seen["pair"].to_numpy().astype(np.int64),
-        seen["position"].to_numpy().astype(np.int64),
-        seen["count"].to_numpy(),
-        seen["impressions"].to_numpy(),
+        views["pair"].to_numpy().astype(np.int64),
+        views["position"].to_numpy().astype(np.int64),
+        views["count"].to_numpy(),
+        views["impressions"].to_numpy(),
     )
 
 
@@ -56,8 +56,8 @@ def _solve(
         expected = np.bincount(position, impressions * attraction[pair], MAX_POSITION + 1)
         new = np.where(expected > 0, (clicks_at + 0.5) / (expected + 0.5), 0.0)
         new = new / max(new[1], 1e-12) if new[1] > 0 else new / new.max()
-        moved, theta = np.abs(new - theta).max(), new
-        if moved < _TOLERANCE:
+        change, theta = np.abs(new - theta).max(), new
+        if change < _TOLERANCE:
             break
     theta[1:] = _carried_on(theta[1:])
     theta[0] = 1.0
@@ -66,6 +66,6 @@ def _solve(
 
 def _carried_on(theta: np.ndarray) -> np.ndarray:
     """Positions without data take the value of the nearest one above that has some."""
-    known = np.flatnonzero(theta > 0)
-    nearest = np.searchsorted(known, np.arange(len(theta)), side="right") - 1
-    return theta[known[np.maximum(nearest, 0)]]
+    positions = np.flatnonzero(theta > 0)
+    nearest = np.searchsorted(positions, np.arange(len(theta)), side="right") - 1
+    return theta[positions[np.maximum(nearest, 0)]]

@@ -1,4 +1,4 @@
-"""Which lines of a block of CSV or TSV are a row each, told for all lines at once.
+"""Which lines of a block of CSV or TSV are a row each, found for all lines at once.
 
 A row that is written plainly (its own line, every quote where the grammar of `xrt.data.delimited`
 has it, as many cells as the header) may be read by any fast reader; each of the others is read
@@ -31,7 +31,7 @@ class LineKinds:
 
 
 def kinds_of_lines(data: bytes, delimiter: str, width: int, *, has_quotes: bool) -> LineKinds:
-    """Tell plain lines from others.
+    """Classify the lines: plain ones, blank ones, others.
 
     Args:
         data: Whole lines, the last with its line end; the first begins outside quotes.

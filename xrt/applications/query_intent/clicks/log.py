@@ -34,7 +34,7 @@ _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson")
 
 @dataclass
 class ClickLogReport:
-    """What reading met. Counts are rows of the log unless the name says otherwise."""
+    """Counts of a reading. They are rows of the log unless the name says otherwise."""
 
     num_rows: int = 0
     num_bad: int = 0
@@ -117,10 +117,10 @@ class ClickLog:
     def _files(self) -> list[Path]:
         if not self.path.is_dir():
             return [require_file(self.path)]
-        found = sorted(f for f in self.path.iterdir() if plain_name(f).endswith(_SUFFIXES))
-        if not found:
+        files = sorted(f for f in self.path.iterdir() if plain_name(f).endswith(_SUFFIXES))
+        if not files:
             raise DataError(f"{self.path}: no click file in the folder ({', '.join(_SUFFIXES)})")
-        return found
+        return files
 
     def _blocks(self, file: Path) -> Iterator[TextBlock]:
         if plain_name(file).endswith((".parquet", ".pq")):
@@ -145,10 +145,10 @@ class ClickLog:
     def _require_columns(self, file: Path, names: list[str]) -> None:
         for name in COLUMNS[:_NEEDED]:
             if self.columns[name] not in names:
-                shown = ", ".join([n for n in names if n != ROW][:_SHOWN_COLUMNS]) or "none"
+                column_list = ", ".join([n for n in names if n != ROW][:_SHOWN_COLUMNS]) or "none"
                 raise DataError(
                     f"{file}: no column {self.columns[name]!r} for {name}; the columns are "
-                    f"{shown}: give it that name",
+                    f"{column_list}: give it that name",
                     settings={"columns": f"where the log calls {name} otherwise"},
                 )
 
@@ -184,20 +184,20 @@ class ClickLog:
             frame = frame.filter(sound)
         more = frame.select((views < count).fill_null(False).sum()).item()
         self.report.num_more_clicks_than_impressions += int(more)
-        seen = pl.max_horizontal("impressions", pl.when(views.is_not_null()).then(count))
-        return self._with_positions(frame.with_columns(seen.alias("impressions")))
+        num_views = pl.max_horizontal("impressions", pl.when(views.is_not_null()).then(count))
+        return self._with_positions(frame.with_columns(num_views.alias("impressions")))
 
     def _with_positions(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Positions as whole numbers from 1; others are not known, and counted."""
         position = pl.col("position")
-        known = (position.is_finite() & (position >= 1)).fill_null(False)
+        is_known = (position.is_finite() & (position >= 1)).fill_null(False)
         zero = (position == 0).fill_null(False)
-        odd = position.is_not_null() & ((~known & ~zero) | (position != position.floor()))
+        odd = position.is_not_null() & ((~is_known & ~zero) | (position != position.floor()))
         counts = frame.select(zero.sum().alias("zero"), odd.sum().alias("odd")).row(0, named=True)
         self.report.num_position_zero += int(counts["zero"])
         self.report.num_odd_positions += int(counts["odd"])
         whole = position.clip(1, _LAST_POSITION).cast(pl.Int32, strict=False)
-        return frame.with_columns(pl.when(known).then(whole).alias("position"))
+        return frame.with_columns(pl.when(is_known).then(whole).alias("position"))
 
     def _take_out(self, file: Path, bad: pl.DataFrame, source: pl.DataFrame) -> None:
         """Note rows with a count that cannot be, or raise for the first."""

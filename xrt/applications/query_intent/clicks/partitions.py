@@ -50,25 +50,25 @@ class Partitions:
 
     def fill(self, log: ClickLog, items: dict[str, int]) -> None:
         """Read the whole log."""
-        known = ItemNumbers(items)
+        item_numbers = ItemNumbers(items)
         waiting: list[pl.DataFrame] = []  # a folder of small files makes no more files of ours
         for batch in log.batches():
             waiting.append(batch)
             if sum(map(len, waiting)) >= log.batch_rows:
-                self._spill(_normalised(pl.concat(waiting)), known, log)
+                self._spill(_normalised(pl.concat(waiting)), item_numbers, log)
                 waiting = []
         if waiting:
-            self._spill(_normalised(pl.concat(waiting)), known, log)
+            self._spill(_normalised(pl.concat(waiting)), item_numbers, log)
 
-    def _spill(self, batch: pl.DataFrame, known: "ItemNumbers", log: ClickLog) -> None:
+    def _spill(self, batch: pl.DataFrame, item_numbers: "ItemNumbers", log: ClickLog) -> None:
         blank = batch["query"] == ""
         log.report.num_blank_queries += int(blank.sum())
         batch = batch.filter(~blank)
-        batch = batch.join(known.of(batch["item"]), on="item", how="left")
-        missing = pl.col("item_id").is_null()
-        lost = batch.filter(missing)
-        log.report.num_unknown_items += len(lost)
-        log.report.clicks_on_unknown_items += float(lost["count"].sum())
+        batch = batch.join(item_numbers.of(batch["item"]), on="item", how="left")
+        is_unknown = pl.col("item_id").is_null()
+        unknown = batch.filter(is_unknown)
+        log.report.num_unknown_items += len(unknown)
+        log.report.clicks_on_unknown_items += float(unknown["count"].sum())
         log.report.num_float_ids += int(batch["is_float"].sum())
         keys = ["partition", "crc", "query", "typed", "item_id", "position"]
         summed = (

@@ -102,12 +102,12 @@ class TextLog:
         size = self.file.stat().st_size
         line = 1 + self._read_head()
         with open_unpacked(self.file) as stream:
-            read = sum(len(stream.readline()) for _ in range(line - 1))
-            rest, is_last = b"", False
+            num_read = sum(len(stream.readline()) for _ in range(line - 1))
+            remainder, is_last = b"", False
             while not is_last:
-                chunk = stream.read(max(self.chunk_bytes, len(rest)))
-                read, is_last = read + len(chunk), not chunk
-                data = rest + chunk
+                chunk = stream.read(max(self.chunk_bytes, len(remainder)))
+                num_read, is_last = num_read + len(chunk), not chunk
+                data = remainder + chunk
                 if line == 1:
                     data = data.removeprefix(_MARK)
                 if is_last and data and not data.endswith(b"\n"):
@@ -121,10 +121,10 @@ class TextLog:
                     )
                 part = self._part(line, data[:whole], is_last)
                 for block in part.blocks:
-                    share = 1.0 if is_last else min(1.0, read / size)
+                    share = 1.0 if is_last else min(1.0, num_read / size)
                     yield TextBlock(block.frame, block.broken, share, block.notes)
                 line += data.count(b"\n", 0, part.num_bytes)
-                rest = data[part.num_bytes :]
+                remainder = data[part.num_bytes :]
 
     def _read_head(self) -> int:
         """Read the delimiter and the names of columns; the lines that they take, 0 of JSON.
@@ -187,8 +187,8 @@ class TextLog:
                 )  # fmt: skip
         except DataError:
             return None
-        named = {number: name for number, name in zip(numbers, self.names, strict=True) if name}
-        frame = frame.select(list(named)).rename(named)
+        name_of = {number: name for number, name in zip(numbers, self.names, strict=True) if name}
+        frame = frame.select(list(name_of)).rename(name_of)
         if self.is_tsv and b'"' in data:
             frame = frame.select(_unquoted_cells(name) for name in frame.columns)
         if b'""' in data:
@@ -206,7 +206,7 @@ class TextLog:
             kinds.plain_T[:] = False
         odd = _OddLines(self, first, data, kinds, is_last)
         rows = list(odd.rows())
-        plain_T = kinds.plain_T & ~odd.taken_T
+        plain_T = kinds.plain_T & ~odd.read_T
         plain_T[odd.end :] = False
         frame = self._polars_csv(_joined(data, kinds, plain_T), None if self.is_tsv else '"')
         if frame is None or len(frame) != int(plain_T.sum()):
@@ -233,26 +233,26 @@ class TextLog:
             yield TextBlock(frame.with_row_index(ROW, first), (), 1.0)
             return
         lines = data.split(b"\n")[:-1]
-        kept = [number for number, line in enumerate(lines) if line.strip()]
-        yield from self._json_pieces(first, lines, kept)
+        places = [number for number, line in enumerate(lines) if line.strip()]
+        yield from self._json_pieces(first, lines, places)
 
     def _json_pieces(
-        self, first: int, lines: Sequence[bytes], kept: Sequence[int]
+        self, first: int, lines: Sequence[bytes], places: Sequence[int]
     ) -> Iterator[TextBlock]:
         """Lines by polars in halves, and halves of halves, until the odd one stands among few."""
-        if not kept:
+        if not places:
             return
-        frame = self._polars_json(b"\n".join(lines[n] for n in kept) + b"\n", len(kept))
+        frame = self._polars_json(b"\n".join(lines[n] for n in places) + b"\n", len(places))
         if frame is not None:
-            numbers = pl.Series(ROW, first + np.array(kept), pl.UInt32)
+            numbers = pl.Series(ROW, first + np.array(places), pl.UInt32)
             yield TextBlock(frame.insert_column(0, numbers), (), 1.0)
             return
-        if len(kept) <= _ROWS_ONE_BY_ONE:
-            yield self._json_one_by_one(first, lines, kept)
+        if len(places) <= _ROWS_ONE_BY_ONE:
+            yield self._json_one_by_one(first, lines, places)
             return
-        half = len(kept) // 2
-        yield from self._json_pieces(first, lines, kept[:half])
-        yield from self._json_pieces(first, lines, kept[half:])
+        half = len(places) // 2
+        yield from self._json_pieces(first, lines, places[:half])
+        yield from self._json_pieces(first, lines, places[half:])
 
     def _polars_json(self, data: bytes, num_rows: int) -> pl.DataFrame | None:
         """The lines as polars reads them; None where Python's reader would see something else."""
@@ -270,11 +270,11 @@ class TextLog:
         return frame if exact else None
 
     def _json_one_by_one(
-        self, first: int, lines: Sequence[bytes], kept: Sequence[int]
+        self, first: int, lines: Sequence[bytes], places: Sequence[int]
     ) -> TextBlock:
         records: list[dict[str, str | None]] = []
         broken: list[BrokenLine] = []
-        for number in kept:
+        for number in places:
             try:
                 record = parse_json_line(lines[number].removesuffix(b"\r")).record
                 values = {name: _json_value(name, value) for name, value in record.items()}
@@ -291,7 +291,7 @@ class TextLog:
 class _OddLines:
     """Reads the lines of a block that are not plain, row by row.
 
-    taken_T: lines that belong to rows read here. end: the line from which on nothing was read,
+    read_T: lines that belong to rows read here. end: the line from which on nothing was read,
     since a row there may go on below the block.
     """
 
@@ -300,7 +300,7 @@ class _OddLines:
     ) -> None:
         self.log, self.first, self.data, self.kinds = log, first, data, kinds
         self.is_last = is_last
-        self.taken_T = np.zeros(len(kinds.plain_T), bool)
+        self.read_T = np.zeros(len(kinds.plain_T), bool)
         self.end = len(kinds.plain_T)
         self.broken: list[BrokenLine] = []
         self.notes: list[str] = []
@@ -359,7 +359,7 @@ class _OddLines:
         if fault:
             self._refuse(place, row.num_lines, fault)
             return None
-        self.taken_T[place : place + row.num_lines] = True
+        self.read_T[place : place + row.num_lines] = True
         if row.note:
             self.notes.append(row.note)
         if row.num_lines > 1:
@@ -367,7 +367,7 @@ class _OddLines:
         return row
 
     def _refuse(self, place: int, num_lines: int, cause: str) -> None:
-        self.taken_T[place : place + num_lines] = True
+        self.read_T[place : place + num_lines] = True
         lines = (self.kinds.line(self.data, place + n) for n in range(num_lines))
         text = b"".join(lines).decode("utf-8", "replace").rstrip("\r\n")
         self.broken.append(BrokenLine(self.first + place, text, cause, num_lines))

@@ -1,1 +1,1 @@
-"""What the words of a query say of its labels."""
+"""Evidence of the words of a query."""

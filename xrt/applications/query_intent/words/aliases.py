@@ -54,25 +54,30 @@ class AliasTable:
         others = self.num_with.get(phrase, 0.0) - 1
         if others < 1:
             return []
-        left = []
+        meanings = []
         for label, _, _, together in self.meanings.get(phrase, ()):
             share = own.get(label, 0.0)
-            rest = together - share
-            if rest > 1e-9:
+            together_elsewhere = together - share
+            if together_elsewhere > 1e-9:
                 mass = max(float(self.mass_L[label]) - share, 1e-9)
-                left.append(
-                    Meaning(label, min(rest / (others + 0.5), 1.0), min(rest / mass, 1.0), rest)
+                meanings.append(
+                    Meaning(
+                        label,
+                        min(together_elsewhere / (others + 0.5), 1.0),
+                        min(together_elsewhere / mass, 1.0),
+                        together_elsewhere,
+                    )
                 )
-        return left
+        return meanings
 
     def forms(self, num_labels: int) -> list[list[str]]:
         """The strongest phrases of each value."""
-        found: list[list[tuple[float, str]]] = [[] for _ in range(num_labels)]
+        by_label: list[list[tuple[float, str]]] = [[] for _ in range(num_labels)]
         for phrase, meanings in self.meanings.items():
             for meaning in meanings:
                 if meaning.forward >= 0.5:
-                    found[meaning.label].append((-meaning.strength, phrase))
-        return [[phrase for _, phrase in sorted(some)[:_MAX_FORMS]] for some in found]
+                    by_label[meaning.label].append((-meaning.strength, phrase))
+        return [[phrase for _, phrase in sorted(some)[:_MAX_FORMS]] for some in by_label]
 
 
 def learn_from_titles(catalogue: Catalogue, max_titles: int, seed: int) -> AliasTable:
@@ -91,40 +96,40 @@ def learn_aliases(
     vocabulary: dict[str, int] = {}
     pointers, columns = [0], []
     for text in texts:
-        found = dict.fromkeys(phrase for _, _, phrase in phrases(words_of(text)))
-        columns += [vocabulary.setdefault(phrase, len(vocabulary)) for phrase in found]
+        own_phrases = dict.fromkeys(phrase for _, _, phrase in phrases(words_of(text)))
+        columns += [vocabulary.setdefault(phrase, len(vocabulary)) for phrase in own_phrases]
         pointers.append(len(columns))
     ones = np.ones(len(columns), np.float32)
     has_NG = sp.csr_array((ones, columns, pointers), shape=(len(pointers) - 1, len(vocabulary)))
     num_with_G = np.asarray(has_NG.sum(axis=0)).ravel()
-    kept_G = np.flatnonzero(num_with_G >= _MIN_ITEMS)
-    has_GN = sp.csr_array(has_NG[:, kept_G].T)
+    frequent_G = np.flatnonzero(num_with_G >= _MIN_ITEMS)
+    has_GN = sp.csr_array(has_NG[:, frequent_G].T)
     together_GL = sp.csr_array(has_GN @ shares_NL)
     known_NA = sp.csr_array(shares_NL @ catalogue.of_attribute_LA)
     known_NA.data[:] = 1
     known_GA = sp.csr_array(has_GN @ known_NA)
     known_GA.sort_indices()
     mass_L = np.asarray(shares_NL.sum(axis=0)).ravel()
-    g_P = np.repeat(np.arange(len(kept_G)), np.diff(together_GL.indptr))
+    g_P = np.repeat(np.arange(len(frequent_G)), np.diff(together_GL.indptr))
     label_P, together_P = together_GL.indices, together_GL.data.astype(np.float64)
     known_P = at(known_GA, g_P, catalogue.attribute_L[label_P])
     forward_P = np.minimum(together_P / (known_P + 0.5), 1)
     backward_P = np.minimum(together_P / np.maximum(mass_L[label_P], 1e-9), 1)
     strength_P = np.sqrt(forward_P * backward_P)
-    wanted = (forward_P >= _MIN_FORWARD) & (strength_P >= _MIN_STRENGTH) & (together_P >= 1)
-    chosen = np.flatnonzero(wanted)
-    chosen = chosen[np.lexsort((label_P[chosen], -strength_P[chosen], g_P[chosen]))]
+    is_strong = (forward_P >= _MIN_FORWARD) & (strength_P >= _MIN_STRENGTH) & (together_P >= 1)
+    strong = np.flatnonzero(is_strong)
+    strong = strong[np.lexsort((label_P[strong], -strength_P[strong], g_P[strong]))]
     names = list(vocabulary)
     meanings: dict[str, list[Meaning]] = {}
     for g, *meaning in zip(
-        g_P[chosen].tolist(),
-        label_P[chosen].tolist(),
-        forward_P[chosen].tolist(),
-        backward_P[chosen].tolist(),
-        together_P[chosen].tolist(),
+        g_P[strong].tolist(),
+        label_P[strong].tolist(),
+        forward_P[strong].tolist(),
+        backward_P[strong].tolist(),
+        together_P[strong].tolist(),
         strict=True,
     ):
-        of_phrase = meanings.setdefault(names[kept_G[g]], [])
+        of_phrase = meanings.setdefault(names[frequent_G[g]], [])
         if len(of_phrase) < _MAX_LABELS:
             of_phrase.append(Meaning(*meaning))
     num_with = {phrase: float(num_with_G[vocabulary[phrase]]) for phrase in meanings}

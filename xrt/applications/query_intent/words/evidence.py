@@ -1,4 +1,4 @@
-"""What the words of a query say of each value: names, aliases, likeness, and what rivals explain.
+"""Evidence of a query's words for each value: names, aliases, likeness, and what rivals explain.
 
 A value is *named* when the words of its name stand in the query and are not part of a longer name
 that clicks support. A word that names a value is taken: it speaks less for others.
@@ -44,7 +44,7 @@ class Words:
 
     @cached_property
     def attribute_of(self) -> list[int]:
-        """Attribute of each label, as plain integers: they are asked for one by one."""
+        """Attribute of each label, as plain integers, which are read one by one."""
         return [int(a) for a in self.catalogue.attribute_L]
 
 
@@ -63,12 +63,12 @@ class Reading:
 
     def free_words(self, names: Collection[tuple[int, int]]) -> int:
         """Words that lie in none of these spans."""
-        taken = {i for first, end in names for i in range(first, end)}
-        return len(self.words) - len(taken)
+        covered = {i for first, end in names for i in range(first, end)}
+        return len(self.words) - len(covered)
 
 
 def read_query(
-    text: str, share: Mapping[int, float], tables: Words, learnt_from: str = ""
+    text: str, share: Mapping[int, float], tables: Words, source_query: str = ""
 ) -> Reading:
     """Look up all phrases of a query.
 
@@ -78,7 +78,7 @@ def read_query(
     words = words_of(text)
     longest = max(3, tables.names.longest)
     spans = [(first, first + n, phrase) for first, n, phrase in phrases(words, longest)]
-    own = {phrase for _, _, phrase in phrases(words_of(learnt_from))}
+    own = {phrase for _, _, phrase in phrases(words_of(source_query))}
     reading = Reading(words, spans)
     for first, end, phrase in spans:
         for label in tables.names.labels_of.get(phrase, ()):
@@ -176,10 +176,10 @@ def word_features(
     return rows
 
 
-def _strongest(found: list[list[Meaning]]) -> dict[int, tuple[float, float, float, int]]:
+def _strongest(meanings_of_span: list[list[Meaning]]) -> dict[int, tuple[float, float, float, int]]:
     """Label -> (strength, forward, backward, span) of its strongest phrase."""
     best: dict[int, tuple[float, float, float, int]] = {}
-    for span, meanings in enumerate(found):
+    for span, meanings in enumerate(meanings_of_span):
         for meaning in meanings:
             if meaning.label not in best or meaning.strength > best[meaning.label][0]:
                 best[meaning.label] = (meaning.strength, meaning.forward, meaning.backward, span)
@@ -205,9 +205,9 @@ def _taken_elsewhere(
     return max((m.strength for m in meanings if attribute_of[m.label] != attribute), default=0.0)
 
 
-def spoken_for(reading: Reading, min_strength: float = 0.1) -> set[int]:
-    """Values that the words speak for, clicked or not: named, or of a strong alias."""
-    found = set(reading.named)
+def indicated_values(reading: Reading, min_strength: float = 0.1) -> set[int]:
+    """Values that the words indicate, clicked or not: named, or of a strong alias."""
+    values = set(reading.named)
     for meanings in (*reading.by_titles, *reading.by_clicks):
-        found |= {m.label for m in meanings if m.strength >= min_strength and m.forward >= 0.4}
-    return found
+        values |= {m.label for m in meanings if m.strength >= min_strength and m.forward >= 0.4}
+    return values

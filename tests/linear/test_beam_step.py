@@ -61,13 +61,13 @@ def test_a_step_equals_its_slow_twin(two_levels, keep, num_rows):
     tree, top, bottom = two_levels
     X = random_rows(num_rows)
     beam = step(top, X, root_beam(num_rows), 6)
-    found = step(bottom, X, beam, keep, path_weight=0.5)
+    result = step(bottom, X, beam, keep, path_weight=0.5)
     expected = expanded(bottom, tree, 1, X, beam, keep, 0.5)
     for row, best in enumerate(expected):
-        here = slice(found.indptr[row], found.indptr[row + 1])
-        assert found.indices[here].tolist() == sorted(best)
+        here = slice(result.indptr[row], result.indptr[row + 1])
+        assert result.indices[here].tolist() == sorted(best)
         np.testing.assert_allclose(
-            found.data[here], [best[node] for node in sorted(best)], rtol=1e-5, atol=1e-6
+            result.data[here], [best[node] for node in sorted(best)], rtol=1e-5, atol=1e-6
         )
 
 
@@ -82,9 +82,9 @@ def test_rows_get_the_same_bits_alone_and_in_parts_and_on_several_threads(two_le
         np.testing.assert_array_equal(alone.data, together[[row]].data)
     for name, value in (("MAX_SCORES_AT_ONCE", 500), ("ROWS_PER_BLOCK", 128)):
         monkeypatch.setattr(scoring, name, value)
-        found = step(bottom, X, beam, 9, 3)
-        np.testing.assert_array_equal(found.indices, together.indices)
-        np.testing.assert_array_equal(found.data, together.data)
+        result = step(bottom, X, beam, 9, 3)
+        np.testing.assert_array_equal(result.indices, together.indices)
+        np.testing.assert_array_equal(result.data, together.data)
 
 
 def test_int64_indices_give_the_same(two_levels):
@@ -135,7 +135,7 @@ def test_weights_too_large_for_float16_are_refused(two_levels):
     huge = replace(bottom, entry_values=bottom.entry_values * np.float32(1e6))
     with pytest.raises(DataError, match="does not fit in float16"):
         huge.astype(np.float16)
-    with pytest.raises(DataError, match="float32 or float16, not as float64"):
+    with pytest.raises(DataError, match="float32 or float16, not float64"):
         bottom.astype(np.float64)
 
 

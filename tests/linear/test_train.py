@@ -45,12 +45,12 @@ def solve(sparse, dense, members, num_lanes=WIDTH, epsilon=0.05, sweeps=50, stop
 
 
 def orders(n, sweeps):
-    order, found = np.arange(n, dtype=np.int32), []
+    order, result = np.arange(n, dtype=np.int32), []
     state = np.uint64(new_state(np.uint64(SEED)))
     for _ in range(sweeps):
         state = np.uint64(shuffle(order, state))
-        found.append(order.copy())
-    return found
+        result.append(order.copy())
+    return result
 
 
 def test_each_lane_takes_the_steps_of_its_label_alone():

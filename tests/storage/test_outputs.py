@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from xrt.cli import main
-from xrt.cli.outputs import refuse_inputs_as_outputs
 from xrt.errors import ConfigError
+from xrt.storage.outputs import refuse_inputs_as_outputs
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """in.csv under several names, a folder of clicks and a folder that stands for a model."""
+    """in.csv under several names, a folder of clicks, and folders that stand for models."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.csv").write_text("kept")
     (tmp_path / "link.csv").symlink_to("in.csv")
@@ -20,6 +20,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("clicks", "model"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "part.csv").write_text("kept")
+    (tmp_path / "filler").mkdir()
+    (tmp_path / "filler" / "attributes.json").write_text("{}")
     (tmp_path / "to_model").symlink_to("model")
     return tmp_path
 
@@ -34,8 +36,8 @@ COMMANDS = {
     "in the model": "predict model in.csv --out model/new.jsonl",
     "in the model by link": "predict to_model in.csv --out model/new.jsonl",
     "the model": "predict model in.csv --out model",
-    "review": "predict model in.csv --out out.csv --review in.csv",
-    "review and out": "predict model in.csv --out out.csv --review out.csv",
+    "review": "predict filler in.csv --out out.csv --review in.csv",
+    "review and out": "predict filler in.csv --out out.csv --review out.csv",
     "label clicks": "label in.csv items.csv --out in.csv",
     "label catalogue": "label clicks link.csv --out hard.csv",
     "label names": "label clicks items.csv --names in.csv --out link.csv",

@@ -1,0 +1,116 @@
+"""What an application adds to xrt: commands, settings, training, saved models of its own kind."""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xrt.pipeline.params import PipelineParams
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that an application adds to `xrt`.
+
+    Attributes:
+        name: the word behind `xrt`.
+        help: one line for `xrt --help`.
+        run: runs the words behind the name; returns the exit code.
+        parser: the parser of the command, or of a part of it (`audit apply`), by its full name.
+        parts: full names of the command's parts, such as `audit apply`.
+        option_names: options whose names differ from the arguments of Python, by those; None where
+            the command has none.
+    """
+
+    name: str
+    help: str
+    run: Callable[[Sequence[str]], int]
+    parser: Callable[[str], argparse.ArgumentParser]
+    parts: tuple[str, ...] = ()
+    option_names: Mapping[str, str | None] = field(default_factory=dict)
+
+
+class Application:
+    """Base of applications, each of which adds what it overrides.
+
+    `xrt.applications.applications()` finds them: the module `application` of each folder exposes an
+    instance as `APPLICATION`. That module imports nothing heavy; methods import what they need.
+
+    Attributes:
+        name: the name of its folder.
+        commands: what it adds to `xrt`.
+        conf_groups: groups of settings that `xrt train` gets from the folder `conf` of the
+            application, each with the file that is chosen where nothing else is.
+    """
+
+    name: str
+    commands: tuple[Command, ...] = ()
+    conf_groups: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def conf_folder(self) -> Path | None:
+        """The folder of its groups and presets for `xrt train`; None where there is none."""
+        module = sys.modules[type(self).__module__]
+        assert module.__file__ is not None
+        folder = Path(module.__file__).resolve().parent / "conf"
+        return folder if folder.is_dir() else None
+
+    def settings_type(self) -> type | None:
+        """A frozen dataclass whose fields `xrt train` takes beside the pipeline's; None: none."""
+        return None
+
+    def refuse_idle_settings(self, settings: Any, names: Sequence[str]) -> None:
+        """Check that the settings given by hand have an effect.
+
+        Args:
+            settings: An instance of `settings_type`.
+            names: Full names of all settings that were given by hand.
+
+        Raises:
+            ConfigError: One of them has none.
+        """
+
+    def hooks(self, settings: Any, params: "PipelineParams") -> Any:
+        """What customises the training run.
+
+        Args:
+            settings: An instance of `settings_type`.
+            params: The settings of the pipeline.
+
+        Returns:
+            Hooks of `xrt.pipeline`; None where the run is not one of this application.
+        """
+        return None
+
+    def owns_model(self, folder: str) -> bool:
+        """Whether the saved model in a folder is of this application's kind; nothing is opened."""
+        return False
+
+    def add_predict_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add options of `xrt predict` that its models take, all of them with neutral defaults."""
+
+    def refuse_predict_arguments(self, arguments: argparse.Namespace) -> None:
+        """Check arguments of `xrt predict` for a model of another kind.
+
+        Args:
+            arguments: All of them.
+
+        Raises:
+            ConfigError: One of `add_predict_arguments` was given.
+        """
+
+    def unused_options(self, command: str) -> tuple[str, ...]:
+        """Names of arguments of `predict` or `evaluate` that its models do not take."""
+        return ()
+
+    def predict(self, arguments: argparse.Namespace) -> int:
+        """`xrt predict` for a model of its kind; returns the exit code."""
+        raise NotImplementedError
+
+    def evaluate(self, arguments: argparse.Namespace) -> int:
+        """`xrt evaluate` for a model of its kind; returns the exit code."""
+        raise NotImplementedError
