@@ -11,6 +11,7 @@ from pathlib import Path
 
 from xrt.applications.attributes.demo import write_attribute_demo
 from xrt.applications.attributes.predictor import AttributePredictor
+from xrt.demo.catalogue import DemoParams
 
 
 def xrt(folder: Path, *words: str) -> None:
@@ -27,7 +28,8 @@ def count_empty(path: Path, column: str) -> int:
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # title, price, store, and the targets: a brand and five category levels, some of them missing
-    write_attribute_demo(folder, num_train=3_000, num_test=500)
+    few = DemoParams(num_brands=200)
+    write_attribute_demo(folder, num_train=3_000, num_test=500, params=few)
     print((folder / "trn.csv").read_text().splitlines()[:3])
 
     # What the columns are for is inferred and printed; schema.targets=[brand,L0] would say it.

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from xrt import XRLinear, evaluate_ranking, read_corpus
-from xrt.demo.catalogue import write_demo
+from xrt.demo.catalogue import DemoParams, write_demo
 
 
 def xrt(folder: Path, *words: str) -> None:
@@ -28,8 +28,9 @@ def precision(folder: Path, name: str) -> float:
 
 
 def main(folder: Path) -> None:
-    # a catalogue whose labels are incomplete and at times wrong, as catalogues are
-    write_demo(folder, num_train=3_000, num_test=500)
+    # A catalogue as catalogues are: a fifth of the brands wrong, many categories cut short.
+    careless = DemoParams(num_brands=200, wrong_brand=0.2, missing_depth=0.3)
+    write_demo(folder, num_train=3_000, num_test=500, params=careless)
 
     # report.html, suggestions.jsonl and suggestions.parquet
     xrt(folder, "audit", "trn.jsonl", "--labels", "labels.tsv", "--out", "audit")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from xrt.applications.query_intent.catalogue import Catalogue
-from xrt.applications.query_intent.clicks.evidence import ClickMatrices, at
+from xrt.applications.query_intent.clicks.click_features import ClickMatrices, at
 from xrt.applications.query_intent.clicks.log import ClickLog
 from xrt.applications.query_intent.clicks.partitions import Partitions
-from xrt.applications.query_intent.params import LabellingParams
+from xrt.applications.query_intent.labelling_params import LabellingParams
 from xrt.applications.query_intent.words.aliases import NameTable
 from xrt.applications.query_intent.words.words import phrases, words_of
 

@@ -30,6 +30,7 @@ from bench.peers import add_interpreters, interpreters
 from bench.record import Line, append_line
 from bench.runs import run_child
 from xrt import read_corpus
+from xrt.applications.audit.audit_params import AuditParams
 from xrt.applications.audit.correction.applying import apply_suggestions, soften
 from xrt.applications.audit.evidence.evidence_stages import (
     AuditedRows,
@@ -37,19 +38,19 @@ from xrt.applications.audit.evidence.evidence_stages import (
     score_rows,
     similar_rows,
 )
-from xrt.applications.audit.noise import Damaged, damage
-from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.self_test import (
+    Damaged,
     chosen,
+    damage,
     precision_at_5,
     ranked_recovery,
     won_back,
 )
-from xrt.applications.audit.suggestions.describing import describe
 from xrt.applications.audit.suggestions.suggestion import corpus_key
 from xrt.applications.audit.suggestions.suspects import (
     AssessedPairs,
     assess_pairs,
+    describe,
     suspected_missing,
     suspected_wrong,
 )

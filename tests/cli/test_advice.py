@@ -35,7 +35,7 @@ DOORS_OF = {
     "applications/query_intent/commands.py": ("label",),
     "applications/query_intent/report.py": ("label",),
     "applications/query_intent/catalogue.py": ("label",),
-    "applications/audit/page.py": ("audit", "audit apply"),
+    "applications/audit/html_report.py": ("audit", "audit apply"),
 }
 """Files whose texts are read at one door, and the commands of that door."""
 EVERY_DOOR = ("cli/__init__.py", "cli/ending.py", "cli/doors.py", "errors.py", "model_card.py")
@@ -218,7 +218,7 @@ def _advised() -> Iterator[tuple[str, str]]:
 
 
 def _python_names() -> set[str]:
-    from xrt.applications.audit.params import AuditParams
+    from xrt.applications.audit.audit_params import AuditParams
     from xrt.applications.query_intent.catalogue import read_catalogue
     from xrt.applications.query_intent.label import label_queries
     from xrt.estimators import XRLinear, XRTransformer

@@ -19,8 +19,8 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.distributed import whole
 from xrt.encoder.fit import fit_level
-from xrt.encoder.heads import LabelHead
-from xrt.encoder.levels import LevelProblem
+from xrt.encoder.heads import LevelHead
+from xrt.encoder.levels import LevelData
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import (
     EncoderParams,
@@ -91,12 +91,14 @@ def fit_first_steps(
     for module in encoder.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    head = LabelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
+    head = LevelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
     params = MatcherParams()
-    matcher = RecordingMatcher(encoder, [head], params, num_steps=steps, level=1)
-    M = tree.level_targets(Y_NL)[0]
+    level_data = [LevelData(Y_NL, tree.level_targets(Y_NL)[0], tree, 1)]
+    matcher = RecordingMatcher(
+        encoder, [head], params, num_steps=steps, level=1, level_data=level_data
+    )
     plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=5, seed=0)
-    batches = LevelBatches(tokens, [LevelProblem(Y_NL, M, tree, 1)], plan)
+    batches = LevelBatches(tokens, level_data, plan)
     trainer = trainer_params(devices, strategy)
     fit_level(matcher, batches, folder / "fit.ckpt", False, trainer)
     return matcher

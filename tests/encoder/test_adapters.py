@@ -11,7 +11,7 @@ from torch import nn
 
 from xrt.encoder.adapters import add_adapters, merge_adapters, merged_weights, require_peft
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.heads import LabelHead
+from xrt.encoder.heads import LevelHead
 from xrt.encoder.matcher import LevelMatcher
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.encoder.resolve import resolve_encoder
@@ -123,7 +123,7 @@ def test_rank_0_changes_nothing(encoder):
 def test_checkpoints_hold_what_training_changes(encoder, rank):
     whole = sum(p.numel() for p in encoder.parameters())
     add_adapters(encoder.model, rank, "seed")
-    head = LabelHead.of_arrays(random_weights(3, 32, 0), np.zeros(3, np.float32))
+    head = LevelHead.of_arrays(random_weights(3, 32, 0), np.zeros(3, np.float32))
     matcher = LevelMatcher(encoder, [head], MatcherParams(), num_steps=5, level=0)
     checkpoint = {"state_dict": matcher.state_dict()}
     matcher.on_save_checkpoint(checkpoint)

@@ -12,10 +12,10 @@ from matcher_run import Pace, corpus, encoder_and_tokens, random_weights
 
 from xrt.encoder import cpu_tuning
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.cpu_tuning import give_freed_memory, keep_freed_memory
+from xrt.encoder.cpu_tuning import return_freed_memory, reuse_freed_memory
 from xrt.encoder.fit import encode_sharded, fit_level
-from xrt.encoder.heads import LabelHead
-from xrt.encoder.levels import LevelProblem
+from xrt.encoder.heads import LevelHead
+from xrt.encoder.levels import LevelData
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import MatcherParams, Precision, TrainerParams
 
@@ -34,10 +34,10 @@ class Fails(Pace):
 def matcher_and_batches(folder: Path, steps: int = 3) -> tuple[LevelMatcher, LevelBatches]:
     _, Y_NL, tree = corpus()
     encoder, tokens = encoder_and_tokens(folder)
-    head = LabelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
+    head = LevelHead.of_arrays(random_weights(12, 32, 0), np.zeros(12, np.float32))
     matcher = LevelMatcher(encoder, [head], MatcherParams(), num_steps=steps, level=0)
     plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=8, seed=0)
-    return matcher, LevelBatches(tokens, [LevelProblem(Y_NL, None, tree, 1)], plan)
+    return matcher, LevelBatches(tokens, [LevelData(Y_NL, None, tree, 1)], plan)
 
 
 def trainer_of(precision: Precision) -> TrainerParams:
@@ -90,12 +90,12 @@ def page_faults() -> int:
 
 @needs_glibc
 def test_freed_memory_is_there_for_the_next_array_while_it_is_kept():
-    keep_freed_memory()
+    reuse_freed_memory()
     try:
         first, again = page_faults(), page_faults()
         assert again < PAGES / 10, f"{first} page faults at first, {again} again, of {PAGES} pages"
     finally:
-        give_freed_memory()
+        return_freed_memory()
     assert page_faults() > PAGES / 2
     assert page_faults() > PAGES / 2
 
@@ -104,7 +104,7 @@ def test_freed_memory_is_there_for_the_next_array_while_it_is_kept():
 def told(monkeypatch) -> list[str]:
     """What is told to the C library, by name."""
     told: list[str] = []
-    for name in ("keep_freed_memory", "give_freed_memory"):
+    for name in ("reuse_freed_memory", "return_freed_memory"):
         monkeypatch.setattr(cpu_tuning, name, lambda name=name: told.append(name))
     return told
 
@@ -112,13 +112,13 @@ def told(monkeypatch) -> list[str]:
 @pytest.mark.parametrize("progress", [None, Fails()])
 def test_a_fit_gives_freed_memory_back_at_its_end(tmp_path, progress, told):
     fitted(tmp_path, Precision.fp32, progress)
-    assert told == ["keep_freed_memory", "give_freed_memory"]
+    assert told == ["reuse_freed_memory", "return_freed_memory"]
 
 
 def test_an_encoding_gives_freed_memory_back_at_its_end(tmp_path, told):
     encoder, tokens = encoder_and_tokens(tmp_path)
     encode_sharded(encoder, tokens, trainer_of(Precision.fp32))
-    assert told == ["keep_freed_memory", "give_freed_memory"]
+    assert told == ["reuse_freed_memory", "return_freed_memory"]
 
 
 @needs_glibc
@@ -129,6 +129,6 @@ def test_an_encoding_gives_freed_memory_back_at_its_end(tmp_path, told):
 def test_settings_of_the_environment_stand(monkeypatch, name, value):
     """As far as this process can tell: they were read when it began."""
     monkeypatch.setenv(name, value)
-    keep_freed_memory()
+    reuse_freed_memory()
     page_faults()
     assert page_faults() > PAGES / 2

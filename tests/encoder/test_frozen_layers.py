@@ -11,7 +11,7 @@ from test_matcher_resume import fingerprint
 from torch import nn
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.heads import LabelHead
+from xrt.encoder.heads import LevelHead
 from xrt.encoder.matcher import LevelMatcher
 from xrt.encoder.optimizers import parameter_groups
 from xrt.encoder.params import EncoderParams, MatcherParams
@@ -74,7 +74,7 @@ def test_two_processes_leave_them_too(tmp_path):
 def test_checkpoints_and_the_optimiser_hold_the_trained_layers_alone(folder):
     encoder = TextEncoder.from_pretrained(folder, PARAMS)
     encoder.freeze(1)
-    head = LabelHead.of_arrays(random_weights(3, 32, 0), np.zeros(3, np.float32))
+    head = LevelHead.of_arrays(random_weights(3, 32, 0), np.zeros(3, np.float32))
     matcher = LevelMatcher(encoder, [head], MatcherParams(), num_steps=5, level=0)
     checkpoint = {"state_dict": matcher.state_dict()}
     matcher.on_save_checkpoint(checkpoint)

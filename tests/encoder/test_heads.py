@@ -2,13 +2,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from xrt.encoder.heads import LabelHead, centroid_head, prior_log_odds, sample_rows
+from xrt.encoder.heads import LevelHead, centroid_head, prior_log_odds, sample_rows
 from xrt.hybrid import unit_rows
 
 
 def ragged_head():
     generator = torch.Generator().manual_seed(0)
-    head = LabelHead(50, 8)
+    head = LevelHead(50, 8)
     torch.nn.init.normal_(head.weight, generator=generator)
     torch.nn.init.normal_(head.bias, generator=generator)
     pooled = torch.randn(4, 8, generator=generator)
@@ -52,7 +52,7 @@ def test_prior_log_odds_make_the_sigmoid_the_frequency():
 
 def test_arrays_go_there_and_back():
     head, *_ = ragged_head()
-    again = LabelHead.of_arrays(*head.arrays())
+    again = LevelHead.of_arrays(*head.arrays())
     assert torch.equal(again.weight, head.weight)
     assert torch.equal(again.bias, head.bias)
 

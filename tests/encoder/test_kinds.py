@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from xrt.encoder.adapters import add_adapters
 from xrt.encoder.architectures import position_limit
 from xrt.encoder.backbone import TextEncoder, quiet_transformers
-from xrt.encoder.cpu_tuning import HalfStates
+from xrt.encoder.cpu_tuning import Bf16Activations
 from xrt.encoder.embed import encode
 from xrt.encoder.folder import encoder_hash, weight_files
 from xrt.encoder.params import (
@@ -103,7 +103,7 @@ def test_half_states_are_for_kinds_that_normalise_after_each_sum(encoder):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=products):
             return encoder(ids, mask)
 
-    callback, trainer = HalfStates(), cast(Any, None)
+    callback, trainer = Bf16Activations(), cast(Any, None)
     with encoder.plain_attention():
         exact, rounded = vectors_BH(False), vectors_BH(True)
         callback.setup(trainer, module, "fit")

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes
+from xrt.encoder.levels import LevelData, LevelTargets, best_nodes
 from xrt.encoder.params import MatcherParams
 from xrt.errors import ConfigError
 from xrt.tree.label_tree import LabelTree
@@ -20,7 +20,7 @@ def entries(targets) -> dict[tuple[int, int], float]:
 
 def test_candidates_are_the_children_and_positives_whatever_stands_above():
     M = sp.csr_array(np.array([[1, 1, 0], [0, 0, 1], [0, 0, 0]], np.float32))
-    targets = LevelProblem(Y, M, TREE, 1).of_rows(np.array([1, 0, 2]))
+    targets = LevelData(Y, M, TREE, 1).of_rows(np.array([1, 0, 2]))
     assert not targets.dense
     assert entries(targets) == {
         (0, 1): 1.0, (0, 2): 0.0, (0, 5): 1.0,  # label 1 lies outside the candidate cluster
@@ -29,14 +29,14 @@ def test_candidates_are_the_children_and_positives_whatever_stands_above():
 
 
 def test_all_nodes_are_told_by_the_positives_alone():
-    targets = LevelProblem(Y, None, TREE, 1).of_rows(np.array([0, 2]))
+    targets = LevelData(Y, None, TREE, 1).of_rows(np.array([0, 2]))
     assert targets.dense
     assert entries(targets) == {(0, 0): 1.0, (0, 3): 1.0}
 
 
 def test_a_level_with_candidates_adds_the_children_of_what_the_head_above_likes_now():
     above = TREE.level_targets(Y)[0]
-    problem = LevelProblem(Y, above, TREE, 1)
+    problem = LevelData(Y, above, TREE, 1)
     best = sp.csr_array(np.array([[0, 0, 1], [0, 0, 0]], np.float32))
     found = entries(problem.of_rows(np.array([0, 2]), best))
     assert found == {(0, 0): 1.0, (0, 3): 1.0, (0, 2): 0.0, (0, 5): 0.0}
@@ -46,9 +46,7 @@ def test_a_level_with_candidates_adds_the_children_of_what_the_head_above_likes_
 def test_the_best_candidates_are_the_best_of_all_where_all_are_candidates():
     rng = np.random.default_rng(0)
     logits = torch.from_numpy(rng.normal(size=(4, 6)).astype(np.float32))
-    dense = LevelProblem(sp.csr_array((4, 6), dtype=np.float32), None, TREE, 1).of_rows(
-        np.arange(4)
-    )
+    dense = LevelData(sp.csr_array((4, 6), dtype=np.float32), None, TREE, 1).of_rows(np.arange(4))
     rows, nodes = np.divmod(rng.permutation(24), 6)
     ragged = LevelTargets(
         torch.from_numpy(rows), torch.from_numpy(nodes), torch.zeros(24), dense=False

@@ -84,7 +84,7 @@ def test_the_matcher_learns_and_leaves_whole_levels_only(unbroken):
 
 def test_a_second_call_trains_nothing(unbroken, monkeypatch):
     before = fingerprint(unbroken)
-    monkeypatch.setattr(training, "fit_in_memory", None)
+    monkeypatch.setattr(training, "fit_with_retry", None)
     result = train(unbroken)
     assert fingerprint(unbroken) == before
     assert result.levels == [0, 1]

@@ -136,13 +136,13 @@ def jumpy(score):
 
 def test_the_best_weights_come_back(tmp_path, monkeypatch):
     states = {}
-    keep = validation.Validation._keep
+    keep = validation.Validation._save_best
 
     def remembered(self, trainer, step):
         states[step] = trainer.lightning_module.head.arrays()[0]
         keep(self, trainer, step)
 
-    monkeypatch.setattr(validation.Validation, "_keep", remembered)
+    monkeypatch.setattr(validation.Validation, "_save_best", remembered)
     scores_that_fall_after(monkeypatch, best=1)
     result = train(tmp_path, held_out=True, steps=20)
     assert facts_of(tmp_path, 1)["weights_of_step"] == 10

@@ -14,10 +14,10 @@ from torch.multiprocessing import ProcessRaisedException
 from xrt.encoder import fit
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
-from xrt.encoder.heads import LabelHead
-from xrt.encoder.levels import LevelProblem
-from xrt.encoder.matcher import LevelBatches, LevelMatcher, in_parts
-from xrt.encoder.out_of_memory import fit_in_memory, is_out_of_memory
+from xrt.encoder.heads import LevelHead
+from xrt.encoder.levels import LevelData
+from xrt.encoder.matcher import LevelBatches, LevelMatcher, in_micro_batches
+from xrt.encoder.out_of_memory import fit_with_retry, is_out_of_memory
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.tokens import TokenStore
@@ -51,8 +51,8 @@ def test_what_counts_as_out_of_memory(error, expected):
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 5])
-@pytest.mark.parametrize("num_parts", [1, 2, 3])
-def test_parts_give_the_vectors_and_gradients_of_the_whole(num_rows, num_parts):
+@pytest.mark.parametrize("num_micro_batches", [1, 2, 3])
+def test_parts_give_the_vectors_and_gradients_of_the_whole(num_rows, num_micro_batches):
     torch.manual_seed(0)
     layer, sizes = nn.Linear(4, 3, dtype=torch.float64), []
 
@@ -64,26 +64,28 @@ def test_parts_give_the_vectors_and_gradients_of_the_whole(num_rows, num_parts):
     ids_BT = torch.randn(num_rows, 4, dtype=torch.float64)
     mask_BT = torch.ones_like(ids_BT)
     found = {}
-    for parts in (1, num_parts):
+    for parts in (1, num_micro_batches):
         layer.zero_grad()
-        first_BH, second_BH = in_parts(vectors, ids_BT, mask_BT, parts).chunk(2, dim=1)
+        first_BH, second_BH = in_micro_batches(vectors, ids_BT, mask_BT, parts).chunk(2, dim=1)
         (first_BH * second_BH).sum().backward()
         found[parts] = (first_BH.detach(), second_BH.detach(), layer.weight.grad.clone())
-    for whole, split in zip(found[1], found[num_parts], strict=True):
+    for whole, split in zip(found[1], found[num_micro_batches], strict=True):
         torch.testing.assert_close(split, whole)
-    assert max(sizes[1:]) <= -(-num_rows // num_parts)  # the first is the whole
+    assert max(sizes[1:]) <= -(-num_rows // num_micro_batches)  # the first is the whole
 
 
 def test_parts_hold_less_for_the_backward_pass():
     held = []
     layer = nn.Sequential(nn.Linear(4, 512), nn.Tanh(), nn.Linear(512, 3))
 
-    def bytes_held(num_parts):
+    def bytes_held(num_micro_batches):
         saved = []
         with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: saved.append(tensor.numel()) or tensor, lambda tensor: tensor
         ):
-            in_parts(lambda ids, mask: layer(ids), torch.randn(8, 4), torch.ones(8, 4), num_parts)
+            in_micro_batches(
+                lambda ids, mask: layer(ids), torch.randn(8, 4), torch.ones(8, 4), num_micro_batches
+            )
         return sum(saved)
 
     held = [bytes_held(parts) for parts in (1, 2)]
@@ -188,11 +190,11 @@ def fit_six_steps(folder: Path, kind: type[TextEncoder], devices: int) -> LevelM
             module.p = 0.0
     tokens = TokenStore.of_texts(texts, encoder.tokenizer, 32)
     params = MatcherParams()
-    matcher = LevelMatcher(encoder, [LabelHead(12, 32)], params, num_steps=6, level=1)
+    matcher = LevelMatcher(encoder, [LevelHead(12, 32)], params, num_steps=6, level=1)
     plan = BatchPlan(tokens.lengths, token_budget=4096, max_rows=16, seed=0)
-    batches = LevelBatches(tokens, [LevelProblem(Y_NL, None, tree, 1)], plan)
+    batches = LevelBatches(tokens, [LevelData(Y_NL, None, tree, 1)], plan)
     with patch.object(fit, "CHECKPOINT_EVERY_STEPS", 2):
-        fit_in_memory(matcher, batches, folder / "fit.ckpt", False, trainer_params(devices))
+        fit_with_retry(matcher, batches, folder / "fit.ckpt", False, trainer_params(devices))
     return matcher
 
 

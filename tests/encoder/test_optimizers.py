@@ -2,14 +2,14 @@
 
 import torch
 
-from xrt.encoder.heads import LabelHead
+from xrt.encoder.heads import LevelHead
 from xrt.encoder.optimizers import LinearSchedule, make_optimizer
 from xrt.encoder.params import MatcherParams
 
 
 def test_matrices_of_the_encoder_alone_decay():
     params = MatcherParams(head_learning_rate=0.1, encoder_learning_rate=0.01, weight_decay=0.3)
-    encoder, heads = torch.nn.Linear(4, 6), torch.nn.ModuleList([LabelHead(12, 6)])
+    encoder, heads = torch.nn.Linear(4, 6), torch.nn.ModuleList([LevelHead(12, 6)])
     optimizer = make_optimizer(encoder, heads, params, torch.device("cpu"))
     groups = [(g["lr"], g["weight_decay"], len(g["params"])) for g in optimizer.param_groups]
     assert groups == [(0.01, 0.3, 1), (0.01, 0.0, 1), (0.1, 0.0, 2)]

@@ -8,7 +8,7 @@ import torch
 from tests.encoder.matcher_run import corpus
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.heads import centroid_head
-from xrt.encoder.levels import LevelProblem
+from xrt.encoder.levels import LevelData
 from xrt.encoder.loss import row_losses_dense
 from xrt.encoder.matcher import LevelBatches
 from xrt.encoder.params import EncoderParams, MatcherParams, Precision, TrainerParams
@@ -31,16 +31,16 @@ def test_a_cluster_weighs_as_its_surest_label():
 @pytest.mark.parametrize("M", [None, sp.csr_array(np.ones((2, 3), np.float32))])
 def test_a_batch_knows_whether_all_its_targets_are_one(M):
     rows = np.arange(2)
-    doubted = LevelProblem(DOUBTED, M, TREE, 1).of_rows(rows)
+    doubted = LevelData(DOUBTED, M, TREE, 1).of_rows(rows)
     assert not doubted.all_ones
     assert set(doubted.values_E.tolist()) - {0.0} == {0.25, 0.5, 0.75, 1.0}
-    sure = LevelProblem(sp.csr_array(DOUBTED.toarray() > 0).astype(np.float32), M, TREE, 1)
+    sure = LevelData(sp.csr_array(DOUBTED.toarray() > 0).astype(np.float32), M, TREE, 1)
     assert sure.of_rows(rows).to(torch.device("cpu")).all_ones
 
 
 def batches(weights, rank=0, world_size=1):
     tokens = TokenStore(np.arange(12, dtype=np.int32), np.arange(0, 13, 2), 2, 0, 0)
-    problem = LevelProblem(sp.csr_array(np.eye(6, dtype=np.float32)), None, TREE, 1)
+    problem = LevelData(sp.csr_array(np.eye(6, dtype=np.float32)), None, TREE, 1)
     found = LevelBatches(tokens, [problem], BatchPlan(tokens.lengths, 100, 6, 0), weights)
     found.rank, found.world_size = rank, world_size
     return next(iter(found))

@@ -59,7 +59,7 @@ ARCHITECTURES = {
     "xlm-roberta-xl": _ROBERTA,
 }
 ENCODER_OF_TWO = frozenset({"t5", "mt5", "umt5"})
-"""Encoder-decoders of which the encoder is read alone."""
+"""Encoder-decoders; only their encoder is used."""
 MIXES_IN_PADDING = frozenset({"convbert", "fnet", "nystromformer", "yoso"})
 """Kinds whose vectors of a text depend on the texts beside it in a batch."""
 
@@ -73,9 +73,9 @@ def require_architecture(model_type: Any) -> Architecture:
     Raises:
         ConfigError: The kind is not supported; the message has those that are.
     """
-    found = ARCHITECTURES.get(model_type) if isinstance(model_type, str) else None
-    if found is not None:
-        return found
+    architecture = ARCHITECTURES.get(model_type) if isinstance(model_type, str) else None
+    if architecture is not None:
+        return architecture
     why = "is not supported"
     if isinstance(model_type, str) and model_type in MIXES_IN_PADDING:
         why += ": padding would change its vectors"

@@ -22,8 +22,8 @@ from xrt.encoder.configuration import (
     saved_configuration,
 )
 from xrt.encoder.params import EncoderParams, Pooling
+from xrt.encoder.pretrained_weights import load_weights
 from xrt.encoder.tokenizer import SPECIAL_FILES, TOKENIZER_CONFIG, VOCABULARIES, load_tokenizer
-from xrt.encoder.weights import load_weights
 from xrt.errors import ArtifactError, ConfigError, XrtError
 from xrt.storage.atomic import atomic_folder, write_json
 from xrt.storage.reading import read_json_bounded
@@ -76,7 +76,7 @@ class TextEncoder(nn.Module):
         return layers_of(self.model)
 
     def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
-        """Pooled vectors (B, H), float32, not normalised; padding (mask 0) has no say in them."""
+        """Pooled vectors (B, H), float32, not normalised; padding (mask 0) has no influence."""
         hidden_BTH = self.model(
             input_ids=input_ids_BT, attention_mask=attention_mask_BT
         ).last_hidden_state
@@ -138,7 +138,7 @@ class TextEncoder(nn.Module):
             write_json(temporary / CONFIG_FILE, config)
             reading = {"pooling": self.pooling.value, "max_length": self.max_length}
             write_json(temporary / POOLING_FILE, reading)
-            _leave_out_code(temporary / TOKENIZER_CONFIG)
+            _drop_code_key(temporary / TOKENIZER_CONFIG)
             for path in temporary.iterdir():
                 if not _is_ours(path.name):
                     path.unlink()
@@ -214,11 +214,11 @@ def _refuse_other_files(folder: Path) -> None:
             raise ArtifactError(f"{path} is no file of a saved encoder; refused")
 
 
-def _leave_out_code(path: Path) -> None:
+def _drop_code_key(path: Path) -> None:
     """Take the key that names a tokenizer's own code out of its configuration."""
     if path.is_file():
-        told = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, {key: value for key, value in told.items() if key != "auto_map"})
+        content = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, {key: value for key, value in content.items() if key != "auto_map"})
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
-"""Checkpoints that are whole, in time, and found again: saving, SIGTERM, and what is told on the
-way.
+"""Checkpoints: when they are saved, also on SIGTERM, which can be resumed from; and the report of
+progress.
 """
 
 import logging
@@ -32,7 +32,7 @@ RECORD = "validations_V4"
 def resumable(path: Path) -> bool:
     """Whether there is a checkpoint to go on from; sweeps leftovers beside it.
 
-    A checkpoint that is altered, cut off or no checkpoint of ours is told and deleted, with the
+    A checkpoint that is altered, cut off or not ours is deleted with a warning, and with it the
     best weights beside it: the level is then trained from its start.
     """
     if not path.parent.is_dir():
@@ -98,7 +98,7 @@ class Checkpointer(FitHook):
         self.path = path
         self.every_steps = every_steps
         self.batches = batches
-        self.asked_to_stop = False
+        self.stop_requested = False
         self.interrupted = False
         self._previous: dict[int, Any] = {}
 
@@ -119,7 +119,7 @@ class Checkpointer(FitHook):
         quiet_spawned()
 
     def on_fit_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
-        """Tell the batches which share of them is wanted here."""
+        """Tell the batches which share of them this process takes."""
         self.batches.rank, self.batches.world_size = trainer.global_rank, trainer.world_size
 
     def on_train_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
@@ -129,13 +129,13 @@ class Checkpointer(FitHook):
         """
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._ask_to_stop)
+                self._previous[number] = signal.signal(number, self._request_stop)
 
     def on_train_batch_end(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", outputs: Any, *_: Any
     ) -> None:
-        """Save when it is time, or when a process was asked to stop."""
-        stop = trainer.strategy.reduce_boolean_decision(self.asked_to_stop, all=False)
+        """Save when it is time, or when a process got a signal to stop."""
+        stop = trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False)
         last = trainer.global_step >= trainer.max_steps or trainer.should_stop
         if not last and (stop or trainer.global_step % self.every_steps == 0):
             trainer.save_checkpoint(self.path)
@@ -153,16 +153,16 @@ class Checkpointer(FitHook):
         for number in list(self._previous):
             signal.signal(number, self._previous.pop(number))
 
-    def _ask_to_stop(self, signum: int, frame: Any) -> None:
-        self.asked_to_stop = True
+    def _request_stop(self, signum: int, frame: Any) -> None:
+        self.stop_requested = True
         if signum == signal.SIGINT:
             self.interrupted = True
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class TellProgress(FitHook):
-    """Reports steps and the loss to a `Progress`; crosses to a spawned process as the class
-    alone.
+class ReportProgress(FitHook):
+    """Reports steps and the loss to a `Progress`; only its class crosses to a spawned
+    process.
     """
 
     def __init__(self, progress: Progress | None, description: str) -> None:
@@ -171,7 +171,7 @@ class TellProgress(FitHook):
 
     def __reduce__(self) -> Any:
         kind = None if self.progress is None else type(self.progress)
-        return _tell_anew, (kind, self.description)
+        return _report_anew, (kind, self.description)
 
     def on_train_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
         """Begin at the step resumed from."""
@@ -196,5 +196,5 @@ class TellProgress(FitHook):
             self.progress.finish()
 
 
-def _tell_anew(kind: type | None, description: str) -> TellProgress:
-    return TellProgress(None if kind is None else kind(), description)
+def _report_anew(kind: type | None, description: str) -> ReportProgress:
+    return ReportProgress(None if kind is None else kind(), description)

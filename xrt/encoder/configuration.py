@@ -70,7 +70,7 @@ QUANTIZED = "quantization_config"
 
 
 def read_configuration(folder: Path, *, saved: bool) -> Any:
-    """The configuration of an encoder's folder, of known keys alone.
+    """Read the configuration of an encoder's folder; only known keys are used.
 
     Args:
         folder: Holds config.json.
@@ -110,21 +110,21 @@ def read_configuration(folder: Path, *, saved: bool) -> Any:
     for key, value in ONE_VALUE.items():
         if raw.get(key, value) not in (value, None):
             raise ArtifactError(f"{path}: {key} = {raw[key]!r} is not supported, only {value!r}")
-    kept = {key: value for key, value in raw.items() if key in KEYS and value is not None}
-    for key, value in kept.items():
+    known = {key: value for key, value in raw.items() if key in KEYS and value is not None}
+    for key, value in known.items():
         _check(path, key, value)
     with library_faults(lambda err: ArtifactError(f"{path}: cannot be read ({err})")):
-        config = CONFIG_MAPPING[raw["model_type"]](**kept)
+        config = CONFIG_MAPPING[raw["model_type"]](**known)
         if not saved:
             _refuse_what_is_lost(path, raw, config)
     return config
 
 
 def saved_configuration(config: Any) -> dict[str, Any]:
-    """What is written of a configuration: its kind and known keys, for any transformers to read."""
-    told = config.to_dict()
-    kept = {key: told[key] for key in sorted(KEYS & told.keys()) if told[key] is not None}
-    return {"model_type": config.model_type, "architectures": config.architectures, **kept}
+    """Content of the config.json that xrt writes: the kind and known keys, for any transformers."""
+    content = config.to_dict()
+    known = {key: content[key] for key in sorted(KEYS & content.keys()) if content[key] is not None}
+    return {"model_type": config.model_type, "architectures": config.architectures, **known}
 
 
 def check_config(config: Any, params: EncoderParams) -> None:
@@ -154,19 +154,19 @@ def _check(path: Path, key: str, value: Any) -> None:
     if key in WHOLE_NUMBERS:
         low, high = WHOLE_NUMBERS[key]
         fits = _is_whole(value) and low <= value <= high
-        wanted = f"a whole number from {low} to {high}"
+        rule = f"a whole number from {low} to {high}"
     elif key in NUMBERS:
-        fits, wanted = _is_number(value), "a finite number"
+        fits, rule = _is_number(value), "a finite number"
     elif key in FLAGS:
-        fits, wanted = isinstance(value, bool), "true or false"
+        fits, rule = isinstance(value, bool), "true or false"
     elif key in WORDS:
         words = value if isinstance(value, list) else [value]
         fits = len(words) <= LAYERS[1] and all(_is_word(word) for word in words)
-        wanted = "a word, or a list of them"
+        rule = "a word, or a list of them"
     else:
-        fits, wanted = _is_rope(value), "an object of numbers and words"
+        fits, rule = _is_rope(value), "an object of numbers and words"
     if not fits:
-        raise ArtifactError(f"{path}: {key} = {str(value)[:60]!r}: must be {wanted}")
+        raise ArtifactError(f"{path}: {key} = {str(value)[:60]!r}: must be {rule}")
 
 
 def _is_whole(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """What makes a CPU faster: freed memory that the process keeps, bfloat16 between layers in
 training, and linear layers packed for prediction.
 
-The private names of torch that are used, `torch.ops.mkldnn`, stand here alone; where they are gone,
+The private names of torch that are used, `torch.ops.mkldnn`, stand here only; where they are gone,
 `PackedLinear.can_pack` is false and layers stay as they are.
 """
 
@@ -29,48 +29,48 @@ TRIM_USUAL, MAPPINGS_USUAL = 64 * 2**20, 65_536
 """What glibc arrives at by itself in a process with large arrays, and its default."""
 
 
-class KeepFreedMemory(FitHook):
-    """Has the C library keep freed memory in the process that trains; does nothing where it is not
+class GlibcMallocTuning(FitHook):
+    """Lets glibc reuse freed buffers in the process that trains; does nothing where it is not
     glibc's, or where MALLOC_ or GLIBC_TUNABLES settings of the environment already say otherwise.
     """
 
     def setup(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
         """From the first step on."""
-        keep_freed_memory()
+        reuse_freed_memory()
 
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
-        """A fit that fails is torn down by nobody else."""
+        """Lightning tears nothing down after an error."""
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
         """What is free goes back to the system."""
-        give_freed_memory()
+        return_freed_memory()
 
 
 @contextlib.contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """While open, as `KeepFreedMemory`."""
-    keep_freed_memory()
+def glibc_malloc_tuned() -> Iterator[None]:
+    """While open, glibc reuses freed buffers."""
+    reuse_freed_memory()
     try:
         yield
     finally:
-        give_freed_memory()
+        return_freed_memory()
 
 
-def keep_freed_memory() -> None:
+def reuse_freed_memory() -> None:
     """Freed memory stays with this process."""
-    _tell_glibc(((MMAP_MAX, NO_MAPPINGS), (TRIM_THRESHOLD, KEEP_ALL)), trim=False)
+    _set_glibc(((MMAP_MAX, NO_MAPPINGS), (TRIM_THRESHOLD, KEEP_ALL)), trim=False)
 
 
-def give_freed_memory() -> None:
+def return_freed_memory() -> None:
     """Freed memory goes back to the system, now and later."""
-    _tell_glibc(((MMAP_MAX, MAPPINGS_USUAL), (TRIM_THRESHOLD, TRIM_USUAL)), trim=True)
+    _set_glibc(((MMAP_MAX, MAPPINGS_USUAL), (TRIM_THRESHOLD, TRIM_USUAL)), trim=True)
 
 
-def _tell_glibc(settings: tuple[tuple[int, int], ...], trim: bool) -> None:
-    if not sys.platform.startswith("linux") or _set_by_the_user():
+def _set_glibc(settings: tuple[tuple[int, int], ...], trim: bool) -> None:
+    if not sys.platform.startswith("linux") or _is_set_by_user():
         return
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         library = ctypes.CDLL(None)
@@ -81,7 +81,7 @@ def _tell_glibc(settings: tuple[tuple[int, int], ...], trim: bool) -> None:
             library.malloc_trim(0)
 
 
-def _set_by_the_user() -> bool:
+def _is_set_by_user() -> bool:
     names = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
     return any(name in os.environ for name in names) or "glibc.malloc" in os.environ.get(
         "GLIBC_TUNABLES", ""
@@ -94,9 +94,9 @@ from layer to layer; their module `embeddings` gives the first layer's input.
 """
 
 
-class HalfStates(FitHook):
-    """Has the layers of such an encoder begin with bfloat16, in the process that trains it; all
-    that follows keeps the type. Weights, their gradients and the pooled vectors stay float32.
+class Bf16Activations(FitHook):
+    """Keeps activations between layers in bfloat16 (CPU training), for encoders that normalise
+    after sums. Weights, their gradients and the pooled vectors stay float32.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class HalfStates(FitHook):
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
-        """A fit that fails is torn down by nobody else."""
+        """Lightning tears nothing down after an error."""
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:

@@ -14,17 +14,24 @@ MAX_PLAIN_ATTENTION = 256
 
 
 def check_devices(params: TrainerParams) -> None:
-    """Raises ConfigError where this machine cannot do what is asked."""
+    """Check that this machine has the devices.
+
+    Args:
+        params: Which devices, and how many.
+
+    Raises:
+        ConfigError: It has not.
+    """
     device = device_of(params)
-    told = f"trainer.accelerator = {params.accelerator}, trainer.devices = {params.devices}"
+    settings = f"trainer.accelerator = {params.accelerator}, trainer.devices = {params.devices}"
     if device == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(
-            f"{told}: this machine has no mps device; choose cpu", settings={"trainer=cpu": ""}
+            f"{settings}: this machine has no mps device; choose cpu", settings={"trainer=cpu": ""}
         )
-    found, wanted = torch.cuda.device_count(), max(1, num_devices(params))
-    if device == "cuda" and wanted > found:
+    num_gpus = torch.cuda.device_count()
+    if device == "cuda" and max(1, num_devices(params)) > num_gpus:
         raise ConfigError(
-            f"{told}: this machine has {found} GPUs; choose fewer, or cpu",
+            f"{settings}: this machine has {num_gpus} GPUs; choose fewer, or cpu",
             settings={"trainer=cpu": ""},
         )
 
@@ -42,7 +49,7 @@ def num_devices(params: TrainerParams) -> int:
 
 
 def computes_in_bf16(params: TrainerParams) -> bool:
-    """Whether products are computed in bfloat16: as asked, or where the hardware has it."""
+    """Whether products are computed in bfloat16: as set; with `auto` where hardware has it."""
     auto = params.precision is Precision.auto
     return params.precision is Precision.bf16 or (auto and supports_bf16(device_of(params)))
 

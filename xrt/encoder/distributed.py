@@ -66,7 +66,7 @@ def quiet_spawned() -> None:
 
 
 @contextlib.contextmanager
-def signals_given_back() -> Iterator[None]:
+def signals_restored() -> Iterator[None]:
     """While open, signals may be handled otherwise: Lightning leaves its own handler for SIGTERM,
     which ends nothing.
     """
@@ -83,7 +83,7 @@ class ForwardTermination:
     """While open, SIGTERM to the parent of spawned processes is passed on to them."""
 
     def __init__(self) -> None:
-        self.asked_to_stop = False
+        self.stop_requested = False
 
     def __enter__(self) -> "ForwardTermination":
         self._previous: Any = None
@@ -96,7 +96,7 @@ class ForwardTermination:
             signal.signal(signal.SIGTERM, self._previous)
 
     def _forward(self, signum: int, frame: Any) -> None:
-        self.asked_to_stop = True
+        self.stop_requested = True
         for child in multiprocessing.active_children():
             if child.pid is not None:
                 os.kill(child.pid, signal.SIGTERM)

@@ -31,15 +31,15 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.checkpoints import TERMINATED, Checkpointer, TellProgress
-from xrt.encoder.cpu_tuning import HalfStates, KeepFreedMemory, freed_memory_kept
+from xrt.encoder.checkpoints import TERMINATED, Checkpointer, ReportProgress
+from xrt.encoder.cpu_tuning import Bf16Activations, GlibcMallocTuning, glibc_malloc_tuned
 from xrt.encoder.devices import check_devices, computes_in_bf16, device_of, num_devices
 from xrt.encoder.distributed import (
     LIGHTNING_LOGGERS,
     ForwardTermination,
     gather_weights,
     quiet_spawned,
-    signals_given_back,
+    signals_restored,
 )
 from xrt.encoder.embed import cut_batches, encode
 from xrt.encoder.hooks import FitHook
@@ -76,11 +76,11 @@ def fit_level(
     """
     checkpointer = Checkpointer(checkpoint, CHECKPOINT_EVERY_STEPS, batches)
     description = f"matcher, level {matcher.level + 1} ({matcher.head.num_nodes} nodes)"
-    hooks: list[FitHook] = [checkpointer, TellProgress(progress, description), *further]
+    hooks: list[FitHook] = [checkpointer, ReportProgress(progress, description), *further]
     if validation is not None:  # first, so that a checkpoint of the same step knows its figures
         hooks.insert(0, validation)
     if device_of(params) == "cpu":
-        hooks += [HalfStates(), KeepFreedMemory()]
+        hooks += [Bf16Activations(), GlibcMallocTuning()]
     trainer = pl.Trainer(
         **device_settings(params, [AtomicCheckpointIO()]),
         max_steps=matcher.num_steps,
@@ -91,7 +91,7 @@ def fit_level(
     )
     matcher.train()
     ckpt_path = str(checkpoint) if resume else None
-    with signals_given_back(), supervised(trainer, num_devices(params)) as forwarded:
+    with signals_restored(), supervised(trainer, num_devices(params)) as forwarded:
         trainer.fit(matcher, batches, ckpt_path=ckpt_path, weights_only=True)
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
@@ -101,13 +101,13 @@ def fit_level(
         logger.warning("stopped by %s after step %d of %d; run again to go on",
                        cause, steps_done, matcher.num_steps)  # fmt: skip
         raise KeyboardInterrupt if checkpointer.interrupted else SystemExit(TERMINATED)
-    return (forwarded or checkpointer).asked_to_stop
+    return (forwarded or checkpointer).stop_requested
 
 
 @contextlib.contextmanager
 def supervised(trainer: pl.Trainer, num_processes: int) -> Iterator[ForwardTermination | None]:
-    """Around what Lightning does: SIGTERM is passed on to other processes, and how one of them
-    ended is told in one line.
+    """Around what Lightning does: SIGTERM is passed on to other processes, and the end of
+    one of them becomes an error of one line.
 
     Raises SystemExit(143) when one was terminated with nothing to save; TrainingError when it
     failed or was killed; KeyboardInterrupt after Ctrl-C.
@@ -132,7 +132,7 @@ def supervised(trainer: pl.Trainer, num_processes: int) -> Iterator[ForwardTermi
 def device_settings(params: TrainerParams, plugins: Sequence[Any] = ()) -> dict[str, Any]:
     """What Lightning's trainer needs to know of devices, and to keep quiet; with further plugins.
 
-    Which processes there are is decided here alone, whatever a job scheduler has put into the
+    Which processes there are is decided here, whatever a job scheduler has put into the
     environment: a run is one process, which starts the others itself.
     """
     check_devices(params)
@@ -169,7 +169,7 @@ def lightning_precision(params: TrainerParams) -> Any:
 
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Errors only: progress is told by our own callback."""
+    """Errors only: progress is reported by `ReportProgress`."""
     loggers = [logging.getLogger(name) for name in LIGHTNING_LOGGERS]
     before = [log.level for log in loggers]
     for log in loggers:
@@ -248,7 +248,9 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read tensors and plain values only, whatever is asked: nothing in the file is run."""
+        """Read tensors and plain values only, whatever the arguments say: nothing in the file is
+        run.
+        """
         content: dict[str, Any] = torch.load(
             path, map_location=map_location or "cpu", weights_only=True
         )
@@ -371,19 +373,19 @@ def encode_sharded(
         embeddings_NH = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
         if num_devices(params) == 1 or len(cuts) - 1 < MIN_BATCHES * num_devices(params):
             device, bf16 = device_of(params), computes_in_bf16(params)
-            with freed_memory_kept() if device == "cpu" else contextlib.nullcontext():
+            with glibc_malloc_tuned() if device == "cpu" else contextlib.nullcontext():
                 encode(encoder, tokens, token_budget=token_budget, bf16=bf16, device=device,
                        progress=progress, out_NH=embeddings_NH)  # fmt: skip
             embeddings_NH.flush()
         else:
             _predict(_Encoding(encoder, tokens, order, cuts, temporary, progress), params)
-    found: np.ndarray = np.load(target, allow_pickle=False)
-    return found
+    written_NH: np.ndarray = np.load(target, allow_pickle=False)
+    return written_NH
 
 
 def _predict(encoding: "_Encoding", params: TrainerParams) -> None:
     settings = device_settings(params)
-    settings["strategy"] = SpawnedDDP()  # weights alone fit every device
+    settings["strategy"] = SpawnedDDP()  # without gradients the weights fit every device
     trainer = pl.Trainer(**settings)
     was_training = encoding.encoder.training
     try:
@@ -426,7 +428,7 @@ class _Encoding(pl.LightningModule):
         self.tokens, self.order, self.cuts = tokens, order, cuts
         self.path = path
         self.kind_of_progress = None if progress is None else type(progress)
-        self.told: Progress | None = None
+        self.progress: Progress | None = None
 
     def setup(self, stage: str) -> None:
         """In each process."""
@@ -442,22 +444,22 @@ class _Encoding(pl.LightningModule):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.embeddings_NH = np.load(self.path, mmap_mode="r+", allow_pickle=False)
         if self.trainer.is_global_zero and self.kind_of_progress is not None:
-            self.told = self.kind_of_progress()
-            self.told.start("encode", len(self.order))
+            self.progress = self.kind_of_progress()
+            self.progress.start("encode", len(self.order))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Vectors of a batch, into their rows."""
         rows, input_ids_BT, attention_mask_BT = batch
         pooled_BH = self.encoder(input_ids_BT, attention_mask_BT)
         self.embeddings_NH[rows] = pooled_BH.float().cpu().numpy()
-        if self.told is not None:  # the others are about as far
+        if self.progress is not None:  # the others are about as far
             world_size = self.trainer.world_size
             first = batch_idx * world_size
             last = min(first + world_size, len(self.cuts) - 1)
-            self.told.advance(int(self.cuts[last] - self.cuts[first]))
+            self.progress.advance(int(self.cuts[last] - self.cuts[first]))
 
     def on_predict_end(self) -> None:
         """Close the file."""
         self.embeddings_NH.flush()
-        if self.told is not None:
-            self.told.finish()
+        if self.progress is not None:
+            self.progress.finish()

@@ -1,5 +1,5 @@
 """The files of an encoder's folder: which there are, what they hash to, and how their faults are
-told.
+worded.
 """
 
 import contextlib

@@ -19,7 +19,7 @@ ROWS_PER_LABEL = 2
 """Rows of each label whose embeddings a head's start looks at."""
 
 
-class LabelHead(nn.Module):
+class LevelHead(nn.Module):
     """weight (K, H) and bias (K,): the logit of a node is weight · pooled + bias."""
 
     def __init__(self, num_nodes: int, hidden_size: int) -> None:
@@ -56,7 +56,7 @@ class LabelHead(nn.Module):
         )
 
     @classmethod
-    def of_arrays(cls, weight_KH: np.ndarray, bias_K: np.ndarray) -> "LabelHead":
+    def of_arrays(cls, weight_KH: np.ndarray, bias_K: np.ndarray) -> "LevelHead":
         """A head that starts from the given weights."""
         head = cls(weight_KH.shape[0], weight_KH.shape[1])
         with torch.no_grad():

@@ -33,7 +33,7 @@ class LevelTargets(NamedTuple):
         return LevelTargets(rows_E, nodes_E, values_E, self.dense, self.all_ones)
 
 
-class LevelProblem:
+class LevelData:
     """Targets Y_t (N, K_t) of a level, and its candidates as nodes above, M (N, K_{t-1}).
 
     Without candidates every node of the level is one. A level with candidates adds to them, at each
@@ -88,9 +88,9 @@ def best_nodes(
     rows_E, nodes_E = targets.rows_E.cpu().numpy(), targets.nodes_E.cpu().numpy()
     order = np.lexsort((-logits.float().cpu().numpy(), rows_E))
     rank = np.arange(len(order)) - np.searchsorted(rows_E[order], rows_E[order])
-    kept = order[rank < top_k]
-    ones = np.ones(len(kept), np.float32)
-    return sp.csr_array((ones, (rows_E[kept], nodes_E[kept])), shape=(num_rows, num_nodes))
+    best = order[rank < top_k]
+    ones = np.ones(len(best), np.float32)
+    return sp.csr_array((ones, (rows_E[best], nodes_E[best])), shape=(num_rows, num_nodes))
 
 
 def pattern_of(nodes_NK: np.ndarray, num_nodes: int) -> sp.csr_array:

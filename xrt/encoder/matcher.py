@@ -19,8 +19,8 @@ from xrt.encoder.adapters import frozen_names
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan, BatchStream, rows_of_rank
 from xrt.encoder.distributed import shard_weights, whole
-from xrt.encoder.heads import LabelHead
-from xrt.encoder.levels import LevelProblem, LevelTargets, best_nodes
+from xrt.encoder.heads import LevelHead
+from xrt.encoder.levels import LevelData, LevelTargets, best_nodes
 from xrt.encoder.loss import row_losses_dense, row_losses_ragged
 from xrt.encoder.optimizers import GRADIENT_CLIP, LinearSchedule, make_optimizer
 from xrt.encoder.params import MatcherParams
@@ -53,13 +53,13 @@ class LevelBatches:
     def __init__(
         self,
         tokens: TokenStore,
-        problems: Sequence[LevelProblem],
+        level_data: Sequence[LevelData],
         plan: BatchPlan,
         weights_N: np.ndarray | None = None,
     ) -> None:
         """`weights_N` is how much each row counts; None where each counts 1."""
         self.tokens = tokens
-        self.problems = tuple(problems)
+        self.level_data = tuple(level_data)
         self.stream = BatchStream(plan)
         self.rank, self.world_size = 0, 1
         self.shares_N = None if weights_N is None else weights_N / weights_N.mean(dtype=np.float64)
@@ -75,22 +75,22 @@ class LevelBatches:
         """
         mine = rows_of_rank(rows, self.rank, self.world_size)
         weight = self.world_size / len(rows)
-        if not len(mine):  # a step with fewer rows than processes: take part with no say
+        if not len(mine):  # a step with fewer rows than processes: take part with weight 0
             mine, weight = rows[:1], 0.0
         weights_B = torch.full((len(mine),), weight)
         if self.shares_N is not None:
             weights_B *= torch.from_numpy(self.shares_N[mine].astype(np.float32))
         targets = tuple(
-            None if level.M_above is not None else level.of_rows(mine) for level in self.problems
+            None if level.M_above is not None else level.of_rows(mine) for level in self.level_data
         )
         return LevelBatch(*self.tokens.padded(mine), weights_B, targets, mine)
 
 
-def in_parts(
+def in_micro_batches(
     vectors: Callable[[Tensor, Tensor], Tensor],
     input_ids_BT: Tensor,
     attention_mask_BT: Tensor,
-    num_parts: int,
+    num_micro_batches: int,
 ) -> Tensor:
     """What `vectors` gives for all rows, (B, H), with the intermediate results of one part of
     the rows in memory at a time.
@@ -98,10 +98,10 @@ def in_parts(
     All parts but the last keep nothing but their vectors: the backward pass, which adds their
     gradients up, computes them again, with the same dropout.
     """
-    if num_parts < 2 or len(input_ids_BT) < 2 or not torch.is_grad_enabled():
+    if num_micro_batches < 2 or len(input_ids_BT) < 2 or not torch.is_grad_enabled():
         return vectors(input_ids_BT, attention_mask_BT)
-    num_parts = min(num_parts, len(input_ids_BT))
-    ids, masks = (t.tensor_split(num_parts) for t in (input_ids_BT, attention_mask_BT))
+    num_micro_batches = min(num_micro_batches, len(input_ids_BT))
+    ids, masks = (t.tensor_split(num_micro_batches) for t in (input_ids_BT, attention_mask_BT))
     parts = [
         checkpoint(vectors, part_ids, part_mask, use_reentrant=False)
         for part_ids, part_mask in zip(ids[:-1], masks[:-1], strict=True)
@@ -121,17 +121,17 @@ class LevelMatcher(pl.LightningModule):
     def __init__(
         self,
         encoder: TextEncoder,
-        heads: Sequence[LabelHead],
+        heads: Sequence[LevelHead],
         params: MatcherParams,
         *,
         num_steps: int,
         level: int,
         seed: int = 0,
         dropout: float = 0.0,
-        problems: Sequence[LevelProblem] = (),
+        level_data: Sequence[LevelData] = (),
     ) -> None:
-        """`level` is that of the last head; `problems` are needed for levels with candidates, which
-        depend on the step.
+        """`level` is that of the last head; `level_data` are needed for levels with candidates,
+        which depend on the step.
         """
         super().__init__()
         self.encoder = encoder
@@ -142,23 +142,25 @@ class LevelMatcher(pl.LightningModule):
         self.man_top_k = MAN_TOP_K
         self.level = level
         self.dropout = nn.Dropout(dropout)
-        self.problems = tuple(problems)
-        self.num_parts = 1  # in which the encoder works on a batch
+        self.level_data = tuple(level_data)
+        self.num_micro_batches = 1  # in which the encoder reads a batch
         # In the state dict, so that a resumed run and the parent of spawned processes know them.
         self.register_buffer("losses_S", torch.full((num_steps,), torch.nan))
         # Frozen weights are not in checkpoints: they are those the stage starts with.
         self.strict_loading = all(p.requires_grad for p in encoder.parameters())
 
     @property
-    def head(self) -> LabelHead:
+    def head(self) -> LevelHead:
         """The head of the finest level."""
         head = self.heads[-1]
-        assert isinstance(head, LabelHead)
+        assert isinstance(head, LevelHead)
         return head
 
     def pooled(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> list[Tensor]:
         """What each head reads: (B, H) of length `HEAD_SCALE`."""
-        vector_BH = in_parts(self.encoder, input_ids_BT, attention_mask_BT, self.num_parts)
+        vector_BH = in_micro_batches(
+            self.encoder, input_ids_BT, attention_mask_BT, self.num_micro_batches
+        )
         # one graph a head: the order in which their gradients add up is part of a run's bytes
         return [HEAD_SCALE * nn.functional.normalize(vector_BH, dim=1) for _ in self.heads]
 
@@ -174,9 +176,9 @@ class LevelMatcher(pl.LightningModule):
         for i, head in enumerate(self.heads):
             targets = batch.targets[i]
             if targets is None:
-                own = self.problems[i].of_rows(batch.rows, best_above)
+                own = self.level_data[i].of_rows(batch.rows, best_above)
                 targets = own.to(self.device)
-            assert isinstance(head, LabelHead)
+            assert isinstance(head, LevelHead)
             logits, losses_B = self._level(head, self.dropout(pooled[i]), targets)
             losses.append((losses_B * batch.row_weights_B).sum())
             if i + 1 < len(self.heads) and batch.targets[i + 1] is None:
@@ -189,7 +191,7 @@ class LevelMatcher(pl.LightningModule):
         return loss
 
     def _level(
-        self, head: LabelHead, pooled_BH: Tensor, targets: LevelTargets
+        self, head: LevelHead, pooled_BH: Tensor, targets: LevelTargets
     ) -> tuple[Tensor, Tensor]:
         """Logits of a level, (B, K) or (E,), and the loss of each row, (B,)."""
         rows_E, nodes_E, values_E, dense, all_ones = targets

@@ -32,15 +32,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True where memory ran out, of a GPU or of the machine, in this process or in one started by
     it.
     """
-    if isinstance(error, XrtError):  # told already, or the one line of another process
+    if isinstance(error, XrtError):  # worded already, or the one line of another process
         return error.__cause__ is not None and is_out_of_memory(error.__cause__)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    told = str(error)
+    text = str(error)
     if isinstance(error, ProcessRaisedException):
-        last = told.strip().splitlines()[-1]
+        last = text.strip().splitlines()[-1]
         return last.startswith("MemoryError") or any(sign in last for sign in _SIGNS)
-    return isinstance(error, RuntimeError) and any(sign in told for sign in _SIGNS)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
 
 
 logger = logging.getLogger(__name__)
@@ -48,9 +48,9 @@ logger = logging.getLogger(__name__)
 PARTS = "xrt_parts"
 
 
-class KeepParts(FitHook):
-    """Writes into how many parts batches are cut to every checkpoint; writes one when memory runs
-    out, where a process is alone and need not wait for others.
+class SaveMicroBatches(FitHook):
+    """Writes the number of micro-batches to every checkpoint; writes a checkpoint when memory runs
+    out, where there is one process and no other to wait for.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -59,16 +59,18 @@ class KeepParts(FitHook):
     def on_save_checkpoint(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
-        """Add the number of parts."""
+        """Add the number of micro-batches."""
         assert isinstance(pl_module, LevelMatcher)
-        checkpoint[PARTS] = pl_module.num_parts
+        checkpoint[PARTS] = pl_module.num_micro_batches
 
     def on_load_checkpoint(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
-        """Go on with as many parts, or more where more are wanted by now."""
+        """Go on with as many, or more where there are more by now."""
         assert isinstance(pl_module, LevelMatcher)
-        pl_module.num_parts = max(pl_module.num_parts, int(checkpoint.get(PARTS, 1)))
+        pl_module.num_micro_batches = max(
+            pl_module.num_micro_batches, int(checkpoint.get(PARTS, 1))
+        )
 
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
@@ -80,7 +82,7 @@ class KeepParts(FitHook):
             trainer.save_checkpoint(self.checkpoint)
 
 
-def fit_in_memory(
+def fit_with_retry(
     matcher: LevelMatcher,
     batches: LevelBatches,
     checkpoint: Path,
@@ -94,33 +96,33 @@ def fit_in_memory(
 
     Raises CapacityError when memory runs out again, and what `fit_level` raises.
     """
-    rest = (params, progress, validation, [KeepParts(checkpoint)])
+    arguments = (params, progress, validation, [SaveMicroBatches(checkpoint)])
     try:
-        return fit_level(matcher, batches, checkpoint, resume, *rest)
+        return fit_level(matcher, batches, checkpoint, resume, *arguments)
     except Exception as err:
         if not is_out_of_memory(err):
             raise
-        if matcher.num_parts > 1:
-            raise _too_little(matcher, batches) from err
+        if matcher.num_micro_batches > 1:
+            raise _too_little_memory(matcher, batches) from err
     # out of the handler: the error's frames hold on to what the step had computed
     budget = matcher.params.token_budget
     logger.warning("out of memory with %d tokens at a time: each batch is now cut in two, %d at a "
                    "time; same batches and steps, but slower",
                    budget, -(-budget // 2))  # fmt: skip
-    matcher.num_parts = 2
+    matcher.num_micro_batches = 2
     matcher.zero_grad(set_to_none=True)
     matcher.to("cpu")
     _release()
     batches.stream.load_state_dict({"position": 0})
     try:
-        return fit_level(matcher, batches, checkpoint, resumable(checkpoint), *rest)
+        return fit_level(matcher, batches, checkpoint, resumable(checkpoint), *arguments)
     except Exception as err:
         if is_out_of_memory(err):
-            raise _too_little(matcher, batches) from err
+            raise _too_little_memory(matcher, batches) from err
         raise
 
 
-def _too_little(matcher: LevelMatcher, batches: LevelBatches) -> CapacityError:
+def _too_little_memory(matcher: LevelMatcher, batches: LevelBatches) -> CapacityError:
     budget, longest = matcher.params.token_budget, int(batches.tokens.lengths.max())
     return CapacityError(
         f"out of memory with half of matcher.token_budget = {budget} tokens at a time (longest "

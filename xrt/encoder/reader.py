@@ -1,4 +1,4 @@
-"""Texts to vectors when a model predicts: an encoder made ready once, then asked again and again.
+"""Texts to vectors when a model predicts: an encoder made ready once, for many calls.
 
 Shapes: N texts, B texts of a batch, T tokens, H hidden width.
 """
@@ -133,8 +133,8 @@ def quantised(encoder: TextEncoder) -> TextEncoder:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is to move to another package
         kinds = {nn.Linear: per_channel_dynamic_qconfig}  # a scale for each output, not one for all
-        found: TextEncoder = quantize_dynamic(encoder, kinds, inplace=True)
-    return found
+        smaller: TextEncoder = quantize_dynamic(encoder, kinds, inplace=True)
+    return smaller
 
 
 SAMPLE_ROWS, SAMPLE_TOKENS = 2, 8
@@ -142,7 +142,7 @@ SAMPLE_ROWS, SAMPLE_TOKENS = 2, 8
 
 class OnnxNetwork:
     """Token ids and mask to pooled vectors, float32; the graph is made anew for each model that is
-    opened and kept in memory alone.
+    opened and exists in memory only.
     """
 
     def __init__(self, encoder: TextEncoder) -> None:
@@ -178,7 +178,7 @@ def graph_of(encoder: TextEncoder) -> bytes:
     """
     ids_BT = torch.ones((SAMPLE_ROWS, SAMPLE_TOKENS), dtype=torch.int64)
     mask_BT = torch.ones_like(ids_BT)
-    mask_BT[-1, -1] = 0  # with padding, so that the mask has a say in the graph
+    mask_BT[-1, -1] = 0  # with padding, so that the graph reads the mask
     any_size = {0: torch.export.Dim("rows"), 1: torch.export.Dim("tokens")}
     quiet = logging.getLogger("torch.onnx"), logging.getLogger("onnxscript")
     levels = [logger.level for logger in quiet]

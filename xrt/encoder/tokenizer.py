@@ -67,22 +67,22 @@ def _require_files(folder: Path) -> None:
     """Raises ArtifactError where there is no vocabulary, or the library that reads it is not
     installed.
     """
-    there = [name for name in VOCABULARIES if (folder / name).is_file()]
-    if not there:
+    vocabularies = [name for name in VOCABULARIES if (folder / name).is_file()]
+    if not vocabularies:
         raise ArtifactError(
             f"{folder}: no tokenizer (tokenizer.json, or a vocabulary such as vocab.txt or "
             "spm.model); add the files with the tokenizer's save_pretrained"
         )
-    for name in (*there, *SPECIAL_FILES, TOKENIZER_CONFIG):
+    for name in (*vocabularies, *SPECIAL_FILES, TOKENIZER_CONFIG):
         if (folder / name).is_file():
             refuse_pointer(folder / name)
-    if TOKENIZER_FILE in there or there[0] not in PIECES:
+    if TOKENIZER_FILE in vocabularies or vocabularies[0] not in PIECES:
         return
     needed = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
     missing = [package for module, package in needed.items() if not _is_installed(module)]
     if missing:
         raise ArtifactError(
-            f"{folder / there[0]}: this tokenizer needs {' and '.join(missing)}; run "
+            f"{folder / vocabularies[0]}: this tokenizer needs {' and '.join(missing)}; run "
             f"`pip install {' '.join(missing)}` (or xrt-xmc[sentencepiece])"
         )
 
@@ -99,16 +99,16 @@ def _require_class(folder: Path, saved: bool) -> None:
     was saved by xrt and names code.
     """
     path = folder / TOKENIZER_CONFIG
-    told = read_json_bounded(path) if path.is_file() else {}
-    if not isinstance(told, dict):
+    content = read_json_bounded(path) if path.is_file() else {}
+    if not isinstance(content, dict):
         raise ArtifactError(f"{path}: not a JSON object; restore the file")
-    if saved and "auto_map" in told:
+    if saved and "auto_map" in content:
         raise ArtifactError(f"{path}: 'auto_map' names code to run; refused")
-    wanted = told.get("tokenizer_class")
-    if wanted is not None and str(wanted).removesuffix("Fast") not in CLASSES:
+    class_name = content.get("tokenizer_class")
+    if class_name is not None and str(class_name).removesuffix("Fast") not in CLASSES:
         raise ArtifactError(
-            f"{path}: tokenizers of the class {str(wanted)[:60]!r} are not supported; save it as "
-            "a PreTrainedTokenizerFast"
+            f"{path}: tokenizers of the class {str(class_name)[:60]!r} are not supported; save it "
+            "as a PreTrainedTokenizerFast"
         )
 
 

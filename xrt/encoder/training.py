@@ -22,14 +22,14 @@ from xrt.encoder.folder import encoder_hash
 from xrt.encoder.heads import (
     ROWS_PER_LABEL,
     Head,
-    LabelHead,
+    LevelHead,
     centroid_head,
     prior_log_odds,
     sample_rows,
 )
-from xrt.encoder.levels import LevelProblem
+from xrt.encoder.levels import LevelData
 from xrt.encoder.matcher import HEAD_SCALE, LevelBatches, LevelMatcher
-from xrt.encoder.out_of_memory import fit_in_memory
+from xrt.encoder.out_of_memory import fit_with_retry
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.run_folder import RunFolder
@@ -113,7 +113,7 @@ def fine_tune_matcher(
         encoder: Which encoder, and how it reads; None for the defaults.
         params: How it is fine-tuned; None for the defaults.
         trainer: Devices; None for the defaults.
-        progress: Is told of steps and losses.
+        progress: Receives steps and losses.
         validation: Held-out texts (n) and their labels (n, L): a sample of them chooses the best
             weights.
         row_weights: How much each row counts, float (N,), beside their mean; None where each
@@ -201,59 +201,59 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
     """Candidates, heads and the fit; what comes of them goes into the run folder."""
     finest, params = levels[-1], run.params
     plan = BatchPlan(run.tokens.lengths, params.token_budget, params.max_batch_rows, run.seed)
-    problems = _problems(run, levels)
+    level_data = _level_data(run, levels)
     checkpoint = run.folder.checkpoint(finest)
     resume = resumable(checkpoint)
     if resume:  # the weights are in the checkpoint
-        heads = [LabelHead(problem.num_nodes, encoder.hidden_size) for problem in problems]
+        heads = [LevelHead(level.num_nodes, encoder.hidden_size) for level in level_data]
     else:
         starts = _start_heads(run, encoder, levels)
         heads = [
-            LabelHead.of_arrays(weight_KH / HEAD_SCALE, bias_K) for weight_KH, bias_K in starts
+            LevelHead.of_arrays(weight_KH / HEAD_SCALE, bias_K) for weight_KH, bias_K in starts
         ]
     encoder.freeze(run.encoder_params.frozen_layers)
     add_adapters(encoder.model, run.encoder_params.lora_rank, f"lora/{run.seed}/{finest}")
     matcher = LevelMatcher(encoder, heads, params, num_steps=params.num_steps(plan.num_batches),
                            level=finest, seed=run.seed, dropout=run.encoder_params.dropout,
-                           problems=problems)  # fmt: skip
+                           level_data=level_data)  # fmt: skip
     validation = None
     if run.held_out is not None:
         validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
-    batches = LevelBatches(run.tokens, problems, plan, run.weights_N)
+    batches = LevelBatches(run.tokens, level_data, plan, run.weights_N)
     with attention_of(encoder, run.tokens.max_length, run.trainer):
-        asked_to_stop = fit_in_memory(
+        stop_requested = fit_with_retry(
             matcher, batches, checkpoint, resume, run.trainer, run.progress, validation
         )
-    validated = {} if validation is None else validation.finish(matcher)
+    figures = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()
     losses_S = losses_S[np.isfinite(losses_S)]  # fewer than planned where it stopped early
-    facts = {"levels": levels, "nodes": [problem.num_nodes for problem in problems],
+    facts = {"levels": levels, "nodes": [level.num_nodes for level in level_data],
              "steps": len(losses_S),
-             "candidates": ["all" if problem.M_above is None else "tfn+man"
-                            for problem in problems],
-             "last_loss": float(losses_S[-20:].mean()), **validated}  # fmt: skip
+             "candidates": ["all" if level.M_above is None else "tfn+man"
+                            for level in level_data],
+             "last_loss": float(losses_S[-20:].mean()), **figures}  # fmt: skip
     trained = {
         t: (HEAD_SCALE * head.arrays()[0], head.arrays()[1])
         for t, head in zip(levels, heads, strict=True)
     }
     run.folder.save_level(finest, encoder, trained, losses_S, facts)
-    if asked_to_stop:
+    if stop_requested:
         raise SystemExit(TERMINATED)
 
 
-def _problems(run: _Run, levels: list[int]) -> list[LevelProblem]:
+def _level_data(run: _Run, levels: list[int]) -> list[LevelData]:
     """Targets and candidates of the levels.
 
     A wide level's candidates are the children of the true nodes above, and, at each step, of those
     that the matcher ranks highest then.
     """
-    problems = []
+    level_data = []
     for t in levels:
         wide = t and not run.params.is_dense(run.tree.num_nodes(t))
         M_above = teacher_forced(run.targets[t - 1]) if wide else None
-        problems.append(LevelProblem(run.targets[t], M_above, run.tree, t))
-    return problems
+        level_data.append(LevelData(run.targets[t], M_above, run.tree, t))
+    return level_data
 
 
 def _start_heads(run: _Run, encoder: TextEncoder, levels: list[int]) -> list[Head]:

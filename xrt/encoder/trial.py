@@ -46,7 +46,7 @@ def try_encoder(
 ) -> None:
     """Load an encoder, read with it, take a step of training, save it and load it again.
 
-    Nothing is kept, no random number of the caller is used. Takes a second or two for MiniLM.
+    Nothing stays, no random number of the caller is used. Takes a second or two for MiniLM.
 
     Args:
         folder: The pretrained folder.
@@ -57,21 +57,21 @@ def try_encoder(
     Raises:
         ConfigError: One of these failed; the message says which.
     """
-    told = f"encoder.name = {params.name!r}"
+    key = f"encoder.name = {params.name!r}"
     with (
         torch.random.fork_rng(devices=[]),
         torch_threads(default_num_threads()),
-        library_faults(lambda err: ConfigError(f"{told}: cannot be used here ({err})")),
+        library_faults(lambda err: ConfigError(f"{key}: cannot be used here ({err})")),
     ):
         torch.manual_seed(0)
         encoder = TextEncoder.from_pretrained(folder, params)
-        _check_words(told, encoder, texts)
+        _check_words(key, encoder, texts)
         encoder.to(device_of(trainer)).eval()
         rows = _rows(encoder)
-        _check_longest(told, encoder, rows, trainer)
-        vector_H = _check_padding(told, encoder, rows)
-        _check_step(told, encoder, rows, params, trainer)
-        _check_saved(told, encoder, rows, vector_H)
+        _check_longest(key, encoder, rows, trainer)
+        vector_H = _check_padding(key, encoder, rows)
+        _check_step(key, encoder, rows, params, trainer)
+        _check_saved(key, encoder, rows, vector_H)
 
 
 def _rows(encoder: TextEncoder) -> list[int]:
@@ -90,7 +90,7 @@ def _batch(encoder: TextEncoder, rows: list[list[int]]) -> tuple[Tensor, Tensor]
     return ids_BT.to(device), mask_BT.to(device)
 
 
-def _check_words(told: str, encoder: TextEncoder, texts: Sequence[str]) -> None:
+def _check_words(key: str, encoder: TextEncoder, texts: Sequence[str]) -> None:
     """Raises ConfigError where the tokenizer knows no word of the texts; warns where it knows
     few.
     """
@@ -104,21 +104,21 @@ def _check_words(told: str, encoder: TextEncoder, texts: Sequence[str]) -> None:
     share = float((tokens == unknown).mean()) if len(tokens) else 0.0
     if share == 1:
         raise ConfigError(
-            f"{told}: its tokenizer knows no word of {len(sample)} texts; take an encoder of "
+            f"{key}: its tokenizer knows no word of {len(sample)} texts; take an encoder of "
             "their language, and its own tokenizer"
         )
     if share > MOST_UNKNOWN:
         logger.warning("%s: its tokenizer does not know %.0f %% of the words of %d texts",
-                       told, 100 * share, len(sample))  # fmt: skip
+                       key, 100 * share, len(sample))  # fmt: skip
 
 
-def _check_longest(told: str, encoder: TextEncoder, row: list[int], trainer: TrainerParams) -> None:
+def _check_longest(key: str, encoder: TextEncoder, row: list[int], trainer: TrainerParams) -> None:
     """Raises ConfigError where a text of the full length has no finite vector in the arithmetic of
     the run.
     """
     device, in_bf16 = device_of(trainer), computes_in_bf16(trainer)
     arithmetic = "bfloat16; try trainer.precision=32" if in_bf16 else "float32; choose another"
-    fault = f"{told}: a text of {len(row)} tokens has no finite vector in {arithmetic}"
+    fault = f"{key}: a text of {len(row)} tokens has no finite vector in {arithmetic}"
     with (
         library_faults(lambda err: ConfigError(f"{fault} ({err})")),
         torch.inference_mode(),
@@ -129,7 +129,7 @@ def _check_longest(told: str, encoder: TextEncoder, row: list[int], trainer: Tra
         raise ConfigError(fault)
 
 
-def _check_padding(told: str, encoder: TextEncoder, row: list[int]) -> Tensor:
+def _check_padding(key: str, encoder: TextEncoder, row: list[int]) -> Tensor:
     """Raises ConfigError where a text's vector depends on the text beside it, or not on its words;
     gives the vector of a short text.
     """
@@ -139,17 +139,17 @@ def _check_padding(told: str, encoder: TextEncoder, row: list[int]) -> Tensor:
         beside_H, other_H = encoder(*_batch(encoder, [short, long]))
     if not _is_same(alone_H, beside_H):
         raise ConfigError(
-            f"{told}: padding changes the vectors of this encoder "
+            f"{key}: padding changes the vectors of this encoder "
             f"({encoder.model.config.model_type}), so a text's labels would depend on the texts "
             "beside it; choose another encoder"
         )
     if torch.equal(beside_H, other_H):
-        raise ConfigError(f"{told}: two texts of other words have the same vector; choose another")
+        raise ConfigError(f"{key}: two texts of other words have the same vector; choose another")
     return alone_H
 
 
 def _check_step(
-    told: str,
+    key: str,
     encoder: TextEncoder,
     row: list[int],
     params: EncoderParams,
@@ -167,37 +167,37 @@ def _check_step(
     moves = [g for g in trained.values() if g is not None and bool(g.ne(0).any())]
     if not moves or not all(bool(torch.isfinite(g).all()) for g in moves):
         raise ConfigError(
-            f"{told}: a step of training changes none of its {len(trained)} trained weights, or "
+            f"{key}: a step of training changes none of its {len(trained)} trained weights, or "
             "makes them infinite; choose another encoder, or train more of its layers"
         )
     if unused and num_devices(trainer) > 1:
         raise ConfigError(
-            f"{told}: {len(unused)} weights take no part in its vectors, first {unused[0]!r}; "
+            f"{key}: {len(unused)} weights take no part in its vectors, first {unused[0]!r}; "
             "several processes would wait for them: set trainer.devices=1"
         )
     if unused:
         logger.info("%s: %d weights take no part in its vectors and are not trained, first %s",
-                    told, len(unused), unused[0])  # fmt: skip
+                    key, len(unused), unused[0])  # fmt: skip
     encoder.zero_grad(set_to_none=True)
     merge_adapters(encoder.model)
     encoder.eval()
 
 
-def _check_saved(told: str, encoder: TextEncoder, row: list[int], vector_H: Tensor) -> None:
+def _check_saved(key: str, encoder: TextEncoder, row: list[int], vector_H: Tensor) -> None:
     """Raises ConfigError where the encoder comes back from a folder as another one."""
     with tempfile.TemporaryDirectory(prefix="xrt-encoder-") as scratch:
         encoder.save(Path(scratch) / "encoder")
         again = TextEncoder.load(Path(scratch) / "encoder").to(vector_H.device).eval()
     with torch.inference_mode():
-        found_H = again(*_batch(again, [row[:SHORT]]))[0]
-    if not _is_same(vector_H, found_H):
+        loaded_H = again(*_batch(again, [row[:SHORT]]))[0]
+    if not _is_same(vector_H, loaded_H):
         raise ConfigError(
-            f"{told}: saved and loaded it gives other vectors, so what is trained would be lost; "
+            f"{key}: saved and loaded it gives other vectors, so what is trained would be lost; "
             "save it with transformers' save_pretrained and pass that folder"
         )
     ours, theirs = encoder.tokenizer, again.tokenizer
     if ours.get_vocab() != theirs.get_vocab() or ours.truncation_side != theirs.truncation_side:
-        raise ConfigError(f"{told}: saved and loaded its tokenizer is another one")
+        raise ConfigError(f"{key}: saved and loaded its tokenizer is another one")
 
 
 def _is_same(one_H: Tensor, other_H: Tensor) -> bool:

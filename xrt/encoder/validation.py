@@ -1,5 +1,5 @@
-"""Validation while the matcher trains: figures of a sample of held-out rows, the best weights kept,
-an early end where one is set.
+"""Validation while the matcher trains: figures of a sample of held-out rows, the best weights
+saved, an early end where one is set.
 
 The best weights come back at the end where the last ones rank the same rows worse by more than one
 standard error: a sample is small, and the last weights are those the learning rate has come down
@@ -213,7 +213,7 @@ class Validation(FitHook):
                            best, self.path(best))  # fmt: skip
 
     def path(self, step: int) -> Path:
-        """Where the weights of a step are kept."""
+        """Where the weights of a step lie."""
         return self.folder / f"{self.stem}.best-{step}.pt"
 
     def stops(self, matcher: LevelMatcher) -> bool:
@@ -256,12 +256,12 @@ class Validation(FitHook):
         record_V4 = matcher.get_buffer(RECORD)
         if due and not bool(record_V4[position, 0].isfinite()):
             before = best_step(matcher)
-            ndcg_n, *others = trainer.strategy.broadcast(score(matcher, trainer, self.rows))
-            figures = [float(ndcg_n.mean()), *others]
+            ndcg_n, *means = trainer.strategy.broadcast(score(matcher, trainer, self.rows))
+            figures = [float(ndcg_n.mean()), *means]
             record_V4[position] = torch.tensor([step, *figures])
             matcher.get_buffer(ROWS_RECORD)[position] = torch.from_numpy(ndcg_n)
             if best_step(matcher) != before and step < matcher.num_steps:
-                self._keep(trainer, step)
+                self._save_best(trainer, step)
             seconds_2[0] += time.perf_counter() - started
             logger.info("level %d, step %d of %d, held-out rows: nDCG@5 %.4f, P@1 %.4f, loss %.4g",
                         matcher.level, step, matcher.num_steps, *figures)  # fmt: skip
@@ -271,7 +271,7 @@ class Validation(FitHook):
         if due and self.stops(matcher):
             trainer.should_stop = True
 
-    def _keep(self, trainer: "pl.Trainer", step: int) -> None:
+    def _save_best(self, trainer: "pl.Trainer", step: int) -> None:
         """Write the weights; drop earlier ones, but for those that the last checkpoint names."""
         state = trainer.strategy.lightning_module_state_dict()  # all processes must call it
         if not trainer.is_global_zero:
@@ -285,9 +285,9 @@ class Validation(FitHook):
         with atomic_file(self.path(step)) as temporary:
             torch.save(weights, temporary)
             write_seal(self.path(step), temporary)
-        kept = {self.path(step), self.path(self._best_in_checkpoint)}
+        current = {self.path(step), self.path(self._best_in_checkpoint)}
         for path in self.folder.glob(f"{self.stem}.best-*.pt"):
-            if path not in kept:
+            if path not in current:
                 remove_sealed(path)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from tests.small_corpora import make_rows, write_rows
+from xrt.applications.audit.audit_params import AuditParams
+from xrt.applications.audit.auditing import audit
 from xrt.applications.audit.correction.applying import (
     DOUBTED_CONFIDENCE,
     SOFT_ADDITIONS,
@@ -17,11 +19,7 @@ from xrt.applications.audit.correction.applying import (
     accepted,
     apply_suggestions,
 )
-from xrt.applications.audit.noise import damage
-from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.run import audit
-from xrt.applications.audit.self_test import ranked_recovery, self_test
-from xrt.applications.audit.suggestions.decisions import with_trust
+from xrt.applications.audit.self_test import damage, ranked_recovery, self_test
 from xrt.applications.audit.suggestions.suggestion import (
     ADD,
     REMOVE,
@@ -29,6 +27,7 @@ from xrt.applications.audit.suggestions.suggestion import (
     read_suggestions,
     write_suggestions,
 )
+from xrt.applications.audit.suggestions.trust import with_trust
 from xrt.cli import main
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus

@@ -9,19 +9,18 @@ import scipy.sparse as sp
 
 from tests.reference import slow_audit
 from tests.small_corpora import write_rows
+from xrt.applications.audit.audit_params import AuditParams
+from xrt.applications.audit.auditing import audit
 from xrt.applications.audit.evidence import nearest_rows
 from xrt.applications.audit.evidence.name_matches import name_matches
 from xrt.applications.audit.evidence.nearest_rows import (
     NearestRows,
     agreement_of_pairs,
 )
-from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.run import audit
 from xrt.applications.audit.scoring.decoys import draw_decoys
 from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of_texts
 from xrt.applications.audit.scoring.out_of_fold import in_row_order
-from xrt.applications.audit.scoring.probabilities import Evidence, calibrated
-from xrt.applications.audit.scoring.thresholds import shrunk_thresholds
+from xrt.applications.audit.scoring.probabilities import Evidence, calibrated, shrunk_thresholds
 from xrt.applications.audit.suggestions.pairs import LabelPairs, join_pairs
 from xrt.applications.audit.suggestions.suggestion import read_suggestions
 from xrt.applications.audit.suggestions.suspects import (
@@ -104,7 +103,7 @@ def test_path_scores_of_rows_without_words_and_without_labels(
 
 def test_nearest_rows_are_those_of_the_readable_twin() -> None:
     X_NF = random_rows(80, 30, 3)
-    found = NearestRows(X_NF, 6).nearest(X_NF, leave_out=np.arange(80))
+    found = NearestRows(X_NF, 6).nearest(X_NF, excluded_M=np.arange(80))
     dense = X_NF.toarray()
     for row in range(80):
         slow = slow_audit.nearest(dense, dense[row], 6, row)
@@ -122,7 +121,7 @@ def test_common_words_find_no_rows_but_count_in_the_cosine(
     rows = np.array([[9, 1, 0], [9, 0, 1], [9, 1, 0], [9, 0, 0]], np.float32)
     X_NF = normalize_rows(as_csr(rows))
     monkeypatch.setattr(nearest_rows, "POSTINGS", 3)
-    found = NearestRows(X_NF, 2).nearest(X_NF, leave_out=np.arange(4))
+    found = NearestRows(X_NF, 2).nearest(X_NF, excluded_M=np.arange(4))
     assert found.rows_MW[0].tolist() == [2, -1]
     assert found.similarities_MW[0, 0] == pytest.approx(1.0)
     assert (found.rows_MW[3] >= 0).sum() == 2  # its only word finds all the same
@@ -131,7 +130,7 @@ def test_common_words_find_no_rows_but_count_in_the_cosine(
 def test_agreement_and_name_matches_are_those_of_the_readable_twins() -> None:
     X_NF, Y_NL = random_rows(60, 30, 4), random_labels(60, 20, 5)
     names_LF = random_rows(20, 30, 6, share=0.1)
-    found = NearestRows(X_NF, 5).nearest(X_NF, leave_out=np.arange(60))
+    found = NearestRows(X_NF, 5).nearest(X_NF, excluded_M=np.arange(60))
     rows_P, labels_P = (part.ravel() for part in np.indices((60, 20)))
     ptr_N = np.arange(61) * 20
     votes_P, counts_P = agreement_of_pairs(found, Y_NL, ptr_N, labels_P.astype(np.int32))
@@ -230,7 +229,7 @@ def test_probabilities_are_learnt_on_the_other_folds() -> None:
 
 
 def test_params_are_checked() -> None:
-    from xrt.applications.audit.params import AuditParams
+    from xrt.applications.audit.audit_params import AuditParams
     from xrt.errors import ConfigError
 
     with pytest.raises(ConfigError, match="folds = 1"):

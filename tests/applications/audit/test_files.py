@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from xrt.applications.audit.correction.applying import accepted
-from xrt.applications.audit.suggestions.decisions import read_decisions
 from xrt.applications.audit.suggestions.suggestion import (
     ADD,
     SuggestedChange,
     read_suggestions,
     write_suggestions,
 )
+from xrt.applications.audit.suggestions.trust import read_decisions
 from xrt.errors import DataError
 
 

@@ -18,8 +18,8 @@ from tests.mutations import bounded, mutants
 from xrt.applications.audit.correction.applying import accepted
 from xrt.applications.audit.correction.corrected_file import CorrectedFile
 from xrt.applications.audit.correction.label_values import RowChange
-from xrt.applications.audit.suggestions.decisions import read_decisions
 from xrt.applications.audit.suggestions.suggestion import read_suggestions
+from xrt.applications.audit.suggestions.trust import read_decisions
 from xrt.applications.query_intent.catalogue import read_catalogue
 from xrt.applications.query_intent.clicks.log import ClickLog
 from xrt.applications.query_intent.clicks.partitions import Partitions

@@ -10,8 +10,7 @@ import polars as pl
 import pytest
 
 from xrt.applications.query_intent.clicks import text as click_text
-from xrt.applications.query_intent.clicks.columns import text_column
-from xrt.applications.query_intent.clicks.log import ClickLog
+from xrt.applications.query_intent.clicks.log import ClickLog, text_column
 from xrt.applications.query_intent.clicks.text import TextLog
 from xrt.data.cells import id_text
 from xrt.data.delimited import csv_rows, tsv_rows

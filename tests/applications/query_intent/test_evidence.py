@@ -7,7 +7,7 @@ import pytest
 from tests.reference.slow_click_evidence import slow_click_evidence
 from xrt.applications.query_intent.agreement import agreed_values, verdicts_of
 from xrt.applications.query_intent.catalogue import catalogue_of
-from xrt.applications.query_intent.clicks.evidence import (
+from xrt.applications.query_intent.clicks.click_features import (
     CLICK_FEATURES,
     ClickMatrices,
     click_features,
@@ -15,9 +15,9 @@ from xrt.applications.query_intent.clicks.evidence import (
 )
 from xrt.applications.query_intent.clicks.examination import examination_by_position
 from xrt.applications.query_intent.decision import decide
-from xrt.applications.query_intent.params import LabellingParams
+from xrt.applications.query_intent.labelling_params import LabellingParams
 from xrt.applications.query_intent.words.aliases import AliasTable, NameTable, learn_from_titles
-from xrt.applications.query_intent.words.evidence import (
+from xrt.applications.query_intent.words.word_features import (
     WORD_FEATURES,
     Words,
     read_query,

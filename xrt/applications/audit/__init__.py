@@ -4,14 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xrt.applications.audit.audit_params import AuditParams as AuditParams
+    from xrt.applications.audit.auditing import audit as audit
     from xrt.applications.audit.correction.applying import apply_suggestions as apply_suggestions
-    from xrt.applications.audit.params import AuditParams as AuditParams
-    from xrt.applications.audit.run import audit as audit
 
 _HOMES = {
-    "AuditParams": "xrt.applications.audit.params",
+    "AuditParams": "xrt.applications.audit.audit_params",
     "apply_suggestions": "xrt.applications.audit.correction.applying",
-    "audit": "xrt.applications.audit.run",
+    "audit": "xrt.applications.audit.auditing",
 }
 
 __all__ = ["AuditParams", "apply_suggestions", "audit"]

@@ -11,8 +11,8 @@ from xrt.storage.outputs import refuse_inputs_as_outputs
 NOISE = (0.05, 0.1, 0.2)
 
 if TYPE_CHECKING:
+    from xrt.applications.audit.audit_params import AuditParams
     from xrt.applications.audit.correction.applying import Applied
-    from xrt.applications.audit.params import AuditParams
     from xrt.applications.audit.suggestions.suggestion import SuggestedChange
     from xrt.data.corpus import Corpus
 
@@ -43,7 +43,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from xrt.applications.audit.run import SUGGESTIONS, audit
+    from xrt.applications.audit.auditing import SUGGESTIONS, audit
     from xrt.data.formats import read_corpus
     from xrt.progress import RichProgress
 
@@ -100,8 +100,8 @@ def _apply(arguments: argparse.Namespace) -> int:
         soften,
         write_changes,
     )
-    from xrt.applications.audit.suggestions.decisions import read_decisions, with_trust
     from xrt.applications.audit.suggestions.suggestion import ADD, read_suggestions
+    from xrt.applications.audit.suggestions.trust import read_decisions, with_trust
     from xrt.data.formats import read_corpus
 
     out = Path(arguments.out)
@@ -185,7 +185,7 @@ def _note(text: str) -> None:
 
 
 def _params(arguments: argparse.Namespace) -> "AuditParams":
-    from xrt.applications.audit.params import AuditParams
+    from xrt.applications.audit.audit_params import AuditParams
 
     return AuditParams(
         folds=arguments.folds, neighbours=arguments.neighbours, seed=arguments.seed,
@@ -217,7 +217,7 @@ def _skipped(corpus: "Corpus") -> list[str]:
 
 
 def _audit_parser() -> argparse.ArgumentParser:
-    from xrt.applications.audit.params import AuditParams
+    from xrt.applications.audit.audit_params import AuditParams
 
     defaults = AuditParams()
     parser = argparse.ArgumentParser(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xrt.applications.query_intent.label import LabellingResult as LabellingResult
     from xrt.applications.query_intent.label import label_queries as label_queries
-    from xrt.applications.query_intent.params import LabellingParams as LabellingParams
+    from xrt.applications.query_intent.labelling_params import LabellingParams as LabellingParams
 
 _HOMES = {
-    "LabellingParams": "xrt.applications.query_intent.params",
+    "LabellingParams": "xrt.applications.query_intent.labelling_params",
     "LabellingResult": "xrt.applications.query_intent.label",
     "label_queries": "xrt.applications.query_intent.label",
 }

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from xrt.applications.query_intent.catalogue import Catalogue
-from xrt.applications.query_intent.words.evidence import Reading, supported_names
+from xrt.applications.query_intent.words.word_features import Reading, supported_names
 
 _MIN_SHARE_LOWER = 0.25
 _MIN_LOG_LIFT_LOWER = 0.7

@@ -19,9 +19,9 @@ from xrt.applications.query_intent.catalogue import Catalogue, catalogue_of, rea
 from xrt.applications.query_intent.clicks.log import ClickLog
 from xrt.applications.query_intent.clicks.partitions import Partitions, QueryGroup
 from xrt.applications.query_intent.decision import decide
-from xrt.applications.query_intent.evidence import GroupEvidence, QueryText
-from xrt.applications.query_intent.learning import TrainedLabeller, first_queries, train_labeller
-from xrt.applications.query_intent.params import LabellingParams
+from xrt.applications.query_intent.group_evidence import GroupEvidence, QueryText
+from xrt.applications.query_intent.labeller import TrainedLabeller, first_queries, train_labeller
+from xrt.applications.query_intent.labelling_params import LabellingParams
 from xrt.applications.query_intent.report import LabellingReport
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus

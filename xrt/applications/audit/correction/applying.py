@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.audit.correction.label_values import RowChange
-from xrt.applications.audit.suggestions.decisions import read_decisions
 from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, SuggestedChange, corpus_key
+from xrt.applications.audit.suggestions.trust import read_decisions
 from xrt.data.corpus import Corpus
 from xrt.data.sources import first_line, numbered_lines
 from xrt.errors import ConfigError, DataError

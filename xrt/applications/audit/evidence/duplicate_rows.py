@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.audit.audit_params import AuditParams
 from xrt.applications.audit.evidence.evidence_stages import AuditedRows
 from xrt.applications.audit.evidence.nearest_rows import NearestRows
-from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.scoring.folds import groups_of
 from xrt.data.corpus import Corpus
 from xrt.errors import DataError

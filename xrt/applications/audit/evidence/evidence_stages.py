@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.audit.audit_params import AuditParams
 from xrt.applications.audit.evidence.nearest_rows import NearestRows
-from xrt.applications.audit.params import AuditParams
 from xrt.applications.audit.scoring.decoys import draw_decoys
 from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of
 from xrt.applications.audit.scoring.out_of_fold import FoldScores, in_row_order, score_fold

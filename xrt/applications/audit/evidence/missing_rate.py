@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.audit_params import AuditParams
 from xrt.applications.audit.suggestions.suspects import AssessedPairs
 from xrt.metrics.frequency_bins import bin_names, bin_of_labels
 from xrt.metrics.propensity import inverse_propensities

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.audit_params import AuditParams
 from xrt.applications.audit.suggestions.pairs import values_at
 from xrt.applications.audit.suggestions.suspects import AssessedPairs
 from xrt.data.corpus import Corpus

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.audit.params import AuditParams
+from xrt.applications.audit.audit_params import AuditParams
 from xrt.data.labels import LabelTable
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.label_names import LabelNameRows

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.query_intent.catalogue import Catalogue
-from xrt.applications.query_intent.clicks.evidence import at
+from xrt.applications.query_intent.clicks.click_features import at
 from xrt.applications.query_intent.words.words import phrases, trigrams, words_of
 
 _MIN_ITEMS = 2

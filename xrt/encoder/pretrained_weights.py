@@ -68,7 +68,7 @@ def load_weights(folder: Path, config: Any) -> Any:
     _check_report(folder, model, shapes, report)
     _check_finite(folder, model)
     for name, parameter in plan.named_parameters():
-        if not parameter.requires_grad:  # a table that is computed, not learnt
+        if not parameter.requires_grad:  # a table that is computed, not trained
             model.get_parameter(name).requires_grad_(False)
     return model
 
@@ -108,12 +108,12 @@ def _check_size(folder: Path, plan: Any, shapes: dict[str, tuple[int, ...]]) -> 
     """Raises ArtifactError where a model would be much larger than its files, before memory is
     taken for it.
     """
-    wanted = sum(p.numel() for p in plan.parameters())
-    found = sum(torch.Size(shape).numel() for shape in shapes.values())
-    if wanted > 2 * found + SLACK:  # 2: a table that is used twice lies in the file once
+    described = sum(p.numel() for p in plan.parameters())
+    in_files = sum(torch.Size(shape).numel() for shape in shapes.values())
+    if described > 2 * in_files + SLACK:  # 2: a table that is used twice lies in the file once
         raise ArtifactError(
-            f"{folder}: config.json describes {wanted} weights, the files hold {found}; they are "
-            "not of one model"
+            f"{folder}: config.json describes {described} weights, the files hold {in_files}; they "
+            "are not of one model"
         )
 
 
@@ -121,18 +121,20 @@ def _wrapper_of(names: Collection[str], plan: Any) -> str:
     """What stands before the names of most weights of the model, in addition to the name of the
     model within a larger one; often nothing.
     """
-    wanted = list(plan.state_dict())
+    model_names = list(plan.state_dict())
     within = f"{plan.base_model_prefix}."
 
     def fits(prefix: str) -> int:
-        return sum(prefix + name in names or prefix + within + name in names for name in wanted)
+        return sum(
+            prefix + name in names or prefix + within + name in names for name in model_names
+        )
 
-    found, best = fits(""), ""
+    most, best = fits(""), ""
     for depth in (1, 2, 3):
         for parts in itertools.product(WRAPPERS, repeat=depth):
             prefix = "".join(parts)
-            if any(name.startswith(prefix) for name in names) and fits(prefix) > found:
-                found, best = fits(prefix), prefix
+            if any(name.startswith(prefix) for name in names) and fits(prefix) > most:
+                most, best = fits(prefix), prefix
     return best
 
 
@@ -142,14 +144,14 @@ def _check_report(
     """Raises ArtifactError where a weight of the model is not in the files, or of another shape,
     or where the files have layers that the model has not. Poolers and heads are not used.
     """
-    other = sorted(name for name, *_ in report["mismatched_keys"] if not _is_pooler(name))
-    if other:
-        name, found, wanted = next(
-            entry for entry in sorted(report["mismatched_keys"]) if entry[0] == other[0]
+    mismatched = sorted(name for name, *_ in report["mismatched_keys"] if not _is_pooler(name))
+    if mismatched:
+        name, shape, expected = next(
+            entry for entry in sorted(report["mismatched_keys"]) if entry[0] == mismatched[0]
         )
         raise ArtifactError(
-            f"{folder}: {len(other)} weights have another shape than config.json says, first "
-            f"{name}: {tuple(found)}, not {tuple(wanted)}; take both files from one model"
+            f"{folder}: {len(mismatched)} weights have another shape than config.json says, first "
+            f"{name}: {tuple(shape)}, not {tuple(expected)}; take both files from one model"
         )
     missing = sorted(name for name in report["missing_keys"] if not _is_pooler(name))
     if missing:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xrt.applications.audit.audit_params import AuditParams
 from xrt.applications.audit.evidence.duplicate_rows import conflicting_rows, leakage
 from xrt.applications.audit.evidence.evidence_stages import (
     AuditedRows,
@@ -22,10 +23,7 @@ from xrt.applications.audit.evidence.hierarchy import (
 )
 from xrt.applications.audit.evidence.missing_rate import missing_rates
 from xrt.applications.audit.evidence.similar_labels import similar_labels
-from xrt.applications.audit.page import write_page
-from xrt.applications.audit.params import AuditParams
-from xrt.applications.audit.suggestions.decisions import read_decisions, with_trust
-from xrt.applications.audit.suggestions.describing import describe
+from xrt.applications.audit.html_report import write_page
 from xrt.applications.audit.suggestions.suggestion import (
     SuggestedChange,
     corpus_key,
@@ -35,9 +33,11 @@ from xrt.applications.audit.suggestions.suggestion import (
 from xrt.applications.audit.suggestions.suspects import (
     AssessedPairs,
     assess_pairs,
+    describe,
     suspected_missing,
     suspected_wrong,
 )
+from xrt.applications.audit.suggestions.trust import read_decisions, with_trust
 from xrt.data.corpus import Corpus
 from xrt.data.label_paths import read_label_paths
 from xrt.progress import Progress

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from xrt.applications.query_intent.catalogue import Catalogue
 from xrt.applications.query_intent.clicks.examination import MAX_POSITION
-from xrt.applications.query_intent.params import LabellingParams
+from xrt.applications.query_intent.labelling_params import LabellingParams
 
 CLICK_FEATURES = (
     "log_clicks",

@@ -12,15 +12,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.query_intent.catalogue import Catalogue
-from xrt.applications.query_intent.clicks.evidence import (
+from xrt.applications.query_intent.clicks.click_features import (
     CLICK_FEATURES,
     ClickMatrices,
     click_features,
     most_clicked,
 )
 from xrt.applications.query_intent.clicks.partitions import QueryGroup
-from xrt.applications.query_intent.params import LabellingParams
-from xrt.applications.query_intent.words.evidence import (
+from xrt.applications.query_intent.labelling_params import LabellingParams
+from xrt.applications.query_intent.words.word_features import (
     WORD_FEATURES,
     Reading,
     Words,
