@@ -179,7 +179,7 @@ def renew_manifest(folder: Path) -> None:
 def _renew_index(settings: Path, index: Path) -> None:
     try:
         content = json.loads(settings.read_bytes())
-        part = content["deep"]["shortlist"][
+        part = content["sources"]["ranker"]["shortlist"][
             int(index.parent.name) if index.parent.name.isdigit() else 0
         ]
         data = index.read_bytes()

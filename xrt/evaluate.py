@@ -36,11 +36,22 @@ def evaluate_scores(
     threshold: float | None = None,
     row_weights: np.ndarray | None = None,
 ) -> RankingReport:
-    """All metrics of predictions on a corpus, whose table may end with labels unseen in training;
-    with the F1 of labels that score at least `threshold`, where there is one.
+    """All metrics of predictions on a corpus. Pairs of its filter file are struck from the rankings
+    first.
 
-    Pairs of the corpus's filter file are struck from the rankings first. Rows count alike, whatever
-    weights they have for training; `row_weights` (N,) gives them weights here.
+    Args:
+        scores_NL: scores of the labels known in training.
+        corpus: N rows; its table may end with labels unseen in training.
+        train_counts_L: training rows of each label.
+        num_train: training rows.
+        propensity: the constants of PSP and PSnDCG.
+        ks: the cut-offs.
+        threshold: F1 is that of labels that score at least this; None for no F1.
+        row_weights: how much each row counts, (N,); None counts rows alike, whatever weights they
+            have for training.
+
+    Returns:
+        The metrics.
     """
     return evaluate_ranking(
         corpus.Y,
@@ -82,7 +93,19 @@ def predict_corpus(
 ) -> sp.csr_array:
     """Scores for a corpus of texts or rows, with room for pairs that a filter file strikes.
 
-    Raises DataError when the corpus is of the other kind than the model.
+    Args:
+        model: the model.
+        corpus: N rows.
+        k: labels of a row that are judged, at most.
+        embeddings_NM: embeddings as `XrtModel.embed` gives them, which spare the encoding.
+        num_threads: threads; None for all processors.
+        progress: told of the texts that are encoded.
+
+    Returns:
+        csr_array (N, L), in [0, 1].
+
+    Raises:
+        DataError: the corpus is of the other kind than the model.
     """
     inputs = corpus.texts if model.features is not None else corpus.X
     if inputs is None:

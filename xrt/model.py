@@ -82,11 +82,15 @@ class XrtModel:
 
         Raises DataError for a model without.
         """
-        grown = [getattr(source, "ensemble", None) for source in self.sources.values()]
-        ensembles = [each for each in grown if isinstance(each, TreeEnsemble)]
+        ensembles = self._ensembles()
         if not ensembles:
             raise DataError("this model has no label trees")
         return ensembles[-1]
+
+    def _ensembles(self) -> list[TreeEnsemble]:
+        """The label trees of each source that has some."""
+        trees = (getattr(source, "ensemble", None) for source in self.sources.values())
+        return [each for each in trees if isinstance(each, TreeEnsemble)]
 
     def source(self, kind: type[S]) -> S:
         """The model's source of a kind.
@@ -114,8 +118,16 @@ class XrtModel:
         return self.sources[name]
 
     def hybrid_rows_of(self, inputs: Any) -> HybridMatrix:
-        """Rows as the linear trees take them: those of `rows_of`, or a HybridMatrix whose sparse
-        block is brought to length 1 and whose dense block stays as it is.
+        """Rows as the linear trees take them.
+
+        Args:
+            inputs: N texts, rows (N, F), or a HybridMatrix (N, F + H) for a model of such rows.
+
+        Returns:
+            The rows; TF-IDF columns are brought to length 1, dense ones stay as they are.
+
+        Raises:
+            DataError: the model takes the other kind of input, or an input cannot be used.
         """
         if not isinstance(inputs, HybridMatrix):
             rows = self.rows_of(inputs)
@@ -124,9 +136,16 @@ class XrtModel:
         return HybridMatrix(normalize_rows(rows.sparse), rows.dense)
 
     def rows_of(self, inputs: Any) -> sp.csr_array:
-        """TF-IDF rows of texts, or rows brought to length 1: (N, F).
+        """TF-IDF rows of texts, or rows brought to length 1.
 
-        Raises DataError when the model takes the other kind of input, or an input cannot be used.
+        Args:
+            inputs: N texts, or rows (N, F).
+
+        Returns:
+            csr_array (N, F).
+
+        Raises:
+            DataError: the model takes the other kind of input, or an input cannot be used.
         """
         if not is_texts(inputs):
             return normalize_rows(check_rows(inputs, self.num_features))
@@ -144,8 +163,18 @@ class XrtModel:
         progress: Progress | None = None,
         num_threads: int | None = None,
     ) -> np.ndarray:
-        """Embeddings as the encoder gives them: float32 (N, M), not of length 1. Raises DataError
-        without an encoder, or for rows of features instead of texts.
+        """Embeddings as the encoder gives them, not of length 1.
+
+        Args:
+            texts: N texts.
+            progress: told of the texts done.
+            num_threads: threads; None for all processors.
+
+        Returns:
+            float32 (N, M).
+
+        Raises:
+            DataError: the model has no encoder, or `texts` are rows of features.
         """
         if self.encoder is None:
             raise DataError("this model is linear and has no encoder")
@@ -219,8 +248,18 @@ class XrtModel:
     def score_sources_given(
         self, rows: SourceRows, pairs_NL: sp.csr_array, num_threads: int | None = None
     ) -> dict[str, sp.csr_array]:
-        """Exact scores of the stored entries of `pairs_NL` by each source with non-zero weight: by
-        name of the source, (N, L).
+        """Exact scores of given pairs by each source with non-zero weight.
+
+        Args:
+            rows: N rows, as `source_rows` gives them.
+            pairs_NL: the pairs (row, label) are its stored entries.
+            num_threads: threads; None for all processors.
+
+        Returns:
+            By name of the source: scores in [0, 1], (N, L).
+
+        Raises:
+            DataError: fusion needs a source that the model does not have.
         """
         names = self._weighted()
         return {
@@ -245,12 +284,24 @@ class XrtModel:
         constraint: Constraint | None = None,
         tail: float = 0.0,
     ) -> sp.csr_array:
-        """The `k` best labels of each text or row: (N, L), scores in [0, 1], higher is better; only
-        such as the constraint lets through, where there is one.
+        """The best labels of each text or row.
 
-        `tail` above 0 favours rare labels: scores are multiplied by `frequencies.tail_weights`.
-        `k` above the number of labels gives all that are named. Raises DataError when k is below
-        1, `tail` is outside of [0, 1], or the model does not know how often labels were seen.
+        Args:
+            inputs: N texts, or rows (N, F).
+            k: labels of a row, at most; above the number of labels, all that sources name.
+            embeddings_NM: embeddings as `embed` gives them, which spare the encoding.
+            num_threads: threads; None for all processors.
+            progress: told of the texts that are encoded.
+            constraint: which labels may be named; None for all.
+            tail: above 0, up to 1, favours rare labels: scores are multiplied by
+                `frequencies.tail_weights`.
+
+        Returns:
+            Scores in [0, 1], higher is better: csr_array (N, L).
+
+        Raises:
+            DataError: k is below 1, `tail` is outside of [0, 1], inputs cannot be used, or the
+                model does not know how often labels were seen.
         """
         rows = self.source_rows(inputs, embeddings_NM, num_threads, progress)
         return self.predict_rows(rows, k, num_threads, constraint, tail)
@@ -263,7 +314,21 @@ class XrtModel:
         constraint: Constraint | None = None,
         tail: float = 0.0,
     ) -> sp.csr_array:
-        """As `predict`, of rows as `source_rows` gives them."""
+        """As `predict`, of rows as `source_rows` gives them.
+
+        Args:
+            rows: N rows.
+            k: as in `predict`.
+            num_threads: as in `predict`.
+            constraint: as in `predict`.
+            tail: as in `predict`.
+
+        Returns:
+            csr_array (N, L).
+
+        Raises:
+            DataError: as in `predict`.
+        """
         k = min(check_count(k, "k"), max(len(self.labels), 1))
         weights_L = self.tail_weights(tail) if check_number(tail, "tail") else None
         reordered = weights_L is not None or self.reorders
@@ -280,7 +345,11 @@ class XrtModel:
         return self.calibration is not None and self.calibration.reorders
 
     def num_named(self, k: int) -> int:
-        """How many labels each source names for a row where `k` are fused."""
+        """How many labels each source names for a row.
+
+        Args:
+            k: labels of a row that are fused.
+        """
         return k if self._baseline_alone else max(k, CANDIDATES)
 
     @property
@@ -304,9 +373,16 @@ class XrtModel:
         return scores_NL
 
     def tail_weights(self, tail: float) -> np.ndarray:
-        """What a label's score is multiplied by at `tail`: float32 (L,) in (0, 1].
+        """What a label's score is multiplied by at `tail`.
 
-        Raises DataError outside of [0, 1], or for a model without label frequencies.
+        Args:
+            tail: 0 (as trained) to 1 (rare labels first).
+
+        Returns:
+            float32 (L,) in (0, 1].
+
+        Raises:
+            DataError: `tail` is outside of [0, 1], or the model has no label frequencies.
         """
         return self._frequencies().tail_weights(tail)
 
@@ -358,7 +434,11 @@ class XrtModel:
         }
 
     def save(self, folder: Path) -> None:
-        """Write the parts into a folder; `xrt.storage.artifact` adds the manifest."""
+        """Write the parts into a folder; `xrt.storage.artifact` adds the manifest.
+
+        Args:
+            folder: where; it is made where it is missing.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.labels.save(folder)
         settings: dict[str, Any] = {"search": asdict(self.search)}
@@ -378,10 +458,19 @@ class XrtModel:
 
     @classmethod
     def load(cls, folder: Path, mmap: bool = True, compute: Compute = Compute.auto) -> "XrtModel":
-        """Read what `save` wrote; arrays are memory-mapped. `compute` is how an encoder computes.
+        """Read what `save` wrote. Hashes are checked before, by `open_artifact`; the contents of
+        weights after, by `check`.
 
-        Raises ArtifactError when a part is damaged, or parts do not fit together. Hashes are
-        checked before, by `open_artifact`; the contents of weights after, by `check`.
+        Args:
+            folder: the model's folder.
+            mmap: whether arrays are memory-mapped.
+            compute: how an encoder computes.
+
+        Returns:
+            The model.
+
+        Raises:
+            ArtifactError: a part is damaged, of an unknown source, or does not fit the others.
         """
         settings = SavedValues.read(folder / "model.json")
         labels, encoder = LabelTable.load(folder), None
@@ -417,7 +506,11 @@ class XrtModel:
         """Look at every number that compiled code indexes with, and that all weights are finite; of
         a model that was opened, `load` has looked at pointers, trees and matrices alone.
 
-        Raises ArtifactError when a part is damaged.
+        Args:
+            num_threads: threads; None for all processors.
+
+        Raises:
+            ArtifactError: a part is damaged.
         """
         self.labels.check()
         for source in self.sources.values():
@@ -425,6 +518,9 @@ class XrtModel:
 
     def _faults(self) -> Iterator[str | None]:
         """How parts of the model do not fit each other; None for one that does."""
+        if self.features is None and not self._ensembles():
+            yield "neither a vocabulary nor label trees"
+            return
         shape = self.shape
         for source in self.sources.values():
             yield source.fault(shape)

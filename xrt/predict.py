@@ -140,15 +140,15 @@ class Predictor:
             DataError: k is below 1, the model does not know a label or the threshold, nothing is
                 left to suggest, or texts cannot be used.
         """
-        lone = isinstance(texts, str)
+        lone = [texts] if isinstance(texts, str) else None
         least = self.threshold(min_score)
         scores_NL = self.scores(
-            [texts] if lone else texts, k, allowed=allowed, forbidden=forbidden, tail=tail
+            texts if lone is None else lone, k, allowed=allowed, forbidden=forbidden, tail=tail
         )
         weights_L = self.model.tail_weights(tail) if tail else None
         rows = range(scores_NL.shape[0])
         suggested = [self._suggestions(scores_NL, row, k, least, weights_L) for row in rows]
-        return suggested[0] if lone else suggested
+        return suggested if lone is None else suggested[0]
 
     def threshold(self, min_score: float | str) -> float:
         """A score from which on labels are suggested.

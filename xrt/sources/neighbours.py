@@ -12,14 +12,15 @@ import threading
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.errors import ArtifactError, ConfigError, DataError
+from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.inputs import check_count
+from xrt.ranges import at_least, check_ranges
 from xrt.search.beam import SearchParams
 from xrt.search.constraints import Constraint
 from xrt.sources.base import ModelShape, SourceRows, Training
@@ -40,15 +41,13 @@ TEMPERATURE = 0.05
 class NeighbourParams:
     """Which training rows vote."""
 
-    num_neighbours: int = 50
+    num_neighbours: Annotated[int, at_least(0)] = 50
     """Most similar training rows that vote; 0 for none, which spares a large training set the
     memory and the time."""
 
     def __post_init__(self) -> None:
-        if self.num_neighbours < 0:
-            raise ConfigError(
-                f"neighbours.num_neighbours = {self.num_neighbours}: at least 1, or 0 for no vote"
-            )
+        """Check the range. Raises ConfigError for a value out of range."""
+        check_ranges(self, "neighbours")
 
 
 class NeighbourSource(ABC):

@@ -8,7 +8,7 @@ shortlist of all nodes is an exhaustive search of the opening level.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import Beam, RowBlock, check_columns, joined
+from xrt.ranges import Range, at_least, check_ranges
 from xrt.search.beam import SearchParams
 from xrt.sources.faiss_index import IndexKind as IndexKind
 from xrt.sources.faiss_index import NodeIndex, chosen_kind
@@ -39,10 +40,12 @@ class ShortlistParams:
     """How search enters the tree."""
 
     index: IndexKind = IndexKind.none
-    width: int | None = None
+    """How the nodes that open the search are found: `none` searches from the root, `auto` goes by
+    their number, `flat` is exact, `hnsw` and `ivf_pq` are approximate."""
+    width: Annotated[int, at_least(1)] | None = None
     """Nodes of the opening level taken from the index for each row. None: measured when the model
     is trained, the fewest that reach `recall_target`."""
-    recall_target: float = 0.99
+    recall_target: Annotated[float, Range(0, 1, above=True)] = 0.99
     """Share of the best `search.beam_size` nodes of the exhaustive opening level that the shortlist
     should find."""
     union: bool = False
@@ -50,12 +53,8 @@ class ShortlistParams:
     to a label, and the time of both."""
 
     def __post_init__(self) -> None:
-        if self.width is not None and self.width < 1:
-            raise ConfigError(f"shortlist.width = {self.width}: at least 1 is needed")
-        if not 0 < self.recall_target <= 1:
-            raise ConfigError(
-                f"shortlist.recall_target = {self.recall_target}: above 0 and at most 1 is allowed"
-            )
+        """Check the ranges. Raises ConfigError for a value out of range."""
+        check_ranges(self, "shortlist")
 
 
 class Shortlist:
