@@ -38,7 +38,9 @@ class Xrt:
         Y = self.rows.Y_trn[few]
         Y = Y[:, np.unique(Y.indices)]
         X = features(self.rows.X_trn[few], dense_rows(self.rows.E_trn, few))
-        model = xrt.XRLinear.preset(self.preset, num_threads=self.num_threads).fit(X, Y)
+        model = xrt.XRLinear.preset(self.preset, fused=False, num_threads=self.num_threads).fit(
+            X, Y
+        )
         model.predict(X, k=TOP_K)
         with tempfile.TemporaryDirectory(prefix="xrt-compile-") as folder:
             xrt.XRLinear.load(model.save(Path(folder) / "model")).predict(X, k=TOP_K)
