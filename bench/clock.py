@@ -21,25 +21,25 @@ def latency_of_each(
     """p50, p90 and p99 of `ask`, in milliseconds, after `warm_up` texts that do not count."""
     for text in texts[:warm_up]:
         ask(text)
-    taken = []
+    seconds_of = []
     for text in texts:
         start = time.perf_counter()
         ask(text)
-        taken.append(time.perf_counter() - start)
-    return percentiles(taken)
+        seconds_of.append(time.perf_counter() - start)
+    return percentiles(seconds_of)
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """p50, p90 and p99 in milliseconds."""
-    found = np.percentile(1e3 * np.asarray(seconds), PERCENTILES)
-    return {f"p{p}": round(float(ms), 3) for p, ms in zip(PERCENTILES, found, strict=True)}
+    milliseconds = np.percentile(1e3 * np.asarray(seconds), PERCENTILES)
+    return {f"p{p}": round(float(ms), 3) for p, ms in zip(PERCENTILES, milliseconds, strict=True)}
 
 
 class PartClock:
     """Times methods while a text is answered; what is called within a part belongs to it alone."""
 
     def __init__(self, parts: Mapping[str, tuple[Any, str]]) -> None:
-        """`parts` names the owner (a class or module) and the attribute of each part."""
+        """`parts` has the owner (a class or module) and the attribute of each part."""
         self.parts = parts
         self.of_text: dict[str, float] = defaultdict(float)
         self.within = False
@@ -55,12 +55,12 @@ class PartClock:
             setattr(owner, at, self.before[name])
 
     def _timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **named: Any) -> Any:
+        def timed(*arguments: Any, **keywords: Any) -> Any:
             if self.within:
-                return call(*arguments, **named)
+                return call(*arguments, **keywords)
             self.within, start = True, time.perf_counter()
             try:
-                return call(*arguments, **named)
+                return call(*arguments, **keywords)
             finally:
                 self.of_text[name] += time.perf_counter() - start
                 self.within = False
@@ -69,16 +69,16 @@ class PartClock:
 
     def measure(self, ask: Callable[[str], Any], texts: Sequence[str]) -> dict[str, Any]:
         """p50, p90 and p99 of each part and of what is in none (`rest`), in milliseconds."""
-        taken: dict[str, list[float]] = {name: [] for name in (*self.parts, "rest")}
+        seconds_of: dict[str, list[float]] = {name: [] for name in (*self.parts, "rest")}
         for text in texts:
             self.of_text.clear()
             start = time.perf_counter()
             ask(text)
             whole = time.perf_counter() - start
             for name in self.parts:
-                taken[name].append(self.of_text[name])
-            taken["rest"].append(whole - sum(self.of_text.values()))
-        return {name: percentiles(seconds) for name, seconds in taken.items()}
+                seconds_of[name].append(self.of_text[name])
+            seconds_of["rest"].append(whole - sum(self.of_text.values()))
+        return {name: percentiles(seconds) for name, seconds in seconds_of.items()}
 
 
 class StepClock:

@@ -129,8 +129,8 @@ def measure(system: System, folder: Path) -> tuple[dict[str, Any], sp.csr_matrix
 
 def single_row_latency(system: System, num_test: int) -> dict[str, float]:
     """Median and 99th percentile of milliseconds for one row, over rows spread evenly."""
-    chosen = np.unique(np.linspace(0, num_test - 1, NUM_SINGLE_ROWS).astype(int))
-    singles = system.single_rows(chosen)
+    sampled = np.unique(np.linspace(0, num_test - 1, NUM_SINGLE_ROWS).astype(int))
+    singles = system.single_rows(sampled)
     for row in singles[:NUM_WARM_ROWS]:
         system.predict_one(row)
     milliseconds = []
@@ -202,10 +202,10 @@ def joined(X_NF: sp.csr_matrix, E_NH: np.ndarray | None) -> sp.csr_matrix:
     return both
 
 
-def scores_of(found: list[list[tuple[int, float]]], num_labels: int) -> sp.csr_matrix:
+def scores_of(pairs_of_rows: list[list[tuple[int, float]]], num_labels: int) -> sp.csr_matrix:
     """Pairs (label, score) of each row as a matrix (N, L)."""
-    indptr = np.cumsum([0, *map(len, found)])
-    pairs = [pair for row in found for pair in row]
+    indptr = np.cumsum([0, *map(len, pairs_of_rows)])
+    pairs = [pair for row in pairs_of_rows for pair in row]
     indices = np.array([label for label, _ in pairs], np.int64)
     data = np.array([score for _, score in pairs], np.float32)
-    return sp.csr_matrix((data, indices, indptr), shape=(len(found), num_labels))
+    return sp.csr_matrix((data, indices, indptr), shape=(len(pairs_of_rows), num_labels))

@@ -192,7 +192,7 @@ def failures(lines: Sequence[Line], sentence: Callable[[Line], str]) -> list[str
 
 def library_list(line: Line) -> str:
     """The versions of a line in brackets."""
-    return "(" + ", ".join(f"{name} {found}" for name, found in line["versions"].items()) + ")"
+    return "(" + ", ".join(f"{name} {text}" for name, text in line["versions"].items()) + ")"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -99,8 +99,8 @@ def zipf_mass(count: int, exponent: float, rng: np.random.Generator | None) -> n
 
 def draw(mass: np.ndarray, u: np.ndarray) -> np.ndarray:
     """The items on which the numbers u (below the whole mass) fall: int32."""
-    found = np.searchsorted(mass, u, side="right") - 1
-    return np.minimum(found, len(mass) - 2).astype(np.int32)
+    items = np.searchsorted(mass, u, side="right") - 1
+    return np.minimum(items, len(mass) - 2).astype(np.int32)
 
 
 def make_world(size: SyntheticSize, rng: np.random.Generator) -> World:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from xrt.data.corpus import Corpus
 from xrt.encoder.params import EncoderParams, MatcherParams, Precision, TrainerParams
 from xrt.pipeline import DatasetParams, PipelineParams
+from xrt.pipeline.trainer import Fitted, Trainer
 from xrt.storage.artifact import MANIFEST
+from xrt.storage.stages import FolderCache
 from xrt.tree.clustering import TreeParams
 
 WORDS = tuple(
@@ -55,6 +58,11 @@ def small_params(trn: Path, tst: Path | None = None, **changes: Any) -> Pipeline
         "always_deep": True,
     }
     return PipelineParams(**{**settings, **changes})
+
+
+def fit_in_folder(params: PipelineParams, corpus: Corpus, folder: Path) -> Fitted:
+    """Trained with the stages of a run folder."""
+    return Trainer(params, FolderCache(folder)).fit(corpus)
 
 
 def model_bytes(folder: Path, *leave_out: str) -> dict[str, str]:

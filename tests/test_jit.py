@@ -104,8 +104,8 @@ def test_every_kernel_of_the_package_takes_part():
         if "from numba import njit" in path.read_text() or "numba.njit(" in path.read_text()
     ]  # fmt: skip
     assert others == [root / "jit.py"]
-    sources = jit.kernel_sources(root / "search" / "nearest.py")
-    assert {path.name for path in sources} >= {"nearest.py", "dual.py", "jit.py"}
+    sources = jit.kernel_sources(root / "sources" / "nearest.py")
+    assert {path.name for path in sources} >= {"nearest.py", "simd.py", "jit.py"}
 
 
 @pytest.fixture

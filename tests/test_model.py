@@ -14,12 +14,12 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import Compute, EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.errors import ArtifactError, ConfigError, DataError
-from xrt.features.tfidf_params import TfidfParams
 from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix, unit_rows
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
-from xrt.pipeline.linear import train_linear
+from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trainer import Trainer
 from xrt.predict import Predictor
 from xrt.search.beam import SearchParams
 from xrt.sources.dense_neighbours import DenseNeighbours
@@ -42,15 +42,13 @@ ODD_TEXTS = ["", "   ", "\U0001f600 \u202e данные 数据", "red " * 5_000]
 def linear(tiny_corpus: Tiny) -> XrtModel:
     texts, Y_NL, names = tiny_corpus
     corpus = Corpus(texts=texts, Y=Y_NL, labels=LabelTable.from_ids(names))
-    return train_linear(
-        corpus,
-        features=TfidfParams(),
+    params = PipelineParams(
         tree=TreeParams(max_leaf_size=3),
-        ranker=RankerParams(),
         search=SearchParams(beam_size=4),
-        seed=0,
+        fused=False,
         num_threads=1,
     )
+    return Trainer(params).fit(corpus).model
 
 
 @pytest.fixture(scope="module")

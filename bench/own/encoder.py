@@ -84,7 +84,8 @@ def full(rows: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     from bench.rows import split_file
     from xrt.config import build, compose, pipeline_params
     from xrt.pipeline.corpora import load_corpora
-    from xrt.pipeline.run import fit_judged
+    from xrt.pipeline.trainer import Trainer
+    from xrt.storage.stages import FolderCache
 
     dataset = Path(settings["dataset"])
     overrides = [f"experiment={settings['preset']}", f"paths.data={dataset.parent}"]
@@ -95,7 +96,8 @@ def full(rows: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     train, _ = load_corpora(params.dataset, out, params.seed)
     require_same_labels(rows, sp.csr_matrix(train.Y))
     started = time.perf_counter()
-    model, verdict = fit_judged(params, train, out / "run")
+    fitted = Trainer(params, FolderCache(out / "run")).fit(train)
+    model, verdict = fitted.model, fitted.verdict
     trained = time.perf_counter()
     texts = json.loads((rows / "texts_tst.json").read_text())
     scores = model.predict(texts, TOP_K, None, settings["threads"])

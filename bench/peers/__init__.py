@@ -53,12 +53,12 @@ def interpreters(words: Sequence[str], peers: Iterable[str]) -> dict[str, str]:
     Raises:
         SystemExit: An interpreter does not run, or lacks the peer; says what to install.
     """
-    named = dict(word.split("=", 1) for word in words if "=" in word)
+    by_name = dict(word.split("=", 1) for word in words if "=" in word)
     common = next((word for word in words if "=" not in word), sys.executable)
-    found = {peer: named.get(peer, common) for peer in peers}
-    for peer, python in found.items():
+    python_of = {peer: by_name.get(peer, common) for peer in peers}
+    for peer, python in python_of.items():
         require_peer(peer, python)
-    return found
+    return python_of
 
 
 def require_peer(peer: str, python: str) -> None:

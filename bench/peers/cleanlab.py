@@ -35,11 +35,11 @@ def main() -> None:
     flagged = np.asarray(cleanlab_filter.find_multilabel_issues_per_class(labels, linear, n_jobs=1))
     assert flagged.shape == given.shape, flagged.shape
     for kind, here in (("missing", ~given), ("wrong", given)):
-        chosen = flagged & here
+        flagged_here = flagged & here
         figures[kind] |= {
-            "flagged": int(chosen.sum()),
-            "precision": float(truth[chosen].mean()) if chosen.any() else 0.0,
-            "recall": float(truth[chosen].sum() / max(truth[here].sum(), 1)),
+            "flagged": int(flagged_here.sum()),
+            "precision": float(truth[flagged_here].mean()) if flagged_here.any() else 0.0,
+            "recall": float(truth[flagged_here].sum() / max(truth[here].sum(), 1)),
         }
     figures["cpu_s"] = {
         "rank": round(seconds, 1),

@@ -34,11 +34,11 @@ class Peers:
         self.queries = groups[0].queries
         matrices = ClickMatrices.of(groups[0].rows, len(self.queries), catalogue, None, params)
         counts = matrices.clicks_QL.tocoo()
-        kept = counts.data > 0
-        self.query_P, self.label_P = counts.coords[0][kept], counts.coords[1][kept]
-        self.share_P = counts.data[kept] / matrices.clicks_Q[self.query_P]
+        positive = counts.data > 0
+        self.query_P, self.label_P = counts.coords[0][positive], counts.coords[1][positive]
+        self.share_P = counts.data[positive] / matrices.clicks_Q[self.query_P]
         known_P = at(matrices.clicks_QA, self.query_P, catalogue.attribute_L[self.label_P])
-        self.lift_P = counts.data[kept] / known_P / catalogue.prior_L[self.label_P]
+        self.lift_P = counts.data[positive] / known_P / catalogue.prior_L[self.label_P]
 
     def by_share(self, threshold: float) -> Labelled:
         """(a): values with at least this share of the query's clicks."""
@@ -52,10 +52,10 @@ class Peers:
     def by_vote(self, threshold: float) -> Labelled:
         """(b): values that three of four functions vote for: share, lift, named, no rival named."""
         names = NameTable(self.catalogue.names, [[] for _ in self.catalogue.names])
-        named: list[set[int]] = []
+        named_labels: list[set[int]] = []
         for query in self.queries:
-            found = phrases(words_of(query), names.longest)
-            named.append({label for *_, g in found for label in names.labels_of.get(g, ())})
+            spans = phrases(words_of(query), names.longest)
+            named_labels.append({label for *_, g in spans for label in names.labels_of.get(g, ())})
         attribute, related = self.catalogue.attribute_L, self.catalogue.related
         votes_P = (self.share_P > threshold).astype(int) + (self.lift_P > 1)
         for i, (q, label) in enumerate(
@@ -63,12 +63,12 @@ class Peers:
         ):
             rivals = (
                 other
-                for other in named[q]
+                for other in named_labels[q]
                 if other != label
                 and attribute[other] == attribute[label]
                 and (label, other) not in related
             )
-            votes_P[i] += (label in named[q]) + (next(rivals, None) is None)
+            votes_P[i] += (label in named_labels[q]) + (next(rivals, None) is None)
         return self._labelled(votes_P >= 3)
 
     def _labelled(self, accepted_P: np.ndarray) -> Labelled:
@@ -82,16 +82,22 @@ class Peers:
 
 def f1_by_attribute(labelled: Labelled, truth: Truth, threshold: float = 0.5) -> dict[str, float]:
     """Micro F1 over (query, value) pairs: under "all", and under each attribute."""
-    hits, given, wanted = ({"all": 0} for _ in range(3))
+    hits, predicted_counts, true_counts = ({"all": 0} for _ in range(3))
     for query, weights in labelled.items():
         true = truth[query]
-        found = {label for label, weight in weights.items() if weight >= threshold}
-        for counts, labels in ((hits, found & true), (given, found), (wanted, true)):
+        predicted = {label for label, weight in weights.items() if weight >= threshold}
+        for counts, labels in (
+            (hits, predicted & true),
+            (predicted_counts, predicted),
+            (true_counts, true),
+        ):
             for label in labels:
                 name = label.partition("=")[0]
                 counts[name] = counts.get(name, 0) + 1
                 counts["all"] += 1
     return {
-        name: 2 * hits.get(name, 0) / max(given.get(name, 0) + wanted.get(name, 0), 1)
-        for name in sorted({*given, *wanted})
+        name: 2
+        * hits.get(name, 0)
+        / max(predicted_counts.get(name, 0) + true_counts.get(name, 0), 1)
+        for name in sorted({*predicted_counts, *true_counts})
     }

@@ -39,9 +39,9 @@ class NapkinXC(Peer):
     def predict(self) -> tuple[sp.csr_matrix, float]:
         """All test rows at once."""
         started = time.perf_counter()
-        found = self.model.predict_proba(self.X_tst, top_k=TOP_K)
+        pairs_of_rows = self.model.predict_proba(self.X_tst, top_k=TOP_K)
         seconds = time.perf_counter() - started
-        return scores_of(found, self.Y_trn.shape[1]), seconds
+        return scores_of(pairs_of_rows, self.Y_trn.shape[1]), seconds
 
     def predict_one(self, row: sp.csr_matrix) -> Any:
         """One CSR row."""

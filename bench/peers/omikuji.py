@@ -54,13 +54,13 @@ class Parabel(Peer):
 
     def predict(self) -> tuple[sp.csr_matrix, float]:
         """All test rows, one after the other."""
-        found, seconds = [], 0.0
+        pairs_of_rows, seconds = [], 0.0
         for row in range(self.X_tst.shape[0]):
             pairs = row_pairs(self.X_tst, row)
             started = time.perf_counter()
-            found.append(self.predict_one(pairs))
+            pairs_of_rows.append(self.predict_one(pairs))
             seconds += time.perf_counter() - started
-        return scores_of(found, self.Y_trn.shape[1]), seconds
+        return scores_of(pairs_of_rows, self.Y_trn.shape[1]), seconds
 
     def single_rows(self, rows: np.ndarray) -> list[Any]:
         """Rows as pairs."""
@@ -91,9 +91,9 @@ class ReadingClock:
     def load_omikuji_data_set(self, *arguments: Any) -> Any:
         """Read, and note how long it took."""
         started = time.perf_counter()
-        found = self.library.load_omikuji_data_set(*arguments)
+        data_set = self.library.load_omikuji_data_set(*arguments)
         self.seconds += time.perf_counter() - started
-        return found
+        return data_set
 
 
 def write_text_rows(path: Path, X: sp.csr_matrix, Y: sp.csr_matrix) -> None:

@@ -122,10 +122,10 @@ class StepEnds:
         self.times: list[float] = []
         self.clip = torch.nn.utils.clip_grad_norm_
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Clip, after a look at the clock."""
         self.times.append(time.perf_counter())
-        return self.clip(*arguments, **named)
+        return self.clip(*arguments, **keywords)
 
 
 def full(rows: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:

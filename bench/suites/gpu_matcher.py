@@ -47,7 +47,7 @@ PEAK_TFLOPS = {
 that fits counts."""
 WARM_UP_STEPS = 10
 SHOWN = (
-    "size", "length", "rows", "labels", "batch_rows", "steps", "accelerator", "compile", "seed",
+    "size", "length", "rows", "labels", "batch_rows", "steps", "accelerator", "seed",
 )  # fmt: skip
 
 

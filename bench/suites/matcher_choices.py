@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     rows = np.sort(rng.choice(split.train, min(args.rows, len(split.train)), replace=False))
     assert corpus.texts is not None
     texts, Y = [corpus.texts[row] for row in rows], as_csr(corpus.Y[rows])
-    held = [corpus.texts[row] for row in split.validation], as_csr(corpus.Y[split.validation])
+    held_out = [corpus.texts[row] for row in split.validation], as_csr(corpus.Y[split.validation])
     X = HybridMatrix.of(TfidfFeatures(TfidfParams()).fit_transform(texts))
     tree = TreeGrower(X, Y).grow(TreeParams(max_leaf_size=50, max_top_nodes=1024), 0)
     # nothing reads the embeddings of all rows here, and they take longer than the steps
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
             started = time.perf_counter()
             result = training.fine_tune_matcher(
                 texts, Y, tree, run_folder=Path(folder), encoder=encoder, params=every[name],
-                validation=held,
+                validation=held_out,
             )  # fmt: skip
             seconds = time.perf_counter() - started
         line = {

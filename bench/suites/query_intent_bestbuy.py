@@ -118,10 +118,10 @@ def report(
     rows = {q: {v: c for v, c in labels[q].items() if c >= 0.5} for q in train}
     rows = {q: confident for q, confident in rows.items() if confident}
     model, ids = fitted(rows)
-    answered = [q for q in tests if deepest(labels[q])]
-    ranked = model.predict(answered, k=50).tocsr()
-    agreed, disagreements = 0, []
-    for i, query in enumerate(answered):
+    labelled_tests = [q for q in tests if deepest(labels[q])]
+    ranked = model.predict(labelled_tests, k=50).tocsr()
+    num_agreeing, disagreements = 0, []
+    for i, query in enumerate(labelled_tests):
         part = slice(ranked.indptr[i], ranked.indptr[i + 1])
         by_score = sorted(
             zip(ranked.data[part].tolist(), [ids[c] for c in ranked.indices[part]], strict=True),
@@ -131,13 +131,13 @@ def report(
         same_depth = [(s, v) for s, v in by_score if v.count(STEP) == mine.count(STEP)]
         score, theirs = same_depth[0] if same_depth else (0.0, "")
         if mine == theirs:
-            agreed += 1
+            num_agreeing += 1
         else:
             facets = "; ".join(f"{p}={n}" for p, n in queries[query].items())
             disagreements.append((query, mine, labels[query][mine], theirs, score, facets))
     print(
         f"{len(train)} training queries, {len(rows)} with a label; {len(tests)} test queries, "
-        f"{len(answered)} with a label; the model agrees on {agreed}"
+        f"{len(labelled_tests)} with a label; the model agrees on {num_agreeing}"
     )
     lines = ["query\tlabel\tconfidence\tmodel\tscore\tfacets"]
     lines += ["\t".join(map(str, some)) for some in disagreements[:NUM_READ]]

@@ -6,9 +6,9 @@
 
 --run is the folder of a deep run of `xrt train`: the rankers of its first tree, the TF-IDF rows and
 the embeddings are read from its stages. Its rows are training rows; every tenth is asked, vectors
-are fitted to others. --labels makes a tree of that many labels, --leaf below each entry cluster.
-Only levels down to the entry clusters exist, since nothing below is timed: synthetic_corpus makes
-rows over as many "labels" as there are entry clusters (a hundred share a vocabulary), rankers are
+are fitted to others. --labels makes a tree of that many labels, --leaf below each opening cluster.
+Only levels down to the opening clusters exist, since nothing below is timed: synthetic_corpus makes
+rows over as many "labels" as there are opening clusters (a hundred share a vocabulary), rankers are
 trained on them, and an embedding is the unit-length mean of random vectors of the row's clusters
 and of their vocabularies, with noise, at --embedding-weight beside TF-IDF.
 
@@ -99,7 +99,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     case = parser.add_mutually_exclusive_group(required=True)
     case.add_argument("--run", type=Path, help="folder of a deep run of xrt train")
     case.add_argument("--labels", type=int, help="labels of a synthetic tree")
-    parser.add_argument("--leaf", type=int, default=200, help="labels below an entry cluster")
+    parser.add_argument("--leaf", type=int, default=200, help="labels below an opening cluster")
     parser.add_argument("--train-rows", type=int, help="synthetic (default: 20 a cluster)")
     parser.add_argument("--hidden", type=int, default=384, help="synthetic embedding width")
     parser.add_argument("--embedding-weight", type=float, default=0.7)
@@ -133,7 +133,7 @@ def case_of_run(args: argparse.Namespace) -> Case:
 
 
 def synthetic_case(args: argparse.Namespace) -> Case:
-    """A tree of entry clusters, rankers trained on rows over them, and other rows."""
+    """A tree of opening clusters, rankers trained on rows over them, and other rows."""
     num_nodes = -(-args.labels // args.leaf)
     num_train = args.train_rows or 20 * num_nodes
     size = SyntheticSize(
@@ -172,12 +172,12 @@ def measure(case: Case, args: argparse.Namespace) -> list[Line]:
     levels = case.ranker.levels[: case.level + 1]
     params = ShortlistParams(index=IndexKind.flat, width=1)
     first = Shortlist(np.zeros((levels[-1].num_nodes, 1)), params, case.level)
-    entry = first.entry(case.ranker)
+    opening = first.opening_level(case.ranker)
     started = time.perf_counter()
-    vectors = fit_vectors(entry, case.fitted, case.fitted_NH)
+    vectors = fit_vectors(opening, case.fitted, case.fitted_NH)
     fit_seconds = time.perf_counter() - started
     everything = slice(0, case.asked.num_rows)
-    best_NB = best_nodes(exhaustive_scores(entry, case.asked, everything), args.beam)
+    best_NB = best_nodes(exhaustive_scores(opening, case.asked, everything), args.beam)
 
     def root(X: HybridMatrix, unit_NH: np.ndarray) -> Any:
         return beam_search(levels, X, args.beam, search)
@@ -191,13 +191,13 @@ def measure(case: Case, args: argparse.Namespace) -> list[Line]:
         started = time.perf_counter()
         shortlist = Shortlist(vectors[0], params, case.level, vectors[1])
         build_seconds[kind] = time.perf_counter() - started
-        shortlist._entry = first._entry  # one layout of the weights for all
+        shortlist._opening_level = first._opening_level  # one layout of the weights for all
         for width in args.widths:
             if width > shortlist.num_nodes:
                 continue
             systems[kind, width] = opener(shortlist, width, case, search)
             nodes_NW = shortlist.nodes(case.asked_NH, width)
-            recalls[kind, width] = recall(nodes_NW, best_NB, entry)
+            recalls[kind, width] = recall(nodes_NW, best_NB, opening)
     seconds = timed(systems, case, args.repeats, CLOCKS[args.clock])
     about = {
         **circumstances(shown_command("shortlist", args, SHOWN)), "case": case.name,

@@ -217,6 +217,16 @@ def test_plain_attention_gives_the_same_vectors_and_is_put_back(encoder):
     assert encoder.model.config._attn_implementation == "sdpa"
 
 
+def test_attention_stays_as_it_is_where_its_kind_is_not_known(encoder, monkeypatch):
+    """Another transformers may name it otherwise."""
+    monkeypatch.setattr(type(encoder.model.config), "_attn_implementation", None)
+    kinds: list[str] = []
+    monkeypatch.setattr(encoder.model, "set_attn_implementation", kinds.append)
+    with encoder.plain_attention():
+        pass
+    assert kinds == []
+
+
 def test_a_subset_of_tokens_is_those_rows(encoder):
     tokens = TokenStore.of_texts(TEXTS, encoder.tokenizer, 32)
     rows = np.array([3, 0, 2])

@@ -15,7 +15,7 @@ from tests.small_corpora import make_rows, model_bytes
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.pipeline import train
-from xrt.pipeline.fit import encoder_identity
+from xrt.pipeline.encoding import encoder_identity
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXTS = [row["title"] for row in make_rows(60, 0)]

@@ -19,7 +19,7 @@ from xrt.fusion.fit import fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import fit_fusion
 from xrt.fusion.thresholds import tune_thresholds
-from xrt.pipeline.fit import labels_key
+from xrt.pipeline.rows import labels_hash
 from xrt.sparse import as_csr
 
 ROWS = [
@@ -146,12 +146,12 @@ def test_stages_see_weights_and_earlier_runs_without_any_stay_valid(tmp_path):
     weighted = read_corpus(write_jsonl(tmp_path / "trn.jsonl", ROWS), weight_column="weight")
     plain = dataclasses.replace(weighted, Y=as_csr(weighted.Y.toarray() > 0), row_weights=None)
     ones = dataclasses.replace(plain, row_weights=np.ones(3, np.float32))
-    assert labels_key(plain) == labels_key(ones) == content_hash(plain.Y)
+    assert labels_hash(plain) == labels_hash(ones) == content_hash(plain.Y)
     rows = dataclasses.replace(plain, row_weights=weighted.row_weights)
     labels = dataclasses.replace(weighted, row_weights=None)
-    keys = {labels_key(corpus) for corpus in (plain, rows, labels, weighted)}
+    keys = {labels_hash(corpus) for corpus in (plain, rows, labels, weighted)}
     assert len(keys) == 4
-    assert labels_key(labels) != content_hash(labels.Y)  # of runs that did not look at weights
+    assert labels_hash(labels) != content_hash(labels.Y)  # of runs that did not look at weights
 
 
 @settings(max_examples=40, deadline=None)

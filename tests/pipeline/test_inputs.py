@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.small_corpora import WORDS, make_rows, small_params, write_rows
+from tests.small_corpora import WORDS, fit_in_folder, make_rows, small_params, write_rows
 from xrt.data.formats import read_corpus
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.pipeline import PipelineParams, train
-from xrt.pipeline.run import fit_model
 from xrt.predict import Predictor
 from xrt.search.beam import SearchParams
 from xrt.tree.clustering import TreeParams
@@ -52,7 +51,7 @@ def test_rows_of_features_with_an_encoder_are_refused_before_any_work(tmp_path: 
     with pytest.raises(ConfigError, match=r"train\.txt has rows of features.*with texts"):
         train(small_params(trn), tmp_path / "run")
     with pytest.raises(ConfigError, match="give a file with texts"):
-        fit_model(small_params(trn), read_corpus(trn), tmp_path / "run")
+        fit_in_folder(small_params(trn), read_corpus(trn), tmp_path / "run")
     assert not (tmp_path / "run" / "stages").exists()
 
 

@@ -9,7 +9,8 @@ import scipy.sparse as sp
 from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline import PipelineParams, trees
-from xrt.pipeline.trees import TreeGrower, hold_out, tree_seeds
+from xrt.pipeline.rows import hold_out
+from xrt.pipeline.trees import TreeGrower, tree_seeds
 from xrt.sources.trees import tree_seed
 from xrt.sparse import as_csr
 from xrt.tree.clustering import TreeParams
@@ -59,9 +60,9 @@ def test_as_many_seeds_as_there_are_different_trees():
 
 
 def test_at_most_a_tenth_is_held_out_and_nothing_where_no_row_can_be_spared(caplog: Any):
-    held = hold_out(as_csr(np.ones((40, 2))), 100, 0)
+    held = hold_out(as_csr(np.ones((40, 2))), 100, 0, "nothing")
     assert held is not None
     assert (len(held.train), len(held.validation)) == (36, 4)
     assert caplog.text == ""
-    assert hold_out(as_csr(np.eye(5)), 2, 0) is None
+    assert hold_out(as_csr(np.eye(5)), 2, 0, "nothing") is None
     assert "it stays 1" in caplog.text

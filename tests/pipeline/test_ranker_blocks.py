@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.small_corpora import WORDS, make_rows, model_bytes, small_params, write_rows
+from tests.small_corpora import (
+    WORDS,
+    fit_in_folder,
+    make_rows,
+    model_bytes,
+    small_params,
+    write_rows,
+)
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.errors import DataError
@@ -18,7 +25,6 @@ from xrt.fusion.fusion import Fusion
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
 from xrt.pipeline import PipelineParams, train
-from xrt.pipeline.run import fit_model
 from xrt.predict import Predictor
 from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.neighbours import NeighbourSource
@@ -102,7 +108,7 @@ def test_all_of_it_is_saved_and_loaded(params: PipelineParams, copied: Path, cap
     assert len(hybrid.trees) == len(hybrid.shortlists) == 2
     assert (encoder.weight, encoder.frozen_weight) == (0.7, 0.5)
     assert loaded.embed(TEXTS).shape == (len(TEXTS), 64)
-    kept = fit_model(changed, corpus_of(params), copied)
+    kept = fit_in_folder(changed, corpus_of(params), copied).model
     np.testing.assert_array_equal(ranked(loaded), ranked(kept))
 
 

@@ -16,17 +16,17 @@ import pytest
 
 from tests import ROOT
 from tests.processes import ends_with_the_test
-from tests.small_corpora import make_rows, model_bytes
+from tests.small_corpora import fit_in_folder, make_rows, model_bytes
 from xrt.config import build, compose, pipeline_params
 from xrt.data.formats import read_corpus
 from xrt.features.tfidf_params import TfidfParams
-from xrt.pipeline import PipelineParams, fit, train
+from xrt.pipeline import PipelineParams, train
 from xrt.pipeline.params import MatcherFeatures
-from xrt.pipeline.run import fit_model
 from xrt.predict import Predictor
 from xrt.search.beam import SearchParams
 from xrt.sources.linear_trees import LinearTrees
 from xrt.sources.ranker import RankerParams, TreeRanker
+from xrt.storage import stages
 from xrt.storage.reading import read_json_bounded
 
 REPORTING = ("README.md", "manifest.json")  # the two files of a model that tell of the test file
@@ -69,7 +69,7 @@ def test_neither_the_test_file_nor_an_interruption_changes_a_byte_of_the_model(
 ):
     """The same training file elsewhere, with another test file, stopped before two stages."""
     other = replace(params, dataset=replace(params.dataset, tst=str(data / "other.jsonl")))
-    begin = fit.run_stage
+    begin = stages.run_stage
     for stage in ("tree", "ranker"):
 
         def stop(run: Path, name: str, *rest: Any, stage: str = stage, **named: Any) -> Any:
@@ -77,11 +77,11 @@ def test_neither_the_test_file_nor_an_interruption_changes_a_byte_of_the_model(
                 raise KeyboardInterrupt
             return begin(run, name, *rest, **named)
 
-        monkeypatch.setattr(fit, "run_stage", stop)
+        monkeypatch.setattr(stages, "run_stage", stop)
         with pytest.raises(KeyboardInterrupt):
             train(other, tmp_path / "elsewhere")
         assert not (tmp_path / "elsewhere" / "model").exists()
-    monkeypatch.setattr(fit, "run_stage", begin)
+    monkeypatch.setattr(stages, "run_stage", begin)
     train(other, tmp_path / "elsewhere")
     elsewhere = tmp_path / "elsewhere" / "model"
     assert model_bytes(elsewhere, *REPORTING) == model_bytes(run_folder / "model", *REPORTING)
@@ -103,7 +103,7 @@ def test_several_trees_and_a_chosen_path_weight_are_part_of_every_model(
     assert len(saved.source(LinearTrees).trees) == 2
     chosen = read_json_bounded(copied / "stages" / "path-weight" / "path_weight.json")
     assert saved.search == replace(search, path_weight=chosen["path_weight"])
-    kept = fit_model(changed, read_corpus(data / "trn.jsonl"), copied)
+    kept = fit_in_folder(changed, read_corpus(data / "trn.jsonl"), copied).model
     np.testing.assert_array_equal(
         saved.predict(TEXTS, LABELS).toarray(), kept.predict(TEXTS, LABELS).toarray()
     )

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from tests.small_corpora import fit_in_folder
 from xrt.demo.catalogue import demo_catalogue
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.params import DatasetParams, PipelineParams
-from xrt.pipeline.run import fit_judged
 from xrt.sources.neighbours import NeighbourParams, NeighbourSource
 
 
@@ -47,7 +47,8 @@ def test_the_deep_model_is_trained_on_weights(dataset, tmp_path):
         validation_rows=20,
         always_deep=True,
     )
-    model, verdict = fit_judged(params, corpus, tmp_path / "run")
+    fitted = fit_in_folder(params, corpus, tmp_path / "run")
+    model, verdict = fitted.model, fitted.verdict
     assert verdict is not None
     scores = model.predict(corpus.texts[:10], 5)
     assert scores.data.min() >= 0
@@ -56,5 +57,5 @@ def test_the_deep_model_is_trained_on_weights(dataset, tmp_path):
         if isinstance(source, NeighbourSource):  # fusion may have given it no weight
             assert not source.confident
             np.testing.assert_array_equal(source.weights_N[:160], corpus.row_weights)
-    again, _ = fit_judged(params, corpus, tmp_path / "run")
+    again = fit_in_folder(params, corpus, tmp_path / "run").model
     np.testing.assert_array_equal(again.predict(corpus.texts[:10], 5).toarray(), scores.toarray())

@@ -9,15 +9,14 @@ import pytest
 import scipy.sparse as sp
 
 from tests.deep_models import joined, without_shortlists
-from tests.small_corpora import make_rows
+from tests.small_corpora import fit_in_folder, make_rows
 from xrt.data.formats import read_corpus
 from xrt.data.labels import LabelTable
 from xrt.fusion.fusion import Fusion
 from xrt.hybrid import unit_rows
 from xrt.model import XrtModel
 from xrt.pipeline import PipelineParams, TrainOutcome, train
-from xrt.pipeline.linear import train_linear
-from xrt.pipeline.run import fit_model
+from xrt.pipeline.trainer import Trainer
 from xrt.predict import Predictor
 from xrt.search.beam import SearchParams
 from xrt.sources.hybrid_trees import HybridTrees
@@ -33,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def model(params: PipelineParams, run_folder: Path, data: Path) -> XrtModel:
     """The model of the run as its stages hold it, never saved as a model."""
-    return fit_model(params, read_corpus(data / "trn.jsonl"), run_folder)
+    return fit_in_folder(params, read_corpus(data / "trn.jsonl"), run_folder).model
 
 
 def linear_of(model: XrtModel) -> XrtModel:
@@ -92,12 +91,8 @@ def test_files_and_memory_make_the_same_linear_model(
     if named:
         names = tuple(corpus.texts[row] for row in range(corpus.num_labels))
         corpus = replace(corpus, labels=LabelTable(corpus.labels.ids, names))
-    staged = fit_model(settings, corpus, tmp_path)
-    in_memory = train_linear(
-        corpus, features=settings.features, tree=settings.tree, ranker=settings.ranker,
-        search=settings.search, seed=settings.seed, num_trees=2, num_threads=1,
-        validation_rows=settings.validation_rows, fused=fused,
-    )  # fmt: skip
+    staged = fit_in_folder(settings, corpus, tmp_path).model
+    in_memory = Trainer(settings).fit(corpus).model
     assert in_memory.search == staged.search
     np.testing.assert_array_equal(
         dense(in_memory.predict(TEXTS, LABELS)), dense(staged.predict(TEXTS, LABELS))
@@ -183,7 +178,7 @@ def test_a_shortlist_is_saved_with_the_model(
     changed = replace(params, shortlist=shortlist)
     assert stages_that_run(changed, copied) == {"fusion", "verdict"}
     loaded = Predictor.load(copied / "model").model
-    kept = fit_model(changed, read_corpus(data / "trn.jsonl"), copied)
+    kept = fit_in_folder(changed, read_corpus(data / "trn.jsonl"), copied).model
     for one in (loaded, kept):
         shortlists = one.source(HybridTrees).shortlists
         assert [index.params for index in shortlists] == [shortlist]

@@ -12,10 +12,10 @@ from tests.reference.slow_linear import exhaustive_scores
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.errors import ConfigError, DataError
-from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.linear import train_linear
-from xrt.pipeline.trees import given_tree, paths_above, tree_seeds
+from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trainer import Trainer
+from xrt.pipeline.trees import paths_above, taxonomy_tree, tree_seeds
 from xrt.search.beam import SearchParams, beam_search
 from xrt.sources.ranker import RankerParams
 from xrt.sources.trees import tree_seed
@@ -111,10 +111,9 @@ def test_a_full_beam_is_exhaustive(tmp_path: Path):
     lines = [f"{label}\t{' > '.join(path[:1])}\n" for label, path in enumerate(PATHS)]
     (tmp_path / "paths.tsv").write_text("".join(lines))
     shape = TreeParams(paths=str(tmp_path / "paths.tsv"), inside=True, max_leaf_size=5, branching=4)
-    model = train_linear(
-        corpus, features=TfidfParams(), tree=shape, ranker=RankerParams(threshold=0.0),
-        search=SearchParams(), seed=7, num_trees=2,
-    )  # fmt: skip
+    ranker = RankerParams(threshold=0.0)
+    params = PipelineParams(tree=shape, ranker=ranker, seed=7, num_trees=2, fused=False)
+    model = Trainer(params).fit(corpus).model
     trees = [ranker.tree for ranker in model.trees.trees]
     assert [tree.num_nodes(0) for tree in trees] == [4, 4]
     assert not np.array_equal(trees[0].labels_below(2), trees[1].labels_below(2))
@@ -128,7 +127,7 @@ def test_a_full_beam_is_exhaustive(tmp_path: Path):
 
 def test_settings_say_which_trees_there_are(tmp_path: Path):
     inside = TreeParams(paths="paths.tsv", inside=True, max_leaf_size=2)
-    assert given_tree(inside, LabelTable.from_ids("ab")) is None
+    assert taxonomy_tree(inside, LabelTable.from_ids("ab")) is None
     assert tree_seeds(inside, 3, 5, 11) == [tree_seed(5, index) for index in range(3)]
     with pytest.raises(ConfigError, match=r"tree\.inside=true needs a taxonomy"):
         paths_above(TreeParams(inside=True), LabelTable.from_ids("ab"))

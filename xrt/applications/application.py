@@ -3,17 +3,15 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from xrt.pipeline.params import PipelineParams
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command that an application adds to `xrt`.
 
     Attributes:
@@ -31,7 +29,7 @@ class Command:
     run: Callable[[Sequence[str]], int]
     parser: Callable[[str], argparse.ArgumentParser]
     parts: tuple[str, ...] = ()
-    option_names: Mapping[str, str | None] = field(default_factory=dict)
+    option_names: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Application:

@@ -114,9 +114,10 @@ class TextEncoder(nn.Module):
     def plain_attention(self) -> Iterator[None]:
         """While open, attention is computed step by step instead of by torch's fused kernel.
 
-        On a CPU the fused kernel's backward pass in bfloat16 takes longer.
+        On a CPU the fused kernel's backward pass in bfloat16 takes longer. The name of the kind is
+        private to transformers: without it attention stays as it is.
         """
-        kind = self.model.config._attn_implementation
+        kind = getattr(self.model.config, "_attn_implementation", None)
         if kind == "sdpa":
             self.model.set_attn_implementation("eager")
         try:

@@ -11,6 +11,7 @@ from xrt.estimators.base import XrtEstimator
 from xrt.estimators.presets import PRESETS
 from xrt.features.tfidf_params import TfidfParams
 from xrt.model import XrtModel
+from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import RankerParams
@@ -119,7 +120,7 @@ class XRLinear(XrtEstimator):
         return SearchParams(beam_size=self.beam_size, path_weight=self.path_weight)
 
     def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
-        from xrt.pipeline.linear import train_linear
+        from xrt.pipeline.trainer import Trainer
 
         for name in ("num_trees", "validation_rows"):
             if getattr(self, name) < 1:
@@ -129,20 +130,18 @@ class XRLinear(XrtEstimator):
         earlier = getattr(self, "model_", None) if self.warm_start else None
         kept = None if earlier is None else earlier.features
         features = TfidfParams() if kept is None else kept.params
-        return train_linear(
-            corpus,
+        params = PipelineParams(
             features=self.features or features,
             tree=self.tree_params(),
             ranker=self.ranker_params(),
             search=self.search_params(),
-            seed=self.seed,
             num_trees=self.num_trees,
-            label_tree=self.tree,
-            dense_NH=dense_NH,
             label_text_weight=self.label_text_weight,
             validation_rows=self.validation_rows,
             fused=self.fused,
-            earlier=earlier,
-            num_threads=self.num_threads,
-            progress=self.progress,
+            seed=self.seed,
+            num_threads=self.num_threads or 0,
         )
+        trainer = Trainer(params, progress=self.progress)
+        fitted = trainer.fit(corpus, dense_NH=dense_NH, label_tree=self.tree, earlier=earlier)
+        return fitted.model

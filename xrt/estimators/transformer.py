@@ -1,7 +1,5 @@
 """`XRTransformer`: the whole pipeline as an estimator."""
 
-import contextlib
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from xrt.model import XrtModel
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.storage.reading import read_json_bounded
+from xrt.storage.stages import FolderCache
 
 if TYPE_CHECKING:
     from xrt.pipeline.verdict import Verdict
@@ -62,7 +61,7 @@ class XRTransformer(XrtEstimator):
             raise DataError("XRTransformer reads texts, not rows of features; pass a list of texts")
         from xrt.encoder.params import EncoderParams, MatcherParams
         from xrt.pipeline import PipelineParams
-        from xrt.pipeline.run import fit_judged
+        from xrt.pipeline.trainer import Trainer
 
         params = PipelineParams(
             encoder=EncoderParams(name=self.encoder, max_length=self.max_length),
@@ -73,14 +72,11 @@ class XRTransformer(XrtEstimator):
             seed=self.seed,
             num_threads=self.num_threads or 0,
         )
-        with contextlib.ExitStack() as stack:
-            folder = self.run_folder
-            if folder is None:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrt-"))
-            model, verdict = fit_judged(params, corpus, folder, self.progress)
-        assert verdict is not None
-        self.verdict_ = verdict
-        return model
+        cache = None if self.run_folder is None else FolderCache(Path(self.run_folder))
+        fitted = Trainer(params, cache, self.progress).fit(corpus)
+        assert fitted.verdict is not None
+        self.verdict_ = fitted.verdict
+        return fitted.model
 
     def _keep_verdict(self, path: Path) -> None:
         from xrt.pipeline.verdict import Verdict

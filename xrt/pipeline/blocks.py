@@ -3,31 +3,36 @@
 N training rows, R some of them, L labels, F TF-IDF columns, H hidden width of the fine-tuned
 encoder, G of the frozen one where there is one, M = H + G. A row is [TF-IDF ; weight * tuned ;
 frozen_weight * frozen], each part of length 1 before it is weighted. The frozen encoder is the one
-that fine-tuning began with: it still knows what the labels did not ask for.
+that fine-tuning began with: it still knows what the labels did not need.
 """
 
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.data.corpus import Corpus
 from xrt.data.splits import Split
 from xrt.fusion.weights import quality
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.fit import Matched, StageRunner, encoder_identity, uses_bf16, weights_of
+from xrt.pipeline.encoding import MatcherOutputs, embed_frozen, embed_names
+from xrt.pipeline.rows import TrainingRows
+from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import TreeGrower, paths_above
 from xrt.search.beam import SearchParams
 from xrt.sources.base import SourceRows
 from xrt.sources.blocks import EmbeddingBlocks
-from xrt.sources.ranker import RankerParams, train_ranker
+from xrt.sources.ranker import train_ranker
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
-from xrt.storage.atomic import save_array, write_json
+from xrt.storage.atomic import write_json
 from xrt.storage.hashing import content_hash
-from xrt.storage.reading import load_array, read_json_bounded
+from xrt.storage.reading import read_json_bounded
+from xrt.storage.stages import Hash, Settings, Stage, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -39,25 +44,36 @@ MAX_TRIAL_ROWS = 50_000
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Embeddings of the training rows, and the length of each block in the rankers' rows."""
+    """Embeddings of the training rows, and the length of each block in the rankers' rows.
+
+    Attributes:
+        tuned_folder: the fine-tuned encoder.
+        tuned_NH: its embeddings.
+        hash: of the embeddings and their encoders.
+        weight: length of the fine-tuned block.
+        frozen_folder: the frozen encoder; None where there is none.
+        frozen_NG: its embeddings.
+        frozen_weight: length of the frozen block.
+    """
 
     tuned_folder: Path
     tuned_NH: np.ndarray
-    key: str
-    """What hashes the embeddings and their encoders."""
+    hash: Hash
     weight: float = 1.0
     frozen_folder: Path | None = None
     frozen_NG: np.ndarray | None = None
     frozen_weight: float = 0.0
 
     @property
-    def settings(self) -> dict[str, str]:
+    def inputs(self) -> dict[str, Hash]:
         """What rankers on these blocks depend on, as a stage's inputs."""
-        frozen = {} if self.frozen_NG is None else {"frozen weight": str(self.frozen_weight)}
-        return {"blocks": self.key, "weight": str(self.weight), **frozen}
+        frozen: dict[str, Hash] = {}
+        if self.frozen_NG is not None:
+            frozen = {"frozen weight": str(self.frozen_weight)}
+        return {"blocks": self.hash, "weight": str(self.weight), **frozen}
 
     def embeddings(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of the given rows as `ModelEncoder.embed` gives them: (R, M)."""
+        """Embeddings of some rows as the model's encoder gives them: (R, M)."""
         tuned_RH = np.asarray(self.tuned_NH[rows])
         if self.frozen_NG is None:
             return tuned_RH
@@ -75,134 +91,115 @@ class Blocks:
         """The rankers' rows of TF-IDF rows and embeddings as `embeddings` gives them."""
         return self.widths.join(X_RF, embeddings_RM)
 
-    def rows(
-        self, X_RF: sp.csr_array, rows: np.ndarray, weights_R: np.ndarray | None = None
-    ) -> SourceRows:
-        """Some of the training rows as sources take them, with weights; `X_RF` is their TF-IDF."""
-        X = HybridMatrix.of(X_RF).weighted(weights_R)
-        return SourceRows(X, self.widths, lambda: self.embeddings(rows))
+    def rows(self, rows: TrainingRows, chosen: np.ndarray) -> SourceRows:
+        """Some of the training rows as sources take them, with their weights."""
+        X = HybridMatrix.of(as_csr(rows.X_NF[chosen])).weighted(rows.weights_of(chosen))
+        return SourceRows(X, self.widths, lambda: self.embeddings(chosen))
+
+    def names(self, runner: StageRunner, rows: TrainingRows) -> np.ndarray:
+        """The names of the labels as they stand in the rankers' rows: float32 (R, M)."""
+        assert rows.names is not None
+        folders = [folder for folder in (self.tuned_folder, self.frozen_folder) if folder]
+        embeddings_RM = embed_names(runner, rows.names.names, folders, self.hash)
+        return self.join(rows.names.X_RF, embeddings_RM).dense
 
 
 def make_blocks(
     runner: StageRunner,
-    corpus: Corpus,
-    X_NF: sp.csr_array,
-    matched: Matched,
+    rows: TrainingRows,
+    matcher: MatcherOutputs,
+    matcher_hash: Hash,
     split: Split,
     search: SearchParams,
-    inputs: dict[str, str],
+    inputs: Mapping[str, Hash],
 ) -> Blocks:
-    """The blocks that the settings ask for; where they leave the length open it is chosen on the
-    held-out rows.
+    """Make the blocks that the settings name.
+
+    Where they leave the length of the embedding open it is chosen on the held-out rows.
+
+    Args:
+        runner: runs the stages.
+        rows: the training rows.
+        matcher: the fine-tuned encoder with its embeddings.
+        matcher_hash: of it.
+        split: rows to train on, and the held-out rows.
+        search: how trees are searched.
+        inputs: hashes of rows, labels and held-out rows.
+
+    Returns:
+        The blocks with their lengths.
     """
     params = runner.params
-    tuned = Blocks(matched.encoder_folder, matched.embeddings_NH, matched.key)
+    tuned = Blocks(matcher.encoder_folder, matcher.embeddings_NH, matcher_hash)
     candidates = [tuned]
     if params.frozen_weight > 0:
-        frozen = _with_frozen(runner, corpus, tuned)
+        frozen = _with_frozen(runner, rows, tuned)
         candidates = [frozen] if params.embedding_weight is not None else [tuned, frozen]
     if params.embedding_weight is not None:
-        return _at(candidates[0], params.embedding_weight)
-    return _choose(runner, corpus, X_NF, candidates, split, search, inputs)
+        return replace(candidates[0], weight=params.embedding_weight)
+    return _choose(runner, rows, candidates, split, search, inputs)
 
 
-def _at(blocks: Blocks, weight: float) -> Blocks:
-    return Blocks(**{**vars(blocks), "weight": weight})
+def _with_frozen(runner: StageRunner, rows: TrainingRows, tuned: Blocks) -> Blocks:
+    frozen, frozen_hash = embed_frozen(runner, rows)
 
+    def both() -> str:
+        hashes = (tuned.hash, frozen_hash)
+        return content_hash([hash if isinstance(hash, str) else hash() for hash in hashes])
 
-def _with_frozen(runner: StageRunner, corpus: Corpus, tuned: Blocks) -> Blocks:
-    """The stage of the frozen embeddings: the encoder as it is before training reads all texts."""
-    params, texts = runner.params, corpus.texts
-    assert params.encoder is not None
-    assert texts is not None
-    encoder_params = params.encoder
-
-    def produce(folder: Path) -> None:
-        from xrt.encoder.backbone import TextEncoder
-        from xrt.encoder.resolve import resolve_encoder
-
-        home = resolve_encoder(
-            encoder_params.name, work_folder=folder, texts=texts, seed=params.seed
-        )
-        TextEncoder.from_pretrained(home, encoder_params).save(folder / "encoder")
-        save_array(folder / "embeddings.npy", embed_texts(runner, folder / "encoder", texts))
-
-    encoder, files = encoder_identity(encoder_params)
-    settings = {name: encoder[name] for name in ("name", "pooling", "max_length")}
-    settings["precision"] = params.trainer.precision
-    inputs = {"texts": content_hash(texts), **files}
-    stage = runner.run("frozen", 1, settings, inputs, produce)
-    return Blocks(
-        **{
-            **vars(tuned),
-            "key": content_hash([tuned.key, stage.output_hash]),
-            "frozen_folder": stage.folder / "encoder",
-            "frozen_NG": load_array(stage.folder / "embeddings.npy", np.float32, 2),
-            "frozen_weight": params.frozen_weight,
-        }
+    return replace(
+        tuned,
+        hash=cache(both),
+        frozen_folder=frozen.encoder_folder,
+        frozen_NG=frozen.embeddings_NH,
+        frozen_weight=runner.params.frozen_weight,
     )
 
 
-def embed_texts(runner: StageRunner, encoder_folder: Path, texts: list[str]) -> np.ndarray:
-    """Embeddings of texts by a saved encoder, not of length 1: float32 (N, H)."""
-    from xrt.encoder.backbone import TextEncoder
-    from xrt.encoder.embed import best_device, encode
-    from xrt.encoder.tokens import TokenStore
-
-    encoder = TextEncoder.load(encoder_folder)
-    return encode(
-        encoder,
-        TokenStore.of_texts(texts, encoder.tokenizer, encoder.max_length),
-        bf16=uses_bf16(runner),
-        device=best_device(runner.params.trainer.accelerator),
-        progress=runner.progress,
-    )
+BLOCK_WEIGHTS = Stage[dict[str, Any]](
+    "block-weights", 2, ("ranker", "tree", "search", "seed", "frozen_weight"),
+    save=lambda chosen, folder: write_json(folder / "weights.json", chosen),
+    load=lambda folder: read_json_bounded(folder / "weights.json"),
+)  # fmt: skip
 
 
 def _choose(
     runner: StageRunner,
-    corpus: Corpus,
-    X_NF: sp.csr_array,
+    rows: TrainingRows,
     candidates: list[Blocks],
     split: Split,
     search: SearchParams,
-    inputs: dict[str, str],
+    inputs: Mapping[str, Hash],
 ) -> Blocks:
     """The stage that tries lengths: the best mean of P@1 and nDCG@10 of one ranker alone."""
-    params = runner.params
-    tried = [_at(blocks, weight) for blocks in candidates for weight in WEIGHTS]
-    rng = np.random.default_rng(params.seed)
-    size = min(MAX_TRIAL_ROWS, len(split.train))
-    sample = np.sort(rng.choice(split.train, size, replace=False))
-    cheap = RankerParams(**{**vars(params.ranker), "matcher_negatives": 0})
+    tried = [replace(blocks, weight=weight) for blocks in candidates for weight in WEIGHTS]
 
-    def produce(folder: Path) -> None:
-        Y_fit, Y_true = as_csr(corpus.Y[sample]), as_csr(corpus.Y[split.validation])
+    def make(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+        rng = np.random.default_rng(settings["seed"])
+        size = min(MAX_TRIAL_ROWS, len(split.train))
+        sample = np.sort(rng.choice(split.train, size, replace=False))
+        cheap = replace(settings["ranker"], matcher_negatives=0)
+        shape, seed = settings["tree"], settings["seed"]
+        paths = paths_above(shape, rows.corpus.labels)
+        Y_fit, Y_true = rows.labels_of(sample), rows.labels_of(split.validation)
         figures = []
         for blocks in tried:
             X_fit, X_held = (
-                blocks.join(as_csr(X_NF[rows]), blocks.embeddings(rows)).weighted(
-                    weights_of(corpus, rows)
-                )
-                for rows in (sample, split.validation)
+                blocks.rows(rows, chosen).hybrid for chosen in (sample, split.validation)
             )
-            grower = TreeGrower(X_fit, Y_fit, runner.num_threads)
-            tree = grower.grow(params.tree, params.seed, paths_above(params.tree, corpus.labels))
-            ranker = train_ranker(X_fit, Y_fit, tree, cheap, params.seed, runner.num_threads)
-            found = TreeEnsemble((ranker,)).search(X_held, 10, search, runner.num_threads)
+            tree = TreeGrower(X_fit, Y_fit, runner.num_threads).grow(shape, seed, paths)
+            ranker = train_ranker(X_fit, Y_fit, tree, cheap, seed, runner.num_threads)
+            scores = TreeEnsemble((ranker,)).search(X_held, 10, search, runner.num_threads)
             figures.append({
                 "weight": blocks.weight, "frozen_weight": blocks.frozen_weight,
-                **quality(Y_true, found, X_held.weights_N),
+                **quality(Y_true, scores, X_held.weights_N),
             })  # fmt: skip
         best = max(range(len(tried)), key=lambda i: figures[i]["P@1"] + figures[i]["nDCG@10"])
-        write_json(folder / "weights.json", {"chosen": best, "tried": figures})
+        return {"chosen": best, "tried": figures}
 
-    settings = {
-        "ranker": asdict(cheap), "tree": asdict(params.tree), "search": asdict(search),
-        "seed": params.seed, "frozen_weight": params.frozen_weight, "tried": WEIGHTS,
-    }  # fmt: skip
-    keys = {f"blocks {i}": blocks.key for i, blocks in enumerate(candidates)}
-    stage = runner.run("block-weights", 1, settings, {**inputs, **keys}, produce)
-    chosen = read_json_bounded(stage.folder / "weights.json")
+    keys = {f"blocks {i}": blocks.hash for i, blocks in enumerate(candidates)}
+    parameters = {"search": search, "tried": WEIGHTS}
+    output = runner.run(BLOCK_WEIGHTS, make, {**inputs, **keys}, parameters=parameters)
+    chosen = output.value
     logger.info("lengths of the embedding on %d held-out rows: %s", len(split.validation), chosen)
     return tried[int(chosen["chosen"])]

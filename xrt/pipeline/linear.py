@@ -1,190 +1,203 @@
-"""The linear model in memory: features, trees, rankers, without files in between."""
+"""The linear model: label trees with rankers, the path weight, the votes of training rows.
 
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+N training rows, L labels, F sparse and H dense columns.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.data.corpus import Corpus
-from xrt.data.labels import LABEL_TEXT_WEIGHT, LabelTable
-from xrt.features.tfidf import TfidfFeatures
-from xrt.features.tfidf_params import TfidfParams
-from xrt.fusion.fit import fit_scores
-from xrt.fusion.frequencies import LabelFrequencies
+from xrt.data.labels import LabelTable
 from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
-from xrt.pipeline.label_rows import LabelRows, label_rows
+from xrt.pipeline.fusing import (
+    HeldOutRows,
+    SourceScores,
+    choose_fusion,
+    frequencies_of,
+    with_fusion,
+)
+from xrt.pipeline.rows import TrainingRows, hold_out, lazy_hash
+from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
-from xrt.pipeline.trees import TreeGrower, given_tree, hold_out, paths_above, tree_seeds
-from xrt.pipeline.warm_start import kept_trees, require_same_inputs
-from xrt.progress import Progress
+from xrt.pipeline.trees import PlantedTree, grow_trees, train_rankers
 from xrt.search.beam import SearchParams
-from xrt.sources.base import Source, SourceRows, Training
+from xrt.sources.base import Source, SourceRows, Training, TreeTrainer
 from xrt.sources.linear_trees import LinearTrees
-from xrt.sources.neighbours import NeighbourParams
-from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.registry import BASELINE, by_name
-from xrt.sources.trees import TreeEnsemble, tree_seed
-from xrt.sparse import as_csr, normalize_rows
-from xrt.tree.clustering import TreeParams
-from xrt.tree.label_tree import LabelTree
+from xrt.sources.trees import TreeEnsemble
+from xrt.storage.atomic import write_json
+from xrt.storage.reading import read_json_bounded
+from xrt.storage.stages import Hash, Settings, Stage, Workspace
+
+logger = logging.getLogger(__name__)
 
 
-def train_linear(
-    corpus: Corpus,
+def train_trees(
+    runner: StageRunner,
+    X: HybridMatrix,
+    Y_NL: sp.csr_array,
+    labels: LabelTable,
+    inputs: Mapping[str, Hash] | None = None,
     *,
-    features: TfidfParams,
-    tree: TreeParams,
-    ranker: RankerParams,
-    search: SearchParams,
-    seed: int,
+    prefix: str = "",
+    names: tuple[str, str] = ("tree", "linear"),
     num_trees: int = 1,
-    label_tree: LabelTree | None = None,
-    dense_NH: np.ndarray | None = None,
-    label_text_weight: float = LABEL_TEXT_WEIGHT,
-    validation_rows: int = 2_000,
-    fused: bool = False,
-    neighbours: NeighbourParams | None = None,
-    earlier: XrtModel | None = None,
-    num_threads: int | None = None,
-    progress: Progress | None = None,
-) -> XrtModel:
-    """Train the linear model on the corpus's texts, or on its rows where it has no texts.
+    trees: Sequence[PlantedTree] = (),
+) -> TreeEnsemble:
+    """Train label trees with rankers on some rows.
 
-    `dense_NH` are dense features of the rows, taken as they are; `label_tree` is a tree to use
-    instead of clustering. Where texts and labels have words, the labels' names are training rows,
-    too, `label_text_weight` long; 0 leaves them out. Without a path weight in `search` it is chosen
-    on `validation_rows` rows. With `fused` such rows serve, too, to learn whether the votes of
-    `neighbours` help and to make scores probabilities; the trees are trained once more for that.
-    Weights of labels and rows reach trees, rankers, votes and what is learnt on held-out rows.
-    The vocabulary and the label trees of an `earlier` model are kept.
-    Raises DataError when parts do not fit together, ConfigError for other trees than the earlier.
+    Args:
+        runner: runs the stages.
+        X: rows (N, F + H).
+        Y_NL: their labels.
+        labels: the label table.
+        inputs: hashes of rows and labels; a cache without files needs none.
+        prefix: of the names of the stages.
+        names: of the stages of a tree and of its rankers.
+        num_trees: how many, from different seeds.
+        trees: use these instead of growing some.
+
+    Returns:
+        The trees with their rankers.
     """
-    if earlier is not None:
-        num_dense = 0 if dense_NH is None else dense_NH.shape[1]
-        require_same_inputs(earlier, corpus, features, num_dense)
-    taxonomy = given_tree(tree, corpus.labels) if label_tree is None else label_tree
-    given: tuple[LabelTree, ...] = () if taxonomy is None else (taxonomy,)
-    if earlier is not None:
-        seeds = tree_seeds(tree, num_trees, seed, len(corpus.labels))
-        given = kept_trees(earlier, len(given) or len(seeds), taxonomy)
-    vectoriser, X_NF = _rows_of(corpus, features, earlier, progress)
-    X = HybridMatrix.of(X_NF, dense_NH).weighted(corpus.row_weights)
-    names = label_rows(vectoriser, corpus.labels, label_text_weight)
-    train = _Trainer(corpus.labels, tree, given, ranker, names, seed, num_threads, progress)
-    if search.path_weight is None:
-        search = train.with_path_weight(search, X, corpus.Y, validation_rows)
-    counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
-    settings = SimpleNamespace(num_trees=num_trees, neighbours=neighbours or NeighbourParams())
-    trees = LinearTrees.fit(train.training(X, corpus.Y, settings, search))
-    model = XrtModel(
-        corpus.labels, vectoriser, by_name([trees]), search=search,
-        frequencies=LabelFrequencies(counts_L, corpus.num_instances),
-    )  # fmt: skip
-    if not fused:
-        return model
-    return train.with_scores(model, X, corpus.Y, settings, validation_rows)
+    inputs = inputs or {}
+    grown = trees[:num_trees] or grow_trees(
+        runner, prefix + names[0], X, Y_NL, labels, inputs, num_trees=num_trees
+    )
+    return train_rankers(runner, prefix + names[1], X, Y_NL, grown, inputs)
 
 
-def _rows_of(
-    corpus: Corpus, features: TfidfParams, earlier: XrtModel | None, progress: Progress | None
-) -> tuple[TfidfFeatures | None, sp.csr_array]:
-    """Rows (N, F), and what makes them of texts: a new vocabulary, or the earlier one."""
-    if corpus.texts is None:
-        assert corpus.X is not None
-        return None, normalize_rows(as_csr(corpus.X, "X"))
-    if earlier is not None and earlier.features is not None:
-        return earlier.features, earlier.features.transform(corpus.texts, progress)
-    vectoriser = TfidfFeatures(features)
-    return vectoriser, vectoriser.fit_transform(corpus.texts, progress)
+def tree_trainer(
+    runner: StageRunner,
+    prefix: str,
+    labels: LabelTable,
+    inputs_of: Callable[[type[Source]], Mapping[str, Hash]],
+    trees: Sequence[PlantedTree] = (),
+) -> TreeTrainer:
+    """How sources grow and train trees: as stages.
 
+    Args:
+        runner: runs the stages.
+        prefix: of the names of the stages.
+        labels: the label table.
+        inputs_of: hashes of what a source is trained on.
+        trees: use these instead of growing some.
 
-@dataclass(frozen=True)
-class _Trainer:
-    """Grows and trains trees on any rows with the same settings."""
+    Returns:
+        What `Training.train_trees` is.
+    """
 
-    labels: LabelTable
-    shape: TreeParams
-    given: tuple[LabelTree, ...]
-    ranker: RankerParams
-    names: LabelRows | None
-    seed: int
-    num_threads: int | None
-    progress: Progress | None
-
-    def training(
-        self, X: HybridMatrix, Y_NL: sp.csr_array, settings: Any, search: SearchParams
-    ) -> Training:
-        """The training of sources on rows X with labels Y."""
-
-        def train(
-            source: type[Source], X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int
-        ) -> TreeEnsemble:
-            return self.trees(X, Y_NL, num_trees)
-
-        return Training(
-            SourceRows(X), Y_NL, settings, train, search, self.names,
-            num_threads=self.num_threads,
+    def train(
+        source: type[Source], X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int
+    ) -> TreeEnsemble:
+        tree_stage = "tree" if source.name == BASELINE else f"{source.name}-tree"
+        return train_trees(
+            runner, X, Y_NL, labels, inputs_of(source), prefix=prefix,
+            names=(tree_stage, source.name), num_trees=num_trees, trees=trees,
         )  # fmt: skip
 
-    def trees(self, X: HybridMatrix, Y_NL: sp.csr_array, num_trees: int) -> TreeEnsemble:
-        """All trees first, as their label features are then let go; then one after the other."""
-        if self.given:
-            grown = [
-                (tree, tree_seed(self.seed, index))
-                for index, tree in enumerate(self.given[:num_trees])
-            ]
-        else:
-            grower = TreeGrower(X, Y_NL, self.num_threads, self.progress)
-            seeds = tree_seeds(self.shape, num_trees, self.seed, len(self.labels))
-            paths = paths_above(self.shape, self.labels)
-            grown = [(grower.grow(self.shape, seed, paths), seed) for seed in seeds]
-            del grower
-        return TreeEnsemble(
-            tuple(
-                train_ranker(X, Y_NL, tree, self.ranker, seed, self.num_threads, self.progress)
-                for tree, seed in grown
-            )
-        )
+    return train
 
-    def with_path_weight(
-        self, search: SearchParams, X: HybridMatrix, Y_NL: sp.csr_array, size: int
-    ) -> SearchParams:
-        """The path weight that is best for one tree on rows it was not trained on."""
-        held = hold_out(Y_NL, size, self.seed)
-        if held is None:
-            return replace(search, path_weight=1.0)
-        X_fit, Y_fit = X.take(held.train), as_csr(Y_NL[held.train])
-        if self.names is not None:
-            X_fit, Y_fit = self.names.join(X_fit, Y_fit)
-        trial = self.trees(X_fit, Y_fit, 1)
-        rows, Y_true = X.take(held.validation), as_csr(Y_NL[held.validation])
-        chosen = choose_path_weight(trial, rows, Y_true, search, self.num_threads)
-        return replace(search, path_weight=chosen.path_weight)
 
-    def with_scores(
-        self, model: XrtModel, X: HybridMatrix, Y_NL: sp.csr_array, settings: Any, size: int
-    ) -> XrtModel:
-        """The model with a fusion and a calibration learnt from sources of the other rows."""
-        held = hold_out(Y_NL, size, self.seed)
-        if held is None:
-            return model
-        X_fit, Y_fit = X.take(held.train), as_csr(Y_NL[held.train])
-        trial = with_sources(
-            model, fit_sources(self.training(X_fit, Y_fit, settings, model.search))
+def _training(
+    runner: StageRunner,
+    rows: TrainingRows,
+    used: np.ndarray | None,
+    prefix: str,
+    trees: Sequence[PlantedTree],
+    inputs: Mapping[str, Hash],
+    search: SearchParams,
+) -> Training:
+    """What sources without embeddings are fitted on: the `used` rows, or all."""
+    inputs = {**inputs, **rows.name_inputs}
+    return Training(
+        SourceRows(rows.X if used is None else rows.X.take(used)),
+        rows.corpus.Y if used is None else rows.labels_of(used),
+        runner.params,
+        tree_trainer(runner, prefix, rows.corpus.labels, lambda source: inputs, trees),
+        search,
+        rows.names,
+        num_threads=runner.num_threads,
+    )
+
+
+def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[PlantedTree]) -> XrtModel:
+    """The linear model on all rows: features, trees, rankers, and how they are searched."""
+    params, corpus, search = runner.params, rows.corpus, runner.params.search
+    if search.path_weight is None:
+        search = _choose_path_weight(runner, rows, trees)
+    linear = LinearTrees.fit(_training(runner, rows, None, "", trees, rows.inputs, search))
+    frequencies = frequencies_of(params, corpus.Y)
+    return XrtModel(
+        corpus.labels, rows.features, by_name([linear]), search=search, frequencies=frequencies
+    )
+
+
+PATH_WEIGHT = Stage[dict[str, Any]](
+    "path-weight", 2, ("search", "ranker", "tree", "seed"),
+    save=lambda chosen, folder: write_json(folder / "path_weight.json", chosen),
+    load=lambda folder: read_json_bounded(folder / "path_weight.json"),
+)  # fmt: skip
+
+
+def _choose_path_weight(
+    runner: StageRunner, rows: TrainingRows, trees: Sequence[PlantedTree]
+) -> SearchParams:
+    """The search with the path weight that is best for one tree on rows it was not trained
+    on.
+    """
+    params, Y_NL = runner.params, rows.corpus.Y
+    held = hold_out(Y_NL, params.validation_rows, params.seed, "the path weight stays 1")
+    if held is None:
+        return replace(params.search, path_weight=1.0)
+    inputs = {**rows.inputs, "held out": lazy_hash(held.validation)}
+
+    def make(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+        training = _training(runner, rows, held.train, "trial-", trees, inputs, settings["search"])
+        one_tree = replace(training, settings=replace(runner.params, num_trees=1))
+        trial = LinearTrees.fit(one_tree)
+        assert trial is not None
+        X, Y_true = rows.X.take(held.validation), rows.labels_of(held.validation)
+        chosen = choose_path_weight(
+            trial.ensemble, X, Y_true, settings["search"], runner.num_threads
         )
-        rows = X.take(held.validation)
-        sources = trial.score_sources(trial.source_rows(rows), num_threads=self.num_threads)
-        counts_L = np.bincount(Y_fit.indices, minlength=Y_fit.shape[1])
-        known = LabelFrequencies(counts_L, Y_fit.shape[0])
-        Y_true = as_csr(Y_NL[held.validation])
-        learnt = fit_scores(sources, Y_true, known, self.seed, BASELINE, rows.weights_N)
-        joined = replace(model, fusion=learnt.fusion, calibration=learnt.calibration)
-        further = learnt.fusion.sources - set(model.sources)
-        if not further:
-            return joined
-        training = self.training(X, Y_NL, settings, model.search)
-        return replace(joined, sources=fit_sources(training, model.sources, further))
+        figures = {str(weight): values for weight, values in chosen.figures.items()}
+        return {"path_weight": chosen.path_weight, "figures": figures}
+
+    own = {**inputs, **rows.name_inputs}
+    chosen = runner.run(PATH_WEIGHT, make, own).value
+    logger.info("path weight on %d held-out rows: %s", len(held.validation), chosen)
+    return replace(params.search, path_weight=float(chosen["path_weight"]))
+
+
+def fuse_linear(
+    runner: StageRunner, rows: TrainingRows, model: XrtModel, trees: Sequence[PlantedTree]
+) -> tuple[XrtModel, HeldOutRows | None]:
+    """The linear model joined by further sources where they help, and calibrated; as it was where
+    no row can be held out.
+    """
+    params, corpus = runner.params, rows.corpus
+    purpose = "scores stay ranks, other sources than trees are left out"
+    held = hold_out(corpus.Y, params.validation_rows, params.seed, purpose)
+    if held is None:
+        return model, None
+    inputs = {**rows.inputs, "held out": lazy_hash(held.validation)}
+
+    def score() -> SourceScores:
+        training = _training(runner, rows, held.train, "fit-", trees, inputs, model.search)
+        trial = with_sources(model, fit_sources(training))
+        X_held = rows.X.take(held.validation)
+        return trial.score_sources(trial.source_rows(X_held), runner.candidates, runner.num_threads)
+
+    own = {**inputs, **rows.name_inputs}
+    fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", BASELINE).value
+    if further := fits.fused.fusion.sources - set(model.sources):
+        training = _training(runner, rows, None, "", trees, rows.inputs, model.search)
+        model = with_sources(model, fit_sources(training, model.sources, further))
+    return with_fusion(model, fits.fused), HeldOutRows(held.validation, fits.sources)

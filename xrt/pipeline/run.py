@@ -10,27 +10,25 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
-from xrt.encoder.resolve import require_encoder
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
 from xrt.metrics.comparison import SHOWN, Comparison, compare
 from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
-from xrt.pipeline.assemble import fit_deep, fit_linear, require_texts
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
-from xrt.pipeline.fit import StageRunner
-from xrt.pipeline.fusing import held_out_scores
 from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.report_page import write_run_report
+from xrt.pipeline.rows import require_texts
 from xrt.pipeline.saving import save_model
-from xrt.pipeline.verdict import NEXT_STEPS, Verdict, require_held_out
+from xrt.pipeline.trainer import Trainer
+from xrt.pipeline.verdict import NEXT_STEPS, Verdict
 from xrt.progress import Progress
 from xrt.sources.base import CANDIDATES
 from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
-from xrt.storage.stages import run_lock
+from xrt.storage.stages import FolderCache, run_lock
 
 logger = logging.getLogger(__name__)
 
@@ -88,32 +86,30 @@ def train(
     with run_lock(folder):
         refuse_to_overwrite(folder / "model")
         params, trn, tst = _corpora(params, folder, hooks)
-        require_texts(params, trn)
-        require_held_out(params, trn)
-        _try_encoder(params, trn, folder)
-        _check_capacity(params, trn, folder)
         candidates = CANDIDATES if hooks is None else hooks.candidates(trn)
-        runner = StageRunner(folder, params, progress, candidates)
-        linear, rows = fit_linear(runner, trn)
-        best, models, verdict = linear, {"linear": linear}, None
-        if params.encoder is not None:
-            found = fit_deep(runner, trn, linear, rows, compared=tst is not None)
-            best, models, verdict = found.linear, {"linear": found.linear}, found.verdict
-            if found.deep is not None:
-                models["deep"] = found.deep
-                best = found.deep if verdict.ships_deep else found.linear
+        trainer = Trainer(params, FolderCache(folder), progress, candidates)
+        trainer.check(trn)
+        _check_capacity(params, trn, folder)
+        fitted = trainer.fit(trn, compared=tst is not None)
+        models = {"linear": fitted.linear}
+        if fitted.deep is not None:
+            models["deep"] = fitted.deep
         if hooks is not None:
-            hooks.learn(trn, held_out_scores(runner, trn, best))
+            hooks.learn(trn, fitted.held_out_scores(candidates))
         reports, tested, scores = _evaluate(models, trn, tst, params, progress, hooks)
         application = ApplicationReport()
         if hooks is not None:
-            shipped = "deep" if best is models.get("deep") else "linear"
-            application = hooks.judge(best, tst, scores.get(shipped))
-        saved = save_model(
-            best, folder / "model", trn, reports, params, verdict, tested, hooks, application
-        )
+            shipped = "linear" if fitted.model is fitted.linear else "deep"
+            application = hooks.judge(fitted.model, tst, scores.get(shipped))
+        verdict = fitted.verdict
+        artifact = save_model(
+            fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
+            application,
+        )  # fmt: skip
         page = write_run_report(folder, params, reports, verdict, tested, application)
-    return TrainOutcome(folder / "model", page, reports, verdict, tested, application, saved.digest)
+    return TrainOutcome(
+        folder / "model", page, reports, verdict, tested, application, artifact.digest
+    )
 
 
 def _corpora(
@@ -140,17 +136,6 @@ def estimate_run(
     return "\n".join([told.to_text(), *(f"warning: {limit}" for limit in limits)])
 
 
-def _try_encoder(params: PipelineParams, corpus: Corpus, folder: Path) -> None:
-    """Raises ConfigError where the encoder cannot be read, trained or saved as the settings say;
-    the run folder remembers one that can.
-    """
-    if params.encoder is not None:
-        require_encoder(
-            params.encoder, trainer=params.trainer,
-            texts=corpus.texts or (), record=folder / "encoder-tried.txt",
-        )  # fmt: skip
-
-
 def _check_capacity(params: PipelineParams, corpus: Corpus, folder: Path) -> None:
     """Memory and disk that will be needed, beside what there is, before anything is done.
 
@@ -160,43 +145,6 @@ def _check_capacity(params: PipelineParams, corpus: Corpus, folder: Path) -> Non
     write_json(folder / "estimate.json", needed.to_dict())
     for warning in refuse_if_too_small(needed, Machine.here(folder), params.force):
         logger.warning("%s", warning)
-
-
-def fit_model(
-    params: PipelineParams,
-    corpus: Corpus,
-    run_folder: str | Path,
-    progress: Progress | None = None,
-) -> XrtModel:
-    """Train on a corpus in memory and give the model that would ship; stages are kept in
-    `run_folder`. Nothing is evaluated or saved.
-    """
-    return fit_judged(params, corpus, run_folder, progress)[0]
-
-
-def fit_judged(
-    params: PipelineParams,
-    corpus: Corpus,
-    run_folder: str | Path,
-    progress: Progress | None = None,
-) -> tuple[XrtModel, Verdict | None]:
-    """`fit_model`, and the verdict on the deep model; None without an encoder.
-
-    Raises DataError, ConfigError or TrainingError.
-    """
-    corpus.require_trainable()
-    require_texts(params, corpus)
-    require_held_out(params, corpus)
-    folder = Path(run_folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder):
-        _try_encoder(params, corpus, folder)
-        runner = StageRunner(folder, params, progress)
-        model, rows = fit_linear(runner, corpus)
-        if params.encoder is None:
-            return model, None
-        found = fit_deep(runner, corpus, model, rows, compared=False)
-        return found.linear if found.deep is None else found.deep, found.verdict
 
 
 def _evaluate(

@@ -1,29 +1,29 @@
-"""Label trees of a linear model: label features made once for all of them, a seed for each.
+"""Label trees and their rankers: label features are made once for all trees, each has a seed.
 
 N rows, L labels.
 """
 
-import logging
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import scipy.sparse as sp
 
 from xrt.data.label_paths import read_label_paths
 from xrt.data.labels import LabelTable
-from xrt.data.splits import Split, validation_split
-from xrt.errors import ConfigError, DataError
+from xrt.errors import ConfigError
 from xrt.features.label_features import pifa_hybrid
 from xrt.hybrid import HybridMatrix
+from xrt.pipeline.runner import StageRunner
 from xrt.progress import Progress
-from xrt.sources.trees import tree_seed
+from xrt.sources.ranker import TreeRanker, train_ranker
+from xrt.sources.trees import TreeEnsemble, tree_seed
 from xrt.storage.atomic import sha256_of
 from xrt.storage.hashing import content_hash
+from xrt.storage.stages import Hash, Settings, Stage, Workspace
 from xrt.tree.clustering import TreeParams, build_inside, build_tree
 from xrt.tree.label_tree import LabelTree
-
-logger = logging.getLogger(__name__)
 
 MAX_PIFA_FEATURES = 1_000
 """Strongest TF-IDF columns of a label that the tree looks at; bounds memory for frequent labels."""
@@ -66,7 +66,7 @@ class TreeGrower:
         return build_tree(Z, params, seed, self.num_threads, self.progress)
 
 
-def given_tree(params: TreeParams, labels: LabelTable) -> LabelTree | None:
+def taxonomy_tree(params: TreeParams, labels: LabelTable) -> LabelTree | None:
     """The taxonomy that the settings name, if it is the whole tree. Raises DataError when it is
     unreadable.
     """
@@ -87,11 +87,11 @@ def paths_above(params: TreeParams, labels: LabelTable) -> list[tuple[str, ...]]
     return read_label_paths(params.paths, labels)
 
 
-def taxonomy_input(params: TreeParams, labels: LabelTable) -> dict[str, str]:
+def taxonomy_input(params: TreeParams, labels: LabelTable) -> dict[str, Hash]:
     """The content of the taxonomy's file as an input of every stage that a tree reaches: the
     setting says only where it lies. Empty where there is none.
     """
-    if params.paths is None or not Path(params.paths).is_file():  # what is missing is told later
+    if params.paths is None or not Path(params.paths).is_file():  # refused where it is read
         return {}
     return {"taxonomy": content_hash([sha256_of(params.paths), list(labels.ids)])}
 
@@ -104,12 +104,124 @@ def tree_seeds(params: TreeParams, num_trees: int, seed: int, num_labels: int) -
     return [tree_seed(seed, index) for index in range(num_trees)]
 
 
-def hold_out(Y_NL: sp.csr_array, size: int, seed: int) -> Split | None:
-    """Rows to choose settings on: at most `size` and a tenth of all; None where none can be
-    spared.
+@dataclass(frozen=True, eq=False)
+class PlantedTree:
+    """A label tree, the seed of its rankers, and its hash."""
+
+    tree: LabelTree
+    seed: int
+    hash: Hash
+
+
+TREE = Stage[LabelTree](
+    "tree", 3, ("tree",),
+    save=lambda tree, folder: tree.save(folder / "tree"),
+    load=lambda folder: LabelTree.load(folder / "tree"),
+)  # fmt: skip
+
+
+def _save_ranker(ranker: TreeRanker, folder: Path) -> None:
+    ranker.save(folder / "ranker")
+
+
+RANKER = Stage[TreeRanker](
+    "ranker", 3, ("ranker",), _save_ranker, lambda folder: TreeRanker.load(folder / "ranker")
+)
+
+
+def grow_trees(
+    runner: StageRunner,
+    name: str,
+    X: HybridMatrix,
+    Y_NL: sp.csr_array,
+    labels: LabelTable,
+    inputs: Mapping[str, Hash],
+    params: TreeParams | None = None,
+    num_trees: int = 1,
+) -> list[PlantedTree]:
+    """Stages 2 and 5: label trees over PIFA of the rows, or the taxonomy that the settings name.
+
+    Args:
+        runner: runs the stages.
+        name: of the first stage; further trees have a number behind it.
+        X: rows (N, F + H).
+        Y_NL: their labels.
+        labels: the label table.
+        inputs: hashes of rows and labels.
+        params: instead of the settings' `tree`.
+        num_trees: how many, from different seeds.
+
+    Returns:
+        The trees; one for a taxonomy or where one leaf holds all labels.
     """
-    try:
-        return validation_split(Y_NL, size=max(1, min(size, Y_NL.shape[0] // 10)), seed=seed)
-    except DataError as err:
-        logger.warning("path weight: %s; it stays 1", err)
-        return None
+    shape = runner.params.tree if params is None else params
+    taxonomy, paths = taxonomy_tree(shape, labels), paths_above(shape, labels)
+    grower = TreeGrower(X, Y_NL, runner.num_threads, runner.progress)
+    inputs = dict(inputs)
+    if taxonomy is not None:
+        inputs["paths"] = lambda: content_hash(list(taxonomy.parents))
+    if paths is not None:
+        inputs["paths"] = lambda: content_hash(paths)
+    trees = []
+    for index, seed in enumerate(tree_seeds(shape, num_trees, runner.params.seed, len(labels))):
+
+        def make(settings: Settings, workspace: Workspace, seed: int = seed) -> LabelTree:
+            return grower.grow(shape, seed, paths) if taxonomy is None else taxonomy
+
+        parameters = {"tree": shape, "seed": seed}
+        output = runner.run(TREE, make, inputs, numbered(name, index), parameters)
+        trees.append(PlantedTree(output.value, seed, output.hash))
+    return trees
+
+
+def train_rankers(
+    runner: StageRunner,
+    name: str,
+    X: HybridMatrix,
+    Y_NL: sp.csr_array,
+    trees: Sequence[PlantedTree],
+    inputs: Mapping[str, Hash],
+) -> TreeEnsemble:
+    """Stages 3 and 6: the rankers of every level of each tree, one tree after the other.
+
+    Args:
+        runner: runs the stages.
+        name: of the first stage; further trees have a number behind it.
+        X: rows (N, F + H).
+        Y_NL: their labels.
+        trees: as `grow_trees` gives them.
+        inputs: hashes of rows and labels.
+
+    Returns:
+        The trees with their rankers.
+    """
+    rankers = []
+    for index, planted in enumerate(trees):
+
+        def make(
+            settings: Settings, workspace: Workspace, planted: PlantedTree = planted
+        ) -> TreeRanker:
+            spill = None if workspace.folder is None else workspace.folder / "ranker"
+            return train_ranker(
+                X, Y_NL, planted.tree, settings["ranker"], planted.seed,
+                runner.num_threads, runner.progress, spill,
+            )  # fmt: skip
+
+        own: dict[str, Hash] = {**inputs, "tree": planted.hash}
+        stage_name = numbered(name, index)
+        output = runner.run(RANKER, make, own, stage_name, {"seed": planted.seed})
+        rankers.append(output.value)
+    return TreeEnsemble(tuple(rankers))
+
+
+def numbered(name: str, index: int) -> str:
+    """The name of the stage of a tree: `linear`, `linear-2`."""
+    return name if index == 0 else f"{name}-{index + 1}"
+
+
+def planted(trees: Sequence[LabelTree], seed: int) -> list[PlantedTree]:
+    """Trees that need not be grown, with a seed each."""
+    return [
+        PlantedTree(tree, tree_seed(seed, index), partial(content_hash, list(tree.parents)))
+        for index, tree in enumerate(trees)
+    ]

@@ -14,7 +14,6 @@ N held-out rows, L labels.
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -30,14 +29,15 @@ from xrt.fusion.fusion import Fusion
 from xrt.fusion.weights import fuse
 from xrt.metrics.comparison import MACRO, Comparison, compare
 from xrt.metrics.propensity import PropensityParams
-from xrt.pipeline.fit import StageRunner
-from xrt.pipeline.fusing import kept_sources
+from xrt.pipeline.fusing import FusionFits
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.rows import TrainingRows
+from xrt.pipeline.runner import StageRunner
 from xrt.sources.registry import BASELINE, SOURCES
-from xrt.sparse import as_csr, top_k_rows
+from xrt.sparse import top_k_rows
 from xrt.storage.atomic import write_json
 from xrt.storage.reading import read_json_bounded
-from xrt.storage.stages import read_stage
+from xrt.storage.stages import Hash, Settings, Stage, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -158,39 +158,46 @@ def _message(
     return f"{found}. The linear model is saved"
 
 
+VERDICT = Stage[Verdict](
+    "verdict", 3, ("seed", "always_deep", "dataset.propensity"),
+    save=lambda verdict, folder: write_json(folder / "verdict.json", verdict.to_dict()),
+    load=lambda folder: Verdict.from_dict(read_json_bounded(folder / "verdict.json")),
+)  # fmt: skip
+
+
 def reach_verdict(
     runner: StageRunner,
-    corpus: Corpus,
+    rows: TrainingRows,
     split: Split,
-    fusion: Fusion,
-    inputs: Mapping[str, str],
+    fits: FusionFits,
+    inputs: Mapping[str, Hash],
 ) -> Verdict:
-    """Stage 9: the verdict on the rows held out, from the scores that fusion was chosen on; told
-    in the log.
+    """Stage 9: the verdict on the held-out rows, from the scores that fusion was chosen on.
+
+    Args:
+        runner: runs the stage.
+        rows: the training rows.
+        split: rows to train on, and the held-out rows.
+        fits: the fusion with the scores of the sources.
+        inputs: hashes of labels, held-out rows and fusion.
+
+    Returns:
+        The verdict, which is in the log, too.
     """
-    params, fusion_stage = runner.params, read_stage(runner.folder, "fusion")
-    fitted_L = np.bincount(corpus.Y[split.train].indices, minlength=corpus.num_labels)
-
-    def produce(folder: Path) -> None:
-        sources = kept_sources(fusion_stage.folder)
-        verdict = give_verdict(
-            sources, fusion, as_csr(corpus.Y[split.validation]), fitted_L, len(split.train),
-            params.dataset.propensity, params.seed, params.always_deep,
-        )  # fmt: skip
-        write_json(folder / "verdict.json", verdict.to_dict())
-
-    settings = {
-        "seed": params.seed,
-        "always_deep": params.always_deep,
-        "propensity": asdict(params.dataset.propensity),
-    }
-    known = {name: inputs[name] for name in ("labels", "held out")}
-    stage = runner.run(
-        "verdict", 2, settings, {**known, "fusion": fusion_stage.output_hash}, produce
+    train_counts_L = np.bincount(
+        rows.corpus.Y[split.train].indices, minlength=rows.corpus.num_labels
     )
-    verdict = Verdict.from_dict(read_json_bounded(stage.folder / "verdict.json"))
-    all_is_well = verdict.deep_wins and not verdict.held_out.lower(GUARDED)
-    logger.log(logging.INFO if all_is_well else logging.WARNING, "%s", verdict.message)
+
+    def make(settings: Settings, workspace: Workspace) -> Verdict:
+        return give_verdict(
+            fits.sources, fits.fused.fusion, rows.labels_of(split.validation), train_counts_L,
+            len(split.train), settings["dataset.propensity"], settings["seed"],
+            settings["always_deep"],
+        )  # fmt: skip
+
+    verdict = runner.run(VERDICT, make, inputs).value
+    is_clear = verdict.deep_wins and not verdict.held_out.lower(GUARDED)
+    logger.log(logging.INFO if is_clear else logging.WARNING, "%s", verdict.message)
     return verdict
 
 

@@ -51,12 +51,12 @@ def require_same_inputs(
         )
 
 
-def kept_trees(
-    earlier: XrtModel, wanted: int, given: LabelTree | None = None
+def earlier_trees(
+    earlier: XrtModel, num_trees: int, given: LabelTree | None = None
 ) -> tuple[LabelTree, ...]:
     """The earlier model's label trees, in memory.
 
-    `wanted` is how many the settings ask for, `given` a tree that they name. Raises ConfigError
+    `num_trees` is how many the settings ask for, `given` a tree that they name. Raises ConfigError
     when the earlier model has others.
     """
     trees = [ranker.tree for ranker in earlier.source(LinearTrees).trees]
@@ -65,9 +65,9 @@ def kept_trees(
             f"the tree given, {given.describe()}, is not the earlier model's, "
             f"{trees[0].describe()}; leave it out, or {ANEW}"
         )
-    if wanted != len(trees):
+    if num_trees != len(trees):
         raise ConfigError(
-            f"num_trees = {wanted}: the earlier model has {len(trees)}; "
+            f"num_trees = {num_trees}: the earlier model has {len(trees)}; "
             f"set num_trees={len(trees)}, or {ANEW}"
         )
     # Copies: the new model must not hang on the earlier one's folder, and compiled code would be

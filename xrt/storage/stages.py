@@ -146,6 +146,12 @@ class StageCache(Protocol):
             name: instead of the stage's own, for a stage that runs more than once.
         """
 
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out."""
+
+    def record(self, name: str) -> Path | None:
+        """The file of a fact to remember; None where nothing is kept."""
+
 
 class MemoryCache:
     """Runs every stage and keeps nothing: outputs live as long as those who use them.
@@ -179,6 +185,14 @@ class MemoryCache:
             shutil.rmtree(workspace.scratch, ignore_errors=True)
         return StageOutput(value, _no_hash)
 
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing to lock."""
+        return contextlib.nullcontext()
+
+    def record(self, name: str) -> Path | None:
+        """Nothing is kept."""
+        return None
+
 
 def _no_hash() -> str:
     raise AssertionError("outputs in memory have no hash")
@@ -211,6 +225,14 @@ class FolderCache:
             keeps_scratch=stage.needs_folder, neutral=settings.neutral,
         )  # fmt: skip
         return StageOutput(stage.load(result.folder), result.output_hash)
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """As `run_lock` of the folder."""
+        return run_lock(self.folder)
+
+    def record(self, name: str) -> Path | None:
+        """A file of the run folder."""
+        return self.folder / name
 
 
 def run_stage(

@@ -66,11 +66,11 @@ def _generate(
     # with several beams, whole texts are compared by their probability whatever their length
     plain = {"length_penalty": 0.0} if beams > 1 else {}
     with torch.inference_mode(), autocast(device):
-        found = model.generate(
+        generated = model.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=known.target.longest,
             num_beams=beams, do_sample=False, prefix_allowed_tokens_fn=allowed, **plain,
         )  # fmt: skip
-    return [row[1:] for row in found.tolist()]
+    return [row[1:] for row in generated.tolist()]
 
 
 def _log_probabilities(

@@ -116,10 +116,10 @@ def load_model(checkpoint: str) -> Any:
 
 def token_ids(tokenizer: Any, texts: Any, args: argparse.Namespace) -> list[list[int]]:
     """Tokens of each text, cut to the longest allowed."""
-    found: list[list[int]] = tokenizer(
+    ids: list[list[int]] = tokenizer(
         [args.prefix + text for text in texts], truncation=True, max_length=args.max_input_length
     )["input_ids"]
-    return found
+    return ids
 
 
 def examples(

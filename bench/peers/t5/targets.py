@@ -209,8 +209,8 @@ def _seen_paths(levels_NA: np.ndarray) -> dict[tuple[int, ...], set[int]]:
 def _tokens(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     if not texts:
         return []
-    found: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return found
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _known(tokenizer: Any, mark: str) -> bool:

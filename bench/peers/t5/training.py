@@ -249,8 +249,8 @@ def _key(model: Any, fit: Examples, held_out: Examples, params: TrainingParams) 
     """What a checkpoint belongs to: rows, settings but how often it is written, sizes."""
     settings = {k: v for k, v in asdict(params).items() if k not in ("save_every", "accumulate")}
     shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-    told = [settings, shapes, asdict(fit), asdict(held_out)]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    saved = [settings, shapes, asdict(fit), asdict(held_out)]
+    return hashlib.sha256(json.dumps(saved, sort_keys=True).encode()).hexdigest()
 
 
 def _save(
@@ -273,8 +273,8 @@ def _resume(folder: Path, model: Any, optimiser: torch.optim.Optimizer, key: str
         recover_folder(folder)
     if not folder.is_dir():
         return Position()
-    told = json.loads((folder / "position.json").read_text())
-    if told.pop("key") != key:
+    saved = json.loads((folder / "position.json").read_text())
+    if saved.pop("key") != key:
         raise ConfigError(
             f"{folder}: of other rows or settings; remove the folder or choose another --output"
         )
@@ -288,4 +288,4 @@ def _resume(folder: Path, model: Any, optimiser: torch.optim.Optimizer, key: str
         if parts["step"] is not None:
             state["state"][index] = parts
     optimiser.load_state_dict(state)
-    return Position(**told)
+    return Position(**saved)

@@ -15,7 +15,6 @@ SCHEMA = AttributeSchema(
     numeric_columns=["price"],
     categorical_columns=["store"],
     targets=["brand"],
-    num_bins=4,
 )
 
 
@@ -33,8 +32,8 @@ def table(**more):
 def test_columns_in_order_then_tokens_then_the_repeats():
     texts = ItemTexts.fit(table(), SCHEMA).texts(table())
     assert texts[0] == "red pan\nabout big\nprice_bin0\nstore_big_mart\nred pan"
-    assert texts[1] == "blue mug\nprice_bin2\nblue mug"
-    assert texts[2] == "price_bin3\nstore_öko_läden_co"
+    assert texts[1] == "blue mug\nprice_bin5\nblue mug"
+    assert texts[2] == "price_bin9\nstore_öko_läden_co"
     assert texts[3] == "cup\nabout old\nstore_u2b\ncup"
 
 

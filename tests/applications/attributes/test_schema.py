@@ -53,7 +53,6 @@ def test_a_text_column_with_repeat_and_marker():
         ({"text_columns": ["brand*2"], "targets": ["brand"]}, "one use"),
         ({"targets": ["brand"], "hierarchy": ["L0"]}, "not among the targets"),
         ({"hierarchy": ["L0", "L0"]}, "twice"),
-        ({"num_bins": 1}, "2..1000"),
         ({"empty": "perhaps"}, "none, missing, auto"),
     ],
 )

@@ -202,7 +202,12 @@ def test_without_a_test_file_held_out_rows_are_judged(files: Path, tmp_path: Pat
     out = capsys.readouterr().out
     assert "held-out training rows" in out
     assert "attributes/model catalogue.csv --out filled.csv" in out
-    assert "item accuracy" in out
+    found = json.loads((tmp_path / "attributes" / "report.json").read_text())["attributes"]
+    chosen = json.loads((tmp_path / "attributes" / "model" / "attributes.json").read_text())
+    for way in ("row", "each"):
+        figures = chosen["figures"]["decode"][way]["item accuracy"]
+        assert found["decodings"][way]["item accuracy"] == pytest.approx(figures)
+    assert found["num_impossible_paths"] == 0
 
 
 def test_evaluate_tells_what_training_told(run: Path, files: Path, capsys: Any):

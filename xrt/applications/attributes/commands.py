@@ -1,12 +1,10 @@
 """`xrt predict` and `xrt evaluate` on a model of product attributes: catalogues are filled."""
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 
 from xrt.errors import ConfigError
-from xrt.storage.outputs import refuse_inputs_as_outputs
 
 _OF_LABELS = {
     "tail": ("--tail", 0.0),
@@ -55,6 +53,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Fill the missing attributes of a catalogue; counts go to standard error; the exit code."""
+    from xrt.storage.outputs import refuse_inputs_as_outputs
+
     refuse_inputs_as_outputs(
         {"--out": arguments.out, "--review": arguments.review},
         {"FILE": arguments.file},
@@ -87,6 +87,8 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Print the table of attributes, or all figures as JSON; the exit code."""
+    import json
+
     _refuse(arguments, _OF_CORPORA)
     from xrt.applications.attributes.evaluation import evaluate_attribute_model
 

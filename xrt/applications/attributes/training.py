@@ -72,8 +72,9 @@ class AttributeHooks:
     space: AttributeSpace | None = None
     decoder: AttributeDecoder | None = None
     counts_L: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    held_out: tuple[np.ndarray, Sequence[Weighed]] | None = None
-    """What held-out rows give, and each half of them weighed with what the other has taught."""
+    held_out: tuple[AttributeDecoder, np.ndarray, Sequence[Weighed]] | None = None
+    """The decoder that did not count the held-out rows, what these rows give, and each half of them
+    weighed with what the other has taught. The saved decoder numbers paths otherwise."""
 
     def corpora(
         self, params: PipelineParams, run_folder: Path
@@ -131,8 +132,8 @@ class AttributeHooks:
         learnt = AttributeDecoder.of(self.space, counted_NA).learnt(held_out.scores_NL, rows_NA)
         logger.info("attributes, on held-out rows: %s", learnt.figures)
         weighed, places = learnt.cross_weighed(held_out.scores_NL)
-        self.held_out = rows_NA[places], weighed
         learnt = choose_way(learnt, weighed, rows_NA[places], self.settings.decode)
+        self.held_out = learnt, rows_NA[places], weighed
         logger.info("attributes: %s", choice_text(learnt.figures["decode"]))
         self.decoder = learnt.counting(given_NA)
 
@@ -142,6 +143,7 @@ class AttributeHooks:
         """The table of attributes on the test file; without one, on the held-out rows."""
         assert self.space is not None
         assert self.decoder is not None
+        decoder = self.decoder
         weighed: Sequence[Weighed]
         if corpus is not None and scores_NL is not None:
             assert corpus.texts is not None
@@ -150,12 +152,12 @@ class AttributeHooks:
             weighed, where = self.decoder.weigh(scores_NL, num_threads=threads), "test file"
             given_NA = replace(self.space, labels=corpus.labels).given_NA(corpus.Y)
         elif self.held_out is not None:
-            given_NA, weighed = self.held_out
+            decoder, given_NA, weighed = self.held_out
             where = f"{len(given_NA):,} held-out training rows"
         else:
             text = "no row could be held out: nothing to judge; give dataset.tst"
             return ApplicationReport(text=text, command=COMMAND)
-        return self._judged(given_NA, weighed, where)
+        return self._judged(decoder, given_NA, weighed, where)
 
     def write(self, folder: Path) -> None:
         """What prediction needs beside the model."""
@@ -164,14 +166,17 @@ class AttributeHooks:
         save_parts(folder, self.item_texts, self.decoder)
 
     def _judged(
-        self, given_NA: np.ndarray, weighed: Sequence[Weighed], where: str
+        self,
+        decoder: AttributeDecoder,
+        given_NA: np.ndarray,
+        weighed: Sequence[Weighed],
+        where: str,
     ) -> ApplicationReport:
-        assert self.decoder is not None
-        found = judge(self.decoder, given_NA, weighed, self.counts_L)
+        found = judge(decoder, given_NA, weighed, self.counts_L)
         report = found.report
         tables, plots = attribute_tables(
-            report, given_NA, found.decoded.columns_NA, self.decoder.space,
-            parent_columns(self.decoder), where=where,
+            report, given_NA, found.decoded.columns_NA, decoder.space,
+            parent_columns(decoder), where=where,
             num_impossible_paths=found.num_impossible_paths,
         )  # fmt: skip
         metrics = {

@@ -23,17 +23,13 @@ from xrt.applications.audit.suggestions.suggestion import (
     read_suggestions,
 )
 from xrt.data.corpus import Corpus
-from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.data.splits import validation_split
 from xrt.errors import ConfigError
-from xrt.features.tfidf_params import TfidfParams
 from xrt.metrics.ranking import judge
-from xrt.pipeline.linear import train_linear
+from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trainer import Trainer
 from xrt.progress import Progress
-from xrt.search.beam import SearchParams
-from xrt.sources.ranker import RankerParams
 from xrt.sparse import as_csr, binarize
-from xrt.tree.clustering import TreeParams
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,11 +188,8 @@ def chosen(suggestions: Sequence[SuggestedChange], params: AuditParams) -> list[
 
 def precision_at_5(corpus: Corpus, held_out: Corpus, params: AuditParams) -> float:
     """P@5 of the linear model of a corpus on held-out rows, whose labels have the same columns."""
-    model = train_linear(
-        corpus, features=TfidfParams(), tree=TreeParams(), ranker=RankerParams(),
-        search=SearchParams(), seed=params.seed, label_text_weight=LABEL_TEXT_WEIGHT,
-        num_threads=params.num_threads,
-    )  # fmt: skip
+    settings = PipelineParams(fused=False, seed=params.seed, num_threads=params.num_threads or 0)
+    model = Trainer(settings).fit(corpus).model
     inputs = held_out.X if held_out.texts is None else held_out.texts
     scores_NL = model.predict(inputs, 5, num_threads=params.num_threads)
     ranking = judge(binarize(as_csr(held_out.Y)), scores_NL, 5)

@@ -7,7 +7,7 @@ sample on this machine, and what it took is scaled by the work that the formulas
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from xrt.errors import CapacityError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.pipeline.estimate.costs import UNCERTAINTY, Estimate, StageCost, show_bytes
 from xrt.pipeline.estimate.machine import Machine
-from xrt.pipeline.linear import train_linear
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trainer import Trainer
 from xrt.pipeline.trees import MAX_PIFA_FEATURES
 from xrt.sparse import as_csr
 from xrt.threads import default_num_threads
@@ -188,15 +188,11 @@ def _probe(params: PipelineParams, corpus: Corpus, shape: _Shape) -> dict[str, f
         texts=sample.texts, Y=as_csr(Y[:, used]), X=sample.X,
         labels=type(corpus.labels).from_ids([str(label) for label in used]),
     )  # fmt: skip
-    clock = _Clock()
+    clock, probed = _Clock(), replace(params, encoder=None, fused=False, num_trees=1)
     for _ in range(2):  # the first time kernels are compiled, or read from the disk
         clock.seconds.clear()
         started = time.perf_counter()
-        train_linear(
-            small, features=params.features, tree=params.tree, ranker=params.ranker,
-            search=params.search, seed=params.seed,
-            num_threads=params.num_threads or None, progress=clock,
-        )  # fmt: skip
+        Trainer(probed, progress=clock).fit(small)
         total = time.perf_counter() - started
     tree = clock.of("label features", "cluster labels")
     rankers = clock.of("rankers")

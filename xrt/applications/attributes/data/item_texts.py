@@ -18,6 +18,8 @@ from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.data.schema_inference import infer_schema
 from xrt.errors import ArtifactError, XrtError
 
+NUM_BINS = 10
+"""Quantile bins of a numeric column, at most."""
 _NO_WORD = re.compile(r"\W+")
 
 
@@ -42,7 +44,7 @@ class ItemTexts:
         for name in resolved.numeric_columns or []:
             numbers = _numbers(table.columns[name])
             values = numbers[~np.isnan(numbers)]
-            edges[name] = quantile_edges(values, resolved.num_bins)
+            edges[name] = quantile_edges(values, NUM_BINS)
             strange = sum(1 for cell in table.columns[name] if cell) - len(values)
             if strange:
                 notes.append(f"column {name!r}: {strange} cells are not numbers and were left out")
@@ -97,7 +99,8 @@ class ItemTexts:
     def from_dict(cls, saved: dict[str, Any]) -> "ItemTexts":
         """What `to_dict` gave. Raises ArtifactError: it is not that."""
         try:
-            schema = AttributeSchema(**saved["schema"])
+            roles = {name: value for name, value in saved["schema"].items() if name != "num_bins"}
+            schema = AttributeSchema(**roles)  # num_bins was a setting once
             edges = {str(k): [float(edge) for edge in v] for k, v in saved["edges"].items()}
             lacking = set(schema.numeric_columns or []) - set(edges)
         except (KeyError, TypeError, ValueError, AttributeError, XrtError) as err:

@@ -64,26 +64,23 @@ def _default_none_values() -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeSchema:
-    """The roles of the columns; None is inferred from a training table, [] means there are none.
-
-    text_columns: `title`, or `title*2` (it counts twice), `title:T` (with a marker before it).
-    numeric_columns: such as price; a value becomes the token of its quantile bin.
-    categorical_columns: such as store; a value becomes one token.
-    targets: the attributes to predict, in this order.
-    hierarchy: those of the targets that form paths, coarse to fine.
-    none_values: cells (in any case) that say "this item has none".
-    empty: what an empty target cell says, see `EmptyMeans`.
-    num_bins: quantile bins of a numeric column, at most.
-    """
+    """The roles of the columns; null is inferred from a training table, [] means there are none."""
 
     text_columns: list[str] | None = None
+    """Columns that make the text: `title`, or `title*2` (it counts twice), `title:T` (with a marker
+    before it). Null: inferred."""
     numeric_columns: list[str] | None = None
+    """Columns such as price; a value becomes the token of its quantile bin. Null: inferred."""
     categorical_columns: list[str] | None = None
+    """Columns such as store; a value becomes one token. Null: inferred."""
     targets: list[str] | None = None
+    """The attributes to predict, in this order. Null: inferred."""
     hierarchy: list[str] | None = None
+    """Those of the targets that form paths, coarse to fine. Null: inferred."""
     none_values: list[str] = field(default_factory=_default_none_values)
+    """Cells (in any case) that say that an item has no value."""
     empty: EmptyMeans = EmptyMeans.AUTO
-    num_bins: int = 10
+    """What an empty cell of a target says."""
 
     def __post_init__(self) -> None:
         """Check each setting and that a column has one role only."""
@@ -99,8 +96,6 @@ class AttributeSchema:
         for name, what in (("text_columns", "text"), ("targets", "target")):
             if getattr(self, name) == []:
                 raise ConfigError(f"{name} = []: name at least one {what} column")
-        if not 2 <= self.num_bins <= 1000:
-            raise ConfigError(f"num_bins = {self.num_bins}: must lie in 2..1000")
         self._check_roles()
 
     def _check_roles(self) -> None:

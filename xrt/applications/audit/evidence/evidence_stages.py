@@ -4,7 +4,7 @@ second run, or one after a kill, begins where it must.
 N rows, L labels, F TF-IDF columns.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,17 @@ from xrt.data.corpus import Corpus
 from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.features.label_features import label_text_features
 from xrt.features.tfidf import TfidfFeatures
-from xrt.features.tfidf_params import TfidfParams
-from xrt.pipeline.label_rows import label_rows
+from xrt.pipeline.label_names import label_name_rows
+from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.rows import make_features
+from xrt.pipeline.runner import StageRunner
 from xrt.progress import Progress
 from xrt.sources.votes import Neighbours
 from xrt.sparse import as_csr, binarize, load_csr, normalize_rows, save_csr
 from xrt.storage.atomic import save_array
 from xrt.storage.hashing import content_hash
 from xrt.storage.reading import load_array
-from xrt.storage.stages import run_stage
+from xrt.storage.stages import FolderCache, Hash, Settings, Stage, Workspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +53,26 @@ def make_rows(folder: Path, corpus: Corpus, progress: Progress | None) -> Audite
         assert corpus.X is not None
         X_NF = normalize_rows(as_csr(corpus.X, "X"))
         return AuditedRows(X_NF, None, nothing, group_N, content_hash(X_NF))
-    texts = corpus.texts
+    runner = StageRunner(PipelineParams(), FolderCache(folder), progress)
+    made, key = make_features(runner, corpus, name="rows")
+    assert made.features is not None
+    assert isinstance(key, str)
+    names_LF = label_text_features(list(corpus.labels.names), made.features)
+    return AuditedRows(made.X_NF, made.features, names_LF, group_N, key)
 
-    def produce(into: Path) -> None:
-        features = TfidfFeatures(TfidfParams())
-        X_NF = features.fit_transform(texts, progress)
-        features.save(into / "features")
-        save_csr(into, "X", X_NF)
 
-    inputs = {"texts": content_hash(texts)}
-    stage = run_stage(folder, "rows", 1, asdict(TfidfParams()), inputs, produce)
-    features = TfidfFeatures.load(stage.folder / "features")
-    names_LF = label_text_features(list(corpus.labels.names), features)
-    return AuditedRows(load_csr(stage.folder, "X"), features, names_LF, group_N, stage.output_hash)
+SCORES = ("best_NL", "given_NL", "decoys_NL")
+
+
+def _save_fold(scores: FoldScores, folder: Path) -> None:
+    for name in SCORES:
+        save_csr(folder, name, getattr(scores, name))
+
+
+FOLD = Stage[FoldScores](
+    "fold", 2, ("fold", "folds", "candidates", "seed"), _save_fold,
+    lambda folder: FoldScores(*(load_csr(folder, name) for name in SCORES)),
+)  # fmt: skip
 
 
 def score_rows(
@@ -72,33 +81,43 @@ def score_rows(
     """Out-of-fold scores of all rows, and the fold of each: a stage for each fold."""
     Y_NL = binarize(as_csr(corpus.Y, "Y"))
     fold_N = fold_of_rows(rows.group_N, params.folds, params.seed)
-    names = label_rows(rows.features, corpus.labels, LABEL_TEXT_WEIGHT)
+    names = label_name_rows(rows.features, corpus.labels, LABEL_TEXT_WEIGHT)
     decoys_NL = draw_decoys(Y_NL, params.seed)
-    inputs = {"rows": rows.key, "labels": content_hash(Y_NL)} | (names.inputs if names else {})
-    parts = []
+    inputs: dict[str, Hash] = {"rows": rows.key, "labels": content_hash(Y_NL)}
+    inputs |= names.inputs if names else {}
+    cache, parts = FolderCache(folder), []
     for fold in range(params.folds):
 
-        def produce(into: Path, fold: int = fold) -> None:
-            told = _Numbered(progress, f"fold {fold + 1} of {params.folds}: ")
-            found = score_fold(
-                rows.X_NF, Y_NL, decoys_NL, names, fold_N == fold, params,
-                told if progress is not None else None,
+        def make(settings: Settings, workspace: Workspace, fold: int = fold) -> FoldScores:
+            numbered = _Numbered(progress, f"fold {fold + 1} of {params.folds}: ")
+            return score_fold(
+                rows.X_NF, Y_NL, decoys_NL, names, corpus.labels, fold_N == fold, params,
+                numbered if progress is not None else None,
             )  # fmt: skip
-            for name in ("best_NL", "given_NL", "decoys_NL"):
-                save_csr(into, name, getattr(found, name))
 
-        settings = {
+        values = {
             "fold": fold, "folds": params.folds, "candidates": params.candidates,
             "seed": params.seed,
         }  # fmt: skip
-        stage = run_stage(folder, f"fold-{fold + 1}", 1, settings, inputs, produce)
-        names_of = ("best_NL", "given_NL", "decoys_NL")
-        parts.append(FoldScores(*(load_csr(stage.folder, name) for name in names_of)))
-    joined = (
-        in_row_order([getattr(part, name) for part in parts], fold_N)
-        for name in ("best_NL", "given_NL", "decoys_NL")
-    )
+        output = cache.run(FOLD, make, Settings(values, {}), inputs, f"fold-{fold + 1}")
+        parts.append(output.value)
+    joined = (in_row_order([getattr(part, name) for part in parts], fold_N) for name in SCORES)
     return FoldScores(*joined), fold_N
+
+
+def _save_neighbours(nearest: Neighbours, folder: Path) -> None:
+    save_array(folder / "rows.npy", nearest.rows_MW)
+    save_array(folder / "similarities.npy", nearest.similarities_MW)
+
+
+def _load_neighbours(folder: Path) -> Neighbours:
+    return Neighbours(
+        load_array(folder / "rows.npy", np.int32, 2),
+        load_array(folder / "similarities.npy", np.float32, 2),
+    )
+
+
+NEIGHBOURS = Stage("neighbours", 2, ("neighbours",), _save_neighbours, _load_neighbours)
 
 
 def similar_rows(
@@ -106,19 +125,13 @@ def similar_rows(
 ) -> Neighbours:
     """The nearest other rows of each row."""
 
-    def produce(into: Path) -> None:
-        memory = NearestRows(rows.X_NF, params.neighbours)
+    def make(settings: Settings, workspace: Workspace) -> Neighbours:
+        memory = NearestRows(rows.X_NF, settings["neighbours"])
         others = np.arange(rows.X_NF.shape[0])
-        found = memory.nearest(rows.X_NF, params.num_threads, others, progress)
-        save_array(into / "rows.npy", found.rows_MW)
-        save_array(into / "similarities.npy", found.similarities_MW)
+        return memory.nearest(rows.X_NF, params.num_threads, others, progress)
 
-    settings = {"neighbours": params.neighbours}
-    stage = run_stage(folder, "neighbours", 1, settings, {"rows": rows.key}, produce)
-    return Neighbours(
-        load_array(stage.folder / "rows.npy", np.int32, 2),
-        load_array(stage.folder / "similarities.npy", np.float32, 2),
-    )
+    settings = Settings({"neighbours": params.neighbours}, {})
+    return FolderCache(folder).run(NEIGHBOURS, make, settings, {"rows": rows.key}).value
 
 
 class _Numbered:

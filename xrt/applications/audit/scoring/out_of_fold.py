@@ -10,16 +10,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.audit.audit_params import AuditParams
+from xrt.data.labels import LabelTable
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.label_rows import LabelRows
-from xrt.pipeline.trees import TreeGrower
+from xrt.pipeline.label_names import LabelNameRows
+from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.trainer import Trainer
 from xrt.progress import Progress
-from xrt.search.beam import SearchParams
 from xrt.sources.path_scores import path_scores
-from xrt.sources.ranker import RankerParams, train_ranker
-from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import as_csr
-from xrt.tree.clustering import TreeParams
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +33,8 @@ def score_fold(
     X_NF: sp.csr_array,
     Y_NL: sp.csr_array,
     decoys_NL: sp.csr_array,
-    names: LabelRows | None,
+    names: LabelNameRows | None,
+    labels: LabelTable,
     held_out_N: np.ndarray,
     params: AuditParams,
     progress: Progress | None = None,
@@ -45,17 +44,15 @@ def score_fold(
     X, Y_trained = HybridMatrix.of(as_csr(X_NF[trained])), as_csr(Y_NL[trained])
     if names is not None:
         X, Y_trained = names.join(X, Y_trained)
-    threads, search = params.num_threads, SearchParams()
-    grower = TreeGrower(X, Y_trained, threads, progress)
-    tree = grower.grow(TreeParams(), params.seed)
-    del grower
-    ranker = train_ranker(X, Y_trained, tree, RankerParams(), params.seed, threads, progress)
+    threads = params.num_threads
+    settings = PipelineParams(seed=params.seed, num_threads=threads or 0)
+    trees = Trainer(settings, progress=progress).fit_trees(X, Y_trained, labels)
     del X, Y_trained
     rows = HybridMatrix.of(as_csr(X_NF[held]))
-    best = TreeEnsemble((ranker,)).search(rows, params.candidates, search, threads)
+    best = trees.search(rows, params.candidates, settings.search, threads)
     given, decoys = (
-        path_scores(ranker, rows, as_csr(asked_NL[held]), search, threads)
-        for asked_NL in (Y_NL, decoys_NL)
+        path_scores(trees.trees[0], rows, as_csr(pairs_NL[held]), settings.search, threads)
+        for pairs_NL in (Y_NL, decoys_NL)
     )
     return FoldScores(best, given, decoys)
 

@@ -13,7 +13,7 @@ from xrt.errors import ConfigError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.label_rows import LabelRows, label_rows
+from xrt.pipeline.label_names import LabelNameRows, label_name_rows
 from xrt.pipeline.params import PipelineParams
 from xrt.search.beam import SearchParams
 from xrt.sources.base import SourceRows, Training
@@ -33,13 +33,13 @@ def features() -> TfidfFeatures:
 
 
 @pytest.fixture
-def names(features: TfidfFeatures) -> LabelRows:
-    names = label_rows(features, LABELS, 0.5)
+def names(features: TfidfFeatures) -> LabelNameRows:
+    names = label_name_rows(features, LABELS, 0.5)
     assert names is not None
     return names
 
 
-def test_each_named_label_has_a_row(names: LabelRows, features: TfidfFeatures):
+def test_each_named_label_has_a_row(names: LabelNameRows, features: TfidfFeatures):
     assert names.names == ("red", "quux", "blue lamp")
     assert names.columns_R.tolist() == [0, 2, 3]
     np.testing.assert_array_equal(
@@ -48,12 +48,12 @@ def test_each_named_label_has_a_row(names: LabelRows, features: TfidfFeatures):
 
 
 def test_no_names_no_vectoriser_or_no_weight_give_no_rows(features: TfidfFeatures):
-    assert label_rows(features, LabelTable.from_ids(["a", "b"]), 0.5) is None
-    assert label_rows(None, LABELS, 0.5) is None
-    assert label_rows(features, LABELS, 0.0) is None
+    assert label_name_rows(features, LabelTable.from_ids(["a", "b"]), 0.5) is None
+    assert label_name_rows(None, LABELS, 0.5) is None
+    assert label_name_rows(features, LABELS, 0.0) is None
 
 
-def test_rows_of_known_words_stand_below_the_texts(names: LabelRows, features: TfidfFeatures):
+def test_rows_of_known_words_stand_below_the_texts(names: LabelNameRows, features: TfidfFeatures):
     X = HybridMatrix.of(features.transform(TEXTS))
     Y_NL = sp.csr_array(np.eye(3, 4, dtype=np.float32))
     joined, Y_joined = names.join(X, Y_NL)
@@ -65,7 +65,7 @@ def test_rows_of_known_words_stand_below_the_texts(names: LabelRows, features: T
     assert X.num_rows == 3
 
 
-def test_with_embeddings_every_name_has_a_row(names: LabelRows, features: TfidfFeatures):
+def test_with_embeddings_every_name_has_a_row(names: LabelNameRows, features: TfidfFeatures):
     rng = np.random.default_rng(0)
     X = HybridMatrix.of(features.transform(TEXTS), rng.normal(size=(3, 5)))
     dense_RM = rng.normal(size=(3, 5)).astype(np.float32)
@@ -74,7 +74,7 @@ def test_with_embeddings_every_name_has_a_row(names: LabelRows, features: TfidfF
     np.testing.assert_allclose(joined.dense, np.vstack([X.dense, 0.5 * dense_RM]))
 
 
-def test_what_rankers_depend_on_tells_names_labels_and_weight(names: LabelRows):
+def test_what_rankers_depend_on_tells_names_labels_and_weight(names: LabelNameRows):
     others = [
         replace(names, weight=1.0),
         replace(names, names=("red", "quux", "lamp")),
@@ -103,7 +103,7 @@ def training_on(
     X_NF: sp.csr_array,
     Y_NL: sp.csr_array,
     params: NeighbourParams,
-    names: LabelRows | None,
+    names: LabelNameRows | None,
     embeddings_NH: np.ndarray | None = None,
     names_RH: np.ndarray | None = None,
 ) -> Training:
@@ -115,7 +115,7 @@ def training_on(
 
 
 def test_names_vote_in_both_sources_of_neighbours(
-    names: LabelRows, features: TfidfFeatures, tmp_path: Path
+    names: LabelNameRows, features: TfidfFeatures, tmp_path: Path
 ):
     """A label without a single row is found by its name."""
     X_NF, Y_NL = features.transform(TEXTS), sp.csr_array(np.eye(3, 4, dtype=np.float32))

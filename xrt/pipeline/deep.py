@@ -1,0 +1,143 @@
+"""The deep model: matcher, hybrid rankers and neighbours beside the linear trees, fused on held-out
+rows, and the verdict on it.
+
+N training rows, L labels, F TF-IDF columns, H hidden width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from xrt.data.splits import Split, validation_split
+from xrt.encoder.backbone import TextEncoder
+from xrt.encoder.embed import best_device
+from xrt.encoder.params import Precision
+from xrt.features.tfidf_params import TfidfParams
+from xrt.hybrid import HybridMatrix
+from xrt.model import XrtModel
+from xrt.model_encoder import ModelEncoder
+from xrt.pipeline.blocks import Blocks, make_blocks
+from xrt.pipeline.encoding import MatcherOutputs, fine_tune_matcher
+from xrt.pipeline.fusing import (
+    HeldOutRows,
+    SourceScores,
+    choose_fusion,
+    with_fusion,
+)
+from xrt.pipeline.linear import tree_trainer
+from xrt.pipeline.params import MatcherFeatures
+from xrt.pipeline.rows import TrainingRows, lazy_hash, make_features
+from xrt.pipeline.runner import StageRunner
+from xrt.pipeline.source_fits import fit_sources, with_sources
+from xrt.pipeline.trees import grow_trees
+from xrt.pipeline.verdict import Verdict, reach_verdict
+from xrt.sources.base import Source, Training
+from xrt.sparse import as_csr
+from xrt.storage.stages import Hash
+
+
+def fit_deep(
+    runner: StageRunner, rows: TrainingRows, model: XrtModel, compared: bool
+) -> tuple[XrtModel, XrtModel | None, Verdict, HeldOutRows]:
+    """Join the linear model by what the encoder adds, and see whether that is better.
+
+    Args:
+        runner: runs the stages.
+        rows: the training rows; they have texts.
+        model: the linear model of all rows.
+        compared: finish the deep model even where it does not ship.
+
+    Returns:
+        The linear model, calibrated; the deep one, or None; the verdict; the held-out rows.
+    """
+    params, corpus = runner.params, rows.corpus
+    size = max(1, min(params.validation_rows, corpus.num_instances // 10))
+    split = validation_split(corpus.Y, size=size, seed=params.seed)
+    held_out = split.validation
+    held_out_input: dict[str, Hash] = {"held out": lazy_hash(held_out)}
+    inputs = {**rows.inputs, **held_out_input, "texts": lazy_hash(corpus.texts)}
+    matcher, matcher_hash = _fine_tune(runner, rows, split, inputs)
+    inputs["matcher"] = matcher_hash
+    blocks = make_blocks(runner, rows, matcher, matcher_hash, split, model.search, inputs)
+    inputs |= rows.name_inputs
+
+    def score() -> SourceScores:
+        trial = _deep_model(runner, model, rows, matcher, blocks, split.train, inputs, "fit-")
+        held_rows = trial.source_rows(as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out))
+        return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
+
+    fits = choose_fusion(runner, rows, split, score, {**inputs, **blocks.inputs})
+    chosen = fits.value
+    known = {"labels": inputs["labels"], **held_out_input, "fusion": fits.hash}
+    verdict = reach_verdict(runner, rows, split, chosen, known)
+    linear, held = with_fusion(model, chosen.linear), HeldOutRows(held_out, chosen.sources)
+    if not (compared or verdict.ships_deep):
+        return linear, None, verdict, held
+    every_row = np.arange(corpus.num_instances)
+    deep = _deep_model(runner, model, rows, matcher, blocks, every_row, inputs, "")
+    return linear, with_fusion(deep, chosen.fused), verdict, held
+
+
+def _fine_tune(
+    runner: StageRunner, rows: TrainingRows, split: Split, inputs: Mapping[str, Hash]
+) -> tuple[MatcherOutputs, Hash]:
+    """The matcher, on a tree over the run's rows or over those of `matcher_features`."""
+    params, words = runner.params, TfidfParams()
+    inputs = {name: inputs[name] for name in ("rows", "labels", "texts", "held out")}
+    X_NF = rows.X_NF
+    if params.matcher_features is MatcherFeatures.words and params.features != words:
+        made, inputs["rows"] = make_features(runner, rows.corpus, words, name="matcher-features")
+        X_NF = made.X_NF
+    X = HybridMatrix.of(as_csr(X_NF[split.train])).weighted(rows.weights_of(split.train))
+    (tree,) = grow_trees(
+        runner, "matcher-tree", X, rows.labels_of(split.train), rows.corpus.labels, inputs,
+        params.matcher_tree,
+    )  # fmt: skip
+    return fine_tune_matcher(runner, rows, tree, *split, inputs)
+
+
+def _deep_model(
+    runner: StageRunner,
+    model: XrtModel,
+    rows: TrainingRows,
+    matcher: MatcherOutputs,
+    blocks: Blocks,
+    used: np.ndarray,
+    inputs: Mapping[str, Hash],
+    prefix: str,
+) -> XrtModel:
+    """All sources trained on the `used` rows; every source has weight 1 until fusion is chosen."""
+    params, corpus = runner.params, rows.corpus
+    others = np.setdiff1d(np.arange(corpus.num_instances), used)
+
+    def inputs_of(source: type[Source]) -> Mapping[str, Hash]:
+        if source.uses_embeddings:
+            return {**inputs, **blocks.inputs}
+        seen = {**rows.inputs, "held out": inputs["held out"]}  # nothing of the matcher's
+        return {**seen, **rows.name_inputs}
+
+    training = Training(
+        blocks.rows(rows, used),
+        rows.labels_of(used),
+        params,
+        tree_trainer(runner, prefix, corpus.labels, inputs_of),
+        model.search,
+        rows.names,
+        None if rows.names is None else lambda: blocks.names(runner, rows),
+        matcher.head,
+        blocks.rows(rows, others) if len(others) else None,
+        runner.num_threads,
+    )
+    device = best_device(params.trainer.accelerator)
+    frozen = blocks.frozen_folder
+    encoder = ModelEncoder(
+        tuned=TextEncoder.load(matcher.encoder_folder).to(device),
+        weight=blocks.weight,
+        frozen=None if frozen is None else TextEncoder.load(frozen).to(device),
+        frozen_weight=blocks.frozen_weight,
+        bf16=params.trainer.precision is not Precision.fp32,
+    )
+    # the linear trees of all rows must not judge rows that they were trained on
+    fitted = None if prefix else model.sources
+    return with_sources(replace(model, encoder=encoder), fit_sources(training, fitted))

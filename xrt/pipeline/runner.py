@@ -1,0 +1,85 @@
+"""What every stage of training needs: the settings, the cache that runs it, who watches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, reduce
+from typing import Any
+
+from xrt.pipeline.params import PipelineParams
+from xrt.progress import Progress
+from xrt.sources.base import CANDIDATES
+from xrt.storage.stages import (
+    Hash,
+    Make,
+    MemoryCache,
+    Output,
+    Settings,
+    Stage,
+    StageCache,
+    StageOutput,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class StageRunner:
+    """Runs stages with the settings of one training.
+
+    Attributes:
+        params: the settings.
+        cache: runs the stages, or has their outputs.
+        progress: is told how far a stage is.
+        candidates: labels that each source names for a row.
+    """
+
+    params: PipelineParams
+    cache: StageCache = field(default_factory=MemoryCache)
+    progress: Progress | None = None
+    candidates: int = CANDIDATES
+
+    @property
+    def num_threads(self) -> int | None:
+        """Threads of the linear stages; None takes all."""
+        return self.params.num_threads or None
+
+    def run(
+        self,
+        stage: Stage[Output],
+        make: Make[Output],
+        inputs: Mapping[str, Hash],
+        name: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> StageOutput[Output]:
+        """Return the output of a stage, which is made where the cache does not have it.
+
+        Args:
+            stage: says which settings it reads.
+            make: makes the output from these settings and a workspace.
+            inputs: hashes of all other things that `make` uses.
+            name: instead of the stage's own, for a stage that runs more than once.
+            parameters: plain values that are no settings, or stand for one.
+
+        Returns:
+            The output, and its hash as an input of later stages.
+        """
+        values = {setting: setting_of(self.params, setting) for setting in stage.reads}
+        neutral = {setting: neutral_value(setting) for setting in stage.reads}
+        settings = Settings({**values, **(parameters or {})}, neutral)
+        return self.cache.run(stage, make, settings, inputs, name)
+
+
+def setting_of(params: PipelineParams, name: str) -> Any:
+    """The value of a setting, or a part, by its full name: `ranker`, `dataset.propensity`."""
+    return reduce(getattr, name.split("."), params)
+
+
+@cache
+def _neutral_params() -> PipelineParams:
+    return PipelineParams()
+
+
+def neutral_value(name: str) -> Any:
+    """The value at which a setting, or each setting of a part, adds nothing to a stage's key.
+
+    That is its default; whoever changes a default raises the version of the stages that read it.
+    """
+    return setting_of(_neutral_params(), name)
