@@ -42,8 +42,20 @@ class PathsConfig:
     """Where things lie; relative paths count from the folder in which xrt is started."""
 
     data: str = MISSING
+    """Folder of the data sets that the choices of `dataset` name."""
     runs: str = MISSING
+    """Folder of all runs."""
     run: str = MISSING
+    """Folder of this run: its stages, its model, its report."""
+
+
+@dataclasses.dataclass
+class OwnSettings:
+    """What the command line adds to the settings of a run."""
+
+    name: str = "run"
+    """Names the run's folder; the name of the data set where nothing is said."""
+    paths: PathsConfig = dataclasses.field(default_factory=PathsConfig)
 
 
 def pipeline_params() -> type:
@@ -116,12 +128,7 @@ def register() -> None:
     ]
     ConfigStore.instance().store(name="applications", node={"defaults": [*defaults, "_self_"]})
     root = dataclasses.make_dataclass(
-        "Settings",
-        [
-            ("name", str, dataclasses.field(default="run")),
-            ("paths", PathsConfig, dataclasses.field(default_factory=PathsConfig)),
-        ],
-        bases=(schema_of(settings_type()),),
+        "Settings", [], bases=(schema_of(settings_type()), OwnSettings)
     )
     ConfigStore.instance().store(name="settings", node=root)
 
@@ -131,6 +138,19 @@ def compose(overrides: list[str]) -> DictConfig:
     register()
     with initialize_config_dir(str(conf_folder()), version_base=HYDRA_VERSION_BASE):
         return hydra_compose("train", overrides)
+
+
+def values_of(overrides: list[str]) -> dict[str, Any]:
+    """The values of all settings for these command-line settings, before interpolation.
+
+    Args:
+        overrides: `key=value` and `group=choice`, as hydra takes them.
+
+    Returns:
+        Nested dicts of plain values.
+    """
+    values: Any = OmegaConf.to_container(compose(overrides), resolve=False)
+    return dict(values)
 
 
 @functools.cache

@@ -140,7 +140,7 @@ class Predictor:
             DataError: k is below 1, the model does not know a label or the threshold, nothing is
                 left to suggest, or texts cannot be used.
         """
-        lone = [texts] if isinstance(texts, str) else None
+        lone: list[str] | None = [texts] if isinstance(texts, str) else None
         least = self.threshold(min_score)
         scores_NL = self.scores(
             texts if lone is None else lone, k, allowed=allowed, forbidden=forbidden, tail=tail

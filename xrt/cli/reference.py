@@ -111,6 +111,28 @@ def with_values(parts: Sequence[Part], values: Mapping[str, Any]) -> list[Part]:
     ]
 
 
+def reference(words: Sequence[str]) -> tuple[list[Part], dict[str, list[str]]]:
+    """All settings with the values that these words give them, and the groups of settings.
+
+    Args:
+        words: `key=value` and `group=choice`, as hydra takes them.
+
+    Returns:
+        The parts, those of the run as a whole first, and the choices of each group.
+
+    Raises:
+        HydraException: A word is no setting (one of `xrt.config.COMPOSITION_ERRORS`).
+    """
+    from xrt.config import OwnSettings, conf_groups, settings_type, values_of
+
+    values = values_of(list(words))
+    whole, *own_parts = parts_of(OwnSettings)
+    first, *parts = parts_of(settings_type())
+    first = dataclasses.replace(first, settings=(*whole.settings, *first.settings))
+    groups = {group: choices for group, choices in conf_groups().items() if group != "hydra"}
+    return with_values([first, *parts, *own_parts], values), groups
+
+
 def to_text(parts: Sequence[Part], groups: Mapping[str, Sequence[str]]) -> str:
     """The reference for a terminal.
 

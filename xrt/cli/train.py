@@ -54,6 +54,8 @@ def run(words: Sequence[str]) -> int:
     """
     _let_threads_sleep()
     settings = ready_for_hydra(words)
+    if _asks_for_help(settings):
+        return _print_reference([word for word in settings if not word.startswith("-")])
     register()
     faults: list[str] = []
     others: list[Exception] = []
@@ -89,6 +91,23 @@ def run(words: Sequence[str]) -> int:
         raise others[0]
     if faults:
         raise XrtError("; ".join(faults))
+    return 0
+
+
+def _asks_for_help(settings: Sequence[str]) -> bool:
+    """Whether the settings are to be explained; hydra prints what its other options ask for."""
+    options = {word for word in settings if word.startswith("-")}
+    return bool(options) and options <= {"--help", "-h"}
+
+
+def _print_reference(settings: Sequence[str]) -> int:
+    """Each setting with the value that these words give it, what it may be, and its meaning."""
+    from xrt.cli.reference import reference, to_text
+
+    try:
+        print(to_text(*reference(settings)), end="")
+    except COMPOSITION_ERRORS as err:
+        raise ConfigError(explain(err)) from err
     return 0
 
 

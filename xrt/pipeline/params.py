@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated
 
 from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.errors import ConfigError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.metrics.propensity import PropensityParams
+from xrt.ranges import above, at_least, check_ranges
 from xrt.search.beam import SearchParams
 from xrt.sources.neighbours import NeighbourParams
 from xrt.sources.ranker import RankerParams
@@ -20,6 +22,7 @@ class DatasetParams:
     """Where the corpus lies and how it is read: `trn`, or `num_rows` of the demo catalogue."""
 
     name: str = "corpus"
+    """Name of the data set, for the run folder and the report."""
     trn: str | None = None
     """Training file."""
     tst: str | None = None
@@ -29,8 +32,11 @@ class DatasetParams:
     format: str | None = None
     """Format of the files; told from name and content when not given."""
     text_columns: list[str] | None = None
+    """Columns (keys) joined to the text; null takes `text`, else `title` and `content`."""
     label_columns: list[str] | None = None
+    """Columns (keys) of labels; `labels` when null. Of several, each label is `column=value`."""
     label_separator: str | None = None
+    """What stands between the labels of a cell; null: `;` where one column has them, none else."""
     confidences: bool = True
     """Weights of labels in the training file are confidences; false trains as if all were 1."""
     weight_column: str | None = None
@@ -40,14 +46,18 @@ class DatasetParams:
     filters: str | None = None
     """Pairs (row, label) of the test file to strike from rankings."""
     skip_bad_lines: bool = False
-    propensity_a: float = 0.55
-    propensity_b: float = 1.5
+    """Leave out rows that cannot be read, and write them to a file, instead of stopping."""
+    propensity_a: Annotated[float, above(0)] = 0.55
+    """A of the propensity model, for PSP and PSnDCG; Wikipedia sets use 0.5, Amazon sets 0.6."""
+    propensity_b: Annotated[float, above(0)] = 1.5
+    """B of the propensity model; Wikipedia sets use 0.4, Amazon sets 2.6."""
     num_rows: int | None = None
     """Training rows of the demo catalogue, which is made where no file is named; a sixth as many
     are its test rows."""
 
     def __post_init__(self) -> None:
-        """Check that names are names. Raises ConfigError for an empty one."""
+        """Check names and ranges. Raises ConfigError for an empty name, a number out of range."""
+        check_ranges(self, "dataset")
         for name in ("trn", "tst", "labels", "filters"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} = '': name a file, or write null for none")
@@ -98,7 +108,7 @@ class PipelineParams:
     fine-tuning: the run folder's matcher is used again."""
     trainer: TrainerParams = field(default_factory=TrainerParams)
     ranker: RankerParams = field(default_factory=RankerParams)
-    num_trees: int = 1
+    num_trees: Annotated[int, at_least(1)] = 1
     """Trees of the linear model, from different seeds; their scores are averaged. A taxonomy and a
     flat tree are always one."""
     search: SearchParams = field(default_factory=SearchParams)
@@ -107,27 +117,28 @@ class PipelineParams:
     """How training rows with similar TF-IDF vote."""
     embedding_neighbours: NeighbourParams = field(default_factory=NeighbourParams)
     """How training rows with similar embeddings vote."""
-    embedding_weight: float | None = 1.0
+    embedding_weight: Annotated[float, above(0)] | None = 1.0
     """Length of the embedding beside TF-IDF rows of length 1; null chooses it on held-out rows."""
-    frozen_weight: float = 0.0
+    frozen_weight: Annotated[float, at_least(0)] = 0.0
     """Length of the embedding by the encoder as it was before it was fine-tuned; 0 leaves it out.
     Where `embedding_weight` is null, 0 is tried too."""
-    num_deep_trees: int = 1
+    num_deep_trees: Annotated[int, at_least(1)] = 1
     """Trees of the hybrid rankers, as `num_trees` of the linear model; there is one encoder."""
-    label_text_weight: float = LABEL_TEXT_WEIGHT
+    label_text_weight: Annotated[float, at_least(0)] = LABEL_TEXT_WEIGHT
     """Length of a label's name as one more training row of linear and hybrid rankers; 0 for none.
     Labels without a name have no such row."""
     fused: bool = True
     """Without an encoder: hold rows out to learn whether the votes of similar training rows help
     the linear model, and to make its scores probabilities. It is trained once more for that. With
     an encoder rows are held out in any case."""
-    validation_rows: int = 2_000
+    validation_rows: Annotated[int, at_least(1)] = 2_000
     """Rows held out of training to choose fusion weights, and the path weight where it is null;
     never more than a tenth."""
     always_deep: bool = False
     """Save the deep model even where it is not better than the linear one on held-out rows."""
-    seed: int = 0
-    num_threads: int = 0
+    seed: Annotated[int, at_least(0)] = 0
+    """Seed of all random choices: the same seed and settings make the same model."""
+    num_threads: Annotated[int, at_least(0)] = 0
     """Threads of everything but the encoder; 0 takes all processors."""
     estimate: bool = False
     """Only tell what the run would take: seconds, memory, disk."""
@@ -139,15 +150,4 @@ class PipelineParams:
 
         Raises ConfigError for a value out of range.
         """
-        if self.embedding_weight is not None and self.embedding_weight <= 0:
-            raise ConfigError(
-                f"embedding_weight = {self.embedding_weight}: must be above 0, or null"
-            )
-        for name in ("frozen_weight", "label_text_weight"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must not be below 0")
-        for name in ("num_trees", "num_deep_trees", "validation_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
-        if self.num_threads < 0 or self.seed < 0:
-            raise ConfigError("num_threads and seed must not be below 0")
+        check_ranges(self)
