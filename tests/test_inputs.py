@@ -155,7 +155,7 @@ def test_every_method_refuses_the_same_texts(of_texts: Predictor, texts: Any, me
     estimator.model_ = of_texts.model
     ask = (
         of_texts.predict, of_texts.scores, estimator.predict, of_texts.model.predict,
-        of_texts.model.sources, of_texts.model.rows_of, of_texts.model.hybrid_rows_of,
+        of_texts.model.source_rows, of_texts.model.rows_of, of_texts.model.hybrid_rows_of,
         lambda x: of_texts.score(x, ["1"]), lambda x: estimator.fit(x, np.eye(2)),
         lambda x: list(of_texts.stream(x)), lambda x: of_texts.explain(TEXT, texts=x),
     )  # fmt: skip
@@ -237,7 +237,7 @@ def test_rows_that_compiled_code_must_not_walk(of_rows: Predictor, rows: Any, me
     estimator = XRLinear()
     estimator.model_ = of_rows.model
     ask = (
-        of_rows.predict, estimator.predict, of_rows.model.sources, of_rows.model.hybrid_rows_of,
+        of_rows.predict, estimator.predict, of_rows.model.source_rows, of_rows.model.hybrid_rows_of,
         lambda x: of_rows.score(x, ["1"]), lambda x: of_rows.model.predict(x, 3, num_threads=2),
     )  # fmt: skip
     for method in ask:

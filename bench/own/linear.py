@@ -38,7 +38,9 @@ class Xrt:
         Y = self.rows.Y_trn[few]
         Y = Y[:, np.unique(Y.indices)]
         X = features(self.rows.X_trn[few], dense_rows(self.rows.E_trn, few))
-        model = xrt.XRLinear.preset(self.preset, num_threads=self.num_threads).fit(X, Y)
+        model = xrt.XRLinear.preset(self.preset, fused=False, num_threads=self.num_threads).fit(
+            X, Y
+        )
         model.predict(X, k=TOP_K)
         with tempfile.TemporaryDirectory(prefix="xrt-compile-") as folder:
             xrt.XRLinear.load(model.save(Path(folder) / "model")).predict(X, k=TOP_K)
@@ -47,7 +49,7 @@ class Xrt:
         """Fit; the tree's part of it is what its steps took."""
         clock = StepTotals()
         self.model = xrt.XRLinear.preset(
-            self.preset, num_threads=self.num_threads, progress=clock
+            self.preset, fused=False, num_threads=self.num_threads, progress=clock
         ).fit(features(self.rows.X_trn, self.rows.E_trn), self.rows.Y_trn)
         return {"index_seconds": sum(clock.seconds.get(step, 0.0) for step in INDEX_STEPS)}
 

@@ -114,7 +114,9 @@ def linear(
 ) -> Columns:
     """A linear tree over the labels of all attributes, searched in full."""
     num_labels = len(space.labels)
-    model = XRLinear(features=features, beam_size=num_labels, num_threads=num_threads).fit(corpus)
+    model = XRLinear(
+        features=features, beam_size=num_labels, fused=False, num_threads=num_threads
+    ).fit(corpus)
 
     def predict(table: CatalogueTable) -> np.ndarray:
         scores_NL = model.predict(item_texts.texts(table), k=num_labels).toarray()

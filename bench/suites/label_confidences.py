@@ -46,7 +46,7 @@ def brand_precision(seed: int, args: argparse.Namespace) -> dict[str, float]:
     line: dict[str, float] = {"seed": seed}
     for name, confidence in (("no confidences", 1.0), ("confidences", args.confidence)):
         Y_NL = observed(catalogue, ids, args.rows, confidence)
-        model = XRLinear(seed=seed).fit(texts[: args.rows], Y_NL)
+        model = XRLinear(fused=False, seed=seed).fit(texts[: args.rows], Y_NL)
         scores_NL = model.predict(texts[args.rows :], k=30)
         line[name] = 100 * float(np.mean([
             best_brand(scores_NL, row, ids) == label for row, label in enumerate(truth)

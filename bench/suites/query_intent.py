@@ -120,7 +120,7 @@ def model_figures(labelled: Labelled, tests: Truth, seed: int) -> dict[str, floa
     row, column, weight = (np.array(some) for some in zip(*places, strict=True))
     Y = sp.csr_array((weight.astype(np.float32), (row, column)), shape=(len(rows), len(ids)))
     Y.sort_indices()
-    model = XRLinear(seed=seed, features=TfidfParams(char_ngrams=(3, 5), min_df=1))
+    model = XRLinear(fused=False, seed=seed, features=TfidfParams(char_ngrams=(3, 5), min_df=1))
     model.fit(Corpus(list(rows), Y, table))
     texts = sorted(tests)
     scores = model.predict(texts, k=20).tocsr()

@@ -162,5 +162,5 @@ def fitted(rows: dict[str, dict[str, float]]) -> tuple[XRLinear, list[str]]:
     row, column, weight = (np.array(some) for some in zip(*places, strict=True))
     Y = sp.csr_array((weight.astype(np.float32), (row, column)), shape=(len(rows), len(ids)))
     Y.sort_indices()
-    model = XRLinear(features=TfidfParams(char_ngrams=(3, 5), min_df=1))
+    model = XRLinear(fused=False, features=TfidfParams(char_ngrams=(3, 5), min_df=1))
     return model.fit(Corpus(list(rows), Y, table)), ids

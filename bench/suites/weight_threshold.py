@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         held_out = part(corpus, order[: args.held_out])
         trn = part(corpus, order[args.held_out :][: args.train])
         for threshold in (*args.thresholds, None):
-            model = XRLinear(threshold=threshold, features=features).fit(trn)
+            model = XRLinear(threshold=threshold, features=features, fused=False).fit(trn)
             figures = accuracy(model, held_out)
             weights = model.model_.trees.num_weights
             length = model.model_.rows_of(trn.texts).nnz / trn.num_instances

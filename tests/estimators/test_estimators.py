@@ -15,6 +15,7 @@ from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import ConfigError, DataError, NotFittedError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.hybrid import HybridMatrix
+from xrt.pipeline.params import PipelineParams
 
 FEW = 3  # labels under a node at most, so that ten labels have a tree
 
@@ -310,3 +311,7 @@ def test_threads_change_nothing_and_neither_does_a_second_fit(fitted: XRLinear, 
     for num_threads in (1, 3, None):
         again = linear(num_threads=num_threads).fit(texts, Y_NL)
         np.testing.assert_array_equal(dense(again.predict(texts)), expected_NL)
+
+
+def test_defaults_are_those_of_a_run():
+    assert XRLinear().pipeline_params() == PipelineParams()

@@ -236,7 +236,7 @@ def test_few_nodes_are_no_trouble(num_nodes, kind, capfd):
 
 def test_vectors_are_fitted_to_the_exact_scores(trained, expected):
     X, _, ranker = trained
-    entry = shortlist_of(trained, 1).entry(ranker)
+    entry = shortlist_of(trained, 1).opening_level(ranker)
     vectors, offsets = fit_vectors(entry, X, X.dense)
     targets = expected[1] - expected[1].mean(axis=1, keepdims=True)
     rows = np.column_stack([X.dense, np.ones(X.num_rows)])

@@ -1,11 +1,11 @@
 """`XRLinear`: the linear model as an estimator."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
 from xrt.data.corpus import Corpus
-from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.errors import ConfigError
 from xrt.estimators.base import XrtEstimator
 from xrt.estimators.presets import PRESETS
@@ -30,25 +30,25 @@ class XRLinear(XrtEstimator):
     def __init__(
         self,
         *,
-        num_trees: int = 1,
-        beam_size: int = 10,
-        path_weight: float | None = 0.5,
-        branching: int = 16,
-        max_leaf_size: int = 200,
-        max_top_nodes: int = 64,
+        num_trees: int = PipelineParams.num_trees,
+        beam_size: int = SearchParams.beam_size,
+        path_weight: float | None = SearchParams.path_weight,
+        branching: int = TreeParams.branching,
+        max_leaf_size: int = TreeParams.max_leaf_size,
+        max_top_nodes: int = TreeParams.max_top_nodes,
         paths: str | None = None,
         tree: LabelTree | None = None,
-        cost_positive: float = 1.0,
-        cost_negative: float = 1.0,
-        threshold: float | None = None,
-        matcher_negatives: int = 0,
-        half: bool = False,
+        cost_positive: float = RankerParams.cost_positive,
+        cost_negative: float = RankerParams.cost_negative,
+        threshold: float | None = RankerParams.threshold,
+        matcher_negatives: int = RankerParams.matcher_negatives,
+        half: bool = RankerParams.half,
         features: TfidfParams | None = None,
-        label_text_weight: float = LABEL_TEXT_WEIGHT,
-        validation_rows: int = 2_000,
-        fused: bool = False,
+        label_text_weight: float = PipelineParams.label_text_weight,
+        validation_rows: int = PipelineParams.validation_rows,
+        fused: bool = PipelineParams.fused,
         warm_start: bool = False,
-        seed: int = 0,
+        seed: int = PipelineParams.seed,
         num_threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -56,10 +56,10 @@ class XRLinear(XrtEstimator):
 
         `path_weight=None` chooses it on `validation_rows` rows, for which one more tree is trained.
         `paths` is a file with a taxonomy, `tree` a LabelTree; with either there is no clustering
-        and one tree. `label_text_weight` is the
-        length of a label's name as one more training row; labels have names in a Corpus alone.
-        `fused=True` trains the trees twice to learn on held-out rows whether the votes of similar
-        rows help, and to make scores probabilities.
+        and one tree. `label_text_weight` is the length of a label's name as one more training row;
+        labels have names in a Corpus alone. `fused` trains the trees twice to see on held-out rows
+        whether the votes of similar rows help, and to make scores probabilities; `fused=False`
+        takes half the time.
         With `warm_start` a further `fit` keeps vocabulary and label trees of the model that is
         there, fitted or loaded: labels and columns must be the same, and settings of the trees'
         shape count no more. Classifiers start from zero and learn only the rows of this `fit`.
@@ -122,16 +122,25 @@ class XRLinear(XrtEstimator):
     def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
         from xrt.pipeline.trainer import Trainer
 
-        for name in ("num_trees", "validation_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
-        if not self.label_text_weight >= 0:
-            raise ConfigError(f"label_text_weight = {self.label_text_weight}: must not be below 0")
         earlier = getattr(self, "model_", None) if self.warm_start else None
-        kept = None if earlier is None else earlier.features
-        features = TfidfParams() if kept is None else kept.params
-        params = PipelineParams(
-            features=self.features or features,
+        params = self.pipeline_params()
+        if self.features is None and earlier is not None and earlier.features is not None:
+            params = replace(params, features=earlier.features.params)
+        trainer = Trainer(params, progress=self.progress)
+        fitted = trainer.fit(corpus, dense_NH=dense_NH, label_tree=self.tree, earlier=earlier)
+        return fitted.model
+
+    def pipeline_params(self) -> PipelineParams:
+        """The settings as `xrt train` has them.
+
+        Returns:
+            Settings of a run without an encoder.
+
+        Raises:
+            ConfigError: one of them is out of range.
+        """
+        return PipelineParams(
+            features=self.features or TfidfParams(),
             tree=self.tree_params(),
             ranker=self.ranker_params(),
             search=self.search_params(),
@@ -142,6 +151,3 @@ class XRLinear(XrtEstimator):
             seed=self.seed,
             num_threads=self.num_threads or 0,
         )
-        trainer = Trainer(params, progress=self.progress)
-        fitted = trainer.fit(corpus, dense_NH=dense_NH, label_tree=self.tree, earlier=earlier)
-        return fitted.model

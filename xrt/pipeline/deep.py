@@ -71,7 +71,8 @@ def fit_deep(
     chosen = fits.value
     known = {"labels": inputs["labels"], **held_out_input, "fusion": fits.hash}
     verdict = reach_verdict(runner, rows, split, chosen, known)
-    linear, held = with_fusion(model, chosen.linear), HeldOutRows(held_out, chosen.sources)
+    linear = with_fusion(model, chosen.linear)
+    held = HeldOutRows(held_out, chosen.sources, rows.labels_of(held_out))
     if not (compared or verdict.ships_deep):
         return linear, None, verdict, held
     every_row = np.arange(corpus.num_instances)

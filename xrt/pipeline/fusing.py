@@ -15,11 +15,13 @@ import scipy.sparse as sp
 from xrt.data.splits import Split
 from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
+from xrt.fusion.weights import quality
 from xrt.model import XrtModel
 from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import TrainingRows
 from xrt.pipeline.runner import StageRunner
+from xrt.sources.base import CANDIDATES
 from xrt.sources.registry import BASELINE, SOURCES
 from xrt.sparse import load_csr, save_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
@@ -135,6 +137,12 @@ class HeldOutRows:
 
     rows: np.ndarray
     sources: SourceScores
+    Y_true: sp.csr_array
+
+    def criterion(self, model: XrtModel) -> float:
+        """The mean of P@1 and nDCG@10, in [0, 1], of the model's fusion."""
+        scores_NL = self.scored_by(model, CANDIDATES).scores_NL
+        return sum(quality(self.Y_true, scores_NL).values()) / 2
 
     def scored_by(self, model: XrtModel, candidates: int) -> HeldOutScores:
         """The rows with scores as the model fuses and calibrates them, `candidates` labels each."""

@@ -30,7 +30,7 @@ _RULES = (
         "an encoder's run holds rows out in any case; leave it out, or choose encoder=none",
     ),
     _Rule(
-        ("validation_rows", "refit"),
+        ("validation_rows",),
         lambda params: params.encoder is None and not params.fused,
         "has no effect with fused=false, which holds no rows out; leave one of them out",
     ),

@@ -200,4 +200,6 @@ def fuse_linear(
     if further := fits.fused.fusion.sources - set(model.sources):
         training = _training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))
-    return with_fusion(model, fits.fused), HeldOutRows(held.validation, fits.sources)
+    return with_fusion(model, fits.fused), HeldOutRows(
+        held.validation, fits.sources, rows.labels_of(held.validation)
+    )

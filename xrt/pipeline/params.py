@@ -134,8 +134,6 @@ class PipelineParams:
     validation_rows: Annotated[int, at_least(1)] = 2_000
     """Rows held out of training to choose fusion weights, and the path weight where it is null;
     never more than a tenth."""
-    refit: bool = True
-    """Train rankers again on all rows once fusion is chosen."""
     always_deep: bool = False
     """Save the deep model even where it is not better than the linear one on held-out rows."""
     seed: Annotated[int, at_least(0)] = 0

@@ -50,6 +50,8 @@ class TrainOutcome:
     """What the application adds, where the run is for one."""
     digest: str = ""
     """The SHA-256 of the model's manifest: what `expect` and `--expect` take."""
+    objective: float | None = None
+    """What a search over settings maximises: the mean of P@1 and nDCG@10 on held-out rows."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step."""
@@ -108,7 +110,14 @@ def train(
         )  # fmt: skip
         page = write_run_report(folder, params, reports, verdict, tested, application)
     return TrainOutcome(
-        folder / "model", page, reports, verdict, tested, application, artifact.digest
+        folder / "model",
+        page,
+        reports,
+        verdict,
+        tested,
+        application,
+        artifact.digest,
+        fitted.objective,
     )
 
 
