@@ -90,14 +90,29 @@ class XRLinear(XrtEstimator):
     def preset(cls, name: str, **overrides: Any) -> Self:
         """An estimator with the settings of PRESETS[name], and others given on top.
 
-        Raises ConfigError when there is no such preset.
+        Args:
+            name: of the preset, `fast` or `quality`.
+            **overrides: arguments of the class, in place of the preset's.
+
+        Returns:
+            The estimator, not trained.
+
+        Raises:
+            ConfigError: there is no such preset.
         """
         if name not in PRESETS:
             raise ConfigError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **overrides})
 
     def tree_params(self) -> TreeParams:
-        """Shape of the label trees. Raises ConfigError for a setting out of range."""
+        """Shape of the label trees.
+
+        Returns:
+            The settings of the trees.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
         return TreeParams(
             branching=self.branching,
             max_leaf_size=self.max_leaf_size,
@@ -106,7 +121,14 @@ class XRLinear(XrtEstimator):
         )
 
     def ranker_params(self) -> RankerParams:
-        """How rankers are trained. Raises ConfigError for a setting out of range."""
+        """How rankers are trained.
+
+        Returns:
+            The settings of the rankers.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
         return RankerParams(
             cost_positive=self.cost_positive,
             cost_negative=self.cost_negative,
@@ -116,7 +138,14 @@ class XRLinear(XrtEstimator):
         )
 
     def search_params(self) -> SearchParams:
-        """How trees are searched. Raises ConfigError for a setting out of range."""
+        """How trees are searched.
+
+        Returns:
+            The settings of the search.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
         return SearchParams(beam_size=self.beam_size, path_weight=self.path_weight)
 
     def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:
