@@ -130,7 +130,7 @@ class Corpus:
         The report stays that of the whole file but for `num_rows`. Filters follow their rows.
 
         Args:
-            rows: positions from 0, whole numbers (M,), repeated ones too; or a mask (N,) of
+            rows: Positions from 0, whole numbers (M,), repeated ones too; or a mask (N,) of
                 booleans.
 
         Returns:
@@ -198,8 +198,8 @@ def check_matrix(matrix: sp.csr_array, what: str | Path) -> None:
     """Check that a CSR matrix may be walked blindly: pointers rise, columns fit, values are finite.
 
     Args:
-        matrix: the matrix (N, L) or (N, F).
-        what: the file or matrix, for the message.
+        matrix: The matrix (N, L) or (N, F).
+        what: The file or matrix, for the message.
 
     Raises:
         DataError: one of these does not hold; the first bad value is named.
@@ -220,8 +220,8 @@ def check_filters(filters: np.ndarray, shape: tuple[int, ...], what: str | Path)
 
     Args:
         filters: (M, 2) whole numbers, row and label of each pair.
-        shape: rows and labels of the matrix, (N, L).
-        what: the file, for the message.
+        shape: Rows and labels of the matrix, (N, L).
+        what: The file, for the message.
 
     Raises:
         DataError: one does not; the first is named with its line, counted from 1.
@@ -240,7 +240,7 @@ def move_filters(filters: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
     Args:
         filters: (M, 2) whole numbers, row and label of each pair.
-        rows: the old positions of the new rows, distinct or repeated: int64 (K,).
+        rows: The old positions of the new rows, distinct or repeated: int64 (K,).
 
     Returns:
         int64 (P, 2): a pair for each place that its row has in the new corpus.

@@ -42,7 +42,14 @@ class LabelCells:
         self._is_looking = True
 
     def split(self, cell: str) -> list[str]:
-        """The labels of a cell, not cleaned yet; an HTML entity (`&amp;`) is never split apart."""
+        """The labels of a cell, not cleaned yet; an HTML entity (`&amp;`) is never split apart.
+
+        Args:
+            cell: The cell.
+
+        Returns:
+            The labels; the whole cell where nothing splits it.
+        """
         labels = [cell]
         if self.separator is not None and self.separator in cell:
             labels = self._split(cell, self.separator)
@@ -61,7 +68,11 @@ class LabelCells:
         return [label.replace(_GUARD, ";") for label in guarded.split(separator)]
 
     def note(self) -> str:
-        """What to tell the user where the labels look like lists by another mark; '' for not."""
+        """What to tell the user where the labels look like lists by another mark.
+
+        Returns:
+            The note; '' where they do not.
+        """
         labels: Counter[str] = Counter()
         for cell, rows in self._rows.items():
             for label in [cell] if self.separator is None else self._split(cell, self.separator):

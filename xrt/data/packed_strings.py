@@ -22,7 +22,14 @@ class PackedStrings(Sequence[str]):
         return len(self._starts)
 
     def ends_before(self, byte: int) -> bool:
-        """Whether each string is followed by this byte."""
+        """Whether each string is followed by this byte.
+
+        Args:
+            byte: The byte, 0 to 255.
+
+        Returns:
+            False where one is followed by another.
+        """
         return bool((self._data[self._ends] == byte).all())
 
     @property
