@@ -67,8 +67,11 @@ class SilentProgress:
 class RichProgress:
     """A bar with ETA on a terminal, plain lines about every 10 seconds elsewhere.
 
-    `stream` defaults to stderr, so that results on stdout stay clean. `interval_seconds` is the
-    pause between plain lines. With NO_COLOR set (not to the empty string) nothing is coloured.
+    With NO_COLOR set (not to the empty string) nothing is coloured.
+
+    Args:
+        stream: where it is written; None for stderr, so that results on stdout stay clean.
+        interval_seconds: pause between plain lines, in seconds.
     """
 
     def __init__(

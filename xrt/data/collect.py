@@ -20,7 +20,12 @@ from xrt.storage.atomic import write_bytes
 
 
 class BadLines:
-    """Lines that could not be used: the first is an error, or all are kept to be written aside."""
+    """Lines that could not be used: the first is an error, or all are kept to be written aside.
+
+    Args:
+        path: The file they stand in.
+        options: Whether bad lines are skipped, and where they are written.
+    """
 
     def __init__(self, path: str | Path, options: ReadOptions) -> None:
         self.path, self.options = Path(path), options
@@ -69,7 +74,12 @@ class BadLines:
 
 
 class RowCollector:
-    """Rows of text with label columns, in the order of the file."""
+    """Rows of text with label columns, in the order of the file.
+
+    Args:
+        path: The file the rows stand in.
+        options: What becomes of bad lines, and whether rows have weights.
+    """
 
     def __init__(self, path: str | Path, options: ReadOptions) -> None:
         self.path, self.options = str(path), options

@@ -31,8 +31,11 @@ _NEARLY_ALL = 0.95
 class LabelCells:
     """The cells of one label column.
 
-    separator: what splits a cell, None for nothing. by_default: the user did not name it.
     num_split: cells that held several labels by a separator nobody named.
+
+    Args:
+        separator: What splits a cell; None for nothing.
+        by_default: The user did not name the separator.
     """
 
     def __init__(self, separator: str | None, by_default: bool) -> None:

@@ -34,7 +34,13 @@ class Row(NamedTuple):
 
 
 class RecordParser:
-    """Takes text and labels out of records, all by the same options."""
+    """Takes text and labels out of records, all by the same options.
+
+    Args:
+        options: Which columns are read.
+        split_by_default: Split the cells of a single label column at ';' where no separator is
+            named.
+    """
 
     def __init__(self, options: ReadOptions, split_by_default: bool) -> None:
         self.text_names, self.label_names = options.text_names, options.label_names

@@ -35,7 +35,7 @@ def invent_brands(
     Args:
         num_brands: how many brands.
         departments: names of the departments, each `top > ...`.
-        vocabulary: words that are no names of brands.
+        vocabulary: the words of which names are made.
         rng: where chance comes from.
 
     Returns:

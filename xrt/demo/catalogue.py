@@ -188,7 +188,12 @@ class DrawnChunk(NamedTuple):
 
 
 class DemoWorld:
-    """What all rows of a catalogue have in common: makers, and how often each thing is sold."""
+    """What all rows of a catalogue have in common: makers, and how often each thing is sold.
+
+    Args:
+        params: how large and how faulty the catalogue is.
+        seed: of chance; at least 0.
+    """
 
     def __init__(self, params: DemoParams, seed: int) -> None:
         rng = np.random.default_rng([seed, _WORLD_STREAM])

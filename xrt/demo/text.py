@@ -51,7 +51,12 @@ def wording(product: ProductType, u: list[float]) -> Wording:
 
 
 class TitleWriter:
-    """Writes title and description from a product and `NUM_DRAWS` uniform draws in [0, 1)."""
+    """Writes title and description from a product and `NUM_DRAWS` uniform draws in [0, 1).
+
+    Args:
+        vocabulary: forms of colours, sizes and fillers.
+        brands: the brands, in the order of their places.
+    """
 
     NUM_DRAWS = 24
 

@@ -52,17 +52,39 @@ class XRLinear(XrtEstimator):
         num_threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Settings as in SearchParams, TreeParams and RankerParams; checked by `fit`.
+        """Settings as in PipelineParams, SearchParams, TreeParams and RankerParams; checked by
+        `fit`.
 
-        `path_weight=None` chooses it on `validation_rows` rows, for which one more tree is trained.
-        `paths` is a file with a taxonomy, `tree` a LabelTree; with either there is no clustering
-        and one tree. `label_text_weight` is the length of a label's name as one more training row;
-        labels have names in a Corpus alone. `fused` trains the trees twice to see on held-out rows
-        whether the votes of similar rows help, and to make scores probabilities; `fused=False`
-        takes half the time.
-        With `warm_start` a further `fit` keeps vocabulary and label trees of the model that is
-        there, fitted or loaded: labels and columns must be the same, and settings of the trees'
-        shape count no more. Classifiers start from zero and learn only the rows of this `fit`.
+        Args:
+            num_trees: label trees from different seeds, whose scores are averaged; at least 1.
+            beam_size: nodes kept at each inner level of a tree; at least 1.
+            path_weight: exponent of the path's score in that of a label; None chooses it on
+                `validation_rows` rows, for which one more tree is trained.
+            branching: children of an inner node; at least 2.
+            max_leaf_size: labels under a leaf, at most; at least 1.
+            max_top_nodes: nodes under the root, at most; at least 1.
+            paths: a file with a taxonomy; with it there is no clustering and one tree.
+            tree: a label tree, in place of clustering; with it there is one tree.
+            cost_positive: cost of a row that has the label; above 0.
+            cost_negative: cost of a row that does not have the label; above 0.
+            threshold: sparse weights of at most this size are dropped; None: 0.1, and less for long
+                rows.
+            matcher_negatives: best-scored clusters of each training row that join its true ones
+                when labels are trained.
+            half: keep weights as float16: half the memory and disk.
+            features: how texts become rows; None for the defaults.
+            label_text_weight: length of a label's name as one more training row, 0 for none; labels
+                have names in a Corpus alone.
+            validation_rows: rows held out for `fused` and the path weight; never more than a tenth.
+            fused: train the trees twice to see on held-out rows whether the votes of similar rows
+                help, and to make scores probabilities; False takes half the time.
+            warm_start: a further `fit` keeps vocabulary and label trees of the model that is there,
+                fitted or loaded. Labels and columns must be the same, and settings of the trees'
+                shape count no more. Classifiers start from zero and learn only the rows of this
+                `fit`.
+            seed: of all random choices; at least 0.
+            num_threads: threads; None for all processors.
+            progress: told of the work done; None for nothing.
         """
         self.num_trees = num_trees
         self.beam_size = beam_size

@@ -24,7 +24,15 @@ class SavedValues:
     """An object of a saved JSON file; `where` names the file, and the place within it."""
 
     def __init__(self, content: Any, where: str | Path) -> None:
-        """Raises ArtifactError when `content` is no object."""
+        """Wrap an object.
+
+        Args:
+            content: what the file holds.
+            where: the file, and the place within it, for messages.
+
+        Raises:
+            ArtifactError: `content` is no object.
+        """
         self.where = str(where)
         if not isinstance(content, dict):
             raise ArtifactError(f"{where}: an object is needed, not {_shown(content)}; {_NEXT}")
