@@ -5,7 +5,7 @@ N training rows, L labels, F TF-IDF columns, H hidden width.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from xrt.pipeline.verdict import Verdict, reach_verdict
 from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash
+from xrt.tree.clustering import TreeParams
 
 
 def fit_deep(
@@ -93,7 +94,7 @@ def _fine_tune(
     X = HybridMatrix.of(as_csr(X_NF[split.train])).weighted(rows.weights_of(split.train))
     (tree,) = grow_trees(
         runner, "matcher-tree", X, rows.labels_of(split.train), rows.corpus.labels, inputs,
-        params.matcher_tree,
+        TreeParams(**asdict(params.matcher_tree)),
     )  # fmt: skip
     return fine_tune_matcher(runner, rows, tree, *split, inputs)
 

@@ -14,7 +14,7 @@ from xrt.search.beam import SearchParams
 from xrt.sources.neighbours import NeighbourParams
 from xrt.sources.ranker import RankerParams
 from xrt.sources.shortlist import ShortlistParams
-from xrt.tree.clustering import TreeParams
+from xrt.tree.clustering import ClusterParams, TreeParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class PipelineParams:
     tree: TreeParams = field(default_factory=TreeParams)
     encoder: EncoderParams | None = None
     matcher: MatcherParams = field(default_factory=MatcherParams)
-    matcher_tree: TreeParams = field(default_factory=lambda: TreeParams(max_top_nodes=1024))
+    matcher_tree: ClusterParams = field(default_factory=lambda: ClusterParams(max_top_nodes=1024))
     """The tree whose levels the matcher is trained on; refined afterwards with `tree`'s shape."""
     matcher_features: MatcherFeatures = MatcherFeatures.same
     """TF-IDF that the matcher's tree is grown on. With `words`, other `features` need no other

@@ -75,8 +75,8 @@ def _portable(params: PipelineParams) -> dict[str, Any]:
         )
     }  # fmt: skip
     settings = asdict(replace(params, dataset=replace(dataset, **names)))  # type: ignore[arg-type]
-    for tree in (settings["tree"], settings["matcher_tree"]):
-        tree["paths"] = None if tree["paths"] is None else Path(tree["paths"]).name
+    tree = settings["tree"]
+    tree["paths"] = None if tree["paths"] is None else Path(tree["paths"]).name
     if params.encoder is not None:
         settings["encoder"]["name"] = _encoder_name(params.encoder)
     return settings

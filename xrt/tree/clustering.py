@@ -35,8 +35,8 @@ _PIECE_MEMBERS = 8192  # members of a large node whose side is decided in one bl
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeParams:
-    """Shape of the label tree."""
+class ClusterParams:
+    """Shape of a tree of clusters."""
 
     branching: Annotated[int, at_least(2)] = 16
     """Children of an inner node."""
@@ -44,13 +44,19 @@ class TreeParams:
     """Labels under a node of the last inner level; at least as many as labels gives a flat tree."""
     max_top_nodes: Annotated[int, at_least(1)] = 64
     """Merging stops once a level has at most so many nodes; they hang under the root."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "tree")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeParams(ClusterParams):
+    """Shape of the label tree, and the taxonomy that it follows where there is one."""
+
     paths: str | None = None
     """A taxonomy instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     inside: bool = False
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "tree")
 
 
 def build_tree(
