@@ -16,7 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPLETE = ("xrt/ranges.py", "xrt/cli/reference.py")
+COMPLETE = (
+    "xrt/cli/reference.py",
+    "xrt/explain",
+    "xrt/fusion",
+    "xrt/ranges.py",
+    "xrt/search",
+    "xrt/tree",
+)
 """Files and folders whose public names are described in full."""
 
 SILENCE = re.compile(
