@@ -20,8 +20,12 @@ COMPLETE = (
     "xrt/cli/reference.py",
     "xrt/explain",
     "xrt/fusion",
+    "xrt/model.py",
+    "xrt/model_card.py",
+    "xrt/model_encoder.py",
     "xrt/ranges.py",
     "xrt/search",
+    "xrt/sources",
     "xrt/tree",
 )
 """Files and folders whose public names are described in full."""

@@ -349,6 +349,9 @@ class XrtModel:
 
         Args:
             k: labels of a row that are fused.
+
+        Returns:
+            `k` where the baseline alone has a say, else at least CANDIDATES.
         """
         return k if self._baseline_alone else max(k, CANDIDATES)
 
@@ -362,6 +365,9 @@ class XrtModel:
         Args:
             sources: scores by name of the source, as `score_sources` gives them.
             k: labels of a row, at most.
+
+        Returns:
+            The scores, csr_array.
         """
         if self._baseline_alone:
             scores_NL = sources[BASELINE]
@@ -422,8 +428,11 @@ class XrtModel:
         return np.asarray(scores_NL[:, columns_A].toarray(), np.float32)
 
     def about_scores(self) -> dict[str, Any]:
-        """How scores come about, as plain values: the sources' weights, whether boosted trees and
-        a calibration follow, and the tuned thresholds.
+        """How scores come about, as plain values: the sources' weights, whether boosted trees and a
+        calibration follow, and the tuned thresholds.
+
+        Returns:
+            `fusion`, `boosted`, `calibrated` and `thresholds`.
         """
         calibration = self.calibration
         return {
@@ -533,7 +542,16 @@ class XrtModel:
 
 
 def every_pair(num_rows: int, columns_A: np.ndarray, num_labels: int) -> sp.csr_array:
-    """The pairs of each row with each of the labels, as stored entries: (N, L)."""
+    """The pairs of each row with each of the labels, as stored entries: (N, L).
+
+    Args:
+        num_rows: rows, N.
+        columns_A: columns of the labels; one named twice counts once.
+        num_labels: labels of the model, L.
+
+    Returns:
+        Ones, csr_array.
+    """
     columns = np.unique(columns_A).astype(np.int32)
     indptr = np.arange(num_rows + 1) * len(columns)
     ones = np.ones(num_rows * len(columns), np.float32)

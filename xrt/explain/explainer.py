@@ -47,7 +47,7 @@ def explain(
         k: number of labels, at most those of the model.
         labels: ids of the labels to explain; None: the `k` best.
         texts: the training texts, to show those of the nearest rows; None: not shown.
-        num_threads: threads to search with; None: as many as there are processors.
+        num_threads: threads; None for the default.
 
     Returns:
         The explanation.
@@ -80,7 +80,7 @@ def nearest_rows(
         text: one text, or one row of features.
         n: most training rows of a source.
         texts: the training texts, to show those of the nearest rows; None: not shown.
-        num_threads: threads to search with; None: as many as there are processors.
+        num_threads: threads; None for the default.
 
     Returns:
         The nearest rows of each source.

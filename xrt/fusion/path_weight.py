@@ -44,7 +44,7 @@ def choose_path_weight(
         X: held-out rows, N rows of F columns.
         Y_true: the labels of the rows, csr_array (N, L).
         params: how the tree is searched; its path weight is not used.
-        num_threads: threads to search with; None: as many as there are processors.
+        num_threads: threads; None for the default.
         weights: the path weights to try; among equals the earlier one wins.
 
     Returns:

@@ -88,7 +88,7 @@ def beam_search(
         k: most nodes of a row.
         params: beam size and path weight.
         start: log scores of the nodes above `levels[0]`, csr_array; None: the root.
-        num_threads: threads to search with; None: as many as there are processors.
+        num_threads: threads; None for the default.
 
     Returns:
         The log scores, csr_array; `start` or the root where there are no levels.
@@ -126,7 +126,7 @@ def constrained_search(
         k: most labels of a row.
         params: beam size and path weight.
         constraint: which labels are let through, for all rows or for each.
-        num_threads: threads to search with; None: as many as there are processors.
+        num_threads: threads; None for the default.
 
     Returns:
         The log scores, csr_array.

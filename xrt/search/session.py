@@ -63,7 +63,7 @@ class SearchSession:
             X: N rows.
             k: most nodes of a row.
             start: log scores of the nodes above the first level, csr_array; None: the root.
-            num_threads: threads to search with; None: as many as there are processors.
+            num_threads: threads; None for the default.
 
         Returns:
             The log scores, csr_array.
