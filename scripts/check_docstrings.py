@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPLETE = (
     "xrt/cli/reference.py",
     "xrt/explain",
+    "xrt/features",
     "xrt/fusion",
+    "xrt/linear",
     "xrt/model.py",
     "xrt/model_card.py",
     "xrt/model_encoder.py",
