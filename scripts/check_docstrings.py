@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMPLETE = (
     "xrt/cli/reference.py",
+    "xrt/encoder",
     "xrt/explain",
     "xrt/features",
     "xrt/fusion",

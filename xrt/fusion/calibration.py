@@ -92,7 +92,7 @@ class Calibration:
             A probability.
 
         Raises:
-            DataError: where there is none.
+            DataError: there is none.
         """
         if name not in self.thresholds:
             known = ", ".join(self.thresholds) or "none"
@@ -128,7 +128,7 @@ class Calibration:
             The calibration.
 
         Raises:
-            ArtifactError: for anything else.
+            ArtifactError: the content is anything else.
         """
         values = SavedValues.of(content, "calibration")
         curves = tuple(

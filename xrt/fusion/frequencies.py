@@ -49,7 +49,7 @@ class LabelFrequencies:
             The weights; the largest is 1.
 
         Raises:
-            DataError: outside of [0, 1].
+            DataError: `tail` is outside of [0, 1].
         """
         if not 0 <= check_number(tail, "tail") <= 1:
             raise DataError(f"tail = {tail}: 0 (as trained) to 1 (rare labels first) is needed")

@@ -53,7 +53,7 @@ class SearchParams:
             The parameters; the path weight is 1 where none is saved.
 
         Raises:
-            ArtifactError: for anything else.
+            ArtifactError: a value is missing, out of range or of another kind.
         """
         transform = values.text("transform") if values.has("transform") else TRANSFORM
         if transform != TRANSFORM:

@@ -216,7 +216,7 @@ def columns_of(labels: LabelTable, ids: Collection[str], what: str) -> np.ndarra
         Columns, (number of ids,).
 
     Raises:
-        DataError: for an unknown one, and for what is no collection of ids.
+        DataError: an id is unknown or no string, or `ids` is no collection.
     """
     columns = []
     for label in _collection(ids, what):

@@ -454,7 +454,7 @@ def labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
         Confidences, csr_array (N, L).
 
     Raises:
-        DataError: where there are no rows, or not as many.
+        DataError: there are no rows of features, or not as many rows of labels.
     """
     weighted_NL = as_csr(Y_NL, "Y")
     Y_NL = binarize(weighted_NL)
