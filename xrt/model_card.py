@@ -61,7 +61,7 @@ def render_model_card(card: ModelCard) -> str:
         card: what the card tells.
 
     Returns:
-        The text, with a newline at the end.
+        Markdown text, with a line end after the last line.
     """
     sections = [
         _front_matter(card),

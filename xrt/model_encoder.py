@@ -88,7 +88,7 @@ class ModelEncoder:
             folder: the model's folder.
 
         Returns:
-            Plain values for JSON.
+            The settings, fit for JSON.
         """
         self.tuned.save(folder / "encoder")
         if self.frozen is not None:
@@ -108,13 +108,13 @@ class ModelEncoder:
         Args:
             settings: what `save` gave.
             folder: the model's folder.
-            compute: the numbers that the encoders compute with.
+            compute: how the encoder computes.
 
         Returns:
-            The encoders.
+            The encoders and the weights of their embeddings.
 
         Raises:
-            ArtifactError: it is damaged.
+            ArtifactError: a setting or a part is missing or damaged.
         """
         weight = settings.number("embedding_weight", 0, MAX_WEIGHT)
         frozen_weight = settings.number("frozen_weight", 0, MAX_WEIGHT, default=0.0)
