@@ -16,7 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPLETE = ("xrt/ranges.py", "xrt/cli/reference.py")
+COMPLETE = (
+    "xrt/applications/__init__.py",
+    "xrt/applications/application.py",
+    "xrt/applications/audit",
+    "xrt/applications/query_intent",
+    "xrt/cli/reference.py",
+    "xrt/ranges.py",
+)
 """Files and folders whose public names are described in full."""
 
 SILENCE = re.compile(
