@@ -22,6 +22,7 @@ COMPLETE = (
     "xrt/applications/audit",
     "xrt/applications/query_intent",
     "xrt/cli/reference.py",
+    "xrt/pipeline",
     "xrt/ranges.py",
 )
 """Files and folders whose public names are described in full."""

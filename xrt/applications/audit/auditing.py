@@ -78,7 +78,7 @@ def audit(
 
     Raises:
         DataError: The corpus, or one of the files, cannot be used.
-        ConfigError: The settings do not fit the corpus.
+        ConfigError: A setting is out of range.
     """
     params, folder = params or AuditParams(), Path(folder)
     corpus.require_trainable()
