@@ -17,6 +17,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPLETE = (
+    "xrt/applications/audit",
+    "xrt/applications/query_intent",
+    "xrt/pipeline",
+    "xrt/applications/__init__.py",
+    "xrt/applications/application.py",
     "xrt/data",
     "xrt/demo",
     "xrt/encoder",

@@ -15,7 +15,11 @@ __all__ = ["Application", "Command", "application_commands", "applications", "ow
 
 @functools.cache
 def applications() -> tuple[Application, ...]:
-    """All applications, by name."""
+    """All applications, by name.
+
+    Returns:
+        One instance for each folder of `xrt.applications`, sorted by the folder's name.
+    """
     folders = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     return tuple(
         import_module(f"{__name__}.{folder}.application").APPLICATION for folder in folders
@@ -23,7 +27,11 @@ def applications() -> tuple[Application, ...]:
 
 
 def application_commands() -> list[Command]:
-    """The commands that applications add to `xrt`."""
+    """The commands that applications add to `xrt`.
+
+    Returns:
+        The commands of all applications, in the order of `applications()`.
+    """
     return [command for application in applications() for command in application.commands]
 
 

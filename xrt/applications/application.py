@@ -58,7 +58,11 @@ class Application:
         return folder if folder.is_dir() else None
 
     def settings_type(self) -> type | None:
-        """A frozen dataclass whose fields `xrt train` takes beside the pipeline's; None: none."""
+        """The settings that `xrt train` takes beside the pipeline's.
+
+        Returns:
+            A frozen dataclass; None where the application has no settings.
+        """
         return None
 
     def refuse_idle_settings(self, settings: Any, names: Sequence[str]) -> None:
@@ -85,11 +89,22 @@ class Application:
         return None
 
     def owns_model(self, folder: str) -> bool:
-        """Whether the saved model in a folder is of this application's kind; nothing is opened."""
+        """Whether the saved model in a folder is of this application's kind; nothing is opened.
+
+        Args:
+            folder: The folder of the model, or any text.
+
+        Returns:
+            False here; an application with models of its own overrides it.
+        """
         return False
 
     def add_predict_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add options of `xrt predict` that its models take, all of them with neutral defaults."""
+        """Add options of `xrt predict` that its models take, all of them with neutral defaults.
+
+        Args:
+            parser: The parser of `xrt predict`; options are added to it.
+        """
 
     def refuse_predict_arguments(self, arguments: argparse.Namespace) -> None:
         """Check arguments of `xrt predict` for a model of another kind.
@@ -102,13 +117,40 @@ class Application:
         """
 
     def unused_options(self, command: str) -> tuple[str, ...]:
-        """Names of arguments of `predict` or `evaluate` that its models do not take."""
+        """Names of arguments of `predict` or `evaluate` that its models do not take.
+
+        Args:
+            command: `predict` or `evaluate`.
+
+        Returns:
+            Names of arguments, as the parsed arguments call them; none here.
+        """
         return ()
 
     def predict(self, arguments: argparse.Namespace) -> int:
-        """`xrt predict` for a model of its kind; returns the exit code."""
+        """Run `xrt predict` for a model of its kind.
+
+        Args:
+            arguments: The parsed arguments of the command.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            NotImplementedError: The application has no models of its own.
+        """
         raise NotImplementedError
 
     def evaluate(self, arguments: argparse.Namespace) -> int:
-        """`xrt evaluate` for a model of its kind; returns the exit code."""
+        """Run `xrt evaluate` for a model of its kind.
+
+        Args:
+            arguments: The parsed arguments of the command.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            NotImplementedError: The application has no models of its own.
+        """
         raise NotImplementedError

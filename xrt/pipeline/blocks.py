@@ -73,7 +73,14 @@ class Blocks:
         return {"blocks": self.hash, "weight": str(self.weight), **frozen}
 
     def embeddings(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of some rows as the model's encoder gives them: (R, M)."""
+        """Embeddings of some rows as the model's encoder gives them.
+
+        Args:
+            rows: positions of R training rows.
+
+        Returns:
+            float32 (R, M): the fine-tuned block, then the frozen one where there is one.
+        """
         tuned_RH = np.asarray(self.tuned_NH[rows])
         if self.frozen_NG is None:
             return tuned_RH
@@ -88,16 +95,40 @@ class Blocks:
         )
 
     def join(self, X_RF: sp.csr_array, embeddings_RM: np.ndarray) -> HybridMatrix:
-        """The rankers' rows of TF-IDF rows and embeddings as `embeddings` gives them."""
+        """The rankers' rows of TF-IDF rows and embeddings.
+
+        Args:
+            X_RF: TF-IDF rows.
+            embeddings_RM: their embeddings as `embeddings` gives them.
+
+        Returns:
+            The rows, (R, F + M).
+        """
         return self.widths.join(X_RF, embeddings_RM)
 
     def rows(self, rows: TrainingRows, chosen: np.ndarray) -> SourceRows:
-        """Some of the training rows as sources take them, with their weights."""
+        """Some of the training rows as sources take them, with their weights.
+
+        Args:
+            rows: the training rows.
+            chosen: positions of those to take, (R,).
+
+        Returns:
+            The R rows; embeddings are read when they are first asked for.
+        """
         X = HybridMatrix.of(as_csr(rows.X_NF[chosen])).weighted(rows.weights_of(chosen))
         return SourceRows(X, self.widths, lambda: self.embeddings(chosen))
 
     def names(self, runner: StageRunner, rows: TrainingRows) -> np.ndarray:
-        """The names of the labels as they stand in the rankers' rows: float32 (R, M)."""
+        """The names of the labels as they stand in the rankers' rows.
+
+        Args:
+            runner: runs the stage that encodes the names.
+            rows: the training rows, which have names.
+
+        Returns:
+            float32 (R, M), for R labels that have a name.
+        """
         assert rows.names is not None
         folders = [folder for folder in (self.tuned_folder, self.frozen_folder) if folder]
         embeddings_RM = embed_names(runner, rows.names.names, folders, self.hash)

@@ -20,7 +20,19 @@ def load_corpora(
     """The training corpus, and the test corpus where one is named.
 
     Labels of the test file that training never saw stand at the end of its table.
-    Raises DataError when a file cannot be used, ConfigError when a test file stands alone.
+
+    Args:
+        params: the files and how they are read; without files the demo catalogue is written.
+        run_folder: folder for files of the demo, and for bad lines of a test file that has the
+            training file's name.
+        seed: seed of the demo catalogue.
+
+    Returns:
+        The training corpus; the test corpus, None where none is named.
+
+    Raises:
+        DataError: a file cannot be used, or the two do not belong together.
+        ConfigError: a test file stands alone.
     """
     if params.trn is None:
         if params.tst is not None:
@@ -55,7 +67,15 @@ def load_corpora(
 
 
 def require_same_inputs(trn: Corpus, tst: Corpus) -> None:
-    """Check that a model of `trn` can read `tst`, before hours of training. Raises DataError."""
+    """Check that a model of `trn` can read `tst`, before hours of training.
+
+    Args:
+        trn: the training corpus.
+        tst: the test corpus.
+
+    Raises:
+        DataError: one has texts and the other rows of features, or rows of another width.
+    """
     kinds = ["texts" if corpus.texts is not None else "rows of features" for corpus in (trn, tst)]
     if kinds[0] != kinds[1]:
         raise DataError(

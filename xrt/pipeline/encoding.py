@@ -162,7 +162,15 @@ FROZEN = Stage[FrozenOutputs](
 
 
 def embed_frozen(runner: StageRunner, rows: TrainingRows) -> tuple[FrozenOutputs, Hash]:
-    """The stage of the frozen embeddings: the encoder as it is before training reads all texts."""
+    """The stage of the frozen embeddings: the encoder as it is before training reads all texts.
+
+    Args:
+        runner: runs the stage; an encoder is set.
+        rows: the training rows, N texts.
+
+    Returns:
+        The encoder with its embeddings, float32 (N, H); and the hash of both.
+    """
     encoder_params, texts = runner.params.encoder, rows.corpus.texts
     assert encoder_params is not None
     assert texts is not None
@@ -220,6 +228,13 @@ def encoder_identity(encoder: EncoderParams) -> tuple[dict[str, Any], dict[str, 
 
     A name says nothing of the files behind it, so it is left out where there are files: other
     weights in the same folder are another encoder, the same in another folder are not.
+
+    Args:
+        encoder: settings of the encoder.
+
+    Returns:
+        The settings as plain values, with the name "files" where there are files; and the hash of
+        the files, empty where there are none.
     """
     from xrt.encoder.resolve import hash_of_encoder
 
@@ -230,7 +245,16 @@ def encoder_identity(encoder: EncoderParams) -> tuple[dict[str, Any], dict[str, 
 
 
 def embed_texts(runner: StageRunner, encoder_folder: Path, texts: list[str]) -> np.ndarray:
-    """Embeddings of texts by a saved encoder, not of length 1: float32 (N, H)."""
+    """Embeddings of texts by a saved encoder, not of length 1.
+
+    Args:
+        runner: says which device and precision, and shows progress.
+        encoder_folder: folder of the encoder.
+        texts: N texts.
+
+    Returns:
+        float32 (N, H).
+    """
     from xrt.encoder.backbone import TextEncoder
     from xrt.encoder.embed import best_device, encode
     from xrt.encoder.tokens import TokenStore
@@ -246,7 +270,14 @@ def embed_texts(runner: StageRunner, encoder_folder: Path, texts: list[str]) -> 
 
 
 def uses_bf16(runner: StageRunner) -> bool:
-    """Whether the encoder computes in bfloat16 on this machine's device."""
+    """Whether the encoder computes in bfloat16 on this machine's device.
+
+    Args:
+        runner: has the settings of the trainer.
+
+    Returns:
+        False where the settings say fp32, or the device cannot.
+    """
     from xrt.encoder.embed import best_device, supports_bf16
     from xrt.encoder.params import Precision
 

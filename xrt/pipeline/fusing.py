@@ -72,7 +72,15 @@ FUSION = Stage(
 
 
 def frequencies_of(params: PipelineParams, Y_NL: sp.csr_array) -> LabelFrequencies:
-    """How often each label occurs in the rows Y (N, L)."""
+    """How often each label occurs in the rows Y (N, L).
+
+    Args:
+        params: of these, `dataset.propensity` is used.
+        Y_NL: labels of N rows, (N, L).
+
+    Returns:
+        Counts (L,) with the number of rows.
+    """
     counts_L = np.bincount(Y_NL.indices, minlength=Y_NL.shape[1])
     return LabelFrequencies(counts_L, Y_NL.shape[0], params.dataset.propensity)
 
@@ -119,7 +127,15 @@ def choose_fusion(
 
 
 def with_fusion(model: XrtModel, fit: FusionFit) -> XrtModel:
-    """The model with what was chosen; sources without weight are left out where they may be."""
+    """The model with what was chosen; sources without weight are left out where they may be.
+
+    Args:
+        model: the model.
+        fit: fusion and calibration that were chosen.
+
+    Returns:
+        A new model; the one given stays as it is.
+    """
     weighted = fit.fusion.sources
     sources = {
         name: source
@@ -154,7 +170,15 @@ class HeldOutRows:
     rows with the fusion that the other half gives."""
 
     def scored_by(self, model: XrtModel, candidates: int) -> HeldOutScores:
-        """The rows with scores as the model fuses and calibrates them, `candidates` labels each."""
+        """The rows with scores as the model fuses and calibrates them.
+
+        Args:
+            model: the model, for its fusion and calibration; it scores nothing itself.
+            candidates: labels of each row.
+
+        Returns:
+            The rows and their scores, (n, L).
+        """
         counts_L = None if model.frequencies is None else model.frequencies.counts_L
         scores_NL = model.fusion.scores(self.sources, counts_L, candidates)
         if model.calibration is not None:

@@ -54,21 +54,59 @@ class TrainingHooks(Protocol):
     def corpora(
         self, params: PipelineParams, run_folder: Path
     ) -> tuple[PipelineParams, Corpus, Corpus | None]:
-        """The training corpus and the test corpus, with the settings that go with them."""
+        """The training corpus and the test corpus, with the settings that go with them.
+
+        Args:
+            params: settings of the run.
+            run_folder: folder for files that are written on the way.
+
+        Returns:
+            The settings to train with, the training corpus, and the test corpus, None where there
+            is none.
+        """
 
     def candidates(self, corpus: Corpus) -> int:
-        """Labels that each source names for a row of the training corpus."""
+        """Labels that each source names for a row of the training corpus.
+
+        Args:
+            corpus: the training corpus.
+
+        Returns:
+            Their number.
+        """
 
     def configuration(self) -> Mapping[str, Any]:
-        """The application's settings, for the manifest, as plain values."""
+        """The application's settings, for the manifest.
+
+        Returns:
+            Plain values by name.
+        """
 
     def learn(self, corpus: Corpus, held_out: HeldOutScores | None) -> None:
-        """Learn what goes beyond the scores of labels; `held_out` is None where no row could be."""
+        """Learn what goes beyond the scores of labels.
+
+        Args:
+            corpus: the training corpus.
+            held_out: scores of held-out rows; None where no row could be held out.
+        """
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
     ) -> ApplicationReport:
-        """Figures of the model that ships, from its scores of the test corpus if there is one."""
+        """Figures of the model that ships.
+
+        Args:
+            model: the model that ships.
+            corpus: the test corpus; None where there is none.
+            scores_NL: its scores of the test corpus, (N, L); None where there is none.
+
+        Returns:
+            What is reported.
+        """
 
     def write(self, folder: Path) -> None:
-        """Write what prediction needs beside the model."""
+        """Write what prediction needs beside the model.
+
+        Args:
+            folder: folder that the model is being written into.
+        """

@@ -42,10 +42,16 @@ class LabelNameRows:
     def join(
         self, X: HybridMatrix, Y_NL: sp.csr_array, dense_RM: np.ndarray | None = None
     ) -> tuple[HybridMatrix, sp.csr_array]:
-        """Rows X (N, F + M) and labels Y (N, L) with the rows of the names below them.
+        """Rows and labels with those of the names below them.
 
-        `dense_RM` are the embeddings as they would stand in X. Without them a name of no known word
-        is left out, since its row would be empty.
+        Args:
+            X: rows (N, F + M).
+            Y_NL: their labels, (N, L).
+            dense_RM: embeddings of the names as they would stand in X. Without them a name of no
+                known word is left out, since its row would be empty.
+
+        Returns:
+            Rows and labels of the texts, then of the names.
         """
         used = np.arange(len(self.names))
         if dense_RM is None:
@@ -64,7 +70,15 @@ class LabelNameRows:
         return rows, self.below(Y_NL, used)
 
     def below(self, Y_NL: sp.csr_array, used: np.ndarray | None = None) -> sp.csr_array:
-        """The labels Y (N, L) with those of the names below them, or of the names `used`."""
+        """Labels with those of the names below them.
+
+        Args:
+            Y_NL: labels of N rows, (N, L).
+            used: positions of the names to take; None for all.
+
+        Returns:
+            (N + names taken, L).
+        """
         columns = self.columns_R if used is None else self.columns_R[used]
         ones, indptr = np.ones(len(columns), np.float32), np.arange(len(columns) + 1)
         Y_RL = sp.csr_array((ones, columns, indptr), shape=(len(columns), self.num_labels))
@@ -74,8 +88,16 @@ class LabelNameRows:
 def label_name_rows(
     features: TfidfFeatures | None, labels: LabelTable, weight: float
 ) -> LabelNameRows | None:
-    """The rows of the labels' names; None where no label has one, where there is no vectoriser, or
-    where the weight is 0.
+    """The rows of the labels' names.
+
+    Args:
+        features: the vectoriser of the texts; None where there is none.
+        labels: the labels.
+        weight: length of each row; 0 for no rows.
+
+    Returns:
+        The rows; None where no label has a name, where there is no vectoriser, or where the weight
+        is 0.
     """
     columns_R = np.flatnonzero([bool(name) for name in labels.names])
     if features is None or weight == 0 or not len(columns_R):

@@ -129,7 +129,16 @@ def _training(
 
 
 def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[PlantedTree]) -> XrtModel:
-    """The linear model on all rows: features, trees, rankers, and how they are searched."""
+    """The linear model on all rows: features, trees, rankers, and how they are searched.
+
+    Args:
+        runner: runs the stages.
+        rows: the training rows.
+        trees: the label trees.
+
+    Returns:
+        The model. Its scores are neither fused nor calibrated.
+    """
     params, corpus, search = runner.params, rows.corpus, runner.params.search
     if search.path_weight is None:
         search = _choose_path_weight(runner, rows, trees)
@@ -180,8 +189,16 @@ def _choose_path_weight(
 def fuse_linear(
     runner: StageRunner, rows: TrainingRows, model: XrtModel, trees: Sequence[PlantedTree]
 ) -> tuple[XrtModel, HeldOutRows | None]:
-    """The linear model joined by further sources where they help, and calibrated; as it was where
-    no row can be held out.
+    """The linear model joined by further sources where they help, and calibrated.
+
+    Args:
+        runner: runs the stages.
+        rows: the training rows.
+        model: the linear model on all rows.
+        trees: its label trees.
+
+    Returns:
+        The model, and the held-out rows; the model as it was and None where no row can be held out.
     """
     params, corpus = runner.params, rows.corpus
     purpose = "scores stay ranks, other sources than trees are left out"

@@ -30,9 +30,20 @@ def write_run_report(
     tested: Comparison | None = None,
     application: ApplicationReport | None = None,
 ) -> Path:
-    """Write `report.html` and `report.json` into the run folder; return the path of the page.
+    """Write `report.html` and `report.json` into the run folder.
 
     What an application reports comes first.
+
+    Args:
+        folder: the run folder.
+        params: settings of the run.
+        reports: figures of each model on the test file, by the model's name.
+        verdict: what the encoder added on held-out rows; None without an encoder.
+        tested: the same on the test file; None without one.
+        application: what an application reports; None without one.
+
+    Returns:
+        The path of the page.
     """
     application = ApplicationReport() if application is None else application
     content = {

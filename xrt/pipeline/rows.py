@@ -88,7 +88,14 @@ def make_features(
 
 
 def lazy_hash(value: object) -> Callable[[], str]:
-    """The content hash of a value, computed when it is first asked for."""
+    """The content hash of a value, computed when it is first asked for.
+
+    Args:
+        value: what is hashed.
+
+    Returns:
+        A function that gives the hash.
+    """
     return cache(lambda: content_hash(value))
 
 
@@ -96,6 +103,12 @@ def labels_hash(corpus: Corpus) -> str:
     """The hash of the labels, with all that says how much each counts.
 
     Where nothing has a weight it is the hash of Y alone.
+
+    Args:
+        corpus: the corpus.
+
+    Returns:
+        The hash.
     """
     weights_N = as_row_weights(corpus.row_weights, corpus.num_instances)
     if weights_N is None and (corpus.Y.data == 1).all():
@@ -132,11 +145,25 @@ class TrainingRows:
         return {} if self.names is None else dict(self.names.inputs)
 
     def labels_of(self, rows: np.ndarray) -> sp.csr_array:
-        """The labels of some rows: (R, L)."""
+        """The labels of some rows.
+
+        Args:
+            rows: positions of R rows.
+
+        Returns:
+            (R, L).
+        """
         return as_csr(self.corpus.Y[rows])
 
     def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
-        """The weights of some rows: (R,); None where all are 1."""
+        """The weights of some rows.
+
+        Args:
+            rows: positions of R rows.
+
+        Returns:
+            (R,); None where all are 1.
+        """
         weights_N = self.corpus.row_weights
         return None if weights_N is None else as_row_weights(weights_N[rows], len(rows))
 
@@ -189,7 +216,15 @@ def hold_out(Y_NL: sp.csr_array, size: int, seed: int, purpose: str) -> Split | 
 
 
 def require_texts(params: PipelineParams, corpus: Corpus) -> None:
-    """Raise ConfigError when an encoder is set and the corpus has rows of features, no texts."""
+    """Check that an encoder has texts to read.
+
+    Args:
+        params: settings of the run.
+        corpus: the training corpus.
+
+    Raises:
+        ConfigError: an encoder is set, and the corpus has rows of features.
+    """
     if params.encoder is not None and corpus.texts is None:
         where = corpus.report.path or "the corpus"
         raise ConfigError(

@@ -55,7 +55,11 @@ class TrainOutcome:
     that ships on held-out rows; None where no row was held out."""
 
     def to_text(self) -> str:
-        """The models side by side, what the encoder added, and the next step."""
+        """The models side by side, what the encoder added, and the next step.
+
+        Returns:
+            Several lines, without a line end behind the last.
+        """
         lines = [compare_table(dict(self.reports))] if self.reports else []
         if self.verdict is not None:
             for rows, added in self.verdict.added_on(self.tested).items():
@@ -78,11 +82,27 @@ def train(
     progress: Progress | None = None,
     hooks: TrainingHooks | None = None,
 ) -> TrainOutcome:
-    """Train what the settings say and save it under `run_folder`/model; `hooks` are
-    an application's: what it reads, learns and measures beyond that.
+    """Train what the settings say and save it under `run_folder`/model.
 
     Stages that are up to date are skipped; a run that was stopped goes on where it was.
-    Raises DataError, ConfigError or TrainingError; SystemExit(143) after SIGTERM.
+
+    Args:
+        params: settings of the run.
+        run_folder: folder of the stages, the model and the report.
+        progress: shows the stages; None shows nothing.
+        hooks: what an application reads, learns and measures beyond the model; None without one.
+
+    Returns:
+        Where the model lies, and what it scored.
+
+    Raises:
+        XrtError: another process trains in the run folder.
+        ArtifactError: the folder of the model is something else.
+        DataError: a file cannot be used, or there is nothing to learn.
+        ConfigError: settings do not fit each other or the files.
+        CapacityError: memory or disk is far too small, and `force` is not set.
+        TrainingError: the encoder could not be trained.
+        SystemExit: with 143, after SIGTERM.
     """
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,8 +155,20 @@ def estimate_run(
 ) -> str:
     """What the run would take, as a table, with a line for each limit it comes near.
 
-    Nothing is kept: the demo catalogue is generated elsewhere. Raises DataError for an unusable
-    file.
+    Nothing is kept: the demo catalogue is generated elsewhere.
+
+    Args:
+        params: settings of the run.
+        run_folder: folder of the run, for the free space of its disk.
+        hooks: hooks of an application, which read the corpora; None without one.
+
+    Returns:
+        Several lines.
+
+    Raises:
+        DataError: a file cannot be used.
+        ConfigError: an encoder is set, and the file has rows of features; or the encoder cannot be
+            had.
     """
     with tempfile.TemporaryDirectory(prefix="xrt-estimate-") as scratch:
         params, trn, _ = _corpora(params, Path(scratch), hooks)
@@ -186,5 +218,12 @@ def _evaluate(
 
 
 def label_counts(corpus: Corpus) -> np.ndarray:
-    """Rows of each label: int64 (L,)."""
+    """Rows of each label.
+
+    Args:
+        corpus: the corpus.
+
+    Returns:
+        int64 (L,).
+    """
     return np.bincount(corpus.Y.indices, minlength=corpus.num_labels)

@@ -68,7 +68,15 @@ class StageRunner:
 
 
 def setting_of(params: PipelineParams, name: str) -> Any:
-    """The value of a setting, or a part, by its full name: `ranker`, `dataset.propensity`."""
+    """The value of a setting, or a part, by its full name: `ranker`, `dataset.propensity`.
+
+    Args:
+        params: the settings.
+        name: full name of a setting or a part: `ranker`, `dataset.propensity`.
+
+    Returns:
+        The value.
+    """
     return reduce(getattr, name.split("."), params)
 
 
@@ -81,5 +89,11 @@ def neutral_value(name: str) -> Any:
     """The value at which a setting, or each setting of a part, adds nothing to a stage's key.
 
     That is its default; whoever changes a default raises the version of the stages that read it.
+
+    Args:
+        name: full name of a setting or a part.
+
+    Returns:
+        The default.
     """
     return setting_of(_neutral_params(), name)

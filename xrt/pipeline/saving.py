@@ -30,7 +30,22 @@ def save_model(
     hooks: TrainingHooks | None,
     application: ApplicationReport,
 ) -> Artifact:
-    """Write the model that ships, with its card and the manifest, whole or not at all."""
+    """Write the model that ships, with its card and the manifest, whole or not at all.
+
+    Args:
+        model: the model that ships.
+        folder: folder of the model.
+        trn: the training corpus.
+        reports: figures of each model on the test file, by the model's name.
+        params: settings of the run.
+        verdict: what the encoder added; None without one.
+        tested: the same on the test file; None without one.
+        hooks: hooks of an application; None without one.
+        application: what the application reports.
+
+    Returns:
+        The model's folder with its manifest.
+    """
     metrics = {name: report.to_dict()["metrics"] for name, report in reports.items()}
     training = {
         "num_rows": trn.num_instances,

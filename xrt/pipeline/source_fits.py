@@ -35,5 +35,13 @@ def fit_sources(
 
 
 def with_sources(model: XrtModel, sources: Mapping[str, Source]) -> XrtModel:
-    """The model with these sources, each of weight 1 until fusion is fitted."""
+    """The model with these sources, each of weight 1 until fusion is fitted.
+
+    Args:
+        model: the model.
+        sources: the sources, by name.
+
+    Returns:
+        A new model; the one given stays as it is.
+    """
     return replace(model, sources=sources, fusion=Fusion(dict.fromkeys(sources, 1.0)))

@@ -61,7 +61,14 @@ class Fitted:
         return None if self.held_out is None else self.held_out.criterion
 
     def held_out_scores(self, candidates: int = CANDIDATES) -> HeldOutScores | None:
-        """The held-out rows as the model that ships scores them; None where there are none."""
+        """The held-out rows as the model that ships scores them.
+
+        Args:
+            candidates: labels of each row.
+
+        Returns:
+            The rows and their scores; None where no row was held out.
+        """
         return None if self.held_out is None else self.held_out.scored_by(self.model, candidates)
 
 

@@ -57,8 +57,15 @@ class TreeGrower:
     def grow(
         self, params: TreeParams, seed: int, paths: Sequence[Sequence[str]] | None = None
     ) -> LabelTree:
-        """A tree by balanced 2-means, inside the labels' paths where given; the same for the same
-        seed.
+        """A tree by balanced 2-means, inside the labels' paths where there are any.
+
+        Args:
+            params: settings of the tree.
+            seed: seed of the clustering; the same seed makes the same tree.
+            paths: names of each label's ancestors, the coarsest first; None for none.
+
+        Returns:
+            The tree.
         """
         Z = self.label_features
         if paths is not None:
@@ -67,8 +74,17 @@ class TreeGrower:
 
 
 def taxonomy_tree(params: TreeParams, labels: LabelTable) -> LabelTree | None:
-    """The taxonomy that the settings name, if it is the whole tree. Raises DataError when it is
-    unreadable.
+    """The taxonomy that the settings name, if it is the whole tree.
+
+    Args:
+        params: settings of the tree.
+        labels: the labels.
+
+    Returns:
+        The tree; None where clusters are to be grown.
+
+    Raises:
+        DataError: the file is unreadable.
     """
     if params.paths is None or params.inside:
         return None
@@ -78,7 +94,17 @@ def taxonomy_tree(params: TreeParams, labels: LabelTable) -> LabelTree | None:
 def paths_above(params: TreeParams, labels: LabelTable) -> list[tuple[str, ...]] | None:
     """The ancestors of each label where clusters grow inside a taxonomy.
 
-    Raises ConfigError when no taxonomy is named, DataError when its file is unreadable.
+    Args:
+        params: settings of the tree.
+        labels: the labels.
+
+    Returns:
+        Names of each label's ancestors, the coarsest first; None where clusters grow without a
+        taxonomy.
+
+    Raises:
+        ConfigError: no taxonomy is named.
+        DataError: its file is unreadable.
     """
     if not params.inside:
         return None
@@ -89,7 +115,14 @@ def paths_above(params: TreeParams, labels: LabelTable) -> list[tuple[str, ...]]
 
 def taxonomy_input(params: TreeParams, labels: LabelTable) -> dict[str, Hash]:
     """The content of the taxonomy's file as an input of every stage that a tree reaches: the
-    setting says only where it lies. Empty where there is none.
+    setting says only where it lies.
+
+    Args:
+        params: settings of the tree.
+        labels: the labels.
+
+    Returns:
+        The hash by the name of the input; empty where there is no file.
     """
     if params.paths is None or not Path(params.paths).is_file():  # refused where it is read
         return {}
@@ -97,7 +130,17 @@ def taxonomy_input(params: TreeParams, labels: LabelTable) -> dict[str, Hash]:
 
 
 def tree_seeds(params: TreeParams, num_trees: int, seed: int, num_labels: int) -> list[int]:
-    """A seed for each tree that is unlike the others: of a taxonomy or a flat tree there is one."""
+    """A seed for each tree that is unlike the others: of a taxonomy or a flat tree there is one.
+
+    Args:
+        params: settings of the tree.
+        num_trees: how many trees the settings ask for.
+        seed: seed of the run.
+        num_labels: number of labels.
+
+    Returns:
+        The seeds.
+    """
     given = params.paths is not None and not params.inside
     if given or num_labels <= params.max_leaf_size:
         num_trees = 1
@@ -215,12 +258,28 @@ def train_rankers(
 
 
 def numbered(name: str, index: int) -> str:
-    """The name of the stage of a tree: `linear`, `linear-2`."""
+    """The name of the stage of a tree: `linear`, `linear-2`.
+
+    Args:
+        name: the name for the first tree.
+        index: position of the tree, from 0.
+
+    Returns:
+        The name.
+    """
     return name if index == 0 else f"{name}-{index + 1}"
 
 
 def planted(trees: Sequence[LabelTree], seed: int) -> list[PlantedTree]:
-    """Trees that need not be grown, with a seed each."""
+    """Trees that need not be grown, with a seed each.
+
+    Args:
+        trees: the trees.
+        seed: seed of the run.
+
+    Returns:
+        The trees with seed and hash.
+    """
     return [
         PlantedTree(tree, tree_seed(seed, index), partial(content_hash, list(tree.parents)))
         for index, tree in enumerate(trees)

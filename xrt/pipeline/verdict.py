@@ -74,24 +74,44 @@ class Verdict:
         return (figures["P@1"] + figures["nDCG@10"]) / 2
 
     def added_on(self, tested: Comparison | None = None) -> dict[str, Comparison]:
-        """What the encoder added, by the rows it was measured on: those held out, and the test
-        rows where they are given.
+        """What the encoder added, by the rows it was measured on.
+
+        Args:
+            tested: the comparison on the test file; None without one.
+
+        Returns:
+            The comparison on held-out rows, then that on test rows, by a description of the rows.
         """
         found = {f"{self.held_out.num_rows:,} held-out training rows": self.held_out}
         return found if tested is None else found | {f"{tested.num_rows:,} test rows": tested}
 
     def summary(self) -> dict[str, Any]:
-        """Plain values without the figures, for a manifest."""
+        """Plain values without the figures, for a manifest.
+
+        Returns:
+            Values by name, with the number of held-out rows.
+        """
         content = {name: value for name, value in asdict(self).items() if name != "held_out"}
         return {"num_rows": self.held_out.num_rows, **content}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns:
+            Values by name.
+        """
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
+        """Read what `to_dict` gave.
+
+        Args:
+            content: what `to_dict` gave.
+
+        Returns:
+            The verdict.
+        """
         return cls(**{**content, "held_out": Comparison.from_dict(content["held_out"])})
 
 
@@ -105,11 +125,25 @@ def give_verdict(
     seed: int = 0,
     always_deep: bool = False,
 ) -> Verdict:
-    """Judge the sources (N, L), of which `linear` is one, on rows that none was trained on.
+    """Judge the sources on rows that none was trained on.
 
-    `fusion` is what would ship, fitted on all these rows; figures are those of fusions fitted on
-    the other half. Counts (L,) are of the `num_train` rows that sources were trained on.
-    Raises DataError when matrices and counts do not belong together.
+    Figures are those of fusions fitted on the other half of these rows.
+
+    Args:
+        sources: scores (N, L) of each source, of which `linear` is one.
+        fusion: what would ship, fitted on all these rows.
+        Y_true: labels of the rows, (N, L).
+        train_label_counts: rows of each label among those that sources were trained on, (L,).
+        num_train: number of those rows.
+        propensity: parameters of the propensity-scored metrics; None for the defaults.
+        seed: seed of the halves.
+        always_deep: the deep model ships even where it does not win.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        DataError: matrices and counts do not belong together.
     """
     linear_NL = fuse(sources, {BASELINE: 1.0}, 10)
     frequencies = LabelFrequencies(train_label_counts, num_train)
@@ -208,7 +242,15 @@ def reach_verdict(
 
 
 def require_held_out(params: PipelineParams, corpus: Corpus) -> None:
-    """Raise DataError when an encoder is set and not one row can be held out to judge it."""
+    """Check that a row can be held out to judge an encoder.
+
+    Args:
+        params: settings of the run; without an encoder nothing is checked.
+        corpus: the training corpus.
+
+    Raises:
+        DataError: an encoder is set, and not one row can be held out.
+    """
     if params.encoder is None:
         return
     counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)

@@ -21,8 +21,18 @@ ANEW = "fit with warm_start=False to start anew"
 def require_same_inputs(
     earlier: XrtModel, corpus: Corpus, features: TfidfParams, num_dense: int
 ) -> None:
-    """Raise DataError unless rows, or texts, and labels are of the earlier model's kind;
-    ConfigError for other settings of TF-IDF.
+    """Check that rows, or texts, and labels are of the earlier model's kind.
+
+    Args:
+        earlier: the earlier model.
+        corpus: the training corpus.
+        features: settings of TF-IDF.
+        num_dense: number of dense features of a row.
+
+    Raises:
+        DataError: texts or features, their numbers, or the labels are other than the earlier
+            model's.
+        ConfigError: other settings of TF-IDF.
     """
     _require_same_labels(earlier.labels, corpus.labels)
     reads, given = earlier.features is not None, corpus.texts is not None
@@ -56,8 +66,16 @@ def earlier_trees(
 ) -> tuple[LabelTree, ...]:
     """The earlier model's label trees, in memory.
 
-    `num_trees` is how many the settings ask for, `given` a tree that they name. Raises ConfigError
-    when the earlier model has others.
+    Args:
+        earlier: the earlier model.
+        num_trees: how many trees the settings ask for.
+        given: a tree that the settings name; None for none.
+
+    Returns:
+        Copies of the trees.
+
+    Raises:
+        ConfigError: the earlier model has another number of trees, or another tree than `given`.
     """
     trees = [ranker.tree for ranker in earlier.source(LinearTrees).trees]
     if given is not None and not _same_tree(given, trees[0]):

@@ -62,10 +62,23 @@ def audit(
 ) -> dict[str, Any]:
     """Look for wrong and missing labels; write suggestions and reports into the folder.
 
-    `test` is looked for in the corpus, `paths` is a file with a taxonomy, `decisions` one with what
-    people decided about earlier suggestions. Long steps are stages of the folder and not repeated.
-    Returns what `report.json` holds. Raises DataError when the corpus, or a file named, cannot be
-    used; ConfigError for settings that do not fit it.
+    Long steps are stages of the folder and not repeated.
+
+    Args:
+        corpus: The corpus to audit.
+        folder: Folder of the stages, the suggestions and the reports.
+        params: Settings of the audit; None for the defaults.
+        test: Test rows that are looked for in the corpus.
+        paths: File with a taxonomy.
+        decisions: File of what people decided about earlier suggestions.
+        progress: Shows the long steps; None shows nothing.
+
+    Returns:
+        What `report.json` holds.
+
+    Raises:
+        DataError: The corpus, or one of the files, cannot be used.
+        ConfigError: A setting is out of range.
     """
     params, folder = params or AuditParams(), Path(folder)
     corpus.require_trainable()

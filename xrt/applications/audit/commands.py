@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Audit a corpus, or apply suggestions; the exit code."""
+    """Audit a corpus, or apply suggestions.
+
+    Args:
+        argv: The words behind `xrt audit`; `apply` comes first to apply suggestions.
+
+    Returns:
+        The exit code.
+    """
     if list(argv[:1]) == ["apply"]:
         return _apply(_apply_parser().parse_args(argv[1:]))
     arguments = _audit_parser().parse_args(argv)
@@ -38,7 +45,14 @@ def _refuse_idle_options(arguments: argparse.Namespace) -> None:
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    """The parser of `audit` or of `audit apply`."""
+    """The parser of `audit` or of `audit apply`.
+
+    Args:
+        command: `audit` or `audit apply`.
+
+    Returns:
+        The parser.
+    """
     return _apply_parser() if command == "audit apply" else _audit_parser()
 
 

@@ -17,7 +17,13 @@ SHOWN = 50
 def write_page(
     path: Path, report: Mapping[str, Any], suggestions: Sequence[SuggestedChange]
 ) -> None:
-    """Write the page: counts, the surest suggestions, and the further reports."""
+    """Write the page: counts, the surest suggestions, and the further reports.
+
+    Args:
+        path: The file.
+        report: What `report.json` holds.
+        suggestions: All suggestions, the surest of each kind first.
+    """
     tables = [_overview(report)]
     for kind, title in ((ADD, "Labels that may be missing"), (REMOVE, "Labels that may be wrong")):
         tables.append(_suggested(title, [s for s in suggestions if s.kind == kind]))

@@ -47,9 +47,21 @@ def damage(
     """Remove this share of the given labels, and add that share of wrong ones to random rows.
 
     Wrong labels are drawn by how often labels occur, or (`by_frequency` false) each as often.
-    Labels are removed alike, or by frequency with a chance that falls with the square root of
-    their rows, the shares being those of all labels. Raises ConfigError for a share outside of
-    [0, 1).
+    Labels are removed alike, or by frequency with a chance that falls with the square root of their
+    rows, the shares being those of all labels.
+
+    Args:
+        corpus: The corpus; it stays as it is.
+        removed: Share of the given labels to remove, from 0 to below 1.
+        added: Number of wrong labels to add, as a share of the given ones, from 0 to below 1.
+        by_frequency: Whether damage goes by the labels' frequency.
+        seed: Seed of the draws.
+
+    Returns:
+        The damaged corpus, and what was done to it.
+
+    Raises:
+        ConfigError: A share is outside of its range.
     """
     for name, share in (("removed", removed), ("added", added)):
         if not 0 <= share < 1:
@@ -97,11 +109,25 @@ def self_test(
     shares: Sequence[float],
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """A record for each share and kind of damage: what was found of it, and P@5 on held-out rows
-    after training on clean, damaged and repaired labels.
+    """Damage labels in several ways, and measure how much of that an audit finds.
 
     Half as many wrong labels are added as are removed. The corpus is taken for right: labels that
-    it lacks itself count as false alarms. Raises DataError when no row can be held out.
+    it lacks itself count as false alarms.
+
+    Args:
+        corpus: The corpus; a tenth of its rows is held out.
+        folder: Folder for temporary files.
+        params: Settings of the audits.
+        shares: Shares of labels to remove, from 0 to below 1.
+        progress: Shows the steps of the audits; None shows nothing.
+
+    Returns:
+        A record for each share and kind of damage: what was found of it, and P@5 on held-out rows
+        after training on clean, damaged, repaired and softened labels.
+
+    Raises:
+        ConfigError: A share is outside of its range.
+        DataError: No row can be held out, or an audit is not possible.
     """
     split = validation_split(corpus.Y, size=max(1, corpus.num_instances // 10), seed=params.seed)
     clean, held_out = corpus.subset(split.train), corpus.subset(split.validation)
@@ -120,7 +146,15 @@ def self_test(
 
 
 def recovery(damaged: Damaged, suggestions: Sequence[SuggestedChange]) -> dict[str, Any]:
-    """Average precision, and precision and recall of as many suggestions as there is damage."""
+    """Average precision, and precision and recall of as many suggestions as there is damage.
+
+    Args:
+        damaged: The damaged corpus.
+        suggestions: What the audit of it suggests, the surest first within each kind.
+
+    Returns:
+        For each kind of suggestion: how much damage there is, and the figures of `ranked_recovery`.
+    """
     record: dict[str, Any] = {}
     index = damaged.corpus.labels.index
     for kind, cells_NL in ((ADD, damaged.removed_NL), (REMOVE, damaged.added_NL)):
@@ -132,7 +166,16 @@ def recovery(damaged: Damaged, suggestions: Sequence[SuggestedChange]) -> dict[s
 
 
 def ranked_recovery(hits_S: np.ndarray, total: int) -> dict[str, Any]:
-    """Figures of a ranking with these hits, of `total` that could be found."""
+    """Figures of a ranking.
+
+    Args:
+        hits_S: Whether each suggestion is right, in their order, bool (S,).
+        total: How many there are to find.
+
+    Returns:
+        Average precision, precision and recall at `total` suggestions, and recall of all, 0 to 1
+        each; and the number of suggestions.
+    """
     hits = hits_S.cumsum()
     precision_S = hits / np.arange(1, len(hits) + 1)
     depth = min(total, len(hits))
@@ -152,8 +195,20 @@ def effect(
     held_out: Corpus,
     params: AuditParams,
 ) -> dict[str, Any]:
-    """P@5 on other rows of linear models of clean and damaged labels, of labels changed by the
-    surest suggestions and of labels with the suggestions as doubts; and what each wins back.
+    """What damage costs on other rows, and what each way of repair wins back.
+
+    Linear models learn clean labels, damaged ones, labels changed by the surest suggestions, and
+    labels with the suggestions as doubts.
+
+    Args:
+        clean: The corpus without damage.
+        damaged: The damaged corpus.
+        suggestions: What the audit of it suggests.
+        held_out: Other rows, whose labels have the same columns.
+        params: Of these, `seed` and `num_threads` are used.
+
+    Returns:
+        `P@5` of each model, and `won_back` of each way of repair.
     """
     corpora = {
         "clean": clean,
@@ -166,8 +221,13 @@ def effect(
 
 
 def won_back(figures: Mapping[str, float]) -> dict[str, float] | None:
-    """The share of what the damage cost that each way of repair wins back; None where nothing was
-    lost.
+    """The share of what the damage cost that each way of repair wins back.
+
+    Args:
+        figures: P@5 of `clean`, `damaged`, `repaired` and `softened`.
+
+    Returns:
+        Shares of `repaired` and `softened`; None where nothing was lost.
     """
     lost = figures["clean"] - figures["damaged"]
     if lost <= 0:
@@ -181,13 +241,30 @@ REPAIR_ADDITIONS, REPAIR_REMOVALS = 0.5, 0.98
 
 
 def chosen(suggestions: Sequence[SuggestedChange], params: AuditParams) -> list[SuggestedChange]:
-    """The suggestions that a repair without a person follows."""
+    """The suggestions that a repair without a person follows.
+
+    Args:
+        suggestions: The suggestions.
+        params: Settings of the audit.
+
+    Returns:
+        Those with a score of at least REPAIR_ADDITIONS or REPAIR_REMOVALS.
+    """
     least = {ADD: REPAIR_ADDITIONS, REMOVE: REPAIR_REMOVALS}
     return [s for s in suggestions if s.score >= least[s.kind]]
 
 
 def precision_at_5(corpus: Corpus, held_out: Corpus, params: AuditParams) -> float:
-    """P@5 of the linear model of a corpus on held-out rows, whose labels have the same columns."""
+    """P@5 of the linear model of a corpus on held-out rows.
+
+    Args:
+        corpus: The corpus to learn from.
+        held_out: The rows to judge on, whose labels have the same columns.
+        params: Of these, `seed` and `num_threads` are used.
+
+    Returns:
+        P@5, 0 to 1, rounded to five digits.
+    """
     settings = PipelineParams(fused=False, seed=params.seed, num_threads=params.num_threads or 0)
     model = Trainer(settings).fit(corpus).model
     inputs = held_out.X if held_out.texts is None else held_out.texts

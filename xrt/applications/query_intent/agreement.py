@@ -25,7 +25,17 @@ UNKNOWN_WORD = "zqx"
 
 
 def clicks_support(share_lower: float, log_lift_lower: float, num_items: float) -> bool:
-    """Whether clicks alone make a value likely."""
+    """Whether clicks alone make a value likely.
+
+    Args:
+        share_lower: Lower bound of the value's share of the clicks, 0 to 1.
+        log_lift_lower: Natural logarithm of that bound divided by the value's share in the
+            catalogue.
+        num_items: Distinct clicked items that have the value.
+
+    Returns:
+        True where all three reach their least value.
+    """
     return (
         share_lower >= _MIN_SHARE_LOWER
         and log_lift_lower >= _MIN_LOG_LIFT_LOWER
@@ -36,9 +46,18 @@ def clicks_support(share_lower: float, log_lift_lower: float, num_items: float) 
 def agreed_values(
     reading: Reading, share: Mapping[int, float], supported: Collection[int], catalogue: Catalogue
 ) -> dict[int, tuple[int, int]]:
-    """Values that are named and clicked, of attributes with no other such value: label -> span.
+    """Values that are named and clicked, of attributes with no other such value.
 
     Of an ancestor and its descendant that the same words name, the clicks' favourite counts.
+
+    Args:
+        reading: The query as read.
+        share: Smoothed click share, 0 to 1, of values by label number.
+        supported: Labels that clicks support.
+        catalogue: The catalogue.
+
+    Returns:
+        Label -> span (first word, end) of the name in the query.
     """
     named_spans = supported_names(reading, share)
     agreed_spans: dict[int, tuple[int, int]] = {}
@@ -59,7 +78,20 @@ def verdicts_of(
     labels: Sequence[int],
     catalogue: Catalogue,
 ) -> list[int]:
-    """1 (true), 0 (false) or -1 (open) for each label; ancestors of true values are open."""
+    """Judge labels from the values on which clicks and words agree.
+
+    Ancestors of true values are open. A value below a true one is false where every word of the
+    query names a true value, and open elsewhere.
+
+    Args:
+        reading: The query as read.
+        agreed_spans: The true values, with the spans of their names.
+        labels: Label numbers to judge.
+        catalogue: The catalogue.
+
+    Returns:
+        1 (true), 0 (false) or -1 (open) for each label, in the order of `labels`.
+    """
     is_explained = bool(agreed_spans) and reading.free_words(agreed_spans.values()) == 0
     true_attributes = {int(catalogue.attribute_L[label]) for label in agreed_spans}
     verdicts = []
@@ -84,7 +116,18 @@ def rewrite_query(
     names: Sequence[Sequence[str]],
     rng: np.random.Generator,
 ) -> str:
-    """The query with the name of one agreed value written otherwise."""
+    """The query with the name of one agreed value written otherwise.
+
+    Args:
+        reading: The query as read.
+        agreed_spans: The true values with the spans (first word, end) of their names; not empty.
+        forms: Phrases that stand for each label, by label number.
+        names: The words of each label's name, by label number.
+        rng: Draws the label and how it is written.
+
+    Returns:
+        The words of the query, single blanks between them, with one name replaced.
+    """
     label = sorted(agreed_spans)[int(rng.random() * len(agreed_spans))]
     first, end = agreed_spans[label]
     name = reading.words[first:end]

@@ -86,7 +86,14 @@ class Catalogue:
         return pairs
 
     def ancestors(self, label: int) -> Iterator[int]:
-        """Ancestors of a label, the nearest first."""
+        """Ancestors of a label, the nearest first.
+
+        Args:
+            label: Number of the label.
+
+        Yields:
+            Label numbers; nothing for a label without a parent.
+        """
         parent = int(self.parent_L[label])
         while parent >= 0:
             yield parent
@@ -96,8 +103,18 @@ class Catalogue:
 def catalogue_of(corpus: Corpus, paths: str | Path | None = None) -> Catalogue:
     """The catalogue in a corpus whose rows are items: ids, titles and labels `attribute=value`.
 
-    Of rows with the same id the last counts. `paths` is a taxonomy as `read_label_paths` reads it.
-    Raises DataError when rows have no ids, there is no label, or one lies above itself.
+    Of rows with the same id the last counts.
+
+    Args:
+        corpus: The items; texts are their titles.
+        paths: File with a taxonomy, as `read_label_paths` reads it; None for paths in the values
+            only.
+
+    Returns:
+        The catalogue; ancestors are labels, too.
+
+    Raises:
+        DataError: Rows have no ids, no item has a label, or a label lies above itself.
     """
     corpus, nothing = _without_nothing(corpus)
     where = corpus.report.path or "catalogue"
@@ -251,10 +268,22 @@ def read_catalogue(
 ) -> Catalogue:
     """Read a catalogue from JSONL, CSV, TSV or Parquet.
 
-    One label column holds labels `attribute=value`; of several, each is an attribute. `names` is a
-    file of lines `label TAB name`, `paths` a taxonomy of lines `label TAB ancestor > ancestor`. An
-    item's id stands under `id_column`, or else under `uid` or `id`. `label_separator` splits the
-    cell of a label column. Bad lines that are skipped are written into `bad_lines_folder`.
+    Args:
+        path: The file of items.
+        title_columns: Columns that make up an item's title.
+        label_columns: One column holds labels `attribute=value`; of several, each is an attribute.
+        names: File of lines `label TAB name`.
+        paths: Taxonomy: a file of lines `label TAB ancestor > ancestor`.
+        id_column: Column of the item's id; None for `uid` or `id`.
+        label_separator: Splits the cell of a label column; None as `read_corpus` does by default.
+        skip_bad_lines: Leave bad lines out instead of raising an error.
+        bad_lines_folder: Folder into which bad lines are written that were skipped.
+
+    Returns:
+        The catalogue.
+
+    Raises:
+        DataError: The file cannot be read, or is no catalogue (see `catalogue_of`).
     """
     columns = label_columns[0] if len(label_columns) == 1 else label_columns
     corpus = read_corpus(

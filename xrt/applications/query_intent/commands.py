@@ -11,7 +11,11 @@ COLUMNS = ("query", "item", "count", "impressions", "position")
 
 
 def label_parser() -> argparse.ArgumentParser:
-    """The parser of `xrt label`."""
+    """The parser of `xrt label`.
+
+    Returns:
+        The parser, with the command's arguments and options.
+    """
     parser = argparse.ArgumentParser(prog="xrt label")
     parser.add_argument(
         "clicks",
@@ -66,7 +70,18 @@ def label_parser() -> argparse.ArgumentParser:
 
 
 def label(arguments: argparse.Namespace) -> int:
-    """Label all queries of the log; returns the exit code. The report goes to standard error."""
+    """Label all queries of the log; the report goes to standard error.
+
+    Args:
+        arguments: The parsed arguments of `xrt label`.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ConfigError: `--columns` is not of the form NAME=COLUMN, or the output is one of the inputs.
+        DataError: The log or the catalogue cannot be used.
+    """
     from xrt.applications.query_intent import LabellingParams, label_queries
     from xrt.applications.query_intent.catalogue import read_catalogue
     from xrt.progress import RichProgress
@@ -108,7 +123,17 @@ def label(arguments: argparse.Namespace) -> int:
 
 
 def column_names(pairs: list[str]) -> dict[str, str]:
-    """`["item=sku"]` as `{"item": "sku"}`. Raises ConfigError for anything else."""
+    """`["item=sku"]` as `{"item": "sku"}`.
+
+    Args:
+        pairs: Words NAME=COLUMN; NAME is one of the log's columns.
+
+    Returns:
+        Column of the file by name.
+
+    Raises:
+        ConfigError: A word has another form or another name.
+    """
     columns = {}
     for pair in pairs:
         name, equals, column = pair.partition("=")

@@ -18,6 +18,16 @@ def decide(
     """(query, label, confidence) of all pairs and of their ancestors, sorted.
 
     Pairs must be distinct.
+
+    Args:
+        query_P: Queries of P distinct pairs, int (P,).
+        label_P: Labels of the pairs, int (P,).
+        probability_P: Probability that the value is meant, (P,).
+        catalogue: The catalogue.
+
+    Returns:
+        Queries, labels and confidences in [0, 1], an array each; there are more pairs than P where
+        ancestors were added.
     """
     queries, labels, p = _with_ancestors(query_P, label_P, probability_P, catalogue)
     attribute, depth = catalogue.attribute_L[labels], catalogue.depth_L[labels]

@@ -89,7 +89,15 @@ class ClickChunk:
 
 
 def is_test_query(text: str, test_share: float) -> bool:
-    """Whether a query belongs to the test split: a function of its text alone."""
+    """Whether a query belongs to the test split: a function of its text alone.
+
+    Args:
+        text: The query.
+        test_share: Share of all queries that belong to the test split, 0 to 1.
+
+    Returns:
+        True for a test query.
+    """
     return zlib.crc32(b"split " + text.encode()) < test_share * 2**32
 
 
@@ -113,11 +121,22 @@ class ClickSimulator:
         self.items_of = {label: np.array(items) for label, items in items_by_label.items()}
 
     def item_id(self, item: int) -> str:
-        """The item's id in the catalogue and in the log."""
+        """The item's id in the catalogue and in the log.
+
+        Args:
+            item: Number of the item.
+
+        Returns:
+            Its id, such as `i0000012`.
+        """
         return f"i{item:07d}"
 
     def chunks(self) -> Iterator[ClickChunk]:
-        """All queries once, with the log of those that are not test queries."""
+        """All queries once, with the log of those that are not test queries.
+
+        Yields:
+            At most CHUNK_QUERIES drawn queries, and their rows.
+        """
         texts: set[str] = set()
         for number, start in enumerate(range(0, self.params.num_queries, CHUNK_QUERIES)):
             rng = np.random.default_rng([self.seed, _QUERY_STREAM, number])
@@ -210,12 +229,20 @@ class ClickSimulator:
 def write_demo_clicks(
     folder: str | Path, params: ClickParams | None = None, seed: int = 0
 ) -> dict[str, int]:
-    """Write `items.jsonl`, `clicks/00000.parquet` ... and `queries_truth.jsonl`; returns counts.
+    """Write `items.jsonl`, `clicks/00000.parquet` ... and `queries_truth.jsonl`.
 
     Items have `id`, `title`, `content`, `labels` (with the catalogue's missing and wrong values)
     and `true_labels`; clicks `query`, `item`, `count`, `impressions`, `position`, a row for each
     ranking and item that was shown, clicked or not; queries `text`, `labels` (true) and `split`
     (trn, tst).
+
+    Args:
+        folder: Folder that the files are written into.
+        params: How the log is drawn; None for the defaults.
+        seed: Seed of all draws.
+
+    Returns:
+        Numbers of `items`, `queries` and `click_rows` that were written.
     """
     import polars as pl
 

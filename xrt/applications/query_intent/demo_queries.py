@@ -66,7 +66,14 @@ class ProductReader:
         self._brands = {f"brand={brand.name}": i for i, brand in enumerate(world.brands)}
 
     def read(self, true_labels: Sequence[str]) -> Product:
-        """The product with these labels."""
+        """The product with these labels.
+
+        Args:
+            true_labels: Labels `attribute=value` of an item, with its brand and type.
+
+        Returns:
+            The product; '' for a colour or size that no label names.
+        """
         values = {label.partition("=")[0]: label for label in true_labels}
         color = values.get(COLOR, "").partition("=")[2]
         size = values.get(SIZE, "").partition("=")[2]
@@ -80,7 +87,15 @@ class QueryWriter:
         self.world = world
 
     def write(self, product: Product, u: Sequence[float]) -> DemoQuery:
-        """The query and what is meant by it."""
+        """The query and what is meant by it.
+
+        Args:
+            product: What the shopper has in mind.
+            u: `NUM_DRAWS` uniform draws in [0, 1), which decide what is written, and how.
+
+        Returns:
+            The query and what is meant by it.
+        """
         kind = int(np.searchsorted(_KIND_SHARES, u[0], side="right"))
         attributes = _KINDS[min(kind, len(_KINDS) - 1)][1]
         labels: list[str] = []
@@ -144,7 +159,15 @@ def _order(draw: float) -> tuple[str, ...]:
 
 
 def as_typed(text: str, how: float) -> str:
-    """The query as one shopper types it: other case, more blanks, full-width letters."""
+    """The query as one shopper types it: other case, more blanks, full-width letters.
+
+    Args:
+        text: The query in small letters with single blanks.
+        how: A uniform draw in [0, 1) that chooses the way.
+
+    Returns:
+        The text as typed; unchanged below 0.72.
+    """
     if how < 0.72:
         return text
     if how < 0.86:

@@ -55,7 +55,11 @@ class QueryValuePairs:
     readings: list[Reading]
 
     def of_text(self) -> list[slice]:
-        """Where each text's pairs are."""
+        """Where each text's pairs are.
+
+        Returns:
+            For each text, in order, the slice of its pairs.
+        """
         bounds = np.searchsorted(self.text_P, np.arange(len(self.readings) + 1))
         return [slice(a, b) for a, b in pairwise(bounds)]
 
@@ -82,13 +86,28 @@ class GroupEvidence:
         self.share_QL.sort_indices()
 
     def shares(self, query: int) -> dict[int, float]:
-        """Smoothed share of the values that are judged for a query."""
+        """Smoothed share of the values that are judged for a query.
+
+        Args:
+            query: Position of the query in the group.
+
+        Returns:
+            Share in (0, 1] by label number.
+        """
         part = slice(self.share_QL.indptr[query], self.share_QL.indptr[query + 1])
         values = self.share_QL.data[part].tolist()
         return dict(zip(self.share_QL.indices[part].tolist(), values, strict=True))
 
     def pairs(self, texts: Sequence[QueryText], tables: Words) -> QueryValuePairs:
-        """Evidence for each text and each value that clicks or words bring up."""
+        """Evidence for each text and each value that clicks or words bring up.
+
+        Args:
+            texts: The T texts to judge.
+            tables: Tables that words are looked up in.
+
+        Returns:
+            The pairs with features (P, F): those of CLICK_FEATURES, then those of WORD_FEATURES.
+        """
         readings, text_ids, queries, labels = [], [], [], []
         word_rows: list[tuple[float, ...]] = []
         for number, text in enumerate(texts):

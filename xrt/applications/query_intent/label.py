@@ -43,7 +43,11 @@ class LabellingResult:
     report: LabellingReport
 
     def read(self) -> Corpus:
-        """The corpus; confidences are the values of Y."""
+        """The corpus; confidences are the values of Y.
+
+        Returns:
+            The queries with their labels; rows may have none.
+        """
         return read_corpus(self.path, require_labels=False)
 
 

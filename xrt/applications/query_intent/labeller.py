@@ -51,7 +51,14 @@ class Examples:
     weight_P: np.ndarray
 
     def joined(self, other: "Examples") -> "Examples":
-        """Both, one after the other."""
+        """Both, one after the other.
+
+        Args:
+            other: Pairs with the same features.
+
+        Returns:
+            The pairs of this, then those of `other`.
+        """
         return Examples(
             np.concatenate([self.features_PF, other.features_PF]),
             np.concatenate([self.verdict_P, other.verdict_P]),
@@ -72,7 +79,14 @@ class LabellingModel:
     def fit(self, examples: Examples) -> "LabellingModel":
         """Train on judged pairs.
 
-        Raises DataError: clicks and names agree on too few pairs to learn from.
+        Args:
+            examples: Pairs with verdicts and weights.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            DataError: Clicks and names agree on too few pairs to learn from.
         """
         from sklearn.isotonic import IsotonicRegression
 
@@ -98,7 +112,14 @@ class LabellingModel:
         return self
 
     def predict(self, features_PF: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities: float64 (P,)."""
+        """Calibrated probabilities of pairs.
+
+        Args:
+            features_PF: float32 (P, F), the features that the model was trained on.
+
+        Returns:
+            float64 (P,) in [0.001, 0.999].
+        """
         if not len(features_PF):
             return np.zeros(0)
         probabilities_P: np.ndarray = self._curve.predict(self._raw(features_PF))
@@ -160,7 +181,20 @@ def train_labeller(
     params: LabellingParams,
     progress: Progress | None = None,
 ) -> TrainedLabeller:
-    """Learn examination and aliases from the sample, and train the model on them."""
+    """Learn examination and aliases from the sample, and train the model on them.
+
+    Args:
+        sample: The queries to learn from, with their rows.
+        catalogue: The catalogue.
+        params: Settings of the labelling.
+        progress: Shows how many queries were gathered; None shows nothing.
+
+    Returns:
+        The model, its tables and counts.
+
+    Raises:
+        DataError: Clicks and names agree on too few pairs to learn from.
+    """
     examination = examination_by_position(sample.rows)
     evidence = GroupEvidence(sample, catalogue, examination, params)
     titles = learn_from_titles(catalogue, params.max_alias_titles, params.seed)
@@ -191,6 +225,16 @@ def train_labeller(
 def first_queries(groups: Iterator[QueryGroup], num_queries: int) -> QueryGroup:
     """The first queries of a log, in the order of their CRC: a sample that depends on nothing
     else.
+
+    Args:
+        groups: Groups of queries, in the order of `Partitions.groups`.
+        num_queries: How many queries to take; all where there are fewer.
+
+    Returns:
+        One group of them, without variants.
+
+    Raises:
+        DataError: There is no query.
     """
     queries: list[str] = []
     parts: list[pl.DataFrame] = []

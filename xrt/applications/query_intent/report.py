@@ -49,7 +49,15 @@ class LabellingReport:
         accepted: np.ndarray,
         catalogue: Catalogue,
     ) -> None:
-        """Add the decisions on a group of queries."""
+        """Add the decisions on a group of queries.
+
+        Args:
+            queries: Query of each pair, int (P,).
+            labels: Label of each pair, int (P,).
+            confidence: Confidence of each pair in [0, 1], (P,).
+            accepted: Whether the label is written, bool (P,).
+            catalogue: The catalogue.
+        """
         attribute_P = catalogue.attribute_L[labels]
         for number, name in enumerate(catalogue.attributes):
             of = attribute_P == number
@@ -61,7 +69,11 @@ class LabellingReport:
             counts.sum_confidence += float(confidence[accepted_of].sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures, JSON-ready."""
+        """All figures, JSON-ready.
+
+        Returns:
+            Counts by name; those of each attribute under `attributes`.
+        """
         log = {name: value for name, value in asdict(self.log).items() if name != "bad"}
         theta = self.examination
         return {
@@ -92,7 +104,11 @@ class LabellingReport:
         }
 
     def to_text(self) -> str:
-        """A few lines; the last says what to do next."""
+        """A few lines; the last says what to do next.
+
+        Returns:
+            The lines, without a line end behind the last.
+        """
         log = self.log
         lines = [
             f"{log.num_rows:,} rows of clicks, {self.num_queries:,} queries after normalising "
@@ -141,7 +157,11 @@ class LabellingReport:
         return "\n".join([*lines, f"{self.num_labelled:,} queries have a label", self.next_step()])
 
     def next_step(self) -> str:
-        """One thing to do now."""
+        """One thing to do now.
+
+        Returns:
+            A line that begins with "next: ".
+        """
         if self.log.num_unknown_items > _MANY_UNKNOWN * self.log.num_rows:
             share = self.log.num_unknown_items / self.log.num_rows
             return (

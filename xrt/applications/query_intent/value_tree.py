@@ -29,19 +29,40 @@ class ValueTree:
 
 
 def attribute_of(label: str) -> str:
-    """The part before "="; labels without one are all of the attribute "label"."""
+    """The part before "="; labels without one are all of the attribute "label".
+
+    Args:
+        label: A label, `attribute=value` or other text.
+
+    Returns:
+        The attribute.
+    """
     name, equals, _ = label.partition("=")
     return name if equals else "label"
 
 
 def value_of(label: str) -> str:
-    """The part after "=", or the whole label without one."""
+    """The part after "=", or the whole label without one.
+
+    Args:
+        label: A label, `attribute=value` or other text.
+
+    Returns:
+        The value.
+    """
     _, equals, value = label.partition("=")
     return value if equals else label
 
 
 def last_step(value: str) -> str:
-    """The last step of a path, or the value."""
+    """The last step of a path, or the value.
+
+    Args:
+        value: A value; one with " > " is a path.
+
+    Returns:
+        The text behind the last " > ".
+    """
     return value.rpartition(STEP)[2]
 
 
@@ -58,6 +79,9 @@ def value_tree(
         paths: The names of each one's ancestors, the coarsest first, as `read_label_paths` gives
             them; or none at all. An ancestor is the label of the same attribute with that path,
             value or name, or else a label of its own. They count more than paths in the values.
+
+    Returns:
+        The tree; ancestors that are not among `ids` follow them.
 
     Raises:
         DataError: a label lies above itself.

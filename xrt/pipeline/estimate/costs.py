@@ -44,12 +44,20 @@ class Estimate:
         return sum(stage.disk for stage in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON.
+
+        Returns:
+            The stages and the totals: seconds (None where not measured), bytes of memory and disk.
+        """
         totals = {"seconds": self.seconds, "memory": self.memory, "disk": self.disk}
         return {"stages": [asdict(stage) for stage in self.stages], **totals}
 
     def to_text(self) -> str:
-        """A table, and how far to trust it."""
+        """A table, and how far to trust it.
+
+        Returns:
+            Several lines, without a line end behind the last.
+        """
         lines = [f"{'stage':<28}{'time':>10}{'memory':>10}{'disk':>10}"]
         for stage in self.stages:
             row = (show_seconds(stage.seconds), show_bytes(stage.memory), show_bytes(stage.disk))
@@ -64,12 +72,26 @@ class Estimate:
 
 
 def show_bytes(count: int) -> str:
-    """A size for people: 1.5 GB, 20 MB."""
+    """A size for people: 1.5 GB, 20 MB.
+
+    Args:
+        count: bytes.
+
+    Returns:
+        MB or GB of powers of ten; at least 1 MB.
+    """
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
 def show_seconds(seconds: float | None) -> str:
-    """A duration for people: 8 s, 12 min, 1.5 h."""
+    """A duration for people: 8 s, 12 min, 1.5 h.
+
+    Args:
+        seconds: the duration; None where it is not known.
+
+    Returns:
+        The duration with its unit; "?" where it is not known.
+    """
     if seconds is None:
         return "?"
     if seconds < 100:

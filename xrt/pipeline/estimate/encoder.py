@@ -31,9 +31,18 @@ class EncoderPace:
 
 
 def encoder_seconds(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -> float:
-    """Seconds of the matcher's stage on the whole corpus; `rows_n` are rows to try it on.
+    """Seconds of the matcher's stage on the whole corpus.
 
-    Raises ConfigError when the encoder cannot be had.
+    Args:
+        params: settings of the run, with an encoder.
+        corpus: the training corpus.
+        rows_n: positions of rows to try it on; the first PROBE_ROWS of them are taken.
+
+    Returns:
+        Seconds of training and encoding.
+
+    Raises:
+        ConfigError: the encoder cannot be had.
     """
     pace = measure_pace(params, corpus, rows_n[:PROBE_ROWS])
     trained = params.matcher.num_epochs * corpus.num_instances
@@ -43,7 +52,16 @@ def encoder_seconds(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) 
 
 
 def measure_pace(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -> EncoderPace:
-    """The pace on some rows: a matcher of one level, their labels, is trained for a few steps."""
+    """The pace on some rows: a matcher of one level, their labels, is trained for a few steps.
+
+    Args:
+        params: settings of the run, with an encoder.
+        corpus: the training corpus, with texts.
+        rows_n: positions of the rows to train on.
+
+    Returns:
+        Rows a second, and rows of a step.
+    """
     from xrt.encoder.batches import BatchPlan
     from xrt.encoder.tokens import TokenStore
     from xrt.encoder.training import fine_tune_matcher

@@ -22,7 +22,14 @@ class Machine:
 
     @classmethod
     def here(cls, folder: Path) -> "Machine":
-        """Of this process, and of the disk that holds the folder or will."""
+        """Of this process, and of the disk that holds the folder or will.
+
+        Args:
+            folder: the folder; it need not be there yet.
+
+        Returns:
+            Bytes of memory and disk that are free.
+        """
         home = folder.absolute()
         while not home.exists():
             home = home.parent
@@ -30,7 +37,14 @@ class Machine:
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Memory that can be had without swapping, a container's limit respected; None if unknown."""
+    """Memory that can be had without swapping, a container's limit respected.
+
+    Args:
+        root: where the system's files lie; another folder in tests.
+
+    Returns:
+        Bytes; None where the system is not Linux or does not tell.
+    """
     if sys.platform != "linux":
         return None
     found = []

@@ -36,7 +36,17 @@ _WIDTH = 16  # nodes solved together
 def estimate(params: PipelineParams, corpus: Corpus, probe: bool = True) -> Estimate:
     """What training on the corpus will take.
 
-    Without `probe` nothing is trained and seconds are None: then it takes a fraction of a second.
+    Args:
+        params: settings of the run.
+        corpus: the training corpus.
+        probe: train on a sample to measure seconds. Without it nothing is trained and seconds are
+            None: then it takes a fraction of a second.
+
+    Returns:
+        Seconds, memory and disk of each stage.
+
+    Raises:
+        ConfigError: the encoder cannot be had; with `probe` only.
     """
     shape = _shape(params, corpus)
     seconds = _probe(params, corpus, shape) if probe else {}
@@ -83,10 +93,19 @@ def estimate(params: PipelineParams, corpus: Corpus, probe: bool = True) -> Esti
 
 
 def refuse_if_too_small(needed: Estimate, machine: Machine, force: bool = False) -> list[str]:
-    """Warnings for what comes near the machine's limits: 80 % of them.
+    """Compare an estimate with the machine's limits; 80 % of one comes near it.
 
-    Raises CapacityError when more than UNCERTAINTY times what there is would be needed, unless
-    `force`.
+    Args:
+        needed: the estimate.
+        machine: what there is.
+        force: do not refuse.
+
+    Returns:
+        A warning for each limit that is near or passed.
+
+    Raises:
+        CapacityError: more than UNCERTAINTY times what there is would be needed, and `force` is
+            False.
     """
     warnings = []
     advice = {

@@ -36,9 +36,19 @@ class Applied:
 def accepted(suggestions: Sequence[SuggestedChange], accept: str) -> list[SuggestedChange]:
     """The suggestions to follow: `all`, those with at least a score, or those that a file names.
 
-    A score is compared with `trust` where decisions were learnt from, else with `score`. A file has
-    an id a line, or decisions as `read_decisions` reads them. Raises DataError for an id that no
-    suggestion has, or a file that is neither; ConfigError for a score that is not one.
+    A score is compared with `trust` where decisions were learnt from, else with `score`.
+
+    Args:
+        suggestions: All suggestions.
+        accept: `all`, a score from 0 to 1, or a file. The file has an id a line, or decisions as
+            `read_decisions` reads them.
+
+    Returns:
+        Those that are followed.
+
+    Raises:
+        DataError: There is no such file, it has an id that no suggestion has, or it is neither.
+        ConfigError: The score is a number outside of 0 to 1.
     """
     if accept == "all":
         return list(suggestions)
@@ -87,7 +97,15 @@ def _plain_ids(path: Path) -> set[str]:
 def apply_suggestions(corpus: Corpus, suggestions: Sequence[SuggestedChange]) -> Applied:
     """A copy of the corpus with these changes made.
 
-    Raises DataError when suggestions belong to another corpus.
+    Args:
+        corpus: The corpus that was audited.
+        suggestions: Changes to make; all of them are made.
+
+    Returns:
+        The corrected corpus, the changes, and how many rows lost their last label.
+
+    Raises:
+        DataError: A suggestion belongs to another corpus.
     """
     _require_own(corpus, suggestions)
     index = corpus.labels.index
@@ -107,15 +125,22 @@ def apply_suggestions(corpus: Corpus, suggestions: Sequence[SuggestedChange]) ->
 
 
 def soften(corpus: Corpus, suggestions: Sequence[SuggestedChange]) -> Applied:
-    """The corpus with confidences in place of changes.
+    """The corpus with confidences in place of changes. Training reads them as weights.
 
     A label that is suspected to be missing is added with the square of its sureness as confidence
     (a label that looks like the row's and is not given is less likely true than one that looks as
     much like it and is); one that is suspected to be wrong stays with DOUBTED_CONFIDENCE.
     Suggestions less sure than SOFT_ADDITIONS and SOFT_REMOVALS change nothing.
 
-    Training reads confidences as weights. Raises DataError when suggestions belong to another
-    corpus.
+    Args:
+        corpus: The corpus that was audited.
+        suggestions: Suggestions on this corpus.
+
+    Returns:
+        The softened corpus with the suggestions that changed it; `num_emptied` is 0.
+
+    Raises:
+        DataError: A suggestion belongs to another corpus.
     """
     _require_own(corpus, suggestions)
     index, least = corpus.labels.index, {ADD: SOFT_ADDITIONS, REMOVE: SOFT_REMOVALS}
@@ -184,7 +209,12 @@ def _cells(
 
 
 def write_changes(path: Path, changes: Sequence[SuggestedChange]) -> None:
-    """The record: a JSON line for each change, with its score and what it was made for."""
+    """The record: a JSON line for each change, with its score and what it was made for.
+
+    Args:
+        path: The file, replaced whole or not at all.
+        changes: Changes, a line each.
+    """
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for s in changes:
             record = {

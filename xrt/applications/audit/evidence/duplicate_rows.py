@@ -25,8 +25,18 @@ MAX_EXAMPLES = 200
 def conflicting_rows(
     corpus: Corpus, group_N: np.ndarray, neighbours: Neighbours, least: float
 ) -> dict[str, Any]:
-    """Counts of exact and near-duplicates, of those with other labels, and the first MAX_EXAMPLES
-    pairs of rows with what each has alone.
+    """Count exact and near duplicates, and those with other labels.
+
+    Args:
+        corpus: The corpus.
+        group_N: Number of each row's group of equal rows, int64 (N,).
+        neighbours: The nearest other rows of each row.
+        least: Cosine similarity from which rows are near duplicates.
+
+    Returns:
+        For `exact` and `near`: numbers of pairs, of those with other labels and of those without a
+        common label, and as `examples` the MAX_EXAMPLES pairs with the least in common, with what
+        each row has alone.
     """
     Y_NL = binarize(as_csr(corpus.Y))
     order = np.argsort(group_N, kind="stable")
@@ -73,9 +83,21 @@ def leakage(
     params: AuditParams,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """How many test rows stand in training, exactly or nearly, and the first MAX_EXAMPLES of them.
+    """How many test rows stand in training, exactly or nearly.
 
-    Raises DataError when one has texts and the other features, or features of another width.
+    Args:
+        corpus: The training corpus.
+        test: The test corpus.
+        rows: The training corpus's rows.
+        params: Of these, `near_duplicate` and `num_threads` are used.
+        progress: Shows the search for similar rows; None shows nothing.
+
+    Returns:
+        Numbers of `test_rows`, `exact` and `near`, and the first MAX_EXAMPLES of those rows as
+        `examples`.
+
+    Raises:
+        DataError: One has texts and the other features, or features of another width.
     """
     if (corpus.texts is None) != (test.texts is None):
         raise DataError(

@@ -46,7 +46,16 @@ class AuditedRows:
 
 
 def make_rows(folder: Path, corpus: Corpus, progress: Progress | None) -> AuditedRows:
-    """TF-IDF of the texts, or the corpus's own rows brought to length 1."""
+    """TF-IDF of the texts, or the corpus's own rows brought to length 1.
+
+    Args:
+        folder: Folder of the stages.
+        corpus: Texts or features.
+        progress: Shows the step; None shows nothing.
+
+    Returns:
+        The rows; without texts there are no label names in them.
+    """
     group_N = groups_of(corpus)
     nothing = sp.csr_array((corpus.num_labels, 1), dtype=np.float32)
     if corpus.texts is None:
@@ -78,7 +87,21 @@ FOLD = Stage[FoldScores](
 def score_rows(
     folder: Path, corpus: Corpus, rows: AuditedRows, params: AuditParams, progress: Progress | None
 ) -> tuple[FoldScores, np.ndarray]:
-    """Out-of-fold scores of all rows, and the fold of each: a stage for each fold."""
+    """Out-of-fold scores of all rows; each fold is a stage.
+
+    Args:
+        folder: Folder of the stages.
+        corpus: The corpus.
+        rows: Its rows.
+        params: Settings of the audit.
+        progress: Shows the folds; None shows nothing.
+
+    Returns:
+        Scores (N, L), and the fold of each row, int64 (N,).
+
+    Raises:
+        DataError: There are fewer different rows than folds.
+    """
     Y_NL = binarize(as_csr(corpus.Y, "Y"))
     fold_N = fold_of_rows(rows.group_N, params.folds, params.seed)
     names = label_name_rows(rows.features, corpus.labels, LABEL_TEXT_WEIGHT)
@@ -123,7 +146,17 @@ NEIGHBOURS = Stage("neighbours", 2, ("neighbours",), _save_neighbours, _load_nei
 def similar_rows(
     folder: Path, rows: AuditedRows, params: AuditParams, progress: Progress | None
 ) -> Neighbours:
-    """The nearest other rows of each row."""
+    """The nearest other rows of each row, as a stage.
+
+    Args:
+        folder: Folder of the stages.
+        rows: The corpus's rows.
+        params: Of these, `neighbours` (how many for each row) and `num_threads` are used.
+        progress: Shows the step; None shows nothing.
+
+    Returns:
+        Rows and cosine similarities, (N, neighbours) each.
+    """
 
     def make(settings: Settings, workspace: Workspace) -> Neighbours:
         memory = NearestRows(rows.X_NF, settings["neighbours"])

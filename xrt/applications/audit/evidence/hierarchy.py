@@ -22,7 +22,15 @@ ONE_BRANCH = 0.95
 
 
 def paths_of_labels(corpus: Corpus) -> list[tuple[str, ...]] | None:
-    """The ancestors of labels whose id or name is a path `A > B > C`; None where none is."""
+    """The ancestors of labels whose id or name is a path `A > B > C`.
+
+    Args:
+        corpus: The corpus.
+
+    Returns:
+        Names of each label's ancestors, the coarsest first, () for a label that is no path; None
+        where no label is one.
+    """
     texts = [
         label if f" {STEP} " in label else name
         for label, name in zip(corpus.labels.ids, corpus.labels.names, strict=True)
@@ -34,7 +42,17 @@ def paths_of_labels(corpus: Corpus) -> list[tuple[str, ...]] | None:
 
 
 def hierarchy_report(corpus: Corpus, paths: list[tuple[str, ...]]) -> dict[str, Any]:
-    """What is odd about rows: missing ancestors, redundant ones, labels of several branches."""
+    """What is odd about rows: missing ancestors, redundant ones, labels of several branches.
+
+    Args:
+        corpus: The corpus.
+        paths: Names of each label's ancestors, the coarsest first.
+
+    Returns:
+        Counts, and for each of `missing_ancestors`, `redundant_ancestors` and `several_branches`
+        what was found. Missing ones are looked for where most ancestors of given labels are given,
+        too; redundant ones where hardly any is.
+    """
     Y_NL = binarize(as_csr(corpus.Y))
     edges = _edges(corpus, paths)
     report: dict[str, Any] = {"labels_with_ancestors": sum(bool(path) for path in paths)}
@@ -107,6 +125,17 @@ def _several_branches(
 
 
 def unknown_labels(corpus: Corpus, path: str) -> list[str]:
-    """Labels of a file of paths that the corpus lacks, in the file's order."""
+    """Labels of a file of paths that the corpus lacks, in the file's order.
+
+    Args:
+        corpus: The corpus.
+        path: A file of paths, `label TAB path`.
+
+    Returns:
+        Ids of the labels.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
     known = set(map(id_key, corpus.labels.ids))
     return [entry.id for entry in read_side_table(path) if id_key(entry.id) not in known]

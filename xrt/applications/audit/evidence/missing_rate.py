@@ -22,6 +22,16 @@ def missing_rates(
     """A record for each range of label frequency that has labels, rarest first.
 
     Pairs whose label the judging model has seen too rarely are left out.
+
+    Args:
+        assessed: The judged pairs.
+        counts_L: Rows of each label, int (L,).
+        num_rows: Number of rows N.
+        params: Of these, `min_label_rows` is used.
+
+    Returns:
+        Records with numbers of labels, given and suspected missing ones, the propensity as measured
+        (None where there is nothing to measure) and by Jain's formula, and the mean threshold.
     """
     pairs = assessed.pairs
     likely_P = assessed.probability_P >= assessed.thresholds_L[pairs.labels_P]

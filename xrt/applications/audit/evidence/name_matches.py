@@ -14,9 +14,16 @@ from xrt.jit import njit
 def name_matches(
     X_NF: sp.csr_array, names_LF: sp.csr_array, rows_P: np.ndarray, labels_P: np.ndarray
 ) -> np.ndarray:
-    """The share of the name's weight that lies on words of the row, float32 (P,) in [0, 1].
+    """The share of the weight of a label's name that lies on words of the row.
 
-    `names_LF` has a row of length 1 for each label, empty where it has no name.
+    Args:
+        X_NF: Rows, (N, F).
+        names_LF: A row of length 1 for each label, empty where it has no name; (L, F).
+        rows_P: Row of each pair, int (P,).
+        labels_P: Label of each pair, int (P,).
+
+    Returns:
+        float32 (P,) in [0, 1].
     """
     return np.asarray(
         _shares(
@@ -55,7 +62,18 @@ def matched_terms(
     row: int,
     label: int,
 ) -> list[str]:
-    """The words of the label's name that the text has."""
+    """The words of the label's name that the text has.
+
+    Args:
+        X_NF: Rows, (N, F).
+        names_LF: Rows of the labels' names, (L, F).
+        features: Knows the words of the columns.
+        row: The row.
+        label: The label.
+
+    Returns:
+        The words, in the order of their columns.
+    """
     own = X_NF.indices[X_NF.indptr[row] : X_NF.indptr[row + 1]]
     name = names_LF.indices[names_LF.indptr[label] : names_LF.indptr[label + 1]]
     return [features.feature_name(int(column)) for column in np.intersect1d(own, name)]

@@ -43,7 +43,17 @@ class NearestRows:
         excluded_M: np.ndarray | None = None,
         progress: Progress | None = None,
     ) -> Neighbours:
-        """The most similar rows of each query of length 1, `excluded_M` (M,) not among them."""
+        """The most similar rows of each query.
+
+        Args:
+            queries_MF: Queries of length 1, (M, F).
+            num_threads: Number of threads; None for all processors.
+            excluded_M: A row for each query that is not to be among its neighbours, int (M,).
+            progress: Counts queries; None shows nothing.
+
+        Returns:
+            Rows int32 and cosine similarities float32, (M, width); -1 and 0 where there are fewer.
+        """
         num_queries = queries_MF.shape[0]
         rows_MW = np.full((num_queries, self.width), -1, np.int32)
         similarities_MW = np.zeros((num_queries, self.width), np.float32)
@@ -69,7 +79,16 @@ class NearestRows:
 
 
 def rare_words(queries_MF: sp.csr_array, counts_F: np.ndarray) -> sp.csr_array:
-    """The rarest columns of each query, as long as POSTINGS rows have them: at least one."""
+    """The rarest columns of each query: the first, and more while their counts add up to at most
+    POSTINGS.
+
+    Args:
+        queries_MF: Queries, (M, F).
+        counts_F: In how many rows each column occurs, int (F,).
+
+    Returns:
+        (M, F), a copy with these columns only.
+    """
     keep = _rare(queries_MF.indptr, queries_MF.indices, counts_F, POSTINGS)
     rare_MF = queries_MF.copy()
     rare_MF.data = np.where(keep, queries_MF.data, np.float32(0))
@@ -136,11 +155,21 @@ def agreement_of_pairs(
     labels_P: np.ndarray,
     num_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How much the neighbours of a row agree that it has a label: their share of the vote, float32
-    (P,) in [0, 1], and how many of them have it, int32 (P,).
+    """How much the neighbours of a row agree that it has a label.
 
-    The pairs of row n are `pair_ptr_N[n]` .. `pair_ptr_N[n + 1] - 1`. A neighbour's vote is
-    softmax(similarity / TEMPERATURE).
+    A neighbour's vote is softmax(similarity / TEMPERATURE).
+
+    Args:
+        neighbours: Neighbours of each row, (N, W).
+        Y_NL: Given labels, (N, L).
+        pair_ptr_N: The pairs of row n are `pair_ptr_N[n]` .. `pair_ptr_N[n + 1] - 1`; int64 (N +
+            1,).
+        labels_P: Label of each pair, int (P,).
+        num_threads: Number of threads; None for all processors.
+
+    Returns:
+        The label's share of the vote, float32 (P,) in [0, 1], and how many neighbours have it,
+        int32 (P,).
     """
     Y_NL = binarize(Y_NL)
     votes_P = np.zeros(len(labels_P), np.float32)

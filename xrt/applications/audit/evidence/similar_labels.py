@@ -31,8 +31,16 @@ MIN_ROWS = 3
 def similar_labels(
     corpus: Corpus, assessed: AssessedPairs, params: AuditParams
 ) -> list[dict[str, Any]]:
-    """Pairs of labels with similarity of names, share of common rows and cross-prediction both
-    ways; the most alike first, at most MAX_PAIRS.
+    """Pairs of labels that are alike in name, rows or cross-prediction.
+
+    Args:
+        corpus: The corpus.
+        assessed: The judged pairs.
+        params: Of these, `similar_names` and `num_threads` are used.
+
+    Returns:
+        A record for each pair with similarity of names, share of common rows and cross-prediction
+        both ways; the most alike first, at most MAX_PAIRS.
     """
     Y_NL = binarize(as_csr(corpus.Y))
     counts_L = np.bincount(Y_NL.indices, minlength=corpus.num_labels)

@@ -15,8 +15,17 @@ from xrt.fusion.boosting import MIN_LEAF
 
 
 def draw_decoys(Y_NL: sp.csr_array, seed: int) -> sp.csr_array:
-    """One label for each row that is not given there: of each two, one is drawn by how often labels
-    occur, one from all labels that do. (N, L), a row without one where a given label was drawn.
+    """Draw a label that is not given for each row.
+
+    For half of the rows, at random, it is drawn by how often labels occur, for the others from all
+    labels that occur, each as often.
+
+    Args:
+        Y_NL: Given labels, (N, L).
+        seed: Seed of the draws.
+
+    Returns:
+        float32 ones (N, L), at most one a row: none where a given label was drawn.
     """
     num_rows, num_labels = Y_NL.shape
     rng = np.random.default_rng([seed, 1])
@@ -40,10 +49,19 @@ def looks_like_decoy(
     fold_N: np.ndarray,
     seed: int,
 ) -> np.ndarray:
-    """P(decoy | evidence) of each given pair among as many decoys as given ones: float32 (P,).
+    """P(decoy | evidence) of each given pair, among as many decoys as given ones.
 
     Cross-fitted by the folds of rows. Where there are too few to learn from, it is one less the
     linear model's probability.
+
+    Args:
+        given_pairs: P given pairs and their evidence.
+        decoys: Decoys and their evidence.
+        fold_N: Fold of each row, int64 (N,).
+        seed: Seed of the sample and the trees.
+
+    Returns:
+        float32 (P,) in [0, 1].
     """
     pairs, evidence = given_pairs
     false_pairs, false_evidence = decoys

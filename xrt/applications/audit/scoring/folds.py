@@ -17,14 +17,27 @@ _NOT_WORDS = re.compile(r"[\W_]+")
 
 
 def normalised(text: str) -> str:
-    """The text without case, width, punctuation and number of blanks."""
+    """The text without case, width, punctuation and number of blanks.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Its words with single blanks between them.
+    """
     return _NOT_WORDS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
 def groups_of_texts(texts: Sequence[str]) -> np.ndarray:
-    """A number for each row, the same for texts that are equal once normalised: int64 (N,).
+    """A number for each row, the same for texts that are equal once normalised.
 
     Numbers rise in the order in which texts appear first.
+
+    Args:
+        texts: N texts.
+
+    Returns:
+        int64 (N,), from 0.
     """
     numbers: dict[str, int] = {}
     return np.fromiter(
@@ -33,7 +46,14 @@ def groups_of_texts(texts: Sequence[str]) -> np.ndarray:
 
 
 def groups_of(corpus: Corpus) -> np.ndarray:
-    """The groups of equal texts, or of equal rows of features: int64 (N,)."""
+    """The groups of equal texts, or of equal rows of features.
+
+    Args:
+        corpus: The corpus, N rows.
+
+    Returns:
+        int64 (N,), from 0, in the order of first appearance.
+    """
     if corpus.texts is not None:
         return groups_of_texts(corpus.texts)
     X = corpus.X
@@ -47,9 +67,18 @@ def groups_of(corpus: Corpus) -> np.ndarray:
 
 
 def fold_of_rows(group_N: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """The fold of each row, int64 (N,): groups are dealt out at random, to each fold as many.
+    """Deal out groups of rows to folds at random, to each fold as many.
 
-    Raises DataError when there are fewer different rows than folds.
+    Args:
+        group_N: Group of each row, int64 (N,), from 0 without gaps.
+        num_folds: Number of folds.
+        seed: Seed of the order.
+
+    Returns:
+        The fold of each row, int64 (N,), from 0.
+
+    Raises:
+        DataError: There are fewer than two different rows, or fewer than folds.
     """
     num_groups = int(group_N.max(initial=-1)) + 1
     if num_groups < 2:

@@ -39,7 +39,21 @@ def score_fold(
     params: AuditParams,
     progress: Progress | None = None,
 ) -> FoldScores:
-    """Scores of the rows marked in `held_out_N` (bool) by a linear tree of the other rows."""
+    """Scores of held-out rows by linear trees of the other rows.
+
+    Args:
+        X_NF: TF-IDF or other rows of length 1, (N, F).
+        Y_NL: Given labels, (N, L).
+        decoys_NL: Decoys, (N, L).
+        names: Rows of label names that join training; None for none.
+        labels: The corpus's labels.
+        held_out_N: Which rows are scored, bool (N,); the others are learnt from.
+        params: Of these, `candidates`, `seed` and `num_threads` are used.
+        progress: Shows the training; None shows nothing.
+
+    Returns:
+        Scores of the held-out rows H, in their order: (H, L) each.
+    """
     trained, held = np.flatnonzero(~held_out_N), np.flatnonzero(held_out_N)
     X, Y_trained = HybridMatrix.of(as_csr(X_NF[trained])), as_csr(Y_NL[trained])
     if names is not None:
@@ -58,7 +72,15 @@ def score_fold(
 
 
 def in_row_order(parts: list[sp.csr_array], fold_N: np.ndarray) -> sp.csr_array:
-    """The rows of all folds, each fold's in its own order, as they stand in the corpus."""
+    """The rows of all folds as they stand in the corpus.
+
+    Args:
+        parts: The rows of each fold, fold 0 first, in their order in the corpus.
+        fold_N: Fold of each row, int64 (N,).
+
+    Returns:
+        The rows, (N, L).
+    """
     order = np.argsort(fold_N, kind="stable")
     stacked = sp.vstack(parts, format="csr")
     back = np.empty(len(order), np.int64)

@@ -45,7 +45,15 @@ class Evidence:
     counts_P: np.ndarray
 
     def features(self, pairs: LabelPairs, selected: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The evidence of some pairs in the order of EVIDENCE: float32 (P, D)."""
+        """The evidence of some pairs in the order of EVIDENCE.
+
+        Args:
+            pairs: The P pairs that this is the evidence of.
+            selected: Positions of the pairs to take, or a slice; all by default.
+
+        Returns:
+            float32 (pairs taken, len(EVIDENCE)).
+        """
         columns = (
             self.probability_P[selected], pairs.ranks_P[selected], self.agreement_P[selected],
             self.similarity_P[selected], self.name_P[selected], np.log1p(self.counts_P[selected]),
@@ -61,11 +69,22 @@ def calibrated(
     fitted_P: np.ndarray,
     lowest_counts: Sequence[int] = LOWEST_COUNTS,
 ) -> np.ndarray:
-    """Isotonic regression of `given_P` on scores, a curve for each range of label frequency:
-    float32 (P,).
+    """Isotonic regression of `given_P` on scores, a curve for each range of label frequency.
 
-    Curves are fitted to the pairs `fitted_P` (bool) of the other folds; a range with fewer than
-    MIN_HITS given ones takes the curve of all.
+    Curves are fitted to the pairs `fitted_P` of the other folds; a range with fewer than MIN_HITS
+    given ones takes the curve of all. Where the other folds have no such pair it is 0.
+
+    Args:
+        scores_P: Out-of-fold scores, float32 (P,).
+        given_P: Whether the label is given, bool (P,).
+        counts_P: Rows of the label outside of the row's fold, int64 (P,).
+        fold_P: Fold of the row, int64 (P,).
+        fitted_P: Pairs to learn from, bool (P,).
+        lowest_counts: Least count of each range, rising; the first is at most the least of
+            `counts_P`.
+
+    Returns:
+        Probabilities, float32 (P,).
     """
     bin_P = np.searchsorted(lowest_counts, counts_P, side="right") - 1
     probabilities_P = np.zeros(len(scores_P), np.float32)
@@ -91,11 +110,22 @@ def with_all_evidence(
     scored_P: np.ndarray,
     seed: int,
 ) -> np.ndarray:
-    """The probability that a pair is given, from all evidence: float32 (P,).
+    """The probability that a pair is given, from all evidence.
 
     Small boosted trees in which no label becomes less likely by more agreement, fitted to the pairs
     `fitted_P` of the other folds. It is the linear model's for pairs that are not `scored_P`, and
     where there are too few to learn from.
+
+    Args:
+        pairs: The P pairs.
+        evidence: Their evidence.
+        fold_P: Fold of the row, int64 (P,).
+        fitted_P: Pairs to learn from, bool (P,).
+        scored_P: Pairs to score, bool (P,).
+        seed: Seed of the trees.
+
+    Returns:
+        float32 (P,) in [0, 1].
     """
     probability_P = evidence.probability_P.copy()
     for fold in np.unique(fold_P):
@@ -112,8 +142,16 @@ def with_all_evidence(
 
 
 def fit_trees(features_PD: np.ndarray, hits_P: np.ndarray, seed: int, sign: int = 1) -> Any:
-    """Small boosted trees for P(hit | evidence); with `sign` -1 hits are what evidence speaks
-    against.
+    """Small boosted trees for P(hit | evidence).
+
+    Args:
+        features_PD: Evidence in the order of EVIDENCE, float32 (P, D).
+        hits_P: What is learnt, bool (P,).
+        seed: Seed of the trees.
+        sign: 1 where evidence speaks for hits; -1 where it speaks against them.
+
+    Returns:
+        A fitted HistGradientBoostingClassifier.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
@@ -128,7 +166,15 @@ def fit_trees(features_PD: np.ndarray, hits_P: np.ndarray, seed: int, sign: int 
 
 
 def chances(trees: Any, features_PD: np.ndarray) -> np.ndarray:
-    """P(hit | evidence) by the trees: float32 (P,)."""
+    """P(hit | evidence) by the trees.
+
+    Args:
+        trees: What `fit_trees` returned.
+        features_PD: Evidence in the order of EVIDENCE, float32 (P, D).
+
+    Returns:
+        float32 (P,) in [0, 1].
+    """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
@@ -136,8 +182,18 @@ def chances(trees: Any, features_PD: np.ndarray) -> np.ndarray:
 
 
 def fitted_pairs(pairs: LabelPairs, num_candidates: int, seed: int) -> np.ndarray:
-    """The pairs to learn from, bool (P,): the best-scored labels of as many random rows as have
-    MAX_FITTED of them. Given labels beyond them are left out, since what is not given is, too.
+    """The pairs to learn from: the best-scored labels of as many random rows as have MAX_FITTED of
+    them.
+
+    Given labels beyond them are left out, since what is not given is, too.
+
+    Args:
+        pairs: The P pairs.
+        num_candidates: How many of a row's best-scored labels count.
+        seed: Seed of the sample of rows.
+
+    Returns:
+        bool (P,).
     """
     num_rows = len(pairs.ptr_N) - 1
     share = min(1.0, MAX_FITTED / max(1, len(pairs)))
@@ -149,10 +205,18 @@ def fitted_pairs(pairs: LabelPairs, num_candidates: int, seed: int) -> np.ndarra
 def shrunk_thresholds(
     labels_P: np.ndarray, probability_P: np.ndarray, num_labels: int
 ) -> np.ndarray:
-    """The threshold of each label, float64 (L,), from the probabilities of its given pairs.
+    """The threshold of each label, from the probabilities of its given pairs.
 
     A label without a pair takes the threshold of the rarest labels that have some; where none has
     any, it is 1: nothing says from where on a label is expected.
+
+    Args:
+        labels_P: Label of each given pair, int (P,).
+        probability_P: Its probability, (P,) in [0, 1].
+        num_labels: Number of labels L.
+
+    Returns:
+        float64 (L,) in [0, 1].
     """
     counts_L = np.bincount(labels_P, minlength=num_labels)
     sums_L = np.bincount(labels_P, probability_P, minlength=num_labels)

@@ -32,7 +32,14 @@ class LabelPairs:
         return len(self.rows_P)
 
     def take(self, selected: np.ndarray) -> "LabelPairs":
-        """The pairs where the mask (P,) is true."""
+        """Some of the pairs.
+
+        Args:
+            selected: Which to take, bool (P,).
+
+        Returns:
+            The pairs where it is true, for the same rows.
+        """
         counts_N = np.bincount(self.rows_P[selected], minlength=len(self.ptr_N) - 1)
         ptr_N = np.concatenate([[0], np.cumsum(counts_N)]).astype(np.int64)
         per_pair = [field.name for field in fields(self) if field.name != "ptr_N"]
@@ -43,6 +50,14 @@ def join_pairs(best_NL: sp.csr_array, given_NL: sp.csr_array, num_candidates: in
     """The pairs of the best-scored labels, at most `num_candidates` a row, and of the given ones.
 
     A label in both has the score that it was given, which differs where a beam left it out.
+
+    Args:
+        best_NL: Best-scored labels of each row, (N, L).
+        given_NL: Scores of the given labels, (N, L).
+        num_candidates: Most best-scored labels of a row.
+
+    Returns:
+        The pairs, row by row.
     """
     num_rows = best_NL.shape[0]
     ptr_N, labels, scores, ranks, given = _join(
@@ -96,7 +111,16 @@ def _join(
 
 
 def values_at(matrix_NM: sp.csr_array, rows_P: np.ndarray, columns_P: np.ndarray) -> np.ndarray:
-    """The values of some cells of a csr matrix with sorted columns, 0 where none is: (P,)."""
+    """The values of some cells of a csr matrix with sorted columns.
+
+    Args:
+        matrix_NM: The matrix.
+        rows_P: Row of each cell, int (P,).
+        columns_P: Column of each cell, int (P,).
+
+    Returns:
+        (P,); 0 for a cell that is not stored.
+    """
     num_columns = matrix_NM.shape[1]
     rows_E = np.repeat(np.arange(matrix_NM.shape[0], dtype=np.int64), np.diff(matrix_NM.indptr))
     keys_E = np.append(rows_E * num_columns + matrix_NM.indices, np.iinfo(np.int64).max)

@@ -66,14 +66,26 @@ class SuggestedChange:
 
 
 def corpus_key(corpus: Corpus) -> str:
-    """What a corpus hashes to: texts or features, and the labels of each row; 16 digits."""
+    """What a corpus hashes to: texts or features, the labels of each row, and the labels' ids.
+
+    Args:
+        corpus: The corpus.
+
+    Returns:
+        16 digits.
+    """
     texts = corpus.X if corpus.texts is None else corpus.texts
     parts = [content_hash(texts), content_hash(binarize(as_csr(corpus.Y))), list(corpus.labels.ids)]
     return content_hash(parts)[:16]
 
 
 def write_suggestions(path: Path, suggestions: Iterable[SuggestedChange]) -> None:
-    """Write them, one a line, whole or not at all."""
+    """Write them, one a line, whole or not at all.
+
+    Args:
+        path: The file, replaced whole or not at all.
+        suggestions: The suggestions, a line each.
+    """
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for suggestion in suggestions:
             file.write(json.dumps(asdict(suggestion), ensure_ascii=True) + "\n")
@@ -82,7 +94,14 @@ def write_suggestions(path: Path, suggestions: Iterable[SuggestedChange]) -> Non
 def read_suggestions(path: str | Path) -> list[SuggestedChange]:
     """Read what `write_suggestions` wrote.
 
-    Raises DataError naming file and line for anything else, and for an id that stands twice.
+    Args:
+        path: The file.
+
+    Returns:
+        The suggestions, in the file's order.
+
+    Raises:
+        DataError: A line is no suggestion, or an id stands twice; file and line are named.
     """
     by_id: dict[str, SuggestedChange] = {}
     for number, record in read_lines(path):
@@ -97,9 +116,16 @@ def read_suggestions(path: str | Path) -> list[SuggestedChange]:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file with their line numbers; none of a file of 0 bytes.
+    """The objects of a JSONL file; none of a file of 0 bytes.
 
-    Raises DataError naming file and line for a line that is no JSON object.
+    Args:
+        path: The file.
+
+    Yields:
+        Number of the line, from 1, and the object; blank lines are passed over.
+
+    Raises:
+        DataError: A line is no JSON object; file and line are named.
     """
     if Path(path).is_file() and Path(path).stat().st_size == 0:
         return
@@ -126,7 +152,14 @@ def _parse(path: str | Path, number: int, record: dict[str, Any]) -> SuggestedCh
 
 
 def shown_value(value: Any) -> str:
-    """A JSON value as an error message shows it."""
+    """A JSON value as an error message shows it.
+
+    Args:
+        value: The value; None where there is none.
+
+    Returns:
+        JSON, cut off where it is long.
+    """
     return "not there" if value is None else json.dumps(value)[:_SHOWN_CHARACTERS]
 
 
@@ -174,7 +207,12 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def write_parquet(path: Path, suggestions: list[SuggestedChange]) -> None:
-    """The same as a table; neighbours and terms as lists."""
+    """Write suggestions as a table; neighbours and terms as lists.
+
+    Args:
+        path: The file, replaced whole or not at all.
+        suggestions: The suggestions, a row each.
+    """
     import polars as pl
 
     schema: dict[str, Any] = {

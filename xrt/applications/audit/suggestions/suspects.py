@@ -45,7 +45,14 @@ class AssessedPairs:
     thresholds_L: np.ndarray
 
     def enough_rows(self, min_label_rows: int) -> np.ndarray:
-        """The pairs whose label the model that scored them had seen in enough rows: bool (P,)."""
+        """The pairs whose label the model that scored them had seen in enough rows.
+
+        Args:
+            min_label_rows: Least number of rows.
+
+        Returns:
+            bool (P,).
+        """
         seen_P: np.ndarray = self.evidence.counts_P >= min_label_rows
         return seen_P
 
@@ -71,7 +78,21 @@ def assess_pairs(
     params: AuditParams,
     progress: Progress | None = None,
 ) -> AssessedPairs:
-    """Evidence and probabilities of all given labels, and of others that are likely enough."""
+    """Evidence and probabilities of all given labels, and of others that are likely enough.
+
+    Args:
+        scores: Out-of-fold scores, (N, L) each.
+        X_NF: The corpus's rows, (N, F).
+        Y_NL: Given labels, ones (N, L).
+        names_LF: Rows of the labels' names, (L, F).
+        neighbours: The nearest other rows of each row.
+        fold_N: Fold of each row, int64 (N,).
+        params: Settings of the audit.
+        progress: Shows the step; None shows nothing.
+
+    Returns:
+        The pairs with evidence and probabilities, and the threshold of each label.
+    """
     progress = progress or SilentProgress()
     progress.start("evidence", 4)
     pairs = join_pairs(scores.best_NL, scores.given_NL, params.candidates)
@@ -139,6 +160,13 @@ def suspected_missing(assessed: AssessedPairs, params: AuditParams) -> Suspects:
     """Labels that are not given and reach the threshold of the label, the likeliest first.
 
     A label that the judging model has seen in fewer than `min_label_rows` rows is not suspected.
+
+    Args:
+        assessed: The judged pairs.
+        params: Of these, `min_label_rows`, `min_probability` and `max_suggestions` are used.
+
+    Returns:
+        The suspects, at most `max_suggestions`.
     """
     likely_P = assessed.probability_P >= assessed.thresholds_L[assessed.pairs.labels_P]
     likely_P &= assessed.enough_rows(params.min_label_rows)
@@ -155,6 +183,14 @@ def suspected_wrong(assessed: AssessedPairs, params: AuditParams) -> Suspects:
     label is, which leans to rare labels, and by how much it looks like a decoy. A label that the
     judging model has seen in fewer than `min_label_rows` rows is not judged: its low score says
     nothing about the row.
+
+    Args:
+        assessed: The judged pairs.
+        params: Of these, `min_label_rows`, `wrong_quantile`, `top_ranks` and `max_suggestions` are
+            used.
+
+    Returns:
+        The suspects, at most `max_suggestions`, the highest score first.
     """
     pairs = assessed.pairs
     given = np.flatnonzero(pairs.given_P & assessed.enough_rows(params.min_label_rows))
@@ -212,7 +248,19 @@ def describe(
     neighbours: Neighbours,
     corpus_key: str,
 ) -> list[SuggestedChange]:
-    """A suggestion for each suspect, in their order."""
+    """A suggestion for each suspect, in their order.
+
+    Args:
+        suspects: What is suspected.
+        assessed: The judged pairs.
+        corpus: The corpus.
+        rows: Its rows.
+        neighbours: The nearest other rows of each row.
+        corpus_key: What `corpus_key` says of the corpus.
+
+    Returns:
+        The suggestions, with the evidence for each.
+    """
     kind = ADD if suspects.kind == MISSING else REMOVE
     pairs, evidence = assessed.pairs, assessed.evidence
     suggestions = []

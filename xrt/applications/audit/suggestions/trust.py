@@ -23,12 +23,19 @@ MIN_DECISIONS = 10
 
 
 def read_decisions(path: str | Path) -> dict[str, bool]:
-    """Accepted or not for each suggestion's id: JSON lines with `id` and `accepted`.
+    """Read decisions: JSON lines with `id` and `accepted`.
 
     `accepted` must be true or false; text such as "false" is refused, since any text would count as
     true. Of two decisions on one suggestion the later counts.
 
-    Raises DataError naming the line that is something else.
+    Args:
+        path: The file.
+
+    Returns:
+        Whether the suggestion was accepted, by its id.
+
+    Raises:
+        DataError: A line is something else; file and line are named.
     """
     decisions: dict[str, bool] = {}
     for number, record in read_lines(path):
@@ -45,11 +52,20 @@ def read_decisions(path: str | Path) -> dict[str, bool]:
 def with_trust(
     suggestions: Sequence[SuggestedChange], decisions: dict[str, bool]
 ) -> tuple[list[SuggestedChange], dict[str, Any]]:
-    """The suggestions with the probability that each is right, the likeliest first within its kind;
-    and a report: for each kind the decisions, the share accepted, and the weights.
+    """The suggestions with the probability that each is right, learnt from decisions.
 
-    A kind with fewer than MIN_DECISIONS, or of which all were decided alike, stays as it is. Raises
-    DataError when no decision is about any of the suggestions.
+    A kind with fewer than MIN_DECISIONS, or of which all were decided alike, stays as it is.
+
+    Args:
+        suggestions: The suggestions.
+        decisions: Whether a suggestion was accepted, by its id.
+
+    Returns:
+        The suggestions, the likeliest first within its kind; and a report: for each kind the
+        decisions, the number accepted, and the weights.
+
+    Raises:
+        DataError: No decision is about any of the suggestions.
     """
     if decisions and not any(s.id in decisions for s in suggestions):
         raise DataError(

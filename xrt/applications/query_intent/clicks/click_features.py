@@ -60,7 +60,20 @@ class ClickMatrices:
         examination: np.ndarray | None,
         params: LabellingParams,
     ) -> "ClickMatrices":
-        """Sum the rows of `num_queries` queries."""
+        """Sum the rows of a group of queries.
+
+        Args:
+            rows: Columns `query_id`, `item_id`, `position`, `count`, `impressions`.
+            num_queries: Number of queries Q; each `query_id` is below it.
+            catalogue: The catalogue.
+            examination: Chance of a look at each position, float64 (MAX_POSITION + 1,); None for 1
+                everywhere.
+            params: Of these, `min_examination` is used: the least chance that clicks are divided
+                by.
+
+        Returns:
+            The sums.
+        """
         where = rows["query_id"].to_numpy(), rows["item_id"].to_numpy()
         shape = (num_queries, len(catalogue.items))
         position = np.minimum(rows["position"].to_numpy(), MAX_POSITION)
@@ -89,7 +102,15 @@ class ClickMatrices:
         )
 
     def share_QL(self, catalogue: Catalogue, prior_strength: float) -> sp.csr_array:
-        """Smoothed share of each clicked value among clicks of which the attribute is known."""
+        """Smoothed share of each clicked value among clicks of which the attribute is known.
+
+        Args:
+            catalogue: The catalogue.
+            prior_strength: How many clicks the value's share in the catalogue counts for.
+
+        Returns:
+            float64 (Q, L) with a value in (0, 1] for each clicked value, none elsewhere.
+        """
         query_P = _row_of(self.mass_QL)
         label_P = self.mass_QL.indices
         known_P = at(self.mass_QA, query_P, catalogue.attribute_L[label_P])
@@ -102,7 +123,17 @@ class ClickMatrices:
 def most_clicked(
     share_QL: sp.csr_array, catalogue: Catalogue, max_values: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(query, label) of the `max_values` values of each attribute and depth with most clicks."""
+    """The values of each attribute and depth with the largest shares.
+
+    Args:
+        share_QL: Smoothed shares (Q, L) as `ClickMatrices.share_QL` gives them.
+        catalogue: The catalogue.
+        max_values: Values kept for each query, attribute and depth.
+
+    Returns:
+        Queries and labels of the pairs, two int arrays (P,), in the order of the entries of
+        `share_QL`.
+    """
     query_P, label_P = _row_of(share_QL), share_QL.indices
     facet_P = _facet(catalogue)[label_P]
     order = np.lexsort((label_P, -share_QL.data, facet_P, query_P))
@@ -123,7 +154,19 @@ def click_features(
     catalogue: Catalogue,
     params: LabellingParams,
 ) -> np.ndarray:
-    """Evidence of P pairs: float32 (P, len(CLICK_FEATURES)); NaN where nothing is known."""
+    """Evidence of clicks for P pairs (query, value).
+
+    Args:
+        matrices: Sums over the group's rows.
+        share_QL: Smoothed shares (Q, L), as `ClickMatrices.share_QL` gives them.
+        query_P: Queries, positions in the group, int (P,).
+        label_P: Labels, int (P,).
+        catalogue: The catalogue.
+        params: Of these, `prior_strength` and `z` are used.
+
+    Returns:
+        float32 (P, len(CLICK_FEATURES)); NaN where nothing is known.
+    """
     attribute_P, prior_P = catalogue.attribute_L[label_P], catalogue.prior_L[label_P]
     mass_P, known_mass_P = (
         at(matrices.mass_QL, query_P, label_P),
@@ -162,12 +205,31 @@ def click_features(
 def smoothed_share(
     mass: np.ndarray, known: np.ndarray, prior: np.ndarray, strength: float
 ) -> np.ndarray:
-    """Posterior mean of a share whose prior counts `strength` clicks (Dirichlet)."""
+    """Posterior mean of a share whose prior counts `strength` clicks (Dirichlet).
+
+    Args:
+        mass: Clicks on the value, any shape.
+        known: Clicks on items of which the attribute is known, same shape.
+        prior: Share of the value in the catalogue, same shape.
+        strength: How many clicks the prior counts for.
+
+    Returns:
+        Shares, same shape.
+    """
     return (mass + strength * prior) / (known + strength)
 
 
 def wilson_lower(successes: np.ndarray, trials: np.ndarray, z: float) -> np.ndarray:
-    """Lower end of Wilson's interval for a share; 0 where nothing was tried."""
+    """Lower end of Wilson's interval for a share; 0 where nothing was tried.
+
+    Args:
+        successes: Number of successes, any shape.
+        trials: Number of trials, same shape.
+        z: Width of the interval in standard deviations.
+
+    Returns:
+        Lower ends, 0 to 1, same shape.
+    """
     n = np.maximum(trials, 1e-9)
     share = np.clip(successes / n, 0, 1)
     middle = share + z * z / (2 * n)
@@ -176,7 +238,16 @@ def wilson_lower(successes: np.ndarray, trials: np.ndarray, z: float) -> np.ndar
 
 
 def at(matrix: sp.csr_array, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Entries of a sparse matrix at (row, column) pairs: float64."""
+    """Entries of a sparse matrix at (row, column) pairs: float64.
+
+    Args:
+        matrix: Matrix of any shape.
+        rows: Rows of the entries, int (P,).
+        columns: Columns of the entries, int (P,).
+
+    Returns:
+        float64 (P,); 0 where no entry is stored.
+    """
     if not len(rows):
         return np.zeros(0)
     return np.asarray(matrix[rows, columns], dtype=np.float64).ravel()

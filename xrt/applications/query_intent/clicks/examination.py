@@ -16,10 +16,14 @@ _TOLERANCE = 1e-6
 
 
 def examination_by_position(rows: pl.DataFrame) -> np.ndarray | None:
-    """θ of positions 0..MAX_POSITION: float64; θ_1 = 1, and θ_0 (position not known) = 1.
+    """Chance of a look at each position, relative to position 1.
 
-    `rows`: query_id, item_id, position, count, impressions. None where too few clicks fall on pairs
-    that were shown at several positions.
+    Args:
+        rows: Columns `query_id`, `item_id`, `position`, `count`, `impressions`.
+
+    Returns:
+        float64 (MAX_POSITION + 1,) by position; 1 at position 1, and at 0 (position not known).
+        None where too few clicks fall on pairs that were shown at several positions.
     """
     views = rows.filter((pl.col("position") > 0) & (pl.col("impressions") > 0)).with_columns(
         pl.col("position").clip(upper_bound=MAX_POSITION)

@@ -26,7 +26,15 @@ class LineKinds:
     blank_T: np.ndarray
 
     def line(self, data: bytes, number: int) -> bytes:
-        """A line with its line end."""
+        """A line with its line end.
+
+        Args:
+            data: The bytes of the block.
+            number: Number of the line in the block, from 0.
+
+        Returns:
+            Its bytes, up to and with the line end.
+        """
         return data[self.starts_T[number] : self.ends_T[number] + 1]
 
 

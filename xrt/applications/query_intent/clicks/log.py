@@ -81,8 +81,13 @@ class ClickLog:
     def batches(self) -> Iterator[pl.DataFrame]:
         """Frames of sound rows, in the order of the log.
 
-        Raises DataError naming file and row: a line is no record, a count is missing, negative,
-        absurd or not a number (unless bad lines are skipped); a needed column is not there.
+        Yields:
+            A frame with the columns that the class names.
+
+        Raises:
+            DataError: The log has no rows, or lacks a needed column; or a line is no record, or a
+                count is missing, negative, absurd or no number. The latter two are set aside where
+                bad lines are skipped. The message names file and row.
         """
         try:
             yield from self._batches()

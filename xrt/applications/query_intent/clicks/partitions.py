@@ -49,7 +49,12 @@ class Partitions:
         self.num_batches = 0
 
     def fill(self, log: ClickLog, items: dict[str, int]) -> None:
-        """Read the whole log."""
+        """Read the whole log.
+
+        Args:
+            log: The log.
+            items: Position in the catalogue of each item's id.
+        """
         item_numbers = ItemNumbers(items)
         waiting: list[pl.DataFrame] = []  # a folder of small files makes no more files of ours
         for batch in log.batches():
@@ -92,8 +97,13 @@ class Partitions:
         return self.folder / f"{partition:02d}-{batch:06d}.parquet"
 
     def groups(self, max_rows: int) -> Iterator[QueryGroup]:
-        """All queries, in groups of about `max_rows` rows as they were laid down; one query at
-        least.
+        """All queries, in groups of about `max_rows` rows as they were laid down.
+
+        Args:
+            max_rows: Rows of a group; a group has more where one query alone has more.
+
+        Yields:
+            A group of one query or more.
         """
         pending: list[int] = []
         size = 0
@@ -136,7 +146,15 @@ class ItemNumbers:
         self.items = items
 
     def of(self, column: pl.Series) -> pl.DataFrame:
-        """A row for each distinct id: `item`, `item_id` (null: not known), `is_float`."""
+        """Look up the ids of a column.
+
+        Args:
+            column: Ids as the log has them, text.
+
+        Returns:
+            A row for each distinct id: `item`, `item_id` (position in the catalogue; null: not
+            known), `is_float` (whether the id was found as a whole number kept as a float).
+        """
         ids = column.unique().to_list()
         numbers = [self.items.get(id) for id in ids]
         is_float = [False] * len(ids)

@@ -96,8 +96,11 @@ class TextLog:
     def blocks(self) -> Iterator[TextBlock]:
         """The file from its first line to its last.
 
-        Raises DataError when the header of CSV or TSV cannot be read, or a line is beyond all
-        bounds.
+        Yields:
+            Rows of some lines of the file, and the broken lines among them.
+
+        Raises:
+            DataError: The header of CSV or TSV cannot be read, or a line is longer than all bounds.
         """
         size = self.file.stat().st_size
         line = 1 + self._read_head()

@@ -50,7 +50,15 @@ class AliasTable:
         self.meanings, self.num_with, self.mass_L = meanings, num_with, mass_L
 
     def without(self, phrase: str, own: Mapping[int, float]) -> list[Meaning]:
-        """Meanings of a phrase without one query that has it, with the shares `own` of values."""
+        """Meanings of a phrase without one query that has it, with the shares `own` of values.
+
+        Args:
+            phrase: The phrase.
+            own: The query's shares of values, by label number; they are taken away.
+
+        Returns:
+            The meanings that remain; none where no other query has the phrase.
+        """
         others = self.num_with.get(phrase, 0.0) - 1
         if others < 1:
             return []
@@ -71,7 +79,14 @@ class AliasTable:
         return meanings
 
     def forms(self, num_labels: int) -> list[list[str]]:
-        """The strongest phrases of each value."""
+        """The strongest phrases of each value.
+
+        Args:
+            num_labels: Number of labels L.
+
+        Returns:
+            L lists of phrases, the strongest first, at most 6 each.
+        """
         by_label: list[list[tuple[float, str]]] = [[] for _ in range(num_labels)]
         for phrase, meanings in self.meanings.items():
             for meaning in meanings:
@@ -81,7 +96,16 @@ class AliasTable:
 
 
 def learn_from_titles(catalogue: Catalogue, max_titles: int, seed: int) -> AliasTable:
-    """Aliases from the titles of the catalogue, or of a sample of it."""
+    """Aliases from the titles of the catalogue, or of a sample of it.
+
+    Args:
+        catalogue: The catalogue.
+        max_titles: Size of the sample; all titles are read where there are no more.
+        seed: Seed of the sample.
+
+    Returns:
+        The aliases.
+    """
     rows = np.arange(len(catalogue.titles))
     if len(rows) > max_titles:
         rows = np.sort(np.random.default_rng([seed, 0]).choice(rows, max_titles, replace=False))
@@ -92,7 +116,16 @@ def learn_from_titles(catalogue: Catalogue, max_titles: int, seed: int) -> Alias
 def learn_aliases(
     texts: Iterable[str], shares_NL: sp.csr_array, catalogue: Catalogue
 ) -> AliasTable:
-    """Aliases from texts that have each value with the given share, 0 to 1."""
+    """Aliases from texts that have each value with the given share, 0 to 1.
+
+    Args:
+        texts: N texts, titles or queries.
+        shares_NL: Share of each value in each text, (N, L), 0 to 1.
+        catalogue: The catalogue, which has the L labels.
+
+    Returns:
+        The aliases: phrases that are frequent enough, with their strongest meanings.
+    """
     vocabulary: dict[str, int] = {}
     pointers, columns = [0], []
     for text in texts:

@@ -62,7 +62,14 @@ class Reading:
     by_clicks: list[list[Meaning]] = field(default_factory=list)
 
     def free_words(self, names: Collection[tuple[int, int]]) -> int:
-        """Words that lie in none of these spans."""
+        """Words that lie in none of these spans.
+
+        Args:
+            names: Spans (first word, end) in the query.
+
+        Returns:
+            Number of words outside of them.
+        """
         covered = {i for first, end in names for i in range(first, end)}
         return len(self.words) - len(covered)
 
@@ -74,6 +81,16 @@ def read_query(
 
     share: smoothed click share of its values. learnt_from: the query with these clicks, where the
     aliases of `tables.clicks` were learnt from it, too; its phrases are looked up without it.
+
+    Args:
+        text: The query, or another text that is to be judged with its clicks.
+        share: Smoothed click share of its values, by label number.
+        tables: Tables that words are looked up in.
+        source_query: The query with these clicks, where the aliases of `tables.clicks` were learnt
+            from it, too: its phrases are looked up without it. '' where they were not.
+
+    Returns:
+        The words, their spans and what they may mean.
     """
     words = words_of(text)
     longest = max(3, tables.names.longest)
@@ -103,7 +120,15 @@ def _drop_shadowed(reading: Reading, share: Mapping[int, float]) -> None:
 
 
 def supported_names(reading: Reading, share: Mapping[int, float]) -> dict[int, tuple[int, int]]:
-    """Named values that have a share of the clicks."""
+    """Named values that have a share of the clicks.
+
+    Args:
+        reading: The query as read.
+        share: Smoothed click share by label number.
+
+    Returns:
+        Label -> span (first word, end) of its name.
+    """
     return {
         label: span for label, span in reading.named.items() if share.get(label, 0.0) >= _SUPPORT
     }
@@ -112,7 +137,17 @@ def supported_names(reading: Reading, share: Mapping[int, float]) -> dict[int, t
 def word_features(
     reading: Reading, labels: Collection[int], share: Mapping[int, float], tables: Words
 ) -> list[tuple[float, ...]]:
-    """A row of WORD_FEATURES for each of the labels."""
+    """A row of WORD_FEATURES for each of the labels.
+
+    Args:
+        reading: The query as read.
+        labels: Label numbers.
+        share: Smoothed click share by label number.
+        tables: Tables that words are looked up in.
+
+    Returns:
+        A tuple of len(WORD_FEATURES) numbers for each label, in the order of `labels`.
+    """
     catalogue = tables.catalogue
     attribute_of, related = tables.attribute_of, catalogue.related
     named = supported_names(reading, share)
@@ -206,7 +241,15 @@ def _taken_elsewhere(
 
 
 def indicated_values(reading: Reading, min_strength: float = 0.1) -> set[int]:
-    """Values that the words indicate, clicked or not: named, or of a strong alias."""
+    """Values that the words indicate, clicked or not: named, or of a strong alias.
+
+    Args:
+        reading: The query as read.
+        min_strength: Least strength of an alias, 0 to 1.
+
+    Returns:
+        Label numbers.
+    """
     values = set(reading.named)
     for meanings in (*reading.by_titles, *reading.by_clicks):
         values |= {m.label for m in meanings if m.strength >= min_strength and m.forward >= 0.4}

@@ -16,14 +16,28 @@ MAX_WORDS = 3
 
 
 def normalise_query(text: str) -> str:
-    """The query in small letters of usual width, with single blanks."""
+    """The query in small letters of usual width, with single blanks.
+
+    Args:
+        text: The query as typed.
+
+    Returns:
+        The normalised query.
+    """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(text.lower().split())
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, plurals as singulars."""
+    """The words of a text, plurals as singulars.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Its words, normalised, in order.
+    """
     return [_singular(word) for word in _WORD.findall(normalise_query(text))]
 
 
@@ -37,18 +51,41 @@ def _singular(word: str) -> str:
 
 
 def phrases(words: Sequence[str], longest: int = MAX_WORDS) -> Iterator[tuple[int, int, str]]:
-    """(first word, number of words, phrase) of every run of at most `longest` words."""
+    """Every run of at most `longest` words.
+
+    Args:
+        words: The words of a text.
+        longest: Most words of a phrase.
+
+    Yields:
+        (first word, number of words, phrase).
+    """
     for start in range(len(words)):
         for length in range(1, min(longest, len(words) - start) + 1):
             yield start, length, " ".join(words[start : start + length])
 
 
 def trigrams(text: str) -> frozenset[str]:
-    """Character trigrams, with a blank before and after."""
+    """Character trigrams, with a blank before and after.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Its distinct trigrams.
+    """
     padded = f" {text} "
     return frozenset(padded[i : i + 3] for i in range(len(padded) - 2))
 
 
 def likeness(a: frozenset[str], b: frozenset[str]) -> float:
-    """Dice coefficient of two sets of trigrams, 0 to 1."""
+    """Dice coefficient of two sets of trigrams, 0 to 1.
+
+    Args:
+        a: Trigrams of one text.
+        b: Trigrams of the other.
+
+    Returns:
+        1 for equal sets, 0 where none is shared or one is empty.
+    """
     return 2 * len(a & b) / (len(a) + len(b)) if a and b else 0.0
