@@ -80,7 +80,8 @@ class XrtModel:
     def trees(self) -> TreeEnsemble:
         """The label trees, of the last source that has some.
 
-        Raises DataError for a model without.
+        Raises:
+            DataError: the model has none.
         """
         ensembles = self._ensembles()
         if not ensembles:

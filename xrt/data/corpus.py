@@ -164,7 +164,8 @@ class Corpus:
     def validate(self) -> None:
         """Check every stored value and index.
 
-        Raises DataError: a value is not finite, a weight not above 0, or an index out of range.
+        Raises:
+            DataError: a value is not finite, a weight not above 0, or an index out of range.
         """
         for what, matrix in (("Y", self.Y), ("X", self.X)):
             if matrix is not None:
@@ -178,7 +179,8 @@ class Corpus:
     def require_trainable(self) -> None:
         """Make sure that there is something to learn.
 
-        Raises DataError: there are no rows, no labels, or all rows carry the same one label.
+        Raises:
+            DataError: there are no rows, no labels, or all rows carry the same one label.
         """
         where = self.report.path or "corpus"
         if not self.num_instances:

@@ -124,8 +124,11 @@ class LabelTable:
         return sum(1 for name in self.names if name)
 
     def check(self) -> None:
-        """Look at all of a table that was opened. Raises ArtifactError when an id or a name is not
-        UTF-8, does not end where the next begins, or an id is empty or stands twice.
+        """Look at all of a table that was opened.
+
+        Raises:
+            ArtifactError: an id or a name is not UTF-8 or does not end where the next begins, or an
+                id is empty or stands twice.
         """
         if not isinstance(self.ids, PackedStrings) or not isinstance(self.names, PackedStrings):
             return

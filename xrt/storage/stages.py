@@ -94,7 +94,17 @@ class Settings:
     neutral: Mapping[str, Any]
 
     def __getitem__(self, name: str) -> Any:
-        """The value of a setting. Raises KeyError for one that the stage does not declare."""
+        """The value of a setting.
+
+        Args:
+            name: its full name.
+
+        Returns:
+            The value.
+
+        Raises:
+            KeyError: the stage does not declare it.
+        """
         if name not in self.values:
             raise KeyError(f"{name}: the stage reads {', '.join(self.values)} alone; declare it")
         return self.values[name]
