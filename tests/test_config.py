@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
 
 from xrt import config
 from xrt.cli import main
 from xrt.errors import ConfigError
+from xrt.pipeline.params import PipelineParams
 
 FOLDERS = config.conf_folders()
 HAS_PIPELINE = importlib.util.find_spec("xrt.pipeline") is not None
@@ -136,7 +140,7 @@ def test_faults_stop_the_run_in_one_line(
     assert err.count("\n") == 1
 
 
-DONE = SimpleNamespace(to_text=lambda: "trained")
+DONE = SimpleNamespace(to_text=lambda: "trained", objective=None)
 
 
 @needs_pipeline
@@ -158,6 +162,31 @@ def test_a_sweep_makes_one_folder_a_run_and_outlives_a_bad_one(
         "2",
     ]
     assert capsys.readouterr().err == "xrt: error: tree.branching = 1: at least 2 is needed\n"
+
+
+class Returns(Callback):
+    """Takes down what hydra hands to a sweeper for each run."""
+
+    values: ClassVar[list[Any]] = []
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        self.values.append(job_return.return_value)
+
+
+@needs_pipeline
+@pytest.mark.usefixtures("clean_hydra")
+def test_a_sweeper_gets_the_objective_of_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def train(params: PipelineParams, *_: Any) -> SimpleNamespace:
+        objective = None if params.tree.branching == 4 else params.tree.branching / 10
+        return SimpleNamespace(to_text=lambda: "trained", objective=objective)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xrt.pipeline.train", train)
+    monkeypatch.setattr(Returns, "values", [])
+    callback = "+hydra.callbacks.returns._target_=tests.test_config.Returns"
+    assert main(["train", "-m", callback, "tree.branching=1,2,4,5"]) == 2  # the first is refused
+    assert Returns.values == [None, 0.2, None, 0.5]
+    assert (tmp_path / "runs" / "demo-sweep").is_dir()
 
 
 @needs_pipeline

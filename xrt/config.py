@@ -20,6 +20,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -140,10 +141,17 @@ class _ApplicationFolders(SearchPathPlugin):
             search_path.append("xrt-applications", f"file://{folder}")
 
 
+def _chosen(group: str, *, _root_: Any) -> Any:
+    """The file that is chosen of a group, also where a sweep is named before its first run."""
+    hydra = OmegaConf.select(_root_, "hydra") or HydraConfig.get()
+    return hydra.runtime.choices[group]
+
+
 def register() -> None:
     """Make the schema and the groups of applications known to hydra, under the names that
     conf/train.yaml opens with.
     """
+    OmegaConf.register_new_resolver("chosen", _chosen, replace=True)
     Plugins.instance().register(_ApplicationFolders)
     defaults = [
         {group: choice}

@@ -18,7 +18,7 @@ from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.idle_settings import refuse_idle_settings
 from xrt.pipeline.params import DatasetParams, PipelineParams
 
-DONE = SimpleNamespace(to_text=lambda: "trained")
+DONE = SimpleNamespace(to_text=lambda: "trained", objective=None)
 Composed = Callable[..., PipelineParams]
 
 

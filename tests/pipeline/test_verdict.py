@@ -13,9 +13,12 @@ from xrt.encoder.params import EncoderParams
 from xrt.errors import DataError
 from xrt.fusion.cross_fitting import criterion_of_rows
 from xrt.fusion.cross_fitting import cross_fitted as fitted_elsewhere
+from xrt.fusion.fit import cross_fitted_fusion, fit_scores
+from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion
 from xrt.fusion.weights import fit_weights, fuse
 from xrt.metrics.ranking import judge, ndcg_at, precision_at
+from xrt.pipeline.fusing import criterion_of
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict, give_verdict, require_held_out
 from xrt.sparse import as_csr
@@ -224,3 +227,18 @@ def test_fused_scores_of_the_verdict_are_not_those_that_ship(truth, rng):
     in_sample = criterion_of_rows(truth, fuse(sources, fusion.weights, 10)).mean()
     honest = criterion_of_rows(truth, cross_fitted(sources, truth, 0)).mean()
     assert honest < in_sample
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_objective_of_a_linear_run_is_cross_fitted(truth, rng, share):
+    """That of the fusion where it beats the trees, that of the trees alone where it does not."""
+    sources = {"linear": knowing(truth, rng, 0.3), "neighbours": knowing(truth, rng, share)}
+    frequencies = LabelFrequencies(COUNTS, NUM_TRAIN)
+    weights = rng.uniform(0.5, 2, NUM_ROWS)
+    fit = fit_scores(sources, truth, frequencies, 0, "linear", weights)
+    better = fit.figures["over linear"]["better"]
+    assert better == (share == 0.5)
+    boosted = fit.fusion.booster is not None
+    scores = cross_fitted_fusion(sources, truth, frequencies, 0, boosted, weights)
+    rows = criterion_of_rows(truth, scores if better else sources["linear"])
+    assert criterion_of(fit) == pytest.approx(np.average(rows, weights=weights))

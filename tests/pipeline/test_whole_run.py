@@ -9,13 +9,13 @@ import pytest
 import scipy.sparse as sp
 
 from tests.deep_models import joined, without_shortlists
-from tests.small_corpora import fit_in_folder, make_rows
+from tests.small_corpora import fit_in_folder, make_rows, write_rows
 from xrt.data.formats import read_corpus
 from xrt.data.labels import LabelTable
 from xrt.fusion.fusion import Fusion
 from xrt.hybrid import unit_rows
 from xrt.model import XrtModel
-from xrt.pipeline import PipelineParams, TrainOutcome, train
+from xrt.pipeline import DatasetParams, PipelineParams, TrainOutcome, train
 from xrt.pipeline.trainer import Trainer
 from xrt.predict import Predictor
 from xrt.search.beam import SearchParams
@@ -132,6 +132,11 @@ def test_outcome_is_the_models_side_by_side(params: PipelineParams, copied: Path
     lines = outcome.to_text().splitlines()
     assert lines[0].split() == ["linear", "deep"]
     assert any(line.startswith("P@1 ") for line in lines)
+    assert outcome.verdict is not None
+    assert outcome.verdict.ships_deep
+    figures = outcome.verdict.held_out.deep
+    assert outcome.objective == (figures["P@1"] + figures["nDCG@10"]) / 2
+    assert f"the deep model scores {100 * outcome.objective:.2f}," in outcome.to_text()
 
 
 def test_without_an_encoder_it_is_the_linear_model(
@@ -146,10 +151,19 @@ def test_without_an_encoder_it_is_the_linear_model(
     np.testing.assert_array_equal(dense(predictor.scores(TEXTS, 5)), expected_NL)
 
 
+def test_without_a_row_to_hold_out_there_is_no_objective(params: PipelineParams, tmp_path: Path):
+    rows = [{"title": row["title"], "labels": [str(n)]} for n, row in enumerate(make_rows(9, 0))]
+    trn = write_rows(tmp_path / "trn.jsonl", rows)
+    alone = replace(params, encoder=None, dataset=DatasetParams(trn=str(trn)))
+    assert train(alone, tmp_path / "run").objective is None
+
+
 def test_without_a_test_file_it_tells_no_figures(params: PipelineParams, copied: Path):
     alone = replace(params, encoder=None, dataset=replace(params.dataset, tst=None))
     outcome = train(alone, copied)
     assert outcome.reports == {}
+    assert outcome.objective is not None
+    assert 0.3 < outcome.objective < 1
     assert outcome.to_text().startswith("model:")
     assert (copied / "report.html").is_file()
 

@@ -60,10 +60,10 @@ def run(words: Sequence[str]) -> int:
     faults: list[str] = []
     others: list[Exception] = []
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> float | None:
         # a fault of one run of a sweep does not stop the others; hydra would print it in many lines
         try:
-            train_once(config, names_of(settings))
+            return train_once(config, names_of(settings))
         except XrtError as err:
             logger.debug("stopped", exc_info=True)
             faults.append(err.worded(training_option))
@@ -71,6 +71,7 @@ def run(words: Sequence[str]) -> int:
             faults.append(explain(err))
         except Exception as err:
             others.append(err)
+        return None
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not to its printer
     entry = hydra.main(
@@ -147,12 +148,16 @@ def _composition_fault(err: Exception, settings: Sequence[str]) -> Exception:
     )
 
 
-def train_once(config: DictConfig, names: Sequence[str] = ()) -> None:
+def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
     """One run: the settings become the pipeline's parameters, and the pipeline does the rest.
 
     Args:
         config: All settings.
         names: Full names of those that were given by hand.
+
+    Returns:
+        What a sweeper that optimises maximises (`TrainOutcome.objective`); None where no row was
+        held out, and for an estimate.
 
     Raises:
         XrtError: A setting, the data or the machine is not fit for it.
@@ -173,9 +178,11 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> None:
     )
     if params.estimate:
         print(pipeline.estimate_run(params, folder, hooks))
-        return
+        return None
     logger.info("run folder: %s", folder)
-    print(pipeline.train(params, folder, RichProgress(), hooks).to_text())
+    outcome = pipeline.train(params, folder, RichProgress(), hooks)
+    print(outcome.to_text())
+    return outcome.objective
 
 
 def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None:

@@ -59,7 +59,11 @@ def add_adapters(model: nn.Module, rank: int, seed: str) -> None:
 
 
 def merge_adapters(model: nn.Module) -> None:
-    """Add the adapters to the weights and take them out; all weights may be trained again."""
+    """Add the adapters to the weights and take them out; all weights may be trained again.
+
+    Args:
+        model: the model, changed in place.
+    """
     layers = adapter_layers(model)
     for name, layer in layers:
         layer.base_layer.weight.data = _merged(layer)
@@ -73,6 +77,12 @@ def merge_adapters(model: nn.Module) -> None:
 def merged_weights(model: nn.Module) -> dict[str, Tensor]:
     """The state dict that the model would have if its adapters were merged; the model stays as it
     is.
+
+    Args:
+        model: the model.
+
+    Returns:
+        Tensors by name.
     """
     weights = dict(model.state_dict())
     for name, layer in adapter_layers(model):
@@ -86,12 +96,26 @@ def merged_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def frozen_names(module: nn.Module) -> set[str]:
-    """Names of the parameters that training leaves as they are."""
+    """Names of the parameters that training leaves as they are.
+
+    Args:
+        module: the module.
+
+    Returns:
+        Names as in `named_parameters`.
+    """
     return {name for name, p in module.named_parameters() if not p.requires_grad}
 
 
 def adapter_layers(model: nn.Module) -> list[tuple[str, Any]]:
-    """Names and modules of the layers with adapters."""
+    """Names and modules of the layers with adapters.
+
+    Args:
+        model: the model.
+
+    Returns:
+        Pairs; empty where there are no adapters.
+    """
     if not hasattr(model, "peft_config"):  # the package need not be there
         return []
     from peft.tuners.lora import LoraLayer

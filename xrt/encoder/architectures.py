@@ -70,6 +70,9 @@ def require_architecture(model_type: Any) -> Architecture:
     Args:
         model_type: As in config.json.
 
+    Returns:
+        The architecture.
+
     Raises:
         ConfigError: The kind is not supported; the message has those that are.
     """
@@ -89,6 +92,15 @@ def position_limit(config: Any) -> int | None:
     """Tokens that an encoder can read, special ones included; None where there is no limit.
 
     RoBERTa and its kin count positions from after the padding token's number.
+
+    Args:
+        config: a transformers configuration.
+
+    Returns:
+        Number of tokens, or None.
+
+    Raises:
+        ConfigError: the kind of encoder is not supported.
     """
     kind = require_architecture(config.model_type)
     positions = getattr(config, "max_position_embeddings", None)
@@ -103,6 +115,15 @@ def layers_of(model: Any) -> list[list[nn.Module]]:
     states.
 
     ALBERT's layers share their modules; XLM and FlauBERT keep the parts of a layer in four lists.
+
+    Args:
+        model: a transformers model.
+
+    Returns:
+        A list of modules for each layer.
+
+    Raises:
+        ConfigError: the kind of encoder is not supported.
     """
     config = model.config
     kind = require_architecture(config.model_type)

@@ -76,7 +76,15 @@ class TextEncoder(nn.Module):
         return layers_of(self.model)
 
     def forward(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
-        """Pooled vectors (B, H), float32, not normalised; padding (mask 0) has no influence."""
+        """Pooled vectors (B, H), float32, not normalised; padding (mask 0) has no influence.
+
+        Args:
+            input_ids_BT: token ids, (B, T).
+            attention_mask_BT: 1 for a token, 0 for padding, (B, T).
+
+        Returns:
+            The vectors.
+        """
         hidden_BTH = self.model(
             input_ids=input_ids_BT, attention_mask=attention_mask_BT
         ).last_hidden_state
@@ -90,11 +98,15 @@ class TextEncoder(nn.Module):
         return (hidden_BTH * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1.0)
 
     def freeze(self, num_layers: int) -> None:
-        """Have training leave all but the layers above the lowest `num_layers` as they are; what
-        is computed below them needs no backward pass. 0 trains everything but tables that the
-        model itself keeps as they are.
+        """Have training leave all but the layers above the lowest `num_layers` as they are; what is
+        computed below them needs no backward pass. 0 trains everything but tables that the model
+        itself keeps as they are.
 
-        Raises ConfigError where layers below and above share weights.
+        Args:
+            num_layers: number of lowest layers to freeze.
+
+        Raises:
+            ConfigError: layers below and above share weights.
         """
         lower = {id(part) for parts in self._layers[:num_layers] for part in parts}
         upper = [part for parts in self._layers[num_layers:] for part in parts]
@@ -116,6 +128,9 @@ class TextEncoder(nn.Module):
 
         On a CPU the fused kernel's backward pass in bfloat16 takes longer. The name of the kind is
         private to transformers: without it attention stays as it is.
+
+        Yields:
+            Nothing.
         """
         kind = getattr(self.model.config, "_attn_implementation", None)
         if kind == "sdpa":
@@ -129,6 +144,9 @@ class TextEncoder(nn.Module):
     def save(self, folder: Path) -> None:
         """Write a transformers folder (safetensors, tokenizer) plus `pooling.json`, whole or not
         at all. Adapters are written as part of the weights.
+
+        Args:
+            folder: the folder; one that is there is replaced.
         """
         with atomic_folder(folder) as temporary, quiet_transformers():
             self.model.save_pretrained(  # names as they are here, not those of the pretrained file
@@ -147,6 +165,12 @@ class TextEncoder(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> "TextEncoder":
         """Read what `save` wrote.
+
+        Args:
+            folder: the folder that `save` wrote.
+
+        Returns:
+            The encoder.
 
         Raises:
             ArtifactError: A file is missing, damaged or not one that `save` writes, or it would
@@ -168,6 +192,13 @@ class TextEncoder(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: Path, params: EncoderParams) -> "TextEncoder":
         """Start from a pretrained folder.
+
+        Args:
+            folder: a transformers folder.
+            params: the settings.
+
+        Returns:
+            The encoder; nothing in it is frozen.
 
         Raises:
             ConfigError: The folder does not hold a usable encoder, or not one that can be read and
@@ -224,7 +255,11 @@ def _drop_code_key(path: Path) -> None:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No bars and no load reports: the pooler's weights are dropped on purpose."""
+    """No bars and no load reports: the pooler's weights are dropped on purpose.
+
+    Yields:
+        Nothing.
+    """
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -39,7 +39,14 @@ class BatchPlan:
         return len(self.cuts) - 1
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        """Row numbers of each batch of an epoch, in the order of training."""
+        """Row numbers of each batch of an epoch, in the order of training.
+
+        Args:
+            epoch: number of the epoch, from 0.
+
+        Returns:
+            An array for each batch.
+        """
         rng = np.random.default_rng([self.seed, epoch])
         shuffled = rng.permutation(len(self.lengths))
         by_length = shuffled[np.argsort(self.lengths[shuffled], kind="stable")]
@@ -62,17 +69,33 @@ class BatchStream:
                 yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Where the stream stands."""
+        """Where the stream stands.
+
+        Returns:
+            `{"position": batches handed out}`.
+        """
         return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a saved position; the next iterator begins there."""
+        """Go on from a saved position; the next iterator begins there.
+
+        Args:
+            state: what `state_dict` gave.
+        """
         self.position = int(state["position"])
 
 
 def cut_sorted(lengths: np.ndarray, token_budget: int, max_rows: int) -> np.ndarray:
     """Boundaries of greedy batches over ascending lengths: int64, from 0 to N; only 0 for no
     rows.
+
+    Args:
+        lengths: tokens of each row, ascending, (N,).
+        token_budget: most tokens of a batch, padding included.
+        max_rows: most rows of a batch.
+
+    Returns:
+        Row numbers.
     """
     if not len(lengths):
         return np.zeros(1, np.int64)
@@ -85,5 +108,14 @@ def cut_sorted(lengths: np.ndarray, token_budget: int, max_rows: int) -> np.ndar
 
 
 def rows_of_rank(batch: np.ndarray, rank: int, world_size: int) -> np.ndarray:
-    """The rows of a batch that one process works on; may be empty when there are few rows."""
+    """The rows of a batch that one process works on; may be empty when there are few rows.
+
+    Args:
+        batch: row numbers of a batch.
+        rank: number of the process, from 0.
+        world_size: number of processes.
+
+    Returns:
+        Row numbers.
+    """
     return batch[rank::world_size]

@@ -34,6 +34,12 @@ def resumable(path: Path) -> bool:
 
     A checkpoint that is altered, cut off or not ours is deleted with a warning, and with it the
     best weights beside it: the level is then trained from its start.
+
+    Args:
+        path: the checkpoint.
+
+    Returns:
+        False, too, after a checkpoint was deleted.
     """
     if not path.parent.is_dir():
         return False
@@ -105,27 +111,54 @@ class Checkpointer(FitHook):
     def on_load_checkpoint(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
-        """Go on with the batch after the last one trained."""
+        """Go on with the batch after the last one trained.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            checkpoint: content of the checkpoint.
+        """
         self.batches.stream.load_state_dict(checkpoint[POSITION])
 
     def on_save_checkpoint(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
-        """Position = steps done: batches fetched ahead do not count."""
+        """Position = steps done: batches fetched ahead do not count.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            checkpoint: content of the checkpoint, added to.
+        """
         checkpoint[POSITION] = {"position": trainer.global_step}
 
     def setup(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
-        """In each process."""
+        """In each process.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            stage: Lightning's word for what is run.
+        """
         quiet_spawned()
 
     def on_fit_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
-        """Tell the batches which share of them this process takes."""
+        """Tell the batches which share of them this process takes.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+        """
         self.batches.rank, self.batches.world_size = trainer.global_rank, trainer.world_size
 
     def on_train_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
         """Take over SIGTERM from Lightning, which has put up its own handler after `on_fit_start`.
 
         That one talks to the other processes from within the signal: they hang or abort.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
         """
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -134,7 +167,13 @@ class Checkpointer(FitHook):
     def on_train_batch_end(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", outputs: Any, *_: Any
     ) -> None:
-        """Save when it is time, or when a process got a signal to stop."""
+        """Save when it is time, or when a process got a signal to stop.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            outputs: what the step returned.
+        """
         stop = trainer.strategy.reduce_boolean_decision(self.stop_requested, all=False)
         last = trainer.global_step >= trainer.max_steps or trainer.should_stop
         if not last and (stop or trainer.global_step % self.every_steps == 0):
@@ -145,11 +184,23 @@ class Checkpointer(FitHook):
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
-        """Lightning tears nothing down after an error."""
+        """Lightning tears nothing down after an error.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            exception: what was raised.
+        """
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
-        """Give the signals back."""
+        """Give the signals back.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            stage: Lightning's word for what is run.
+        """
         for number in list(self._previous):
             signal.signal(number, self._previous.pop(number))
 
@@ -174,7 +225,12 @@ class ReportProgress(FitHook):
         return _report_anew, (kind, self.description)
 
     def on_train_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
-        """Begin at the step resumed from."""
+        """Begin at the step resumed from.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+        """
         if self.progress is not None and trainer.is_global_zero:
             self.progress.start(self.description, int(trainer.max_steps))
             if trainer.global_step:
@@ -183,7 +239,13 @@ class ReportProgress(FitHook):
     def on_train_batch_end(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", outputs: Any, *_: Any
     ) -> None:
-        """One step done; the loss is the mean of the last 20."""
+        """One step done; the loss is the mean of the last 20.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            outputs: what the step returned.
+        """
         if self.progress is not None and trainer.is_global_zero:
             assert isinstance(pl_module, LevelMatcher)
             done = trainer.global_step
@@ -191,7 +253,13 @@ class ReportProgress(FitHook):
             self.progress.advance(1, loss=float(recent.mean()))
 
     def teardown(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
-        """End the step, however training ended."""
+        """End the step, however training ended.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            stage: Lightning's word for what is run.
+        """
         if self.progress is not None:
             self.progress.finish()
 

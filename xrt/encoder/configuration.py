@@ -121,7 +121,14 @@ def read_configuration(folder: Path, *, saved: bool) -> Any:
 
 
 def saved_configuration(config: Any) -> dict[str, Any]:
-    """Content of the config.json that xrt writes: the kind and known keys, for any transformers."""
+    """Content of the config.json that xrt writes: the kind and known keys, for any transformers.
+
+    Args:
+        config: a transformers configuration.
+
+    Returns:
+        Plain values for JSON.
+    """
     content = config.to_dict()
     known = {key: content[key] for key in sorted(KEYS & content.keys()) if content[key] is not None}
     return {"model_type": config.model_type, "architectures": config.architectures, **known}
@@ -130,6 +137,14 @@ def saved_configuration(config: Any) -> dict[str, Any]:
 def check_config(config: Any, params: EncoderParams) -> None:
     """Raises ConfigError when the encoder of a transformers configuration cannot be read as the
     settings say.
+
+    Args:
+        config: a transformers configuration.
+        params: the settings.
+
+    Raises:
+        ConfigError: texts may be longer than the encoder reads, no layer is left to train, or the
+            kind of encoder is not supported.
     """
     positions = position_limit(config)
     if positions is not None and params.max_length > positions:

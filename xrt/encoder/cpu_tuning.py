@@ -35,23 +35,45 @@ class GlibcMallocTuning(FitHook):
     """
 
     def setup(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
-        """From the first step on."""
+        """From the first step on.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            stage: Lightning's word for what is run.
+        """
         reuse_freed_memory()
 
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
-        """Lightning tears nothing down after an error."""
+        """Lightning tears nothing down after an error.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            exception: what was raised.
+        """
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
-        """What is free goes back to the system."""
+        """What is free goes back to the system.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            stage: Lightning's word for what is run.
+        """
         return_freed_memory()
 
 
 @contextlib.contextmanager
 def glibc_malloc_tuned() -> Iterator[None]:
-    """While open, glibc reuses freed buffers."""
+    """While open, glibc reuses freed buffers.
+
+    Yields:
+        Nothing.
+    """
     reuse_freed_memory()
     try:
         yield
@@ -103,7 +125,13 @@ class Bf16Activations(FitHook):
         self._hooks: list[RemovableHandle] = []
 
     def setup(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
-        """From the first step on."""
+        """From the first step on.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            stage: Lightning's word for what is run.
+        """
         assert isinstance(pl_module.encoder, TextEncoder)
         model = pl_module.encoder.model
         if model.config.model_type in NORMALISED_AFTER_SUMS:
@@ -112,11 +140,23 @@ class Bf16Activations(FitHook):
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
-        """Lightning tears nothing down after an error."""
+        """Lightning tears nothing down after an error.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            exception: what was raised.
+        """
         self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", stage: str) -> None:
-        """The encoder goes on as it was."""
+        """The encoder goes on as it was.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            stage: Lightning's word for what is run.
+        """
         while self._hooks:
             self._hooks.pop().remove()
 
@@ -146,13 +186,27 @@ class PackedLinear(nn.Module):
 
     @staticmethod
     def can_pack(device: torch.device) -> bool:
-        """Whether this torch has oneDNN, and its operators by the names that torch.compile uses."""
+        """Whether this torch has oneDNN, and its operators by the names that torch.compile uses.
+
+        Args:
+            device: where the encoder lies.
+
+        Returns:
+            False on any device but a CPU.
+        """
         names = ("_reorder_linear_weight", "_linear_pointwise")
         has_onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
         return has_onednn and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The product plus bias, in the packed weights' type."""
+        """The product plus bias, in the packed weights' type.
+
+        Args:
+            x: inputs; the last axis is that of the layer.
+
+        Returns:
+            Outputs.
+        """
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
             x.to(self.dtype), self._packed, self._shift, "none", [], ""
         )
@@ -160,7 +214,12 @@ class PackedLinear(nn.Module):
 
 
 def pack_linear(model: nn.Module, dtype: torch.dtype) -> None:
-    """Put a PackedLinear in the place of each linear layer of the model."""
+    """Put a PackedLinear in the place of each linear layer of the model.
+
+    Args:
+        model: the model, changed in place.
+        dtype: type of the packed weights.
+    """
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:

@@ -37,19 +37,40 @@ def check_devices(params: TrainerParams) -> None:
 
 
 def device_of(params: TrainerParams) -> str:
-    """The device for work of one process."""
+    """The device for work of one process.
+
+    Args:
+        params: devices and arithmetic.
+
+    Returns:
+        `cuda`, `cpu`, or another name of torch.
+    """
     return best_device(params.accelerator)
 
 
 def num_devices(params: TrainerParams) -> int:
-    """Processes of a fit, one a device."""
+    """Processes of a fit, one a device.
+
+    Args:
+        params: devices and arithmetic.
+
+    Returns:
+        The number set, or all GPUs, or 1 without one.
+    """
     if params.devices:
         return params.devices
     return torch.cuda.device_count() if device_of(params) == "cuda" else 1
 
 
 def computes_in_bf16(params: TrainerParams) -> bool:
-    """Whether products are computed in bfloat16: as set; with `auto` where hardware has it."""
+    """Whether products are computed in bfloat16: as set; with `auto` where hardware has it.
+
+    Args:
+        params: devices and arithmetic.
+
+    Returns:
+        True for bfloat16.
+    """
     auto = params.precision is Precision.auto
     return params.precision is Precision.bf16 or (auto and supports_bf16(device_of(params)))
 
@@ -59,6 +80,14 @@ def attention_of(
 ) -> contextlib.AbstractContextManager[None]:
     """How attention is computed in training: plainly on a CPU, where texts are short enough for the
     (B, heads, T, T) weights.
+
+    Args:
+        encoder: the encoder.
+        max_length: tokens of the longest text.
+        params: devices and arithmetic.
+
+    Returns:
+        A context to train in.
     """
     if device_of(params) == "cpu" and max_length <= MAX_PLAIN_ATTENTION:
         return encoder.plain_attention()

@@ -26,6 +26,10 @@ LIGHTNING_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 def shard_weights(module: "pl.LightningModule", encoder: TextEncoder) -> None:
     """Spread the weights of a module over the processes of its strategy: each transformer layer is
     gathered when it is needed, everything else for the whole step.
+
+    Args:
+        module: the module that is trained, changed in place.
+        encoder: its encoder.
     """
     assert module.device_mesh is not None
     mesh = module.device_mesh["data_parallel"]
@@ -41,6 +45,10 @@ def shard_weights(module: "pl.LightningModule", encoder: TextEncoder) -> None:
 def gather_weights(module: nn.Module, keep: bool = True) -> None:
     """Put spread weights together again, in place; all processes must call it, and those that do
     not `keep` them are left with empty ones.
+
+    Args:
+        module: the module, changed in place.
+        keep: whether this process keeps the weights.
     """
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
@@ -51,7 +59,14 @@ def gather_weights(module: nn.Module, keep: bool = True) -> None:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The tensor itself, or what its shares on all processes make together."""
+    """The tensor itself, or what its shares on all processes make together.
+
+    Args:
+        tensor: a tensor, or this process's share of one.
+
+    Returns:
+        A plain tensor.
+    """
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -69,6 +84,9 @@ def quiet_spawned() -> None:
 def signals_restored() -> Iterator[None]:
     """While open, signals may be handled otherwise: Lightning leaves its own handler for SIGTERM,
     which ends nothing.
+
+    Yields:
+        Nothing; SIGTERM and SIGINT are handled as before at the end, in the main thread.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

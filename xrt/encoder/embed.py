@@ -32,6 +32,18 @@ def encode(
     batch moves a vector by rounding only. `bf16` halves the time where the processor has it, at
     three digits. `device` None is where the encoder lies. `out_NH` is filled
     and returned where it is given.
+
+    Args:
+        encoder: the encoder; it comes back to where it was.
+        tokens: tokens of N texts.
+        token_budget: most tokens of a batch, padding included.
+        bf16: whether products are computed in bfloat16.
+        device: where to compute; None: where the encoder lies.
+        progress: receives the progress; None for none.
+        out_NH: array to fill, float32 (N, H); None: a new one.
+
+    Returns:
+        The vectors.
     """
     order, cuts = cut_batches(tokens, token_budget)
     embeddings_NH = out_NH
@@ -63,20 +75,42 @@ def encode(
 
 
 def cut_batches(tokens: TokenStore, token_budget: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows by length, (N,), and where batches begin and end among them."""
+    """Rows by length, (N,), and where batches begin and end among them.
+
+    Args:
+        tokens: tokens of N texts.
+        token_budget: most tokens of a batch, padding included.
+
+    Returns:
+        Row numbers, and positions among them.
+    """
     order = np.argsort(tokens.lengths, kind="stable")
     return order, cut_sorted(tokens.lengths[order], token_budget, MAX_ROWS)
 
 
 def best_device(accelerator: str = "auto") -> str:
-    """The device of one process: `auto` is a GPU where there is one."""
+    """The device of one process: `auto` is a GPU where there is one.
+
+    Args:
+        accelerator: `auto`, `gpu`, or a name of torch.
+
+    Returns:
+        A name of torch.
+    """
     if accelerator == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return "cuda" if accelerator == "gpu" else accelerator
 
 
 def supports_bf16(device: str | torch.device) -> bool:
-    """True where bfloat16 products run in hardware: recent GPUs, CPUs with AVX512-BF16 or AMX."""
+    """True where bfloat16 products run in hardware: recent GPUs, CPUs with AVX512-BF16 or AMX.
+
+    Args:
+        device: the device.
+
+    Returns:
+        False on devices other than a GPU of CUDA or a CPU.
+    """
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

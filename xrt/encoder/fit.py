@@ -70,9 +70,25 @@ def fit_level(
     """Train a level to its last step, or to where validation stops it, in place; everything
     Lightning does is in here. `further` hooks come last.
 
-    True when SIGTERM came during the last step. Raises SystemExit(143) when it came before, and
-    KeyboardInterrupt after Ctrl-C, the checkpoint written; TrainingError when the loss is not
-    finite or a process died.
+    True when SIGTERM came during the last step.
+
+    Args:
+        matcher: what to train, in place.
+        batches: the batches.
+        checkpoint: file of the checkpoint.
+        resume: whether training goes on from the checkpoint.
+        params: devices and arithmetic.
+        progress: receives the progress; None for none.
+        validation: validates while training; None: nothing does.
+        further: more hooks.
+
+    Returns:
+        Whether the run is to stop after this level.
+
+    Raises:
+        SystemExit: with 143, SIGTERM came before the last step; the checkpoint is written.
+        KeyboardInterrupt: Ctrl-C came; the checkpoint is written.
+        TrainingError: the loss is not finite, or a process died.
     """
     checkpointer = Checkpointer(checkpoint, CHECKPOINT_EVERY_STEPS, batches)
     description = f"matcher, level {matcher.level + 1} ({matcher.head.num_nodes} nodes)"
@@ -106,11 +122,20 @@ def fit_level(
 
 @contextlib.contextmanager
 def supervised(trainer: pl.Trainer, num_processes: int) -> Iterator[ForwardTermination | None]:
-    """Around what Lightning does: SIGTERM is passed on to other processes, and the end of
-    one of them becomes an error of one line.
+    """Around what Lightning does: SIGTERM is passed on to other processes, and the end of one of
+    them becomes an error of one line.
 
-    Raises SystemExit(143) when one was terminated with nothing to save; TrainingError when it
-    failed or was killed; KeyboardInterrupt after Ctrl-C.
+    Args:
+        trainer: Lightning's trainer.
+        num_processes: number of processes.
+
+    Yields:
+        What passes SIGTERM on; None for one process.
+
+    Raises:
+        SystemExit: with 143, a process was terminated with nothing to save.
+        TrainingError: a process failed or was killed.
+        KeyboardInterrupt: Ctrl-C came.
     """
     with ForwardTermination() if num_processes > 1 else contextlib.nullcontext() as forwarded:
         try:
@@ -134,6 +159,13 @@ def device_settings(params: TrainerParams, plugins: Sequence[Any] = ()) -> dict[
 
     Which processes there are is decided here, whatever a job scheduler has put into the
     environment: a run is one process, which starts the others itself.
+
+    Args:
+        params: devices and arithmetic.
+        plugins: further plugins.
+
+    Returns:
+        Arguments of `pl.Trainer`.
     """
     check_devices(params)
     return {
@@ -153,6 +185,12 @@ def device_settings(params: TrainerParams, plugins: Sequence[Any] = ()) -> dict[
 def lightning_strategy(params: TrainerParams) -> Any:
     """Lightning's engine for as many processes as there are devices; others than the first are
     spawned, since to repeat the command line would open their own run folders in a sweep.
+
+    Args:
+        params: devices and arithmetic.
+
+    Returns:
+        `auto` for one process, else an engine.
     """
     num_processes = num_devices(params)
     if num_processes == 1:
@@ -163,13 +201,24 @@ def lightning_strategy(params: TrainerParams) -> Any:
 
 
 def lightning_precision(params: TrainerParams) -> Any:
-    """Lightning's word for the arithmetic."""
+    """Lightning's word for the arithmetic.
+
+    Args:
+        params: devices and arithmetic.
+
+    Returns:
+        `bf16-mixed` or `32-true`.
+    """
     return "bf16-mixed" if computes_in_bf16(params) else "32-true"
 
 
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Errors only: progress is reported by `ReportProgress`."""
+    """Errors only: progress is reported by `ReportProgress`.
+
+    Yields:
+        Nothing.
+    """
     loggers = [logging.getLogger(name) for name in LIGHTNING_LOGGERS]
     before = [log.level for log in loggers]
     for log in loggers:
@@ -240,7 +289,16 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write the whole checkpoint or keep the old one. Raises CapacityError on a full disk."""
+        """Write the whole checkpoint or keep the old one.
+
+        Args:
+            checkpoint: content of the checkpoint.
+            path: the file.
+            storage_options: not used.
+
+        Raises:
+            CapacityError: the disk is full.
+        """
         with atomic_file(path) as temporary:
             torch.save(checkpoint, temporary)
             write_seal(Path(path), temporary)
@@ -250,6 +308,14 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> dict[str, Any]:
         """Read tensors and plain values only, whatever the arguments say: nothing in the file is
         run.
+
+        Args:
+            path: the file.
+            map_location: where tensors go; None: the CPU.
+            weights_only: not used.
+
+        Returns:
+            Content of the checkpoint.
         """
         content: dict[str, Any] = torch.load(
             path, map_location=map_location or "cpu", weights_only=True
@@ -257,7 +323,11 @@ class AtomicCheckpointIO(CheckpointIO):
         return content
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete the file and the leftovers of killed writers."""
+        """Delete the file and the leftovers of killed writers.
+
+        Args:
+            path: the file.
+        """
         remove_sealed(Path(path))
         sweep_stale(path)
 
@@ -287,7 +357,11 @@ class OwnProcesses(LightningEnvironment):
         return self._main_port
 
     def node_rank(self) -> int:
-        """There is one machine."""
+        """There is one machine.
+
+        Returns:
+            0.
+        """
         return 0
 
 
@@ -359,7 +433,20 @@ def encode_sharded(
     The batches are those of one process, so vectors are the same to the bit where kernels and
     numbers of threads are. Kept as `target` (npy), whole or not at all, where one is given.
 
-    Raises SystemExit(143) after SIGTERM; TrainingError when a process died.
+    Args:
+        encoder: the encoder.
+        tokens: tokens of N texts.
+        params: devices and arithmetic.
+        token_budget: most tokens of a batch, padding included.
+        target: file of the vectors; None: they are not kept.
+        progress: receives the progress; None for none.
+
+    Returns:
+        The vectors.
+
+    Raises:
+        SystemExit: with 143, after SIGTERM.
+        TrainingError: a process died.
     """
     if target is None:
         with tempfile.TemporaryDirectory() as folder:

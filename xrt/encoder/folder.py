@@ -16,7 +16,17 @@ HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of weights. Raises ConfigError where there are none."""
+    """The files of weights.
+
+    Args:
+        folder: the encoder's folder.
+
+    Returns:
+        Files, by name.
+
+    Raises:
+        ConfigError: there are none.
+    """
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         raise ConfigError(
@@ -27,12 +37,26 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def has_encoder(folder: Path) -> bool:
-    """Whether configuration and weights are there."""
+    """Whether configuration and weights are there.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        True for config.json and one file of weights at least.
+    """
     return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raises ArtifactError where git-lfs has put a pointer in the place of a file."""
+    """Raises ArtifactError where git-lfs has put a pointer in the place of a file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ArtifactError: the file is a pointer of git-lfs.
+    """
     with open(path, "rb") as file:
         if file.read(40).startswith(b"version https://git-lfs.github.com"):
             raise ArtifactError(
@@ -46,13 +70,26 @@ def encoder_hash(folder: Path) -> str:
 
     Names of files count, the folder's name does not. A file that was hashed in this process is not
     read again while size, time of change and inode are the same.
+
+    Args:
+        folder: the encoder's folder.
+
+    Returns:
+        The hash.
     """
     files = {path for pattern in HUB_FILES for path in folder.glob(pattern) if path.is_file()}
     return content_hash({path.name: file_hash(path) for path in files})
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file; see `encoder_hash` for when it is read."""
+    """SHA-256 of a file; see `encoder_hash` for when it is read.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The hash, in hexadecimal digits.
+    """
     stat = path.stat()
     return _hash_of(path.resolve(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
@@ -68,6 +105,9 @@ def library_faults(error: Callable[[str], XrtError]) -> Iterator[None]:
 
     Args:
         error: Makes the error to raise of what the library said, one line.
+
+    Yields:
+        Nothing.
 
     Raises:
         XrtError: What `error` gives. xrt's own errors, MemoryError and those that end a program

@@ -33,7 +33,14 @@ class LevelHead(nn.Module):
         return len(self.bias)
 
     def forward(self, pooled_BH: Tensor) -> Tensor:
-        """Logits of all nodes: (B, K)."""
+        """Logits of all nodes: (B, K).
+
+        Args:
+            pooled_BH: pooled vectors, (B, H).
+
+        Returns:
+            The logits.
+        """
         return nn.functional.linear(pooled_BH, self.weight, self.bias)
 
     def at(self, pooled_BH: Tensor, rows_E: Tensor, nodes_E: Tensor) -> Tensor:
@@ -41,6 +48,14 @@ class LevelHead(nn.Module):
 
         One product over the union of the batch's candidates, then a gather; neither a (B, C, H)
         tensor nor a padded slot exists. Rows of a batch share most of their candidates.
+
+        Args:
+            pooled_BH: pooled vectors, (B, H).
+            rows_E: row of each entry.
+            nodes_E: node of each entry.
+
+        Returns:
+            The logits.
         """
         union_U, position_E = torch.unique(nodes_E, return_inverse=True)
         weight_UH = nn.functional.embedding(union_U, self.weight)
@@ -49,7 +64,11 @@ class LevelHead(nn.Module):
         return logits_BU[rows_E, position_E]
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weight (K, H) and bias (K,) as float32 arrays of their own."""
+        """Weight (K, H) and bias (K,) as float32 arrays of their own.
+
+        Returns:
+            Weight and bias.
+        """
         return (
             self.weight.detach().cpu().float().numpy().copy(),
             self.bias.detach().cpu().float().numpy().copy(),
@@ -57,7 +76,15 @@ class LevelHead(nn.Module):
 
     @classmethod
     def of_arrays(cls, weight_KH: np.ndarray, bias_K: np.ndarray) -> "LevelHead":
-        """A head that starts from the given weights."""
+        """A head that starts from the given weights.
+
+        Args:
+            weight_KH: weights, (K, H); copied.
+            bias_K: biases, (K,); copied.
+
+        Returns:
+            The head.
+        """
         head = cls(weight_KH.shape[0], weight_KH.shape[1])
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(np.array(weight_KH, np.float32)))
@@ -68,6 +95,13 @@ class LevelHead(nn.Module):
 def prior_log_odds(counts_K: np.ndarray, num_rows: int) -> np.ndarray:
     """Log-odds of each node among the rows, smoothed by half a row: where a BCE head's bias
     begins.
+
+    Args:
+        counts_K: rows of each node, (K,).
+        num_rows: rows in all, N.
+
+    Returns:
+        Log-odds, float32 (K,).
     """
     counts = np.asarray(counts_K, np.float64)
     return np.log((counts + 0.5) / (num_rows - counts + 0.5)).astype(np.float32)
@@ -84,6 +118,15 @@ def centroid_head(
 
     The logit at the mean of all rows is the node's log-odds. Nodes without a row in the sample have
     weight 0.
+
+    Args:
+        unit_nH: embeddings of a sample of rows, of length 1, (n, H).
+        Y_nK: confidences of the rows, csr_array (n, K).
+        prior_K: log-odds of each node, (K,).
+        weights_n: weights of the rows, (n,); None: all 1.
+
+    Returns:
+        Weights (K, H) and biases (K,), float32.
     """
     mean_H = unit_nH.mean(0)
     centred_nH = unit_nH - mean_H
@@ -99,7 +142,16 @@ def centroid_head(
 
 
 def sample_rows(Y_NL: sp.csr_array, rows_per_label: int, seed: int) -> np.ndarray:
-    """Rows, ascending, among which every label has `rows_per_label` of its rows, or all it has."""
+    """Rows, ascending, among which every label has `rows_per_label` of its rows, or all it has.
+
+    Args:
+        Y_NL: labels of the rows, csr_array (N, L).
+        rows_per_label: rows of a label.
+        seed: seed of the choice.
+
+    Returns:
+        Row numbers.
+    """
     order_N = np.random.default_rng(seed).permutation(Y_NL.shape[0])
     shuffled_LN = sp.csc_array(Y_NL[order_N])
     shuffled_LN.sort_indices()

@@ -28,7 +28,14 @@ class LevelTargets(NamedTuple):
     all_ones: bool = False
 
     def to(self, device: torch.device) -> "LevelTargets":
-        """The same on another device."""
+        """The same on another device.
+
+        Args:
+            device: the device.
+
+        Returns:
+            Targets there.
+        """
         rows_E, nodes_E, values_E = (part.to(device) for part in self[:3])
         return LevelTargets(rows_E, nodes_E, values_E, self.dense, self.all_ones)
 
@@ -62,6 +69,13 @@ class LevelData:
         """Candidates are expanded to children batch by batch; positives are candidates always.
 
         `best_above` (B, K_{t-1}) are further candidates of these rows.
+
+        Args:
+            rows: row numbers of a batch, (B,).
+            best_above: ones at further candidates among the nodes above, csr_array; None: none.
+
+        Returns:
+            Targets and candidates of the rows.
         """
         Y_BK = self.Y_level[rows]
         if self.M_above is None:
@@ -81,6 +95,16 @@ def best_nodes(
     """The `top_k` candidates of each row with the highest logits: pattern (B, K).
 
     `logits` are (B, K) where the targets are dense, else (E,), one an entry.
+
+    Args:
+        logits: logits of the candidates.
+        targets: the candidates.
+        num_rows: rows of the batch, B.
+        num_nodes: nodes of the level, K.
+        top_k: most nodes of a row.
+
+    Returns:
+        Ones, csr_array.
     """
     if targets.dense:
         best_BK = logits.topk(min(top_k, num_nodes), dim=1).indices.cpu().numpy()
@@ -94,7 +118,15 @@ def best_nodes(
 
 
 def pattern_of(nodes_NK: np.ndarray, num_nodes: int) -> sp.csr_array:
-    """Ones at the given nodes of each row: (N, K)."""
+    """Ones at the given nodes of each row: (N, K).
+
+    Args:
+        nodes_NK: different nodes of each row, as many for each.
+        num_nodes: nodes of the level, K.
+
+    Returns:
+        Ones, csr_array.
+    """
     num_rows, top_k = nodes_NK.shape
     indptr = np.arange(num_rows + 1) * top_k
     ones = np.ones(nodes_NK.size, np.float32)

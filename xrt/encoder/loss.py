@@ -27,13 +27,33 @@ def entry_losses(logits: Tensor, targets: Tensor, all_ones: bool = False) -> Ten
 
 
 def row_losses_dense(logits_BK: Tensor, targets_BK: Tensor, all_ones: bool = False) -> Tensor:
-    """Loss of each row when all nodes are candidates: (B,)."""
+    """Loss of each row when all nodes are candidates: (B,).
+
+    Args:
+        logits_BK: logits, (B, K).
+        targets_BK: targets, (B, K).
+        all_ones: whether no target is other than 0 or 1.
+
+    Returns:
+        The losses.
+    """
     return entry_losses(logits_BK, targets_BK, all_ones).sum(1)
 
 
 def row_losses_ragged(
     logits_E: Tensor, targets_E: Tensor, rows_E: Tensor, num_rows: int, all_ones: bool = False
 ) -> Tensor:
-    """Loss of each row over its own candidates: (B,); a row without candidates has loss 0."""
+    """Loss of each row over its own candidates: (B,); a row without candidates has loss 0.
+
+    Args:
+        logits_E: logits of the entries.
+        targets_E: targets of the entries.
+        rows_E: row of each entry.
+        num_rows: rows of the batch, B.
+        all_ones: whether no target is other than 0 or 1.
+
+    Returns:
+        The losses.
+    """
     losses_E = entry_losses(logits_E, targets_E, all_ones)
     return losses_E.new_zeros(num_rows).index_add(0, rows_E, losses_E)

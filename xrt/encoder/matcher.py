@@ -97,6 +97,15 @@ def in_micro_batches(
 
     All parts but the last keep nothing but their vectors: the backward pass, which adds their
     gradients up, computes them again, with the same dropout.
+
+    Args:
+        vectors: token ids and mask to vectors.
+        input_ids_BT: token ids, (B, T).
+        attention_mask_BT: 1 for a token, 0 for padding, (B, T).
+        num_micro_batches: parts that rows are cut into.
+
+    Returns:
+        The vectors.
     """
     if num_micro_batches < 2 or len(input_ids_BT) < 2 or not torch.is_grad_enabled():
         return vectors(input_ids_BT, attention_mask_BT)
@@ -157,7 +166,15 @@ class LevelMatcher(pl.LightningModule):
         return head
 
     def pooled(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> list[Tensor]:
-        """What each head reads: (B, H) of length `HEAD_SCALE`."""
+        """What each head reads: (B, H) of length `HEAD_SCALE`.
+
+        Args:
+            input_ids_BT: token ids, (B, T).
+            attention_mask_BT: 1 for a token, 0 for padding, (B, T).
+
+        Returns:
+            A tensor for each head.
+        """
         vector_BH = in_micro_batches(
             self.encoder, input_ids_BT, attention_mask_BT, self.num_micro_batches
         )
@@ -165,12 +182,28 @@ class LevelMatcher(pl.LightningModule):
         return [HEAD_SCALE * nn.functional.normalize(vector_BH, dim=1) for _ in self.heads]
 
     def scores(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
-        """Logits of all nodes of the finest level: (B, K)."""
+        """Logits of all nodes of the finest level: (B, K).
+
+        Args:
+            input_ids_BT: token ids, (B, T).
+            attention_mask_BT: 1 for a token, 0 for padding, (B, T).
+
+        Returns:
+            The logits.
+        """
         logits_BK: Tensor = self.head(self.pooled(input_ids_BT, attention_mask_BT)[-1])
         return logits_BK
 
     def training_step(self, batch: LevelBatch, batch_idx: int) -> Tensor:
-        """Loss of this process's rows, weighted for the mean over all processes."""
+        """Loss of this process's rows, weighted for the mean over all processes.
+
+        Args:
+            batch: rows of this process, with targets.
+            batch_idx: not used.
+
+        Returns:
+            The loss, a scalar.
+        """
         pooled = self.pooled(batch.input_ids_BT, batch.attention_mask_BT)
         best_above, losses = None, []
         for i, head in enumerate(self.heads):
@@ -205,7 +238,11 @@ class LevelMatcher(pl.LightningModule):
         return logits_BK, row_losses_dense(logits_BK, targets_BK, all_ones)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out the weights that training does not change."""
+        """Leave out the weights that training does not change.
+
+        Args:
+            checkpoint: content of the checkpoint, changed in place.
+        """
         frozen, state = frozen_names(self), checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: t for name, t in state.items() if name not in frozen}
 
@@ -217,12 +254,20 @@ class LevelMatcher(pl.LightningModule):
     def on_train_batch_start(self, batch: LevelBatch, batch_idx: int) -> None:
         """Dropout of a step is f(seed, level, step, process): a resumed run draws what it would
         have.
+
+        Args:
+            batch: not used.
+            batch_idx: not used.
         """
         name = f"{self.seed}/{self.level}/{self.global_step}/{self.global_rank}"
         torch.manual_seed(zlib.crc32(name.encode()))
 
     def configure_optimizers(self) -> Any:
-        """Adam of encoder and heads as one optimiser; the rate rises and falls over the steps."""
+        """Adam of encoder and heads as one optimiser; the rate rises and falls over the steps.
+
+        Returns:
+            Optimiser and schedule, as Lightning takes them.
+        """
         optimizer = make_optimizer(self.encoder, self.heads, self.params, self.device)
         factor = LinearSchedule(self.num_steps, self.params.warmup_fraction)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -240,7 +285,15 @@ class LevelMatcher(pl.LightningModule):
         """Clip encoder and head apart; refuse a step that would not leave finite weights.
 
         Runs after gradients are averaged and before weights change, so all processes agree and the
-        last good weights stay. Raises TrainingError.
+        last good weights stay.
+
+        Args:
+            optimizer: the optimiser; its learning rates stand in the message.
+            gradient_clip_val: not used.
+            gradient_clip_algorithm: not used.
+
+        Raises:
+            TrainingError: the loss or a gradient is not finite.
         """
         norms = [
             whole(nn.utils.clip_grad_norm_(part.parameters(), GRADIENT_CLIP))

@@ -16,7 +16,17 @@ GRADIENT_CLIP = 1.0
 def make_optimizer(
     encoder: nn.Module, heads: nn.Module, params: MatcherParams, device: torch.device
 ) -> torch.optim.Optimizer:
-    """AdamW of the encoder and of the heads (these without decay), fused."""
+    """AdamW of the encoder and of the heads (these without decay), fused.
+
+    Args:
+        encoder: the encoder.
+        heads: the heads.
+        params: learning rates and weight decay.
+        device: where the weights lie; `fused` is set for a CPU and CUDA.
+
+    Returns:
+        The optimiser.
+    """
     groups = parameter_groups(encoder, heads, params)
     fused = device.type in ("cpu", "cuda")
     return torch.optim.AdamW(groups, betas=BETAS, eps=EPSILON, fused=fused)
@@ -39,7 +49,16 @@ class LinearSchedule:
 def parameter_groups(
     encoder: nn.Module, heads: nn.Module, params: MatcherParams
 ) -> list[dict[str, Any]]:
-    """Encoder matrices with weight decay; encoder biases and norms, and the heads, without."""
+    """Encoder matrices with weight decay; encoder biases and norms, and the heads, without.
+
+    Args:
+        encoder: the encoder; frozen parameters are left out.
+        heads: the heads.
+        params: learning rates and weight decay.
+
+    Returns:
+        Groups as torch's optimisers take them; none is empty.
+    """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for parameter in encoder.parameters():

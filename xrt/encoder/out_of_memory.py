@@ -31,6 +31,12 @@ _SIGNS = ("out of memory", "OutOfMemoryError", "can't allocate memory", "Default
 def is_out_of_memory(error: BaseException) -> bool:
     """True where memory ran out, of a GPU or of the machine, in this process or in one started by
     it.
+
+    Args:
+        error: what was raised.
+
+    Returns:
+        False for any other error.
     """
     if isinstance(error, XrtError):  # worded already, or the one line of another process
         return error.__cause__ is not None and is_out_of_memory(error.__cause__)
@@ -59,14 +65,26 @@ class SaveMicroBatches(FitHook):
     def on_save_checkpoint(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
-        """Add the number of micro-batches."""
+        """Add the number of micro-batches.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            checkpoint: content of the checkpoint, added to.
+        """
         assert isinstance(pl_module, LevelMatcher)
         checkpoint[PARTS] = pl_module.num_micro_batches
 
     def on_load_checkpoint(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
-        """Go on with as many, or more where there are more by now."""
+        """Go on with as many, or more where there are more by now.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            checkpoint: content of the checkpoint.
+        """
         assert isinstance(pl_module, LevelMatcher)
         pl_module.num_micro_batches = max(
             pl_module.num_micro_batches, int(checkpoint.get(PARTS, 1))
@@ -75,7 +93,13 @@ class SaveMicroBatches(FitHook):
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
-        """Save the state after the last whole step: a step that failed has changed no weights."""
+        """Save the state after the last whole step: a step that failed has changed no weights.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            exception: what was raised.
+        """
         if is_out_of_memory(exception) and trainer.world_size == 1 and trainer.global_step:
             assert isinstance(pl_module, LevelMatcher)
             pl_module.zero_grad(set_to_none=True)
@@ -94,7 +118,20 @@ def fit_with_retry(
     """`fit_level`, and again from the last whole step with half the tokens at a time when memory
     runs out.
 
-    Raises CapacityError when memory runs out again, and what `fit_level` raises.
+    Args:
+        matcher: what to train, in place.
+        batches: the batches.
+        checkpoint: file of the checkpoint.
+        resume: whether training goes on from the checkpoint.
+        params: devices and arithmetic.
+        progress: receives the progress; None for none.
+        validation: validates while training; None: nothing does.
+
+    Returns:
+        Whether the run is to stop after this level.
+
+    Raises:
+        CapacityError: memory runs out again. What `fit_level` raises passes as it is.
     """
     arguments = (params, progress, validation, [SaveMicroBatches(checkpoint)])
     try:

@@ -130,11 +130,25 @@ class MatcherParams:
         check_ranges(self, "matcher")
 
     def is_dense(self, num_nodes: int) -> bool:
-        """Whether a level of that many nodes is trained on all of them."""
+        """Whether a level of that many nodes is trained on all of them.
+
+        Args:
+            num_nodes: nodes of the level.
+
+        Returns:
+            True up to `dense_level_limit` nodes.
+        """
         return num_nodes <= self.dense_level_limit
 
     def num_steps(self, num_batches: int) -> int:
-        """Steps of the fine-tuning, where a pass over the rows has `num_batches`."""
+        """Steps of the fine-tuning, where a pass over the rows has `num_batches`.
+
+        Args:
+            num_batches: batches of an epoch.
+
+        Returns:
+            `steps` where it is set, else the steps of `num_epochs`; at least 1.
+        """
         return self.steps or max(1, round(self.num_epochs * num_batches))
 
 
@@ -149,7 +163,17 @@ class Compute(str, Enum):
 
 
 def compute_of(name: "str | Compute") -> Compute:
-    """The kind of that name. Raises ConfigError with the choices for a name that is none."""
+    """The kind of that name.
+
+    Args:
+        name: the name, or the kind itself.
+
+    Returns:
+        The kind.
+
+    Raises:
+        ConfigError: there is no such kind; the message has the choices.
+    """
     try:
         return Compute(name)
     except ValueError as err:

@@ -76,6 +76,12 @@ def load_weights(folder: Path, config: Any) -> Any:
 def shapes_of(folder: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the weights of a folder; only headers are read.
 
+    Args:
+        folder: the encoder's folder.
+
+    Returns:
+        Shapes by name.
+
     Raises:
         ArtifactError: A file is broken, a pointer of git-lfs, or holds quantised weights.
         ConfigError: There is no file of weights.

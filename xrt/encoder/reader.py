@@ -57,6 +57,13 @@ class TextReader:
 
         Which texts are read together moves a vector by rounding only. `int8` reads one text at a
         time: its inputs share a scale, which is not to depend on other texts.
+
+        Args:
+            texts: N texts.
+            progress: receives the progress; None for none.
+
+        Returns:
+            The vectors.
         """
         if len(texts) == 1:
             return self.pooled(*self.tokens_of_one(texts[0]))
@@ -79,7 +86,14 @@ class TextReader:
         return pooled_NH
 
     def tokens_of_one(self, text: str) -> tuple[Tensor, Tensor]:
-        """Token ids and attention mask (1, T) of one text: those of a TokenStore, without one."""
+        """Token ids and attention mask (1, T) of one text: those of a TokenStore, without one.
+
+        Args:
+            text: the text.
+
+        Returns:
+            Two tensors, int64; T is at least 1.
+        """
         tokenizer = self.encoder.tokenizer
         (ids,), _ = token_ids([text], tokenizer, self.encoder.max_length)
         if not ids:  # a tokenizer without special tokens, and nothing to read
@@ -89,7 +103,15 @@ class TextReader:
         return torch.tensor([ids]), torch.ones((1, len(ids)), dtype=torch.int64)
 
     def pooled(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> np.ndarray:
-        """Pooled vectors of a batch of tokens: float32 (B, H)."""
+        """Pooled vectors of a batch of tokens: float32 (B, H).
+
+        Args:
+            input_ids_BT: token ids, (B, T).
+            attention_mask_BT: 1 for a token, 0 for padding, (B, T).
+
+        Returns:
+            The vectors.
+        """
         in_bf16 = self.compute is Compute.bf16
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, in_bf16):
             batch = input_ids_BT.to(self.device), attention_mask_BT.to(self.device)
@@ -97,7 +119,18 @@ class TextReader:
 
 
 def network_of(encoder: TextEncoder, compute: Compute) -> Callable[[Tensor, Tensor], Tensor]:
-    """Token ids and mask (B, T) to pooled vectors (B, H), in the given arithmetic."""
+    """Token ids and mask (B, T) to pooled vectors (B, H), in the given arithmetic.
+
+    Args:
+        encoder: the encoder; it stays as it is.
+        compute: the arithmetic.
+
+    Returns:
+        The function.
+
+    Raises:
+        ConfigError: this torch cannot compute so.
+    """
     twin = twin_of(encoder)
     if compute is Compute.int8:
         return quantised(twin)
@@ -113,7 +146,14 @@ def network_of(encoder: TextEncoder, compute: Compute) -> Callable[[Tensor, Tens
 
 
 def twin_of(encoder: TextEncoder) -> TextEncoder:
-    """The encoder without dropout and gradients; its weights are shared."""
+    """The encoder without dropout and gradients; its weights are shared.
+
+    Args:
+        encoder: the encoder.
+
+    Returns:
+        A copy, ready to predict.
+    """
     memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), False) for p in encoder.parameters()}
     return copy.deepcopy(encoder, {**memo, id(encoder.tokenizer): encoder.tokenizer}).eval()
 
@@ -121,7 +161,14 @@ def twin_of(encoder: TextEncoder) -> TextEncoder:
 def quantised(encoder: TextEncoder) -> TextEncoder:
     """The encoder, whose linear layers are replaced by dynamically quantised ones.
 
-    Raises ConfigError where this torch has no such quantisation.
+    Args:
+        encoder: the encoder, changed in place.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        ConfigError: this torch has no such quantisation.
     """
     try:
         from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
@@ -174,7 +221,14 @@ class OnnxNetwork:
 def graph_of(encoder: TextEncoder) -> bytes:
     """The encoder with its pooling as an ONNX model of any B and T.
 
-    Raises ConfigError where torch cannot export it.
+    Args:
+        encoder: the encoder.
+
+    Returns:
+        The model as bytes.
+
+    Raises:
+        ConfigError: torch cannot export it.
     """
     ids_BT = torch.ones((SAMPLE_ROWS, SAMPLE_TOKENS), dtype=torch.int64)
     mask_BT = torch.ones_like(ids_BT)

@@ -40,7 +40,18 @@ def resolve_encoder(
 
     `work_folder`, `texts` and `seed` are used by `tiny-random` only, which is written below the
     folder.
-    Raises ConfigError when the encoder cannot be had, saying what is missing and which there are.
+
+    Args:
+        name: `minilm`, `tiny-random`, a folder, or a name on the hub.
+        work_folder: where `tiny-random` is written.
+        texts: the texts that its vocabulary is counted in.
+        seed: seed of its weights.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: the encoder cannot be had; the message says what is missing.
     """
     if name == MINILM:
         return _packaged_minilm()
@@ -109,7 +120,16 @@ def require_encoder(
 def hash_of_encoder(name: str) -> str | None:
     """What the files of the encoder called `name` hash to: the name says nothing of them.
 
-    None for `tiny-random`, which follows from texts and seed. Raises what `resolve_encoder` does.
+    None for `tiny-random`, which follows from texts and seed.
+
+    Args:
+        name: `minilm`, `tiny-random`, a folder, or a name on the hub.
+
+    Returns:
+        The hash, or None.
+
+    Raises:
+        ConfigError: the encoder cannot be had.
     """
     return None if name == TINY_RANDOM else encoder_hash(resolve_encoder(name))
 
@@ -117,6 +137,9 @@ def hash_of_encoder(name: str) -> str | None:
 def encoders_at_hand() -> list[str]:
     """Names that need no download on this machine: the packaged one, and those in the hub's
     cache.
+
+    Returns:
+        Names, the packaged one first.
     """
     names = [] if importlib.util.find_spec(MINILM_PACKAGE) is None else [MINILM]
     for repository in sorted(Path(huggingface_hub.constants.HF_HUB_CACHE).glob("models--*")):

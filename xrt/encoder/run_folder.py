@@ -49,6 +49,9 @@ class RunFolder:
     def claim(self, key: str) -> None:
         """Keep what is there when it has this key; otherwise clear it, since it is of another
         run.
+
+        Args:
+            key: key of the run, made of data and settings.
         """
         path = self.folder / KEY_FILE
         try:
@@ -67,17 +70,37 @@ class RunFolder:
         write_json(self.folder / KEY_FILE, {"key": key})
 
     def level(self, t: int) -> Path:
-        """Folder of a finished stage."""
+        """Folder of a finished stage.
+
+        Args:
+            t: level that the stage ends with, from 0.
+
+        Returns:
+            The path.
+        """
         return self.folder / f"level-{t}"
 
     def checkpoint(self, t: int) -> Path:
-        """Checkpoint of a stage in training."""
+        """Checkpoint of a stage in training.
+
+        Args:
+            t: level that the stage ends with, from 0.
+
+        Returns:
+            The path.
+        """
         return self.folder / f"level-{t}.ckpt"
 
     def is_done(self, t: int) -> bool:
         """True when the stage was trained to its end.
 
         A stage whose files are altered or missing is told and dropped: it is trained again.
+
+        Args:
+            t: level that the stage ends with, from 0.
+
+        Returns:
+            False for a stage that is missing or was dropped.
         """
         folder = self.level(t)
         recover_folder(folder)
@@ -100,6 +123,13 @@ class RunFolder:
     ) -> None:
         """Write a finished stage in one step and drop what was needed to go on with it; `heads` by
         level.
+
+        Args:
+            t: level that the stage ends with, from 0.
+            encoder: the encoder after the stage.
+            heads: weights (K, H) and biases (K,) by level.
+            losses_S: loss of each step, float32 (S,).
+            facts: what else is known, plain values for JSON.
         """
         with atomic_folder(self.level(t)) as temporary:
             encoder.save(temporary / "encoder")
@@ -113,37 +143,83 @@ class RunFolder:
             remove_sealed(path)
 
     def load_encoder(self, t: int) -> TextEncoder:
-        """The encoder as it was at the end of a stage."""
+        """The encoder as it was at the end of a stage.
+
+        Args:
+            t: level that the stage ends with, from 0.
+
+        Returns:
+            The encoder.
+        """
         return TextEncoder.load(self.level(t) / "encoder")
 
     def load_head(self, t: int, level: int) -> Head:
-        """Weight (K, H) and bias (K,) of a level at the end of the stage of level t."""
+        """Weight (K, H) and bias (K,) of a level at the end of the stage of level t.
+
+        Args:
+            t: level that the stage ends with, from 0.
+            level: level of the head, from 0.
+
+        Returns:
+            Weight and bias.
+        """
         folder = self.level(t)
         weight_KH = self._array(folder / f"head-{level}.weight.npy")
         return weight_KH, self._array(folder / f"head-{level}.bias.npy")
 
     def load_losses(self, t: int) -> np.ndarray:
-        """Loss of each step of a stage, as trained: float32 (S,)."""
+        """Loss of each step of a stage, as trained: float32 (S,).
+
+        Args:
+            t: level that the stage ends with, from 0.
+
+        Returns:
+            The losses.
+        """
         return self._array(self.level(t) / "losses.npy")
 
     def load_facts(self, t: int) -> dict[str, Any]:
-        """What is known of a finished stage: done.json."""
+        """What is known of a finished stage: done.json.
+
+        Args:
+            t: level that the stage ends with, from 0.
+
+        Returns:
+            Plain values.
+        """
         facts: dict[str, Any] = json.loads((self.level(t) / DONE).read_text())
         return facts
 
     def embeddings(self, t: int) -> np.ndarray | None:
         """Embeddings under a level's encoder, when they were made; t = -1 is the encoder
         untrained.
+
+        Args:
+            t: level, from 0, or -1.
+
+        Returns:
+            Embeddings (N, H), or None where they are missing or altered.
         """
         path = self.embeddings_path(t)
         return self._array(path) if seal_fits(path, needed=True) else None
 
     def seal_embeddings(self, t: int) -> None:
-        """Note the hash of embeddings just made, without which they are not used again."""
+        """Note the hash of embeddings just made, without which they are not used again.
+
+        Args:
+            t: level, from 0, or -1.
+        """
         write_seal(self.embeddings_path(t))
 
     def embeddings_path(self, t: int) -> Path:
-        """Where the embeddings of a level's encoder are kept."""
+        """Where the embeddings of a level's encoder are kept.
+
+        Args:
+            t: level, from 0, or -1.
+
+        Returns:
+            The path.
+        """
         return self.folder / f"level-{t}.npy"
 
     @staticmethod

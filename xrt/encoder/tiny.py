@@ -21,7 +21,16 @@ NUM_WORDS = 2000
 
 
 def write_tiny_encoder(folder: Path, texts: Sequence[str], seed: int) -> Path:
-    """Write a two-layer BERT of width 32 and its WordPiece tokenizer as a transformers folder."""
+    """Write a two-layer BERT of width 32 and its WordPiece tokenizer as a transformers folder.
+
+    Args:
+        folder: the folder; one that is there is replaced.
+        texts: the texts that the vocabulary is counted in.
+        seed: seed of the weights.
+
+    Returns:
+        The folder.
+    """
     tokenizer = _tokenizer(texts)
     config = BertConfig(
         vocab_size=len(tokenizer),

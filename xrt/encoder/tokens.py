@@ -122,7 +122,14 @@ class TokenStore:
         return np.diff(self.indptr)
 
     def padded(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Token ids and attention mask (B, T) of some rows, padded to the longest of them."""
+        """Token ids and attention mask (B, T) of some rows, padded to the longest of them.
+
+        Args:
+            rows: row numbers, (B,).
+
+        Returns:
+            Two tensors, int64; T is at least 1.
+        """
         starts, lengths = self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows]
         width = max(1, int(lengths.max(initial=1)))
         mask_BT = np.arange(width) < lengths[:, None]
@@ -132,7 +139,14 @@ class TokenStore:
         return torch.from_numpy(ids_BT), torch.from_numpy(mask_BT.astype(np.int64))
 
     def subset(self, rows: np.ndarray) -> "TokenStore":
-        """The tokens of some rows, in memory; whether a row was cut is not known any more."""
+        """The tokens of some rows, in memory; whether a row was cut is not known any more.
+
+        Args:
+            rows: row numbers.
+
+        Returns:
+            The tokens, in that order.
+        """
         starts, lengths = self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows]
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         ids = np.asarray(self.ids[np.repeat(starts, lengths) + within])
@@ -142,7 +156,17 @@ class TokenStore:
     def of_texts(
         cls, texts: Sequence[str], tokenizer: Any, max_length: int, progress: Progress | None = None
     ) -> "TokenStore":
-        """Tokenise in memory: for a batch at prediction time."""
+        """Tokenise in memory: for a batch at prediction time.
+
+        Args:
+            texts: N texts.
+            tokenizer: the encoder's tokenizer.
+            max_length: most tokens of a text.
+            progress: receives the progress; None for none.
+
+        Returns:
+            The tokens.
+        """
         chunks = list(_tokenise(texts, tokenizer, max_length, progress))
         ids = np.concatenate([np.empty(0, np.int32), *(chunk.ids for chunk in chunks)])
         indptr = _pointers([chunk.lengths for chunk in chunks])
@@ -158,7 +182,18 @@ class TokenStore:
         folder: Path,
         progress: Progress | None = None,
     ) -> "TokenStore":
-        """Tokenise to a folder, chunk by chunk, and map it: memory does not grow with the texts."""
+        """Tokenise to a folder, chunk by chunk, and map it: memory does not grow with the texts.
+
+        Args:
+            texts: N texts.
+            tokenizer: the encoder's tokenizer.
+            max_length: most tokens of a text.
+            folder: the folder; one that is there is replaced.
+            progress: receives the progress; None for none.
+
+        Returns:
+            The tokens, memory-mapped.
+        """
         lengths, truncated = [], 0
         with atomic_folder(folder) as temporary:
             raw = temporary / "ids.raw"
@@ -180,7 +215,17 @@ class TokenStore:
 
     @classmethod
     def load(cls, folder: Path) -> "TokenStore":
-        """Map what `build` wrote. Raises ArtifactError when the parts do not fit together."""
+        """Map what `build` wrote.
+
+        Args:
+            folder: the folder that `build` wrote.
+
+        Returns:
+            The tokens, memory-mapped.
+
+        Raises:
+            ArtifactError: a file is missing or damaged, or the parts do not fit together.
+        """
         try:
             facts = json.loads((folder / "tokens.json").read_text())
             ids = np.load(folder / "ids.npy", mmap_mode="r", allow_pickle=False)

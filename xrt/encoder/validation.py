@@ -62,7 +62,15 @@ class ValidationRows:
     Y_nK: sp.csr_array
 
     def at_level(self, tree: LabelTree, t: int) -> "ValidationRows":
-        """The same rows with the targets of a level; these have those of the labels."""
+        """The same rows with the targets of a level; these have those of the labels.
+
+        Args:
+            tree: the label tree.
+            t: the level, from 0.
+
+        Returns:
+            Rows with targets (n, K_t).
+        """
         return ValidationRows(self.tokens, tree.level_confidences(self.Y_nK)[t])
 
 
@@ -70,6 +78,13 @@ def sample_of(Y_NL: sp.csr_array, seed: int) -> np.ndarray:
     """Row numbers of `SAMPLE` rows with a label, ascending; all where there are fewer.
 
     The sample depends on the seed alone, so a resumed run looks at the same rows.
+
+    Args:
+        Y_NL: labels of the held-out rows, csr_array (N, L).
+        seed: seed of the sample.
+
+    Returns:
+        Row numbers, (n,).
     """
     labelled_N = np.flatnonzero(np.diff(Y_NL.indptr))
     size = min(SAMPLE, len(labelled_N))
@@ -87,7 +102,18 @@ def sample_held_out(
     """The sample that validations look at, with its labels (n, L); None where there is nothing to
     see.
 
-    Raises DataError when texts and labels differ in number.
+    Args:
+        texts: the held-out texts, or their tokens, N.
+        Y_NL: their labels, csr_array (N, L).
+        backbone: folder of the pretrained encoder, whose tokenizer is used for texts.
+        encoder: how texts are read.
+        seed: seed of the sample.
+
+    Returns:
+        The sample, or None.
+
+    Raises:
+        DataError: texts and labels differ in number.
     """
     num_rows = texts.num_rows if isinstance(texts, TokenStore) else len(texts)
     if num_rows != Y_NL.shape[0]:
@@ -112,6 +138,14 @@ def score(
 
     Nothing random is drawn. The loss counts all nodes, also where training looks at candidates
     only.
+
+    Args:
+        matcher: the matcher; it is in training mode at the end.
+        trainer: Lightning's trainer.
+        rows: the sample, n rows.
+
+    Returns:
+        nDCG@5, float32 (n,), P@1 and loss.
     """
     num_rows, num_nodes = rows.Y_nK.shape
     order = np.argsort(rows.tokens.lengths, kind="stable")
@@ -174,7 +208,12 @@ class Validation(FitHook):
     def on_train_start(self, trainer: "pl.Trainer", pl_module: "pl.LightningModule") -> None:
         """Go on from the record; make up for a validation that was cut off.
 
-        Raises ArtifactError when the best weights so far are gone.
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+
+        Raises:
+            ArtifactError: the best weights so far are gone.
         """
         assert isinstance(pl_module, LevelMatcher)
         if isinstance(pl_module, FSDPModule):  # gathers weights for it as for a step
@@ -191,21 +230,39 @@ class Validation(FitHook):
     def on_train_batch_end(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", outputs: Any, *_: Any
     ) -> None:
-        """Validate when it is time; stop when `patience` validations brought no gain."""
+        """Validate when it is time; stop when `patience` validations brought no gain.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            outputs: what the step returned.
+        """
         assert isinstance(pl_module, LevelMatcher)
         self._validate_where_due(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", checkpoint: dict[str, Any]
     ) -> None:
-        """The weights that this checkpoint's record names stay until the next one."""
+        """The weights that this checkpoint's record names stay until the next one.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            checkpoint: not used.
+        """
         assert isinstance(pl_module, LevelMatcher)
         self._best_in_checkpoint = best_step(pl_module)
 
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException
     ) -> None:
-        """Say where the best weights so far lie."""
+        """Say where the best weights so far lie.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: the matcher that is trained.
+            exception: what was raised.
+        """
         assert isinstance(pl_module, LevelMatcher)
         best = best_step(pl_module)
         if trainer.is_global_zero and best and isinstance(exception, Exception):
@@ -213,11 +270,25 @@ class Validation(FitHook):
                            best, self.path(best))  # fmt: skip
 
     def path(self, step: int) -> Path:
-        """Where the weights of a step lie."""
+        """Where the weights of a step lie.
+
+        Args:
+            step: the step, from 1.
+
+        Returns:
+            The path.
+        """
         return self.folder / f"{self.stem}.best-{step}.pt"
 
     def stops(self, matcher: LevelMatcher) -> bool:
-        """True when `patience` validations in a row brought no gain."""
+        """True when `patience` validations in a row brought no gain.
+
+        Args:
+            matcher: the matcher.
+
+        Returns:
+            False without `patience`.
+        """
         done = record_of(matcher)
         if not self.patience or not len(done):
             return False
@@ -226,6 +297,12 @@ class Validation(FitHook):
     def finish(self, matcher: LevelMatcher) -> dict[str, Any]:
         """After the last step: bring the best weights back where the last ones are worse, tell, and
         give the figures for the stage's facts.
+
+        Args:
+            matcher: the matcher.
+
+        Returns:
+            Figures of each validation, and the step whose weights stay.
         """
         done, chosen = record_of(matcher), step_to_keep(matcher)
         last = int(done[-1, 0])
@@ -292,14 +369,28 @@ class Validation(FitHook):
 
 
 def record_of(matcher: LevelMatcher) -> np.ndarray:
-    """The validations so far, in order: (v, 4), columns as `FIGURES`."""
+    """The validations so far, in order: (v, 4), columns as `FIGURES`.
+
+    Args:
+        matcher: the matcher.
+
+    Returns:
+        Figures of the validations done.
+    """
     record_V4: np.ndarray = matcher.get_buffer(RECORD).cpu().numpy()
     finite_V4: np.ndarray = record_V4[np.isfinite(record_V4[:, 0])]
     return finite_V4
 
 
 def best_step(matcher: LevelMatcher) -> int:
-    """The step with the highest nDCG@5 so far, the first of equals; 0 before any validation."""
+    """The step with the highest nDCG@5 so far, the first of equals; 0 before any validation.
+
+    Args:
+        matcher: the matcher.
+
+    Returns:
+        The step, from 1, or 0.
+    """
     done = record_of(matcher)
     return int(done[done[:, 1].argmax(), 0]) if len(done) else 0
 
@@ -307,6 +398,12 @@ def best_step(matcher: LevelMatcher) -> int:
 def step_to_keep(matcher: LevelMatcher) -> int:
     """The last step, or the best where its nDCG@5 on the same rows is higher by more than one
     standard error of the difference.
+
+    Args:
+        matcher: a matcher that was validated once at least.
+
+    Returns:
+        The step, from 1.
     """
     done = record_of(matcher)
     best, last = int(done[:, 1].argmax()), len(done) - 1

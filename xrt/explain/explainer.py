@@ -40,6 +40,17 @@ def explain(
 ) -> Explanation:
     """Why the model suggests its `k` best labels, or what it makes of the `labels` named; see
     `Predictor.explain`.
+
+    Args:
+        model: the model.
+        text: one text, or one row of features.
+        k: number of labels, at most those of the model.
+        labels: ids of the labels to explain; None: the `k` best.
+        texts: the training texts, to show those of the nearest rows; None: not shown.
+        num_threads: threads; None for the default.
+
+    Returns:
+        The explanation.
     """
     k = min(check_count(k, "k"), len(model.labels))
     texts = None if texts is None else check_texts(texts)
@@ -63,6 +74,19 @@ def nearest_rows(
 ) -> tuple[NearestRows, ...]:
     """The training rows nearest to a text in each source that keeps them; see
     `Predictor.neighbours`.
+
+    Args:
+        model: the model.
+        text: one text, or one row of features.
+        n: most training rows of a source.
+        texts: the training texts, to show those of the nearest rows; None: not shown.
+        num_threads: threads; None for the default.
+
+    Returns:
+        The nearest rows of each source.
+
+    Raises:
+        DataError: the model keeps no training rows.
     """
     n, texts = check_count(n, "n", "training row"), None if texts is None else check_texts(texts)
     nearest = Case(model, _one_input(text), 1, num_threads).nearest(n, texts)
@@ -118,13 +142,27 @@ class ModelNaming:
         return None if self.model.frequencies is None else self.model.frequencies.counts_L
 
     def label(self, column: int) -> LabelName:
-        """A label by its column, with its count where the model knows it."""
+        """A label by its column, with its count where the model knows it.
+
+        Args:
+            column: the label's column.
+
+        Returns:
+            Its id, name and count.
+        """
         labels, counts_L = self.model.labels, self.counts_L
         count = None if counts_L is None else int(counts_L[column])
         return LabelName(labels.ids[column], labels.names[column], count)
 
     def term(self, column: int) -> str:
-        """A TF-IDF column: its term, or `column N` in a model of rows."""
+        """A TF-IDF column: its term, or `column N` in a model of rows.
+
+        Args:
+            column: the TF-IDF column.
+
+        Returns:
+            The term.
+        """
         if self.model.features is None:
             return f"column {column}"
         return self.model.features.feature_name(column)
@@ -176,12 +214,27 @@ class Case:
         }
 
     def nearest(self, count: int, texts: Sequence[str] | None = None) -> tuple[NearestRows, ...]:
-        """The nearest training rows of each source that keeps them, `count` at most."""
+        """The nearest training rows of each source that keeps them, `count` at most.
+
+        Args:
+            count: most training rows of a source.
+            texts: the training texts; None: they are not shown.
+
+        Returns:
+            The rows of each source; empty where no source keeps them.
+        """
         of_sources = (evidence.nearest(count, texts) for evidence in self.evidence.values())
         return tuple(nearest for nearest in of_sources if nearest is not None)
 
     def label(self, column: int) -> LabelExplanation:
-        """Why this label has its score, whether it is suggested or not."""
+        """Why this label has its score, whether it is suggested or not.
+
+        Args:
+            column: the label's column.
+
+        Returns:
+            The score, how it came about, its place from 1, or why it has none.
+        """
         suggested = column in self.best
         scored = self.scored if suggested else self._scored_alone(column)
         evidence = {name: self.evidence[name].label(column, suggested) for name in scored.sources}

@@ -88,16 +88,31 @@ class Explanation:
     nearest: tuple[NearestRows, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns:
+            The fields by name, nested.
+        """
         return asdict(self)
 
     def to_text(self) -> str:
-        """The explanation for reading."""
+        """The explanation for reading.
+
+        Returns:
+            Lines of text.
+        """
         return as_text(self)
 
 
 def as_text(explanation: Explanation) -> str:
-    """Lines of text, each indented by what it belongs to."""
+    """Lines of text, each indented by what it belongs to.
+
+    Args:
+        explanation: the explanation.
+
+    Returns:
+        The lines, with a newline at the end.
+    """
     return "\n".join(_lines(explanation)) + "\n"
 
 

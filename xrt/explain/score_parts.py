@@ -34,7 +34,15 @@ class Scored:
 
 
 def score_steps(model: XrtModel, sources: Mapping[str, sp.csr_array]) -> Scored:
-    """The steps from the sources' scores of a row to what `XrtModel.predict` tells."""
+    """The steps from the sources' scores of a row to what `XrtModel.predict` tells.
+
+    Args:
+        model: the model.
+        sources: scores of the row by source, csr_array (1, L).
+
+    Returns:
+        The scores after each step; None for a step that the model does not have.
+    """
     fusion, known = model.fusion, model.frequencies
     boosted = calibrated = None
     if len(sources) == 1 and fusion.booster is None:  # as it is, whatever its weight
@@ -56,7 +64,16 @@ def parts_of(
     label: int,
     evidence: Mapping[str, LabelEvidence],
 ) -> ScoreParts:
-    """The parts of a label's score; `evidence` is what each source says about the label."""
+    """The parts of a label's score; `evidence` is what each source says about the label.
+
+    Args:
+        scored: the steps of the row's scores.
+        label: the label's column.
+        evidence: evidence by source; a source may be missing.
+
+    Returns:
+        The part of each source, their sum (at most 1), and what later steps made of it.
+    """
     total = sum(weight for weight in scored.weights.values() if weight > 0)
     parts = []
     for source, scores in scored.sources.items():
@@ -81,12 +98,28 @@ def parts_of(
 
 
 def entry(scores: sp.csr_array, label: int) -> float | None:
-    """A label's score in a row (1, L); None where it has none. An entry of 0 is a score."""
+    """A label's score in a row (1, L); None where it has none. An entry of 0 is a score.
+
+    Args:
+        scores: scores, csr_array (1, L).
+        label: the label's column.
+
+    Returns:
+        The score, or None.
+    """
     here = np.flatnonzero(scores.indices == label)
     return float(scores.data[here[0]]) if len(here) else None
 
 
 def best_of(scores: sp.csr_array, k: int) -> list[int]:
-    """The `k` best labels of a row (1, L), best first; among equals the lower one."""
+    """The `k` best labels of a row (1, L), best first; among equals the lower one.
+
+    Args:
+        scores: scores, csr_array (1, L).
+        k: most labels.
+
+    Returns:
+        Columns of the labels.
+    """
     best = top_k_rows(as_csr(scores), k)
     return [int(best.indices[j]) for j in np.lexsort((best.indices, -best.data))]

@@ -279,7 +279,12 @@ class LabelScratch:
 
 @njit(nogil=True, cache=True)
 def count_rows(indices: np.ndarray, counts_F: np.ndarray) -> None:
-    """Add to each column how many entries it has."""
+    """Add to each column how many entries it has.
+
+    Args:
+        indices: columns of the entries.
+        counts_F: numbers, added to, (F,).
+    """
     for column in indices:
         counts_F[column] += 1
 
@@ -294,7 +299,17 @@ def keep_lengths(
     hi: int,
     scales_N: np.ndarray,
 ) -> None:
-    """Fill in the factors that keep the length of each row lo .. hi-1 under weights of columns."""
+    """Fill in the factors that keep the length of each row lo .. hi-1 under weights of columns.
+
+    Args:
+        indptr: where each row's entries begin, of a csr matrix (N, F).
+        indices: columns of the entries.
+        data: values of the entries.
+        weights_F: weight of each column, (F,).
+        lo: first row.
+        hi: the row behind the last.
+        scales_N: receives the factors, (N,); 1 for a row without length.
+    """
     for row in range(lo, hi):
         before, after = 0.0, 0.0
         for j in range(indptr[row], indptr[row + 1]):
@@ -316,7 +331,19 @@ def count_columns(
     words: np.ndarray,
     counts_L: np.ndarray,
 ) -> None:
-    """Different columns among the instances of each label lo .. hi-1, at most `limit`."""
+    """Different columns among the instances of each label lo .. hi-1, at most `limit`.
+
+    Args:
+        indptr: where each row's entries begin, of a csr matrix (N, F).
+        indices: columns of the entries.
+        label_ptr: where the instances of each label begin, (L + 1,).
+        label_rows: instances of the labels.
+        lo: first label.
+        hi: the label behind the last.
+        limit: largest number that is written.
+        words: scratch, a bit for each column, uint64: zeros when called and left.
+        counts_L: receives the numbers, (L,).
+    """
     for label in range(lo, hi):
         count = 0
         for r in range(label_ptr[label], label_ptr[label + 1]):
@@ -359,6 +386,25 @@ def sum_labels(
     A row adds its share, times its entry of `confidences`, aligned with `label_rows` (None: 1
     everywhere); then columns are multiplied by `weights_F`, then the heaviest stay.
     `scratch` is the arrays of a `LabelScratch`; `out_ptr` is made from `count_columns`.
+
+    Args:
+        indptr: where each row's entries begin, of a csr matrix (N, F).
+        indices: columns of the entries.
+        data: values of the entries.
+        dense_NH: dense features, (N, H).
+        weights_F: weight of each column, (F,).
+        sparse_shares_N: how much each row adds to sparse columns, (N,).
+        shares_N: how much each row adds to dense columns, (N,).
+        confidences: confidence of each instance in its label, or None.
+        label_ptr: where the instances of each label begin, (L + 1,).
+        label_rows: instances of the labels.
+        lo: first label.
+        hi: the label behind the last.
+        scratch: sums, columns, and two bit maps of columns.
+        out_ptr: where each label's entries begin, (L + 1,).
+        out_indices: receives columns.
+        out_data: receives values.
+        out_LH: receives dense features, (L, H).
     """
     sums_F, columns_F, words, words_of_words = scratch
     for label in range(lo, hi):

@@ -60,7 +60,11 @@ class TfidfFeatures:
         return sum(len(block.terms) for block in self._fitted())
 
     def feature_names(self) -> list[str]:
-        """The term of each column; where words are used too, characters start with 'char:'."""
+        """The term of each column; where words are used too, characters start with 'char:'.
+
+        Returns:
+            F strings.
+        """
         blocks = self._fitted()
         return [
             f"char:{term}" if block.kind == "char" and len(blocks) > 1 else term

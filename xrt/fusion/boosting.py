@@ -58,7 +58,17 @@ class Booster:
         sources: Mapping[str, sp.csr_array],
         label_counts_L: np.ndarray,
     ) -> sp.csr_array:
-        """The same candidates with new scores in (0, 1): csr_array (N, L)."""
+        """The same candidates with new scores in (0, 1): csr_array (N, L).
+
+        Args:
+            candidates_NL: weighted mean of the sources, csr_array (N, L), an entry for each
+                candidate.
+            sources: scores of each source by its name, csr_array (N, L).
+            label_counts_L: training rows of each label, (L,).
+
+        Returns:
+            A copy of the candidates with the new scores.
+        """
         features_PD = gather_features(candidates_NL, sources, self.sources, label_counts_L)
         scored = candidates_NL.copy()
         scored.data = _walk(
@@ -68,7 +78,11 @@ class Booster:
         return scored
 
     def save(self, folder: Path) -> None:
-        """Write the trees into a folder."""
+        """Write the trees into a folder.
+
+        Args:
+            folder: the folder; it is made where it does not exist.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*_ARRAYS, *_REAL_ARRAYS):
             save_array(folder / f"{name}.npy", self._array(name))
@@ -76,7 +90,17 @@ class Booster:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        """Read what `save` wrote.
+
+        Args:
+            folder: the folder that `save` wrote.
+
+        Returns:
+            The trees.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
         head = SavedValues.read(folder / "booster.json")
         sources, bias = head.texts("sources"), head.number("bias")
         arrays: dict[str, np.ndarray] = {
@@ -90,7 +114,12 @@ class Booster:
         return booster
 
     def is_sound(self) -> bool:
-        """Whether every walk ends: children lie behind their parent, in the same tree."""
+        """Whether every walk ends: children lie behind their parent, in the same tree.
+
+        Returns:
+            False, too, where arrays differ in length, a feature is unknown, or a number is not
+            finite.
+        """
         starts, nodes = self.starts, np.arange(len(self.feature_J))
         lengths = {len(self._array(name)) for name in (*_ARRAYS, *_REAL_ARRAYS) if name != "starts"}
         if lengths != {len(nodes)} or len(starts) < 2 or not rises(starts, len(nodes), 1):
@@ -124,6 +153,17 @@ def fit_booster(
 
     `candidates_NL` holds the weighted mean of the sources, `weights_P` how much each candidate
     counts.
+
+    Args:
+        candidates_NL: weighted mean of the sources, csr_array (N, L), an entry for each candidate.
+        sources: scores of each source by its name, csr_array (N, L).
+        hits_P: whether each candidate is true, bool (P,).
+        label_counts_L: training rows of each label, (L,).
+        seed: seed of what is random.
+        weights_P: how much each candidate counts, (P,); None counts all alike.
+
+    Returns:
+        The trees, or None.
     """
     if min(int(hits_P.sum()), int((~hits_P).sum())) < MIN_LEAF:
         return None
@@ -165,6 +205,15 @@ def gather_features(
 ) -> np.ndarray:
     """What trees look at for each candidate: float32 (P, D). A source that did not find a label
     scores 0.
+
+    Args:
+        candidates_NL: weighted mean of the sources, csr_array (N, L), an entry for each candidate.
+        sources: scores of each source by its name, csr_array (N, L).
+        names: the sources to look at, in the order of the columns.
+        label_counts_L: training rows of each label, (L,).
+
+    Returns:
+        A column for each source, then the mean, then log(1 + count of the label); D = sources + 2.
     """
     features_PD = np.zeros((candidates_NL.nnz, len(names) + 2), np.float32)
     indptr, indices = candidates_NL.indptr, candidates_NL.indices

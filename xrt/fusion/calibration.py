@@ -61,7 +61,15 @@ class Calibration:
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def apply(self, scores_NL: sp.csr_array, label_counts_L: np.ndarray) -> sp.csr_array:
-        """The same entries with probabilities instead of scores: csr_array (N, L)."""
+        """The same entries with probabilities instead of scores: csr_array (N, L).
+
+        Args:
+            scores_NL: scores, csr_array (N, L).
+            label_counts_L: training rows of each label, (L,).
+
+        Returns:
+            A copy of the scores with a probability in each entry.
+        """
         calibrated = scores_NL.copy()
         bin_P = self._bins(label_counts_L)[scores_NL.indices]
         for bin, curve in enumerate(self.curves):
@@ -75,7 +83,17 @@ class Calibration:
         return len(self.curves) > 1
 
     def threshold(self, name: str) -> float:
-        """The tuned threshold of that name. Raises DataError where there is none."""
+        """The tuned threshold of that name.
+
+        Args:
+            name: `micro-F1` or `macro-F1`.
+
+        Returns:
+            A probability.
+
+        Raises:
+            DataError: there is none.
+        """
         if name not in self.thresholds:
             known = ", ".join(self.thresholds) or "none"
             raise DataError(f"min_score = {name!r}: give a number, or a tuned one ({known})")
@@ -85,7 +103,11 @@ class Calibration:
         return np.searchsorted(self.lowest_counts, label_counts_L, side="right") - 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns:
+            What `from_dict` reads.
+        """
         return {
             "lowest_counts": list(self.lowest_counts),
             "curves": [
@@ -97,7 +119,17 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any] | SavedValues) -> Self:
-        """Read what `to_dict` gave. Raises ArtifactError for anything else."""
+        """Read what `to_dict` gave.
+
+        Args:
+            content: what `to_dict` gave.
+
+        Returns:
+            The calibration.
+
+        Raises:
+            ArtifactError: the content is anything else.
+        """
         values = SavedValues.of(content, "calibration")
         curves = tuple(
             Curve(part.numbers("scores", -1), part.numbers("probabilities", -1))
@@ -136,8 +168,20 @@ def fit_calibration(
 
     `lowest_counts` bound the bins of training frequency, whose counts are `label_counts_L` (L,); a
     bin with fewer than MIN_HITS true predictions takes the curve of all labels. A label of
-    confidence 0.3 is true in 0.3 of the cases; rows may have weights. Raises DataError when there
-    is no score.
+    confidence 0.3 is true in 0.3 of the cases; rows may have weights.
+
+    Args:
+        scores_NL: scores, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        label_counts_L: training rows of each label, (L,).
+        lowest_counts: the lowest training count of each bin, rising from 0.
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        A curve for each bin, and no thresholds.
+
+    Raises:
+        DataError: there is no score.
     """
     if not scores_NL.nnz:
         raise DataError("no scores to calibrate: the held-out rows got no label at all")
@@ -161,6 +205,14 @@ def fit_curve(
 
     A last step of nothing but hits would claim certainty: each step counts one candidate more than
     it has seen, of average truth.
+
+    Args:
+        scores_P: scores, (P,), at least one.
+        hits_P: how true each label is, (P,).
+        weights_P: how much each prediction counts, (P,); None counts all alike.
+
+    Returns:
+        The curve, of at most MAX_POINTS points.
     """
     from sklearn.isotonic import isotonic_regression
 
@@ -185,7 +237,15 @@ def fit_curve(
 
 
 def truth_of(scores_NL: sp.csr_array, Y_true: sp.csr_array) -> np.ndarray:
-    """How true the label of each stored score is: its confidence, at most 1, or 0: float32 (P,)."""
+    """How true the label of each stored score is: its confidence, at most 1, or 0: float32 (P,).
+
+    Args:
+        scores_NL: scores, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+
+    Returns:
+        The truth of each entry of `scores_NL`, in its order.
+    """
     truth_P = hits_of(scores_NL, Y_true).astype(np.float32)
     truth = as_csr(Y_true, "Y_true")
     if (truth.data < 1).any():
@@ -197,12 +257,28 @@ def truth_of(scores_NL: sp.csr_array, Y_true: sp.csr_array) -> np.ndarray:
 
 
 def weights_of_rows(scores_NL: sp.csr_array, weights_N: np.ndarray | None) -> np.ndarray | None:
-    """The weight of the row of each stored score: (P,)."""
+    """The weight of the row of each stored score: (P,).
+
+    Args:
+        scores_NL: scores, csr_array (N, L), of P entries.
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        The weights, or None where rows have none.
+    """
     return None if weights_N is None else np.repeat(weights_N, np.diff(scores_NL.indptr))
 
 
 def hits_of(scores_NL: sp.csr_array, Y_true: sp.csr_array) -> np.ndarray:
-    """Which stored scores belong to true labels: bool (P,). The truth may have more columns."""
+    """Which stored scores belong to true labels: bool (P,). The truth may have more columns.
+
+    Args:
+        scores_NL: scores, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+
+    Returns:
+        True for an entry whose label has a confidence other than 0.
+    """
     truth = as_csr(Y_true, "Y_true")
     width = max(truth.shape[1], scores_NL.shape[1])
     keys, true_keys = (

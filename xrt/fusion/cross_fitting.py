@@ -28,6 +28,17 @@ def cross_fitted(
     scores, its truth and, where rows have them, its weights.
 
     A single row has no other half and is scored by what was chosen on itself.
+
+    Args:
+        sources: scores of each source by its name, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        seed: seed of how rows are split into halves.
+        choose: makes a choice of scores, labels and weights of rows.
+        use: makes scores of rows by a choice.
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        Scores of all rows, in their order, csr_array (N, L).
     """
     num_rows = Y_true.shape[0]
     if num_rows < 2:
@@ -44,12 +55,28 @@ def cross_fitted(
 
 
 def rows_of(sources: Sources, rows: np.ndarray) -> dict[str, sp.csr_array]:
-    """The given rows of every source."""
+    """The given rows of every source.
+
+    Args:
+        sources: scores of each source by its name, csr_array (N, L).
+        rows: row numbers, in the order wanted.
+
+    Returns:
+        Scores by source, csr_array (rows, L).
+    """
     return {name: as_csr(scores_NL[rows]) for name, scores_NL in sources.items()}
 
 
 def criterion_of_rows(Y_true: sp.csr_array, scores_NL: sp.csr_array) -> np.ndarray:
-    """(P@1 + nDCG@10) / 2 of each row: float64 (N,)."""
+    """(P@1 + nDCG@10) / 2 of each row: float64 (N,).
+
+    Args:
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        scores_NL: scores, csr_array (N, L).
+
+    Returns:
+        A number from 0 to 1 for each row.
+    """
     judged = judge(Y_true, scores_NL, 10)
     criterion_N: np.ndarray = (judged.hits_NK[:, 0] + ndcg_of_rows(judged)[:, 9]) / 2
     return criterion_N
@@ -63,6 +90,15 @@ def gain_of(
 ) -> tuple[float, float | None]:
     """How far the mean criterion is above the baseline's, and the standard error of the rows'
     differences; None for a single row. Rows may have weights.
+
+    Args:
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        scores_NL: scores, csr_array (N, L).
+        baseline_NL: scores to compare with, csr_array (N, L).
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        The gain, from -1 to 1, and its standard error.
     """
     gain_N = criterion_of_rows(Y_true, scores_NL) - criterion_of_rows(Y_true, baseline_NL)
     if weights_N is not None:

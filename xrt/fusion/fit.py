@@ -45,7 +45,11 @@ class FusionFit:
     figures: Mapping[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Write all of it into a folder."""
+        """Write all of it into a folder.
+
+        Args:
+            folder: the folder; it is made where it does not exist.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         calibration = None if self.calibration is None else self.calibration.to_dict()
         content = {
@@ -57,7 +61,17 @@ class FusionFit:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        """Read what `save` wrote.
+
+        Args:
+            folder: the folder that `save` wrote.
+
+        Returns:
+            The fit.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
         content = read_json_bounded(folder / "scores.json")
         try:
             weighted = content["fusion" if "fusion" in content else "mixture"]  # its earlier name
@@ -83,6 +97,18 @@ def fit_scores(
     of (P@1 + nDCG@10) / 2 over the rows. `frequencies` are those of the rows that the sources were
     trained on. `weights_N` is how much each row counts. Confidences of labels reach trees and
     curves; where rankings are compared a label is true or not.
+
+    Args:
+        sources: scores of each source by its name, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        frequencies: how often labels occur in the rows that the sources were trained on.
+        seed: seed of what is random.
+        baseline: name of the source that a fusion has to be better than; None: no such test.
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        The fusion, the calibration with thresholds, and figures by name. The calibration is None
+        with fewer than MIN_HITS true predictions.
     """
     fitted = fit_weights(sources, Y_true, weights_N)
     figures: dict[str, Any] = {"weighted": fitted.figures, "alone": fitted.alone}
@@ -118,7 +144,19 @@ def cross_fitted_fusion(
     boosted: bool,
     weights_N: np.ndarray | None = None,
 ) -> sp.csr_array:
-    """Scores of the fusion on rows (N, L), each half by what was fitted on the other."""
+    """Scores of the fusion on rows (N, L), each half by what was fitted on the other.
+
+    Args:
+        sources: scores of each source by its name, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        frequencies: how often labels occur in the rows that the sources were trained on.
+        seed: seed of what is random.
+        boosted: whether trees score the candidates anew.
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        At most CANDIDATES labels a row, csr_array (N, L).
+    """
     counts_L = frequencies.counts_L
     return cross_fitted(
         sources, Y_true, seed, lambda s, Y, w: fit_fusion(s, Y, counts_L, boosted, seed, w),

@@ -40,7 +40,16 @@ class LabelFrequencies:
         """What scores are multiplied by to favour rare labels: float32 (L,) in (0, 1].
 
         `tail` = 0 leaves the ranking as it is, 1 ranks by the expected share in PSP@k (score times
-        inverse propensity), values between go gradually. Raises DataError outside of [0, 1].
+        inverse propensity), values between go gradually.
+
+        Args:
+            tail: 0 to 1.
+
+        Returns:
+            The weights; the largest is 1.
+
+        Raises:
+            DataError: `tail` is outside of [0, 1].
         """
         if not 0 <= check_number(tail, "tail") <= 1:
             raise DataError(f"tail = {tail}: 0 (as trained) to 1 (rare labels first) is needed")
@@ -49,13 +58,32 @@ class LabelFrequencies:
         return scaled_L
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the counts into the folder; gives the settings that `load` asks for."""
+        """Write the counts into the folder; gives the settings that `load` asks for.
+
+        Args:
+            folder: a folder that exists.
+
+        Returns:
+            Plain values for JSON.
+        """
         save_array(folder / "label_counts.npy", self.counts_L)
         return {"num_rows": self.num_rows, "propensity": asdict(self.propensity)}
 
     @classmethod
     def load(cls, settings: Any, folder: Path, num_labels: int) -> Self:
-        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        """Read what `save` wrote.
+
+        Args:
+            settings: what `save` gave.
+            folder: the folder that `save` wrote to.
+            num_labels: L, the labels that counts are needed for.
+
+        Returns:
+            The frequencies.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
         settings = SavedValues.of(settings, f"{folder}: frequencies")
         counts_L = load_array(folder / "label_counts.npy", np.int64, 1, length=num_labels)
         num_rows, known = settings.whole("num_rows", 1, MAX_ROWS), settings.part("propensity")

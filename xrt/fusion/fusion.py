@@ -43,8 +43,18 @@ class Fusion:
         """The `k` best labels of each row: (N, L), in [0, 1].
 
         Trees choose among the CANDIDATES best by weighted mean, or `k` where that is more; they
-        need to know how often labels were seen in training (L,). Raises DataError when a source is
-        missing.
+        need to know how often labels were seen in training (L,).
+
+        Args:
+            sources: scores of each source by its name, csr_array (N, L).
+            label_counts_L: training rows of each label, (L,); may be None where there are no trees.
+            k: most labels of a row.
+
+        Returns:
+            The scores, csr_array.
+
+        Raises:
+            DataError: a source is missing.
         """
         if self.booster is None:
             return fuse(sources, self.weights, k)
@@ -53,14 +63,32 @@ class Fusion:
         return top_k_rows(self.booster.apply(candidates_NL, sources, label_counts_L), k)
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the trees into the folder; gives the settings that `load` asks for."""
+        """Write the trees into the folder; gives the settings that `load` asks for.
+
+        Args:
+            folder: the folder; trees go to its subfolder `booster`.
+
+        Returns:
+            Plain values for JSON.
+        """
         if self.booster is not None:
             self.booster.save(folder / "booster")
         return {"weights": dict(self.weights), "boosted": self.booster is not None}
 
     @classmethod
     def load(cls, settings: Any, folder: Path) -> Self:
-        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        """Read what `save` wrote.
+
+        Args:
+            settings: what `save` gave.
+            folder: the folder that `save` wrote to.
+
+        Returns:
+            The fusion.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
         settings = SavedValues.of(settings, f"{folder}: fusion")
         weights = settings.mapping_of_numbers("weights", 0, MAX_WEIGHT)
         if not any(weights.values()):
@@ -79,6 +107,17 @@ def fit_fusion(
 ) -> Fusion:
     """The best weights on held-out rows, and trees over them if `boosted`. Rows may have weights,
     and trees mind a true candidate by its confidence.
+
+    Args:
+        sources: scores of each source by its name, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        label_counts_L: training rows of each label, (L,).
+        boosted: whether trees are fitted.
+        seed: seed of the trees.
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        The fusion; without trees where there are too few candidates to fit them.
     """
     weights = fit_weights(sources, Y_true, weights_N).weights
     if not boosted:

@@ -38,6 +38,17 @@ def choose_path_weight(
     the rows' weights count.
 
     `trial` must not have been trained on these rows.
+
+    Args:
+        trial: trees that were not trained on these rows.
+        X: held-out rows, N rows of F columns.
+        Y_true: the labels of the rows, csr_array (N, L).
+        params: how the tree is searched; its path weight is not used.
+        num_threads: threads; None for the default.
+        weights: the path weights to try; among equals the earlier one wins.
+
+    Returns:
+        The best path weight, and figures of each.
     """
     figures = {}
     for weight in weights:

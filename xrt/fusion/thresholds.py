@@ -20,6 +20,14 @@ def tune_thresholds(
 
     Labels are suggested that score at least t; rows may have weights. Empty where no score belongs
     to a true label. The truth may have more columns than the scores (N, L).
+
+    Args:
+        scores_NL: probabilities, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        Thresholds by name, or an empty mapping.
     """
     hits_P = hits_of(scores_NL, Y_true)
     if not hits_P.any():

@@ -23,7 +23,16 @@ GRID_STEPS = 10
 def fuse(sources: Mapping[str, sp.csr_array], weights: Mapping[str, float], k: int) -> sp.csr_array:
     """The `k` best labels of each row by weighted mean of the sources' scores: (N, L), in [0, 1].
 
-    Raises DataError when a weighted source is missing.
+    Args:
+        sources: scores of each source by its name, csr_array (N, L).
+        weights: weight of each source; those of 0 are not needed among the sources.
+        k: most labels of a row.
+
+    Returns:
+        The fused scores, csr_array.
+
+    Raises:
+        DataError: a weighted source is missing, or no weight is above 0.
     """
     missing = [name for name, weight in weights.items() if weight and name not in sources]
     if missing:
@@ -61,6 +70,14 @@ def fit_weights(
     among equals the fusion with fewer sources wins. The search starts from the best single source
     and moves a tenth or a few from one source to another as long as that helps. Rows may have
     weights.
+
+    Args:
+        sources: scores of each source by its name, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        The weights, their figures, and the figures of each source alone.
     """
     alone = {name: _figures({name: 1.0}, sources, Y_true, weights_N) for name in sources}
     best = max(alone, key=lambda name: _value(alone[name]))
@@ -92,7 +109,16 @@ def _figures(
 def quality(
     Y_true: sp.csr_array, scores_NL: sp.csr_array, weights_N: np.ndarray | None = None
 ) -> dict[str, float]:
-    """P@1 and nDCG@10 of a ranking: what weights are chosen by."""
+    """P@1 and nDCG@10 of a ranking: what weights are chosen by.
+
+    Args:
+        Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
+        scores_NL: scores, csr_array (N, L).
+        weights_N: how much each row counts, (N,); None counts all alike.
+
+    Returns:
+        `{"P@1": ..., "nDCG@10": ...}`, from 0 to 1.
+    """
     judged = judge(Y_true, scores_NL, 10, weights_N)
     precision_K, ndcg_K = precision_at(judged), ndcg_at(judged)
     return {"P@1": float(precision_K[0]), "nDCG@10": float(ndcg_K[9])}

@@ -21,7 +21,14 @@ class Buffer:
         self._array: np.ndarray = np.empty(0, dtype)
 
     def take(self, size: int) -> np.ndarray:
-        """An array of at least `size` entries, the last one where it is large enough."""
+        """An array of at least `size` entries, the last one where it is large enough.
+
+        Args:
+            size: entries needed.
+
+        Returns:
+            The array; it may be longer, and its content is that of earlier calls.
+        """
         if size <= len(self._array):
             return self._array
         if size > MAX_REUSED:
@@ -34,7 +41,14 @@ class NewBuffer(Buffer):
     """A new array for each call, of exactly the size."""
 
     def take(self, size: int) -> np.ndarray:
-        """A new array of `size` entries."""
+        """A new array of `size` entries.
+
+        Args:
+            size: entries needed.
+
+        Returns:
+            The array, not filled.
+        """
         return np.empty(size, self._array.dtype)
 
 
@@ -47,7 +61,14 @@ class BeamBuffers(NamedTuple):
 
     @classmethod
     def of(cls, kind: type[Buffer]) -> "BeamBuffers":
-        """Empty buffers."""
+        """Empty buffers.
+
+        Args:
+            kind: the class of the buffers.
+
+        Returns:
+            A buffer for each array of a beam.
+        """
         return cls(kind(np.int64), kind(np.int32), kind(np.float32))
 
 
@@ -71,7 +92,14 @@ class QueryBuffers(NamedTuple):
         return len(self.ints), len(self.floats), len(self.nodes)
 
     def with_new_beam(self, keep: int) -> "QueryBuffers":
-        """The same scratch, with new arrays for the beam."""
+        """The same scratch, with new arrays for the beam.
+
+        Args:
+            keep: nodes that the beam has room for.
+
+        Returns:
+            Buffers that share the scratch of these.
+        """
         nodes, scores = np.empty(keep, np.int32), np.empty(keep, np.float32)
         return QueryBuffers(self.ints, self.floats, nodes, scores)
 
@@ -88,7 +116,16 @@ class Scratch:
     def query_buffers(
         self, num_ints: int, num_floats: int, keep: int
     ) -> tuple[QueryBuffers, QueryBuffers]:
-        """Two buffers of at least these sizes with different beams: to read one, to write one."""
+        """Two buffers of at least these sizes with different beams: to read one, to write one.
+
+        Args:
+            num_ints: integers of scratch.
+            num_floats: floats of scratch.
+            keep: nodes that a beam has room for.
+
+        Returns:
+            Two buffers that share their scratch.
+        """
         sizes = self._query_buffers[0].sizes
         if num_ints <= sizes[0] and num_floats <= sizes[1] and keep <= sizes[2]:
             return self._query_buffers
@@ -101,7 +138,14 @@ class Scratch:
         return buffers
 
     def lookup(self, num_features: int) -> np.ndarray:
-        """A table of zeros for at least `num_features` columns; callers leave it zeroed."""
+        """A table of zeros for at least `num_features` columns; callers leave it zeroed.
+
+        Args:
+            num_features: columns, F.
+
+        Returns:
+            Zeros, int32.
+        """
         if len(self._zeros) < num_features:
             self._zeros = np.zeros(num_features, np.int32)
         return self._zeros
@@ -122,5 +166,9 @@ _per_thread = _PerThread()
 
 
 def scratch() -> Scratch:
-    """The scratch memory of this thread."""
+    """The scratch memory of this thread.
+
+    Returns:
+        The same object at each call of a thread.
+    """
     return _per_thread.scratch

@@ -24,6 +24,15 @@ def into_chunks(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Turn node-by-node weights (columns ascending in a node) into rows by column within each
     chunk: chunk_ptr, row_columns, row_ptr, entry_children, entry_values of LevelWeights.
+
+    Args:
+        child_ptr: where the nodes of each chunk begin, (P + 1,).
+        node_ptr: where the weights of each node begin, (K + 1,).
+        columns: column of each weight.
+        values: the weights.
+
+    Returns:
+        The five arrays.
     """
     num_chunks, num_entries = len(child_ptr) - 1, len(columns)
     chunk_ptr = np.zeros(num_chunks + 1, np.int64)
@@ -63,6 +72,14 @@ def sorted_order(columns: np.ndarray, order: np.ndarray, spare: np.ndarray) -> n
     """Positions of the columns, none below 0, in ascending order; stable.
 
     A radix sort, eight bits at a time. Needs two arrays at least as long; returns one of them.
+
+    Args:
+        columns: columns, int32.
+        order: scratch, int64.
+        spare: scratch, int64.
+
+    Returns:
+        The positions, in the first entries of `order` or `spare`.
     """
     largest = np.uint32(0)
     for i in range(len(columns)):
@@ -118,12 +135,26 @@ class ChunkChecks:
         self._all_sound = False
 
     def check(self, clusters: np.ndarray) -> None:
-        """Raise ArtifactError when the chunk of one of these clusters, int32, is not sound."""
+        """Raise ArtifactError when the chunk of one of these clusters, int32, is not sound.
+
+        Args:
+            clusters: numbers of clusters, int32.
+
+        Raises:
+            ArtifactError: the chunk of one of them is not sound.
+        """
         if not self._all_sound:
             self._raise_if(*_first_fault(read_only(clusters), self._sound_P, *self._arrays))
 
     def check_all(self, num_threads: int | None = None) -> None:
-        """Raise ArtifactError when any chunk is not sound."""
+        """Raise ArtifactError when any chunk is not sound.
+
+        Args:
+            num_threads: threads; None for the default.
+
+        Raises:
+            ArtifactError: a chunk is not sound.
+        """
         if self._all_sound:
             return
 

@@ -44,7 +44,16 @@ class RowBlock(NamedTuple):
 
     @classmethod
     def of(cls, X: HybridMatrix, low: int, high: int) -> "RowBlock":
-        """Rows low .. high - 1; indices may be int32 or int64, however many nonzeros there are."""
+        """Rows low .. high - 1; indices may be int32 or int64, however many nonzeros there are.
+
+        Args:
+            X: feature rows.
+            low: first row.
+            high: the row behind the last.
+
+        Returns:
+            The rows, read-only.
+        """
         indptr = X.sparse.indptr[low : high + 1].astype(np.int64)
         begin, end = indptr[0], indptr[-1]
         columns = X.sparse.indices[begin:end].astype(np.int32, copy=False)
@@ -272,5 +281,12 @@ def _no_scores(num_nodes: int) -> sp.csr_array:
 
 
 def index_type(num_entries: int) -> type:
-    """int32 as long as the entries of a matrix can be counted in it, else int64."""
+    """int32 as long as the entries of a matrix can be counted in it, else int64.
+
+    Args:
+        num_entries: entries of the matrix.
+
+    Returns:
+        The type.
+    """
     return np.int32 if num_entries < 2**31 else np.int64

@@ -46,7 +46,14 @@ class NpyStream:
         self._start = file.tell()
 
     def append(self, items: np.ndarray) -> int:
-        """Write items (n, *item_shape); returns the number of bytes."""
+        """Write items (n, *item_shape); returns the number of bytes.
+
+        Args:
+            items: what to append, of the stream's type.
+
+        Returns:
+            Number of bytes.
+        """
         assert items.dtype == self._dtype
         assert items.shape[1:] == self._item_shape
         self._file.write(np.ascontiguousarray(items).data if items.size else b"")
@@ -72,8 +79,19 @@ def npy_stream(
 ) -> Iterator[NpyStream]:
     """A stream that becomes the file `path` at exit and is then named in `done`.
 
-    On an exception nothing appears and what was there stays. Raises CapacityError when the disk is
-    full.
+    On an exception nothing appears and what was there stays.
+
+    Args:
+        path: the file.
+        dtype: type of the items.
+        item_shape: shape of an item.
+        done: receives the path.
+
+    Yields:
+        The stream.
+
+    Raises:
+        CapacityError: the disk is full.
     """
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         stream = NpyStream(file, dtype, item_shape)
@@ -91,10 +109,18 @@ class LevelSink(Protocol):
     """Collects the blocks of one level; `finish` turns them into weights, `discard` drops them."""
 
     def add(self, block: SolvedBlock) -> None:
-        """Take a block. May be called from several threads at once."""
+        """Take a block. May be called from several threads at once.
+
+        Args:
+            block: weights of some nodes.
+        """
 
     def finish(self) -> LevelWeights:
-        """The level's weights, once all blocks are there."""
+        """The level's weights, once all blocks are there.
+
+        Returns:
+            The weights.
+        """
 
     def discard(self) -> None:
         """Remove what was stored. May be called more than once."""
@@ -110,11 +136,22 @@ class MemorySink:
         self._blocks: list[SolvedBlock] = []
 
     def add(self, block: SolvedBlock) -> None:
-        """Take a block. May be called from several threads at once."""
+        """Take a block. May be called from several threads at once.
+
+        Args:
+            block: weights of some nodes.
+        """
         self._blocks.append(block)
 
     def finish(self) -> LevelWeights:
-        """The level's weights. Raises TrainingError when nodes are missing."""
+        """The level's weights.
+
+        Returns:
+            The weights, in the sink's type.
+
+        Raises:
+            TrainingError: nodes are missing.
+        """
         blocks, self._blocks = sorted(self._blocks, key=lambda block: block.first), []
         parts = [(block.first, len(block.biases)) for block in blocks]
         _check_complete(parts, self._tree.num_nodes(self._t), self._t)
@@ -170,7 +207,11 @@ class FolderSink:
     def add(self, block: SolvedBlock) -> None:
         """Spill a block. May be called from several threads at once.
 
-        Raises CapacityError when the disk is full; the sink is then discarded.
+        Args:
+            block: weights of some nodes.
+
+        Raises:
+            CapacityError: the disk is full; the sink is then discarded.
         """
         num_nodes, num_dense = block.dense.shape
         parts = (np.diff(block.node_ptr), block.columns, block.values, block.dense, block.biases)
@@ -186,10 +227,15 @@ class FolderSink:
             self._written += len(data)
 
     def finish(self) -> LevelWeights:
-        """Write the final arrays, remove the scratch and map the weights into memory.
-
-        Raises TrainingError when nodes are missing, CapacityError when the disk is full. Then, and
+        """Write the final arrays, remove the scratch and map the weights into memory. Then, and
         after Ctrl-C, the sink is discarded and no new file is left.
+
+        Returns:
+            The weights, memory-mapped.
+
+        Raises:
+            TrainingError: nodes are missing.
+            CapacityError: the disk is full.
         """
         blocks = sorted(self._blocks, key=lambda block: block.first)
         done: list[Path] = []

@@ -312,7 +312,15 @@ def _type_of(settings: SavedValues, name: str, allowed: Sequence[Any], default: 
 
 
 def array_types(dtype: np.dtype, child_type: np.dtype) -> dict[str, np.dtype]:
-    """The type of each array, from those of weights and children."""
+    """The type of each array, from those of weights and children.
+
+    Args:
+        dtype: type of the weights.
+        child_type: type of child numbers.
+
+    Returns:
+        Types by name of the array.
+    """
     types = {**ARRAYS, "entry_children": child_type, "entry_values": dtype, "dense": dtype}
     return {name: np.dtype(types[name]) for name in ARRAYS}
 
@@ -331,7 +339,14 @@ def child_type_of(child_ptr: np.ndarray) -> np.dtype:
 
 
 def write_settings(folder: Path, num_features: int, dtype: np.dtype, child_type: np.dtype) -> None:
-    """Write the settings that `load` needs besides the arrays."""
+    """Write the settings that `load` needs besides the arrays.
+
+    Args:
+        folder: folder of the level, which exists.
+        num_features: sparse columns, F.
+        dtype: type of the weights.
+        child_type: type of child numbers.
+    """
     types = {"dtype": np.dtype(dtype).name, "children": np.dtype(child_type).name}
     write_json(folder / SETTINGS, {"num_features": num_features, **types})
 

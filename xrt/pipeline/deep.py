@@ -72,7 +72,7 @@ def fit_deep(
     known = {"labels": inputs["labels"], **held_out_input, "fusion": fits.hash}
     verdict = reach_verdict(runner, rows, split, chosen, known)
     linear = with_fusion(model, chosen.linear)
-    held = HeldOutRows(held_out, chosen.sources, rows.labels_of(held_out))
+    held = HeldOutRows(held_out, chosen.sources, verdict.criterion)
     if not (compared or verdict.ships_deep):
         return linear, None, verdict, held
     every_row = np.arange(corpus.num_instances)

@@ -19,6 +19,7 @@ from xrt.pipeline.fusing import (
     HeldOutRows,
     SourceScores,
     choose_fusion,
+    criterion_of,
     frequencies_of,
     with_fusion,
 )
@@ -201,5 +202,5 @@ def fuse_linear(
         training = _training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))
     return with_fusion(model, fits.fused), HeldOutRows(
-        held.validation, fits.sources, rows.labels_of(held.validation)
+        held.validation, fits.sources, criterion_of(fits.fused)
     )

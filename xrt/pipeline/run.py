@@ -51,7 +51,8 @@ class TrainOutcome:
     digest: str = ""
     """The SHA-256 of the model's manifest: what `expect` and `--expect` take."""
     objective: float | None = None
-    """What a search over settings maximises: the mean of P@1 and nDCG@10 on held-out rows."""
+    """What a search over settings maximises: the mean of P@1 and nDCG@10, in [0, 1], of the model
+    that ships on held-out rows; None where no row was held out."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step."""

@@ -58,7 +58,7 @@ class Fitted:
         """What a search over settings maximises: the mean of P@1 and nDCG@10 on the held-out rows
         of the model that ships; None where no row was held out.
         """
-        return None if self.held_out is None else self.held_out.criterion(self.model)
+        return None if self.held_out is None else self.held_out.criterion
 
     def held_out_scores(self, candidates: int = CANDIDATES) -> HeldOutScores | None:
         """The held-out rows as the model that ships scores them; None where there are none."""

@@ -67,6 +67,12 @@ class Verdict:
     ships_deep: bool
     message: str
 
+    @property
+    def criterion(self) -> float:
+        """(P@1 + nDCG@10) / 2, in [0, 1], of the model that ships, on the held-out rows."""
+        figures = self.held_out.deep if self.ships_deep else self.held_out.linear
+        return (figures["P@1"] + figures["nDCG@10"]) / 2
+
     def added_on(self, tested: Comparison | None = None) -> dict[str, Comparison]:
         """What the encoder added, by the rows it was measured on: those held out, and the test
         rows where they are given.

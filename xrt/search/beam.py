@@ -44,7 +44,17 @@ class SearchParams:
 
     @classmethod
     def from_saved(cls, values: SavedValues) -> Self:
-        """What `asdict` gave and a model kept. Raises ArtifactError for anything else."""
+        """What `asdict` gave and a model kept.
+
+        Args:
+            values: the settings.
+
+        Returns:
+            The parameters; the path weight is 1 where none is saved.
+
+        Raises:
+            ArtifactError: a value is missing, out of range or of another kind.
+        """
         transform = values.text("transform") if values.has("transform") else TRANSFORM
         if transform != TRANSFORM:
             raise ArtifactError(
@@ -65,13 +75,27 @@ def beam_search(
     start: sp.csr_array | None = None,
     num_threads: int | None = None,
 ) -> sp.csr_array:
-    """The `k` best nodes of the last level for each row, with log scores: (N, K_T), entries at
-    most 0.
+    """The `k` best nodes of the last level for each row, with log scores: (N, K_T), entries at most
+    0.
 
     `start` holds log scores of the nodes from which `levels[0]` is entered, (N, nodes above that
-    level); None is the root. An entry of 0 is stored: absence means "not found". Among equal
-    scores the lower node wins. Raises DataError when k is below 1 or the rows have other columns
-    than the weights; ConfigError when the path weight is still to be chosen.
+    level); None is the root. An entry of 0 is stored: absence means "not found". Among equal scores
+    the lower node wins.
+
+    Args:
+        levels: weights of each level, coarse to fine; may be empty.
+        X: N rows.
+        k: most nodes of a row.
+        params: beam size and path weight.
+        start: log scores of the nodes above `levels[0]`, csr_array; None: the root.
+        num_threads: threads; None for the default.
+
+    Returns:
+        The log scores, csr_array; `start` or the root where there are no levels.
+
+    Raises:
+        DataError: k is below 1 or the rows have other columns than the weights.
+        ConfigError: the path weight is still to be chosen.
     """
     _check(params, k)
     if not levels:
@@ -94,6 +118,22 @@ def constrained_search(
     the constraint lets through: log scores (N, L).
 
     With a beam as wide as the labels that are let through, each of them has its score.
+
+    Args:
+        levels: weights of each level, coarse to fine.
+        tree: the label tree of the levels.
+        X: N rows.
+        k: most labels of a row.
+        params: beam size and path weight.
+        constraint: which labels are let through, for all rows or for each.
+        num_threads: threads; None for the default.
+
+    Returns:
+        The log scores, csr_array.
+
+    Raises:
+        DataError: k is below 1, or the rows have other columns than the weights.
+        ConfigError: the path weight is still to be chosen.
     """
     _check(params, k)
     if constraint.marked_NL.shape[0] == 1:

@@ -33,7 +33,15 @@ class Constraint:
     allows: bool
 
     def rows(self, low: int, high: int) -> "Constraint":
-        """What holds for rows low .. high - 1."""
+        """What holds for rows low .. high - 1.
+
+        Args:
+            low: first row.
+            high: the row behind the last.
+
+        Returns:
+            The constraint of those rows; itself where it holds for all rows alike.
+        """
         if self.marked_NL.shape[0] == 1:
             return self
         return Constraint(binarize(self.marked_NL[low:high]), self.allows)
@@ -41,6 +49,13 @@ class Constraint:
     def at(self, tree: LabelTree, t: int) -> "Constraint":
         """What follows for the nodes of level t: those with an allowed label below may be entered;
         those with none but forbidden ones may not.
+
+        Args:
+            tree: the label tree.
+            t: the level, from 0.
+
+        Returns:
+            A constraint on K_t columns.
         """
         counts_NK = tree.level_targets(self.marked_NL)[t]
         if not self.allows:
@@ -52,6 +67,12 @@ class Constraint:
     def open_nodes(self, tree: LabelTree) -> list[np.ndarray]:
         """The nodes of each level that any row may enter, of a constraint on all rows alike, the
         last of them labels that may be given: bool (K_t,).
+
+        Args:
+            tree: the label tree.
+
+        Returns:
+            An array for each level, coarse to fine.
         """
         open_K = np.full(tree.num_labels, not self.allows)
         open_K[self.marked_NL.indices] = self.allows
@@ -63,7 +84,14 @@ class Constraint:
         return levels
 
     def keep(self, scores_NK: sp.csr_array) -> sp.csr_array:
-        """The scores of what may be given; an entry of 0 stays an entry."""
+        """The scores of what may be given; an entry of 0 stays an entry.
+
+        Args:
+            scores_NK: scores of as many columns as the constraint has, csr_array (N, K).
+
+        Returns:
+            A new matrix of the entries that are let through, float32.
+        """
         allowed_P = _marked(
             scores_NK.indptr, scores_NK.indices, self.marked_NL.indptr, self.marked_NL.indices
         )
@@ -75,7 +103,14 @@ class Constraint:
         return kept_NK
 
     def mask(self, num_rows: int) -> np.ndarray:
-        """True where a label may be given: bool (num_rows, L)."""
+        """True where a label may be given: bool (num_rows, L).
+
+        Args:
+            num_rows: rows of the mask; the constraint has as many, or holds for all alike.
+
+        Returns:
+            The mask; it may be a read-only view.
+        """
         marked_NL = self.marked_NL.toarray() > 0
         return np.broadcast_to(marked_NL == self.allows, (num_rows, marked_NL.shape[1]))
 
@@ -103,8 +138,20 @@ def constraint_of(
 ) -> Constraint | None:
     """The constraint of allowed and forbidden label ids; None where neither is given.
 
-    What is both is forbidden. Raises DataError for an unknown label, for as many sets as there are
-    no texts, and where nothing is left for a text.
+    What is both is forbidden.
+
+    Args:
+        labels: the labels of the model.
+        num_rows: number of texts.
+        allowed: label ids, for all texts or a collection for each; None: all labels.
+        forbidden: label ids, for all texts or a collection for each; None: no label.
+
+    Returns:
+        The constraint, or None.
+
+    Raises:
+        DataError: a label is unknown, there are not as many sets as texts, or nothing is left for a
+            text.
     """
     if forbidden is not None:
         barred_NL = _columns(labels, num_rows, forbidden, "forbidden")
@@ -158,8 +205,18 @@ def _columns(labels: LabelTable, num_rows: int, sets: LabelSets, what: str) -> s
 
 
 def columns_of(labels: LabelTable, ids: Collection[str], what: str) -> np.ndarray:
-    """The column of each label, in the order given: int64. Raises DataError for an unknown one, and
-    for what is no collection of ids.
+    """The column of each label, in the order given: int64.
+
+    Args:
+        labels: the labels of the model.
+        ids: label ids.
+        what: what they are, for messages.
+
+    Returns:
+        Columns, (number of ids,).
+
+    Raises:
+        DataError: an id is unknown or no string, or `ids` is no collection.
     """
     columns = []
     for label in _collection(ids, what):

@@ -57,7 +57,17 @@ class SearchSession:
         start: sp.csr_array | None = None,
         num_threads: int | None = None,
     ) -> sp.csr_array:
-        """The `k` best nodes of the last level for each row, with log scores: (N, L)."""
+        """The `k` best nodes of the last level for each row, with log scores: (N, L).
+
+        Args:
+            X: N rows.
+            k: most nodes of a row.
+            start: log scores of the nodes above the first level, csr_array; None: the root.
+            num_threads: threads; None for the default.
+
+        Returns:
+            The log scores, csr_array.
+        """
         for weights in self._levels:
             check_columns(weights, X)
         if X.num_rows == 1:

@@ -48,7 +48,11 @@ class SourceRows:
 
     @cached_property
     def embeddings_NM(self) -> np.ndarray:
-        """Embeddings as the encoders give them: float32 (N, M)."""
+        """Embeddings as the encoders give them: float32 (N, M).
+
+        Raises:
+            DataError: the model has no encoder.
+        """
         if self.embed is None:
             raise DataError("this model is linear and has no encoder")
         return self.embed()
@@ -92,10 +96,25 @@ class NameRows(Protocol):
         is of says its row of Y. A row of a name is as long as `label_text_weight` says, not 1.
         `dense_RM` are the dense columns of the names' hybrid rows. Without them a name of no known
         word is left out.
+
+        Args:
+            X: N rows.
+            Y_NL: their labels, csr_array (N, L).
+            dense_RM: dense columns of the names' hybrid rows, (R, M); None: the rows have none.
+
+        Returns:
+            Rows and labels, with those of the names below.
         """
 
     def below(self, Y_NL: sp.csr_array) -> sp.csr_array:
-        """The labels Y with those of all names below them."""
+        """The labels Y with those of all names below them.
+
+        Args:
+            Y_NL: labels, csr_array (N, L).
+
+        Returns:
+            Labels, csr_array (N + R, L).
+        """
 
 
 class TreeTrainer(Protocol):
@@ -221,10 +240,20 @@ class Source(Protocol):
         """
 
     def fault(self, shape: ModelShape) -> str | None:
-        """How the source does not fit the rest of its model; None where it does."""
+        """How the source does not fit the rest of its model; None where it does.
+
+        Args:
+            shape: labels and columns of the model.
+
+        Returns:
+            What is wrong, in words, or None.
+        """
 
     def check(self, num_threads: int | None = None) -> None:
         """Look at all numbers that came from disk.
+
+        Args:
+            num_threads: threads to look on; None: the default.
 
         Raises:
             ArtifactError: some are damaged.
@@ -248,6 +277,9 @@ class Source(Protocol):
             folder: its own, in the model's.
             settings: what `save` gave; a value is asked for by its kind, as `settings.whole("k")`.
             mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The source.
 
         Raises:
             ArtifactError: a part is missing or damaged.

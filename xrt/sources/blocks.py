@@ -39,6 +39,9 @@ class EmbeddingBlocks:
         Args:
             embeddings_NM: as the encoders give them, (N, M).
 
+        Returns:
+            A new array.
+
         Raises:
             DataError: they have another width.
         """
@@ -51,6 +54,9 @@ class EmbeddingBlocks:
         Args:
             X_NF: TF-IDF rows of length 1.
             embeddings_NM: as the encoders give them, (N, M).
+
+        Returns:
+            The rows; without the frozen block where its weight or width is 0.
 
         Raises:
             DataError: the embeddings have another width.

@@ -66,6 +66,12 @@ class DenseNeighbours(NeighbourSource):
     def fit(cls, training: Training) -> Self | None:
         """Keep the embeddings of the training rows, and those of the names of labels as they stand
         in hybrid rows; a name counts 1. None where no row is to vote. See `Source.fit`.
+
+        Args:
+            training: what to fit on, and the settings.
+
+        Returns:
+            The source, or None.
         """
         params = training.settings.embedding_neighbours
         if not params.num_neighbours:
@@ -81,7 +87,14 @@ class DenseNeighbours(NeighbourSource):
         return cls(unit_NH, Y_NL, params, num_texts, weights_N)
 
     def queries_of(self, rows: SourceRows) -> np.ndarray:
-        """The fine-tuned encoder's embeddings, of length 1."""
+        """The fine-tuned encoder's embeddings, of length 1.
+
+        Args:
+            rows: rows of texts, M of them.
+
+        Returns:
+            Embeddings, float32 (M, H).
+        """
         return rows.unit_NH
 
     @property
@@ -106,6 +119,19 @@ class DenseNeighbours(NeighbourSource):
         FAISS names the candidates, SPARE more than needed; their similarities are computed anew,
         since those of FAISS depend on the size of the batch. Where more than SPARE rows tie with
         the last neighbour, FAISS chooses among them.
+
+        Args:
+            queries: embeddings, (M, H).
+            num_threads: threads; None for the default.
+            leave_out: the training row that is no neighbour of each query, (M,), -1 for none; None:
+                none.
+
+        Returns:
+            Rows and similarities, (M, W).
+
+        Raises:
+            DataError: queries have other columns than the training rows, or `leave_out` another
+                length.
         """
         queries_MH = _unit_rows(queries, "queries")
         check_columns(queries_MH.shape[1], self.unit_NH.shape[1])
@@ -140,7 +166,14 @@ class DenseNeighbours(NeighbourSource):
         self.unit_NH = load_array(folder / "embeddings.npy", np.float16, 2, mmap)
 
     def check(self, num_threads: int | None = None) -> None:
-        """See `Source.check`."""
+        """See `Source.check`.
+
+        Args:
+            num_threads: not used.
+
+        Raises:
+            ArtifactError: a kept embedding is not finite.
+        """
         check_finite(self.unit_NH, self.name)
 
 

@@ -147,10 +147,24 @@ class Naming(Protocol):
         """Training rows of each label, int64 (L,); None where the model does not know."""
 
     def label(self, column: int) -> LabelName:
-        """A label by its column."""
+        """A label by its column.
+
+        Args:
+            column: the label's column.
+
+        Returns:
+            Its id, name and count.
+        """
 
     def term(self, column: int) -> str:
-        """A TF-IDF column: its term, or `column N` in a model of rows."""
+        """A TF-IDF column: its term, or `column N` in a model of rows.
+
+        Args:
+            column: the TF-IDF column.
+
+        Returns:
+            The term.
+        """
 
 
 @dataclass(frozen=True)

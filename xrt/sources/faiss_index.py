@@ -62,7 +62,15 @@ _RESTORE = "copy the model again from where it came, or train it anew"
 
 
 def chosen_kind(kind: IndexKind, num_nodes: int) -> IndexKind:
-    """The kind itself, or what `auto` means for so many nodes."""
+    """The kind itself, or what `auto` means for so many nodes.
+
+    Args:
+        kind: a kind of index, or `auto`.
+        num_nodes: nodes to index, K.
+
+    Returns:
+        A kind other than `auto`.
+    """
     if kind is not IndexKind.auto:
         return kind
     if num_nodes <= FLAT_UP_TO:
@@ -80,7 +88,15 @@ class NodeIndex:
 
     @classmethod
     def build(cls, vectors_KM: np.ndarray, kind: IndexKind) -> "NodeIndex":
-        """Index the vectors; k-means are seeded."""
+        """Index the vectors; k-means are seeded.
+
+        Args:
+            vectors_KM: a vector for each node, float32 (K, M).
+            kind: a kind other than `auto`.
+
+        Returns:
+            The index.
+        """
         num_columns = vectors_KM.shape[1]
         with faiss_threads(1):
             if kind is IndexKind.ivf_pq:
@@ -99,6 +115,13 @@ class NodeIndex:
         """The `width` nodes with the highest inner products with each query: int64 (n, width).
 
         Where an approximate index finds fewer, -1 stands in the place of the others.
+
+        Args:
+            queries_nM: queries, float32 (n, M).
+            width: nodes of a query.
+
+        Returns:
+            Node numbers.
         """
         import faiss
 
@@ -120,7 +143,14 @@ class NodeIndex:
         return nodes_nW
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the index as FAISS does into the folder; gives what `load` must be told."""
+        """Write the index as FAISS does into the folder; gives what `load` must be told.
+
+        Args:
+            folder: a folder that exists.
+
+        Returns:
+            Kind, columns, bytes and sha256 of the file.
+        """
         import faiss
 
         data = faiss.serialize_index(self._index).tobytes()
@@ -137,7 +167,16 @@ class NodeIndex:
         """Read what `save` wrote. FAISS sees the bytes only when their hash is the one told, gets
         no more memory than they need, and searches the index only when its links are sound.
 
-        Raises ArtifactError when the file is missing or altered, or is another index.
+        Args:
+            folder: the folder that `save` wrote to.
+            saved: what `save` gave.
+            num_nodes: nodes that the index has to have, K.
+
+        Returns:
+            The index.
+
+        Raises:
+            ArtifactError: the file is missing or altered, or is another index.
         """
         path, values = folder / FILE, SavedValues.of(saved, f"{folder}: file")
         kind, num_columns = values.choice("kind", IndexKind), values.whole("num_columns", 2)
@@ -191,6 +230,12 @@ def _fault_of(kind: IndexKind, index: Any, num_nodes: int, num_columns: int) -> 
 def half_precision_index(vectors_KM: np.ndarray) -> Any:
     """A FAISS index that goes through all vectors, kept as float16: half the memory to read, and
     about half the time of float32. Vectors that were float16 before are exact in it.
+
+    Args:
+        vectors_KM: vectors, (K, M).
+
+    Returns:
+        The index, by inner product.
     """
     import faiss
 
@@ -207,7 +252,14 @@ def half_precision_index(vectors_KM: np.ndarray) -> Any:
 
 @contextlib.contextmanager
 def faiss_threads(num_threads: int | None = None) -> Iterator[None]:
-    """FAISS works on so many threads for the thread that calls; see `openmp_threads`."""
+    """FAISS works on so many threads for the thread that calls; see `openmp_threads`.
+
+    Args:
+        num_threads: threads; None: the default of `openmp_threads`.
+
+    Yields:
+        Nothing; afterwards FAISS works on as many threads as before.
+    """
     import faiss
 
     before = faiss.omp_get_max_threads()
@@ -226,7 +278,14 @@ def _class_of(kind: IndexKind) -> Any:
 
 
 def num_cells_of(num_nodes: int) -> int:
-    """Cells of an index of product codes: about the square root of K."""
+    """Cells of an index of product codes: about the square root of K.
+
+    Args:
+        num_nodes: nodes, K.
+
+    Returns:
+        At least 1.
+    """
     num_cells: int = max(1, round(num_nodes**0.5))
     return num_cells
 

@@ -45,6 +45,12 @@ class HybridTrees:
     def fit(cls, training: Training) -> Self | None:
         """Train the trees on the rows and the names of the labels, then their shortlists; see
         `Source.fit`.
+
+        Args:
+            training: what to fit on, and the settings.
+
+        Returns:
+            The source.
         """
         X, Y_NL, settings = training.rows.hybrid, training.Y_NL, training.settings
         if training.names is not None:
@@ -64,6 +70,16 @@ class HybridTrees:
         """The best labels by beam search, opened by the shortlists where there are any and no
         constraint: theirs are the nodes nearest of all, not of those let through. See
         `Source.score`.
+
+        Args:
+            rows: the rows to score, N.
+            k: most labels of a row.
+            search: how trees are searched.
+            num_threads: threads; None for the default.
+            constraint: which labels are let through; None: all.
+
+        Returns:
+            Scores in [0, 1], csr_array (N, L).
         """
         if constraint is not None or not self.shortlists:
             return self.ensemble.search(rows.hybrid, k, search, num_threads, constraint)
@@ -86,6 +102,15 @@ class HybridTrees:
     ) -> sp.csr_array:
         """Scores along each label's own path, whatever a shortlist would open; see
         `Source.score_given`.
+
+        Args:
+            rows: the rows to score, N.
+            pairs_NL: pairs of rows and labels, the stored entries of a csr_array (N, L).
+            search: how trees are searched.
+            num_threads: threads; None for the default.
+
+        Returns:
+            Scores in [0, 1], csr_array (N, L).
         """
         return self.ensemble.score_pairs(rows.hybrid, pairs_NL, search, num_threads)
 
@@ -97,7 +122,18 @@ class HybridTrees:
         search: SearchParams,
         num_threads: int | None = None,
     ) -> SourceEvidence:
-        """Paths and margins; see `Source.explain`."""
+        """Paths and margins; see `Source.explain`.
+
+        Args:
+            rows: one row.
+            naming: what labels and columns are called.
+            k: most labels of a row.
+            search: how trees are searched.
+            num_threads: threads; None for the default.
+
+        Returns:
+            The evidence, looked up when it is first asked for.
+        """
         each = k if self.shortlists else self.ensemble.named_in_each(k)
 
         def searched() -> list[SearchedTree]:
@@ -120,7 +156,14 @@ class HybridTrees:
         return shortlist.open(ranker, rows.hybrid, rows.unit_NH, search, num_threads)
 
     def fault(self, shape: ModelShape) -> str | None:
-        """See `Source.fault`."""
+        """See `Source.fault`.
+
+        Args:
+            shape: labels and columns of the model.
+
+        Returns:
+            What is wrong, in words, or None.
+        """
         known = self.ensemble.tree.num_labels, self.ensemble.num_features
         if known != (shape.num_labels, shape.num_features):
             return "label trees have other labels or columns"
@@ -133,11 +176,25 @@ class HybridTrees:
         return None
 
     def check(self, num_threads: int | None = None) -> None:
-        """See `Source.check`."""
+        """See `Source.check`.
+
+        Args:
+            num_threads: threads; None for the default.
+
+        Raises:
+            ArtifactError: some weights are damaged.
+        """
         self.ensemble.check(num_threads)
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """See `Source.save`."""
+        """See `Source.save`.
+
+        Args:
+            folder: the source's own folder, in the model's.
+
+        Returns:
+            The settings of the shortlists; empty without any.
+        """
         self.ensemble.save(folder)
         if not self.shortlists:
             return {}
@@ -147,7 +204,19 @@ class HybridTrees:
 
     @classmethod
     def load(cls, folder: Path, settings: SavedValues, mmap: bool = True) -> Self:
-        """See `Source.load`."""
+        """See `Source.load`.
+
+        Args:
+            folder: the source's own folder, in the model's.
+            settings: what `save` gave.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The source.
+
+        Raises:
+            ArtifactError: a part is missing or damaged.
+        """
         ensemble = TreeEnsemble.load(folder, mmap)
         return cls(ensemble, _load_shortlists(folder, settings, ensemble, mmap))
 

@@ -12,7 +12,16 @@ from xrt.storage.array_faults import has_strange_float, rises
 
 
 def graph_fault(index: Any, num_nodes: int, num_columns: int) -> str | None:
-    """What is wrong with an HNSW graph over K vectors of M columns; None for a sound one."""
+    """What is wrong with an HNSW graph over K vectors of M columns; None for a sound one.
+
+    Args:
+        index: an HNSW index of FAISS.
+        num_nodes: nodes that it has to have, K.
+        num_columns: columns of a vector, M.
+
+    Returns:
+        The fault, in words, or None.
+    """
     import faiss
 
     storage, graph = faiss.downcast_index(index.storage), index.hnsw
@@ -50,6 +59,14 @@ def graph_fault(index: Any, num_nodes: int, num_columns: int) -> str | None:
 def cells_fault(index: Any, num_nodes: int, num_columns: int) -> str | None:
     """What is wrong with product codes in cells (IVF-PQ) of K vectors of M columns; None for sound
     ones.
+
+    Args:
+        index: an IVF-PQ index of FAISS.
+        num_nodes: nodes that it has to have, K.
+        num_columns: columns of a vector, M.
+
+    Returns:
+        The fault, in words, or None.
     """
     import faiss
 

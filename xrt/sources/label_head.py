@@ -49,6 +49,12 @@ class LabelHead:
     def fit(cls, training: Training) -> Self | None:
         """The head that the matcher was trained with; None where it was not trained down to the
         labels. See `Source.fit`.
+
+        Args:
+            training: what to fit on, and the settings.
+
+        Returns:
+            The source, or None.
         """
         return None if training.head is None else cls(*training.head)
 
@@ -60,7 +66,18 @@ class LabelHead:
         num_threads: int | None = None,
         constraint: Constraint | None = None,
     ) -> sp.csr_array:
-        """The labels with the highest logits; see `Source.score`."""
+        """The labels with the highest logits; see `Source.score`.
+
+        Args:
+            rows: the rows to score, N.
+            k: most labels of a row.
+            search: not used.
+            num_threads: not used.
+            constraint: which labels are let through; None: all.
+
+        Returns:
+            Scores in [0, 1], csr_array (N, L).
+        """
         return self.top(rows.unit_NH, k, constraint)
 
     def score_given(
@@ -70,7 +87,17 @@ class LabelHead:
         search: SearchParams,
         num_threads: int | None = None,
     ) -> sp.csr_array:
-        """Sigmoids of the pairs' logits; see `Source.score_given`."""
+        """Sigmoids of the pairs' logits; see `Source.score_given`.
+
+        Args:
+            rows: the rows to score, N.
+            pairs_NL: pairs of rows and labels, the stored entries of a csr_array (N, L).
+            search: not used.
+            num_threads: not used.
+
+        Returns:
+            Scores in [0, 1], csr_array (N, L).
+        """
         return self.top_given(rows.unit_NH, pairs_NL)
 
     def explain(
@@ -81,11 +108,29 @@ class LabelHead:
         search: SearchParams,
         num_threads: int | None = None,
     ) -> SourceEvidence:
-        """Nothing beside the score; see `Source.explain`."""
+        """Nothing beside the score; see `Source.explain`.
+
+        Args:
+            rows: not used.
+            naming: not used.
+            k: not used.
+            search: not used.
+            num_threads: not used.
+
+        Returns:
+            Evidence that says nothing.
+        """
         return SourceEvidence()
 
     def fault(self, shape: ModelShape) -> str | None:
-        """See `Source.fault`."""
+        """See `Source.fault`.
+
+        Args:
+            shape: labels and columns of the model.
+
+        Returns:
+            What is wrong, in words, or None.
+        """
         width = -1 if shape.blocks is None else shape.blocks.width
         fits = self.weight_LH.shape == (shape.num_labels, width)
         if not fits or len(self.bias_L) != shape.num_labels:
@@ -93,19 +138,45 @@ class LabelHead:
         return None
 
     def check(self, num_threads: int | None = None) -> None:
-        """See `Source.check`."""
+        """See `Source.check`.
+
+        Args:
+            num_threads: not used.
+
+        Raises:
+            ArtifactError: a weight or bias is not finite.
+        """
         check_finite(self.weight_LH, f"{self.name}/weight.npy")
         check_finite(self.bias_L, f"{self.name}/bias.npy")
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """See `Source.save`."""
+        """See `Source.save`.
+
+        Args:
+            folder: the source's own folder, in the model's.
+
+        Returns:
+            No settings: an empty mapping.
+        """
         save_array(folder / "weight.npy", self.weight_LH)
         save_array(folder / "bias.npy", self.bias_L)
         return {}
 
     @classmethod
     def load(cls, folder: Path, settings: SavedValues, mmap: bool = True) -> Self:
-        """See `Source.load`."""
+        """See `Source.load`.
+
+        Args:
+            folder: the source's own folder, in the model's.
+            settings: not used.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The source.
+
+        Raises:
+            ArtifactError: a file is missing or damaged.
+        """
         return cls(
             load_array(folder / "weight.npy", np.float32, 2, mmap),
             load_array(folder / "bias.npy", np.float32, 1, mmap),
@@ -120,6 +191,14 @@ class LabelHead:
     ) -> sp.csr_array:
         """The `k` labels with the highest logits, scored by the sigmoid: (N, L); only such as the
         constraint lets through.
+
+        Args:
+            embeddings_NH: embeddings by the fine-tuned encoder, of length 1, (N, H).
+            k: most labels of a row.
+            constraint: which labels are let through; None: all.
+
+        Returns:
+            Scores in [0, 1], csr_array; with a constraint a row may have fewer than `k`.
         """
         num_rows, num_labels = len(embeddings_NH), len(self.bias_L)
         k = min(k, num_labels)
@@ -136,6 +215,13 @@ class LabelHead:
     def top_given(self, embeddings_NH: np.ndarray, pairs_NL: sp.csr_array) -> sp.csr_array:
         """Scores of the stored entries of `pairs_NL`, (N, L), from products of the same blocks as
         those of `top`: a sum is rounded in the same way.
+
+        Args:
+            embeddings_NH: embeddings by the fine-tuned encoder, of length 1, (N, H).
+            pairs_NL: pairs of rows and labels, the stored entries of a csr_array (N, L).
+
+        Returns:
+            Scores in [0, 1], float32, with the pattern of the pairs.
         """
         logits_P = np.empty(pairs_NL.nnz, np.float32)
         block = self._rows_of_block

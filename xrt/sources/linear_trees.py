@@ -34,7 +34,14 @@ class LinearTrees:
 
     @classmethod
     def fit(cls, training: Training) -> Self | None:
-        """Train the trees on the rows and the names of the labels; see `Source.fit`."""
+        """Train the trees on the rows and the names of the labels; see `Source.fit`.
+
+        Args:
+            training: what to fit on, and the settings.
+
+        Returns:
+            The source.
+        """
         X, Y_NL = training.rows.X, training.Y_NL
         if training.names is not None:
             X, Y_NL = training.names.join(X, Y_NL)
@@ -48,7 +55,18 @@ class LinearTrees:
         num_threads: int | None = None,
         constraint: Constraint | None = None,
     ) -> sp.csr_array:
-        """The best labels by beam search; see `Source.score`."""
+        """The best labels by beam search; see `Source.score`.
+
+        Args:
+            rows: the rows to score, N.
+            k: most labels of a row.
+            search: how trees are searched.
+            num_threads: threads; None for the default.
+            constraint: which labels are let through; None: all.
+
+        Returns:
+            Scores in [0, 1], csr_array (N, L).
+        """
         return self.ensemble.search(rows.X, k, search, num_threads, constraint)
 
     def score_given(
@@ -58,7 +76,17 @@ class LinearTrees:
         search: SearchParams,
         num_threads: int | None = None,
     ) -> sp.csr_array:
-        """Scores along each label's own path; see `Source.score_given`."""
+        """Scores along each label's own path; see `Source.score_given`.
+
+        Args:
+            rows: the rows to score, N.
+            pairs_NL: pairs of rows and labels, the stored entries of a csr_array (N, L).
+            search: how trees are searched.
+            num_threads: threads; None for the default.
+
+        Returns:
+            Scores in [0, 1], csr_array (N, L).
+        """
         return self.ensemble.score_pairs(rows.X, pairs_NL, search, num_threads)
 
     def explain(
@@ -69,7 +97,18 @@ class LinearTrees:
         search: SearchParams,
         num_threads: int | None = None,
     ) -> SourceEvidence:
-        """Paths and margins; see `Source.explain`."""
+        """Paths and margins; see `Source.explain`.
+
+        Args:
+            rows: one row.
+            naming: what labels and columns are called.
+            k: most labels of a row.
+            search: how trees are searched.
+            num_threads: not used.
+
+        Returns:
+            The evidence, looked up when it is first asked for.
+        """
         each = self.ensemble.named_in_each(k)
 
         def searched() -> list[Any]:
@@ -78,22 +117,55 @@ class LinearTrees:
         return TreeEvidence(self.name, naming, searched)
 
     def fault(self, shape: ModelShape) -> str | None:
-        """See `Source.fault`."""
+        """See `Source.fault`.
+
+        Args:
+            shape: labels and columns of the model.
+
+        Returns:
+            What is wrong, in words, or None.
+        """
         known = self.ensemble.tree.num_labels, self.ensemble.num_features
         if known != (shape.num_labels, shape.num_features):
             return "label trees have other labels or columns"
         return None
 
     def check(self, num_threads: int | None = None) -> None:
-        """See `Source.check`."""
+        """See `Source.check`.
+
+        Args:
+            num_threads: threads; None for the default.
+
+        Raises:
+            ArtifactError: some weights are damaged.
+        """
         self.ensemble.check(num_threads)
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """See `Source.save`."""
+        """See `Source.save`.
+
+        Args:
+            folder: the source's own folder, in the model's.
+
+        Returns:
+            No settings: an empty mapping.
+        """
         self.ensemble.save(folder)
         return {}
 
     @classmethod
     def load(cls, folder: Path, settings: SavedValues, mmap: bool = True) -> Self:
-        """See `Source.load`."""
+        """See `Source.load`.
+
+        Args:
+            folder: the source's own folder, in the model's.
+            settings: not used.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The source.
+
+        Raises:
+            ArtifactError: a part is missing or damaged.
+        """
         return cls(TreeEnsemble.load(folder, mmap))

@@ -33,6 +33,20 @@ def nearest_by_postings(
 
     Similarities are summed in the order of the columns. `similarity_N` is all zeros before and
     after; only its pages that a posting fell into are swept.
+
+    Args:
+        indptr: where each query's entries begin, (M + 1,).
+        indices: columns of the entries.
+        data: values of the entries.
+        low: first query.
+        high: the query behind the last.
+        post_ptr: where the postings of each column begin.
+        post_rows: training rows of the postings.
+        post_values: values of the postings.
+        leave_out_M: the training row that is no neighbour of each query, -1 for none.
+        similarity_N: scratch, float32 (N,).
+        rows_MW: receives the rows, int32 (M, W).
+        similarities_MW: receives the similarities, float32 (M, W).
     """
     num_rows = len(similarity_N)
     touched = np.zeros((num_rows >> PAGE_BITS) + 1, np.bool_)
@@ -64,7 +78,16 @@ def nearest_of_close(
     rows_MW: np.ndarray,
     similarities_MW: np.ndarray,
 ) -> None:
-    """Queries against C rows each, whose numbers `close_MC` ascend (-1: none), by inner product."""
+    """Queries against C rows each, whose numbers `close_MC` ascend (-1: none), by inner product.
+
+    Args:
+        queries_MH: queries, float32 (M, H).
+        close_MC: rows to compare each query with, ascending.
+        close_MCH: the vectors of those rows, float32.
+        leave_out_M: the training row that is no neighbour of each query, -1 for none.
+        rows_MW: receives the rows, int32 (M, W).
+        similarities_MW: receives the similarities, float32 (M, W).
+    """
     for query in range(len(queries_MH)):
         held = 0
         for c in range(close_MC.shape[1]):

@@ -43,13 +43,32 @@ class NeighbourEvidence(SourceEvidence):
         return votes_of(self._source, self._query())
 
     def label(self, column: int, suggested: bool) -> LabelEvidence:
-        """How many of the nearest rows have the label; see `SourceEvidence.label`."""
+        """How many of the nearest rows have the label; see `SourceEvidence.label`.
+
+        Args:
+            column: the label's column.
+            suggested: not used.
+
+        Returns:
+            The number of voters, and of nearest rows.
+        """
         rows_W = self.votes.rows_W
         voters = sum(column in self._labels(row) for row in rows_W)
         return LabelEvidence(voters=voters, num_nearest=len(rows_W))
 
     def nearest(self, count: int, texts: Sequence[str] | None = None) -> NearestRows:
-        """The nearest rows with their labels; see `SourceEvidence.nearest`."""
+        """The nearest rows with their labels; see `SourceEvidence.nearest`.
+
+        Args:
+            count: most rows.
+            texts: the training texts, in order; None: they are not shown.
+
+        Returns:
+            The rows, most similar first.
+
+        Raises:
+            DataError: there are not as many texts as training rows.
+        """
         num_texts = self._source.num_texts
         if texts is not None and len(texts) != num_texts:
             raise DataError(
@@ -80,7 +99,15 @@ class NeighbourEvidence(SourceEvidence):
 
 
 def votes_of(source: "NeighbourSource", query: Any) -> Votes:
-    """The neighbours of one row, and their shares of the vote, which sum to 1."""
+    """The neighbours of one row, and their shares of the vote, which sum to 1.
+
+    Args:
+        source: the source.
+        query: one row, as `nearest` of the source takes it.
+
+    Returns:
+        Rows, similarities and shares, (W,) each; all empty where no row is similar.
+    """
     neighbours = source.nearest(query, 1)
     num_rows = int((neighbours.rows_MW[0] >= 0).sum())
     rows_W = neighbours.rows_MW[0, :num_rows]

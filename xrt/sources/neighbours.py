@@ -74,7 +74,14 @@ class NeighbourSource(ABC):
 
     @abstractmethod
     def queries_of(self, rows: SourceRows) -> Any:
-        """The rows as `nearest` takes them."""
+        """The rows as `nearest` takes them.
+
+        Args:
+            rows: M rows.
+
+        Returns:
+            Queries, of M rows.
+        """
 
     def score(
         self,
@@ -84,7 +91,18 @@ class NeighbourSource(ABC):
         num_threads: int | None = None,
         constraint: Constraint | None = None,
     ) -> sp.csr_array:
-        """The labels that the neighbours give the most weight; see `Source.score`."""
+        """The labels that the neighbours give the most weight; see `Source.score`.
+
+        Args:
+            rows: the rows to score, N.
+            k: most labels of a row.
+            search: not used.
+            num_threads: threads; None for the default.
+            constraint: which labels are let through; None: all.
+
+        Returns:
+            Scores in [0, 1], csr_array (N, L).
+        """
         return self.vote(self.queries_of(rows), k, num_threads, constraint=constraint)
 
     def score_given(
@@ -94,7 +112,17 @@ class NeighbourSource(ABC):
         search: SearchParams,
         num_threads: int | None = None,
     ) -> sp.csr_array:
-        """The votes for the pairs; see `Source.score_given`."""
+        """The votes for the pairs; see `Source.score_given`.
+
+        Args:
+            rows: the rows to score, N.
+            pairs_NL: pairs of rows and labels, the stored entries of a csr_array (N, L).
+            search: not used.
+            num_threads: threads; None for the default.
+
+        Returns:
+            Scores in [0, 1], csr_array (N, L); a pair without a vote has no entry.
+        """
         neighbours = self.nearest(self.queries_of(rows), num_threads)
         pairs = Constraint(pairs_NL, allows=True)
         return pairs.keep(self._all_votes(neighbours, num_threads))
@@ -107,7 +135,18 @@ class NeighbourSource(ABC):
         search: SearchParams,
         num_threads: int | None = None,
     ) -> SourceEvidence:
-        """The neighbours of the row; see `Source.explain`."""
+        """The neighbours of the row; see `Source.explain`.
+
+        Args:
+            rows: one row.
+            naming: what labels and columns are called.
+            k: not used.
+            search: not used.
+            num_threads: not used.
+
+        Returns:
+            The evidence, looked up when it is first asked for.
+        """
         from xrt.sources.neighbour_evidence import NeighbourEvidence
 
         return NeighbourEvidence(self, naming, lambda: self.queries_of(rows))
@@ -118,7 +157,14 @@ class NeighbourSource(ABC):
         """Columns of the rows, F or H."""
 
     def fault(self, shape: ModelShape) -> str | None:
-        """See `Source.fault`."""
+        """See `Source.fault`.
+
+        Args:
+            shape: labels and columns of the model.
+
+        Returns:
+            What is wrong, in words, or None.
+        """
         width = shape.num_features
         if self.uses_embeddings:
             width = -1 if shape.blocks is None else shape.blocks.width
@@ -138,8 +184,18 @@ class NeighbourSource(ABC):
         """The training rows most similar to each query.
 
         `leave_out` (M,) names the training row that is no neighbour of its query, -1 for none: what
-        a training row needs to be scored without itself. Raises DataError when queries have other
-        columns than the training rows.
+        a training row needs to be scored without itself.
+
+        Args:
+            queries: M rows, as `queries_of` gives them.
+            num_threads: threads; None for the default.
+            leave_out: a training row for each query, or None.
+
+        Returns:
+            Rows and similarities, (M, W).
+
+        Raises:
+            DataError: queries have other columns than the training rows.
         """
 
     def vote(
@@ -155,6 +211,16 @@ class NeighbourSource(ABC):
 
         A query without neighbours has an empty row; `leave_out` is that of `nearest`. Raises
         DataError when k is below 1 or the columns are not those of the training rows.
+
+        Args:
+            queries: M rows, as `queries_of` gives them.
+            k: most labels of a row.
+            num_threads: threads; None for the default.
+            leave_out: a training row for each query, (M,), or None.
+            constraint: which labels are let through; None: all.
+
+        Returns:
+            The scores, csr_array.
         """
         k = check_count(k, "k")
         neighbours = self.nearest(queries, num_threads, leave_out)
@@ -182,7 +248,14 @@ class NeighbourSource(ABC):
         self.num_texts = num_rows if num_texts is None else num_texts
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write rows, labels and parameters; see `Source.save`."""
+        """Write rows, labels and parameters; see `Source.save`.
+
+        Args:
+            folder: the source's own folder; it is made where it does not exist.
+
+        Returns:
+            No settings: an empty mapping.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._save_rows(folder)
         save_csr(folder, "labels", self.Y_NL)
@@ -203,7 +276,16 @@ class NeighbourSource(ABC):
     def load(cls, folder: Path, settings: SavedValues | None = None, mmap: bool = True) -> Self:
         """See `Source.load`; what `save` gave is not needed.
 
-        Raises ArtifactError when a part is damaged or the parts do not fit together.
+        Args:
+            folder: the source's own folder, in the model's.
+            settings: not used.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The source.
+
+        Raises:
+            ArtifactError: a part is damaged or the parts do not fit together.
         """
         source = cls.__new__(cls)
         settings = SavedValues.read(folder / "neighbours.json")
@@ -270,6 +352,12 @@ class SparseNeighbours(NeighbourSource):
     def fit(cls, training: Training) -> Self | None:
         """Keep the training rows, and the names of labels that have a known word; a name counts 1.
         None where no row is to vote. See `Source.fit`.
+
+        Args:
+            training: what to fit on, and the settings.
+
+        Returns:
+            The source, or None.
         """
         params = training.settings.neighbours
         if not params.num_neighbours:
@@ -282,7 +370,14 @@ class SparseNeighbours(NeighbourSource):
         return cls(rows.sparse, Y_NL, params, num_texts, rows.weights_N)
 
     def queries_of(self, rows: SourceRows) -> sp.csr_array:
-        """The TF-IDF rows."""
+        """The TF-IDF rows.
+
+        Args:
+            rows: M rows.
+
+        Returns:
+            TF-IDF rows, csr_array (M, F).
+        """
         return rows.X.sparse
 
     @property
@@ -291,7 +386,11 @@ class SparseNeighbours(NeighbourSource):
         return int(self.postings_FN.shape[0])
 
     def check(self, num_threads: int | None = None) -> None:
-        """See `Source.check`; `load` has looked at all of it."""
+        """See `Source.check`; `load` has looked at all of it.
+
+        Args:
+            num_threads: not used.
+        """
 
     @property
     def num_rows(self) -> int:
@@ -301,7 +400,21 @@ class SparseNeighbours(NeighbourSource):
     def nearest(
         self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
     ) -> Neighbours:
-        """The training rows most similar to each query (M, F); see `NeighbourSource.nearest`."""
+        """The training rows most similar to each query (M, F); see `NeighbourSource.nearest`.
+
+        Args:
+            queries: TF-IDF rows, (M, F); they are brought to length 1.
+            num_threads: threads; None for the default.
+            leave_out: the training row that is no neighbour of each query, (M,), -1 for none; None:
+                none.
+
+        Returns:
+            Rows and similarities, (M, W).
+
+        Raises:
+            DataError: queries have other columns than the training rows, or `leave_out` another
+                length.
+        """
         queries_MF = normalize_rows(as_csr(queries, "queries"))
         check_columns(queries_MF.shape[1], self.postings_FN.shape[0])
         num_queries = queries_MF.shape[0]
@@ -333,7 +446,15 @@ class SparseNeighbours(NeighbourSource):
 def labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
     """The labels of the rows with confidences, at most 1 each, and no stored zeros.
 
-    Raises DataError where there are no rows, or not as many.
+    Args:
+        num_rows: rows of features, N.
+        Y_NL: labels, a matrix (N, L); a value is a confidence.
+
+    Returns:
+        Confidences, csr_array (N, L).
+
+    Raises:
+        DataError: there are no rows of features, or not as many rows of labels.
     """
     weighted_NL = as_csr(Y_NL, "Y")
     Y_NL = binarize(weighted_NL)
@@ -346,7 +467,18 @@ def labels_of(num_rows: int, Y_NL: Any) -> sp.csr_array:
 
 
 def left_out(leave_out: np.ndarray | None, num_queries: int) -> np.ndarray:
-    """The row that is no neighbour of each query, -1 for none: int64 (M,)."""
+    """The row that is no neighbour of each query, -1 for none: int64 (M,).
+
+    Args:
+        leave_out: a training row for each query, (M,), or None.
+        num_queries: queries, M.
+
+    Returns:
+        Row numbers; all -1 for None.
+
+    Raises:
+        DataError: there are not as many rows as queries.
+    """
     if leave_out is None:
         return np.full(num_queries, -1, np.int64)
     if len(leave_out) != num_queries:
@@ -355,13 +487,29 @@ def left_out(leave_out: np.ndarray | None, num_queries: int) -> np.ndarray:
 
 
 def empty_neighbours(num_queries: int, width: int) -> Neighbours:
-    """Neighbours before any was found."""
+    """Neighbours before any was found.
+
+    Args:
+        num_queries: queries, M.
+        width: neighbours of a query, W.
+
+    Returns:
+        Rows of -1 and similarities of 0, (M, W).
+    """
     rows_MW = np.full((num_queries, width), -1, np.int32)
     return Neighbours(rows_MW, np.zeros((num_queries, width), np.float32))
 
 
 def check_columns(found: int, wanted: int) -> None:
-    """Raise DataError for queries of another width than the training rows."""
+    """Raise DataError for queries of another width than the training rows.
+
+    Args:
+        found: columns of the queries.
+        wanted: columns of the training rows.
+
+    Raises:
+        DataError: the two differ.
+    """
     if found != wanted:
         raise DataError(f"queries have {found} columns, the training rows {wanted}")
 

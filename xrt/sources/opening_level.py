@@ -41,7 +41,16 @@ class OpeningLevel:
         return self._parents[-1]
 
     def enter(self, rows: RowBlock, nodes_nW: np.ndarray, keep: int) -> Beam:
-        """The `keep` best of the named nodes and their siblings. A name of -1 is nobody's."""
+        """The `keep` best of the named nodes and their siblings. A name of -1 is nobody's.
+
+        Args:
+            rows: n rows.
+            nodes_nW: node numbers of the level that is entered, (n, W).
+            keep: most nodes of a row.
+
+        Returns:
+            Nodes and log scores; none for a row without any name.
+        """
         above = []
         parents = _above(nodes_nW, self.parents_K)
         for parents_K in reversed(self._parents[:-1]):
@@ -55,14 +64,29 @@ class OpeningLevel:
         return self._slabs[-1].best(rows, beam, keep)
 
     def from_root(self, rows: RowBlock, beam_size: int) -> Beam:
-        """The nodes that a beam search from the root keeps."""
+        """The nodes that a beam search from the root keeps.
+
+        Args:
+            rows: n rows.
+            beam_size: nodes kept at a level.
+
+        Returns:
+            Nodes of the level that is entered, with log scores.
+        """
         beam = block_beam(None, 0, len(rows.indptr) - 1)
         for weights in self._weights:
             beam = step_block(weights, rows, beam, beam_size)
         return beam
 
     def all_scores(self, rows: RowBlock) -> np.ndarray:
-        """The scores of all nodes: float32 (n, K)."""
+        """The scores of all nodes: float32 (n, K).
+
+        Args:
+            rows: n rows.
+
+        Returns:
+            Log scores.
+        """
         beam = block_beam(None, 0, len(rows.indptr) - 1)
         for slabs in self._slabs:
             beam = slabs.best(rows, beam, slabs.weights.num_nodes)
@@ -70,7 +94,15 @@ class OpeningLevel:
 
 
 def with_nodes(nodes_nW: np.ndarray, beam: Beam) -> np.ndarray:
-    """The named nodes joined with those of a beam, padded with -1."""
+    """The named nodes joined with those of a beam, padded with -1.
+
+    Args:
+        nodes_nW: node numbers, (n, W).
+        beam: nodes of n rows.
+
+    Returns:
+        Node numbers, (n, W + most nodes of a row in the beam).
+    """
     counts = np.diff(beam.indptr)
     joined = np.full((len(nodes_nW), nodes_nW.shape[1] + int(counts.max(initial=0))), -1)
     joined[:, : nodes_nW.shape[1]] = nodes_nW

@@ -46,19 +46,41 @@ class TreeRanker:
         return sum(len(level.entry_values) + level.dense.size for level in self.levels)
 
     def save(self, folder: Path) -> None:
-        """Write tree and weights into the folder."""
+        """Write tree and weights into the folder.
+
+        Args:
+            folder: the folder.
+        """
         self.tree.save(folder / "tree")
         for t, level in enumerate(self.levels):
             level.save(folder / f"level.{t}")
 
     def check(self, num_threads: int | None = None) -> None:
-        """Look at all weights that came from disk. Raises ArtifactError when some are damaged."""
+        """Look at all weights that came from disk.
+
+        Args:
+            num_threads: threads; None for the default.
+
+        Raises:
+            ArtifactError: some are damaged.
+        """
         for level in self.levels:
             level.check(num_threads=num_threads)
 
     @classmethod
     def load(cls, folder: Path, mmap: bool = True) -> "TreeRanker":
-        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        """Read what `save` wrote.
+
+        Args:
+            folder: the folder that `save` wrote.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The ranker.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
         tree = LabelTree.load(folder / "tree")
         levels = (
             LevelWeights.load(folder / f"level.{t}", tree, t, mmap) for t in range(tree.depth)
@@ -79,10 +101,26 @@ def train_ranker(
     """Train every level of the tree on rows X (N, F + H) with labels Y (N, L).
 
     An entry of Y is the confidence in a label and multiplies `cost_positive`; above the labels that
-    of the surest one below counts. The weights of the rows of X multiply all their costs.
-    With a `folder`, weights are streamed to where `TreeRanker.save(folder)` would put them and come
-    back memory-mapped. Raises DataError when rows or labels do not fit together, CapacityError when
-    the disk is full.
+    of the surest one below counts. The weights of the rows of X multiply all their costs. With a
+    `folder`, weights are streamed to where `TreeRanker.save(folder)` would put them and come back
+    memory-mapped.
+
+    Args:
+        X: N rows, with their weights.
+        Y: their labels, csr_array (N, L).
+        tree: the label tree.
+        params: how rankers are trained.
+        seed: seed of what is random.
+        num_threads: threads; None for the default.
+        progress: is told how far training is; None: nobody is.
+        folder: where weights are streamed to; None: they stay in memory.
+
+    Returns:
+        Tree and weights.
+
+    Raises:
+        DataError: rows or labels do not fit together.
+        CapacityError: the disk is full.
     """
     targets = tree.level_confidences(Y)
     above = [None, *(teacher_forced(targets[t - 1]) for t in range(1, tree.depth))]

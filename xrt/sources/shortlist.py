@@ -102,8 +102,16 @@ class Shortlist:
     def nodes(self, queries_NH: np.ndarray, width: int | None = None) -> np.ndarray:
         """The nodes with the highest values for each query, best first, -1 for none: (N, width).
 
-        Raises DataError when the queries have another width than the vectors, ConfigError when the
-        width is still to be chosen.
+        Args:
+            queries_NH: embeddings, float32 (N, H).
+            width: nodes of a query; None: the shortlist's own width.
+
+        Returns:
+            Node numbers; the width is at most the number of nodes.
+
+        Raises:
+            DataError: the queries have another width than the vectors.
+            ConfigError: the width is still to be chosen.
         """
         if queries_NH.shape[1] != self.num_columns:
             raise DataError(
@@ -116,7 +124,19 @@ class Shortlist:
         return self._index.search(np.hstack([queries_NH, ones]), min(width, self.num_nodes))
 
     def find(self, queries_NH: np.ndarray, width: int | None = None) -> sp.csr_array:
-        """What `nodes` finds, as ones: csr_array (N, K)."""
+        """What `nodes` finds, as ones: csr_array (N, K).
+
+        Args:
+            queries_NH: embeddings, float32 (N, H).
+            width: nodes of a query; None: the shortlist's own width.
+
+        Returns:
+            A one for each node that is named.
+
+        Raises:
+            DataError: the queries have another width than the vectors.
+            ConfigError: the width is still to be chosen.
+        """
         nodes_NW = self.nodes(queries_NH, width)
         named = nodes_NW >= 0
         rows = np.repeat(np.arange(len(queries_NH)), named.sum(1))
@@ -125,7 +145,14 @@ class Shortlist:
         return binarize(sp.csr_array((ones, (rows, nodes_NW[named])), shape=shape))
 
     def opening_level(self, ranker: TreeRanker) -> OpeningLevel:
-        """The levels of the ranker that lead to the nodes of the index, ready to score."""
+        """The levels of the ranker that lead to the nodes of the index, ready to score.
+
+        Args:
+            ranker: tree and weights.
+
+        Returns:
+            The levels; kept for the next call with the same ranker.
+        """
         if self._opening_level is None or self._opening_level[0] is not ranker:
             self._opening_level = ranker, OpeningLevel(ranker.levels, ranker.tree, self.level)
         return self._opening_level[1]
@@ -140,6 +167,20 @@ class Shortlist:
     ) -> sp.csr_array:
         """The beam at the opening level: log scores (N, K) of the `search.beam_size` best of the
         nodes found, with their siblings, and with those of a beam from the root in a union.
+
+        Args:
+            ranker: tree and weights.
+            X: N hybrid rows.
+            queries_NH: embeddings of the rows, float32 (N, H).
+            search: how trees are searched.
+            num_threads: threads; None for the default.
+
+        Returns:
+            The log scores, csr_array.
+
+        Raises:
+            DataError: rows have other columns than the weights, or queries than the vectors.
+            ConfigError: the width is still to be chosen.
         """
         for weights in ranker.levels:
             check_columns(weights, X)
@@ -159,7 +200,14 @@ class Shortlist:
         return joined(run_blocks(open_block, num_blocks, num_threads), self.num_nodes)
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the index into the folder; gives the settings that `load` asks for."""
+        """Write the index into the folder; gives the settings that `load` asks for.
+
+        Args:
+            folder: a folder of the shortlist's own.
+
+        Returns:
+            Plain values for JSON.
+        """
         settings = {"level": self.level, **asdict(self.params)}
         settings["chosen"] = {"kind": self.kind, "width": self.width, "recall": self.recall}
         if self.kind is IndexKind.flat:
@@ -178,7 +226,17 @@ class Shortlist:
     ) -> "Shortlist":
         """Read what `save` wrote for this tree.
 
-        Raises ArtifactError when a file is missing, altered or of another tree.
+        Args:
+            settings: what `save` gave.
+            folder: the folder that `save` wrote to.
+            tree: the label tree.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The shortlist.
+
+        Raises:
+            ArtifactError: a file is missing, altered or of another tree.
         """
         settings = SavedValues.of(settings, f"{folder}: shortlist")
         chosen = settings.part("chosen")

@@ -44,6 +44,18 @@ def build_shortlist(
 
     Fitted vectors v and offsets b make v · embedding + b nearest, in squares, to the log score of
     the node's path; the mean over all nodes is taken off, since it ranks nothing.
+
+    Args:
+        ranker: tree and weights.
+        level: the level to open at, from 0.
+        X: N hybrid rows of training.
+        unit_NH: embeddings of the rows, of length 1, (N, H).
+        params: kind and width of the index.
+        search: not used.
+        num_threads: threads; None for the default.
+
+    Returns:
+        The shortlist, fitted on at most FITTED_ROWS of the rows.
     """
     opened = OpeningLevel(ranker.levels, ranker.tree, level)
     rows = sample_rows(X.num_rows, FITTED_ROWS)
@@ -57,7 +69,17 @@ def fit_vectors(
     unit_NH: np.ndarray,
     num_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression of the exact scores on the embedding: float32 (K, H) and (K,)."""
+    """Ridge regression of the exact scores on the embedding: float32 (K, H) and (K,).
+
+    Args:
+        opened: the levels down to the one that is opened.
+        X: N hybrid rows.
+        unit_NH: embeddings of the rows, of length 1, (N, H).
+        num_threads: threads; None for the default.
+
+    Returns:
+        Vectors and offsets of the nodes.
+    """
     rows_NM = np.column_stack([unit_NH, np.ones(len(unit_NH))]).astype(np.float64)
     num_columns = rows_NM.shape[1]
     products_MK = np.zeros((num_columns, opened.num_nodes))
@@ -76,7 +98,17 @@ def exhaustive_scores(
     part: slice,
     num_threads: int | None = None,
 ) -> np.ndarray:
-    """The log scores of all nodes for some of the rows: float32 (n, K)."""
+    """The log scores of all nodes for some of the rows: float32 (n, K).
+
+    Args:
+        opened: the levels down to the one that is opened.
+        X: hybrid rows.
+        part: first row and the row behind the last, n rows.
+        num_threads: threads; None for the default.
+
+    Returns:
+        Log scores.
+    """
     starts = range(part.start, part.stop, SCORED_ROWS)
 
     def score(block: int) -> np.ndarray:
@@ -101,6 +133,15 @@ def choose_width(
 
     A width that is given is measured alone. Else it is the smallest of the ladder that reaches the
     target, or the widest. `what` says in the log what rows these are.
+
+    Args:
+        shortlist: the shortlist; its `width` and `recall` are set.
+        ranker: tree and weights.
+        X: N hybrid rows.
+        unit_NH: embeddings of the rows, of length 1, (N, H).
+        search: how trees are searched.
+        what: what rows these are.
+        num_threads: threads; None for the default.
     """
     rows = sample_rows(X.num_rows, MEASURED_ROWS)
     X, unit_NH = X.take(rows), unit_NH[rows]
@@ -127,7 +168,16 @@ def choose_width(
 
 
 def recall(nodes_NW: np.ndarray, best_NB: np.ndarray, opened: OpeningLevel) -> float:
-    """Share of the best nodes that are looked at: the named ones and their siblings."""
+    """Share of the best nodes that are looked at: the named ones and their siblings.
+
+    Args:
+        nodes_NW: named nodes of each row, -1 for none, (N, W).
+        best_NB: best nodes of each row, (N, B).
+        opened: the levels down to the one that is opened.
+
+    Returns:
+        0 to 1; 1 where there are no best nodes.
+    """
     if not best_NB.size:
         return 1.0
     parents_K = opened.parents_K
@@ -138,10 +188,26 @@ def recall(nodes_NW: np.ndarray, best_NB: np.ndarray, opened: OpeningLevel) -> f
 
 
 def best_nodes(scores_NK: np.ndarray, k: int) -> np.ndarray:
-    """The `k` best nodes of each row, best first, the lower one among equals: int64 (N, k)."""
+    """The `k` best nodes of each row, best first, the lower one among equals: int64 (N, k).
+
+    Args:
+        scores_NK: scores, (N, K).
+        k: most nodes of a row.
+
+    Returns:
+        Node numbers.
+    """
     return np.argsort(-scores_NK, axis=1, kind="stable")[:, :k]
 
 
 def sample_rows(num_rows: int, count: int) -> np.ndarray:
-    """At most `wanted` rows, evenly spread: the same ones each time."""
+    """At most `wanted` rows, evenly spread: the same ones each time.
+
+    Args:
+        num_rows: rows to choose from.
+        count: most rows to choose.
+
+    Returns:
+        Row numbers, ascending, int64.
+    """
     return np.unique(np.linspace(0, num_rows - 1, min(num_rows, count)).astype(np.int64))

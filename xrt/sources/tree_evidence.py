@@ -70,7 +70,15 @@ class TreeEvidence(SourceEvidence):
         return self._search()
 
     def label(self, column: int, suggested: bool) -> LabelEvidence:
-        """See `SourceEvidence.label`; asked for by name, a label has a score by every tree."""
+        """See `SourceEvidence.label`; asked for by name, a label has a score by every tree.
+
+        Args:
+            column: the label's column.
+            suggested: whether the label is suggested.
+
+        Returns:
+            Paths and scores by each tree, and the parts of the margin.
+        """
         paths = tuple(self._path(number, column, suggested) for number in range(len(self.trees)))
         scores = tuple(
             path.score if not suggested or names_label(tree, column) else None
@@ -89,7 +97,14 @@ class TreeEvidence(SourceEvidence):
         return TreePath(self._source, number + 1, len(self.trees), weight, score, nodes)
 
     def term(self, column: int) -> str:
-        """What a TF-IDF column is called."""
+        """What a TF-IDF column is called.
+
+        Args:
+            column: the TF-IDF column.
+
+        Returns:
+            The term.
+        """
         return self._naming.term(column)
 
     def summary(self, ranker: TreeRanker, t: int, node: int) -> ClusterSummary:
@@ -97,6 +112,14 @@ class TreeEvidence(SourceEvidence):
         there.
 
         The labels named are the most frequent ones; the first ones where counts are not known.
+
+        Args:
+            ranker: tree and weights.
+            t: the level, from 0.
+            node: the node.
+
+        Returns:
+            The summary; kept for later calls.
         """
         if (t, node) not in self._summaries:
             self._summaries[t, node] = self._summarize(ranker, t, node)
@@ -134,6 +157,17 @@ def search_tree(
     """Search as `beam_search` does, and keep the beam of every level.
 
     `start` are the log scores of the nodes of `first_level` where a shortlist opens the search.
+
+    Args:
+        ranker: tree and weights.
+        X: one row.
+        k: most labels.
+        params: beam size and path weight.
+        start: log scores of nodes, csr_array (1, K), or None: the root.
+        first_level: the level of `start`, from 0.
+
+    Returns:
+        The beams of all levels; None for those above `first_level`.
     """
     assert params.path_weight is not None
     beam = root_beam(1) if start is None else start
@@ -153,7 +187,15 @@ def search_tree(
 
 
 def names_label(searched: SearchedTree, label: int) -> bool:
-    """Whether the search found the label in this tree."""
+    """Whether the search found the label in this tree.
+
+    Args:
+        searched: a tree that was searched.
+        label: the label's column.
+
+    Returns:
+        True where it stands in the last beam.
+    """
     return _place(searched.beams[-1], label)[0] is not None
 
 
@@ -167,6 +209,15 @@ def path_to(
 
     Levels above `first_level` have no beam, unless `from_root`. Without `describe` there are no
     words, only numbers.
+
+    Args:
+        searched: a tree that was searched.
+        label: the label's column.
+        from_root: whether levels above `first_level` count as searched.
+        describe: tells clusters and terms in words; None: nothing does.
+
+    Returns:
+        A node for each level.
     """
     tree, params = searched.ranker.tree, searched.params
     assert params.path_weight is not None
@@ -202,7 +253,15 @@ def path_to(
 
 
 def nodes_above(searched: SearchedTree, label: int) -> list[int]:
-    """The label's node at each level, coarse to fine; the last is the label."""
+    """The label's node at each level, coarse to fine; the last is the label.
+
+    Args:
+        searched: a tree that was searched.
+        label: the label's column.
+
+    Returns:
+        A node number for each level.
+    """
     tree, nodes = searched.ranker.tree, [label]
     for t in range(tree.depth - 1, 0, -1):
         nodes.append(int(tree.parents[t][nodes[-1]]))
@@ -210,13 +269,30 @@ def nodes_above(searched: SearchedTree, label: int) -> list[int]:
 
 
 def weights_at(searched: SearchedTree, t: int, node: int) -> NodeWeights:
-    """The weights of a level-t node."""
+    """The weights of a level-t node.
+
+    Args:
+        searched: a tree that was searched.
+        t: the level, from 0.
+        node: the node.
+
+    Returns:
+        The node's weights and bias.
+    """
     ranker = searched.ranker
     return node_weights(ranker.levels[t], int(ranker.tree.parents[t][node]), node)
 
 
 def margin_of(weights: NodeWeights, X: HybridMatrix) -> float:
-    """The margin of one row: its weights times its features, and the bias."""
+    """The margin of one row: its weights times its features, and the bias.
+
+    Args:
+        weights: weights of a node.
+        X: one row.
+
+    Returns:
+        The margin, summed in float64.
+    """
     sparse = float(X.sparse.data.astype(np.float64) @ weights.at(X.sparse.indices))
     return sparse + float(X.dense[0].astype(np.float64) @ weights.dense_H) + weights.bias
 
@@ -230,6 +306,16 @@ def term_parts(
 ) -> tuple[TermPart, ...]:
     """The terms of a row (1, F) with the largest parts of a margin: so many at most in favour, then
     so many against it. `weights` are those of the row's stored columns.
+
+    Args:
+        row: TF-IDF row, csr_array (1, F).
+        weights: weights of the stored columns, in their order.
+        in_favour: most terms with a part above 0.
+        against: most terms with a part below 0.
+        term_of: names a column.
+
+    Returns:
+        The terms, the strongest first in each group.
     """
     parts = row.data.astype(np.float64) * weights
     order = np.argsort(-parts, kind="stable")
@@ -264,7 +350,17 @@ def _place(beam: sp.csr_array | None, node: int) -> tuple[int | None, int]:
 def margin_parts(
     source: str, searched: Sequence[SearchedTree], label: int, term_of: Callable[[int], str]
 ) -> MarginParts:
-    """The parts of a label's margin, from trees that were searched for the same row."""
+    """The parts of a label's margin, from trees that were searched for the same row.
+
+    Args:
+        source: name of the source.
+        searched: trees that were searched for the same row, at least one.
+        label: the label's column.
+        term_of: names a column.
+
+    Returns:
+        The margin, its mean over the trees, and its parts.
+    """
     X = searched[0].X
     columns, values = X.sparse.indices, X.sparse.data.astype(np.float64)
     of_trees = [weights_at(tree, tree.ranker.tree.depth - 1, label) for tree in searched]

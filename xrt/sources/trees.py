@@ -63,7 +63,11 @@ class TreeEnsemble:
         return sum(tree.num_weights for tree in self.trees)
 
     def describe(self) -> str:
-        """Nodes of each level of each tree, such as `16-256-3956, 16-256-3956`."""
+        """Nodes of each level of each tree, such as `16-256-3956, 16-256-3956`.
+
+        Returns:
+            The numbers, trees joined by `, `.
+        """
         return ", ".join(tree.tree.describe() for tree in self.trees)
 
     def search(
@@ -74,10 +78,21 @@ class TreeEnsemble:
         num_threads: int | None = None,
         constraint: Constraint | None = None,
     ) -> sp.csr_array:
-        """The `k` best labels of each row by the mean of the trees' scores: (N, L), in [0, 1];
-        only such as the constraint lets through, where there is one.
+        """The `k` best labels of each row by the mean of the trees' scores: (N, L), in [0, 1]; only
+        such as the constraint lets through, where there is one.
 
-        Raises DataError when k is below 1 or the rows have other columns than the weights.
+        Args:
+            X: N rows.
+            k: most labels of a row.
+            params: beam size and path weight.
+            num_threads: threads; None for the default.
+            constraint: which labels are let through; None: all.
+
+        Returns:
+            The scores, csr_array.
+
+        Raises:
+            DataError: k is below 1 or the rows have other columns than the weights.
         """
         each = self.named_in_each(k)
         of_trees = [
@@ -91,7 +106,14 @@ class TreeEnsemble:
         return mean_scores([exp_scores(part) for part in of_trees], k)
 
     def named_in_each(self, k: int) -> int:
-        """How many labels each tree names for a row where all together name `k`."""
+        """How many labels each tree names for a row where all together name `k`.
+
+        Args:
+            k: labels that all trees together name.
+
+        Returns:
+            `k` for one tree, else at least FOUND_IN_EACH.
+        """
         return k if len(self.trees) == 1 else max(k, FOUND_IN_EACH)
 
     def score_pairs(
@@ -103,20 +125,45 @@ class TreeEnsemble:
     ) -> sp.csr_array:
         """The mean of the trees' exact scores of the stored entries of `pairs_NL`: (N, L).
 
-        Raises DataError when the rows have other columns than the weights.
+        Args:
+            X: N rows.
+            pairs_NL: pairs of rows and labels, the stored entries of a csr_array (N, L).
+            params: path weight.
+            num_threads: threads; None for the default.
+
+        Returns:
+            The scores, csr_array.
+
+        Raises:
+            DataError: the rows have other columns than the weights.
         """
         parts = [path_scores(tree, X, pairs_NL, params, num_threads) for tree in self.trees]
         most = int(np.diff(pairs_NL.indptr).max(initial=1))
         return mean_scores(parts, max(1, most))
 
     def save(self, folder: Path) -> None:
-        """Write one tree into the folder, several into its folders `0`, `1`, ..."""
+        """Write one tree into the folder, several into its folders `0`, `1`, ...
+
+        Args:
+            folder: the folder.
+        """
         for tree, home in zip(self.trees, tree_folders(folder, len(self.trees)), strict=True):
             tree.save(home)
 
     @classmethod
     def load(cls, folder: Path, mmap: bool = True) -> "TreeEnsemble":
-        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        """Read what `save` wrote.
+
+        Args:
+            folder: the folder that `save` wrote.
+            mmap: whether arrays are memory-mapped.
+
+        Returns:
+            The trees.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
         numbers = sorted(path.name for path in folder.glob("[0-9]*") if path.is_dir())
         if numbers and set(numbers) != {str(i) for i in range(len(numbers))}:
             raise ArtifactError(f"{folder}: trees {', '.join(numbers)} are not 0, 1, ...; retrain")
@@ -135,23 +182,53 @@ class TreeEnsemble:
         return cls(trees)
 
     def check(self, num_threads: int | None = None) -> None:
-        """Look at all weights that came from disk. Raises ArtifactError when some are damaged."""
+        """Look at all weights that came from disk.
+
+        Args:
+            num_threads: threads; None for the default.
+
+        Raises:
+            ArtifactError: some are damaged.
+        """
         for tree in self.trees:
             tree.check(num_threads)
 
 
 def tree_folders(folder: Path, num_trees: int) -> list[Path]:
-    """Where what belongs to each tree lies: the folder itself for one, else its `0`, `1`, ..."""
+    """Where what belongs to each tree lies: the folder itself for one, else its `0`, `1`, ...
+
+    Args:
+        folder: the folder of all trees.
+        num_trees: number of trees.
+
+    Returns:
+        A folder for each tree.
+    """
     return [folder] if num_trees == 1 else [folder / str(i) for i in range(num_trees)]
 
 
 def tree_seed(seed: int, index: int) -> int:
-    """The seed of a tree: the first has the model's own, and no other model's seed is near."""
+    """The seed of a tree: the first has the model's own, and no other model's seed is near.
+
+    Args:
+        seed: the model's seed.
+        index: number of the tree, from 0.
+
+    Returns:
+        The seed.
+    """
     return seed + 1_000_003 * index
 
 
 def exp_scores(log_scores_NL: sp.csr_array) -> sp.csr_array:
-    """Log scores as scores in [0, 1]; the pattern stays."""
+    """Log scores as scores in [0, 1]; the pattern stays.
+
+    Args:
+        log_scores_NL: log scores, csr_array (N, L).
+
+    Returns:
+        Scores, with the same pattern.
+    """
     scores = copy.copy(log_scores_NL)
     scores.data = np.exp(log_scores_NL.data)
     return scores
@@ -161,6 +238,13 @@ def mean_scores(parts: Sequence[sp.csr_array], k: int) -> sp.csr_array:
     """The `k` best columns of each row by the mean of the matrices; absent counts 0.
 
     An entry of 0 stays an entry: it was found. Columns of each row must ascend.
+
+    Args:
+        parts: scores by each tree, csr_array (N, L), at least one.
+        k: most columns of a row.
+
+    Returns:
+        The mean scores, csr_array (N, L).
     """
     if len(parts) == 1:
         few = parts[0].nnz <= k or np.diff(parts[0].indptr).max(initial=0) <= k

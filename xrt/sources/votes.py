@@ -34,7 +34,14 @@ class Neighbours:
 
 
 def block_bounds(num_queries: int) -> np.ndarray:
-    """Where the blocks of queries that threads work on begin, and where the last one ends."""
+    """Where the blocks of queries that threads work on begin, and where the last one ends.
+
+    Args:
+        num_queries: queries, M.
+
+    Returns:
+        Row numbers, one more than there are blocks.
+    """
     return np.append(np.arange(0, num_queries, QUERIES_PER_BLOCK), num_queries)
 
 
@@ -51,8 +58,22 @@ def vote_labels(
 
     Every stored entry of `Y_NL` is a label of its row: for sure, or unless `confident` with its
     value in (0, 1] as confidence. `weights_N` are the rows' own weights. Among equal scores the
-    lower label wins; a query without neighbours has an empty row. Raises DataError when k is below
-    1.
+    lower label wins; a query without neighbours has an empty row.
+
+    Args:
+        neighbours: rows and similarities, (M, W).
+        Y_NL: labels of the training rows, csr_array (N, L).
+        k: most labels of a query.
+        temperature: what similarities are divided by.
+        num_threads: threads; None for the default.
+        confident: whether each label counts 1.
+        weights_N: weights of the training rows, (N,); None: all 1.
+
+    Returns:
+        The scores, csr_array.
+
+    Raises:
+        DataError: k is below 1.
     """
     if k < 1:
         raise DataError(f"k = {k}: ask for at least 1 label")

@@ -39,7 +39,17 @@ def matcher_aware(scores_level: sp.csr_array, top_k: int) -> sp.csr_array:
 
 
 def union_candidates(*patterns: sp.csr_array) -> sp.csr_array:
-    """Nodes that stand in any of the patterns."""
+    """Nodes that stand in any of the patterns.
+
+    Args:
+        *patterns: patterns of one shape, at least one.
+
+    Returns:
+        A pattern of that shape.
+
+    Raises:
+        DataError: the shapes differ.
+    """
     if len({pattern.shape for pattern in patterns}) != 1:
         raise DataError(
             f"candidates of different shapes: {[pattern.shape for pattern in patterns]}"

@@ -149,14 +149,25 @@ class LabelTree:
         return targets
 
     def labels_below(self, t: int) -> np.ndarray:
-        """The level-t node above each label: int32 (L,)."""
+        """The level-t node above each label: int32 (L,).
+
+        Args:
+            t: the level, from 0.
+
+        Returns:
+            Node numbers of level t.
+        """
         nodes = np.arange(self.num_labels, dtype=np.int32)
         for level in range(self.depth - 1, t, -1):
             nodes = self.parents[level][nodes]
         return nodes
 
     def describe(self) -> str:
-        """Nodes of each level, such as `16-256-3956`."""
+        """Nodes of each level, such as `16-256-3956`.
+
+        Returns:
+            The numbers, coarse to fine, joined by `-`.
+        """
         return "-".join(str(len(parents)) for parents in self.parents)
 
     @classmethod

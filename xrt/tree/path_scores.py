@@ -14,7 +14,14 @@ from xrt.jit import njit
 
 @njit(nogil=True, cache=True, inline="always")
 def log_score(margin: np.float32) -> Any:
-    """Log f(margin)."""
+    """Log f(margin).
+
+    Args:
+        margin: the margin, a number.
+
+    Returns:
+        The log score, at most 0, in the type of the margin.
+    """
     slack = 1.0 - margin
     if slack <= 0.0:
         return 0.0 * margin

@@ -35,6 +35,18 @@ def halve(
 
     Cluster 0 has the odd point of a node. `seeds` has one number a node; `column_map` is int32
     scratch, one entry a column: all -1 when called and left.
+
+    Args:
+        indptr: where each point's entries begin, of a csr matrix.
+        indices: columns of the entries.
+        data: values of the entries, float32.
+        dense_LH: dense part of each point, float32 (L, H).
+        order: the points of all nodes; reordered in place.
+        bounds: where each node's members begin in `order`, (nodes + 1,).
+        rounds: most rounds of two-means.
+        tolerance: share of the members that may still change sides at the end.
+        seeds: a seed for each node, (nodes,).
+        column_map: int32 scratch, one entry a column.
     """
     for node in range(len(seeds)):
         members = order[bounds[node] : bounds[node + 1]]
@@ -62,6 +74,21 @@ def two_means(
     """Values of the members (those of cluster 0 are the lower half) and w: columns, sparse, dense.
 
     Ends after `rounds`, or when no more than `tolerance` of the members change sides in one.
+
+    Args:
+        indptr: where each point's entries begin, of a csr matrix.
+        indices: columns of the entries.
+        data: values of the entries, float32.
+        dense_LH: dense part of each point, float32 (L, H).
+        members: the points to split, at least two.
+        rounds: most rounds.
+        tolerance: share of the members that may still change sides at the end.
+        seed: seed of the two starting points.
+        column_map: int32 scratch, one entry a column: all -1 when called and left.
+
+    Returns:
+        Values (members,), the columns that the members use, and w: its part in those columns, and
+        its dense part (H,).
     """
     n = len(members)
     local_ptr, columns, used = _renumber(indptr, indices, members, column_map)
@@ -195,7 +222,20 @@ def values_of(
     w_F: np.ndarray,
     values: np.ndarray,
 ) -> None:
-    """Write each member's product with w. `w_F` is scratch: zeros when called and left."""
+    """Write each member's product with w. `w_F` is scratch: zeros when called and left.
+
+    Args:
+        indptr: where each point's entries begin, of a csr matrix.
+        indices: columns of the entries.
+        data: values of the entries, float32.
+        dense_LH: dense part of each point, float32 (L, H).
+        members: the points.
+        used: the columns where w is not 0.
+        w_f: w in the columns `used`.
+        w_H: dense part of w, (H,).
+        w_F: scratch, one entry a column.
+        values: receives the products, (members,).
+    """
     for f in range(len(used)):
         w_F[used[f]] = w_f[f]
     for m in range(len(members)):
@@ -208,7 +248,12 @@ def values_of(
 
 @njit(nogil=True, cache=True)
 def halve_at_median(values: np.ndarray, side: np.ndarray) -> None:
-    """Side 0 for the lower half (rounded up), else 1; among equals the first are lower."""
+    """Side 0 for the lower half (rounded up), else 1; among equals the first are lower.
+
+    Args:
+        values: a value for each point, (n,), n at least 1.
+        side: receives 0 or 1 for each point, (n,).
+    """
     half = (len(values) + 1) // 2
     bar = np.partition(values, half - 1)[half - 1]
     num_at_bar = half - np.sum(values < bar)
@@ -222,7 +267,12 @@ def halve_at_median(values: np.ndarray, side: np.ndarray) -> None:
 
 @njit(nogil=True, cache=True)
 def reorder(members: np.ndarray, side: np.ndarray) -> None:
-    """Members of side 0, then those of side 1, each in the order they had."""
+    """Members of side 0, then those of side 1, each in the order they had.
+
+    Args:
+        members: the points, (n,); reordered in place.
+        side: the side of each, 0 or 1, (n,).
+    """
     ones = members[side == 1]
     num_zeros = 0
     for m in range(len(members)):
@@ -234,7 +284,15 @@ def reorder(members: np.ndarray, side: np.ndarray) -> None:
 
 @njit(nogil=True, cache=True)
 def two_of(n: int, seed: np.uint64) -> tuple[np.int64, np.int64]:
-    """Two different positions below n from a seed (splitmix64)."""
+    """Two different positions below n from a seed (splitmix64).
+
+    Args:
+        n: number of positions, at least 2.
+        seed: the seed.
+
+    Returns:
+        The first and the second position.
+    """
     draws = np.empty(2, np.uint64)
     state = np.uint64(seed)
     for draw in range(2):

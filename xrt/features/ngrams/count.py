@@ -33,7 +33,11 @@ class Learned(NamedTuple):
 
 
 def nothing_learned() -> Learned:
-    """A table without terms."""
+    """A table without terms.
+
+    Returns:
+        An empty table with some room.
+    """
     return Learned(
         np.zeros(1 << 10, np.uint64),
         np.zeros(1 << 9, np.int64),
@@ -52,6 +56,16 @@ def learn(
 
     `first_row` is the number of the first text. Returns the table, the stream of term numbers
     (int32), and where each text ends in it.
+
+    Args:
+        text: texts in UTF-8, one after another, uint8.
+        lengths_N: characters of each text.
+        first_row: number of the first text.
+        plan: which n-grams are wanted.
+        learned: the table so far.
+
+    Returns:
+        Table, stream and ends.
     """
     slots, offsets, chars, hashes, uses, num_terms = learned
     line, starts, marks, spans = scratch_for(lengths_N)
@@ -94,6 +108,13 @@ def learn(
 def merge(learned: Learned, other: Learned) -> tuple[Learned, np.ndarray]:
     """Add the terms of `other`, learned from other texts; returns the table and their new numbers
     (int32).
+
+    Args:
+        learned: the table to add to.
+        other: a table of other texts.
+
+    Returns:
+        Table, and the new number of each term of `other`.
     """
     slots, offsets, chars, hashes, uses, num_terms = learned
     _, other_offsets, other_chars, other_hashes, other_uses, num_others = other
@@ -163,7 +184,17 @@ def _half_empty(slots: np.ndarray, hashes: np.ndarray, num_terms: int, needed: i
 def look_up(
     text: np.ndarray, lengths_N: np.ndarray, plan: NgramPlan, table: TermTable
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The stream of a block with nothing but the terms of `table` in it."""
+    """The stream of a block with nothing but the terms of `table` in it.
+
+    Args:
+        text: texts in UTF-8, one after another, uint8.
+        lengths_N: characters of each text.
+        plan: which n-grams are wanted.
+        table: the terms.
+
+    Returns:
+        Stream (int32), and where each text ends in it (int64).
+    """
     slots, offsets, chars = table
     line, starts, marks, spans = scratch_for(lengths_N)
     hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.int64)
@@ -198,6 +229,15 @@ def count_columns(
 
     Columns below 0 are dropped. The columns of each row are sorted, and `counts` (float32, as long
     as the stream) says how often each was there.
+
+    Args:
+        stream: columns, int32; receives the columns of the rows.
+        ends_N: where each row ends in the stream.
+        counts: receives the counts.
+        row_ends_N: receives where each row ends.
+
+    Returns:
+        Number of entries.
     """
     lo, out = 0, 0
     for n in range(len(ends_N)):

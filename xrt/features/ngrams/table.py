@@ -40,7 +40,15 @@ class TermTable(NamedTuple):
 
 @njit(nogil=True, cache=True, inline="always")
 def load_8(chars: np.ndarray, at: int) -> np.uint64:
-    """Eight bytes as one number, the first lowest; `at` is uint64."""
+    """Eight bytes as one number, the first lowest; `at` is uint64.
+
+    Args:
+        chars: bytes, at least eight from there on.
+        at: position of the first byte.
+
+    Returns:
+        The number.
+    """
     return (
         np.uint64(chars[at])
         | np.uint64(chars[at + _1]) << _8
@@ -55,7 +63,16 @@ def load_8(chars: np.ndarray, at: int) -> np.uint64:
 
 @njit(nogil=True, cache=True, inline="always")
 def hash_of(chars: np.ndarray, lo: int, hi: int) -> np.uint64:
-    """64-bit hash of chars[lo:hi]; both halves of it are well mixed."""
+    """64-bit hash of chars[lo:hi]; both halves of it are well mixed.
+
+    Args:
+        chars: bytes, with PADDING behind the last.
+        lo: first byte.
+        hi: the byte behind the last.
+
+    Returns:
+        The hash.
+    """
     at, left = np.uint64(lo), np.uint64(hi - lo)
     value = left * _MULTIPLIER
     while left >= _8:
@@ -72,7 +89,18 @@ def hash_of(chars: np.ndarray, lo: int, hi: int) -> np.uint64:
 
 @njit(nogil=True, cache=True, inline="always")
 def same_chars(a: np.ndarray, a_lo: int, b: np.ndarray, b_lo: int, length: int) -> bool:
-    """Whether a[a_lo : a_lo + length] and b[b_lo : b_lo + length] hold the same bytes."""
+    """Whether a[a_lo : a_lo + length] and b[b_lo : b_lo + length] hold the same bytes.
+
+    Args:
+        a: bytes, with PADDING behind the last.
+        a_lo: first byte in `a`.
+        b: bytes, with PADDING behind the last.
+        b_lo: first byte in `b`.
+        length: number of bytes.
+
+    Returns:
+        True where they are the same.
+    """
     i, j, left = np.uint64(a_lo), np.uint64(b_lo), np.uint64(length)
     while left >= _8:
         if load_8(a, i) != load_8(b, j):
@@ -93,7 +121,20 @@ def find(
     hi: int,
     hashed: np.uint64,
 ) -> np.int64:
-    """The number of the term chars[lo:hi], or -1 - s when it is absent, s being its free slot."""
+    """The number of the term chars[lo:hi], or -1 - s when it is absent, s being its free slot.
+
+    Args:
+        slots: slots of the hash table, uint64; their number is a power of two.
+        offsets: where each term begins in `chars`.
+        term_chars: bytes of the terms.
+        chars: bytes that hold the term to find.
+        lo: its first byte.
+        hi: the byte behind its last.
+        hashed: its hash.
+
+    Returns:
+        A number from 0, or a negative one.
+    """
     last = np.uint64(len(slots) - 1)
     at = hashed & last
     while slots[at] != _0:
@@ -126,6 +167,17 @@ def hash_spans(
 
     Reading what many terms need, step by step, lets the processor wait for all of them at once; one
     term after the other would wait for each. That halves the time of a large table.
+
+    Args:
+        line: bytes of the tokens.
+        spans: first byte of each span, and the byte behind its last, (spans, 2).
+        lo: first span.
+        hi: the span behind the last.
+        slots: slots of the hash table, uint64; their number is a power of two.
+        offsets: where each term begins in `chars`.
+        chars: bytes of the terms, a separator behind each.
+        hashes: receives the hashes, (CHUNK,).
+        touched: scratch, (CHUNK,).
     """
     last = np.uint64(len(slots) - 1)
     for s in range(hi - lo):
@@ -140,13 +192,30 @@ def hash_spans(
 
 @njit(nogil=True, cache=True, inline="always")
 def slot_of(term: int, hashed: np.uint64) -> np.uint64:
-    """The content of a term's slot."""
+    """The content of a term's slot.
+
+    Args:
+        term: number of the term.
+        hashed: its hash.
+
+    Returns:
+        Upper half of the hash, and the number + 1.
+    """
     return hashed & _UPPER | np.uint64(term + 1)
 
 
 @njit(nogil=True, cache=True)
 def index_terms(offsets: np.ndarray, chars: np.ndarray, slots: np.ndarray) -> int:
-    """Enter all terms in empty `slots`; returns the first duplicate, or -1."""
+    """Enter all terms in empty `slots`; returns the first duplicate, or -1.
+
+    Args:
+        offsets: where each term begins in `chars`.
+        chars: bytes of the terms, a separator behind each.
+        slots: empty slots, uint64; receives the terms.
+
+    Returns:
+        Number of the term, or -1.
+    """
     hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.uint64)
     last = np.uint64(len(slots) - 1)
     num_terms = len(offsets) - 1
@@ -169,7 +238,16 @@ def index_terms(offsets: np.ndarray, chars: np.ndarray, slots: np.ndarray) -> in
 def copy_terms(
     offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`chars` and `offsets` of the terms with these numbers, in their order, with PADDING."""
+    """`chars` and `offsets` of the terms with these numbers, in their order, with PADDING.
+
+    Args:
+        offsets: where each term begins in `chars`.
+        chars: bytes of the terms, a separator behind each.
+        terms: numbers of terms.
+
+    Returns:
+        `chars`, uint8, and `offsets`, int64.
+    """
     new_offsets = np.zeros(len(terms) + 1, np.int64)
     for t in range(len(terms)):
         length = offsets[terms[t] + 1] - offsets[terms[t]]
@@ -183,7 +261,14 @@ def copy_terms(
 
 
 def num_slots_for(num_terms: int) -> int:
-    """The smallest power of two that leaves half the slots empty."""
+    """The smallest power of two that leaves half the slots empty.
+
+    Args:
+        num_terms: number of terms.
+
+    Returns:
+        At least 16.
+    """
     return 1 << max(4, (2 * num_terms - 1).bit_length())
 
 
@@ -191,7 +276,16 @@ _CHUNK = 7
 
 
 def sorted_terms(offsets: np.ndarray, chars: np.ndarray, terms: np.ndarray) -> np.ndarray:
-    """The numbers `terms` of different terms of a table, in the order of the terms, int64."""
+    """The numbers `terms` of different terms of a table, in the order of the terms, int64.
+
+    Args:
+        offsets: where each term begins in `chars`.
+        chars: bytes of the terms, a separator behind each.
+        terms: numbers of terms.
+
+    Returns:
+        A new array.
+    """
     keys = np.empty(len(terms), np.uint64)
     _fill_keys(offsets, chars, terms, 0, keys)
     order = np.argsort(keys)
@@ -313,14 +407,22 @@ class Terms:
         return cls(chars, offsets)
 
     def to_text(self) -> bytes:
-        """One term a line, in UTF-8."""
+        """One term a line, in UTF-8.
+
+        Returns:
+            The bytes, with a newline behind each term.
+        """
         text = self._bytes()
         if _BACKSLASH not in text and text.count(b"\n") == len(self):
             return text
         return "".join(_escaped(string) + "\n" for string in self.strings()).encode()
 
     def strings(self) -> list[str]:
-        """All terms, in column order."""
+        """All terms, in column order.
+
+        Returns:
+            A new list.
+        """
         text = self._bytes()
         if text.count(b"\n") == len(self):
             return text.decode().split("\n")[:-1]

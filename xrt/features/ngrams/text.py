@@ -34,6 +34,12 @@ def shortest_word(token_pattern: str) -> int | None:
 
     >>> shortest_word(r"(?u)\b\w\w+\b"), shortest_word(r"\w+"), shortest_word(r"[a-z]+")
     (2, 1, None)
+
+    Args:
+        token_pattern: a regular expression.
+
+    Returns:
+        The number of letters, or None.
     """
     match = _WORDS.fullmatch(token_pattern)
     return match[1].count("w") if match else None
@@ -45,6 +51,13 @@ def character_table(token_class: str, lowercase: bool) -> np.ndarray:
     points).
 
     Surrogates, which no UTF-8 holds, are never kept.
+
+    Args:
+        token_class: the characters of a token.
+        lowercase: whether characters become lower-case.
+
+    Returns:
+        The table, read-only.
     """
     every = np.arange(NUM_CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
     if lowercase:
@@ -88,7 +101,14 @@ class TextBlocks:
         return len(self.bounds)
 
     def num_texts(self, block: int) -> int:
-        """Texts of a block."""
+        """Texts of a block.
+
+        Args:
+            block: number of the block.
+
+        Returns:
+            At least 1.
+        """
         lo, hi = self.bounds[block]
         return hi - lo
 
@@ -97,6 +117,13 @@ class TextBlocks:
         of each (int64).
 
         With `lowercase`, texts with a character that no table can lower are lowered here.
+
+        Args:
+            block: number of the block.
+            lowercase: whether texts will be made lower-case.
+
+        Returns:
+            Bytes and lengths; one newline where all texts are empty.
         """
         lo, hi = self.bounds[block]
         texts, lengths = self.texts[lo:hi], self.lengths_N[lo:hi]
@@ -113,7 +140,14 @@ class TextBlocks:
 
 
 def whole(text: str) -> str:
-    """The text with U+FFFD for each lone surrogate, which no UTF-8 could hold."""
+    """The text with U+FFFD for each lone surrogate, which no UTF-8 could hold.
+
+    Args:
+        text: the text.
+
+    Returns:
+        The text itself where it has no lone surrogate.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -142,7 +176,14 @@ class NgramPlan(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def scratch_for(lengths_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`line`, `starts`, `marks` and `spans` for texts of at most so many characters."""
+    """`line`, `starts`, `marks` and `spans` for texts of at most so many characters.
+
+    Args:
+        lengths_N: characters of each text.
+
+    Returns:
+        Arrays that are not filled: uint8, int64, int64, int64 (256, 2).
+    """
     longest = 0
     for length in lengths_N:
         longest = max(longest, length)
@@ -158,6 +199,17 @@ def write_line(
     """Write the tokens of the next `length` characters of `text` (valid UTF-8) to `line`.
 
     Reading begins at byte `at`. Fills `starts`; returns T and where reading ended.
+
+    Args:
+        text: texts in UTF-8, uint8.
+        at: the byte to begin at.
+        length: characters to read.
+        plan: what tokens are made of.
+        line: receives the tokens, with a space before, between and behind them.
+        starts: receives where each token begins, and where the next one would.
+
+    Returns:
+        Number of tokens, and the byte behind the last one read.
     """
     folded, min_chars = plan.folded, plan.min_chars
     line[0] = _SPACE
@@ -251,6 +303,17 @@ def find_spans(
     many there are.
 
     `marks` is scratch, as long as the line.
+
+    Args:
+        line: bytes of the tokens.
+        num_tokens: number of tokens.
+        starts: where each token begins in the line.
+        plan: which n-grams are wanted.
+        marks: scratch.
+        spans: receives first byte, and the byte behind the last, of each n-gram.
+
+    Returns:
+        The array, and the number of n-grams.
     """
     room = _room_for_spans(num_tokens, starts, plan)
     if room > len(spans):

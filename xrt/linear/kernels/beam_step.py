@@ -27,7 +27,17 @@ HALF_SCALE = np.float32(2.0**112)
 
 
 def as_float(raw: Any) -> Any:
-    """A weight as float32; a float16 arrives as its bits, uint16, and must be finite."""
+    """A weight as float32; a float16 arrives as its bits, uint16, and must be finite.
+
+    Args:
+        raw: float32, or the bits of a float16.
+
+    Returns:
+        float32.
+
+    Raises:
+        NotImplementedError: it is called outside of compiled code.
+    """
     raise NotImplementedError("for compiled code only")
 
 
@@ -51,14 +61,28 @@ def _as_float(raw: Any) -> Callable[..., Any]:
 
 @njit(nogil=True, cache=True)
 def fill_lookup(row_columns: np.ndarray, low: int, high: int, lookup_F: np.ndarray) -> None:
-    """Write 1 + position of every column of a chunk into the table."""
+    """Write 1 + position of every column of a chunk into the table.
+
+    Args:
+        row_columns: columns of the rows of all chunks.
+        low: first row of the chunk.
+        high: the row behind its last.
+        lookup_F: table, an entry for each column.
+    """
     for r in range(np.uint64(low), np.uint64(high)):
         lookup_F[np.uint32(row_columns[r])] = r - np.uint64(low) + np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
 def clear_lookup(row_columns: np.ndarray, low: int, high: int, lookup_F: np.ndarray) -> None:
-    """Bring the table back to zeros."""
+    """Bring the table back to zeros.
+
+    Args:
+        row_columns: columns of the rows of all chunks.
+        low: first row of the chunk.
+        high: the row behind its last.
+        lookup_F: table that `fill_lookup` filled for the chunk.
+    """
     for r in range(np.uint64(low), np.uint64(high)):
         lookup_F[np.uint32(row_columns[r])] = 0
 
@@ -76,6 +100,19 @@ def find_by_lookup(
     """Where the weights of a row's columns begin and end, and the row's values there.
 
     Returns how many columns the chunk has.
+
+    Args:
+        lookup_F: table that `fill_lookup` filled for the chunk.
+        columns: columns of the row, ascending.
+        values: values of the row's columns.
+        chunk_row_ptr: where the entries of each row of the chunk begin, and where the last one's
+            end.
+        starts: receives where the weights of a shared column begin.
+        ends: receives where the weights of a shared column end.
+        row_values: receives the row's values in the shared columns.
+
+    Returns:
+        Number of columns of the row that the chunk has.
     """
     num_found = np.uint64(0)
     for j in range(np.uint64(len(columns))):
@@ -103,6 +140,21 @@ def find_by_bisection(
     """The same for a chunk whose columns ascend, one at least, without a table.
 
     Memory is cold for a single query: what will be read next is prefetched as soon as it is known.
+
+    Args:
+        chunk_columns: columns of the chunk's rows, ascending.
+        columns: columns of the row, ascending.
+        values: values of the row's columns.
+        chunk_row_ptr: where the entries of each row of the chunk begin, and where the last one's
+            end.
+        entry_children: child of each entry, counted within its chunk.
+        entry_values: weight of each entry, float32 or the bits of float16.
+        starts: receives where the weights of a shared column begin.
+        ends: receives where the weights of a shared column end.
+        row_values: receives the row's values in the shared columns.
+
+    Returns:
+        Number of columns of the row that the chunk has.
     """
     num_columns, length = np.uint64(len(columns)), np.uint64(len(chunk_columns))
     starts[: len(columns)] = 0
@@ -140,7 +192,17 @@ def add_sparse(
     entry_values: np.ndarray,
     margins_C: np.ndarray,
 ) -> None:
-    """Add to the margins the products of the columns that a row and the chunk share."""
+    """Add to the margins the products of the columns that a row and the chunk share.
+
+    Args:
+        num_found: shared columns.
+        starts: where the weights of each shared column begin.
+        ends: where the weights of each shared column end.
+        row_values: the row's values in the shared columns.
+        entry_children: child of each entry, counted within its chunk.
+        entry_values: weight of each entry, float32 or the bits of float16.
+        margins_C: margins of the chunk's children, added to.
+    """
     for i in range(np.uint64(num_found)):
         value = row_values[i]
         for e in range(np.uint64(starts[i]), np.uint64(ends[i])):
@@ -148,7 +210,19 @@ def add_sparse(
 
 
 def float_row(matrix: Any, row: Any, buffer: Any) -> Any:
-    """A row of float32 as it is, or a row of float16 turned to float32 in the buffer."""
+    """A row of float32 as it is, or a row of float16 turned to float32 in the buffer.
+
+    Args:
+        matrix: weights, float32 or the bits of float16.
+        row: row number.
+        buffer: room for a row, float32.
+
+    Returns:
+        The row, or the buffer.
+
+    Raises:
+        NotImplementedError: it is called outside of compiled code.
+    """
     raise NotImplementedError("for compiled code only")
 
 
@@ -182,6 +256,14 @@ def add_dense(
 
     Four children at a time, and all rows for these: their weights stay in the nearest cache.
     `floats`: room for 4 H numbers.
+
+    Args:
+        dense_nH: dense part of the rows, float32 (n, H).
+        rows: row numbers of the group.
+        places: where the margins of each of these rows begin in `scores`.
+        chunk_dense_CH: dense weights of the chunk's children, (C, H).
+        scores: margins, added to.
+        floats: scratch, float32.
     """
     num_children, width = chunk_dense_CH.shape
     buffer_4H = floats[: 4 * width].reshape(4, width)
@@ -231,6 +313,18 @@ def keep_best(
     """The best children of a row's pairs, as many as there is room for, in ascending node order.
 
     Among equal scores the lower node wins.
+
+    Args:
+        begin: first pair of the row.
+        end: the pair behind its last.
+        first_pair: the pair that `pairs_ptr` begins with.
+        beam_nodes: clusters of the beam.
+        child_ptr: where the children of each cluster begin, (P + 1,).
+        children: node numbers, in chunk order, (K,).
+        pairs_ptr: where the scores of each pair (row, cluster) begin.
+        scores: log scores of the pairs' children.
+        nodes_out: receives nodes.
+        scores_out: receives their log scores.
     """
     keep = len(nodes_out)
     num_children = pairs_ptr[end - first_pair] - pairs_ptr[begin - first_pair]
@@ -271,6 +365,19 @@ def best_of_row(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`keep_best` for a single query whose pairs are all in the beam: nodes and log scores, views
     of `nodes_out` and `scores_out`.
+
+    Args:
+        keep: most nodes of a row.
+        beam_nodes: clusters of the beam.
+        child_ptr: where the children of each cluster begin, (P + 1,).
+        children: node numbers, in chunk order, (K,).
+        pairs_ptr: where the scores of each pair (row, cluster) begin.
+        scores: log scores of the pairs' children.
+        nodes_out: receives nodes.
+        scores_out: receives their log scores.
+
+    Returns:
+        Nodes, ascending, and their log scores.
     """
     size = min(keep, pairs_ptr[len(beam_nodes)])
     nodes, best_scores = nodes_out[:size], scores_out[:size]
@@ -355,7 +462,12 @@ def _sift(
 
 @njit(nogil=True, cache=True)
 def sort_by_node(nodes: np.ndarray, scores: np.ndarray) -> None:
-    """Nodes, which differ, in ascending order, and their scores with them; in place."""
+    """Nodes, which differ, in ascending order, and their scores with them; in place.
+
+    Args:
+        nodes: node numbers.
+        scores: their scores.
+    """
     size = len(nodes)
     if size <= _FEW:
         for i in range(1, size):
@@ -392,6 +504,18 @@ def measure(
 ) -> tuple[int, int, int]:
     """Fill in where each row's nodes will begin one level down. Returns what `expand` needs: nodes
     in all, entries of `ints`, and of `floats` where there are no dense columns.
+
+    Args:
+        indptr: where each row's columns begin, (n + 1,).
+        beam_ptr: where each row's clusters begin in the beam, (n + 1,).
+        beam_nodes: clusters of the beam.
+        child_ptr: where the children of each cluster begin, (P + 1,).
+        keep: most nodes of a row.
+        max_scores: scores that are held at once.
+        next_ptr: receives where each row's nodes will begin, (n + 1,).
+
+    Returns:
+        Three numbers.
     """
     num_rows = len(beam_ptr) - 1
     longest, num_scores_held, most = 0, 0, 0
@@ -451,6 +575,32 @@ def expand(
     scores.
 
     Holds at most `max_scores` scores at once, or those of one row.
+
+    Args:
+        indptr: where each row's columns begin, (n + 1,).
+        columns: columns of the rows, ascending in a row.
+        values: values of the rows' columns.
+        dense_nH: dense part of the rows, float32 (n, H).
+        beam_ptr: where each row's clusters begin in the beam, (n + 1,).
+        beam_nodes: clusters of the beam.
+        beam_scores: log scores of the beam's clusters.
+        child_ptr: where the children of each cluster begin, (P + 1,).
+        children: node numbers, in chunk order, (K,).
+        chunk_ptr: where the rows of each chunk begin, (P + 1,).
+        row_columns: columns of the rows of all chunks.
+        row_ptr: where the entries of each row of a chunk begin.
+        entry_children: child of each entry, counted within its chunk.
+        entry_values: weight of each entry, float32 or the bits of float16.
+        dense_KH: dense weights of the nodes in chunk order, (K, H).
+        bias_K: biases of the nodes in chunk order, (K,).
+        path_weight: how much the log score of the cluster counts.
+        max_scores: scores that are held at once.
+        lookup_F: table of zeros, an entry for each column; zeros again at the end.
+        ints: scratch, int64.
+        floats: scratch, float32.
+        next_ptr: where each row's nodes begin, as `measure` wrote it, (n + 1,).
+        next_nodes: receives the nodes.
+        next_scores: receives their log scores.
     """
     num_rows, num_pairs, low = len(beam_ptr) - 1, len(beam_nodes), 0
     pairs_ptr, more_ints = ints[: num_pairs + 1], ints[num_pairs + 1 :]
@@ -594,6 +744,12 @@ def by_cluster(nodes: np.ndarray, num_clusters: int, order: np.ndarray, places: 
     """Writes the positions of the pairs, ordered by cluster and then as they are, to `order`.
 
     `places`: room for num_clusters + 1 numbers.
+
+    Args:
+        nodes: cluster of each pair.
+        num_clusters: clusters.
+        order: receives positions of pairs.
+        places: scratch, int64.
     """
     num_pairs = len(nodes)
     if num_pairs <= _FEW_PAIRS:

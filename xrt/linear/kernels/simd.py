@@ -89,7 +89,16 @@ Generated = tuple[Any, Callable[..., Any]]
 
 @intrinsic  # type: ignore[untyped-decorator]
 def load(typing: Any, array: Any, row: Any) -> Generated:
-    """The row of a float32 array of shape (m, 16); the row must exist."""
+    """The row of a float32 array of shape (m, 16); the row must exist.
+
+    Args:
+        typing: numba's typing context.
+        array: type of the array, float32 (m, 16).
+        row: type of the row number.
+
+    Returns:
+        Signature and code generator.
+    """
     _require_rows(array)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -100,7 +109,17 @@ def load(typing: Any, array: Any, row: Any) -> Generated:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def store(typing: Any, array: Any, row: Any, value: Any) -> Generated:
-    """Write the value to the row of a float32 array of shape (m, 16); the row must exist."""
+    """Write the value to the row of a float32 array of shape (m, 16); the row must exist.
+
+    Args:
+        typing: numba's typing context.
+        array: type of the array, float32 (m, 16).
+        row: type of the row number.
+        value: type of the value, sixteen lanes.
+
+    Returns:
+        Signature and code generator.
+    """
     _require_rows(array)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -112,7 +131,15 @@ def store(typing: Any, array: Any, row: Any, value: Any) -> Generated:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def splat(typing: Any, number: Any) -> Generated:
-    """The number in every lane."""
+    """The number in every lane.
+
+    Args:
+        typing: numba's typing context.
+        number: type of the number.
+
+    Returns:
+        Signature and code generator.
+    """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _splat(builder, context.cast(builder, args[0], sig.args[0], types.float32))
@@ -122,7 +149,17 @@ def splat(typing: Any, number: Any) -> Generated:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def add_scaled(typing: Any, total: Any, number: Any, value: Any) -> Generated:
-    """`total + number * value`, in one instruction where there is one."""
+    """`total + number * value`, in one instruction where there is one.
+
+    Args:
+        typing: numba's typing context.
+        total: type of the total, sixteen lanes.
+        number: type of the number.
+        value: type of the value, sixteen lanes.
+
+    Returns:
+        Signature and code generator.
+    """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         scale = _splat(builder, context.cast(builder, args[1], sig.args[1], types.float32))
@@ -133,7 +170,18 @@ def add_scaled(typing: Any, total: Any, number: Any, value: Any) -> Generated:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def where_less(typing: Any, a: Any, b: Any, then: Any, otherwise: Any) -> Generated:
-    """Lane by lane `then` where a < b, else `otherwise`."""
+    """Lane by lane `then` where a < b, else `otherwise`.
+
+    Args:
+        typing: numba's typing context.
+        a: type of the left side, sixteen lanes.
+        b: type of the right side, sixteen lanes.
+        then: type of what is taken where a < b, sixteen lanes.
+        otherwise: type of what is taken elsewhere, sixteen lanes.
+
+    Returns:
+        Signature and code generator.
+    """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
@@ -143,7 +191,17 @@ def where_less(typing: Any, a: Any, b: Any, then: Any, otherwise: Any) -> Genera
 
 @intrinsic  # type: ignore[untyped-decorator]
 def where_bit(typing: Any, bits: Any, then: Any, otherwise: Any) -> Generated:
-    """Lane l is `then`'s where bit l of the uint16 `bits` is set, else `otherwise`'s."""
+    """Lane l is `then`'s where bit l of the uint16 `bits` is set, else `otherwise`'s.
+
+    Args:
+        typing: numba's typing context.
+        bits: type of the bits, uint16.
+        then: type of what is taken where a bit is set, sixteen lanes.
+        otherwise: type of what is taken elsewhere, sixteen lanes.
+
+    Returns:
+        Signature and code generator.
+    """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         mask = builder.bitcast(args[0], ir.VectorType(ir.IntType(1), WIDTH))
@@ -154,7 +212,16 @@ def where_bit(typing: Any, bits: Any, then: Any, otherwise: Any) -> Generated:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def any_less(typing: Any, a: Any, b: Any) -> Generated:
-    """Whether a < b in any lane."""
+    """Whether a < b in any lane.
+
+    Args:
+        typing: numba's typing context.
+        a: type of the left side, sixteen lanes.
+        b: type of the right side, sixteen lanes.
+
+    Returns:
+        Signature and code generator.
+    """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         bits = builder.bitcast(builder.fcmp_ordered("<", args[0], args[1]), ir.IntType(WIDTH))
@@ -165,7 +232,16 @@ def any_less(typing: Any, a: Any, b: Any) -> Generated:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def prefetch(typing: Any, array: Any, position: Any) -> Generated:
-    """Ask for the memory of element `position` of the array's data, which need not exist."""
+    """Ask for the memory of element `position` of the array's data, which need not exist.
+
+    Args:
+        typing: numba's typing context.
+        array: type of the array.
+        position: type of the position.
+
+    Returns:
+        Signature and code generator.
+    """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = context.make_array(sig.args[0])(context, builder, args[0]).data

@@ -52,7 +52,20 @@ class ColumnMajor:
         entry_children: np.ndarray,
         entry_values: np.ndarray,
     ) -> "ColumnMajor":
-        """The entries of LevelWeights by column; within a column by chunk."""
+        """The entries of LevelWeights by column; within a column by chunk.
+
+        Args:
+            num_features: sparse columns, F.
+            child_ptr: where the children of each cluster begin, (P + 1,).
+            chunk_ptr: where the rows of each chunk begin, (P + 1,).
+            row_columns: columns of the rows of all chunks.
+            row_ptr: where the entries of each row of a chunk begin.
+            entry_children: child of each entry, counted within its chunk.
+            entry_values: weight of each entry, float32 or the bits of float16.
+
+        Returns:
+            The entries.
+        """
         ptr = np.zeros(num_features + 1, np.int64)
         nodes = np.empty(len(entry_values), np.uint16)
         values = np.empty_like(entry_values)
@@ -116,7 +129,31 @@ def expand_all(
     nodes_out: np.ndarray,
     scores_out: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The beam of one row one level down, as of `expand`; all clusters are in the beam."""
+    """The beam of one row one level down, as of `expand`; all clusters are in the beam.
+
+    Args:
+        columns: columns of the row, ascending.
+        values: values of the row's columns.
+        dense_1H: dense part of the row, float32 (1, H).
+        beam_nodes: clusters of the beam: all, ascending.
+        beam_scores: log scores of the beam's clusters.
+        child_ptr: where the children of each cluster begin, (P + 1,).
+        children: node numbers, in chunk order, (K,).
+        ptr: where the entries of each column begin, (F + 1,).
+        entry_nodes: position of each entry's node in chunk order.
+        entry_values: weight of each entry, float32 or the bits of float16.
+        dense_KH: dense weights of the nodes in chunk order, (K, H).
+        bias_K: biases of the nodes in chunk order, (K,).
+        path_weight: how much the log score of the cluster counts.
+        keep: most nodes of a row.
+        ints: scratch, int64.
+        floats: scratch, float32.
+        nodes_out: receives nodes.
+        scores_out: receives their log scores.
+
+    Returns:
+        Nodes, ascending, and their log scores: views of `nodes_out` and `scores_out`.
+    """
     num_columns, num_nodes = np.uint64(len(columns)), np.uint64(len(bias_K))
     begins, ints = ints[:num_columns], ints[num_columns:]
     ends, first_row = ints[:num_columns], ints[num_columns : num_columns + _ONE]
@@ -174,6 +211,15 @@ class RowKeys:
     ) -> "RowKeys":
         """Keys of the rows of LevelWeights; as many buckets as a chunk has rows, up to twice as
         many.
+
+        Args:
+            chunk_ptr: where the rows of each chunk begin, (P + 1,).
+            row_columns: columns of the rows of all chunks.
+            row_ptr: where the entries of each row of a chunk begin.
+            num_features: sparse columns, F.
+
+        Returns:
+            The keys.
         """
         rows_P = np.maximum(np.diff(chunk_ptr), 1)
         shift_P = np.floor(np.log2(np.maximum(num_features / rows_P, 1))).astype(np.uint8)
@@ -241,7 +287,36 @@ def expand_row(
     nodes_out: np.ndarray,
     scores_out: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The beam of one row one level down, as of `expand`: nodes (ascending), log scores."""
+    """The beam of one row one level down, as of `expand`: nodes (ascending), log scores.
+
+    Args:
+        columns: columns of the row, ascending.
+        values: values of the row's columns.
+        dense_1H: dense part of the row, float32 (1, H).
+        beam_nodes: clusters of the beam.
+        beam_scores: log scores of the beam's clusters.
+        child_ptr: where the children of each cluster begin, (P + 1,).
+        children: node numbers, in chunk order, (K,).
+        chunk_ptr: where the rows of each chunk begin, (P + 1,).
+        keys: as in `RowKeys`.
+        starts: as in `RowKeys`.
+        starts_ptr: as in `RowKeys`.
+        shift_P: as in `RowKeys`.
+        entry_ptr: as in `RowKeys`.
+        entry_children: child of each entry, counted within its chunk.
+        entry_values: weight of each entry, float32 or the bits of float16.
+        dense_KH: dense weights of the nodes in chunk order, (K, H).
+        bias_K: biases of the nodes in chunk order, (K,).
+        path_weight: how much the log score of the cluster counts.
+        keep: most nodes of a row.
+        ints: scratch, int64.
+        floats: scratch, float32.
+        nodes_out: receives nodes.
+        scores_out: receives their log scores.
+
+    Returns:
+        Views of `nodes_out` and `scores_out`.
+    """
     num_pairs = np.uint64(len(beam_nodes))
     num_places = num_pairs * np.uint64(len(columns))
     pairs_ptr, ints = ints[: num_pairs + _ONE], ints[num_pairs + _ONE :]

@@ -38,14 +38,29 @@ from xrt.linear.kernels.simd import (
 
 @njit(nogil=True, cache=True)
 def new_state(seed: np.uint64) -> np.uint64:
-    """A generator's state, never 0, from any seed of 64 bits."""
+    """A generator's state, never 0, from any seed of 64 bits.
+
+    Args:
+        seed: the seed.
+
+    Returns:
+        The state.
+    """
     state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x632BE59BD9B4E019)
     return state | np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
 def shuffle(order: np.ndarray, state: np.uint64) -> np.uint64:
-    """Bring `order` into a random order (Fisher and Yates; xorshift64*); returns the next state."""
+    """Bring `order` into a random order (Fisher and Yates; xorshift64*); returns the next state.
+
+    Args:
+        order: what is shuffled, in place, (n,).
+        state: state of the generator.
+
+    Returns:
+        The next state.
+    """
     n = len(order)
     for s in range(n - 1):
         state ^= state >> np.uint64(12)
@@ -69,6 +84,16 @@ def gather(
     """Row pointers, local columns and values of the given rows, and the columns, ascending.
 
     `column_map` is int32 scratch, one entry a column of the matrix: all -1 when called and left.
+
+    Args:
+        indptr: where each row's entries begin, of a csr matrix.
+        indices: columns of the entries.
+        data: values of the entries.
+        rows: row numbers, (n,).
+        column_map: scratch.
+
+    Returns:
+        The four arrays: int64 (n + 1,), int32, float32, int32 (f,).
     """
     n = len(rows)
     local_ptr = np.zeros(n + 1, np.int64)
@@ -100,7 +125,17 @@ def gather(
 def squared_norms(
     indptr: np.ndarray, values: np.ndarray, dense_nH: np.ndarray, bias: np.float32
 ) -> np.ndarray:
-    """|x_i|^2 of each row, the bias column included: float32 (n,)."""
+    """|x_i|^2 of each row, the bias column included: float32 (n,).
+
+    Args:
+        indptr: where each row's entries begin, (n + 1,).
+        values: values of the entries.
+        dense_nH: dense part of the rows, float32 (n, H).
+        bias: value of the bias column.
+
+    Returns:
+        The squares.
+    """
     norms = np.empty(len(indptr) - 1, np.float32)
     for i in range(len(norms)):
         total = bias * bias
@@ -190,6 +225,30 @@ def solve_lanes(
     projected gradients of a sweep lie within `epsilon` of each other; all stop when `stop[0]` is
     set by another thread. `diagonal_nl` (n, 16) are 1 / (2 C_i) of each lane where rows differ in
     cost; None where the two costs hold. Returns the number of sweeps.
+
+    Args:
+        indptr: where each row's entries begin, (n + 1,).
+        columns: local column of each entry, below f.
+        values: values of the entries, float32.
+        dense_nH: dense part of the rows, float32 (n, H).
+        norms: squared length of each row, (n,).
+        bias: value of the bias column.
+        members: labels of the rows, a bit for each lane.
+        num_lanes: lanes in use, at most 16.
+        cost_positive: cost of a row that has the label.
+        cost_negative: cost of another row.
+        epsilon: spread of the projected gradients at which a lane is done.
+        max_sweeps: most sweeps over the rows.
+        seed: seed of the order of rows.
+        stop: a flag, (1,).
+        w_fl: receives the sparse weights.
+        w_Hl: receives the dense weights.
+        b_1l: receives the weights of the bias column.
+        alpha_nl: receives the dual variables.
+        diagonal_nl: 1 / (2 C_i) of each row and lane, or None.
+
+    Returns:
+        Number of sweeps.
     """
     zero, one = splat(0.0), splat(1.0)
     diagonal_positive, diagonal_negative = splat(0.5 / cost_positive), splat(0.5 / cost_negative)
@@ -276,6 +335,31 @@ def solve_squared_hinge(
     both None where all are 1.
     Returns pointers (nodes + 1,) into (columns, values) of the kept sparse weights, then the dense
     weights (nodes, H) and the biases (nodes,).
+
+    Args:
+        indptr: where each row's entries begin, (n + 1,).
+        columns: local column of each entry, below f.
+        values: values of the entries, float32.
+        dense_nH: dense part of the rows, float32 (n, H).
+        norms: squared length of each row, (n,).
+        bias: value of the bias column.
+        rows: number of each row.
+        used: number of each local column.
+        nodes: the nodes to solve.
+        positive_ptr: where the positive rows of each node begin.
+        positive_rows: numbers of the positive rows, ascending in a node.
+        cost_positive: cost of a row that has the label.
+        cost_negative: cost of another row.
+        epsilon: spread of the projected gradients at which a node is done.
+        max_sweeps: most sweeps over the rows.
+        threshold: sparse weights that are not above it in size are dropped.
+        seed: seed of the order of rows.
+        stop: a flag that another thread sets to end early, (1,).
+        confidences: confidence of each positive row in its label, or None.
+        weights_n: weight of each row, or None.
+
+    Returns:
+        Five arrays; a node without positive rows has no weights and the bias -1.
     """
     n, f, H, num_nodes = len(rows), len(used), dense_nH.shape[1], len(nodes)
     dense_weights, biases = np.zeros((num_nodes, H), np.float32), np.full(num_nodes, np.float32(-1))
