@@ -92,8 +92,10 @@ class NameRows(Protocol):
     def join(
         self, X: HybridMatrix, Y_NL: sp.csr_array, dense_RM: np.ndarray | None = None
     ) -> tuple[HybridMatrix, sp.csr_array]:
-        """Rows X and labels Y with those of the names below them; `dense_RM` are the dense columns
-        of the names' hybrid rows. Without them a name of no known word is left out.
+        """Rows X and labels Y with those of the names below them, from row N on: which label a row
+        is of says its row of Y. A row of a name is as long as `label_text_weight` says, not 1.
+        `dense_RM` are the dense columns of the names' hybrid rows. Without them a name of no known
+        word is left out.
 
         Args:
             X: N rows.
@@ -138,7 +140,8 @@ class Training:
     search: SearchParams
     """How trees will be searched."""
     names: NameRows | None = None
-    """The names of the labels as training rows; None where there are none."""
+    """The names of the labels as training rows; None where no label has a name, where the model has
+    no vectoriser, or where `label_text_weight` is 0."""
     embed_names: Callable[[], np.ndarray] | None = None
     """Gives the dense columns of the names' hybrid rows: float32 (R, M)."""
     head: tuple[np.ndarray, np.ndarray] | None = None
@@ -152,13 +155,14 @@ class Source(Protocol):
     """Gives labels scores in [0, 1]."""
 
     name: ClassVar[str]
-    """Of its weight in a fusion, and of its folder in a saved model."""
+    """Of its weight in a fusion, and of its folder in a saved model; of no other source."""
     title: ClassVar[str]
     """What it is called in an explanation."""
     uses_embeddings: ClassVar[bool]
     """Whether it needs an encoder."""
     stays_without_weight: ClassVar[bool]
-    """Whether a model keeps it where fusion gives it no weight."""
+    """Whether a model keeps it where neither the weighted mean nor the boosted trees of fusion use
+    it."""
 
     @classmethod
     def fit(cls, training: Training) -> Self | None:
@@ -168,7 +172,8 @@ class Source(Protocol):
             training: rows, labels and settings.
 
         Returns:
-            The source; None where the settings or the run leave it out.
+            The source; None where the settings or the run leave it out. A run may fit it twice:
+            without the held-out rows, for fusion to judge it, and on all rows.
         """
 
     def score(
@@ -270,7 +275,7 @@ class Source(Protocol):
 
         Args:
             folder: its own, in the model's.
-            settings: what `save` gave.
+            settings: what `save` gave; a value is asked for by its kind, as `settings.whole("k")`.
             mmap: whether arrays are memory-mapped.
 
         Returns:
