@@ -107,11 +107,11 @@ class AttributeWorld:
             title, description = world.writer.write(product, b, color, size, price, u)
             path = taxonomy.path(t, wording(product, u), s >= 0, 2 * s >= len(sizes))
             ending = [NO_VALUE] * (NUM_LEVELS - len(path))
-            seen_path = path if whole else [*path[:-1], ""]
+            catalogue_path = path if whole else [*path[:-1], ""]
             item = [title, description, "" if price is None else f"{price:.2f}", store]
-            seen_brand = world.brands[listed].name if has_brand else ""
+            catalogue_brand = world.brands[listed].name if has_brand else ""
             yield (
-                [*item, seen_brand, *seen_path, *ending],
+                [*item, catalogue_brand, *catalogue_path, *ending],
                 [*item, world.brands[b].name, *path, *ending],
             )
 

@@ -8,7 +8,7 @@
 - L4: such a product of the usual noun, by its size ("Enamelled frying pan, large").
 
 A path ends above a level for which the product has nothing. Each value has one parent: a name that
-two parents would share is told apart by its parent.
+two parents would share is followed by its parent.
 """
 
 from collections import Counter
@@ -44,20 +44,20 @@ class DemoTaxonomy:
         group_sizes = Counter(t.path[:3] for t in types)
         self.levels = [self._levels(t, group_sizes[t.path[:3]]) for t in types]
 
-    def path(self, type_index: int, said: Wording, is_sized: bool, is_large: bool) -> list[str]:
+    def path(self, type_index: int, wording: Wording, is_sized: bool, is_large: bool) -> list[str]:
         """The values of a product, coarse to fine: two to five."""
         levels = self.levels[type_index]
         path = list(levels.top)
-        if said.use == 0:
+        if wording.use == 0:
             path.append(levels.by_use)
-        if said.noun < 0:
+        if wording.noun < 0:
             return path
-        path.append(levels.by_noun[said.noun])
-        features = levels.by_feature[said.noun] if said.noun < len(levels.by_feature) else ()
-        if 0 <= said.feature < len(features):
-            path.append(features[said.feature])
-            if said.noun == 0 and is_sized and said.feature < len(levels.by_size):
-                path.append(levels.by_size[said.feature][is_large])
+        path.append(levels.by_noun[wording.noun])
+        features = levels.by_feature[wording.noun] if wording.noun < len(levels.by_feature) else ()
+        if 0 <= wording.feature < len(features):
+            path.append(features[wording.feature])
+            if wording.noun == 0 and is_sized and wording.feature < len(levels.by_size):
+                path.append(levels.by_size[wording.feature][is_large])
         return path
 
     def _levels(self, product: ProductType, group_size: int) -> TypeLevels:

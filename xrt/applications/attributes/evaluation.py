@@ -12,7 +12,7 @@ import numpy as np
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.data.catalogue import read_catalogue
 from xrt.applications.attributes.data.corpus import read_attributes
-from xrt.applications.attributes.judging import Evaluation, judge
+from xrt.applications.attributes.judging import Evaluation, evaluate_decoding
 from xrt.applications.attributes.predictor import AttributePredictor
 from xrt.data.records import shown
 from xrt.errors import DataError
@@ -56,12 +56,12 @@ def evaluate_attributes(
     if table.skipped_rows:
         logger.warning("%s", table.messages()[-1])
     corpus, _, _ = read_attributes(table, labels=space.labels, item_texts=predictor.item_texts)
-    given_NA = replace(space, labels=corpus.labels).given_NA(corpus.Y)
-    if not (given_NA >= 0).any():
+    true_NA = replace(space, labels=corpus.labels).cells_of(corpus.Y)
+    if not (true_NA >= 0).any():
         raise DataError(f"{path}: none of its {table.num_rows:,} rows gives an attribute to judge")
     scores_NL = predictor.scores(table)
-    weighed = predictor.decoder.weigh(scores_NL, num_threads=predictor.predictor.num_threads)
-    return judge(predictor.decoder, given_NA, weighed, counts_L)
+    batches = predictor.decoder.weigh(scores_NL, num_threads=predictor.predictor.num_threads)
+    return evaluate_decoding(predictor.decoder, true_NA, batches, counts_L)
 
 
 def evaluate_attribute_model(
@@ -78,7 +78,7 @@ def evaluate_attribute_model(
         folder: The model.
         path: The catalogue.
         expect: The digest that the model must have; None: any.
-        format: Its format; None: told from it, or as the training file's.
+        format: Its format; None: detected, or as the training file's.
         skip_bad_lines: Write bad lines aside; done in any case where training did so.
 
     Returns:
@@ -93,5 +93,5 @@ def evaluate_attribute_model(
     assert artifact is not None
     num_labels = len(predictor.predictor.model.labels)
     counts_L = load_array(artifact.path("label_counts.npy"), np.int64, 1, length=num_labels)
-    reading = predictor.reading.asked(format, skip_bad_lines)
+    reading = predictor.reading.override(format, skip_bad_lines)
     return evaluate_attributes(predictor, path, counts_L, reading)

@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.attributes.decoding.choice import choice_text, right_values
-from xrt.applications.attributes.decoding.decisions import WrittenLabels, written_NA
-from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Decoded, Weighed
-from xrt.applications.attributes.metrics.confusions import impossible_paths
+from xrt.applications.attributes.decoding.choice import count_right_values, describe_choice
+from xrt.applications.attributes.decoding.decisions import NoneLabels, find_written_cells
+from xrt.applications.attributes.decoding.decoder import (
+    AttributeDecoder,
+    BatchPosterior,
+    DecodedValues,
+)
+from xrt.applications.attributes.metrics.confusions import count_impossible_paths
 from xrt.applications.attributes.metrics.table import AttributeReport, attribute_report
 from xrt.applications.attributes.settings import Decode
 from xrt.metrics.tables import align
@@ -26,16 +30,16 @@ ALONE = "best score alone"
 class Evaluation:
     """The figures of what was decoded, and beside them those of both ways of decoding and of the
     best-scored value of each attribute alone: `right` and, with a hierarchy, `impossible`, the
-    paths that training never saw. `chosen` says why the decoder has its way; None where nothing
+    paths that training never saw. `reason` says why the decoder has its way; None where nothing
     was compared.
     """
 
     report: AttributeReport
-    decoded: Decoded
+    values: DecodedValues
     way: Decode
     right: Mapping[str, Mapping[str, Any]]
     impossible: Mapping[str, int] | None
-    chosen: str | None = None
+    reason: str | None = None
 
     @property
     def num_impossible_paths(self) -> int | None:
@@ -47,8 +51,8 @@ class Evaluation:
         header, *rows = self._rows()
         cells = [[_cell(cell) for cell in row] for row in rows]
         lines = [self.report.to_text(), "", align([header, *cells])]
-        if self.chosen is not None:
-            lines.append(self.chosen)
+        if self.reason is not None:
+            lines.append(self.reason)
         alone = self.right[ALONE]["item accuracy"]
         if alone is not None:
             lines.append(f"each attribute decoded alone: item accuracy {alone:.4f}")
@@ -63,7 +67,7 @@ class Evaluation:
         """Both ways side by side, for a page."""
         header, *rows = self._rows()
         return Table(
-            title="Decoding", columns=header, rows=rows, note=self.chosen or "",
+            title="Decoding", columns=header, rows=rows, note=self.reason or "",
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,45 +91,45 @@ class Evaluation:
         names = list(self.right[ALONE]["accuracy"])
         rows: list[list[Any]] = [["accuracy", "item", *names]]
         for name, figures in self.right.items():
-            shown = name if name == ALONE else f"decode={name}"
+            title = name if name == ALONE else f"decode={name}"
             accuracies = figures["accuracy"]
-            rows.append([shown, figures["item accuracy"], *(accuracies[n] for n in names)])
+            rows.append([title, figures["item accuracy"], *(accuracies[n] for n in names)])
         return rows
 
 
-def judge(
+def evaluate_decoding(
     decoder: AttributeDecoder,
-    given_NA: np.ndarray,
-    weighed: Sequence[Weighed],
+    true_NA: np.ndarray,
+    batches: Sequence[BatchPosterior],
     counts_L: np.ndarray | None = None,
 ) -> Evaluation:
     """Judge what the decoder makes of rows by what they give, int32 (N, A); columns from the number
     of labels on are values that training never saw. `counts_L` are the training rows of each label.
     """
     space, levels = decoder.space, list(decoder.finder.hierarchy)
-    found = {way: decoder.best(weighed, way) for way in (Decode.row, Decode.each)}
-    decoded = found[decoder.way]
+    values_by_way = {way: decoder.decode_batches(batches, way) for way in (Decode.row, Decode.each)}
+    values = values_by_way[decoder.way]
     report = attribute_report(
-        space, given_NA, decoded.columns_NA, len(space.labels), counts_L,
-        decoded.probabilities_NA, decoded.row_probabilities_N,
-        is_written_NA=written_NA(decoded, WrittenLabels.of(space)), is_none_L=space.is_none_L,
+        space, true_NA, values.columns_NA, len(space.labels), counts_L,
+        values.probabilities_NA, values.row_probabilities_N,
+        is_written_NA=find_written_cells(values, NoneLabels.of(space)), is_none_L=space.is_none_L,
     )  # fmt: skip
-    columns = {way.value: part.columns_NA for way, part in found.items()}
-    columns[ALONE] = np.concatenate([part.scored_NA for part in weighed])
+    columns = {way.value: part.columns_NA for way, part in values_by_way.items()}
+    columns[ALONE] = np.concatenate([part.scored_NA for part in batches])
     right = {
-        name: right_values(space.attributes, columns_NA, given_NA)
+        name: count_right_values(space.attributes, columns_NA, true_NA)
         for name, columns_NA in columns.items()
     }
     impossible = None
     if levels:
-        seen_PD = decoder.finder.taxonomy.paths_PD
+        taxonomy_PD = decoder.finder.taxonomy.paths_PD
         impossible = {
-            name: impossible_paths(columns_NA[:, levels], seen_PD)
+            name: count_impossible_paths(columns_NA[:, levels], taxonomy_PD)
             for name, columns_NA in columns.items()
         }
-    compared = decoder.figures.get("decode")
-    chosen = None if compared is None else choice_text(compared)
-    return Evaluation(report, decoded, decoder.way, right, impossible, chosen)
+    comparison = decoder.figures.get("decode")
+    reason = None if comparison is None else describe_choice(comparison)
+    return Evaluation(report, values, decoder.way, right, impossible, reason)
 
 
 def _cell(cell: Any) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from xrt.applications.attributes.data.label_paths import taxonomy_paths
+from xrt.applications.attributes.data.label_paths import build_taxonomy_paths
 from xrt.applications.attributes.data.space import AttributeSpace
 from xrt.applications.attributes.settings import LabelTreeOf
 from xrt.data.corpus import Corpus
@@ -13,7 +13,7 @@ from xrt.pipeline.params import PipelineParams
 FILE = "label_paths.tsv"
 
 
-def with_taxonomy(
+def set_label_tree(
     params: PipelineParams,
     label_tree: LabelTreeOf,
     space: AttributeSpace,
@@ -25,7 +25,7 @@ def with_taxonomy(
     """
     if label_tree is LabelTreeOf.clusters:
         return params
-    paths = taxonomy_paths(space, corpus.Y)
+    paths = build_taxonomy_paths(space, corpus.Y)
     write_label_paths(run_folder / FILE, space.labels, paths)
     inside = label_tree is LabelTreeOf.clusters_in_taxonomy
     tree = replace(params.tree, paths=str(run_folder / FILE), inside=inside)

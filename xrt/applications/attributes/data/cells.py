@@ -9,7 +9,7 @@ from typing import Any
 from xrt.data.cells import clean_label, id_text
 
 BATCH_ROWS = 500  # few, so that the cells of a batch stay in the processor's cache
-_ROWS_TO_JUDGE = 50_000  # before a column is taken for one of mostly distinct cells
+_ROWS_TO_JUDGE = 50_000  # before a column counts as one of mostly distinct cells
 _MAX_LIST_SIGNS = 10_000
 
 
@@ -19,19 +19,23 @@ class CellColumns:
     def __init__(self) -> None:
         self.num_rows = 0
         self._columns: dict[str, list[str]] = {}
-        self._seen: dict[str, dict[str, str] | None] = {}
+        self._strings: dict[str, dict[str, str] | None] = {}
         self._records: list[dict[str, str]] = []
 
     def add_column(self, name: str, cells: Iterable[str]) -> None:
         """Append a batch of cells to one column."""
         column = self._columns.setdefault(name, [])
-        seen = self._seen.setdefault(name, {})
-        stripped = list(map(str.strip, cells))
-        if seen is not None:
-            stripped = list(map(seen.setdefault, stripped, stripped))
-        column.extend(stripped)
-        if seen is not None and len(column) >= _ROWS_TO_JUDGE and len(seen) > len(column) // 2:
-            self._seen[name] = None  # sharing is not worth its memory
+        strings = self._strings.setdefault(name, {})
+        texts = list(map(str.strip, cells))
+        if strings is not None:
+            texts = list(map(strings.setdefault, texts, texts))
+        column.extend(texts)
+        if (
+            strings is not None
+            and len(column) >= _ROWS_TO_JUDGE
+            and len(strings) > len(column) // 2
+        ):
+            self._strings[name] = None  # sharing is not worth its memory
 
     def add_record(self, record: dict[str, str]) -> None:
         """Append one row; columns that it lacks stay empty in it."""
@@ -59,7 +63,7 @@ class NotText(Exception):
     """A value that has no plain form as text; the message says what it is."""
 
 
-def cell_text(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A value as the text of a cell.
 
     Null and NaN are empty, numbers are written out, whole ones without a point. Of a list of such
@@ -76,24 +80,24 @@ def cell_text(value: Any) -> str:
     if isinstance(value, list) and all(
         part is None or isinstance(part, str | bool | int | float | Decimal) for part in value
     ):
-        parts = list(dict.fromkeys(filter(None, (cell_text(part).strip() for part in value))))
+        parts = list(dict.fromkeys(filter(None, (format_cell(part).strip() for part in value))))
         return json.dumps(parts, ensure_ascii=False) if len(parts) > 1 else "".join(parts)
     raise NotText(f"a {type(value).__name__}")
 
 
-def list_in(cell: str) -> list[str] | None:
+def parse_list(cell: str) -> list[str] | None:
     """The distinct parts of a cell that holds a list of texts, as JSON or as Python writes it; None
     for any other cell.
     """
     if cell[:1] != "[" or cell[-1:] != "]" or len(cell) > _MAX_LIST_SIGNS:
         return None
-    found = _parsed(cell)
-    if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
+    parts = _parse_list(cell)
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         return None
-    return list(dict.fromkeys(filter(None, map(str.strip, found))))
+    return list(dict.fromkeys(filter(None, map(str.strip, parts))))
 
 
-def _parsed(cell: str) -> Any:
+def _parse_list(cell: str) -> Any:
     try:
         return json.loads(cell)
     except (ValueError, RecursionError):
@@ -106,9 +110,9 @@ def _parsed(cell: str) -> Any:
         return None
 
 
-def plain_text(cell: str) -> str:
+def join_list(cell: str) -> str:
     """A cell as text to be read: the parts of a list one after the other."""
-    parts = list_in(cell)
+    parts = parse_list(cell)
     return cell if parts is None else " ".join(parts)
 
 
@@ -116,20 +120,20 @@ class SeveralValues(Exception):
     """A cell with a list of values where one is needed; the message has the first ones."""
 
 
-def single_value(cell: str) -> str:
+def take_single_value(cell: str) -> str:
     """The one value of a cell, clean; '' where it is empty.
 
     Raises:
         SeveralValues: the cell holds a list of several.
     """
-    parts = list_in(cell)
+    parts = parse_list(cell)
     if parts is None:
         return clean_label(cell)
     values = list(dict.fromkeys(filter(None, map(clean_label, parts))))
     if len(values) > 1:
-        shown = ", ".join(repr(value[:40]) for value in values[:2])
+        examples = ", ".join(repr(value[:40]) for value in values[:2])
         raise SeveralValues(
-            f"a list of {len(values)} values ({shown}{', ...' * (len(values) > 2)})"
+            f"a list of {len(values)} values ({examples}{', ...' * (len(values) > 2)})"
         )
     return "".join(values)
 
@@ -143,7 +147,7 @@ def is_plain_type(dtype: Any) -> bool:
     return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Unknown, pl.Duration))
 
 
-def series_cells(series: Any) -> list[str]:
+def format_series(series: Any) -> list[str]:
     """The cells of a polars column as text; '' for null, and for all where it has no plain type."""
     import polars as pl
 
@@ -152,4 +156,6 @@ def series_cells(series: Any) -> list[str]:
     dtype = series.dtype.inner if isinstance(series.dtype, pl.List | pl.Array) else series.dtype
     if dtype.is_temporal() or isinstance(dtype, pl.Categorical | pl.Enum):
         series = series.cast(pl.List(pl.String) if series.dtype.is_nested() else pl.String)
-    return [cell_text(list(cell) if isinstance(cell, tuple) else cell) for cell in series.to_list()]
+    return [
+        format_cell(list(cell) if isinstance(cell, tuple) else cell) for cell in series.to_list()
+    ]

@@ -12,7 +12,7 @@ from xrt.errors import DataError
 from xrt.sparse import as_csr
 
 
-def taxonomy_paths(space: AttributeSpace, Y_NL: sp.csr_array) -> list[tuple[str, ...]]:
+def build_taxonomy_paths(space: AttributeSpace, Y_NL: sp.csr_array) -> list[tuple[str, ...]]:
     """The ancestors of each label, coarse to fine, in the order of the labels.
 
     A value of the hierarchy stands under the value of the level above with which it occurs most
@@ -24,7 +24,7 @@ def taxonomy_paths(space: AttributeSpace, Y_NL: sp.csr_array) -> list[tuple[str,
     """
     if Y_NL.shape[1] != len(space.labels):
         raise DataError(f"Y has {Y_NL.shape[1]} labels, the label space {len(space.labels)}")
-    together = _Together(space, as_csr(Y_NL, "Y"))
+    together = _Cooccurrence(space, as_csr(Y_NL, "Y"))
     paths: list[tuple[str, ...]] = [()] * len(space.labels)
     for label, attribute in enumerate(space.attribute_of_L.tolist()):
         if attribute >= 0:
@@ -49,7 +49,7 @@ def taxonomy_paths(space: AttributeSpace, Y_NL: sp.csr_array) -> list[tuple[str,
     return paths
 
 
-class _Together:
+class _Cooccurrence:
     """How often two labels occur in one row; "none" labels left out."""
 
     def __init__(self, space: AttributeSpace, Y_NL: sp.csr_array) -> None:
@@ -65,15 +65,15 @@ class _Together:
         """For each column the value it occurs with most often, of the first attribute that has any;
         -1 where none has: int64.
         """
-        found = np.full(len(columns), -1, np.int64)
+        parents = np.full(len(columns), -1, np.int64)
         for attribute in attributes:
             others = self.values_of[attribute]
             if not len(columns) or not len(others):
                 continue
             counts = sp.csr_array(self.Y_LN[columns] @ self.Y_NL[:, others])
             counts.sort_indices()
-            for place in np.flatnonzero(found < 0):
+            for place in np.flatnonzero(parents < 0):
                 row = slice(counts.indptr[place], counts.indptr[place + 1])
                 if row.stop > row.start:
-                    found[place] = others[counts.indices[row][np.argmax(counts.data[row])]]
-        return found
+                    parents[place] = others[counts.indices[row][np.argmax(counts.data[row])]]
+        return parents

@@ -49,7 +49,7 @@ class LevelName(NamedTuple):
     counts: bool
 
 
-def name_words(name: str) -> list[str]:
+def split_name(name: str) -> list[str]:
     """The words of a column's name, small: letters and numbers apart, camel case split."""
     return [word.lower() for part in _WORDS.findall(name) for word in _case_words(part)]
 
@@ -57,29 +57,29 @@ def name_words(name: str) -> list[str]:
 def _case_words(word: str) -> Iterable[str]:
     start = 0
     for i in range(1, len(word)):
-        rest = word[i + 1 :]
-        before_small = rest[:1].islower() and rest != "s"  # URLs is one word
+        tail = word[i + 1 :]
+        before_small = tail[:1].islower() and tail != "s"  # URLs is one word
         if word[i].isupper() and (word[i - 1].islower() or before_small):
             yield word[start:i]
             start = i
     yield word[start:]
 
 
-def level_name(name: str) -> LevelName | None:
+def parse_level_name(name: str) -> LevelName | None:
     """Which level a column's name may stand for; None where it has two numbers or no noun."""
-    words = [part for word in name_words(name) for part in _without_prefixes(word)]
+    words = [part for word in split_name(name) for part in _without_prefixes(word)]
     numbers = [
         int(word[:6]) if word.isdecimal() else _NUMBERS[word]
         for word in words
         if word.isdecimal() or word in _NUMBERS
     ]
     nouns = [w for w in words if not (w.isdecimal() or w in _NUMBERS or w in _PREFIXES)]
-    kept = [word for word in nouns if word not in _FILLERS] or nouns
-    base = tuple(word for word in kept if word != "level") or tuple(kept[:1])
+    main_nouns = [word for word in nouns if word not in _FILLERS] or nouns
+    base = tuple(word for word in main_nouns if word != "level") or tuple(main_nouns[:1])
     if len(numbers) > 1 or not base:
         return None
     shift = sum(_PREFIXES.get(word, 0) for word in words)
-    is_level = bool(LEVEL_WORDS.intersection(kept))
+    is_level = bool(LEVEL_WORDS.intersection(main_nouns))
     if numbers and not is_level:
         return None
     depth = (shift, numbers[0] if numbers else 0)
@@ -96,7 +96,7 @@ def _without_prefixes(word: str) -> list[str]:
     return [word]
 
 
-def counted_levels(names: Sequence[str]) -> list[str]:
+def find_counted_levels(names: Sequence[str]) -> list[str]:
     """The most columns whose names count as levels of one hierarchy, coarse to fine; [] where fewer
     than two do.
 
@@ -105,7 +105,7 @@ def counted_levels(names: Sequence[str]) -> list[str]:
     """
     series: dict[tuple[str, ...], dict[tuple[int, int], str]] = {}
     for name in names:
-        level = level_name(name)
+        level = parse_level_name(name)
         if level is not None:
             series.setdefault(level.base, {}).setdefault(level.depth, name)
     best = max(series.values(), key=len, default={})

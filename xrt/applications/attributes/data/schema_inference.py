@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.cells import list_in
+from xrt.applications.attributes.data.cells import parse_list
 from xrt.applications.attributes.data.hierarchy_inference import infer_hierarchy
-from xrt.applications.attributes.data.level_names import level_name, name_words
+from xrt.applications.attributes.data.level_names import parse_level_name, split_name
 from xrt.applications.attributes.data.numbers import is_number_cell
 from xrt.applications.attributes.data.schema import AttributeSchema, EmptyMeans
 from xrt.data.records import shown
@@ -41,7 +41,7 @@ _ID_WORDS = set("id ids uid uuid sku asin ean gtin upc isbn mpn url link image i
 class ColumnFacts:
     """What the cells of a column look like; shares are of the cells that are not empty."""
 
-    num_given: int
+    num_values: int
     num_distinct: int
     mean_words: float
     number_share: float
@@ -49,13 +49,13 @@ class ColumnFacts:
     @property
     def distinct_share(self) -> float:
         """Distinct cells to cells, 0..1."""
-        return self.num_distinct / max(self.num_given, 1)
+        return self.num_distinct / max(self.num_values, 1)
 
 
 def infer_schema(
     table: CatalogueTable, schema: AttributeSchema
 ) -> tuple[AttributeSchema, list[str]]:
-    """The schema with every None resolved from the columns of a training table, told in one line.
+    """The schema with every None resolved from the columns of a training table; one line is logged.
 
     Args:
         table: The training table.
@@ -65,23 +65,25 @@ def infer_schema(
         The schema, and notes on columns that look like levels of the hierarchy and are none.
 
     Raises:
-        DataError: a column named is not there, or no text or target column can be told.
+        DataError: a column named is not there, or no column looks like a text or target column.
     """
     table.require([column.name for column in schema.texts], "text", "text_columns")
     table.require(schema.targets or schema.hierarchy or [], "target", "targets")
     table.require(schema.numeric_columns or [], "numeric", "numeric_columns")
     table.require(schema.categorical_columns or [], "categorical", "categorical_columns")
-    taken = {*schema.input_columns(), *(schema.targets or schema.hierarchy or [])}
-    rows = _sampled_rows(table.num_rows)
+    with_role = {*schema.input_columns(), *(schema.targets or schema.hierarchy or [])}
+    rows = _sample_rows(table.num_rows)
     roles: dict[str, list[str]] = {"text": [], "numeric": [], "categorical": [], "target": []}
     unused: list[str] = []
     notes: list[str] = []
     for name, cells in table.columns.items():
         role = (
-            "" if name in taken else role_of(name, column_facts([cells[i] for i in rows], schema))
+            ""
+            if name in with_role
+            else infer_role(name, count_cells([cells[i] for i in rows], schema))
         )
-        if role == "target" and (found := _why_no_target(name, table)):
-            notes.append(f"column {name!r} is no target: {found}, where a target has one value")
+        if role == "target" and (fault := _why_no_target(name, table)):
+            notes.append(f"column {name!r} is no target: {fault}, where a target has one value")
             role = ""
         roles.get(role, unused).append(name)
     targets = schema.targets
@@ -105,15 +107,15 @@ def infer_schema(
     resolved = replace(
         schema,
         text_columns=text_columns,
-        numeric_columns=_or_found(schema.numeric_columns, roles["numeric"]),
-        categorical_columns=_or_found(schema.categorical_columns, roles["categorical"]),
+        numeric_columns=_or_inferred(schema.numeric_columns, roles["numeric"]),
+        categorical_columns=_or_inferred(schema.categorical_columns, roles["categorical"]),
         targets=targets,
         hierarchy=hierarchy,
         empty=_empty_means(table, hierarchy, schema),
     )
     used = {*resolved.input_columns(), *targets}
-    left_out = [name for name in table.names if name not in used]
-    more = f"; not used: {shown(left_out)}" if left_out else ""
+    other_names = [name for name in table.names if name not in used]
+    more = f"; not used: {shown(other_names)}" if other_names else ""
     logger.info("%s: %s%s", table.path, resolved.describe(), more)
     return resolved, notes
 
@@ -123,21 +125,21 @@ def _why_no_target(name: str, table: CatalogueTable) -> str:
     if name in table.no_text:
         return table.no_text[name]
     lists = sum(
-        1 for cell in table.columns[name] if cell[:1] == "[" and len(list_in(cell) or ()) > 1
+        1 for cell in table.columns[name] if cell[:1] == "[" and len(parse_list(cell) or ()) > 1
     )
     return f"{lists} cells hold a list of several values" if lists else ""
 
 
-def role_of(name: str, facts: ColumnFacts) -> str:
+def infer_role(name: str, facts: ColumnFacts) -> str:
     """`text`, `numeric`, `categorical`, `target`, or '' for a column that is none of them."""
-    if facts.num_given == 0:
+    if facts.num_values == 0:
         return ""
-    words = name_words(name)
+    words = split_name(name)
     last = words[-1] if words else ""
     numeric = facts.number_share >= 0.95
     if last in _ID_WORDS:
         return ""
-    level = level_name(name)
+    level = parse_level_name(name)
     is_level = level is not None and level.counts and not _NUMERIC_WORDS & set(words)
     if (is_level or _TARGET_WORDS & set(words)) and facts.mean_words <= MAX_TARGET_WORDS:
         return "target"
@@ -162,27 +164,27 @@ def _role_by_cells(facts: ColumnFacts, numeric: bool) -> str:
     return ""
 
 
-def column_facts(cells: Sequence[str], schema: AttributeSchema) -> ColumnFacts:
+def count_cells(cells: Sequence[str], schema: AttributeSchema) -> ColumnFacts:
     """Count what matters in some cells of a column."""
     counts = Counter(cells)
-    given = {c: n for c, n in counts.items() if c and not schema.says_none(c)}
-    total = sum(given.values())
+    values = {c: n for c, n in counts.items() if c and not schema.says_none(c)}
+    total = sum(values.values())
     return ColumnFacts(
-        num_given=total,
-        num_distinct=len(given),
-        mean_words=sum(n * len(cell.split()) for cell, n in given.items()) / max(total, 1),
-        number_share=sum(n for c, n in given.items() if is_number_cell(c)) / max(total, 1),
+        num_values=total,
+        num_distinct=len(values),
+        mean_words=sum(n * len(cell.split()) for cell, n in values.items()) / max(total, 1),
+        number_share=sum(n for c, n in values.items() if is_number_cell(c)) / max(total, 1),
     )
 
 
-def _sampled_rows(num_rows: int) -> list[int]:
+def _sample_rows(num_rows: int) -> list[int]:
     """Evenly spread positions, all of them where there are few."""
     step = max(1, num_rows // SAMPLE_ROWS)
     return list(range(0, num_rows, step))
 
 
-def _or_found(given: list[str] | None, found: list[str]) -> list[str]:
-    return found if given is None else given
+def _or_inferred(setting: list[str] | None, inferred: list[str]) -> list[str]:
+    return inferred if setting is None else setting
 
 
 def _empty_means(

@@ -14,25 +14,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xrt.applications.attributes.decoding.candidates import Candidates, Values
+from xrt.applications.attributes.decoding.candidates import RowCandidates, ValueCandidates
 from xrt.applications.attributes.decoding.weights import JointWeights
 
 
 @dataclass(frozen=True, eq=False)
-class Allowed:
-    """Choices left in each row: bool (N, M + 1) for paths, (N, V + 1) for the values of each other
-    attribute, the last of them "none of the candidates".
+class AllowedChoices:
+    """Choices that each row may take: bool (N, M + 1) for paths, (N, V + 1) for the values of each
+    other attribute, the last of them "none of the candidates".
     """
 
     paths_NM: np.ndarray
     values: Sequence[np.ndarray]
 
     @classmethod
-    def every(cls, candidates: Candidates) -> "Allowed":
+    def every(cls, candidates: RowCandidates) -> "AllowedChoices":
         """All candidates there are."""
         return cls(
-            _with_other(candidates.paths_NM >= 0),
-            [_with_other(values.columns_NV >= 0) for values in candidates.values],
+            _append_other(candidates.paths_NM >= 0),
+            [_append_other(values.columns_NV >= 0) for values in candidates.values],
         )
 
 
@@ -58,38 +58,40 @@ class Posterior:
     def pair_probabilities(self, b: int) -> np.ndarray:
         """P(path, value of attribute b | row): float64 (N, M + 1, V + 1)."""
         worth_NMV = self.values[b]
-        inner_NM = log_sum(worth_NMV, axis=2)
+        inner_NM = sum_logs(worth_NMV, axis=2)
         with np.errstate(invalid="ignore"):
             shares_NMV = np.exp(worth_NMV - inner_NM[:, :, None])
         shares_NMV[~np.isfinite(worth_NMV)] = 0.0
         return np.asarray(self.path_probabilities[:, :, None] * shares_NMV)
 
 
-def posterior(candidates: Candidates, weights: JointWeights, allowed: Allowed) -> Posterior:
+def compute_posterior(
+    candidates: RowCandidates, weights: JointWeights, allowed: AllowedChoices
+) -> Posterior:
     """Weigh all combinations of the allowed choices. Every row needs one."""
     path_weights = np.append(weights.levels_D3.ravel(), weights.share)
     worth_NM = candidates.evidence_NMK.astype(np.float64) @ path_weights
-    paths_NM = _masked(_append(worth_NM, weights.other_path), allowed.paths_NM)
+    paths_NM = _mask_worth(_append(worth_NM, weights.other_path), allowed.paths_NM)
     values = [
-        _value_worths(found, weights.free_B4[b], allowed.values[b], paths_NM.shape[1])
-        for b, found in enumerate(candidates.values)
+        _value_worths(part, weights.free_B4[b], allowed.values[b], paths_NM.shape[1])
+        for b, part in enumerate(candidates.values)
     ]
-    joined_NM = paths_NM + sum(log_sum(worth_NMV, axis=2) for worth_NMV in values)
-    return Posterior(paths_NM, values, joined_NM, log_sum(joined_NM, axis=1))
+    joined_NM = paths_NM + sum(sum_logs(worth_NMV, axis=2) for worth_NMV in values)
+    return Posterior(paths_NM, values, joined_NM, sum_logs(joined_NM, axis=1))
 
 
 def _value_worths(
-    values: Values, weights_4: np.ndarray, allowed_NV: np.ndarray, num_paths: int
+    values: ValueCandidates, weights_4: np.ndarray, allowed_NV: np.ndarray, num_paths: int
 ) -> np.ndarray:
     """Worth of each value under each path, the last path and the last value being the others."""
     worth_NV = values.evidence_NV2.astype(np.float64) @ weights_4[:2]
     worth_NMV = np.repeat(_append(worth_NV, weights_4[3])[:, None, :], num_paths, axis=1)
     worth_NMV[:, :-1, :-1] += weights_4[2] * values.lift_NMV
-    return _masked(worth_NMV, allowed_NV[:, None, :])
+    return _mask_worth(worth_NMV, allowed_NV[:, None, :])
 
 
 @dataclass(frozen=True, eq=False)
-class Best:
+class BestCombination:
     """The most probable combination of each row: candidates' places, int64 (N,) for the path and
     for the value of each other attribute (-1 where there is no candidate), and the log of its
     probability, float64 (N,).
@@ -100,35 +102,35 @@ class Best:
     log_probability_N: np.ndarray
 
 
-def most_probable(found: Posterior) -> Best:
+def pick_most_probable(posterior: Posterior) -> BestCombination:
     """The best combination of candidates. Where a row has no candidate path, the values are the
     best under a path that is not known, and where an attribute has no candidate, it has no value.
     """
     tops, picks = [], []
-    for worth_NMV in found.values:
-        known_NMV = worth_NMV[:, :, :-1]
-        if not known_NMV.shape[2]:
-            picks.append(np.full(known_NMV.shape[:2], -1))
+    for worth_NMV in posterior.values:
+        candidates_NMV = worth_NMV[:, :, :-1]
+        if not candidates_NMV.shape[2]:
+            picks.append(np.full(candidates_NMV.shape[:2], -1))
             tops.append(worth_NMV[:, :, -1])
             continue
-        pick_NM = known_NMV.argmax(axis=2)
-        top_NM = np.take_along_axis(known_NMV, pick_NM[:, :, None], axis=2)[:, :, 0]
+        pick_NM = candidates_NMV.argmax(axis=2)
+        top_NM = np.take_along_axis(candidates_NMV, pick_NM[:, :, None], axis=2)[:, :, 0]
         none_NM = ~np.isfinite(top_NM)
         picks.append(np.where(none_NM, -1, pick_NM))
         tops.append(np.where(none_NM, worth_NMV[:, :, -1], top_NM))
-    total_NM = found.paths_NM + sum(tops)
+    total_NM = posterior.paths_NM + sum(tops)
     path_N = (
         total_NM[:, :-1].argmax(axis=1) if total_NM.shape[1] > 1 else np.full(len(total_NM), -1)
     )
     rows = np.arange(len(total_NM))
-    lost_N = ~np.isfinite(total_NM[rows, path_N])
-    path_N = np.where(lost_N, total_NM.shape[1] - 1, path_N)
+    no_path_N = ~np.isfinite(total_NM[rows, path_N])
+    path_N = np.where(no_path_N, total_NM.shape[1] - 1, path_N)
     values = [pick_NM[rows, path_N] for pick_NM in picks]
-    log_N = total_NM[rows, path_N] - found.log_z
-    return Best(np.where(lost_N, -1, path_N), values, log_N)
+    log_N = total_NM[rows, path_N] - posterior.log_z
+    return BestCombination(np.where(no_path_N, -1, path_N), values, log_N)
 
 
-def log_sum(worth: np.ndarray, axis: int) -> np.ndarray:
+def sum_logs(worth: np.ndarray, axis: int) -> np.ndarray:
     """Log of the sum of exponentials; -inf where all are."""
     top = worth.max(axis=axis, keepdims=True)
     safe = np.where(np.isfinite(top), top, 0.0)
@@ -141,9 +143,9 @@ def _append(worth: np.ndarray, last: float) -> np.ndarray:
     return np.concatenate([worth, np.full((*worth.shape[:-1], 1), last)], axis=-1)
 
 
-def _masked(worth: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+def _mask_worth(worth: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     return np.where(allowed, worth, -np.inf)
 
 
-def _with_other(allowed: np.ndarray) -> np.ndarray:
+def _append_other(allowed: np.ndarray) -> np.ndarray:
     return np.concatenate([allowed, np.ones((len(allowed), 1), bool)], axis=1)

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from xrt.applications.attributes.decoding.candidates import CandidateFinder, Candidates
-from xrt.applications.attributes.decoding.joint import Allowed, posterior
+from xrt.applications.attributes.decoding.candidates import CandidateFinder, RowCandidates
+from xrt.applications.attributes.decoding.joint import AllowedChoices, compute_posterior
 from xrt.applications.attributes.decoding.weights import JointWeights
 
 ROUNDS = 20
@@ -20,29 +20,30 @@ REACH = 12.0
 """The highest worth that is added."""
 
 
-def unseen_shares(finder: CandidateFinder, given_NA: np.ndarray) -> np.ndarray:
+def estimate_unseen_shares(finder: CandidateFinder, cells_NA: np.ndarray) -> np.ndarray:
     """The share of rows whose value of each attribute outside of the hierarchy is expected to be
     new: float64 (B,).
     """
     shares = []
     for attribute in finder.free:
-        columns = given_NA[given_NA[:, attribute] >= 0, attribute]
+        columns = cells_NA[cells_NA[:, attribute] >= 0, attribute]
         once = int((np.bincount(columns) == 1).sum()) if len(columns) else 0
         shares.append(once / max(1, len(columns)))
     return np.array(shares, np.float64)
 
 
-def with_room(weights: JointWeights, candidates: Candidates, shares_B: np.ndarray) -> JointWeights:
+def add_room(
+    weights: JointWeights, candidates: RowCandidates, shares_B: np.ndarray
+) -> JointWeights:
     """The weights with the choice "none of the candidates" of each attribute raised by its
     share.
     """
-    every = Allowed.every(candidates)
+    every = AllowedChoices.every(candidates)
 
-    def means(tried: JointWeights) -> np.ndarray:
-        found = posterior(candidates, tried, every)
-        return np.array([
-            found.pair_probabilities(b)[:, :, -1].sum(axis=1).mean() for b in range(len(shares_B))
-        ])  # fmt: skip
+    def means(raised: JointWeights) -> np.ndarray:
+        posterior = compute_posterior(candidates, raised, every)
+        others = (posterior.pair_probabilities(b)[:, :, -1] for b in range(len(shares_B)))
+        return np.array([other_NM.sum(axis=1).mean() for other_NM in others])
 
     if not (shares_B > 0).any():
         return weights
@@ -51,12 +52,12 @@ def with_room(weights: JointWeights, candidates: Candidates, shares_B: np.ndarra
     low, high = np.zeros(len(shares_B)), np.full(len(shares_B), REACH)
     for _ in range(ROUNDS):
         middle = (low + high) / 2
-        short = means(_raised(weights, middle)) < target
+        short = means(_raise_other(weights, middle)) < target
         low, high = np.where(short, middle, low), np.where(short, high, middle)
-    return _raised(weights, np.where(shares_B > 0, (low + high) / 2, 0.0))
+    return _raise_other(weights, np.where(shares_B > 0, (low + high) / 2, 0.0))
 
 
-def _raised(weights: JointWeights, added_B: np.ndarray) -> JointWeights:
+def _raise_other(weights: JointWeights, more_B: np.ndarray) -> JointWeights:
     free_B4 = weights.free_B4.copy()
-    free_B4[:, 3] += added_B
+    free_B4[:, 3] += more_B
     return replace(weights, free_B4=free_B4)
