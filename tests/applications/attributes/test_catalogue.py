@@ -6,8 +6,13 @@ import unicodedata
 import polars as pl
 import pytest
 
-from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
-from xrt.applications.attributes.data.cells import NotText, format_cell, parse_list
+from xrt.applications.attributes.data.catalogue import (
+    CatalogueTable,
+    NotText,
+    format_cell,
+    parse_list,
+    read_catalogue,
+)
 from xrt.errors import ConfigError, DataError
 
 HEADER = "title,price,brand\n"

@@ -8,9 +8,9 @@ import scipy.sparse as sp
 
 from xrt.applications.attributes.data.catalogue import CatalogueTable
 from xrt.applications.attributes.data.corpus import read_attributes
-from xrt.applications.attributes.data.given_cells import CellCodes
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.data.space import NONE_VALUE, AttributeSpace, make_value_table
+from xrt.applications.attributes.filling.cell_codes import CellCodes
 from xrt.data.formats import read_corpus
 from xrt.errors import DataError
 

@@ -6,8 +6,13 @@ import pytest
 
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.schema import EmptyMeans
-from xrt.applications.attributes.demo import COLUMNS, LEVELS, attribute_rows, write_attribute_demo
-from xrt.applications.attributes.demo_taxonomy import DemoTaxonomy
+from xrt.applications.attributes.demo import (
+    COLUMNS,
+    LEVELS,
+    DemoTaxonomy,
+    attribute_rows,
+    write_attribute_demo,
+)
 from xrt.demo.catalogue import DemoParams, demo_catalogue
 from xrt.demo.text import Wording
 from xrt.demo.vocabulary import load_vocabulary

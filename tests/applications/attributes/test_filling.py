@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.attribute_stand_in import StandInPredictions, StandInPredictor
 from tests.reference.slow_filling import decide_cell, decide_levels
 from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
-from xrt.applications.attributes.data.given_cells import CellCodes
-from xrt.applications.attributes.decoding.decisions import (
+from xrt.applications.attributes.filling.cell_codes import CellCodes
+from xrt.applications.attributes.filling.decision import (
     CellPredictions,
     NoneLabels,
     decide,

@@ -8,20 +8,19 @@ import pytest
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoding.candidates import CandidateFinder
-from xrt.applications.attributes.decoding.evidence import compute_evidence
-from xrt.applications.attributes.decoding.fit_joint import (
+from xrt.applications.attributes.decoding.joint_fit import (
     allow_consistent,
     expect_evidence,
     fit_weights,
 )
-from xrt.applications.attributes.decoding.given_path import BACK_OFF, PathLift
-from xrt.applications.attributes.decoding.joint import (
+from xrt.applications.attributes.decoding.joint_model import (
     AllowedChoices,
     compute_posterior,
     pick_most_probable,
 )
+from xrt.applications.attributes.decoding.joint_weights import JointWeights, compute_evidence
+from xrt.applications.attributes.decoding.path_lift import BACK_OFF, PathLift
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
-from xrt.applications.attributes.decoding.weights import JointWeights
 
 # columns 0..3 are L0, 4..11 are L1, 12..23 are L2, 24..33 are brands
 BOUNDS = (0, 4, 12, 24, 34)

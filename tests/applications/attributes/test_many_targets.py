@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from xrt.applications.attributes.catalogue_training import AttributeHooks
 from xrt.applications.attributes.data.catalogue import read_catalogue
 from xrt.applications.attributes.decoding.candidates import PER_ATTRIBUTE, count_candidates
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.applications.attributes.training import AttributeHooks
 from xrt.cli import main
 from xrt.sources.base import CANDIDATES
 

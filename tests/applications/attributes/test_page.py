@@ -2,7 +2,7 @@ import numpy as np
 
 from xrt.applications.attributes.data.space import AttributeSpace, make_value_table
 from xrt.applications.attributes.metrics.table import attribute_report
-from xrt.applications.attributes.page import build_report_tables
+from xrt.applications.attributes.report_tables import build_report_tables
 from xrt.report import write_report
 
 IDS = ["L0=a", "L0=b", "L1=x", "L1=y", "L1=z"]

@@ -10,10 +10,13 @@ import scipy.sparse as sp
 
 from tests.reference import path_beam as slow
 from xrt.applications.attributes.decoding.candidates import BEAM, CandidateFinder
-from xrt.applications.attributes.decoding.evidence import LOWEST, compute_evidence
+from xrt.applications.attributes.decoding.joint_weights import (
+    LOWEST,
+    JointWeights,
+    compute_evidence,
+)
 from xrt.applications.attributes.decoding.path_beam import PathLevels, find_best_paths
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
-from xrt.applications.attributes.decoding.weights import JointWeights
 
 WIDTHS = [(2,), (500,), (2, 3), (31, 40), (32, 33), (33, 33, 90), (37, 90, 180), (5, 60, 200, 500)]
 """Values of each level: few and many, both sides of 32."""

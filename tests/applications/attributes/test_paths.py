@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from xrt.applications.attributes.data.label_paths import build_taxonomy_paths
 from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.label_trees import build_taxonomy_paths
 from xrt.data.labels import LabelTable
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix

@@ -5,10 +5,16 @@ import logging
 import pytest
 
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.hierarchy_inference import Hierarchy, infer_hierarchy
-from xrt.applications.attributes.data.level_names import find_counted_levels, split_name
 from xrt.applications.attributes.data.schema import AttributeSchema, EmptyMeans, TextColumn
-from xrt.applications.attributes.data.schema_inference import count_cells, infer_role, infer_schema
+from xrt.applications.attributes.data.schema_inference import (
+    Hierarchy,
+    count_cells,
+    find_counted_levels,
+    infer_hierarchy,
+    infer_role,
+    infer_schema,
+    split_name,
+)
 from xrt.errors import ConfigError, DataError
 
 CATEGORIES = [("Home", "Pans", "Woks"), ("Home", "Pans", "Skillets"), ("Home", "Mugs", "Cups")]

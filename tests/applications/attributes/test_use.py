@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from xrt.applications.attributes.catalogue_training import AttributeHooks
 from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.demo import write_attribute_demo
 from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.applications.attributes.training import AttributeHooks
 from xrt.cli import main
 from xrt.demo.catalogue import DemoParams
 from xrt.errors import ArtifactError, ConfigError, DataError

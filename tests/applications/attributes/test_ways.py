@@ -8,14 +8,14 @@ import pytest
 import scipy.sparse as sp
 
 from xrt.applications.attributes.data.space import AttributeSpace, make_value_table
-from xrt.applications.attributes.decoding.choice import (
+from xrt.applications.attributes.decoding.decoder import MIN_ROWS, AttributeDecoder
+from xrt.applications.attributes.decoding.joint_weights import JointWeights
+from xrt.applications.attributes.decoding.way import (
     choose_way,
     describe_choice,
     is_clearly_better,
 )
-from xrt.applications.attributes.decoding.decoder import MIN_ROWS, AttributeDecoder
-from xrt.applications.attributes.decoding.weights import JointWeights
-from xrt.applications.attributes.judging import evaluate_decoding
+from xrt.applications.attributes.evaluation import evaluate_decoding
 from xrt.applications.attributes.settings import AttributeSettings, Decode
 from xrt.errors import ArtifactError, ConfigError
 

@@ -61,7 +61,7 @@ def predict(arguments: argparse.Namespace) -> int:
         {"MODEL": arguments.model},
     )
     _check(arguments)
-    from xrt.applications.attributes.decoding.decisions import MIN_PROBABILITY
+    from xrt.applications.attributes.filling.decision import MIN_PROBABILITY
     from xrt.applications.attributes.filling.filling import fill
     from xrt.applications.attributes.predictor import AttributePredictor
     from xrt.progress import RichProgress

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
-from xrt.applications.attributes.data.cells import SeveralValues, parse_list, take_single_value
+from xrt.applications.attributes.data.catalogue import (
+    CatalogueTable,
+    SeveralValues,
+    parse_list,
+    read_catalogue,
+    take_single_value,
+)
 from xrt.applications.attributes.data.item_texts import ItemTexts, note_absent_texts
 from xrt.applications.attributes.data.schema import AttributeSchema, EmptyMeans
 from xrt.applications.attributes.data.space import AttributeSpace, label_id, make_value_table

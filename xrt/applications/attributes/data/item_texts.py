@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.cells import join_list
+from xrt.applications.attributes.data.catalogue import CatalogueTable, join_list
 from xrt.applications.attributes.data.numbers import parse_number
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.data.schema_inference import infer_schema

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.applications.attributes.decoding.evidence import compute_evidence
-from xrt.applications.attributes.decoding.given_path import PathLift
+from xrt.applications.attributes.decoding.joint_weights import JointWeights, compute_evidence
 from xrt.applications.attributes.decoding.path_beam import (
     PathLevels,
     find_best_entries,
     find_best_paths,
     find_positions,
 )
+from xrt.applications.attributes.decoding.path_lift import PathLift
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
-from xrt.applications.attributes.decoding.weights import JointWeights
 from xrt.sources.base import CANDIDATES
 
 BEAM = 4096

@@ -14,23 +14,23 @@ import scipy.sparse as sp
 
 from xrt.applications.attributes.data.space import AttributeSpace
 from xrt.applications.attributes.decoding.candidates import CandidateFinder, RowCandidates
-from xrt.applications.attributes.decoding.each import (
-    compute_row_probabilities,
-    pick_best_scored_each,
-    pick_most_probable_each,
+from xrt.applications.attributes.decoding.joint_fit import (
+    allow_consistent,
+    estimate_unseen_shares,
+    learn_weights,
 )
-from xrt.applications.attributes.decoding.fit_joint import allow_consistent
-from xrt.applications.attributes.decoding.given_path import PathLift
-from xrt.applications.attributes.decoding.joint import (
+from xrt.applications.attributes.decoding.joint_model import (
     AllowedChoices,
     Posterior,
     compute_posterior,
+    compute_row_probabilities,
+    pick_best_scored_each,
     pick_most_probable,
+    pick_most_probable_each,
 )
-from xrt.applications.attributes.decoding.learning import learn_weights
+from xrt.applications.attributes.decoding.joint_weights import JointWeights
+from xrt.applications.attributes.decoding.path_lift import PathLift
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
-from xrt.applications.attributes.decoding.unseen import estimate_unseen_shares
-from xrt.applications.attributes.decoding.weights import JointWeights
 from xrt.applications.attributes.settings import Decode
 from xrt.errors import ArtifactError
 from xrt.storage.saved_values import SavedValues

@@ -13,9 +13,11 @@ from typing import Any
 import polars as pl
 
 from xrt.applications.attributes.catalogue_settings import Reading
-from xrt.applications.attributes.data.catalogue import CatalogueTable, Decoder, clean_column_names
-from xrt.applications.attributes.data.cells import (
+from xrt.applications.attributes.data.catalogue import (
+    CatalogueTable,
+    Decoder,
     NotText,
+    clean_column_names,
     format_cell,
     format_series,
     is_plain_type,

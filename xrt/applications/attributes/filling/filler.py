@@ -10,10 +10,11 @@ import polars as pl
 
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.given_cells import CellCodes
 from xrt.applications.attributes.data.schema import NONE_VALUE, AttributeSchema
 from xrt.applications.attributes.data.space import AttributeSpace
-from xrt.applications.attributes.decoding.decisions import (
+from xrt.applications.attributes.filling.cell_codes import CellCodes
+from xrt.applications.attributes.filling.chunks import Chunk
+from xrt.applications.attributes.filling.decision import (
     MIN_PROBABILITY,
     CellPredictions,
     Decision,
@@ -21,7 +22,6 @@ from xrt.applications.attributes.decoding.decisions import (
     Predictions,
     decide,
 )
-from xrt.applications.attributes.filling.chunks import Chunk
 from xrt.applications.attributes.filling.filled_rows import OutputRows
 from xrt.applications.attributes.filling.review import Review
 

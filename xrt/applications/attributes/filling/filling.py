@@ -15,11 +15,11 @@ from pathlib import Path
 
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.given_cells import list_writable_texts
 from xrt.applications.attributes.data.item_texts import note_absent_texts, require_a_text
 from xrt.applications.attributes.data.schema import AttributeSchema
-from xrt.applications.attributes.decoding.decisions import MIN_PROBABILITY
+from xrt.applications.attributes.filling.cell_codes import list_writable_texts
 from xrt.applications.attributes.filling.chunks import CatalogueChunks
+from xrt.applications.attributes.filling.decision import MIN_PROBABILITY
 from xrt.applications.attributes.filling.filled_rows import OutputRows
 from xrt.applications.attributes.filling.filler import ROW_SCORE, Filler, FillPredictor
 from xrt.applications.attributes.filling.review import make_review_path

@@ -9,8 +9,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from xrt.applications.attributes.data.given_cells import EMPTY, NONE
 from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.filling.cell_codes import EMPTY, NONE
 
 MIN_PROBABILITY = 0.5
 """Below it, a value is more likely wrong than right, and its cell stays empty."""

@@ -17,12 +17,12 @@ from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.item_texts import ItemTexts
 from xrt.applications.attributes.data.space import AttributeSpace
 from xrt.applications.attributes.decoding.candidates import count_candidates
-from xrt.applications.attributes.decoding.choice import choose_way, describe_choice
 from xrt.applications.attributes.decoding.decoder import AttributeDecoder, BatchPosterior
-from xrt.applications.attributes.judging import evaluate_decoding
+from xrt.applications.attributes.decoding.way import choose_way, describe_choice
+from xrt.applications.attributes.evaluation import evaluate_decoding
 from xrt.applications.attributes.label_trees import set_label_tree
-from xrt.applications.attributes.page import build_report_tables
 from xrt.applications.attributes.predictor import complete_scores, save_parts
+from xrt.applications.attributes.report_tables import build_report_tables
 from xrt.applications.attributes.settings import AttributeSettings, Decode
 from xrt.data.corpus import Corpus
 from xrt.model import XrtModel
