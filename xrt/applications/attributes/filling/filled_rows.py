@@ -55,8 +55,8 @@ class OutputRows:
 
         Args:
             chunk: The rows of the input.
-            written: What is written into which cells.
-            added: The columns behind all others.
+            texts: What is written into which cells.
+            extra: The columns behind all others.
 
         Returns:
             The rows as a frame; or an empty frame and the rows as lines, the header first.

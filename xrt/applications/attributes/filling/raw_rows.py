@@ -67,8 +67,8 @@ class TableStyle:
 
         Args:
             raw: The row as it stands in the file, without line end.
-            changed: New cells by position.
-            added: Cells behind the others.
+            changes: New cells by position.
+            extra: Cells behind the others.
 
         Returns:
             The row with its line end.
@@ -134,8 +134,8 @@ def rewrite_json_row(
 
     Args:
         raw: The line, an object.
-        changed: New values; keys that are not there are put behind the others.
-        added: Values of new keys.
+        changes: New values; keys that are not there are put behind the others.
+        extra: Values of new keys.
         end: The end of a line.
 
     Returns:
