@@ -188,7 +188,7 @@ def test_a_space_gives_the_names():
 
 
 @pytest.mark.parametrize(
-    ("given_NA", "predicted_NA", "more", "message"),
+    ("true_NA", "predicted_NA", "more", "message"),
     [
         ([[0]], [[0, 0]], {}, "rows x attributes"),
         ([[0, 0]], [[0, 0]], {}, "2 columns of values for 1 attributes"),

@@ -165,7 +165,7 @@ def test_each_ships_where_decoding_together_fails(data, fit_decoder):
 
 
 @pytest.mark.parametrize(
-    ("won", "lost", "better"),
+    ("won", "losses", "better"),
     [(0, 0, False), (1, 0, False), (4, 0, False), (5, 0, True), (2, 0, False), (60, 40, False),
      (61, 39, True), (300, 100, True), (0, 9, False), (7, 1, True)],
 )  # fmt: skip
