@@ -247,7 +247,7 @@ class CatalogueRows:
         other, space_tst, _ = read_attributes(tst, labels=space.labels, item_texts=item_texts)
         return cls(
             *(list(corpus.texts or ()), list(other.texts or ()), corpus.Y, space, space_tst),
-            *(space.given_NA(corpus.Y), space_tst.given_NA(other.Y)),
+            *(space.cells_of(corpus.Y), space_tst.cells_of(other.Y)),
         )
 
     @property

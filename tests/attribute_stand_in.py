@@ -9,7 +9,7 @@ import numpy as np
 
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.data.schema import AttributeSchema
-from xrt.applications.attributes.data.space import AttributeSpace, value_table
+from xrt.applications.attributes.data.space import AttributeSpace, make_value_table
 
 BRANDS = ("nike", "puma", "asics")
 PATHS = {"running": "shoe", "court": "shoe", "cap": "hat", "beanie": "hat"}
@@ -41,14 +41,14 @@ class StandInPredictor:
         roles = {"text_columns": ["title"], "numeric_columns": [], "categorical_columns": []}
         targets = ["brand", "L0", "L1"]
         self.schema = AttributeSchema(**roles, targets=targets, hierarchy=["L0", "L1"], **schema)
-        self.space = AttributeSpace(tuple(targets), ("L0", "L1"), value_table(IDS))
+        self.space = AttributeSpace(tuple(targets), ("L0", "L1"), make_value_table(IDS))
         self.num_rows = 0
         self.reading = Reading()
 
     def _column(self, id: str) -> int:
         return self.space.labels.index[id]
 
-    def predict(self, table, given_NA=None):
+    def predict(self, table, cells_NA=None):
         self.num_rows += table.num_rows
         rows, scores = [], []
         for n, title in enumerate(table.columns["title"]):
@@ -57,7 +57,7 @@ class StandInPredictor:
             brand = next((word for word in words if word in BRANDS), "<none>")
             l1 = next((word for word in words if word in PATHS), "<none>")
             l0 = PATHS.get(l1, "hat")
-            given = None if given_NA is None else given_NA[n, 1]
+            given = None if cells_NA is None else cells_NA[n, 1]
             if given is not None and given >= 0 and self._column(f"L0={l0}") != given:
                 l0 = self.space.value(given)
                 l1 = next(name for name, above in PATHS.items() if above == l0)

@@ -9,10 +9,10 @@ import scipy.sparse as sp
 from tests.deep_models import joined
 from tests.small_corpora import make_rows, small_params, write_rows
 from xrt import XRLinear
+from xrt.applications.attributes.catalogue_training import train_attributes
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.demo import write_attribute_demo
 from xrt.applications.attributes.settings import AttributeSettings
-from xrt.applications.attributes.training import train_attributes
 from xrt.data.formats import read_corpus
 from xrt.demo.catalogue import DemoParams
 from xrt.fusion.frequencies import LabelFrequencies

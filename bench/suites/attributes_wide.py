@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import append_line
-from xrt.applications.attributes.decoding.weights import JointWeights
+from xrt.applications.attributes.decoding.joint_weights import JointWeights
 from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
 

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     corpus, space, item_texts = read_attributes(args.trn, AttributeSchema(**args.schema))
     items = read_catalogue(args.tst)
     truth, space_tst, _ = read_attributes(items, labels=space.labels, item_texts=item_texts)
-    given_NA = space_tst.given_NA(truth.Y)
+    given_NA = space_tst.cells_of(truth.Y)
     counts_L = np.bincount(corpus.Y.indices, minlength=len(space.labels))
     lines: list[Line] = []
     for name, predict in systems(corpus, space, item_texts, args):

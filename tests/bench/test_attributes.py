@@ -15,7 +15,7 @@ from bench.suites import attributes, corruption
 from xrt.applications.attributes.data.catalogue import read_catalogue
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.schema import AttributeSchema
-from xrt.applications.attributes.data.space import AttributeSpace, value_table
+from xrt.applications.attributes.data.space import AttributeSpace, make_value_table
 from xrt.applications.attributes.predictor import AttributePredictions
 from xrt.features.tfidf_params import TfidfParams
 
@@ -64,8 +64,10 @@ def test_the_peer_finds_what_the_texts_say_and_the_record_tells_it(
 
 
 def test_labels_of_a_model_are_found_by_their_ids():
-    theirs = AttributeSpace(("kind", "brand"), (), value_table(["brand=a", "brand=b", "kind=k"]))
-    ours = AttributeSpace(("brand", "kind", "size"), (), value_table(["kind=k", "brand=b"]))
+    theirs = AttributeSpace(
+        ("kind", "brand"), (), make_value_table(["brand=a", "brand=b", "kind=k"])
+    )
+    ours = AttributeSpace(("brand", "kind", "size"), (), make_value_table(["kind=k", "brand=b"]))
     columns_NA = np.array([[2, 1], [2, 0], [-1, 1]], np.int32)
     found = AttributePredictions(theirs, columns_NA, np.ones((3, 2)), np.ones(3))
     assert attributes.columns_by_name(found, ours).tolist() == [

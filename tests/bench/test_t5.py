@@ -53,7 +53,7 @@ def parts(files: Path) -> tuple[Any, np.ndarray, TargetFormat]:
     """The attribute space, the values of the rows, the format."""
     corpus, space, _ = read_attributes(files / "trn.csv", t5_attributes.AttributeSchema(**SCHEMA))
     target = TargetFormat.of(transformers.ByT5Tokenizer(), space, len(space.labels))
-    return space, space.given_NA(corpus.Y), target
+    return space, space.cells_of(corpus.Y), target
 
 
 def arguments(files: Path, output: Path, *more: str) -> list[str]:

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         **{each.name: getattr(args, each.name) for each in fields(TrainingParams)}
     )
     corpus, space, item_texts = read_attributes(args.trn, AttributeSchema(**args.schema))
-    given_NA = space.given_NA(corpus.Y)
+    given_NA = space.cells_of(corpus.Y)
     counts_L = np.bincount(corpus.Y.indices, minlength=len(space.labels))
     tokenizer = AutoTokenizer.from_pretrained(args.checkpoint)
     target = TargetFormat.of(tokenizer, space, len(space.labels))
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     written = predict(model, known, inputs, args.predict_rows, args.beams)
     write_predictions(args.output / "predictions.jsonl", space, written)
     report = attribute_report(
-        space, space_tst.given_NA(other.Y), written.columns_NA, len(space.labels), counts_L,
+        space, space_tst.cells_of(other.Y), written.columns_NA, len(space.labels), counts_L,
         written.probabilities_NA, written.row_probabilities_N,
     )  # fmt: skip
     settings = {name: str(value) for name, value in vars(args).items()}

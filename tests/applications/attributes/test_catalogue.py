@@ -6,8 +6,13 @@ import unicodedata
 import polars as pl
 import pytest
 
-from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
-from xrt.applications.attributes.data.cells import NotText, cell_text, list_in
+from xrt.applications.attributes.data.catalogue import (
+    CatalogueTable,
+    NotText,
+    format_cell,
+    parse_list,
+    read_catalogue,
+)
 from xrt.errors import ConfigError, DataError
 
 HEADER = "title,price,brand\n"
@@ -169,16 +174,16 @@ def test_rows_keep_their_places_over_many_batches(write, tmp_path):
 
 
 def test_cells_are_the_same_whatever_type_they_came_in():
-    assert [cell_text(value) for value in (39.0, 39, 2.5, True, None, float("nan"))] == [
+    assert [format_cell(value) for value in (39.0, 39, 2.5, True, None, float("nan"))] == [
         *("39", "39", "2.5", "true", "", "")
     ]
-    assert cell_text(9007199254740993) == "9007199254740993"
-    assert cell_text(["Acme"]) == cell_text(["Acme", None, " Acme "]) == "Acme"
-    assert cell_text([]) == ""
-    assert cell_text(["b", 1, "b"]) == '["b", "1"]'
+    assert format_cell(9007199254740993) == "9007199254740993"
+    assert format_cell(["Acme"]) == format_cell(["Acme", None, " Acme "]) == "Acme"
+    assert format_cell([]) == ""
+    assert format_cell(["b", 1, "b"]) == '["b", "1"]'
     for value in ({"a": 1}, [["a"]], [{}], b"x"):
         with pytest.raises(NotText):
-            cell_text(value)
+            format_cell(value)
 
 
 @pytest.mark.parametrize(
@@ -198,18 +203,18 @@ def test_cells_are_the_same_whatever_type_they_came_in():
     ],
 )
 def test_lists_in_cells_of_text(cell, parts):
-    assert list_in(cell) == parts
+    assert parse_list(cell) == parts
 
 
 def test_columns_are_matched_by_clean_names(write, tmp_path):
-    wanted = {"title": ["pan"], "Größe": ["39"]}
+    needed = {"title": ["pan"], "Größe": ["39"]}
     name = unicodedata.normalize("NFD", " Größe\u200b")
     csv = write(f"\ufefftitle ,{name}\npan,39\n")
     jsonl = write(json.dumps({"title ": "pan", name: 39.0}), "shop.jsonl")
     pl.DataFrame({"title ": ["pan"], name: [39.0]}).write_parquet(tmp_path / "shop.parquet")
     for path in (csv, jsonl, tmp_path / "shop.parquet"):
-        assert read_catalogue(path).columns == wanted
-    assert CatalogueTable.from_items([{"title ": "pan", name: 39.0}]).columns == wanted
+        assert read_catalogue(path).columns == needed
+    assert CatalogueTable.from_items([{"title ": "pan", name: 39.0}]).columns == needed
     for path in (write("a, a\n1,2\n"), write('{"a": 1, " a": 2}', "shop.jsonl")):
         with pytest.raises(DataError, match="column 'a' stands there twice"):
             read_catalogue(path)

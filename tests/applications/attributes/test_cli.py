@@ -31,10 +31,10 @@ def test_a_catalogue_is_filled(model, catalogue, tmp_path, capsys):
     out, review = tmp_path / "out.csv", tmp_path / "doubts.csv"
     arguments = [catalogue, "--out", str(out), "--review", str(review), "--min-score", "0.5"]
     assert cli.main(["predict", model, *arguments]) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "4 rows written to" in told.err
-    assert told.err.rstrip().splitlines()[-1].startswith("next: look through 2 disagreements in")
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "4 rows written to" in output.err
+    assert output.err.rstrip().splitlines()[-1].startswith("next: look through 2 disagreements in")
     with open(out, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["brand"] for row in rows] == ["nike", "nike", "asics", "reebok"]
@@ -68,17 +68,17 @@ def test_options_that_do_not_fit(model, options, message, capsys):
 
 @pytest.mark.parametrize("way", ["row", "each"])
 def test_the_way_of_decoding_reaches_the_model(way, model, catalogue, tmp_path, monkeypatch):
-    asked = []
+    settings_seen = []
 
     def load(folder, compute="auto", expect=None, **settings):
-        asked.append(settings)
+        settings_seen.append(settings)
         return StandInPredictor()
 
     monkeypatch.setattr(AttributePredictor, "load", load)
     out = str(tmp_path / "out.csv")
     assert cli.main(["predict", model, catalogue, "--out", out, "--decode", way]) == 0
     assert cli.main(["predict", model, catalogue, "--out", out]) == 0
-    assert asked == [{"decode": way}, {}]
+    assert settings_seen == [{"decode": way}, {}]
 
 
 def test_an_unknown_way_of_decoding_is_refused(model, catalogue, tmp_path, capsys):
@@ -109,9 +109,9 @@ def test_a_file_is_read_as_asked(model, catalogue, tmp_path, capsys):
     assert cli.main(arguments) == 2
     assert "fits no known format" in capsys.readouterr().err
     assert cli.main([*arguments, "--format", "csv"]) == 2
-    told = capsys.readouterr().err
-    assert "in.txt: line 3: 1 column" in told
-    assert "--skip-bad-lines" in told
+    output = capsys.readouterr().err
+    assert "in.txt: line 3: 1 column" in output
+    assert "--skip-bad-lines" in output
     assert cli.main([*arguments, "--format", "csv", "--skip-bad-lines"]) == 0
     assert "1 bad lines were skipped and written to" in capsys.readouterr().err
     assert (tmp_path / "in.txt.bad-lines.jsonl").is_file()

@@ -8,9 +8,9 @@ import scipy.sparse as sp
 
 from xrt.applications.attributes.data.catalogue import CatalogueTable
 from xrt.applications.attributes.data.corpus import read_attributes
-from xrt.applications.attributes.data.given_cells import CellCodes
 from xrt.applications.attributes.data.schema import AttributeSchema
-from xrt.applications.attributes.data.space import NONE_VALUE, AttributeSpace, value_table
+from xrt.applications.attributes.data.space import NONE_VALUE, AttributeSpace, make_value_table
+from xrt.applications.attributes.filling.cell_codes import CellCodes
 from xrt.data.formats import read_corpus
 from xrt.errors import DataError
 
@@ -80,9 +80,9 @@ def test_a_gap_in_a_path_is_missing_and_not_none():
 
 def test_given_values_are_columns_and_the_space_tells_them():
     corpus, space, _ = read_attributes(table(), schema(empty="missing"))
-    given_NA = space.given_NA(corpus.Y)
-    assert given_NA.dtype == np.int32
-    values = [[space.value(c) if c >= 0 else "missing" for c in row] for row in given_NA]
+    true_NA = space.cells_of(corpus.Y)
+    assert true_NA.dtype == np.int32
+    values = [[space.value(c) if c >= 0 else "missing" for c in row] for row in true_NA]
     assert values == [
         ["Norvelle", "Home", "Pans", "Woks"],
         ["missing", "Home", "Pans", "missing"],
@@ -100,15 +100,15 @@ def test_given_values_are_columns_and_the_space_tells_them():
 
 
 def test_of_several_values_the_first_counts_and_strange_labels_do_not():
-    labels = value_table(["x", "b=1", "b=2", "b=<none>", "bb=1"])
+    labels = make_value_table(["x", "b=1", "b=2", "b=<none>", "bb=1"])
     space = AttributeSpace(("b",), (), labels)
     assert space.attribute_of_L.tolist() == [-1, 0, 0, 0, -1]
     Y = sp.csr_array(np.array([[1, 0, 1, 1, 0], [1, 0, 0, 0, 1]], np.float32))
-    assert space.given_NA(Y).tolist() == [[2], [-1]]
+    assert space.cells_of(Y).tolist() == [[2], [-1]]
     unsorted = sp.csr_array((np.ones(2), np.array([3, 1]), np.array([0, 2])), shape=(1, 5))
-    assert space.given_NA(unsorted).tolist() == [[1]]
+    assert space.cells_of(unsorted).tolist() == [[1]]
     with pytest.raises(DataError, match="Y has 2 columns but the attribute space 5"):
-        space.given_NA(Y[:, :2])
+        space.cells_of(Y[:, :2])
     with pytest.raises(DataError, match="L9 not among the attributes b"):
         AttributeSpace(("b",), ("L9",), labels)
 
@@ -122,8 +122,8 @@ def test_values_never_seen_in_training_follow_and_are_counted():
     assert set(test.labels.ids[num_known:]) == {"brand=New Brand", "L0=Space"}
     assert test.labels.names[test.labels.index["brand=New Brand"]] == "New Brand"
     assert (test.report.num_unseen_labels, test.report.num_unseen_pairs) == (2, 3)
-    given_NA = space.given_NA(test.Y)
-    assert ((given_NA >= num_known).sum(axis=0) == [2, 1, 0, 0]).all()
+    true_NA = space.cells_of(test.Y)
+    assert ((true_NA >= num_known).sum(axis=0) == [2, 1, 0, 0]).all()
     assert same is texts
 
 
@@ -131,7 +131,7 @@ def test_target_columns_may_be_absent_at_evaluation_but_not_at_training():
     trained, _, texts = read_attributes(table(), schema())
     bare = table([("pan", "Norvelle"), ("mug", "")], ("title", "brand"))
     test, space, _ = read_attributes(bare, labels=trained.labels, item_texts=texts)
-    assert (space.given_NA(test.Y)[:, 1:] == -1).all()
+    assert (space.cells_of(test.Y)[:, 1:] == -1).all()
     assert test.num_labels == trained.num_labels
     none_there = table([("pan", "x")], ("title", "z"))
     test, _, _ = read_attributes(none_there, labels=trained.labels, item_texts=texts)
@@ -196,8 +196,8 @@ def test_duplicate_rows_are_counted():
 
 def brands_of(cells, **more):
     columns = {"title": [f"thing {i}" for i in range(len(cells))], "brand": cells}
-    asked = schema(targets=["brand"], hierarchy=[], **more)
-    return read_attributes(CatalogueTable(columns, path="shop.csv"), asked)
+    roles = schema(targets=["brand"], hierarchy=[], **more)
+    return read_attributes(CatalogueTable(columns, path="shop.csv"), roles)
 
 
 def test_words_for_nothing_are_no_values():
@@ -237,13 +237,13 @@ def test_lists_of_one_and_objects_from_json(tmp_path):
     path = tmp_path / "shop.jsonl"
     rows = [{"title": "a", "brand": ["Acme"]}, {"title": "b", "brand": []}]
     path.write_text("\n".join(map(json.dumps, rows)))
-    asked = schema(targets=["brand"], hierarchy=[])
-    assert read_attributes(path, asked)[0].labels.ids == ("brand=Acme",)
+    roles = schema(targets=["brand"], hierarchy=[])
+    assert read_attributes(path, roles)[0].labels.ids == ("brand=Acme",)
     path.write_text("\n".join(map(json.dumps, [*rows, {"title": "c", "brand": {"name": "x"}}])))
     with pytest.raises(
         DataError, match="column 'brand': line 3 has a dict, where a target has one"
     ):
-        read_attributes(path, asked)
+        read_attributes(path, roles)
 
 
 def test_a_column_of_lists_is_no_target_by_itself():
@@ -257,7 +257,7 @@ def test_a_column_of_lists_is_no_target_by_itself():
     note = (
         "column 'categories' is no target: 40 cells hold a list of several values, where a target"
     )
-    assert any(found.startswith(note) for found in corpus.report.notes)
+    assert any(result.startswith(note) for result in corpus.report.notes)
 
 
 def test_words_for_nothing_are_no_labels_of_several_columns(tmp_path):
@@ -269,8 +269,10 @@ def test_words_for_nothing_are_no_labels_of_several_columns(tmp_path):
 
 def test_what_empty_cells_are_taken_for_is_told():
     corpus, _, _ = read_attributes(table(ROWS[:3]), schema())
-    told = "empty cells where a path ends are learnt as 'none' (L2 in 1 rows); where the value is"
-    assert any(note.startswith(told) for note in corpus.report.notes)
+    message = (
+        "empty cells where a path ends are learnt as 'none' (L2 in 1 rows); where the value is"
+    )
+    assert any(note.startswith(message) for note in corpus.report.notes)
     for empty in ("missing", "none"):
         corpus, _, _ = read_attributes(table(ROWS[:3]), schema(empty=empty))
         assert not any("empty cells" in note for note in corpus.report.notes)

@@ -6,8 +6,13 @@ import pytest
 
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.schema import EmptyMeans
-from xrt.applications.attributes.demo import COLUMNS, LEVELS, attribute_rows, write_attribute_demo
-from xrt.applications.attributes.demo_taxonomy import DemoTaxonomy
+from xrt.applications.attributes.demo import (
+    COLUMNS,
+    LEVELS,
+    DemoTaxonomy,
+    attribute_rows,
+    write_attribute_demo,
+)
 from xrt.demo.catalogue import DemoParams, demo_catalogue
 from xrt.demo.text import Wording
 from xrt.demo.vocabulary import load_vocabulary
@@ -49,7 +54,7 @@ def test_titles_prices_and_brands_are_those_of_the_demo(rows):
 
 
 def test_a_lost_value_is_empty_and_a_path_ends_in_na(rows):
-    lost = 0
+    losses = 0
     for observed, true in rows:
         path = true[5:]
         end = path.index("na") if "na" in path else 5
@@ -61,8 +66,8 @@ def test_a_lost_value_is_empty_and_a_path_ends_in_na(rows):
         ]
         assert all(observed[i] == "" for i in different)
         assert set(different) <= {4, 5 + end - 1}
-        lost += 4 + end in different
-    assert 0.06 < lost / ROWS < 0.1
+        losses += 4 + end in different
+    assert 0.06 < losses / ROWS < 0.1
 
 
 def test_every_value_has_one_parent_and_its_words_stand_in_most_titles(rows):
@@ -71,8 +76,8 @@ def test_every_value_has_one_parent_and_its_words_stand_in_most_titles(rows):
         for level, (coarse, fine) in enumerate(pairwise(true[5:])):
             if fine != "na":
                 assert parent.setdefault((level, fine), coarse) == coarse
-    told = [true[7].lower() in true[0].lower() for _, true in rows if true[7] != "na"]
-    assert sum(told) / len(told) > 0.75
+    is_named = [true[7].lower() in true[0].lower() for _, true in rows if true[7] != "na"]
+    assert sum(is_named) / len(is_named) > 0.75
     features = [
         true[8].split()[0].lower() in true[0].lower() for _, true in rows if true[8] != "na"
     ]
@@ -83,14 +88,14 @@ def test_the_taxonomy_is_as_large_as_the_case_study():
     taxonomy = DemoTaxonomy(load_vocabulary().types)
     values = [set() for _ in LEVELS]
     for levels in taxonomy.levels:
-        found = (
+        result = (
             [levels.top[0]],
             [levels.top[1]],
             [*levels.by_noun, levels.by_use],
             [name for names in levels.by_feature for name in names],
             [name for names in levels.by_size for name in names],
         )
-        for known, names in zip(values, found, strict=True):
+        for known, names in zip(values, result, strict=True):
             known.update(names)
     assert [len(known) for known in values] == [35, 210, 987, 2313, 2090]
 
@@ -98,11 +103,14 @@ def test_the_taxonomy_is_as_large_as_the_case_study():
 def test_paths_follow_what_the_title_says():
     taxonomy = DemoTaxonomy(load_vocabulary().types)
     pan = ["Kitchen", "Frying Pans"]
-    said = Wording(noun=0, use=-1, feature=3)
+    words = Wording(noun=0, use=-1, feature=3)
     named = [*pan, "Frying pan", "Enamelled frying pan"]
-    assert taxonomy.path(0, said, is_sized=True, is_large=True) == [*named, named[-1] + ", large"]
-    assert taxonomy.path(0, said, is_sized=True, is_large=False)[-1] == named[-1] + ", small"
-    assert taxonomy.path(0, said, is_sized=False, is_large=True) == named
+    assert taxonomy.path(0, words, is_sized=True, is_large=True) == [
+        *named,
+        named[-1] + ", large",
+    ]
+    assert taxonomy.path(0, words, is_sized=True, is_large=False)[-1] == named[-1] + ", small"
+    assert taxonomy.path(0, words, is_sized=False, is_large=True) == named
     assert taxonomy.path(0, Wording(0, -1, -1), True, True) == named[:3]
     assert taxonomy.path(0, Wording(2, -1, 0), True, True) == [*pan, "Frypan"]
     by_use = taxonomy.path(0, Wording(-1, 0, 0), True, True)

@@ -18,8 +18,8 @@ SMALL_ENCODER = ["encoder=tiny", "encoder.max_length=8", "matcher.max_batch_rows
 
 def choices(groups: tuple[str, ...]) -> list[str]:
     """`group=name` for each file of the groups."""
-    found = [f"{group}={path.stem}" for group in groups for path in (CONF / group).glob("*.yaml")]
-    return sorted(found)
+    result = [f"{group}={path.stem}" for group in groups for path in (CONF / group).glob("*.yaml")]
+    return sorted(result)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def check(settings: list[str], corpus: Path, folder: Path) -> None:
     of_all = ["dataset=files", f"dataset.trn={corpus}", "validation_rows=8", "num_threads=1"]
     params = config.build(config.pipeline_params(), config.compose([*of_all, *settings]))
     outcome = train(params, folder)
-    found = Predictor.load(outcome.model_folder, expect=outcome.digest).predict(["kare losox"], 3)
-    assert len(found[0]) == 3
+    result = Predictor.load(outcome.model_folder, expect=outcome.digest).predict(["kare losox"], 3)
+    assert len(result[0]) == 3
 
 
 @pytest.mark.parametrize("choice", ["tree=flat", "ranker=hard_negatives", "features=words_chars"])

@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 from tests.attribute_stand_in import StandInPredictions, StandInPredictor
 from tests.reference.slow_filling import decide_cell, decide_levels
 from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
-from xrt.applications.attributes.data.given_cells import CellCodes
-from xrt.applications.attributes.decoding.decisions import Judged, WrittenLabels, decide, written_NA
+from xrt.applications.attributes.filling.cell_codes import CellCodes
+from xrt.applications.attributes.filling.decision import (
+    CellPredictions,
+    NoneLabels,
+    decide,
+    find_written_cells,
+)
 from xrt.applications.attributes.filling.filling import fill
-from xrt.applications.attributes.filling.review import Review, default_review_path
-from xrt.applications.attributes.filling.row_writers import row_suffix, row_writer
+from xrt.applications.attributes.filling.review import Review, make_review_path
+from xrt.applications.attributes.filling.row_writers import open_row_writer, parse_row_suffix
 from xrt.errors import ConfigError, DataError
 
 ROWS = [
@@ -59,8 +64,8 @@ def test_missing_cells_are_filled_and_scored(tmp_path, source):
     counts = fill(StandInPredictor(), source, tmp_path / "out.csv", min_probability=0.0)
     rows = read_rows(tmp_path / "out.csv")
     assert list(rows[0]) == [*NAMES, *ADDED]
-    found = [[row["brand"], row["L0"], row["L1"].strip()] for row in rows]
-    assert found == [
+    result = [[row["brand"], row["L0"], row["L1"].strip()] for row in rows]
+    assert result == [
         ["nike", "shoe", "running"],
         ["puma", "hat", "cap"],
         ["Pumma", "hat", "beanie"],
@@ -125,18 +130,18 @@ def test_none_is_written_where_an_empty_cell_does_not_say_it(tmp_path, source):
 def test_disagreements_are_reviewed_most_confident_first(tmp_path, source):
     counts = fill(StandInPredictor(), source, tmp_path / "out.csv")
     lines = (tmp_path / "out.review.jsonl").read_text().splitlines()
-    found = [json.loads(line) for line in lines]
-    told = [(r["row"], r["attribute"], r["given"], r["predicted"]) for r in found]
-    assert told == [
+    result = [json.loads(line) for line in lines]
+    lines = [(r["row"], r["attribute"], r["given"], r["predicted"]) for r in result]
+    assert lines == [
         (7, "L0", "shoe", "hat"),
         (3, "brand", "Pumma", "puma"),
         (4, "brand", "nike", "asics"),
         (5, "L0", "shoe", "hat"),
     ]
-    assert found[0]["predicted_score"] == 0.9
-    assert found[0]["text"] == "nike cap 9"
-    assert found[1]["given_score"] is None  # a value that the model never saw
-    assert found[2]["given_score"] == pytest.approx(0.1)
+    assert result[0]["predicted_score"] == 0.9
+    assert result[0]["text"] == "nike cap 9"
+    assert result[1]["given_score"] is None  # a value that the model never saw
+    assert result[2]["given_score"] == pytest.approx(0.1)
     assert counts.disagreements == {"brand": 2, "L0": 2, "L1": 0}
     assert counts.to_text().splitlines()[-1].startswith("next: look through 4 disagreements in ")
 
@@ -157,8 +162,8 @@ def test_a_review_keeps_the_most_confident_of_too_many():
         texts = ["x"] * 10
         review.add("b", rows, texts, scores, texts, scores, texts)
         review.add("a", rows[:1], texts[:1], scores[:1], texts[:1], scores[:1], texts[:1])
-        assert len(review._kept) <= 6 + 10
-    assert review.num_seen == {"a": 4, "b": 40}
+        assert len(review._rows) <= 6 + 10
+    assert review.counts == {"a": 4, "b": 40}
     assert review._best()["row"].to_list() == [6, 13, 20]
 
 
@@ -175,12 +180,12 @@ def test_absent_attribute_columns_are_added_behind_the_others(tmp_path):
 def test_every_format_says_the_same(tmp_path, name, out):
     rows = [[cell.replace("\n", " ").replace("\t", "") for cell in row] for row in ROWS]
     frame = pl.DataFrame([[cell or None for cell in row] for row in rows], NAMES, orient="row")
-    with row_writer(tmp_path / name) as write:
+    with open_row_writer(tmp_path / name) as write:
         write(frame, None)
     fill(StandInPredictor(), tmp_path / name, tmp_path / out)
     fill(StandInPredictor(), write_csv(tmp_path / "plain.csv", rows), tmp_path / "plain.out.csv")
-    found, expected = read_catalogue(tmp_path / out), read_catalogue(tmp_path / "plain.out.csv")
-    assert found.columns == expected.columns
+    result, expected = read_catalogue(tmp_path / out), read_catalogue(tmp_path / "plain.out.csv")
+    assert result.columns == expected.columns
     reviews = [(tmp_path / f"{stem}.review.jsonl").read_bytes() for stem in ("out", "plain.out")]
     assert reviews[0] == reviews[1]
 
@@ -211,10 +216,10 @@ def test_parquet_keeps_the_types_of_other_columns(tmp_path):
     )
     frame.write_parquet(tmp_path / "in.parquet")
     fill(StandInPredictor(), tmp_path / "in.parquet", tmp_path / "out.parquet")
-    found = pl.read_parquet(tmp_path / "out.parquet")
-    assert found.select("title", "price", "tags").equals(frame.select("title", "price", "tags"))
-    assert found["brand"].to_list() == ["nike", "puma"]
-    assert found.schema["brand_filled"] == pl.Boolean
+    result = pl.read_parquet(tmp_path / "out.parquet")
+    assert result.select("title", "price", "tags").equals(frame.select("title", "price", "tags"))
+    assert result["brand"].to_list() == ["nike", "puma"]
+    assert result.schema["brand_filled"] == pl.Boolean
     with pytest.raises(
         DataError, match=r"csv cannot hold columns tags \(List\(String\)\); write \.jsonl"
     ):
@@ -228,10 +233,10 @@ def test_json_objects_keep_their_values_and_keys(tmp_path):
     ]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n\n" for row in rows))
     fill(StandInPredictor(), tmp_path / "in.jsonl", tmp_path / "out.jsonl", chunk_rows=1)
-    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert {key: found[0][key] for key in rows[0]} == rows[0]
-    assert (found[0]["brand"], found[0]["L1"], found[0]["brand_score"]) == ("nike", "cap", 0.9)
-    assert list(found[1])[:3] == ["title", "brand", "id"]
+    result = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert {key: result[0][key] for key in rows[0]} == rows[0]
+    assert (result[0]["brand"], result[0]["L1"], result[0]["brand_score"]) == ("nike", "cap", 0.9)
+    assert list(result[1])[:3] == ["title", "brand", "id"]
     fill(StandInPredictor(), tmp_path / "in.jsonl", tmp_path / "out.csv")
     assert read_rows(tmp_path / "out.csv")[0]["tags"] == '["a"]'
 
@@ -244,10 +249,10 @@ def test_lines_that_are_not_utf8_are_read_and_told(tmp_path):
 
 
 class Interrupted(StandInPredictor):
-    def predict(self, table, given_NA=None):
+    def predict(self, table, cells_NA=None):
         if self.num_rows >= 4:
             raise KeyboardInterrupt
-        return super().predict(table, given_NA)
+        return super().predict(table, cells_NA)
 
 
 @pytest.mark.parametrize("out", ["out.csv", "out.jsonl.gz", "out.parquet"])
@@ -302,9 +307,9 @@ def test_settings_that_cannot_be(tmp_path, source, out, options, message):
 
 
 def test_names_of_files():
-    assert default_review_path("a/filled.parquet") == Path("a/filled.review.jsonl")
-    assert default_review_path("a/my.rows.csv.gz") == Path("a/my.rows.review.jsonl")
-    assert row_suffix("X.CSV.XZ") == ".csv"
+    assert make_review_path("a/filled.parquet") == Path("a/filled.review.jsonl")
+    assert make_review_path("a/my.rows.csv.gz") == Path("a/my.rows.review.jsonl")
+    assert parse_row_suffix("X.CSV.XZ") == ".csv"
 
 
 def test_packed_output_is_the_same_text(tmp_path, source):
@@ -339,21 +344,21 @@ def test_decisions_equal_the_rules_cell_by_cell(cells, overwrite):
         np.array(column)[:, None] for column in zip(*cells, strict=True)
     )
     rows = np.zeros(len(cells))
-    judged = Judged(
+    predictions = CellPredictions(
         StandInPredictions(free, free_score, rows),
         StandInPredictions(done, done_score, rows),
         given_score,
     )
-    labels = WrittenLabels(is_blank_L, is_blank_L)
-    found = decide(code, judged, labels, 0.5, overwrite)
+    labels = NoneLabels(is_blank_L, is_blank_L)
+    result = decide(code, predictions, labels, 0.5, overwrite)
     for n, cell in enumerate(cells):
         column, score, outcome, disagrees = decide_cell(*cell, {1, 3}, 0.5, overwrite)
-        assert found.is_filled_NA[n, 0] == (outcome == "filled")
-        assert found.is_none_NA[n, 0] == (outcome == "none")
-        assert found.is_unsure_NA[n, 0] == (outcome == "unsure")
-        assert found.disagrees_NA[n, 0] == disagrees
-        assert column is None or found.chosen_NA[n, 0] == column
-        assert found.scores_NA[n, 0] == pytest.approx(
+        assert result.is_filled_NA[n, 0] == (outcome == "filled")
+        assert result.is_none_NA[n, 0] == (outcome == "none")
+        assert result.is_unsure_NA[n, 0] == (outcome == "unsure")
+        assert result.disagrees_NA[n, 0] == disagrees
+        assert column is None or result.columns_NA[n, 0] == column
+        assert result.scores_NA[n, 0] == pytest.approx(
             np.nan if score is None else score, nan_ok=True
         )
 
@@ -370,11 +375,11 @@ def test_nothing_is_written_that_is_more_likely_wrong(tmp_path):
 class SureOfTheLeaf(StandInPredictor):
     """As the stand-in, but sure of L1 and doubtful of L0."""
 
-    def predict(self, table, given_NA=None):
-        found = super().predict(table, given_NA)
-        found.probabilities_NA[:, 1] = 0.3
-        found.probabilities_NA[:, 2] = 0.9
-        return found
+    def predict(self, table, cells_NA=None):
+        result = super().predict(table, cells_NA)
+        result.probabilities_NA[:, 1] = 0.3
+        result.probabilities_NA[:, 2] = 0.9
+        return result
 
 
 def test_nothing_is_written_below_an_empty_level(tmp_path):
@@ -382,8 +387,8 @@ def test_nothing_is_written_below_an_empty_level(tmp_path):
     rows += [["nike cap 9", "", "cap"], ["nike cap 9", "Hats", ""]]  # "Hats" is new to the model
     source = write_csv(tmp_path / "in.csv", rows, ["title", "L0", "L1"])
     counts = fill(SureOfTheLeaf(), source, tmp_path / "out.csv")
-    found = [(row["L0"], row["L1"]) for row in read_rows(tmp_path / "out.csv")]
-    assert found == [("", ""), ("hat", "cap"), ("n/a", ""), ("", "cap"), ("Hats", "cap")]
+    result = [(row["L0"], row["L1"]) for row in read_rows(tmp_path / "out.csv")]
+    assert result == [("", ""), ("hat", "cap"), ("n/a", ""), ("", "cap"), ("Hats", "cap")]
     assert (counts.filled["L1"], counts.unsure["L1"]) == (2, 2)
     fill(SureOfTheLeaf(), source, tmp_path / "over.csv", overwrite=True)
     assert [row["L1"] for row in read_rows(tmp_path / "over.csv")] == ["", "cap", "", "cap", "cap"]
@@ -402,12 +407,16 @@ def test_levels_equal_the_rules_row_by_row(rows, overwrite, none_is_blank):
     none = np.array([False, False, False, True])
     cells = np.array(rows)
     code, chosen = cells[:, :, 0].astype(int), cells[:, :, 1].astype(int)
-    said = StandInPredictions(chosen, cells[:, :, 2], np.zeros(len(rows)))
-    labels = WrittenLabels(none, none if none_is_blank else np.zeros(4, bool), (2, 0, 1))
-    found = decide(code, Judged(said, said, np.zeros(code.shape)), labels, 0.5, overwrite)
+    values = StandInPredictions(chosen, cells[:, :, 2], np.zeros(len(rows)))
+    labels = NoneLabels(none, none if none_is_blank else np.zeros(4, bool), (2, 0, 1))
+    result = decide(
+        code, CellPredictions(values, values, np.zeros(code.shape)), labels, 0.5, overwrite
+    )
     for n, row in enumerate(rows):
         written = decide_levels([row[a] for a in labels.levels], {3}, 0.5, overwrite)
-        decided = (found.is_filled_NA | found.is_none_NA)[n, list(labels.levels)]
+        decided = (result.is_filled_NA | result.is_none_NA)[n, list(labels.levels)]
         assert decided.tolist() == written
-    empty = decide(np.full_like(code, -1), Judged(said, said, np.zeros(code.shape)), labels)
-    assert (written_NA(said, labels) == empty.is_filled_NA & (chosen != 3)).all()
+    empty = decide(
+        np.full_like(code, -1), CellPredictions(values, values, np.zeros(code.shape)), labels
+    )
+    assert (find_written_cells(values, labels) == empty.is_filled_NA & (chosen != 3)).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.item_texts import ItemTexts, quantile_edges, token_of
+from xrt.applications.attributes.data.item_texts import ItemTexts, compute_edges, make_token
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
@@ -48,13 +48,13 @@ def test_bins_hold_about_equally_many_values_and_take_any_number():
     assert counts.min() > 490
     new = CatalogueTable({"t": [""] * 3, "p": ["-1e9", "1e9", "?"]})
     assert texts.texts(new) == ["p_bin0", "p_bin9", ""]
-    assert quantile_edges(np.ones(50), 10) == [1.0]
-    assert quantile_edges(np.zeros(0), 10) == []
+    assert compute_edges(np.ones(50), 10) == [1.0]
+    assert compute_edges(np.zeros(0), 10) == []
 
 
 def test_a_token_is_one_word_to_tfidf():
     values = ["Big-Mart!", "Öko Läden & Co.", "+", "İstanbul", "7/11", "a_b", "日本 店"]
-    tokens = [f"store_{token_of(value)}" for value in values]
+    tokens = [f"store_{make_token(value)}" for value in values]
     rows = [f"some words\n{token}\nmore" for token in tokens for _ in range(2)]
     vocabulary = TfidfFeatures(TfidfParams()).fit(rows).feature_names()
     assert {*tokens, "some", "words", "more"} == set(vocabulary)

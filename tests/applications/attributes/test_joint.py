@@ -8,12 +8,19 @@ import pytest
 import scipy.sparse as sp
 
 from xrt.applications.attributes.decoding.candidates import CandidateFinder
-from xrt.applications.attributes.decoding.evidence import evidence_of
-from xrt.applications.attributes.decoding.fit_joint import consistent, expected, fit_weights
-from xrt.applications.attributes.decoding.given_path import BACK_OFF, GivenPath
-from xrt.applications.attributes.decoding.joint import Allowed, most_probable, posterior
+from xrt.applications.attributes.decoding.joint_fit import (
+    allow_consistent,
+    expect_evidence,
+    fit_weights,
+)
+from xrt.applications.attributes.decoding.joint_model import (
+    AllowedChoices,
+    compute_posterior,
+    pick_most_probable,
+)
+from xrt.applications.attributes.decoding.joint_weights import JointWeights, compute_evidence
+from xrt.applications.attributes.decoding.path_lift import BACK_OFF, PathLift
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
-from xrt.applications.attributes.decoding.weights import JointWeights
 
 # columns 0..3 are L0, 4..11 are L1, 12..23 are L2, 24..33 are brands
 BOUNDS = (0, 4, 12, 24, 34)
@@ -31,21 +38,21 @@ def random_rows(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def random_scores(
-    rng: np.random.Generator, given: np.ndarray, density: float = 0.5
+    rng: np.random.Generator, cells: np.ndarray, density: float = 0.5
 ) -> sp.csr_array:
     """Scores in (0, 1), higher where a value is true, for about half of the labels."""
-    dense = rng.random((len(given), NUM_LABELS)) ** 3 * 0.6
-    dense[np.arange(len(given))[:, None], given] += rng.random(given.shape) * 0.4
+    dense = rng.random((len(cells), NUM_LABELS)) ** 3 * 0.6
+    dense[np.arange(len(cells))[:, None], cells] += rng.random(cells.shape) * 0.4
     dense[rng.random(dense.shape) > density] = 0.0
     return sp.csr_array(dense.astype(np.float32))
 
 
-def finder_of(given: np.ndarray, **settings: int) -> CandidateFinder:
-    taxonomy = Taxonomy.of(given[:, :3])
+def finder_of(cells: np.ndarray, **settings: int) -> CandidateFinder:
+    taxonomy = Taxonomy.of(cells[:, :3])
     numbers = {tuple(path): p for p, path in enumerate(taxonomy.paths_PD.tolist())}
-    paths = np.array([numbers[tuple(row)] for row in given[:, :3].tolist()])
+    paths = np.array([numbers[tuple(row)] for row in cells[:, :3].tolist()])
     attributes = np.repeat(np.arange(4, dtype=np.int32), np.diff(BOUNDS))
-    lift = GivenPath.of(taxonomy, paths, given[:, 3], NUM_LABELS)
+    lift = PathLift.of(taxonomy, paths, cells[:, 3], NUM_LABELS)
     return CandidateFinder(taxonomy, attributes, (0, 1, 2), (3,), (lift,), **settings)
 
 
@@ -87,20 +94,20 @@ def test_taxonomy_is_the_same_when_loaded(tmp_path):
 
 
 def test_lift_is_back_off_from_the_root_down():
-    given = random_rows(np.random.default_rng(2), 200)
-    finder = finder_of(given)
-    taxonomy, lift = finder.taxonomy, finder.given[0]
+    cells = random_rows(np.random.default_rng(2), 200)
+    finder = finder_of(cells)
+    taxonomy, lift = finder.taxonomy, finder.lifts[0]
     columns = np.arange(24, 34, dtype=np.int32)[None]
-    found = lift.log_lift(taxonomy, np.arange(taxonomy.num_paths, dtype=np.int32)[None], columns)
+    result = lift.log_lift(taxonomy, np.arange(taxonomy.num_paths, dtype=np.int32)[None], columns)
     for p, path in enumerate(taxonomy.paths_PD):
         for v, brand in enumerate(columns[0]):
-            root = ((given[:, 3] == brand).sum() + 1) / (len(given) + len(np.unique(given[:, 3])))
+            root = ((cells[:, 3] == brand).sum() + 1) / (len(cells) + len(np.unique(cells[:, 3])))
             share = root
             for d in range(3):
-                below = (given[:, : d + 1] == path[: d + 1]).all(axis=1)
-                both = (below & (given[:, 3] == brand)).sum()
+                below = (cells[:, : d + 1] == path[: d + 1]).all(axis=1)
+                both = (below & (cells[:, 3] == brand)).sum()
                 share = (both + BACK_OFF * share) / (below.sum() + BACK_OFF)
-            assert found[0, p, v] == pytest.approx(np.log(share / root), abs=1e-5)
+            assert result[0, p, v] == pytest.approx(np.log(share / root), abs=1e-5)
 
 
 def brute_force(candidates, weights, row):
@@ -127,21 +134,21 @@ def brute_force(candidates, weights, row):
 
 
 @pytest.fixture
-def found():
+def result():
     rng = np.random.default_rng(3)
-    given = random_rows(rng, 40)
-    finder = finder_of(given, num_paths=6, num_values=4)
+    cells = random_rows(rng, 40)
+    finder = finder_of(cells, num_paths=6, num_values=4)
     weights = JointWeights(
         np.array([[0.7, 0.1, -7.0], [0.9, 0.2, -9.0], [0.8, 0.0, -8.5]]), 0.3, -6.0,
         np.array([[0.9, 0.1, 0.6, -3.0]]),
     )  # fmt: skip
-    return given, finder, weights, finder.find(random_scores(rng, given), weights)
+    return cells, finder, weights, finder.find(random_scores(rng, cells), weights)
 
 
-def test_joint_model_equals_trying_all_combinations(found):
-    _, _, weights, candidates = found
-    every = posterior(candidates, weights, Allowed.every(candidates))
-    best = most_probable(every)
+def test_joint_model_equals_trying_all_combinations(result):
+    _, _, weights, candidates = result
+    every = compute_posterior(candidates, weights, AllowedChoices.every(candidates))
+    best = pick_most_probable(every)
     pairs = every.pair_probabilities(0)
     for row in range(candidates.num_rows):
         worths = brute_force(candidates, weights, row)
@@ -154,80 +161,86 @@ def test_joint_model_equals_trying_all_combinations(found):
         if real:
             top = max(real, key=real.__getitem__)
             assert real[best.path_N[row], best.values[0][row]] == pytest.approx(real[top])
-            wanted = real[top] - log_z
-            assert best.log_probability_N[row] == pytest.approx(wanted, abs=1e-6)
+            needed = real[top] - log_z
+            assert best.log_probability_N[row] == pytest.approx(needed, abs=1e-6)
 
 
-def test_gradient_is_that_of_the_log_likelihood(found):
-    given, finder, weights, candidates = found
-    every, right = Allowed.every(candidates), consistent(finder, candidates, given)
+def test_gradient_is_that_of_the_log_likelihood(result):
+    cells, finder, weights, candidates = result
+    every, right = AllowedChoices.every(candidates), allow_consistent(finder, candidates, cells)
 
     def log_likelihood(vector):
         tried = JointWeights.from_vector(vector, 3, 1)
-        held, free = (posterior(candidates, tried, allowed) for allowed in (right, every))
-        return (held.log_z - free.log_z).sum()
+        held_out, free = (
+            compute_posterior(candidates, tried, allowed) for allowed in (right, every)
+        )
+        return (held_out.log_z - free.log_z).sum()
 
     vector = weights.to_vector()
-    held, free = (posterior(candidates, weights, allowed) for allowed in (right, every))
-    slope = expected(candidates, held) - expected(candidates, free)
+    held_out, free = (compute_posterior(candidates, weights, allowed) for allowed in (right, every))
+    slope = expect_evidence(candidates, held_out) - expect_evidence(candidates, free)
     for i in range(len(vector)):
         step = np.zeros_like(vector)
         step[i] = 1e-4
-        wanted = (log_likelihood(vector + step) - log_likelihood(vector - step)) / 2e-4
-        assert slope[i] == pytest.approx(wanted, abs=1e-3)
+        needed = (log_likelihood(vector + step) - log_likelihood(vector - step)) / 2e-4
+        assert slope[i] == pytest.approx(needed, abs=1e-3)
 
 
-def test_learnt_weights_make_the_rows_more_likely_and_are_within_bounds(found):
-    given, finder, _, candidates = found
-    weights = fit_weights(finder, candidates, given)
-    every, right = Allowed.every(candidates), consistent(finder, candidates, given)
+def test_learnt_weights_make_the_rows_more_likely_and_are_within_bounds(result):
+    cells, finder, _, candidates = result
+    weights = fit_weights(finder, candidates, cells)
+    every, right = AllowedChoices.every(candidates), allow_consistent(finder, candidates, cells)
 
     def log_likelihood(tried):
-        held, free = (posterior(candidates, tried, allowed) for allowed in (right, every))
-        return (held.log_z - free.log_z).sum()
+        held_out, free = (
+            compute_posterior(candidates, tried, allowed) for allowed in (right, every)
+        )
+        return (held_out.log_z - free.log_z).sum()
 
     assert log_likelihood(weights) > log_likelihood(JointWeights.initial(3, 1)) + 1
     assert (weights.levels_D3[:, :2] >= 0).all()
     assert (weights.levels_D3[:, 2] <= 0).all()
 
 
-def test_a_value_that_is_no_candidate_leaves_its_probability_to_the_others(found):
-    given, finder, _, candidates = found
-    far = given.copy()
+def test_a_value_that_is_no_candidate_leaves_its_probability_to_the_others(result):
+    cells, finder, _, candidates = result
+    far = cells.copy()
     far[:, 3] = 10  # the column of no brand
-    right = consistent(finder, candidates, far)
+    right = allow_consistent(finder, candidates, far)
     assert right.values[0][:, -1].all()
     assert not right.values[0][:, :-1].any()
-    open_row = given.copy()
+    open_row = cells.copy()
     open_row[:, 3] = -1
-    assert consistent(finder, candidates, open_row).values[0][:, -1].all()
+    assert allow_consistent(finder, candidates, open_row).values[0][:, -1].all()
 
 
-def test_missing_values_change_nothing_of_the_rest(found):
-    given, finder, weights, candidates = found
-    nothing = np.full_like(given, -1)
+def test_missing_values_change_nothing_of_the_rest(result):
+    cells, finder, weights, candidates = result
+    nothing = np.full_like(cells, -1)
     assert np.allclose(
-        posterior(candidates, weights, consistent(finder, candidates, nothing)).log_z,
-        posterior(candidates, weights, Allowed.every(candidates)).log_z,
+        compute_posterior(candidates, weights, allow_consistent(finder, candidates, nothing)).log_z,
+        compute_posterior(candidates, weights, AllowedChoices.every(candidates)).log_z,
     )
 
 
 def test_evidence_is_finite_for_every_score():
-    assert np.isfinite(evidence_of(np.array([0.0, 1e-9, 0.5, 1.0], np.float32))).all()
+    assert np.isfinite(compute_evidence(np.array([0.0, 1e-9, 0.5, 1.0], np.float32))).all()
 
 
 def test_candidates_without_a_hierarchy_are_one_path_and_their_values():
     rng = np.random.default_rng(4)
-    given = random_rows(rng, 20)[:, 3:] - 24
-    taxonomy = Taxonomy.of(given[:, :0])
+    cells = random_rows(rng, 20)[:, 3:] - 24
+    taxonomy = Taxonomy.of(cells[:, :0])
     attributes = np.zeros(10, np.int32)
-    lift = GivenPath.of(taxonomy, np.zeros(20, np.int64), given[:, 0], 10)
+    lift = PathLift.of(taxonomy, np.zeros(20, np.int64), cells[:, 0], 10)
     finder = CandidateFinder(taxonomy, attributes, (), (0,), (lift,))
     dense = rng.random((20, 10)).astype(np.float32)
     scores = sp.csr_array(dense)
     weights = JointWeights.initial(0, 1)
     candidates = finder.find(scores, weights)
-    best = most_probable(posterior(candidates, weights, Allowed.every(candidates)))
+    best = pick_most_probable(
+        compute_posterior(candidates, weights, AllowedChoices.every(candidates))
+    )
     columns = candidates.values[0].columns_NV[np.arange(20), best.values[0]]
     assert columns.tolist() == dense.argmax(axis=1).tolist()
     narrow = replace(finder, num_values=3).find(scores, weights)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from xrt.applications.attributes.catalogue_training import AttributeHooks
 from xrt.applications.attributes.data.catalogue import read_catalogue
-from xrt.applications.attributes.decoding.candidates import PER_ATTRIBUTE, num_candidates
+from xrt.applications.attributes.decoding.candidates import PER_ATTRIBUTE, count_candidates
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.applications.attributes.training import AttributeHooks
 from xrt.cli import main
 from xrt.sources.base import CANDIDATES
 
@@ -32,8 +32,8 @@ def catalogue(tmp_path: Path) -> Path:
 
 
 def test_a_few_attributes_need_no_more_labels_than_other_corpora():
-    assert num_candidates(0) == num_candidates(CANDIDATES // PER_ATTRIBUTE) == CANDIDATES
-    assert num_candidates(20) == 20 * PER_ATTRIBUTE
+    assert count_candidates(0) == count_candidates(CANDIDATES // PER_ATTRIBUTE) == CANDIDATES
+    assert count_candidates(20) == 20 * PER_ATTRIBUTE
 
 
 def test_rows_with_many_attributes_have_scores_of_each(

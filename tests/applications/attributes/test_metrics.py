@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from tests.reference import slow_attributes as slow
-from xrt.applications.attributes.metrics.choices import choice_scores
+from xrt.applications.attributes.metrics.choices import score_choices
 from xrt.applications.attributes.metrics.table import attribute_report
 from xrt.errors import DataError
 
@@ -25,65 +25,67 @@ def tables(draw):
         row = st.lists(values, min_size=num_attributes, max_size=num_attributes)
         return draw(st.lists(row, min_size=num_rows, max_size=num_rows))
 
-    given_NA = table(st.integers(-1, NUM_COLUMNS - 1))
+    true_NA = table(st.integers(-1, NUM_COLUMNS - 1))
     predicted_NA = table(st.integers(-1, NUM_KNOWN - 1))
     probabilities_NA = table(st.sampled_from([0.0, 0.25, 0.31, 0.5, 0.99, 1.0]))
     counts = draw(st.lists(st.sampled_from([1, 3, 5, 6, 20, 21, 500]), min_size=6, max_size=6))
-    return given_NA, predicted_NA, probabilities_NA, counts
+    return true_NA, predicted_NA, probabilities_NA, counts
 
 
 @settings(max_examples=80, deadline=None)
 @given(table=tables())
 def test_equals_the_definitions_read_row_by_row(table):
-    given_NA, predicted_NA, probabilities_NA, counts = table
+    true_NA, predicted_NA, probabilities_NA, counts = table
     row_probabilities = [row[0] for row in probabilities_NA]
-    names = tuple("abc"[: len(given_NA[0])])
+    names = tuple("abc"[: len(true_NA[0])])
     report = attribute_report(
-        names, np.int32(given_NA), np.int32(predicted_NA), NUM_KNOWN, np.array(counts),
+        names, np.int32(true_NA), np.int32(predicted_NA), NUM_KNOWN, np.array(counts),
         np.float32(probabilities_NA), np.float32(row_probabilities),
     )  # fmt: skip
-    assert report.item_accuracy == pytest.approx(slow.item_accuracy(given_NA, predicted_NA))
-    seen = [n for n, row in enumerate(given_NA) if max(row) < NUM_KNOWN]
+    assert report.item_accuracy == pytest.approx(slow.item_accuracy(true_NA, predicted_NA))
+    training_paths = [n for n, row in enumerate(true_NA) if max(row) < NUM_KNOWN]
     assert report.item_accuracy_seen == pytest.approx(
-        slow.item_accuracy([given_NA[n] for n in seen], [predicted_NA[n] for n in seen])
+        slow.item_accuracy(
+            [true_NA[n] for n in training_paths], [predicted_NA[n] for n in training_paths]
+        )
     )
-    full = [n for n in range(len(given_NA)) if min(*given_NA[n], *predicted_NA[n], 9) >= 0]
+    full = [n for n in range(len(true_NA)) if min(*true_NA[n], *predicted_NA[n], 9) >= 0]
     if full:
-        right = [given_NA[n] == predicted_NA[n] for n in full]
+        right = [true_NA[n] == predicted_NA[n] for n in full]
         expected = slow.expected_error([row_probabilities[n] for n in full], right, 10)
         assert report.to_dict()["row_ece"] == pytest.approx(expected, abs=1e-6)
     else:
         assert report.row_reliability is None
 
     for a, name in enumerate(names):
-        judged = [n for n, row in enumerate(given_NA) if row[a] >= 0]
-        true, chosen = ([rows[n][a] for n in judged] for rows in (given_NA, predicted_NA))
+        predictions = [n for n, row in enumerate(true_NA) if row[a] >= 0]
+        true, chosen = ([rows[n][a] for n in predictions] for rows in (true_NA, predicted_NA))
         figures = report[name]
-        assert figures.support == len(judged)
+        assert figures.support == len(predictions)
         assert figures.num_values == len(set(true))
         assert figures.num_unseen_values == len({t for t in true if t >= NUM_KNOWN})
         assert figures.num_unseen_rows == sum(t >= NUM_KNOWN for t in true)
         assert figures.num_abstained == chosen.count(-1)
         for tail, highest in zip(figures.tails, (5, 20), strict=True):
             assert tail.recall == pytest.approx(slow.recall_of(true, chosen, counts, 1, highest))
-        assert sum(bin.num_rows for bin in figures.bins) == len(judged)
+        assert sum(bin.num_rows for bin in figures.bins) == len(predictions)
         assert [bin.name for bin in figures.bins][2] == "2-4"
         assert figures.bins[2].recall == pytest.approx(slow.recall_of(true, chosen, counts, 2, 4))
-        if not judged:
+        if not predictions:
             assert figures.scores is None
             continue
         accuracy, *averages = slow.choice_scores(true, chosen)
         assert figures.scores.accuracy == pytest.approx(accuracy)
         for average, expected in zip(AVERAGES, averages, strict=True):
-            found = [
+            result = [
                 getattr(figures.scores, f"{average}_{m}") for m in ("precision", "recall", "f1")
             ]
-            assert found == pytest.approx(list(expected))
-        answered = [n for n in judged if predicted_NA[n][a] >= 0]
+            assert result == pytest.approx(list(expected))
+        answered = [n for n in predictions if predicted_NA[n][a] >= 0]
         if answered:
             expected = slow.expected_error(
                 [probabilities_NA[n][a] for n in answered],
-                [given_NA[n][a] == predicted_NA[n][a] for n in answered],
+                [true_NA[n][a] == predicted_NA[n][a] for n in answered],
                 10,
             )
             assert figures.reliability.expected_error == pytest.approx(expected, abs=1e-6)
@@ -91,30 +93,30 @@ def test_equals_the_definitions_read_row_by_row(table):
 
 def test_equals_sklearn(rng):
     true, chosen = rng.integers(0, 12, 200), rng.integers(2, 15, 200)
-    scores = choice_scores(true, chosen)
+    scores = score_choices(true, chosen)
     assert scores.accuracy == pytest.approx(accuracy_score(true, chosen))
     for average in AVERAGES:
         expected = precision_recall_fscore_support(true, chosen, average=average, zero_division=0)
-        found = [getattr(scores, f"{average}_{m}") for m in ("precision", "recall", "f1")]
-        assert found == pytest.approx(expected[:3])
+        result = [getattr(scores, f"{average}_{m}") for m in ("precision", "recall", "f1")]
+        assert result == pytest.approx(expected[:3])
 
 
 def test_equals_sklearn_where_some_rows_have_no_choice(rng):
     true, chosen = rng.integers(0, 5, 100), rng.integers(-1, 5, 100)
-    scores = choice_scores(true, chosen)
+    scores = score_choices(true, chosen)
     for average in AVERAGES:
         expected = precision_recall_fscore_support(
             true, chosen, labels=range(5), average=average, zero_division=0
         )
-        found = [getattr(scores, f"{average}_{m}") for m in ("precision", "recall", "f1")]
-        assert found == pytest.approx(expected[:3])
+        result = [getattr(scores, f"{average}_{m}") for m in ("precision", "recall", "f1")]
+        assert result == pytest.approx(expected[:3])
 
 
 def small_report(**more):
     """Two attributes; column 1 is the "none" of the first, column 4 was never seen."""
-    given_NA = np.int32([[0, 2], [1, 3], [0, 4], [-1, 2]])
+    true_NA = np.int32([[0, 2], [1, 3], [0, 4], [-1, 2]])
     predicted_NA = np.int32([[0, 2], [1, 2], [0, 3], [0, 2]])
-    return attribute_report(("brand", "L0"), given_NA, predicted_NA, 4, **more)
+    return attribute_report(("brand", "L0"), true_NA, predicted_NA, 4, **more)
 
 
 def test_the_table_reads_as_it_should():
@@ -186,7 +188,7 @@ def test_a_space_gives_the_names():
 
 
 @pytest.mark.parametrize(
-    ("given_NA", "predicted_NA", "more", "message"),
+    ("true_NA", "predicted_NA", "more", "message"),
     [
         ([[0]], [[0, 0]], {}, "rows x attributes"),
         ([[0, 0]], [[0, 0]], {}, "2 columns of values for 1 attributes"),
@@ -197,18 +199,18 @@ def test_a_space_gives_the_names():
         ([[0]], [[0]], {"probabilities_NA": [[1.5]]}, "must lie in 0 to 1"),
     ],
 )
-def test_inputs_that_do_not_belong_together(given_NA, predicted_NA, more, message):
+def test_inputs_that_do_not_belong_together(true_NA, predicted_NA, more, message):
     with pytest.raises(DataError, match=message):
-        attribute_report(("a",), given_NA, predicted_NA, 4, **more)
+        attribute_report(("a",), true_NA, predicted_NA, 4, **more)
 
 
 def test_what_a_fill_would_write_is_counted():
-    given_NA = [[0, 2], [0, 3], [1, -1], [-1, -1], [6, 2]]  # 3 says none, 6 is new, row 3 is bare
+    true_NA = [[0, 2], [0, 3], [1, -1], [-1, -1], [6, 2]]  # 3 says none, 6 is new, row 3 is bare
     predicted_NA = [[0, 2], [1, 2], [1, 2], [0, 2], [0, 2]]
     is_written_NA = np.array([[1, 1], [1, 1], [0, 1], [1, 1], [1, 0]], bool)
     is_none_L = np.array([0, 0, 0, 1, 0, 0], bool)
     report = attribute_report(
-        ("a", "b"), given_NA, predicted_NA, 6, is_written_NA=is_written_NA, is_none_L=is_none_L
+        ("a", "b"), true_NA, predicted_NA, 6, is_written_NA=is_written_NA, is_none_L=is_none_L
     )
     a, b = (figures.fills for figures in report.attributes)
     assert (a.num_written, a.num_right, a.num_wrong, a.num_in_empty, a.num_empty) == (3, 1, 2, 0, 0)
@@ -218,13 +220,13 @@ def test_what_a_fill_would_write_is_counted():
                                  *"of empty cells".split()]  # fmt: skip
     assert lines[-2].split() == ["b", "3", "1", "0", "2", "2"]
     assert report.to_dict()["attributes"][1]["fills"]["num_in_empty"] == 2
-    assert attribute_report(("a", "b"), given_NA, predicted_NA, 6)["a"].fills is None
+    assert attribute_report(("a", "b"), true_NA, predicted_NA, 6)["a"].fills is None
 
 
 def test_an_attribute_that_no_row_gives_has_no_empty_cells():
     written = np.ones((2, 2), bool)
-    found = attribute_report(("a", "b"), [[0, -1], [1, -1]], [[0, 2], [0, 3]], 6,
+    result = attribute_report(("a", "b"), [[0, -1], [1, -1]], [[0, 2], [0, 3]], 6,
                              is_written_NA=written)  # fmt: skip
-    assert found["b"].fills.num_written == found["b"].fills.num_empty == 0
+    assert result["b"].fills.num_written == result["b"].fills.num_empty == 0
     with pytest.raises(DataError, match="cells written of shape"):
         attribute_report(("a",), [[0]], [[0]], 6, is_written_NA=written)

@@ -59,10 +59,10 @@ class Tolerant(StandInPredictor):
         super().__init__()
         self.reading = Reading(skip_bad_lines=True)
 
-    def predict(self, table, given_NA=None):
+    def predict(self, table, cells_NA=None):
         titles = [f"{t} 0" if t[-1:] not in set("0123456789") else t for t in self.titles(table)]
         digits = [f"{t[:-1]} {t[-1:]}" for t in titles]
-        return super().predict(type(table)({"title": digits}), given_NA)
+        return super().predict(type(table)({"title": digits}), cells_NA)
 
     @staticmethod
     def titles(table):

@@ -1,19 +1,19 @@
 import numpy as np
 
-from xrt.applications.attributes.data.space import AttributeSpace, value_table
+from xrt.applications.attributes.data.space import AttributeSpace, make_value_table
 from xrt.applications.attributes.metrics.table import attribute_report
-from xrt.applications.attributes.page import attribute_tables
+from xrt.applications.attributes.report_tables import build_report_tables
 from xrt.report import write_report
 
 IDS = ["L0=a", "L0=b", "L1=x", "L1=y", "L1=z"]
-SPACE = AttributeSpace(("L0", "L1"), ("L0", "L1"), value_table(IDS))
+SPACE = AttributeSpace(("L0", "L1"), ("L0", "L1"), make_value_table(IDS))
 PARENTS_L = np.array([5, 5, 0, 0, 1])
-GIVEN_NA = np.int32([[0, 2], [0, 2], [0, 3], [1, 4], [1, 5]])  # column 5 was never seen
+TRUE_NA = np.int32([[0, 2], [0, 2], [0, 3], [1, 4], [1, 5]])  # column 5 was never seen
 PREDICTED_NA = np.int32([[0, 3], [0, 3], [0, 3], [1, 4], [1, 2]])
 
 
 def report(**more):
-    return attribute_report(SPACE, GIVEN_NA, PREDICTED_NA, 5, **more)
+    return attribute_report(SPACE, TRUE_NA, PREDICTED_NA, 5, **more)
 
 
 def full():
@@ -25,8 +25,8 @@ def full():
 
 
 def test_every_figure_stands_in_its_column():
-    (attributes, items, _), _ = attribute_tables(
-        full(), GIVEN_NA, PREDICTED_NA, SPACE, PARENTS_L, where="test file", num_impossible_paths=1
+    (attributes, items, _), _ = build_report_tables(
+        full(), TRUE_NA, PREDICTED_NA, SPACE, PARENTS_L, where="test file", num_impossible_paths=1
     )
     assert attributes.title == "Attributes, test file"
     rows = [dict(zip(attributes.columns, row, strict=True)) for row in attributes.rows]
@@ -41,27 +41,27 @@ def test_every_figure_stands_in_its_column():
 
 
 def test_siblings_that_are_confused_are_named():
-    (_, _, confusions), _ = attribute_tables(full(), GIVEN_NA, PREDICTED_NA, SPACE, PARENTS_L)
+    (_, _, confusions), _ = build_report_tables(full(), TRUE_NA, PREDICTED_NA, SPACE, PARENTS_L)
     assert confusions.rows == [["L1=x", "L1=y", "L0=a", 2, 1.0, 2 / 3]]
     assert "Of 3 wrong cells 66.7 %" in confusions.note
 
 
 def test_what_is_not_known_is_left_out():
-    tables, plots = attribute_tables(report())
+    tables, plots = build_report_tables(report())
     assert [table.title for table in tables] == ["Attributes", "Items"]
     assert "ECE" not in tables[0].columns
     assert plots == []
 
 
 def test_charts_of_rare_values_and_of_trust():
-    _, (recall, trust) = attribute_tables(full())
+    _, (recall, trust) = build_report_tables(full())
     assert "Recall by training frequency" in recall
     assert "200+" in recall
     assert "whole rows, ECE 0.100" in trust
 
 
 def test_the_page_is_written(tmp_path):
-    tables, plots = attribute_tables(full(), GIVEN_NA, PREDICTED_NA, SPACE, PARENTS_L)
+    tables, plots = build_report_tables(full(), TRUE_NA, PREDICTED_NA, SPACE, PARENTS_L)
     page = write_report(tmp_path / "report.html", "attributes", tables, plots)
     assert page.read_text().count("<svg") == 2
 
@@ -69,7 +69,7 @@ def test_the_page_is_written(tmp_path):
 def test_attributes_that_nobody_gives(tmp_path):
     nothing = np.full((2, 2), -1, np.int32)
     empty = attribute_report(SPACE, nothing, PREDICTED_NA[:2], 5, np.ones(5))
-    tables, plots = attribute_tables(empty, nothing, PREDICTED_NA[:2], SPACE, PARENTS_L)
+    tables, plots = build_report_tables(empty, nothing, PREDICTED_NA[:2], SPACE, PARENTS_L)
     assert tables[0].rows[0][1] is None
     assert plots == []
     write_report(tmp_path / "report.html", "attributes", tables, plots)
@@ -77,7 +77,7 @@ def test_attributes_that_nobody_gives(tmp_path):
 
 def test_what_a_fill_writes_is_a_table():
     written_NA = np.array([[True, True], [True, False], [True, True], [False, True], [True, True]])
-    tables, _ = attribute_tables(report(is_written_NA=written_NA))
+    tables, _ = build_report_tables(report(is_written_NA=written_NA))
     fills = next(table for table in tables if table.title == "What a fill writes")
     assert fills.rows == [["L0", "4", "4", "0", "0", "0"], ["L1", "4", "2", "2", "0", "0"]]
     assert "more likely right than wrong" in fills.note

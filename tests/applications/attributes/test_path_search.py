@@ -10,10 +10,13 @@ import scipy.sparse as sp
 
 from tests.reference import path_beam as slow
 from xrt.applications.attributes.decoding.candidates import BEAM, CandidateFinder
-from xrt.applications.attributes.decoding.evidence import LOWEST, evidence_of
-from xrt.applications.attributes.decoding.path_beam import PathLevels, best_paths
+from xrt.applications.attributes.decoding.joint_weights import (
+    LOWEST,
+    JointWeights,
+    compute_evidence,
+)
+from xrt.applications.attributes.decoding.path_beam import PathLevels, find_best_paths
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
-from xrt.applications.attributes.decoding.weights import JointWeights
 
 WIDTHS = [(2,), (500,), (2, 3), (31, 40), (32, 33), (33, 33, 90), (37, 90, 180), (5, 60, 200, 500)]
 """Values of each level: few and many, both sides of 32."""
@@ -58,7 +61,7 @@ def finder_of(taxonomy, firsts, **settings) -> CandidateFinder:
 
 def evidence_by_label(scores, row) -> dict[int, np.ndarray]:
     a, b = scores.indptr[row], scores.indptr[row + 1]
-    return dict(zip(scores.indices[a:b].tolist(), evidence_of(scores.data[a:b]), strict=True))
+    return dict(zip(scores.indices[a:b].tolist(), compute_evidence(scores.data[a:b]), strict=True))
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
@@ -69,21 +72,21 @@ def test_search_equals_trying_every_path(widths, seed):
     weights = random_weights(rng, len(widths))
     scores = random_scores(rng, 12, firsts[-1], [0.02, 0.2, 0.9][seed])
     shares = [weights.share * taxonomy.log_shares(d) for d in range(len(widths))]
-    given = np.where(rng.random((12, len(widths))) < 0.3 * (seed == 1), 0, -1)
-    given += np.where(given == 0, taxonomy.paths_PD[rng.integers(0, taxonomy.num_paths, 12)], 0)
-    paths, totals = best_paths(
-        scores, evidence_of(scores.data), PathLevels.of(taxonomy), weights.levels_D3,
-        np.concatenate(shares), BEAM, 16, 8, given,
+    cells = np.where(rng.random((12, len(widths))) < 0.3 * (seed == 1), 0, -1)
+    cells += np.where(cells == 0, taxonomy.paths_PD[rng.integers(0, taxonomy.num_paths, 12)], 0)
+    paths, totals = find_best_paths(
+        scores, compute_evidence(scores.data), PathLevels.of(taxonomy), weights.levels_D3,
+        np.concatenate(shares), BEAM, 16, 8, cells,
     )  # fmt: skip
     of_paths = [shares[d][taxonomy.nodes_PD[:, d]].astype(np.float64) for d in range(len(widths))]
     for row in range(12):
-        wanted, worths = slow.best_paths(
+        needed, worths = slow.best_paths(
             evidence_by_label(scores, row), taxonomy.paths_PD, weights.levels_D3, of_paths, 16, 8,
-            given[row],
+            cells[row],
         )  # fmt: skip
-        num = len(wanted)
+        num = len(needed)
         assert np.allclose(totals[row, :num], worths, atol=1e-6)
-        assert set(paths[row, :num].tolist()) == set(wanted)
+        assert set(paths[row, :num].tolist()) == set(needed)
         assert (paths[row, num:] == -1).all()
 
 
@@ -94,9 +97,9 @@ def test_a_beam_as_wide_as_the_widest_level_above_the_last_loses_nothing(beam):
     levels = np.array([[0.4, 0.1, -4.0], [0.6, 0.0, -6.0]])
     weights = JointWeights(levels, 0.3, -3.0, np.zeros((0, 4)))
     scores = random_scores(rng, 50, firsts[-1], 0.1)
-    found = finder_of(taxonomy, firsts, beam=beam).find(scores, weights).paths_NM
+    result = finder_of(taxonomy, firsts, beam=beam).find(scores, weights).paths_NM
     every = finder_of(taxonomy, firsts, beam=10**6).find(scores, weights).paths_NM
-    assert np.array_equal(found, every)
+    assert np.array_equal(result, every)
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
@@ -107,15 +110,15 @@ def test_the_path_with_scores_is_a_candidate_whatever_the_weights(widths):
         weights = replace(random_weights(rng, len(widths)), share=share)
         for beam in (4, 31, 32, BEAM):
             finder = finder_of(taxonomy, firsts, beam=beam)
-            wanted = rng.integers(0, taxonomy.num_paths, 20)
-            columns = taxonomy.paths_PD[wanted]
+            needed = rng.integers(0, taxonomy.num_paths, 20)
+            columns = taxonomy.paths_PD[needed]
             data = rng.random(columns.shape).astype(np.float32).ravel() + np.float32(0.001)
             where = np.repeat(np.arange(20), len(widths)), columns.ravel()
             scores = sp.csr_array(sp.coo_array((data, where), shape=(20, firsts[-1])))
-            found = finder.find(scores, weights).paths_NM
-            assert (found == wanted[:, None]).any(axis=1).all()
+            result = finder.find(scores, weights).paths_NM
+            assert (result == needed[:, None]).any(axis=1).all()
             if not share:
-                best = taxonomy.paths_PD[found[:, 0]]
+                best = taxonomy.paths_PD[result[:, 0]]
                 num_open = np.array([
                     slow.num_open(evidence_by_label(scores, row), best[row]) for row in range(20)
                 ])  # fmt: skip
@@ -137,8 +140,8 @@ def test_a_sure_value_of_the_first_level_is_not_lost_among_many(num_top, top):
     row = 0 if top == "first" else num_top - 1
     scores = np.zeros((1, 3 * num_top), np.float32)
     scores[0, rows[row]] = 0.995, 0.995, 0.76
-    found = finder.find(sp.csr_array(scores), JointWeights.from_dict(saved, 3, 0))
-    assert found.paths_NM[0, 0] == row
+    result = finder.find(sp.csr_array(scores), JointWeights.from_dict(saved, 3, 0))
+    assert result.paths_NM[0, 0] == row
 
 
 @pytest.mark.parametrize("beam", [1, 2, 8, 32])
@@ -150,8 +153,8 @@ def test_a_narrow_beam_never_drops_a_node_with_a_score_for_one_without(beam):
         path = taxonomy.paths_PD[rng.integers(taxonomy.num_paths)]
         scores = np.zeros((1, firsts[-1]), np.float32)
         scores[0, path] = LOWEST  # the least that a score can be
-        found = finder.find(sp.csr_array(scores), random_weights(rng, 3))
-        assert (taxonomy.paths_PD[found.paths_NM[0]] == path).all(axis=1).any()
+        result = finder.find(sp.csr_array(scores), random_weights(rng, 3))
+        assert (taxonomy.paths_PD[result.paths_NM[0]] == path).all(axis=1).any()
 
 
 def test_a_higher_score_never_moves_a_path_down():
@@ -179,7 +182,7 @@ def test_a_higher_score_never_moves_a_path_down():
 )  # fmt: skip
 def test_a_label_without_a_score_is_never_worth_more_than_the_lowest_score(level):
     levels = [level]
-    least = evidence_of(np.array([LOWEST]))[0].astype(np.float64)
+    least = compute_evidence(np.array([LOWEST]))[0].astype(np.float64)
     built = JointWeights(np.array(levels), 0.0, -3.0, np.zeros((0, 4)))
     loaded = JointWeights.from_dict(built.to_dict() | {"levels": levels}, 1, 0)
     for weights in (built, loaded, JointWeights.from_vector(built.to_vector(), 1, 0)):
@@ -215,8 +218,8 @@ def test_an_open_level_has_the_score_of_the_level_above():
     assert taxonomy.scored_PD.tolist() == [[0, 2, 4], [0, 3, 3], [1, 1, 1]]
     finder = finder_of(taxonomy, np.array([0, 2, 4, 5]))
     scores = np.array([[0.9, 0.1, 0.1, 0.8, 0.2], [0.1, 0.9, 0.1, 0.1, 0.1]], np.float32)
-    found = finder.find(sp.csr_array(scores), JointWeights.initial(3, 0))
-    assert found.paths_NM[:, 0].tolist() == [1, 2]
+    result = finder.find(sp.csr_array(scores), JointWeights.initial(3, 0))
+    assert result.paths_NM[:, 0].tolist() == [1, 2]
     logs = np.log(np.array([0.9, 0.8, 0.8], np.float32))
-    assert found.evidence_NMK[0, 0, [0, 3, 6]].tolist() == pytest.approx(logs.tolist(), abs=1e-6)
-    assert not found.evidence_NMK[0, 0, [2, 5, 8]].any()
+    assert result.evidence_NMK[0, 0, [0, 3, 6]].tolist() == pytest.approx(logs.tolist(), abs=1e-6)
+    assert not result.evidence_NMK[0, 0, [2, 5, 8]].any()

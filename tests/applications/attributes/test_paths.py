@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from xrt.applications.attributes.data.label_paths import taxonomy_paths
 from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.label_trees import build_taxonomy_paths
 from xrt.data.labels import LabelTable
 from xrt.errors import DataError
 from xrt.hybrid import HybridMatrix
@@ -34,7 +34,7 @@ def space_of(rows, attributes=("brand", "L0", "L1", "L2"), hierarchy=("L0", "L1"
 
 def test_each_label_stands_under_what_it_occurs_with_most():
     space, Y_NL = space_of(ROWS)
-    assert dict(zip(space.labels.ids, taxonomy_paths(space, Y_NL), strict=True)) == {
+    assert dict(zip(space.labels.ids, build_taxonomy_paths(space, Y_NL), strict=True)) == {
         "brand=Leaf": ("L0=Food",),
         "brand=Oak": ("L0=Home",),
         "brand=<none>": ("brand",),
@@ -55,7 +55,7 @@ def test_each_label_stands_under_what_it_occurs_with_most():
 
 def test_the_tree_keeps_a_category_together():
     space, Y_NL = space_of(ROWS)
-    paths, Z = taxonomy_paths(space, Y_NL), HybridMatrix.of(Y_NL.T)
+    paths, Z = build_taxonomy_paths(space, Y_NL), HybridMatrix.of(Y_NL.T)
     tree = build_inside(Z, paths, TreeParams(max_leaf_size=1, branching=2), 0)
     top = dict(zip(space.labels.ids, tree.labels_below(0).tolist(), strict=True))
     home = ["L0=Home", "L1=Kitchen", "L2=Rugs", "brand=Oak"]
@@ -65,6 +65,6 @@ def test_the_tree_keeps_a_category_together():
 def test_without_a_hierarchy_values_stand_under_their_attribute():
     space, Y_NL = space_of(ROWS, hierarchy=())
     attributes = [(label.split("=")[0],) for label in space.labels.ids]
-    assert taxonomy_paths(space, Y_NL) == attributes
+    assert build_taxonomy_paths(space, Y_NL) == attributes
     with pytest.raises(DataError, match="Y has 3 labels, the label space 15"):
-        taxonomy_paths(space, Y_NL[:, :3])
+        build_taxonomy_paths(space, Y_NL[:, :3])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.attribute_stand_in import StandInPredictor
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.filling.filling import fill
-from xrt.applications.attributes.filling.raw_rows import TableStyle, json_row
+from xrt.applications.attributes.filling.raw_rows import TableStyle, rewrite_json_row
 from xrt.applications.attributes.filling.row_types import holds_texts
 from xrt.errors import CapacityError, DataError
 
@@ -35,8 +35,8 @@ def test_every_sign_of_a_csv_file_stays(tmp_path):
         '"1","puma court 8","puma","a ""b"", c"\r\n'
         '2,nike "x" running 9, ,""\r\n'
     )
-    found = filled(tmp_path, text)
-    header, rest = found.split("\r\n", 1)
+    result = filled(tmp_path, text)
+    header, rest = result.split("\r\n", 1)
     assert header == '\ufeff,"title", brand ,"no ""te""",L0,L1,' + ",".join(ADDED)
     scores = ",0.9,0.9,0.9,0.729,true,true,true\r\n"
     assert rest == (
@@ -47,20 +47,20 @@ def test_every_sign_of_a_csv_file_stays(tmp_path):
 
 
 def test_other_signs_between_cells_and_a_line_that_names_them_stay(tmp_path):
-    found = filled(tmp_path, "title;brand;L0;L1;n\nnike cap 9;;;;1,5\n").splitlines()
-    assert found[0] == ";".join(["title", "brand", "L0", "L1", "n", *ADDED])
-    assert found[1].startswith("nike cap 9;nike;hat;cap;1,5;0.9;")
-    found = filled(tmp_path, "sep=|\ntitle|brand|n\nnike cap 9||a,b\n").splitlines()
-    assert found[:2] == ["sep=|", "|".join(["title", "brand", "n", "L0", "L1", *ADDED])]
-    assert found[2].startswith("nike cap 9|nike|a,b|hat|cap|0.9|")
+    result = filled(tmp_path, "title;brand;L0;L1;n\nnike cap 9;;;;1,5\n").splitlines()
+    assert result[0] == ";".join(["title", "brand", "L0", "L1", "n", *ADDED])
+    assert result[1].startswith("nike cap 9;nike;hat;cap;1,5;0.9;")
+    result = filled(tmp_path, "sep=|\ntitle|brand|n\nnike cap 9||a,b\n").splitlines()
+    assert result[:2] == ["sep=|", "|".join(["title", "brand", "n", "L0", "L1", *ADDED])]
+    assert result[2].startswith("nike cap 9|nike|a,b|hat|cap|0.9|")
 
 
 def test_every_sign_of_a_tsv_file_stays(tmp_path):
     text = 'title\t brand\tn\nnike cap 9\t\t"a ""b"""\n"nike" cap 9\tpuma\t 50" tv\n'
-    found = filled(tmp_path, text, "in.tsv", "out.tsv").splitlines()
-    assert found[0].split("\t")[:5] == ["title", " brand", "n", "L0", "L1"]
-    assert found[1].split("\t")[:5] == ["nike cap 9", "nike", '"a ""b"""', "hat", "cap"]
-    assert found[2].split("\t")[:3] == ['"nike" cap 9', "puma", ' 50" tv']
+    result = filled(tmp_path, text, "in.tsv", "out.tsv").splitlines()
+    assert result[0].split("\t")[:5] == ["title", " brand", "n", "L0", "L1"]
+    assert result[1].split("\t")[:5] == ["nike cap 9", "nike", '"a ""b"""', "hat", "cap"]
+    assert result[2].split("\t")[:3] == ['"nike" cap 9', "puma", ' 50" tv']
 
 
 def test_every_sign_of_a_json_line_stays(tmp_path):
@@ -69,14 +69,14 @@ def test_every_sign_of_a_json_line_stays(tmp_path):
         ' { " brand" : null , "title": "puma cap 9", "u": "\\u00e9\\ud800", "x": [ 1,2 ] }',
         '{"title": "nike cap 9", "a": 1, "a": 2, " brand": ["puma"]}',
     ]
-    found = filled(tmp_path, "\r\n".join(lines) + "\r\n", "in.jsonl", "out.jsonl").split("\r\n")
-    assert found[0].startswith(lines[0][:-2] + '," brand":"nike","L0":"hat","L1":"cap","brand_s')
-    assert found[1].startswith(
+    result = filled(tmp_path, "\r\n".join(lines) + "\r\n", "in.jsonl", "out.jsonl").split("\r\n")
+    assert result[0].startswith(lines[0][:-2] + '," brand":"nike","L0":"hat","L1":"cap","brand_s')
+    assert result[1].startswith(
         ' { " brand" : "puma" , "title": "puma cap 9", "u": "\\u00e9\\ud800", "x": [ 1,2 ], "L0": '
     )
-    assert found[2].startswith(lines[2][:-1] + ', "L0": "hat"')
-    assert json.loads(found[2])["brand_filled"] is False
-    assert found[3:] == [""]
+    assert result[2].startswith(lines[2][:-1] + ', "L0": "hat"')
+    assert json.loads(result[2])["brand_filled"] is False
+    assert result[3:] == [""]
 
 
 def test_columns_of_parquet_keep_name_and_type_where_they_can(tmp_path):
@@ -96,13 +96,16 @@ def test_columns_of_parquet_keep_name_and_type_where_they_can(tmp_path):
     )
     frame.write_parquet(tmp_path / "in.parquet")
     fill(Sized(), tmp_path / "in.parquet", tmp_path / "out.parquet", chunk_rows=1)
-    found = pl.read_parquet(tmp_path / "out.parquet")
-    assert found.columns == [*frame.columns, *ADDED]
-    kept = ["", "title ", "when", "bytes"]
-    assert found.select(kept).equals(frame.select(kept))
-    assert found[" brand"].to_list() == ["nike", "puma"]
-    assert (found.schema[" brand"], found.schema["L0"]) == (frame.schema[" brand"], pl.Categorical)
-    assert found["L1"].to_list() == ["cap", "5"]  # "cap" is no number
+    result = pl.read_parquet(tmp_path / "out.parquet")
+    assert result.columns == [*frame.columns, *ADDED]
+    remaining = ["", "title ", "when", "bytes"]
+    assert result.select(remaining).equals(frame.select(remaining))
+    assert result[" brand"].to_list() == ["nike", "puma"]
+    assert (result.schema[" brand"], result.schema["L0"]) == (
+        frame.schema[" brand"],
+        pl.Categorical,
+    )
+    assert result["L1"].to_list() == ["cap", "5"]  # "cap" is no number
 
 
 def test_which_types_hold_the_values():
@@ -244,8 +247,8 @@ def test_a_changed_row_reads_as_its_cells(rows, new, added, delimiter, quoting):
     for row in rows:
         buffer = io.StringIO(newline="")
         csv.writer(buffer, delimiter=delimiter, quoting=quoting).writerow(row)
-        found = style.row(buffer.getvalue().removesuffix("\r\n"), new, added)
-        (back,) = csv.reader(io.StringIO(found, newline=""), delimiter=delimiter, strict=True)
+        result = style.row(buffer.getvalue().removesuffix("\r\n"), new, added)
+        (back,) = csv.reader(io.StringIO(result, newline=""), delimiter=delimiter, strict=True)
         assert back == [new.get(i, cell) for i, cell in enumerate(row)] + added
 
 
@@ -268,11 +271,11 @@ values = st.recursive(
 def test_a_changed_json_line_reads_as_its_values(record, new, indent, is_ascii):
     raw = json.dumps(record, separators=indent, ensure_ascii=is_ascii)
     added = {"a_score": 0.5} if "a_score" not in {*record, *new} else {}
-    found = json_row(f" {raw} ", new, added)
-    assert json.loads(found) == record | new | added
-    assert found.count("\n") - raw.count("\n") == 1
+    result = rewrite_json_row(f" {raw} ", new, added)
+    assert json.loads(result) == record | new | added
+    assert result.count("\n") - raw.count("\n") == 1
     if not new and record:
-        assert found.startswith(f" {raw[:-1].rstrip()}")
+        assert result.startswith(f" {raw[:-1].rstrip()}")
 
 
 @pytest.mark.parametrize("writer", ["write_parquet", "write_csv", "write_ndjson"])

@@ -5,10 +5,16 @@ import logging
 import pytest
 
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.hierarchy_inference import Hierarchy, infer_hierarchy
-from xrt.applications.attributes.data.level_names import counted_levels, name_words
 from xrt.applications.attributes.data.schema import AttributeSchema, EmptyMeans, TextColumn
-from xrt.applications.attributes.data.schema_inference import column_facts, infer_schema, role_of
+from xrt.applications.attributes.data.schema_inference import (
+    Hierarchy,
+    count_cells,
+    find_counted_levels,
+    infer_hierarchy,
+    infer_role,
+    infer_schema,
+    split_name,
+)
 from xrt.errors import ConfigError, DataError
 
 CATEGORIES = [("Home", "Pans", "Woks"), ("Home", "Pans", "Skillets"), ("Home", "Mugs", "Cups")]
@@ -77,16 +83,16 @@ def test_every_role_is_told_from_the_columns(caplog):
     assert schema.targets == ["brand", "L0", "L1", "L2"]
     assert schema.hierarchy == ["L0", "L1", "L2"]
     assert schema.is_resolved
-    told = "text title; numeric price; categorical store; targets brand, L0, L1, L2"
-    assert told in caplog.text
+    message = "text title; numeric price; categorical store; targets brand, L0, L1, L2"
+    assert message in caplog.text
     assert "hierarchy L0 > L1 > L2; not used: id" in caplog.text
 
 
 def test_what_the_user_said_is_kept():
-    asked = AttributeSchema(
+    roles = AttributeSchema(
         text_columns=["id*2", "title:T"], numeric_columns=[], targets=["L2", "L0"], hierarchy=[]
     )
-    schema, _ = infer_schema(table(), asked)
+    schema, _ = infer_schema(table(), roles)
     assert (schema.text_columns, schema.numeric_columns) == (["id*2", "title:T"], [])
     assert (schema.targets, schema.hierarchy) == (["L2", "L0"], [])
     assert schema.categorical_columns == ["store"]
@@ -207,21 +213,21 @@ def test_a_few_words_for_nothing_do_not_make_empty_cells_unknown():
     ],
 )  # fmt: skip
 def test_names_that_count_are_levels(names, levels):
-    assert counted_levels(names) == levels
+    assert find_counted_levels(names) == levels
 
 
 def test_camel_case_is_words():
-    assert name_words("CategoryText") == ["category", "text"]
-    assert name_words("HTMLColor2") == ["html", "color", "2"]
-    assert name_words("imageURLs") == ["image", "urls"]
-    assert name_words("Größe_in CM") == ["größe", "in", "cm"]
-    facts = column_facts(["Red", "Blue", "Red", "Blue"] * 10, AttributeSchema())
-    assert role_of("brandName", facts) == "target"
-    assert role_of("CategoryText", facts) == "target"
-    assert role_of("productTitle", facts) == "text"
-    assert role_of("vendorName", facts) == "categorical"
-    assert role_of("imageUrl", facts) == role_of("productID", facts) == ""
-    assert role_of("lvl2Name", facts) == "target"
+    assert split_name("CategoryText") == ["category", "text"]
+    assert split_name("HTMLColor2") == ["html", "color", "2"]
+    assert split_name("imageURLs") == ["image", "urls"]
+    assert split_name("Größe_in CM") == ["größe", "in", "cm"]
+    facts = count_cells(["Red", "Blue", "Red", "Blue"] * 10, AttributeSchema())
+    assert infer_role("brandName", facts) == "target"
+    assert infer_role("CategoryText", facts) == "target"
+    assert infer_role("productTitle", facts) == "text"
+    assert infer_role("vendorName", facts) == "categorical"
+    assert infer_role("imageUrl", facts) == infer_role("productID", facts) == ""
+    assert infer_role("lvl2Name", facts) == "target"
 
 
 def shared_children(num_rows=600):
@@ -233,8 +239,8 @@ def shared_children(num_rows=600):
 
 
 def test_a_child_under_many_parents_does_not_end_the_hierarchy():
-    found = infer_hierarchy(shared_children(), AttributeSchema())
-    assert (found.levels, found.notes) == (["L1", "L2", "L3"], [])
+    result = infer_hierarchy(shared_children(), AttributeSchema())
+    assert (result.levels, result.notes) == (["L1", "L2", "L3"], [])
     unnamed = dict(zip(("a", "b", "c"), shared_children().values(), strict=True))
     assert infer_hierarchy(unnamed, AttributeSchema()).levels == ["a", "b"]
 
@@ -246,8 +252,8 @@ def test_a_level_below_those_whose_names_count_joins_by_its_cells():
         "brand": [f"B{i % 24}" for i in range(600)],
         "category": [f"C{i % 4}" for i in range(600)],
     }
-    found = infer_hierarchy(columns, AttributeSchema())
-    assert found.levels == ["category", "sub_category", "kind"]  # a brand is no kind of thing
+    result = infer_hierarchy(columns, AttributeSchema())
+    assert result.levels == ["category", "sub_category", "kind"]  # a brand is no kind of thing
 
 
 def contradicting(num_rows=400):
@@ -286,9 +292,9 @@ def contradicting(num_rows=400):
 @pytest.mark.parametrize("case", contradicting())
 def test_cells_that_contradict_the_names_are_told(case):
     columns, note = contradicting()[case]
-    found = infer_hierarchy(columns, AttributeSchema())
-    assert found.levels == []
-    assert [text[: len(note)] for text in found.notes] == [note]
+    result = infer_hierarchy(columns, AttributeSchema())
+    assert result.levels == []
+    assert [text[: len(note)] for text in result.notes] == [note]
 
 
 def test_numbers_that_run_from_fine_to_coarse_are_turned_round():
@@ -308,8 +314,8 @@ def test_a_leaf_without_a_number_is_not_the_top():
         columns["category"].append(f"F{i % 90}")
         columns["category_1"].append(f"T{i % 3}")
         columns["category_2"].append(f"M{i % 9}")
-    found = infer_hierarchy(columns, AttributeSchema())
-    assert found.levels == ["category_1", "category_2", "category"]
+    result = infer_hierarchy(columns, AttributeSchema())
+    assert result.levels == ["category_1", "category_2", "category"]
 
 
 def test_a_column_that_nearly_has_one_parent_is_told():
@@ -318,9 +324,9 @@ def test_a_column_that_nearly_has_one_parent_is_told():
         "b": [f"M{i % 16}" for i in range(1000)],
         "c": [f"F{i % 16}" if i % 7 else "F0" for i in range(1000)],
     }
-    found = infer_hierarchy(columns, AttributeSchema())
-    assert found.levels == ["a", "b"]
-    (note,) = found.notes
+    result = infer_hierarchy(columns, AttributeSchema())
+    assert result.levels == ["a", "b"]
+    (note,) = result.notes
     assert note.startswith("c is no level of the hierarchy a > b: its values tell a in 89%")
     assert "94% are needed; where it is one, name hierarchy" in note
 
@@ -331,8 +337,8 @@ def test_a_kind_may_stand_in_several_places():
     del columns["L3"]
     assert infer_hierarchy(columns, AttributeSchema()).levels == ["L1", "L2", "product_type"]
     columns["colour"] = columns.pop("product_type")
-    found = infer_hierarchy(columns, AttributeSchema())
-    assert found.levels == ["L1", "L2"]
+    result = infer_hierarchy(columns, AttributeSchema())
+    assert result.levels == ["L1", "L2"]
 
 
 def test_columns_above_some_levels_do_not_part_the_levels_whose_names_count():
@@ -344,8 +350,8 @@ def test_columns_above_some_levels_do_not_part_the_levels_whose_names_count():
         "L2": [f"M{i % 16}" for i in rows],
         "L3": ["Other" if i % 3 else f"F{i % 16}" for i in rows],
     }
-    found = infer_hierarchy(columns, AttributeSchema())
-    assert [name for name in found.levels if name[0] == "L"] == ["L1", "L2", "L3"]
+    result = infer_hierarchy(columns, AttributeSchema())
+    assert [name for name in result.levels if name[0] == "L"] == ["L1", "L2", "L3"]
 
 
 def test_the_same_names_under_a_few_parents_are_a_hierarchy():

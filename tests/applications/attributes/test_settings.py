@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from xrt.applications.attributes.catalogue_settings import Reading, require_effect
+from xrt.applications.attributes.catalogue_training import AttributeHooks
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.settings import AttributeSettings
-from xrt.applications.attributes.training import AttributeHooks
 from xrt.data.formats import CorpusFormat
 from xrt.errors import ConfigError, DataError
 from xrt.pipeline.params import DatasetParams, PipelineParams

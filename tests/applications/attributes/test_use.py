@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from xrt.applications.attributes.catalogue_training import AttributeHooks
 from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.demo import write_attribute_demo
 from xrt.applications.attributes.evaluation import evaluate_attributes
 from xrt.applications.attributes.predictor import AttributePredictor
-from xrt.applications.attributes.training import AttributeHooks
 from xrt.cli import main
 from xrt.demo.catalogue import DemoParams
 from xrt.errors import ArtifactError, ConfigError, DataError
@@ -45,8 +45,8 @@ def files(tmp_path_factory: Any) -> Path:
 @pytest.fixture(scope="module")
 def run(files: Path, tmp_path_factory: Any) -> Path:
     runs = tmp_path_factory.mktemp("runs")
-    given = [f"data.path={files / 'trn.csv'}", f"dataset.tst={files / 'tst_truth.csv'}"]
-    assert train(["train", *SETTINGS, *given, f"paths.runs={runs}"]) == 0
+    arguments = [f"data.path={files / 'trn.csv'}", f"dataset.tst={files / 'tst_truth.csv'}"]
+    assert train(["train", *SETTINGS, *arguments, f"paths.runs={runs}"]) == 0
     return runs / "attributes_demo"
 
 
@@ -61,30 +61,30 @@ def table(files: Path) -> CatalogueTable:
 
 
 def test_report_has_the_figures_of_every_attribute(run: Path):
-    found = json.loads((run / "report.json").read_text())["attributes"]
-    names = [attribute["name"] for attribute in found["attributes"]]
+    result = json.loads((run / "report.json").read_text())["attributes"]
+    names = [attribute["name"] for attribute in result["attributes"]]
     assert names == ["brand", "L0", "L1", "L2", "L3", "L4"]
-    assert found["attributes"][1]["scores"]["accuracy"] > 0.9
-    assert 0.2 < found["item_accuracy"] < 1
+    assert result["attributes"][1]["scores"]["accuracy"] > 0.9
+    assert 0.2 < result["item_accuracy"] < 1
     page = (run / "report.html").read_text()
     assert "item accuracy" in page
     assert "paths never seen in training" in page
     manifest = json.loads((run / "model" / "manifest.json").read_text())
-    assert manifest["metrics"]["attributes"]["item accuracy"] == found["item_accuracy"]
+    assert manifest["metrics"]["attributes"]["item accuracy"] == result["item_accuracy"]
 
 
 def test_every_row_has_one_value_of_each_attribute_and_a_path_that_training_saw(
     predictor: AttributePredictor, table: CatalogueTable
 ):
-    found = predictor.predict(table)
+    result = predictor.predict(table)
     space = predictor.space
-    assert found.columns_NA.shape == (table.num_rows, 6)
-    assert (found.columns_NA >= 0).all()
-    assert (space.attribute_of_L[found.columns_NA] == np.arange(6)).all()
-    paths = found.columns_NA[:, list(predictor.decoder.finder.hierarchy)]
+    assert result.columns_NA.shape == (table.num_rows, 6)
+    assert (result.columns_NA >= 0).all()
+    assert (space.attribute_of_L[result.columns_NA] == np.arange(6)).all()
+    paths = result.columns_NA[:, list(predictor.decoder.finder.hierarchy)]
     assert predictor.decoder.finder.taxonomy.contains(paths).all()
-    assert ((found.probabilities_NA > 0) & (found.probabilities_NA <= 1)).all()
-    assert (found.row_probabilities_N <= found.probabilities_NA.min(axis=1) + 1e-5).all()
+    assert ((result.probabilities_NA > 0) & (result.probabilities_NA <= 1)).all()
+    assert (result.row_probabilities_N <= result.probabilities_NA.min(axis=1) + 1e-5).all()
 
 
 def test_joint_decoding_is_at_least_as_good_as_the_best_value_of_each_attribute(
@@ -94,14 +94,14 @@ def test_joint_decoding_is_at_least_as_good_as_the_best_value_of_each_attribute(
         files / "tst_truth.csv", labels=predictor.space.labels, item_texts=predictor.item_texts
     )
     table = read_catalogue(files / "tst_truth.csv")
-    given = space.given_NA(corpus.Y)
-    joint = (predictor.predict(table).columns_NA == given).all(axis=1).mean()
+    cells = space.cells_of(corpus.Y)
+    joint = (predictor.predict(table).columns_NA == cells).all(axis=1).mean()
     scores = predictor.scores(table).toarray()
-    alone = np.zeros_like(given)
+    alone = np.zeros_like(cells)
     for a, name in enumerate(space.attributes):
         columns = predictor.space.columns_of(name)
         alone[:, a] = columns[scores[:, columns].argmax(axis=1)]
-    assert joint >= (alone == given).all(axis=1).mean() - 0.01  # a thousand rows
+    assert joint >= (alone == cells).all(axis=1).mean() - 0.01  # a thousand rows
 
 
 def test_each_attribute_by_itself_is_another_way_of_the_same_model(
@@ -116,11 +116,11 @@ def test_each_attribute_by_itself_is_another_way_of_the_same_model(
     assert (by_each.columns_NA != by_row.columns_NA).any()
     with pytest.raises(ConfigError, match="choose one of row, each"):
         AttributePredictor.load(run / "model", decode="auto")
-    found = json.loads((run / "report.json").read_text())["attributes"]
-    assert found["decode"] == predictor.decoder.way.value
-    shipped = found["decodings"][found["decode"]]
-    assert shipped["item accuracy"] == found["item_accuracy"]
-    assert set(found["decodings"]) == {"row", "each", "best score alone"}
+    result = json.loads((run / "report.json").read_text())["attributes"]
+    assert result["decode"] == predictor.decoder.way.value
+    shipped = result["decodings"][result["decode"]]
+    assert shipped["item accuracy"] == result["item_accuracy"]
+    assert set(result["decodings"]) == {"row", "each", "best score alone"}
     assert "held-out training rows" in (run / "report.html").read_text()
 
 
@@ -142,12 +142,12 @@ def test_given_values_are_kept_and_the_others_go_with_them(
     predictor: AttributePredictor, table: CatalogueTable
 ):
     space, free = predictor.space, predictor.predict(table)
-    given = np.full_like(free.columns_NA, -1)
-    given[:, 1] = free.columns_NA[:, 1]  # what it would say anyway
-    same = predictor.predict(table, given)
-    assert (same.columns_NA[:, 1] == given[:, 1]).all()
+    cells = np.full_like(free.columns_NA, -1)
+    cells[:, 1] = free.columns_NA[:, 1]  # what it would say anyway
+    same = predictor.predict(table, cells)
+    assert (same.columns_NA[:, 1] == cells[:, 1]).all()
     assert (same.row_probabilities_N >= free.row_probabilities_N - 1e-5).all()
-    other = np.full_like(given, -1)
+    other = np.full_like(cells, -1)
     top = space.columns_of("L0")
     other[:, 1] = top[(np.searchsorted(top, free.columns_NA[:, 1]) + 1) % len(top)]
     moved = predictor.predict(table, other)
@@ -160,19 +160,19 @@ def test_given_values_are_kept_and_the_others_go_with_them(
 def test_probability_of_what_is_predicted_is_its_probability(
     predictor: AttributePredictor, table: CatalogueTable
 ):
-    found = predictor.predict(table)
-    again = predictor.probability_of(table, found.columns_NA)
-    assert np.allclose(again, found.probabilities_NA, atol=1e-6)
-    nothing = predictor.probability_of(table, np.full_like(found.columns_NA, -1))
+    result = predictor.predict(table)
+    again = predictor.probability_of(table, result.columns_NA)
+    assert np.allclose(again, result.probabilities_NA, atol=1e-6)
+    nothing = predictor.probability_of(table, np.full_like(result.columns_NA, -1))
     assert np.isnan(nothing).all()
 
 
 def test_items_come_back_as_suggestions(predictor: AttributePredictor, files: Path):
     with open(files / "tst.csv", encoding="utf-8") as file:
         items = [row for row, _ in zip(csv.DictReader(file), range(3), strict=False)]
-    found = predictor.predict_items(items)
-    assert [set(row) for row in found] == [set(predictor.space.attributes)] * 3
-    suggestion = found[0]["L0"]
+    result = predictor.predict_items(items)
+    assert [set(row) for row in result] == [set(predictor.space.attributes)] * 3
+    suggestion = result[0]["L0"]
     assert suggestion.label == f"L0={suggestion.name}"
     assert 0 < suggestion.score <= 1
     only_title = predictor.predict_items([{"title": items[0]["title"], "description": ""}])
@@ -190,39 +190,39 @@ def test_a_model_of_labels_is_refused(run: Path, tmp_path: Path):
         "".join(json.dumps({"text": f"red bowl {i}", "labels": ["a", "b"][i % 2 :]}) + "\n"
                 for i in range(30))
     )  # fmt: skip
-    given = ["dataset=files", f"dataset.trn={tmp_path / 'trn.jsonl'}", "encoder=none"]
-    assert train(["train", *given, "name=plain", f"paths.runs={tmp_path}"]) == 0
+    arguments = ["dataset=files", f"dataset.trn={tmp_path / 'trn.jsonl'}", "encoder=none"]
+    assert train(["train", *arguments, "name=plain", f"paths.runs={tmp_path}"]) == 0
     with pytest.raises(ArtifactError, match="model of labels"):
         AttributePredictor.load(tmp_path / "plain" / "model")
 
 
 def test_without_a_test_file_held_out_rows_are_judged(files: Path, tmp_path: Path, capsys: Any):
-    given = [f"data.path={files / 'trn.csv'}", "experiment=attributes", "num_threads=2"]
-    assert train(["train", *given, f"paths.runs={tmp_path}"]) == 0
+    arguments = [f"data.path={files / 'trn.csv'}", "experiment=attributes", "num_threads=2"]
+    assert train(["train", *arguments, f"paths.runs={tmp_path}"]) == 0
     out = capsys.readouterr().out
     assert "held-out training rows" in out
     assert "attributes/model catalogue.csv --out filled.csv" in out
-    found = json.loads((tmp_path / "attributes" / "report.json").read_text())["attributes"]
+    result = json.loads((tmp_path / "attributes" / "report.json").read_text())["attributes"]
     chosen = json.loads((tmp_path / "attributes" / "model" / "attributes.json").read_text())
     for way in ("row", "each"):
         figures = chosen["figures"]["decode"][way]["item accuracy"]
-        assert found["decodings"][way]["item accuracy"] == pytest.approx(figures)
-    assert found["num_impossible_paths"] == 0
+        assert result["decodings"][way]["item accuracy"] == pytest.approx(figures)
+    assert result["num_impossible_paths"] == 0
 
 
 def test_evaluate_tells_what_training_told(run: Path, files: Path, capsys: Any):
     trained = json.loads((run / "report.json").read_text())["attributes"]
     assert main(["evaluate", str(run / "model"), str(files / "tst_truth.csv"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["attributes"] == trained["attributes"]
-    assert found["each attribute alone"] == trained["each attribute alone"]
-    assert found["num_impossible_paths"] == 0
-    assert found["each attribute alone"]["num_impossible_paths"] > 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["attributes"] == trained["attributes"]
+    assert result["each attribute alone"] == trained["each attribute alone"]
+    assert result["num_impossible_paths"] == 0
+    assert result["each attribute alone"]["num_impossible_paths"] > 0
     assert main(["evaluate", str(run / "model"), str(files / "tst_truth.csv")]) == 0
     text = capsys.readouterr().out
     assert text.splitlines()[1].startswith("brand")
     assert "a fill writes" in text
-    fills = {figures["name"]: figures["fills"] for figures in found["attributes"]}
+    fills = {figures["name"]: figures["fills"] for figures in result["attributes"]}
     assert 0 < fills["brand"]["num_right"] <= fills["brand"]["num_written"]
     assert fills["L4"]["num_empty"] > fills["L4"]["num_in_empty"]
     assert "each attribute decoded alone: item accuracy" in text
@@ -254,8 +254,8 @@ def test_files_that_cannot_be_judged(
 
 
 def test_a_catalogue_is_filled_and_given_cells_stay(run: Path, files: Path, tmp_path: Path):
-    given = ["predict", str(run / "model"), str(files / "tst.csv"), "--out"]
-    assert main([*given, str(tmp_path / "filled.csv")]) == 0
+    arguments = ["predict", str(run / "model"), str(files / "tst.csv"), "--out"]
+    assert main([*arguments, str(tmp_path / "filled.csv")]) == 0
     before, after = (read_catalogue(path) for path in (files / "tst.csv", tmp_path / "filled.csv"))
     assert after.num_rows == before.num_rows
     for name in ("brand", "L0", "L1", "L2", "L3", "L4"):
@@ -268,10 +268,14 @@ def test_a_catalogue_is_filled_and_given_cells_stay(run: Path, files: Path, tmp_
 
 @pytest.mark.parametrize("label_tree", ["taxonomy", "clusters_in_taxonomy"])
 def test_label_tree_out_of_the_hierarchy(files: Path, tmp_path: Path, label_tree: str):
-    given = [f"data.path={files / 'trn.csv'}", f"label_tree={label_tree}", "tree.max_leaf_size=20"]
-    assert train(["train", *SETTINGS, *given, f"paths.runs={tmp_path}"]) == 0
-    found = json.loads((tmp_path / "attributes_demo" / "report.json").read_text())
-    assert found["attributes"]["item_accuracy"] > 0.1
+    arguments = [
+        f"data.path={files / 'trn.csv'}",
+        f"label_tree={label_tree}",
+        "tree.max_leaf_size=20",
+    ]
+    assert train(["train", *SETTINGS, *arguments, f"paths.runs={tmp_path}"]) == 0
+    result = json.loads((tmp_path / "attributes_demo" / "report.json").read_text())
+    assert result["attributes"]["item_accuracy"] > 0.1
 
 
 def test_rows_without_any_attribute_are_left_out(files: Path, tmp_path: Path):

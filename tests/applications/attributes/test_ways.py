@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from xrt.applications.attributes.data.space import AttributeSpace, value_table
-from xrt.applications.attributes.decoding.choice import choice_text, choose_way, is_clearly_better
+from xrt.applications.attributes.data.space import AttributeSpace, make_value_table
 from xrt.applications.attributes.decoding.decoder import MIN_ROWS, AttributeDecoder
-from xrt.applications.attributes.decoding.weights import JointWeights
-from xrt.applications.attributes.judging import judge
+from xrt.applications.attributes.decoding.joint_weights import JointWeights
+from xrt.applications.attributes.decoding.way import (
+    choose_way,
+    describe_choice,
+    is_clearly_better,
+)
+from xrt.applications.attributes.evaluation import evaluate_decoding
 from xrt.applications.attributes.settings import AttributeSettings, Decode
 from xrt.errors import ArtifactError, ConfigError
 
@@ -21,7 +25,7 @@ IDS = [
     *(f"type={i:03}" for i in range(NUM_TYPES)),
     *(f"brand={i}" for i in range(NUM_BRANDS)),
 ]
-SPACE = AttributeSpace(("brand", "top", "type"), ("top", "type"), value_table(IDS))
+SPACE = AttributeSpace(("brand", "top", "type"), ("top", "type"), make_value_table(IDS))
 
 
 def rows_of(types: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -30,53 +34,55 @@ def rows_of(types: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.column_stack([brands, types // 2, NUM_TOP + types]).astype(np.int32)
 
 
-def scores_of(given_NA: np.ndarray, rng: np.random.Generator, noise: float) -> sp.csr_array:
+def scores_of(true_NA: np.ndarray, rng: np.random.Generator, noise: float) -> sp.csr_array:
     """Scores near 1 of what is given and near 0 of some other labels; with noise, some the other
     way round.
     """
-    dense = np.zeros((len(given_NA), len(IDS)))
+    dense = np.zeros((len(true_NA), len(IDS)))
     for a, attribute in enumerate(SPACE.attributes):
         columns = SPACE.columns_of(attribute)
-        others = rng.choice(columns, (len(given_NA), 3))
+        others = rng.choice(columns, (len(true_NA), 3))
         np.put_along_axis(dense, others, 0.05 + 0.4 * rng.random(others.shape), axis=1)
-        right = np.where(rng.random(len(given_NA)) < noise, 0.3, 0.9 + 0.09 * rng.random())
-        dense[np.arange(len(given_NA)), given_NA[:, a]] = right
+        right = np.where(rng.random(len(true_NA)) < noise, 0.3, 0.9 + 0.09 * rng.random())
+        dense[np.arange(len(true_NA)), true_NA[:, a]] = right
     return sp.csr_array(dense.astype(np.float32))
 
 
 @pytest.fixture(scope="module")
 def data():
     rng = np.random.default_rng(0)
-    counted, held = (rows_of(rng.integers(0, NUM_TYPES, n), rng) for n in (600, 300))
-    return counted, held, scores_of(held, rng, 0.3)
+    training, held = (rows_of(rng.integers(0, NUM_TYPES, n), rng) for n in (600, 300))
+    return training, held, scores_of(held, rng, 0.3)
 
 
 @pytest.fixture(scope="module")
-def learnt(data):
-    counted, held, scores = data
-    return AttributeDecoder.of(SPACE, counted).learnt(scores, held)
+def fit_decoder(data):
+    training, held, scores = data
+    return AttributeDecoder.of(SPACE, training).learn(scores, held)
 
 
-def test_learnt_weights_keep_the_right_path_among_many_top_values(data, learnt):
+def test_learnt_weights_keep_the_right_path_among_many_top_values(data, fit_decoder):
     _, held, scores = data
-    alone = learnt.best(learnt.weigh(scores), Decode.row)
+    alone = fit_decoder.decode_batches(fit_decoder.weigh(scores), Decode.row)
     right = (alone.columns_NA == held).all(axis=1).mean()
-    weighed, places = learnt.cross_weighed(scores)
-    chosen = choose_way(learnt, weighed, held[places])
+    batches, places = fit_decoder.cross_weigh(scores)
+    chosen = choose_way(fit_decoder, batches, held[places])
     figures = chosen.figures["decode"]
     assert right > 0.6
     assert figures["row"]["item accuracy"] > figures["best score alone"]["item accuracy"]
-    assert 1 <= learnt.figures["searches"] <= 4
-    assert (learnt.weights.levels_D3[:, 2] <= learnt.weights.levels_D3[:, 0] * np.log(1e-4)).all()
-    assert "held-out" in choice_text(figures)
+    assert 1 <= fit_decoder.figures["searches"] <= 4
+    assert (
+        fit_decoder.weights.levels_D3[:, 2] <= fit_decoder.weights.levels_D3[:, 0] * np.log(1e-4)
+    ).all()
+    assert "held-out" in describe_choice(figures)
 
 
-def test_candidates_are_found_again_with_the_learnt_weights(data, learnt, monkeypatch):
+def test_candidates_are_found_again_with_the_learnt_weights(data, fit_decoder, monkeypatch):
     from xrt.applications.attributes.decoding import learning
 
-    counted, held, scores = data
+    training, held, scores = data
     searched = []
-    finder = AttributeDecoder.of(SPACE, counted).finder
+    finder = AttributeDecoder.of(SPACE, training).finder
     find = type(finder).find
 
     def spy(self, scores_NL, weights, *args, **settings):
@@ -84,23 +90,26 @@ def test_candidates_are_found_again_with_the_learnt_weights(data, learnt, monkey
         return find(self, scores_NL, weights, *args, **settings)
 
     monkeypatch.setattr(type(finder), "find", spy)
-    found = learning.learn_weights(finder, scores, held, np.zeros(1))
+    result = learning.learn_weights(finder, scores, held, np.zeros(1))
     assert len(searched) >= 2
     assert np.array_equal(searched[0].to_vector(), JointWeights.initial(2, 1).to_vector())
     assert not np.array_equal(searched[1].to_vector(), searched[0].to_vector())
-    last = find(finder, scores, found.weights).paths_NM
+    last = find(finder, scores, result.weights).paths_NM
     assert (last == find(finder, scores, searched[-1]).paths_NM).mean() > 0.98
 
 
-def test_each_is_the_most_probable_value_of_every_attribute(data, learnt):
+def test_each_is_the_most_probable_value_of_every_attribute(data, fit_decoder):
     _, _, scores = data
-    weighed = learnt.weigh(scores[:40])
-    each, row = learnt.best(weighed, Decode.each), learnt.best(weighed, Decode.row)
-    given = np.full_like(each.columns_NA, -1)
+    batches = fit_decoder.weigh(scores[:40])
+    each, row = (
+        fit_decoder.decode_batches(batches, Decode.each),
+        fit_decoder.decode_batches(batches, Decode.row),
+    )
+    cells = np.full_like(each.columns_NA, -1)
     for a in range(3):
-        of_row = given.copy()
+        of_row = cells.copy()
         of_row[:, a] = row.columns_NA[:, a]
-        probable = learnt.probability_of(weighed, of_row)[:, a]
+        probable = fit_decoder.probability_of(batches, of_row)[:, a]
         assert (each.probabilities_NA[:, a] >= probable - 1e-6).all()
     assert (each.row_probabilities_N <= row.row_probabilities_N + 1e-6).all()
     same = (each.columns_NA == row.columns_NA).all(axis=1)
@@ -108,66 +117,66 @@ def test_each_is_the_most_probable_value_of_every_attribute(data, learnt):
     assert each.row_probabilities_N[same] == pytest.approx(row.row_probabilities_N[same], abs=1e-6)
 
 
-def test_each_keeps_given_values_and_goes_along_with_them(data, learnt):
+def test_each_keeps_given_values_and_goes_along_with_them(data, fit_decoder):
     _, held, scores = data
-    given = np.full_like(held, -1)
-    given[:, 1] = (held[:, 1] + 1) % NUM_TOP  # another top value than the text says
-    every = replace(learnt, by_score=SPACE.attributes)
-    found = every.decode(scores, given, way=Decode.each)
-    assert (found.columns_NA[:, 1] == given[:, 1]).all()
-    assert ((found.columns_NA[:, 2] - NUM_TOP) // 2 == given[:, 1]).all()
+    cells = np.full_like(held, -1)
+    cells[:, 1] = (held[:, 1] + 1) % NUM_TOP  # another top value than the text says
+    every = replace(fit_decoder, by_score=SPACE.attributes)
+    result = every.decode(scores, cells, way=Decode.each)
+    assert (result.columns_NA[:, 1] == cells[:, 1]).all()
+    assert ((result.columns_NA[:, 2] - NUM_TOP) // 2 == cells[:, 1]).all()
 
 
-def test_attributes_by_score_take_their_best_scored_value(data, learnt):
+def test_attributes_by_score_take_their_best_scored_value(data, fit_decoder):
     _, _, scores = data
-    decoder = replace(learnt, by_score=("type", "brand"))
-    found = decoder.decode(scores, way=Decode.each)
+    decoder = replace(fit_decoder, by_score=("type", "brand"))
+    result = decoder.decode(scores, way=Decode.each)
     dense = scores.toarray()
     for a, attribute in enumerate(SPACE.attributes):
         columns = SPACE.columns_of(attribute)
         best = columns[dense[:, columns].argmax(axis=1)]
         if attribute != "top":
-            assert (found.columns_NA[:, a] == best).all()
-    assert ((found.probabilities_NA > 0) & (found.probabilities_NA <= 1)).all()
+            assert (result.columns_NA[:, a] == best).all()
+    assert ((result.probabilities_NA > 0) & (result.probabilities_NA <= 1)).all()
 
 
-def test_each_ships_where_decoding_together_fails(data, learnt):
-    counted, held, scores = data
+def test_each_ships_where_decoding_together_fails(data, fit_decoder):
+    training, held, scores = data
     rng = np.random.default_rng(1)
-    mixed = counted.copy()
+    mixed = training.copy()
     mixed[:, 1] = mixed[rng.permutation(len(mixed)), 1]  # paths that no other row has
-    wrong = AttributeDecoder.of(SPACE, mixed[:60]).learnt(scores, held)
-    weighed, places = wrong.cross_weighed(scores)
-    chosen = choose_way(wrong, weighed, held[places])
+    wrong = AttributeDecoder.of(SPACE, mixed[:60]).learn(scores, held)
+    batches, places = wrong.cross_weigh(scores)
+    chosen = choose_way(wrong, batches, held[places])
     figures = chosen.figures["decode"]
     assert figures["each"]["item accuracy"] > figures["row"]["item accuracy"] + 0.1
     assert chosen.way is Decode.each
-    assert chosen.counting(counted).way is Decode.each
-    forced = choose_way(wrong, weighed, held[places], Decode.row)
-    assert forced.way is Decode.row
-    assert forced.figures["decode"]["chosen on held-out rows"] is False
-    assert "as the settings say" in choice_text(forced.figures["decode"])
-    evaluation = judge(chosen, held[places], weighed)
-    told = evaluation.to_dict()
-    assert told["decode"] == "each"
-    assert told["item_accuracy"] == pytest.approx(figures["each"]["item accuracy"])
-    assert told["decodings"]["row"]["item accuracy"] == figures["row"]["item accuracy"]
+    assert chosen.recount(training).way is Decode.each
+    override = choose_way(wrong, batches, held[places], Decode.row)
+    assert override.way is Decode.row
+    assert override.figures["decode"]["chosen on held-out rows"] is False
+    assert "as the settings say" in describe_choice(override.figures["decode"])
+    evaluation = evaluate_decoding(chosen, held[places], batches)
+    content = evaluation.to_dict()
+    assert content["decode"] == "each"
+    assert content["item_accuracy"] == pytest.approx(figures["each"]["item accuracy"])
+    assert content["decodings"]["row"]["item accuracy"] == figures["row"]["item accuracy"]
     assert "decode=each" in evaluation.to_text()
 
 
 @pytest.mark.parametrize(
-    ("won", "lost", "better"),
+    ("won", "losses", "better"),
     [(0, 0, False), (1, 0, False), (4, 0, False), (5, 0, True), (2, 0, False), (60, 40, False),
      (61, 39, True), (300, 100, True), (0, 9, False), (7, 1, True)],
 )  # fmt: skip
-def test_a_difference_that_chance_explains_is_none(won, lost, better):
-    rows = np.repeat([True, False, True, False], [won, lost, 50, 50])
-    other = np.repeat([False, True, True, False], [won, lost, 50, 50])
+def test_a_difference_that_chance_explains_is_none(won, losses, better):
+    rows = np.repeat([True, False, True, False], [won, losses, 50, 50])
+    other = np.repeat([False, True, True, False], [won, losses, 50, 50])
     assert is_clearly_better(rows, other) is better
 
 
-def test_the_way_is_saved_and_older_models_decode_rows(learnt, tmp_path):
-    chosen = replace(learnt, way=Decode.each, by_score=("brand",))
+def test_the_way_is_saved_and_older_models_decode_rows(fit_decoder, tmp_path):
+    chosen = replace(fit_decoder, way=Decode.each, by_score=("brand",))
     settings = json.loads(json.dumps(chosen.save(tmp_path)))
     again = AttributeDecoder.load(tmp_path, settings, SPACE)
     assert (again.way, again.by_score) == (Decode.each, ("brand",))
@@ -181,16 +190,16 @@ def test_the_way_is_saved_and_older_models_decode_rows(learnt, tmp_path):
     [{"decode": "auto"}, {"decode": "both"}, {"decode": 1}, {"decode": ["row"]},
      {"by_score": ["x"]}, {"by_score": [["brand"]]}, {"by_score": 5}, {"by_score": "brand"}],
 )  # fmt: skip
-def test_a_saved_way_that_cannot_be_is_refused(learnt, tmp_path, fault):
-    settings = learnt.save(tmp_path)
+def test_a_saved_way_that_cannot_be_is_refused(fit_decoder, tmp_path, fault):
+    settings = fit_decoder.save(tmp_path)
     with pytest.raises(ArtifactError, match="train it anew"):
         AttributeDecoder.load(tmp_path, settings | fault, SPACE)
 
 
 def test_too_few_held_out_rows_teach_nothing(data):
-    counted, held, scores = data
-    decoder = AttributeDecoder.of(SPACE, counted)
-    assert decoder.learnt(scores[: MIN_ROWS - 1], held[: MIN_ROWS - 1]) is decoder
+    training, held, scores = data
+    decoder = AttributeDecoder.of(SPACE, training)
+    assert decoder.learn(scores[: MIN_ROWS - 1], held[: MIN_ROWS - 1]) is decoder
 
 
 def test_decode_is_refused_where_there_are_no_attributes():

@@ -39,7 +39,7 @@ class AttributesApplication(Application):
         """The hooks of a run with a schema."""
         if settings.schema is None:
             return None
-        from xrt.applications.attributes.training import AttributeHooks
+        from xrt.applications.attributes.catalogue_training import AttributeHooks
 
         return AttributeHooks(settings, params.num_threads or None)
 

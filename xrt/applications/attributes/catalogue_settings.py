@@ -1,11 +1,11 @@
-"""How the catalogues of a run are read: settings that have an effect, kept for later files."""
+"""How a run reads catalogues: settings that have an effect, and those that later files need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from xrt.applications.attributes.data.catalogue import is_table, table_format
+from xrt.applications.attributes.data.catalogue import detect_table_format, is_table
 from xrt.data.formats import CorpusFormat
 from xrt.errors import ConfigError
 from xrt.pipeline.params import DatasetParams
@@ -24,14 +24,14 @@ _INSTEAD = {
 
 @dataclass(frozen=True)
 class Reading:
-    """`format`: that of files whose name and content tell none, or, where it `is_asked` for, of
+    """`format`: that of files whose name and content tell none, or, where it `overrides` them, of
     every file; None where there is none. `skip_bad_lines`: bad lines are written aside instead of
     ending the work.
     """
 
     format: str | None = None
     skip_bad_lines: bool = False
-    is_asked: bool = False
+    overrides: bool = False
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Self:
@@ -39,17 +39,17 @@ class Reading:
         dataset = dict(manifest.get("configuration", {}).get("dataset") or {})
         return cls(dataset.get("format"), bool(dataset.get("skip_bad_lines")))
 
-    def asked(self, format: str | None, skip_bad_lines: bool) -> Self:
-        """The same with what a user asks for: a format (None: as before), and to skip bad lines."""
+    def override(self, format: str | None, skip_bad_lines: bool) -> Self:
+        """The same with a user's own format (None: as before), and with bad lines skipped."""
         skips = self.skip_bad_lines or skip_bad_lines
         if format is None:
             return replace(self, skip_bad_lines=skips)
-        return replace(self, format=format, skip_bad_lines=skips, is_asked=True)
+        return replace(self, format=format, skip_bad_lines=skips, overrides=True)
 
     def format_of(self, path: str | Path) -> CorpusFormat:
         """The format of a file. Raises DataError: nothing tells one with named columns."""
-        counts = self.is_asked or (self.format is not None and not is_table(Path(path)))
-        return table_format(Path(path), self.format if counts else None)
+        counts = self.overrides or (self.format is not None and not is_table(Path(path)))
+        return detect_table_format(Path(path), self.format if counts else None)
 
 
 def require_effect(dataset: DatasetParams) -> None:
@@ -66,5 +66,5 @@ def require_effect(dataset: DatasetParams) -> None:
     default = DatasetParams()
     idle = [name for name in _INSTEAD if getattr(dataset, name) != getattr(default, name)]
     if idle:
-        told = "; ".join(f"dataset.{name} ({_INSTEAD[name]})" for name in idle)
-        raise ConfigError(f"no effect on a catalogue: {told}; leave it out")
+        reasons = "; ".join(f"dataset.{name} ({_INSTEAD[name]})" for name in idle)
+        raise ConfigError(f"no effect on a catalogue: {reasons}; leave it out")

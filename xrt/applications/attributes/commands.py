@@ -61,7 +61,7 @@ def predict(arguments: argparse.Namespace) -> int:
         {"MODEL": arguments.model},
     )
     _check(arguments)
-    from xrt.applications.attributes.decoding.decisions import MIN_PROBABILITY
+    from xrt.applications.attributes.filling.decision import MIN_PROBABILITY
     from xrt.applications.attributes.filling.filling import fill
     from xrt.applications.attributes.predictor import AttributePredictor
     from xrt.progress import RichProgress
@@ -78,7 +78,7 @@ def predict(arguments: argparse.Namespace) -> int:
         min_probability=MIN_PROBABILITY if arguments.min_score is None else arguments.min_score,
         overwrite=arguments.overwrite,
         review_path=arguments.review,
-        reading=predictor.reading.asked(format, arguments.skip_bad_lines),
+        reading=predictor.reading.override(format, arguments.skip_bad_lines),
         progress=RichProgress(),
     )
     print(counts.to_text(), file=sys.stderr)
@@ -92,21 +92,21 @@ def evaluate(arguments: argparse.Namespace) -> int:
     _refuse(arguments, _OF_CORPORA)
     from xrt.applications.attributes.evaluation import evaluate_attribute_model
 
-    found = evaluate_attribute_model(
+    evaluation = evaluate_attribute_model(
         arguments.model,
         arguments.file,
         arguments.expect,
         format=arguments.format,
         skip_bad_lines=arguments.skip_bad_lines,
     )
-    print(json.dumps(found.to_dict(), indent=2) if arguments.json else found.to_text())
+    print(json.dumps(evaluation.to_dict(), indent=2) if arguments.json else evaluation.to_text())
     return 0
 
 
 def refuse_attribute_options(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError where a model of labels is asked for what only one of attributes does."""
-    given = (arguments.review, arguments.decode)
-    if any(option is not None for option in given) or arguments.overwrite:
+    """Raise ConfigError for options that only a model of attributes has."""
+    options = (arguments.review, arguments.decode)
+    if any(option is not None for option in options) or arguments.overwrite:
         raise ConfigError(
             f"--review, --overwrite, --decode: {arguments.model} is a model of labels, not of "
             "attributes; leave them out"

@@ -19,8 +19,8 @@ from xrt.applications.attributes.data.catalogue import CatalogueTable
 from xrt.applications.attributes.data.item_texts import ItemTexts
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.data.space import AttributeSpace
-from xrt.applications.attributes.decoding.candidates import num_candidates
-from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Weighed
+from xrt.applications.attributes.decoding.candidates import count_candidates
+from xrt.applications.attributes.decoding.decoder import AttributeDecoder, BatchPosterior
 from xrt.applications.attributes.settings import Decode
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.inputs import is_table
@@ -51,16 +51,16 @@ class AttributePredictions:
     def suggestions(self, row: int) -> dict[str, Suggestion]:
         """The values of a row by attribute; a Suggestion's name is the bare value, '' for none."""
         ids, names = self.space.labels.ids, self.space.labels.names
-        found = zip(self.space.attributes, self.columns_NA[row].tolist(), strict=True)
+        columns = zip(self.space.attributes, self.columns_NA[row].tolist(), strict=True)
         return {
             name: Suggestion(ids[column], names[column], float(self.probabilities_NA[row, a]))
-            for a, (name, column) in enumerate(found)
+            for a, (name, column) in enumerate(columns)
             if column >= 0
         }
 
 
 class AttributePredictor:
-    """A loaded model of product attributes that is asked again and again."""
+    """A loaded model of product attributes that predicts any number of tables."""
 
     def __init__(
         self, predictor: Predictor, item_texts: ItemTexts, decoder: AttributeDecoder
@@ -68,11 +68,11 @@ class AttributePredictor:
         """Wrap parts in memory; `AttributePredictor.load` is the usual way."""
         self.predictor, self.item_texts, self.decoder = predictor, item_texts, decoder
         self._last: tuple[CatalogueTable, sp.csr_array] | None = None
-        self._last_weighed: tuple[CatalogueTable, list[Weighed]] | None = None
+        self._last_batches: tuple[CatalogueTable, list[BatchPosterior]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is known of the last table."""
-        return {**vars(self), "_last": None, "_last_weighed": None}
+        return {**vars(self), "_last": None, "_last_batches": None}
 
     @classmethod
     def load(
@@ -125,21 +125,21 @@ class AttributePredictor:
         return self.decoder.space
 
     def predict(
-        self, table: CatalogueTable, given_NA: np.ndarray | None = None
+        self, table: CatalogueTable, cells_NA: np.ndarray | None = None
     ) -> AttributePredictions:
         """The most probable values of each row of a table, target columns not looked at; with
-        `given_NA`, label columns int32 (N, A) or -1, those that go with the given ones.
+        `cells_NA`, label columns int32 (N, A) or -1, those that go with these.
 
         Raises DataError when no text column is there.
         """
-        if given_NA is None:
-            weighed = self._weighed(table)
+        if cells_NA is None:
+            batches = self._weigh_table(table)
         else:
             threads = self.predictor.num_threads
-            weighed = self.decoder.weigh(self.scores(table), given_NA, threads)
-        found = self.decoder.best(weighed)
+            batches = self.decoder.weigh(self.scores(table), cells_NA, threads)
+        values = self.decoder.decode_batches(batches)
         return AttributePredictions(
-            self.space, found.columns_NA, found.probabilities_NA, found.row_probabilities_N
+            self.space, values.columns_NA, values.probabilities_NA, values.row_probabilities_N
         )
 
     def predict_items(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Suggestion]]:
@@ -151,32 +151,32 @@ class AttributePredictor:
             raise DataError(
                 f"items is a {type(items).__name__}; pass a list of mappings from column to cell"
             )
-        found = self.predict(CatalogueTable.from_items(items))
-        return [found.suggestions(row) for row in range(len(found.columns_NA))]
+        predictions = self.predict(CatalogueTable.from_items(items))
+        return [predictions.suggestions(row) for row in range(len(predictions.columns_NA))]
 
     def probability_of(self, table: CatalogueTable, columns_NA: np.ndarray) -> np.ndarray:
         """The probability of given values, label columns int32 (N, A): float32 (N, A), 0 for values
         that the search did not find, nan where a column is -1.
         """
-        return self.decoder.probability_of(self._weighed(table), columns_NA)
+        return self.decoder.probability_of(self._weigh_table(table), columns_NA)
 
-    def _weighed(self, table: CatalogueTable) -> list[Weighed]:
-        """The candidates of a table without anything given; those of the last table are kept."""
-        if self._last_weighed is None or self._last_weighed[0] is not table:
-            found = self.decoder.weigh(self.scores(table), None, self.predictor.num_threads)
-            self._last_weighed = table, found
-        return self._last_weighed[1]
+    def _weigh_table(self, table: CatalogueTable) -> list[BatchPosterior]:
+        """The candidates of a table by its texts alone; those of the last table stay in memory."""
+        if self._last_batches is None or self._last_batches[0] is not table:
+            batches = self.decoder.weigh(self.scores(table), None, self.predictor.num_threads)
+            self._last_batches = table, batches
+        return self._last_batches[1]
 
     def scores(self, table: CatalogueTable) -> sp.csr_array:
         """Scores of the best labels of each row, some of every attribute: (N, L), in [0, 1]. Those
-        of the last table are kept.
+        of the last table stay in memory.
         """
         if self._last is None or self._last[0] is not table:
             texts = self.item_texts.texts(table)
             model, threads = self.predictor.model, self.predictor.num_threads
-            k = num_candidates(self.space.num_attributes)
+            k = count_candidates(self.space.num_attributes)
             scores_NL = model.predict(texts, k, num_threads=threads)
-            self._last = table, with_every_attribute(model, texts, scores_NL, self.space, threads)
+            self._last = table, complete_scores(model, texts, scores_NL, self.space, threads)
         return self._last[1]
 
 
@@ -187,7 +187,7 @@ def _way(decode: str) -> Decode:
     return Decode(decode)
 
 
-def with_every_attribute(
+def complete_scores(
     model: XrtModel,
     texts: Sequence[str],
     scores_NL: sp.csr_array,
@@ -206,19 +206,19 @@ def with_every_attribute(
         if not len(without):
             continue
         columns = space.columns_of(name)
-        marked = sp.csr_array(
+        value_mask = sp.csr_array(
             (np.ones(len(columns), np.float32), columns, [0, len(columns)]),
             shape=(1, len(space.labels)),
         )
-        found = model.predict(
+        best_scores = model.predict(
             [texts[int(row)] for row in without], 1, num_threads=num_threads,
-            constraint=Constraint(marked, allows=True),
+            constraint=Constraint(value_mask, allows=True),
         )  # fmt: skip
-        spread = sp.csr_array(
+        row_places = sp.csr_array(
             (np.ones(len(without), np.float32), (without, np.arange(len(without)))),
             shape=(num_rows, len(without)),
         )
-        scores_NL = as_csr(scores_NL + spread @ found, "scores")
+        scores_NL = as_csr(scores_NL + row_places @ best_scores, "scores")
     return scores_NL
 
 

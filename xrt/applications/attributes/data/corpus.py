@@ -11,11 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from xrt.applications.attributes.data.catalogue import CatalogueTable, read_catalogue
-from xrt.applications.attributes.data.cells import SeveralValues, list_in, single_value
-from xrt.applications.attributes.data.item_texts import ItemTexts, absent_texts
+from xrt.applications.attributes.data.catalogue import (
+    CatalogueTable,
+    SeveralValues,
+    parse_list,
+    read_catalogue,
+    take_single_value,
+)
+from xrt.applications.attributes.data.item_texts import ItemTexts, note_absent_texts
 from xrt.applications.attributes.data.schema import AttributeSchema, EmptyMeans
-from xrt.applications.attributes.data.space import AttributeSpace, label_id, value_table
+from xrt.applications.attributes.data.space import AttributeSpace, label_id, make_value_table
 from xrt.data.collect import csr_from_parts
 from xrt.data.corpus import Corpus, ReadReport
 from xrt.data.formats import CorpusFormat, align_labels
@@ -69,11 +74,11 @@ def read_attributes(
     training = item_texts is None
     table = source
     if not isinstance(table, CatalogueTable):
-        wanted = None
+        columns = None
         if item_texts is not None:
-            wanted = [*item_texts.schema.input_columns(), *(item_texts.schema.targets or [])]
+            columns = [*item_texts.schema.input_columns(), *(item_texts.schema.targets or [])]
         table = read_catalogue(
-            table, format=format, columns=wanted, skip_bad_lines=skip_bad_lines,
+            table, format=format, columns=columns, skip_bad_lines=skip_bad_lines,
             bad_lines_folder=bad_lines_folder,
         )  # fmt: skip
     weights = None
@@ -86,14 +91,14 @@ def read_attributes(
     values, codes_AN = encode_targets(table, schema)
     notes = [*table.notes]
     if training:
-        given = [bool((codes >= 0).any()) for codes in codes_AN]
-        notes += [*item_texts.notes, *missing_notes(targets, given, table)]
-        notes += parent_notes(schema.hierarchy or [], targets, values, codes_AN)
-        notes += none_notes(schema, table, codes_AN)
-        schema = _without_missing(schema, given)
+        has_values = [bool((codes >= 0).any()) for codes in codes_AN]
+        notes += [*item_texts.notes, *note_missing_attributes(targets, has_values, table)]
+        notes += note_shared_values(schema.hierarchy or [], targets, values, codes_AN)
+        notes += note_empty_as_none(schema, table, codes_AN)
+        schema = _without_missing(schema, has_values)
         item_texts = replace(item_texts, schema=schema)
     else:
-        notes += absent_texts(table.columns, schema)
+        notes += note_absent_texts(table.columns, schema)
     corpus = _corpus(table, item_texts.texts(table), targets, values, codes_AN, notes)
     corpus = replace(corpus, row_weights=weights)
     if labels is not None:
@@ -123,8 +128,8 @@ def encode_targets(
                 f"{table.path}: column {name!r}: {table.no_text[name]}, where a target has one "
                 "value a row; write the value as text"
             )
-        found, codes = _encode(name, table, schema)
-        values.append(found)
+        column_values, codes = _encode(name, table, schema)
+        values.append(column_values)
         codes_AN.append(codes)
     _decide_empty(schema, codes_AN, [name in table.columns for name in schema.targets or []])
     return values, codes_AN
@@ -141,7 +146,7 @@ def _encode(
     values: dict[str, int] = {}
     code_of_raw = np.empty(len(index), np.int64)
     for position, cell in enumerate(index):
-        value = value_of(cell, name, table)
+        value = read_value(cell, name, table)
         if not value:
             code_of_raw[position] = EMPTY
         elif schema.says_none(value):
@@ -151,7 +156,7 @@ def _encode(
     return list(values), code_of_raw[raw]
 
 
-def value_of(cell: str, name: str, table: CatalogueTable, num_before: int = 0) -> str:
+def read_value(cell: str, name: str, table: CatalogueTable, num_before: int = 0) -> str:
     """The clean value of a target cell; '' where it is empty.
 
     Args:
@@ -167,10 +172,12 @@ def value_of(cell: str, name: str, table: CatalogueTable, num_before: int = 0) -
         DataError: the cell holds a list of several values.
     """
     try:
-        return single_value(cell)
+        return take_single_value(cell)
     except SeveralValues as fault:
         cells = table.columns[name]
-        others = sum(1 for other in cells if other[:1] == "[" and len(list_in(other) or ()) > 1) - 1
+        others = (
+            sum(1 for other in cells if other[:1] == "[" and len(parse_list(other) or ()) > 1) - 1
+        )
         more = f" (and {others} rows more)" if others else ""
         raise DataError(
             f"{table.path}: row {num_before + cells.index(cell) + 1}{more}: column {name!r} holds "
@@ -196,11 +203,11 @@ def _decide_empty(schema: AttributeSchema, codes_AN: list[np.ndarray], present: 
         levels[i][given_above & empty_below] = NONE
 
 
-def missing_notes(
-    targets: Sequence[str], given: Sequence[bool], table: CatalogueTable
+def note_missing_attributes(
+    targets: Sequence[str], has_values: Sequence[bool], table: CatalogueTable
 ) -> list[str]:
-    """A note for each attribute that no row gives. Raises DataError: none is given."""
-    missing = [name for name, is_given in zip(targets, given, strict=True) if not is_given]
+    """A note for each attribute that no row gives. Raises DataError: no row gives any."""
+    missing = [name for name, has_value in zip(targets, has_values, strict=True) if not has_value]
     if len(missing) == len(targets):
         raise DataError(
             f"{table.path}: none of the {table.num_rows} rows has a value for "
@@ -212,10 +219,10 @@ def missing_notes(
     ]
 
 
-def none_notes(
+def note_empty_as_none(
     schema: AttributeSchema, table: CatalogueTable, codes_AN: list[np.ndarray]
 ) -> list[str]:
-    """A note where empty cells are taken for "none" though nobody said so."""
+    """A note where empty cells count as "none" though no setting says so."""
     if schema.empty is not EmptyMeans.AUTO:
         return []
     counts = {}
@@ -226,14 +233,14 @@ def none_notes(
             counts[level] = count
     if not counts:
         return []
-    shown = ", ".join(f"{level} in {count:,} rows" for level, count in counts.items())
+    examples = ", ".join(f"{level} in {count:,} rows" for level, count in counts.items())
     return [
-        f"empty cells where a path ends are learnt as 'none' ({shown}); where the value is only "
+        f"empty cells where a path ends are learnt as 'none' ({examples}); where the value is only "
         "unknown, set schema.empty=missing"
     ]
 
 
-def parent_notes(
+def note_shared_values(
     hierarchy: Sequence[str],
     targets: Sequence[str],
     values: list[list[str]],
@@ -252,8 +259,8 @@ def parent_notes(
         examples = []
         for child in several[:_SHOWN_EXAMPLES]:
             parents = [values[a][p] for p in pairs[pairs[:, 0] == child, 1]]
-            shown = " and ".join(repr(parent[:_SHOWN_SIGNS]) for parent in parents[:2])
-            examples.append(f"{values[b][child][:_SHOWN_SIGNS]!r} under {shown}")
+            pair = " and ".join(repr(parent[:_SHOWN_SIGNS]) for parent in parents[:2])
+            examples.append(f"{values[b][child][:_SHOWN_SIGNS]!r} under {pair}")
         who = f"{len(several)} values of {fine} stand"
         if len(several) == 1:
             who = f"1 value of {fine} stands"
@@ -272,14 +279,14 @@ def _corpus(
     notes: Sequence[str],
 ) -> Corpus:
     num_rows = table.num_rows
-    used = [  # label ids, the none label last, only where a row has it
-        [label_id(name, value) for value in found]
+    label_ids = [  # label ids, the none label last, only where a row has it
+        [label_id(name, value) for value in column_values]
         + ([label_id(name, None)] if (codes == NONE).any() else [])
-        for name, found, codes in zip(targets, values, codes_AN, strict=True)
+        for name, column_values, codes in zip(targets, values, codes_AN, strict=True)
     ]
-    labels = value_table(sorted(id for ids in used for id in ids))
+    labels = make_value_table(sorted(id for ids in label_ids for id in ids))
     columns_NA = np.full((num_rows, len(targets)), -1, np.int64)
-    for a, (ids, codes) in enumerate(zip(used, codes_AN, strict=True)):
+    for a, (ids, codes) in enumerate(zip(label_ids, codes_AN, strict=True)):
         # a none label is the last of `ids`, which is where -2 + 1 points; -1 (empty) is masked
         column_of = np.array([labels.index[id] for id in ids], np.int64)
         has_label = codes != EMPTY
@@ -324,7 +331,9 @@ def _take_weights(table: CatalogueTable, name: str) -> tuple[np.ndarray, Catalog
     return weights, replace(table, columns=others)
 
 
-def _without_missing(schema: AttributeSchema, given: Sequence[bool]) -> AttributeSchema:
-    kept = [name for name, is_given in zip(schema.targets or [], given, strict=True) if is_given]
-    hierarchy = [name for name in schema.hierarchy or [] if name in kept]
-    return replace(schema, targets=kept, hierarchy=hierarchy)
+def _without_missing(schema: AttributeSchema, has_values: Sequence[bool]) -> AttributeSchema:
+    targets = [
+        name for name, has_value in zip(schema.targets or [], has_values, strict=True) if has_value
+    ]
+    hierarchy = [name for name in schema.hierarchy or [] if name in targets]
+    return replace(schema, targets=targets, hierarchy=hierarchy)

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.cells import plain_text
+from xrt.applications.attributes.data.catalogue import CatalogueTable, join_list
 from xrt.applications.attributes.data.numbers import parse_number
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.data.schema_inference import infer_schema
@@ -44,7 +43,7 @@ class ItemTexts:
         for name in resolved.numeric_columns or []:
             numbers = _numbers(table.columns[name])
             values = numbers[~np.isnan(numbers)]
-            edges[name] = quantile_edges(values, NUM_BINS)
+            edges[name] = compute_edges(values, NUM_BINS)
             strange = sum(1 for cell in table.columns[name] if cell) - len(values)
             if strange:
                 notes.append(f"column {name!r}: {strange} cells are not numbers and were left out")
@@ -72,7 +71,7 @@ class ItemTexts:
             if cells is None:
                 cells = [""] * table.num_rows
             elif any(cell[:1] == "[" for cell in cells):
-                cells = list(map(plain_text, cells))
+                cells = list(map(join_list, cells))
             if column.marker:
                 cells = [f"{column.marker} {cell}" if cell else "" for cell in cells]
             parts.append(cells)
@@ -83,10 +82,10 @@ class ItemTexts:
         ]
         for name in self.schema.numeric_columns or []:
             if name in table.columns:
-                parts.append(bin_tokens(name, table.columns[name], self.edges[name]))
+                parts.append(make_bin_tokens(name, table.columns[name], self.edges[name]))
         for name in self.schema.categorical_columns or []:
             if name in table.columns:
-                parts.append(value_tokens(name, table.columns[name]))
+                parts.append(make_value_tokens(name, table.columns[name]))
         return ["\n".join(filter(None, row)) for row in zip(*parts, *repeats, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,13 +116,13 @@ def require_a_text(table: CatalogueTable, schema: AttributeSchema) -> None:
         table.require(names, "text", "text_columns")
 
 
-def absent_texts(names: Iterable[str], schema: AttributeSchema) -> list[str]:
+def note_absent_texts(names: Iterable[str], schema: AttributeSchema) -> list[str]:
     """A note where text columns are not among these names, which makes them empty."""
     absent = [column.name for column in schema.texts if column.name not in names]
     return [f"no text column {', '.join(absent)}: taken as empty"] if absent else []
 
 
-def quantile_edges(values: np.ndarray, num_bins: int) -> list[float]:
+def compute_edges(values: np.ndarray, num_bins: int) -> list[float]:
     """The inner edges of at most `num_bins` bins of about equally many values, ascending."""
     if not len(values):
         return []
@@ -131,9 +130,9 @@ def quantile_edges(values: np.ndarray, num_bins: int) -> list[float]:
     return [float(edge) for edge in np.unique(inner)]
 
 
-def bin_tokens(name: str, cells: list[str], edges: list[float]) -> list[str]:
+def make_bin_tokens(name: str, cells: list[str], edges: list[float]) -> list[str]:
     """`price_bin3` for a number from edge 3 up to below edge 4; '' where there is no number."""
-    prefix = token_of(name)
+    prefix = make_token(name)
     tokens = [f"{prefix}_bin{i}" for i in range(len(edges) + 1)] + [""]
     numbers = _numbers(cells)
     bins = np.searchsorted(np.asarray(edges, float), numbers, side="right")
@@ -141,17 +140,17 @@ def bin_tokens(name: str, cells: list[str], edges: list[float]) -> list[str]:
     return [tokens[i] for i in bins.tolist()]
 
 
-def value_tokens(name: str, cells: list[str]) -> list[str]:
+def make_value_tokens(name: str, cells: list[str]) -> list[str]:
     """`store_big_mart` for "Big Mart" in column store; '' for an empty cell."""
-    prefix = token_of(name)
-    token_of_cell = {cell: f"{prefix}_{token_of(cell)}" if cell else "" for cell in set(cells)}
+    prefix = make_token(name)
+    token_of_cell = {cell: f"{prefix}_{make_token(cell)}" if cell else "" for cell in set(cells)}
     return [token_of_cell[cell] for cell in cells]
 
 
-def token_of(text: str) -> str:
+def make_token(text: str) -> str:
     """A text as one word: small, every run of signs and blanks an underscore.
 
-    A text of signs only is told by its code points, so that "+" and "-" differ.
+    A text of signs only becomes its code points, so that "+" and "-" differ.
     """
     word = _NO_WORD.sub("_", text.lower()).strip("_")
     return word or "_".join(f"u{ord(sign):x}" for sign in text.strip()[:8])
@@ -160,5 +159,5 @@ def token_of(text: str) -> str:
 def _numbers(cells: list[str]) -> np.ndarray:
     """float64 (N,): the number of each cell, NaN where there is none."""
     number_of = {cell: parse_number(cell) for cell in set(cells)}
-    found = (number_of[cell] for cell in cells)
-    return np.array([np.nan if number is None else number for number in found], float)
+    numbers = (number_of[cell] for cell in cells)
+    return np.array([np.nan if number is None else number for number in numbers], float)

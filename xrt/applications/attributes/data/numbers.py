@@ -46,8 +46,8 @@ def parse_number(text: str) -> float | None:
 def is_number_cell(text: str) -> bool:
     """Whether a cell is a number with at most a currency, sign or unit beside it."""
     text = text.strip()
-    written_plainly = _PLAIN.fullmatch(text) or _AROUND.fullmatch(text)
-    return written_plainly is not None and parse_number(text) is not None
+    is_plain = _PLAIN.fullmatch(text) or _AROUND.fullmatch(text)
+    return is_plain is not None and parse_number(text) is not None
 
 
 def _first_number(digits: str) -> str:

@@ -38,18 +38,18 @@ class TextColumn:
     repeat: int = 1
 
     @classmethod
-    def parse(cls, written: str) -> "TextColumn":
+    def parse(cls, text: str) -> "TextColumn":
         """`title`, `title*2` (twice), `title:T` (marker T) or `title*2:T`.
 
         A name with a colon is written with a colon after it: `dc:title:`. Raises ConfigError.
         """
-        match = _TEXT_COLUMN.fullmatch(written.strip())
+        match = _TEXT_COLUMN.fullmatch(text.strip())
         if match is None:
-            raise ConfigError(f"text_columns: {written!r}; write name, name*2 or name:marker")
+            raise ConfigError(f"text_columns: {text!r}; write name, name*2 or name:marker")
         repeat = int(match["repeat"] or 1)
         if not 1 <= repeat <= MAX_REPEAT:
             raise ConfigError(
-                f"text_columns: {written!r} repeats {repeat} times; 1..{MAX_REPEAT} are allowed"
+                f"text_columns: {text!r} repeats {repeat} times; 1..{MAX_REPEAT} are allowed"
             )
         return cls(match["name"].strip(), (match["marker"] or "").strip(), repeat)
 
@@ -86,11 +86,11 @@ class AttributeSchema:
         """Check each setting and that a column has one role only."""
         lists = ("text_columns", "numeric_columns", "categorical_columns", "targets", "hierarchy")
         for name in lists:
-            given = getattr(self, name)
-            if isinstance(given, str):
-                raise ConfigError(f"{name} = {given!r}: give a list, such as [{given}]")
-            if given is not None:
-                object.__setattr__(self, name, [str(column).strip() for column in given])
+            columns = getattr(self, name)
+            if isinstance(columns, str):
+                raise ConfigError(f"{name} = {columns!r}: give a list, such as [{columns}]")
+            if columns is not None:
+                object.__setattr__(self, name, [str(column).strip() for column in columns])
         object.__setattr__(self, "none_values", [str(value) for value in self.none_values])
         object.__setattr__(self, "empty", _as_empty(self.empty))
         for name, what in (("text_columns", "text"), ("targets", "target")):
@@ -100,13 +100,13 @@ class AttributeSchema:
 
     def _check_roles(self) -> None:
         roles: dict[str, str] = {}
-        named = {
+        columns_of = {
             "text_columns": [column.name for column in self.texts],
             "numeric_columns": self.numeric_columns or [],
             "categorical_columns": self.categorical_columns or [],
             "targets": self.targets or [],
         }
-        for role, columns in named.items():
+        for role, columns in columns_of.items():
             for column in columns:
                 if not column:
                     raise ConfigError(
@@ -136,7 +136,7 @@ class AttributeSchema:
     @cached_property
     def texts(self) -> tuple[TextColumn, ...]:
         """`text_columns` parsed; () while they are to be inferred."""
-        return tuple(TextColumn.parse(written) for written in self.text_columns or [])
+        return tuple(TextColumn.parse(text) for text in self.text_columns or [])
 
     @property
     def is_resolved(self) -> bool:
@@ -173,10 +173,10 @@ class AttributeSchema:
             ("categorical", self.categorical_columns),
             ("targets", self.targets),
         ]
-        told = [f"{role} {', '.join(columns)}" for role, columns in parts if columns]
+        texts = [f"{role} {', '.join(columns)}" for role, columns in parts if columns]
         if self.hierarchy:
-            told.append(f"hierarchy {' > '.join(self.hierarchy)}")
-        return "; ".join(told)
+            texts.append(f"hierarchy {' > '.join(self.hierarchy)}")
+        return "; ".join(texts)
 
 
 def _as_empty(value: EmptyMeans | str) -> EmptyMeans:

@@ -19,7 +19,7 @@ def label_id(attribute: str, value: str | None) -> str:
     return f"{attribute}={NONE_VALUE if value is None else value}"
 
 
-def value_table(ids: list[str]) -> LabelTable:
+def make_value_table(ids: list[str]) -> LabelTable:
     """A table of `attribute=value` ids, named by their bare values; the none labels by ''."""
     values = (id.partition("=")[2] for id in ids)
     return LabelTable.from_ids(ids, ["" if value == NONE_VALUE else value for value in values])
@@ -54,14 +54,14 @@ class AttributeSpace:
     def attribute_of_L(self) -> np.ndarray:
         """int32 (L,): the position of a label's attribute, -1 where it belongs to none of them."""
         position = {attribute: a for a, attribute in enumerate(self.attributes)}
-        found = (position.get(id.partition("=")[0], -1) for id in self.labels.ids)
-        return np.fromiter(found, np.int32, len(self.labels))
+        positions = (position.get(id.partition("=")[0], -1) for id in self.labels.ids)
+        return np.fromiter(positions, np.int32, len(self.labels))
 
     @cached_property
     def is_none_L(self) -> np.ndarray:
         """Bool (L,): the labels that say "none"."""
-        found = (id.partition("=")[2] == NONE_VALUE for id in self.labels.ids)
-        return np.fromiter(found, bool, len(self.labels))
+        is_none = (id.partition("=")[2] == NONE_VALUE for id in self.labels.ids)
+        return np.fromiter(is_none, bool, len(self.labels))
 
     def columns_of(self, attribute: str) -> np.ndarray:
         """int64: the label columns of an attribute, its none label included, ascending."""
@@ -77,7 +77,7 @@ class AttributeSpace:
         value = self.labels.ids[column].partition("=")[2]
         return None if value == NONE_VALUE else value
 
-    def given_NA(self, Y_NL: sp.csr_array) -> np.ndarray:
+    def cells_of(self, Y_NL: sp.csr_array) -> np.ndarray:
         """int32 (N, A): the label column that a row has for an attribute, -1 where it has none.
 
         Of several values for one attribute the first counts. Raises DataError: Y has another number
@@ -88,14 +88,14 @@ class AttributeSpace:
                 f"Y has {Y_NL.shape[1]} columns but the attribute space {len(self.labels)} labels; "
                 "give the space that belongs to Y"
             )
-        given_NA = np.full((Y_NL.shape[0], self.num_attributes), -1, np.int32)
+        cells_NA = np.full((Y_NL.shape[0], self.num_attributes), -1, np.int32)
         rows = np.repeat(np.arange(Y_NL.shape[0]), np.diff(Y_NL.indptr))
         order = np.lexsort((Y_NL.indices, rows)) if not Y_NL.has_sorted_indices else slice(None)
         rows, columns = rows[order][::-1], Y_NL.indices[order][::-1]  # the last assignment stays
         attributes = self.attribute_of_L[columns]
-        known = attributes >= 0
-        given_NA[rows[known], attributes[known]] = columns[known]
-        return given_NA
+        has_attribute = attributes >= 0
+        cells_NA[rows[has_attribute], attributes[has_attribute]] = columns[has_attribute]
+        return cells_NA
 
     def _position(self, attribute: str) -> int:
         if attribute not in self.attributes:

@@ -13,19 +13,24 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.applications.attributes.data.space import AttributeSpace
-from xrt.applications.attributes.decoding.candidates import CandidateFinder, Candidates
-from xrt.applications.attributes.decoding.each import (
-    best_scored_each,
-    most_probable_each,
-    probability_of_rows,
+from xrt.applications.attributes.decoding.candidates import CandidateFinder, RowCandidates
+from xrt.applications.attributes.decoding.joint_fit import (
+    allow_consistent,
+    estimate_unseen_shares,
+    learn_weights,
 )
-from xrt.applications.attributes.decoding.fit_joint import consistent
-from xrt.applications.attributes.decoding.given_path import GivenPath
-from xrt.applications.attributes.decoding.joint import Allowed, Posterior, most_probable, posterior
-from xrt.applications.attributes.decoding.learning import learn_weights
+from xrt.applications.attributes.decoding.joint_model import (
+    AllowedChoices,
+    Posterior,
+    compute_posterior,
+    compute_row_probabilities,
+    pick_best_scored_each,
+    pick_most_probable,
+    pick_most_probable_each,
+)
+from xrt.applications.attributes.decoding.joint_weights import JointWeights
+from xrt.applications.attributes.decoding.path_lift import PathLift
 from xrt.applications.attributes.decoding.taxonomy import Taxonomy
-from xrt.applications.attributes.decoding.unseen import unseen_shares
-from xrt.applications.attributes.decoding.weights import JointWeights
 from xrt.applications.attributes.settings import Decode
 from xrt.errors import ArtifactError
 from xrt.storage.saved_values import SavedValues
@@ -35,13 +40,13 @@ logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 2048
 MIN_ROWS = 50
-"""Held-out rows that weights are learnt from; with fewer they stay as they begin."""
+"""Held-out rows that the weights need; with fewer they stay as they begin."""
 MAX_ROWS = 4_000
 """Some twenty weights need no more."""
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
+class DecodedValues:
     """Label columns int32 (N, A), -1 where there is none; the probability of each value float32
     (N, A), and of the whole row float32 (N,).
     """
@@ -52,16 +57,16 @@ class Decoded:
 
 
 @dataclass(frozen=True, eq=False)
-class Weighed:
+class BatchPosterior:
     """A batch of rows: the candidates, and how probable their combinations are; the best-scored
     value of each attribute, int32 (N, A), and its score; and whether a row gave a value, bool (N,).
     """
 
-    candidates: Candidates
+    candidates: RowCandidates
     posterior: Posterior
     scored_NA: np.ndarray
     scores_NA: np.ndarray
-    has_given_N: np.ndarray
+    has_value_N: np.ndarray
 
 
 _FIELDS = ("columns_NA", "probabilities_NA", "row_probabilities_N")
@@ -71,7 +76,7 @@ _FIELDS = ("columns_NA", "probabilities_NA", "row_probabilities_N")
 class AttributeDecoder:
     """What joint decoding knows: taxonomy, how values go with paths, and the weights.
 
-    `way` is what is decoded where nobody asks otherwise: the most probable `row`, or `each`
+    `way` is what is decoded by default: the most probable `row`, or `each`
     attribute's most probable value. With `each`, attributes in `by_score` take their best-scored
     value, where the row gives no value of another.
     """
@@ -83,175 +88,185 @@ class AttributeDecoder:
     """Share of rows expected to have a new value of each attribute outside of the hierarchy."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     halves: tuple[JointWeights, JointWeights] | None = None
-    """Weights learnt from the even and from the odd held-out rows; not saved."""
+    """Weights of the even and of the odd held-out rows; not saved."""
     way: Decode = Decode.row
     by_score: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, space: AttributeSpace, given_NA: np.ndarray) -> Self:
+    def of(cls, space: AttributeSpace, cells_NA: np.ndarray) -> Self:
         """Count what training rows give, int32 (N, A); weights as they begin."""
-        hierarchy, free = places_of(space)
+        hierarchy, free = split_attributes(space)
         none_D = [space.none_column(name) for name in space.hierarchy]
-        taxonomy = Taxonomy.of(given_NA[:, hierarchy], none_D)
-        paths_N = path_numbers(taxonomy, given_NA[:, hierarchy])
+        taxonomy = Taxonomy.of(cells_NA[:, hierarchy], none_D)
+        paths_N = number_paths(taxonomy, cells_NA[:, hierarchy])
         num_labels = len(space.labels)
-        given = tuple(GivenPath.of(taxonomy, paths_N, given_NA[:, a], num_labels) for a in free)
-        finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, given)
+        lifts = tuple(PathLift.of(taxonomy, paths_N, cells_NA[:, a], num_labels) for a in free)
+        finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, lifts)
         weights = JointWeights.initial(taxonomy.depth, len(free))
-        return cls(space, finder, weights, unseen_shares(finder, given_NA))
+        return cls(space, finder, weights, estimate_unseen_shares(finder, cells_NA))
 
-    def counting(self, given_NA: np.ndarray) -> Self:
+    def recount(self, cells_NA: np.ndarray) -> Self:
         """The decoder with the counts of other rows, its weights as they are."""
-        counted = type(self).of(self.space, given_NA)
+        decoder = type(self).of(self.space, cells_NA)
         return replace(
-            counted, weights=self.weights, figures=self.figures, way=self.way,
+            decoder, weights=self.weights, figures=self.figures, way=self.way,
             by_score=self.by_score,
         )  # fmt: skip
 
-    def learnt(self, scores_NL: sp.csr_array, given_NA: np.ndarray) -> Self:
-        """The decoder with weights learnt from the scores of rows that neither the model was
+    def learn(self, scores_NL: sp.csr_array, cells_NA: np.ndarray) -> Self:
+        """The decoder with weights fitted to the scores of rows that neither the model was
         trained on nor this decoder has counted, and what those rows give, int32 (N, A).
         """
-        if len(given_NA) < MIN_ROWS:
+        if len(cells_NA) < MIN_ROWS:
             logger.info("too few held-out rows to learn how attributes go together")
             return self
-        scores_NL, given_NA = scores_NL[:MAX_ROWS], given_NA[:MAX_ROWS]
-        found = learn_weights(self.finder, scores_NL, given_NA, self.unseen_B)
-        return replace(self, weights=found.weights, figures=found.figures, halves=found.halves)
+        scores_NL, cells_NA = scores_NL[:MAX_ROWS], cells_NA[:MAX_ROWS]
+        fit = learn_weights(self.finder, scores_NL, cells_NA, self.unseen_B)
+        return replace(self, weights=fit.weights, figures=fit.figures, halves=fit.halves)
 
-    def cross_weighed(self, scores_NL: sp.csr_array) -> tuple[list[Weighed], np.ndarray]:
-        """What the rows that it learnt from say of it: each half weighed with what the other has
-        taught, and the rows' positions, int64 (N,).
+    def cross_weigh(self, scores_NL: sp.csr_array) -> tuple[list[BatchPosterior], np.ndarray]:
+        """The rows of `learn`, each half weighed with the weights of the other, and the rows'
+        positions, int64 (N,).
         """
         if self.halves is None:
             return self.weigh(scores_NL), np.arange(scores_NL.shape[0])
         rows = np.arange(min(MAX_ROWS, scores_NL.shape[0]))
         even = rows % 2 == 0
-        weighed = [
+        batches = [
             batch
             for weights, part in zip(self.halves, (~even, even), strict=True)
             for batch in replace(self, weights=weights).weigh(scores_NL[rows[part]])
         ]
-        return weighed, np.concatenate([rows[~even], rows[even]])
+        return batches, np.concatenate([rows[~even], rows[even]])
 
     def decode(
         self,
         scores_NL: sp.csr_array,
-        given_NA: np.ndarray | None = None,
+        cells_NA: np.ndarray | None = None,
         num_threads: int | None = None,
         way: Decode | None = None,
-    ) -> Decoded:
+    ) -> DecodedValues:
         """The most probable values of each row, or of each attribute. Those that a row gives, int32
-        (N, A) with -1 for the others, are kept as long as a seen path agrees, and the others are
+        (N, A) with -1 for the others, stay as long as a seen path agrees, and the others are
         chosen to go with them.
         """
-        return self.best(self.weigh(scores_NL, given_NA, num_threads), way)
+        return self.decode_batches(self.weigh(scores_NL, cells_NA, num_threads), way)
 
     def weigh(
         self,
         scores_NL: sp.csr_array,
-        given_NA: np.ndarray | None = None,
+        cells_NA: np.ndarray | None = None,
         num_threads: int | None = None,
-    ) -> list[Weighed]:
+    ) -> list[BatchPosterior]:
         """All combinations of candidates weighed against each other, batch by batch."""
 
-        def block(number: int) -> Weighed:
+        def block(number: int) -> BatchPosterior:
             rows = slice(number * BATCH_ROWS, (number + 1) * BATCH_ROWS)
-            given = None if given_NA is None else given_NA[rows]
-            scored = best_scored_each(
+            cells = None if cells_NA is None else cells_NA[rows]
+            best_scored = pick_best_scored_each(
                 scores_NL[rows], self.space.attribute_of_L, len(self.space.attributes)
             )
-            candidates = self.finder.find(scores_NL[rows], self.weights, given_NA=given)
-            allowed = Allowed.every(candidates)
-            has_given_N: np.ndarray = np.zeros(candidates.num_rows, bool)
-            if given is not None:
-                allowed = consistent(self.finder, candidates, given)
-                has_given_N = np.asarray((given >= 0).any(axis=1))
-            found = posterior(candidates, self.weights, allowed)
-            return Weighed(candidates, found, *scored, has_given_N)
+            candidates = self.finder.find(scores_NL[rows], self.weights, cells_NA=cells)
+            allowed = AllowedChoices.every(candidates)
+            has_value_N: np.ndarray = np.zeros(candidates.num_rows, bool)
+            if cells is not None:
+                allowed = allow_consistent(self.finder, candidates, cells)
+                has_value_N = np.asarray((cells >= 0).any(axis=1))
+            posterior = compute_posterior(candidates, self.weights, allowed)
+            return BatchPosterior(candidates, posterior, *best_scored, has_value_N)
 
         return run_blocks(block, -(-scores_NL.shape[0] // BATCH_ROWS), num_threads)
 
-    def best(self, weighed: Sequence[Weighed], way: Decode | None = None) -> Decoded:
+    def decode_batches(
+        self, batches: Sequence[BatchPosterior], way: Decode | None = None
+    ) -> DecodedValues:
         """The most probable combination of each row, or each attribute's most probable value; None
         is the decoder's own way.
         """
         if (way or self.way) is Decode.each:
-            parts = [self._each(part) for part in weighed]
+            parts = [self._decode_each(part) for part in batches]
         else:
-            parts = [self._best(part.candidates, part.posterior) for part in weighed]
+            parts = [self._decode_row(part.candidates, part.posterior) for part in batches]
         if not parts:
             nothing = np.zeros((0, len(self.space.attributes)))
-            return Decoded(nothing.astype(np.int32), nothing.astype(np.float32), np.zeros(0))
-        return Decoded(*(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS))
+            return DecodedValues(nothing.astype(np.int32), nothing.astype(np.float32), np.zeros(0))
+        return DecodedValues(
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS)
+        )
 
-    def probability_of(self, weighed: Sequence[Weighed], columns_NA: np.ndarray) -> np.ndarray:
+    def probability_of(
+        self, batches: Sequence[BatchPosterior], columns_NA: np.ndarray
+    ) -> np.ndarray:
         """The probability of given values, int32 (N, A): float32 (N, A), 0 for a value that is no
-        candidate, nan where none is given.
+        candidate, nan where there is none.
         """
         parts, low = [np.zeros((0, len(self.space.attributes)), np.float32)], 0
-        for part in weighed:
+        for part in batches:
             high = low + part.candidates.num_rows
-            parts.append(self._marginals(part.candidates, part.posterior, columns_NA[low:high]))
+            parts.append(
+                self._value_probabilities(part.candidates, part.posterior, columns_NA[low:high])
+            )
             low = high
         return np.concatenate(parts)
 
-    def _best(self, candidates: Candidates, found: Posterior) -> Decoded:
-        best = most_probable(found)
+    def _decode_row(self, candidates: RowCandidates, posterior: Posterior) -> DecodedValues:
+        best = pick_most_probable(posterior)
         rows = np.arange(candidates.num_rows)
         columns_NA = np.full((len(rows), len(self.space.attributes)), -1, np.int32)
         path_N = np.where(best.path_N < 0, 0, best.path_N)
         paths_N = np.where(best.path_N < 0, -1, candidates.paths_NM[rows, path_N])
         for d, attribute in enumerate(self.finder.hierarchy):
-            told = self.finder.taxonomy.paths_PD[np.maximum(paths_N, 0), d]
-            columns_NA[:, attribute] = np.where(paths_N < 0, -1, told)
+            columns_N = self.finder.taxonomy.paths_PD[np.maximum(paths_N, 0), d]
+            columns_NA[:, attribute] = np.where(paths_N < 0, -1, columns_N)
         for b, attribute in enumerate(self.finder.free):
             place_N, columns_NV = best.values[b], candidates.values[b].columns_NV
             if columns_NV.shape[1]:
-                told = columns_NV[rows, np.maximum(place_N, 0)]
-                columns_NA[:, attribute] = np.where(place_N < 0, -1, told)
-        probabilities_NA = self._marginals(candidates, found, columns_NA)
+                columns_N = columns_NV[rows, np.maximum(place_N, 0)]
+                columns_NA[:, attribute] = np.where(place_N < 0, -1, columns_N)
+        probabilities_NA = self._value_probabilities(candidates, posterior, columns_NA)
         whole_N = np.exp(np.minimum(best.log_probability_N, 0.0)).astype(np.float32)
-        return Decoded(columns_NA, np.nan_to_num(probabilities_NA), whole_N)
+        return DecodedValues(columns_NA, np.nan_to_num(probabilities_NA), whole_N)
 
-    def _each(self, part: Weighed) -> Decoded:
-        candidates, found = part.candidates, part.posterior
+    def _decode_each(self, part: BatchPosterior) -> DecodedValues:
+        candidates, posterior = part.candidates, part.posterior
         num_attributes = len(self.space.attributes)
-        columns_NA = most_probable_each(self.finder, candidates, found, num_attributes)
+        columns_NA = pick_most_probable_each(self.finder, candidates, posterior, num_attributes)
         places = [self.space.attributes.index(name) for name in self.by_score]
         takes_NA = np.zeros(columns_NA.shape, bool)
-        takes_NA[:, places] = (part.scored_NA[:, places] >= 0) & ~part.has_given_N[:, None]
+        takes_NA[:, places] = (part.scored_NA[:, places] >= 0) & ~part.has_value_N[:, None]
         columns_NA = np.where(takes_NA, part.scored_NA, columns_NA)
-        probabilities_NA = np.nan_to_num(self._marginals(candidates, found, columns_NA))
+        probabilities_NA = np.nan_to_num(
+            self._value_probabilities(candidates, posterior, columns_NA)
+        )
         no_candidate_NA = takes_NA & (probabilities_NA == 0)
         probabilities_NA = np.where(no_candidate_NA, part.scores_NA, probabilities_NA)
-        whole_N = probability_of_rows(self.finder, candidates, found, columns_NA)
-        return Decoded(columns_NA, probabilities_NA, whole_N)
+        whole_N = compute_row_probabilities(self.finder, candidates, posterior, columns_NA)
+        return DecodedValues(columns_NA, probabilities_NA, whole_N)
 
-    def _marginals(
-        self, candidates: Candidates, found: Posterior, columns_NA: np.ndarray
+    def _value_probabilities(
+        self, candidates: RowCandidates, posterior: Posterior, columns_NA: np.ndarray
     ) -> np.ndarray:
         """P(value | row) of one value of each attribute: float32 (N, A), nan where it is -1."""
-        told_NA = np.full(columns_NA.shape, np.nan, np.float32)
-        path_NM = found.path_probabilities[:, :-1]
+        probabilities_NA = np.full(columns_NA.shape, np.nan, np.float32)
+        path_NM = posterior.path_probabilities[:, :-1]
         for d, attribute in enumerate(self.finder.hierarchy):
             columns_NM = self.finder.taxonomy.paths_PD[candidates.paths_NM, d]
-            wanted_N1 = columns_NA[:, attribute, None]
-            same_NM = (columns_NM == wanted_N1) & (candidates.paths_NM >= 0)
-            told_NA[:, attribute] = (path_NM * same_NM).sum(axis=1)
+            column_N1 = columns_NA[:, attribute, None]
+            same_NM = (columns_NM == column_N1) & (candidates.paths_NM >= 0)
+            probabilities_NA[:, attribute] = (path_NM * same_NM).sum(axis=1)
         for b, attribute in enumerate(self.finder.free):
-            value_NV = found.pair_probabilities(b).sum(axis=1)[:, :-1]
+            value_NV = posterior.pair_probabilities(b).sum(axis=1)[:, :-1]
             same_NV = candidates.values[b].columns_NV == columns_NA[:, attribute, None]
-            told_NA[:, attribute] = (value_NV * same_NV).sum(axis=1)
-        told_NA[columns_NA < 0] = np.nan
-        return np.minimum(told_NA, np.float32(1))
+            probabilities_NA[:, attribute] = (value_NV * same_NV).sum(axis=1)
+        probabilities_NA[columns_NA < 0] = np.nan
+        return np.minimum(probabilities_NA, np.float32(1))
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the arrays into the folder; what else there is comes back, for a JSON file."""
         folder.mkdir(parents=True, exist_ok=True)
         self.finder.taxonomy.save(folder)
-        for b, given in enumerate(self.finder.given):
-            given.save(folder, f"given.{b}")
+        for b, lift in enumerate(self.finder.lifts):
+            lift.save(folder, f"given.{b}")
         return {
             "attributes": list(self.space.attributes),
             "hierarchy": list(self.space.hierarchy),
@@ -265,11 +280,11 @@ class AttributeDecoder:
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any], space: AttributeSpace) -> Self:
         """Read what `save` wrote. Raises ArtifactError when it is damaged."""
-        hierarchy, free = places_of(space)
+        hierarchy, free = split_attributes(space)
         sizes = {"labels": len(space.labels), "depth": len(hierarchy)}
         taxonomy = Taxonomy.load(folder, sizes)
-        given = tuple(
-            GivenPath.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free))
+        lifts = tuple(
+            PathLift.load(folder, f"given.{b}", taxonomy, sizes) for b in range(len(free))
         )
         values = SavedValues.of(settings, f"{folder}: settings")
         saved, unseen_B = values.part("weights"), values.numbers("unseen", len(free))
@@ -287,21 +302,21 @@ class AttributeDecoder:
             raise ArtifactError(
                 f"{folder}: decode = {way.value}, by_score = {by_score}; train it anew"
             )
-        finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, given)
+        finder = CandidateFinder(taxonomy, space.attribute_of_L, hierarchy, free, lifts)
         figures = values.part("figures").content if values.has("figures") else {}
         return cls(space, finder, weights, unseen_B, figures, way=way, by_score=by_score)
 
 
-def places_of(space: AttributeSpace) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def split_attributes(space: AttributeSpace) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Positions of the attributes of the hierarchy, coarse to fine, and of the others."""
     hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
     return hierarchy, tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
 
 
-def path_numbers(taxonomy: Taxonomy, given_ND: np.ndarray) -> np.ndarray:
+def number_paths(taxonomy: Taxonomy, cells_ND: np.ndarray) -> np.ndarray:
     """The number of each row's path: int64 (N,), -1 where it is not whole, or not known."""
     numbers = {path.tobytes(): p for p, path in enumerate(taxonomy.paths_PD)}
-    rows = np.ascontiguousarray(given_ND, np.int32)
+    rows = np.ascontiguousarray(cells_ND, np.int32)
     distinct, back = np.unique(rows, axis=0, return_inverse=True)
-    found = np.array([numbers.get(path.tobytes(), -1) for path in distinct], np.int64)
-    return found[back.ravel()] if len(distinct) else np.zeros(0, np.int64)
+    path_of_distinct = np.array([numbers.get(path.tobytes(), -1) for path in distinct], np.int64)
+    return path_of_distinct[back.ravel()] if len(distinct) else np.zeros(0, np.int64)

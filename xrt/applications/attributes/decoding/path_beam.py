@@ -1,6 +1,6 @@
 """Finds the best paths of a taxonomy for each row, from coarse to fine.
 
-N rows, E scores of all rows, L labels, D levels, K nodes of all levels, M paths kept. A node gains
+N rows, E scores of all rows, L labels, D levels, K nodes of all levels, M best paths. A node gains
 what its label is worth in the row, or what the level says of labels that the row has no score for,
 and what the node is worth in any row.
 
@@ -28,7 +28,7 @@ NARROW = 32
 """Nodes of a level in the first pass; what it finds only bounds the second."""
 _TIER = 1e7
 """More than scores can be worth: sets nodes apart that are not compared by worth."""
-_AGREED = 1e8
+_AGREEMENT = 1e8
 """Worth of a given value: more than anything can speak against it."""
 _ROUNDING = 1e-6
 """What sums in another order may differ by."""
@@ -88,7 +88,7 @@ class PathLevels:
         return is_scored_DL
 
 
-def best_paths(
+def find_best_paths(
     scores_NL: sp.csr_array,
     evidence_E2: np.ndarray,
     levels: PathLevels,
@@ -97,7 +97,7 @@ def best_paths(
     beam: int,
     num_paths: int,
     num_scored: int = 0,
-    given_ND: np.ndarray | None = None,
+    cells_ND: np.ndarray | None = None,
     num_threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `num_paths` best paths of each row, best first.
@@ -112,7 +112,7 @@ def best_paths(
         num_paths: Paths of a row, M.
         num_scored: Of these, the places for paths with a score at every level, as many as there
             are, whatever other paths are worth.
-        given_ND: Label columns that a row gives, int32, -1 where it gives none: paths that agree
+        cells_ND: Label columns that a row gives, int32, -1 where it gives none: paths that agree
             with more of them come first.
         num_threads: Threads; None takes the default.
 
@@ -122,8 +122,8 @@ def best_paths(
     num_rows, num_labels = scores_NL.shape
     paths_NM = np.full((num_rows, num_paths), -1, np.int32)
     totals_NM = np.full((num_rows, num_paths), -np.inf, np.float64)
-    if given_ND is None:
-        given_ND = np.full((num_rows, len(weights_D3)), -1, np.int32)
+    if cells_ND is None:
+        cells_ND = np.full((num_rows, len(weights_D3)), -1, np.int32)
     weights_D3 = np.asarray(weights_D3, np.float64)
     worth_K = np.asarray(worth_K, np.float64)
     without_K = worth_K + np.repeat(weights_D3[:, 2], np.diff(levels.node_ptr))
@@ -133,13 +133,13 @@ def best_paths(
         levels.is_scored_at(num_labels),
     )  # fmt: skip
     worth = weights_D3, worth_K, levels.best_below(without_K)
-    given = np.ascontiguousarray(given_ND, np.int32)
+    cells = np.ascontiguousarray(cells_ND, np.int32)
 
     def block(number: int) -> None:
         low, high = number * BLOCK_ROWS, min((number + 1) * BLOCK_ROWS, num_rows)
         scratch_L = np.full(num_labels, -1, np.int64)
         _search(
-            low, high, *entries, *nodes, *worth, given, beam, num_scored, scratch_L, paths_NM,
+            low, high, *entries, *nodes, *worth, cells, beam, num_scored, scratch_L, paths_NM,
             totals_NM,
         )  # fmt: skip
 
@@ -163,7 +163,7 @@ def _search(
     weights_D3: np.ndarray,
     worth_K: np.ndarray,
     below_K: np.ndarray,
-    given_ND: np.ndarray,
+    cells_ND: np.ndarray,
     beam: int,
     num_scored: int,
     scratch_L: np.ndarray,
@@ -174,29 +174,29 @@ def _search(
     for row in range(low, high):
         for at in range(indptr[row], indptr[row + 1]):
             scratch_L[indices[at]] = at
-        given_D = given_ND[row]
+        cells_D = cells_ND[row]
         labels, evidence = (
             indices[indptr[row] : indptr[row + 1]], evidence_E2[indptr[row] : indptr[row + 1]]
         )  # fmt: skip
-        rest_D = _most_to_come(labels, evidence, is_scored_DL, weights_D3, given_D)
+        to_come_D = _most_to_come(labels, evidence, is_scored_DL, weights_D3, cells_D)
         least = -np.inf
         if len(columns) > NARROW:
             _, totals, _ = _descend(
                 node_ptr, child_ptr, children, columns, scored_columns, weights_D3, worth_K,
-                below_K, rest_D, given_D, evidence_E2, scratch_L, least, min(beam, NARROW),
+                below_K, to_come_D, cells_D, evidence_E2, scratch_L, least, min(beam, NARROW),
             )  # fmt: skip
             if len(totals) >= num_paths:
                 worst = len(totals) - num_paths
                 least = np.partition(totals, worst)[worst] - _ROUNDING
         nodes, totals, num_open = _descend(
             node_ptr, child_ptr, children, columns, scored_columns, weights_D3, worth_K, below_K,
-            rest_D, given_D, evidence_E2, scratch_L, least, beam,
+            to_come_D, cells_D, evidence_E2, scratch_L, least, beam,
         )  # fmt: skip
-        kept = _best_of(totals, num_open, num_paths, num_scored)
-        for m in range(len(kept)):
-            paths_NM[row, m] = nodes[kept[m]]
-            total = totals[kept[m]]
-            totals_NM[row, m] = total - _AGREED * np.round(total / _AGREED)
+        best = _pick_best(totals, num_open, num_paths, num_scored)
+        for m in range(len(best)):
+            paths_NM[row, m] = nodes[best[m]]
+            total = totals[best[m]]
+            totals_NM[row, m] = total - _AGREEMENT * np.round(total / _AGREEMENT)
         for at in range(indptr[row], indptr[row + 1]):
             scratch_L[indices[at]] = -1
 
@@ -207,21 +207,21 @@ def _most_to_come(
     evidence: np.ndarray,
     is_scored_DL: np.ndarray,
     weights_D3: np.ndarray,
-    given_D: np.ndarray,
+    cells_D: np.ndarray,
 ) -> np.ndarray:
     """The most that scores and given values can add below each level, over labels without a score:
     float64 (D,).
     """
     depth = len(weights_D3)
-    rest_D = np.zeros(depth, np.float64)
+    to_come_D = np.zeros(depth, np.float64)
     for d in range(depth - 1, 0, -1):
         most = 0.0
         for i in range(len(labels)):
             if is_scored_DL[d, labels[i]]:
                 worth = evidence[i, 0] * weights_D3[d, 0] + evidence[i, 1] * weights_D3[d, 1]
                 most = max(most, worth - weights_D3[d, 2])
-        rest_D[d - 1] = rest_D[d] + most + _AGREED * (given_D[d] >= 0)
-    return rest_D
+        to_come_D[d - 1] = to_come_D[d] + most + _AGREEMENT * (cells_D[d] >= 0)
+    return to_come_D
 
 
 @njit(nogil=True, cache=True)
@@ -234,8 +234,8 @@ def _descend(
     weights_D3: np.ndarray,
     worth_K: np.ndarray,
     below_K: np.ndarray,
-    rest_D: np.ndarray,
-    given_D: np.ndarray,
+    to_come_D: np.ndarray,
+    cells_D: np.ndarray,
     evidence_E2: np.ndarray,
     scratch_L: np.ndarray,
     least: float,
@@ -244,18 +244,18 @@ def _descend(
     """Paths that may be worth `least`, ascending: their worth, and their levels without a score."""
     nodes, totals = np.zeros(1, np.int32), np.zeros(1, np.float64)
     num_open = np.zeros(1, np.int32)
-    depth = len(given_D)
+    depth = len(cells_D)
     for d in range(depth):
         above = 0 if d == 0 else node_ptr[d - 1] + 1  # the root stands before all nodes
         first = node_ptr[d]
         nodes, totals, num_open, has_score = _expand(
             nodes, totals, num_open, child_ptr[above:], children, columns[first:],
-            scored_columns[first:], worth_K[first:], below_K[first:], weights_D3[d], given_D[d],
-            evidence_E2, scratch_L, least - rest_D[d],
+            scored_columns[first:], worth_K[first:], below_K[first:], weights_D3[d], cells_D[d],
+            evidence_E2, scratch_L, least - to_come_D[d],
         )  # fmt: skip
         if d < depth - 1 and len(nodes) > beam:
-            kept = _most_worthy(totals, num_open, has_score, beam)
-            nodes, totals, num_open = nodes[kept], totals[kept], num_open[kept]
+            places = _most_worthy(totals, num_open, has_score, beam)
+            nodes, totals, num_open = nodes[places], totals[places], num_open[places]
     return nodes, totals, num_open
 
 
@@ -271,7 +271,7 @@ def _expand(
     worth_K: np.ndarray,
     below_K: np.ndarray,
     weights_3: np.ndarray,
-    given: np.int32,
+    cell: np.int32,
     evidence_E2: np.ndarray,
     scratch_L: np.ndarray,
     least: float,
@@ -283,8 +283,8 @@ def _expand(
     size = 0
     for node in nodes:
         size += child_ptr[node + 1] - child_ptr[node]
-    found, gained = np.empty(size, np.int32), np.empty(size, np.float64)
-    opened, has_score = np.empty(size, np.int32), np.empty(size, np.bool_)
+    child_nodes, child_totals = np.empty(size, np.int32), np.empty(size, np.float64)
+    child_open, has_score = np.empty(size, np.int32), np.empty(size, np.bool_)
     i = 0
     for parent in range(len(nodes)):
         for j in range(child_ptr[nodes[parent]], child_ptr[nodes[parent] + 1]):
@@ -294,16 +294,16 @@ def _expand(
             worth = weights_3[2]
             if at >= 0:
                 worth = evidence_E2[at, 0] * weights_3[0] + evidence_E2[at, 1] * weights_3[1]
-            if given >= 0 and columns_K[child] == given:
-                worth += _AGREED
+            if cell >= 0 and columns_K[child] == cell:
+                worth += _AGREEMENT
             total = totals[parent] + worth + worth_K[child]
             is_open = num_open[parent] + (at < 0)
             if is_open and total + below_K[child] < least:
                 continue
-            found[i], gained[i] = child, total
-            opened[i], has_score[i] = is_open, at >= 0
+            child_nodes[i], child_totals[i] = child, total
+            child_open[i], has_score[i] = is_open, at >= 0
             i += 1
-    return found[:i], gained[:i], opened[:i], has_score[:i]
+    return child_nodes[:i], child_totals[:i], child_open[:i], has_score[:i]
 
 
 @njit(nogil=True, cache=True)
@@ -317,32 +317,32 @@ def _most_worthy(
         keys[i] = totals[i] + _TIER * tier
     least = np.partition(keys, len(keys) - beam)[len(keys) - beam]
     num_equal = beam - (keys > least).sum()
-    kept = np.empty(beam, np.int64)
+    places = np.empty(beam, np.int64)
     size = 0
     for i in range(len(keys)):
         if keys[i] > least or (keys[i] == least and num_equal > 0):
             num_equal -= keys[i] == least
-            kept[size] = i
+            places[size] = i
             size += 1
-    return kept
+    return places
 
 
 @njit(nogil=True, cache=True)
-def _best_of(
+def _pick_best(
     totals: np.ndarray, num_open: np.ndarray, num_paths: int, num_scored: int
 ) -> np.ndarray:
     """Places of the best paths, the best first; the last ones without a score at some level make
     room for `num_scored` that have one at every level and agree with given values as the best does.
     """
     best, size = np.empty(num_paths, np.int64), 0
-    scored, num_found = np.empty(num_scored, np.int64), 0
+    full, num_full = np.empty(num_scored, np.int64), 0
     for i in range(len(totals)):
         size = _insert(best, size, i, totals, num_open)
         if num_open[i] == 0:
-            num_found = _insert(scored, num_found, i, totals, num_open)
-    for s in range(num_found):
-        place = scored[s]
-        agrees_less = totals[best[0]] - totals[place] > _AGREED / 2
+            num_full = _insert(full, num_full, i, totals, num_open)
+    for s in range(num_full):
+        place = full[s]
+        agrees_less = totals[best[0]] - totals[place] > _AGREEMENT / 2
         if agrees_less or (best[:size] == place).any():
             continue
         last = size - 1
@@ -379,11 +379,11 @@ def _is_better(a: int, b: int, totals: np.ndarray, num_open: np.ndarray) -> bool
 
 
 @njit(nogil=True, cache=True)
-def positions_of(indptr: np.ndarray, indices: np.ndarray, columns_NM: np.ndarray) -> np.ndarray:
+def find_positions(indptr: np.ndarray, indices: np.ndarray, columns_NM: np.ndarray) -> np.ndarray:
     """Where each column's entry lies among a row's entries, which are sorted by column: int64
     (N, M), -1 where there is none.
     """
-    found_NM = np.full(columns_NM.shape, -1, np.int64)
+    positions_NM = np.full(columns_NM.shape, -1, np.int64)
     for row in range(columns_NM.shape[0]):
         low, high = indptr[row], indptr[row + 1]
         for m in range(columns_NM.shape[1]):
@@ -392,24 +392,24 @@ def positions_of(indptr: np.ndarray, indices: np.ndarray, columns_NM: np.ndarray
                 continue
             at = low + np.searchsorted(indices[low:high], column)
             if at < high and indices[at] == column:
-                found_NM[row, m] = at
-    return found_NM
+                positions_NM[row, m] = at
+    return positions_NM
 
 
 @njit(nogil=True, cache=True)
-def best_entries(
+def find_best_entries(
     indptr: np.ndarray,
     indices: np.ndarray,
     worth: np.ndarray,
     attribute_of_L: np.ndarray,
     attribute: int,
-    num_kept: int,
+    num_best: int,
 ) -> np.ndarray:
     """Entries of a row that belong to one attribute, the best first: int64 (N, V) padded with -1;
     of equals the lower column comes first.
     """
     num_rows = len(indptr) - 1
-    kept_NV = np.full((num_rows, num_kept), -1, np.int64)
+    best_NV = np.full((num_rows, num_best), -1, np.int64)
     for row in range(num_rows):
         low, high = indptr[row], indptr[row + 1]
         mine = np.empty(high - low, np.int64)
@@ -421,7 +421,7 @@ def best_entries(
         values = np.empty(size, np.float32)
         for i in range(size):
             values[i] = -worth[mine[i]]
-        order = np.argsort(values, kind="mergesort")[:num_kept]
+        order = np.argsort(values, kind="mergesort")[:num_best]
         for i in range(len(order)):
-            kept_NV[row, i] = mine[order[i]]
-    return kept_NV
+            best_NV[row, i] = mine[order[i]]
+    return best_NV

@@ -30,37 +30,37 @@ class Taxonomy:
     counts_P: np.ndarray
 
     @classmethod
-    def of(cls, given_ND: np.ndarray, none_D: Sequence[int] = ()) -> Self:
+    def of(cls, cells_ND: np.ndarray, none_D: Sequence[int] = ()) -> Self:
         """The paths of rows that give at least the first level.
 
         A row that leaves a level open counts for the path it fits, where there is one: for the most
         frequent of those that agree with it. Where there is none, the open levels become "none", of
         which `none_D` has the label column (-1 where no row says none: it stays open).
         """
-        given_ND = np.ascontiguousarray(given_ND, np.int32)
-        if not given_ND.shape[1]:
-            return cls(np.zeros((1, 0), np.int32), np.array([len(given_ND)], np.int64))
-        told_ND = given_ND[given_ND[:, 0] >= 0]
-        if not len(told_ND):
-            told_ND = np.full((1, given_ND.shape[1]), -1, np.int32)
-        paths_PD, counts_P = np.unique(told_ND, axis=0, return_counts=True)
+        cells_ND = np.ascontiguousarray(cells_ND, np.int32)
+        if not cells_ND.shape[1]:
+            return cls(np.zeros((1, 0), np.int32), np.array([len(cells_ND)], np.int64))
+        rows_ND = cells_ND[cells_ND[:, 0] >= 0]
+        if not len(rows_ND):
+            rows_ND = np.full((1, cells_ND.shape[1]), -1, np.int32)
+        paths_PD, counts_P = np.unique(rows_ND, axis=0, return_counts=True)
         whole_P = (paths_PD >= 0).all(axis=1)
-        kept_PD, kept_P = paths_PD[whole_P], counts_P[whole_P].astype(np.int64)
-        left: list[tuple[np.ndarray, int]] = []
-        homes = _by_prefix(kept_PD)
+        full_PD, num_rows_P = paths_PD[whole_P], counts_P[whole_P].astype(np.int64)
+        extra: list[tuple[np.ndarray, int]] = []
+        homes = _by_prefix(full_PD)
         for path_D, count in zip(paths_PD[~whole_P], counts_P[~whole_P], strict=True):
-            home = _home(path_D, kept_PD, kept_P, homes)
+            home = _home(path_D, full_PD, num_rows_P, homes)
             if home is None:
                 closed_D = np.where(path_D >= 0, path_D, none_D) if len(none_D) else path_D
-                left.append((closed_D.astype(np.int32), int(count)))
+                extra.append((closed_D.astype(np.int32), int(count)))
             else:
-                kept_P[home] += count
-        if left:
-            kept_PD = np.vstack([kept_PD, *(path_D[None] for path_D, _ in left)])
-            kept_P = np.concatenate([kept_P, [count for _, count in left]])
-        kept_PD, back_P = np.unique(kept_PD, axis=0, return_inverse=True)  # two may be closed alike
-        counts_P = np.bincount(back_P.ravel(), weights=kept_P).astype(np.int64)
-        return cls(np.ascontiguousarray(kept_PD), counts_P)
+                num_rows_P[home] += count
+        if extra:
+            full_PD = np.vstack([full_PD, *(path_D[None] for path_D, _ in extra)])
+            num_rows_P = np.concatenate([num_rows_P, [count for _, count in extra]])
+        full_PD, back_P = np.unique(full_PD, axis=0, return_inverse=True)  # two may be closed alike
+        counts_P = np.bincount(back_P.ravel(), weights=num_rows_P).astype(np.int64)
+        return cls(np.ascontiguousarray(full_PD), counts_P)
 
     @property
     def num_paths(self) -> int:
@@ -122,9 +122,9 @@ class Taxonomy:
 
     def contains(self, paths_ND: np.ndarray) -> np.ndarray:
         """Whether each path was seen in training: bool (N,)."""
-        known = {path.tobytes() for path in self.paths_PD}
+        path_bytes = {path.tobytes() for path in self.paths_PD}
         rows = np.ascontiguousarray(paths_ND, np.int32)
-        return np.fromiter((path.tobytes() in known for path in rows), bool, len(rows))
+        return np.fromiter((path.tobytes() in path_bytes for path in rows), bool, len(rows))
 
     def save(self, folder: Path) -> None:
         """Write both arrays into the folder."""
@@ -173,6 +173,6 @@ def _home(
     near = homes.get(int(path_D[0]))
     if near is None:
         return None
-    told = path_D >= 0
-    fits = near[(paths_PD[near][:, told] == path_D[told]).all(axis=1)]
+    has_value = path_D >= 0
+    fits = near[(paths_PD[near][:, has_value] == path_D[has_value]).all(axis=1)]
     return int(fits[np.argmax(counts_P[fits])]) if len(fits) else None

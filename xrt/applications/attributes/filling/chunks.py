@@ -13,8 +13,15 @@ from typing import Any
 import polars as pl
 
 from xrt.applications.attributes.catalogue_settings import Reading
-from xrt.applications.attributes.data.catalogue import CatalogueTable, Decoder, column_names
-from xrt.applications.attributes.data.cells import NotText, cell_text, is_plain_type, series_cells
+from xrt.applications.attributes.data.catalogue import (
+    CatalogueTable,
+    Decoder,
+    NotText,
+    clean_column_names,
+    format_cell,
+    format_series,
+    is_plain_type,
+)
 from xrt.applications.attributes.filling.raw_rows import TableStyle
 from xrt.data.collect import BadLines
 from xrt.data.delimited import Line, csv_rows, tsv_rows
@@ -85,20 +92,20 @@ class CatalogueChunks:
             with frame_faults(self.path):
                 self.schema = dict(pl.read_parquet_schema(self.path))
             keys = list(self.schema)
-            self.names = tuple(column_names(keys, self.path))
+            self.names = tuple(clean_column_names(keys, self.path))
         elif self.format is CorpusFormat.JSONL:
             keys = list(dict.fromkeys(key for line in self._json_lines() for key in line[1]))
-            self.names = tuple(column_names(keys, self.path))
+            self.names = tuple(clean_column_names(keys, self.path))
         else:
             header = self._header(self._rows())
             self.style = TableStyle.of(self.path, header, self.format)
-            keys = column_names(header.cells, self.path)
+            keys = clean_column_names(header.cells, self.path)
             self.names = tuple(keys)
         if self.format is not CorpusFormat.PARQUET:
             self.schema = dict.fromkeys(keys, pl.String())
         self.keys = dict(zip(self.names, keys, strict=True))
-        self._wanted = [name for name in self.names if name in {*inputs, *values}]
-        self._values = [name for name in self._wanted if name in set(values)]
+        self._columns = [name for name in self.names if name in {*inputs, *values}]
+        self._values = [name for name in self._columns if name in set(values)]
         self._check_values()
         self._restart()
 
@@ -115,7 +122,7 @@ class CatalogueChunks:
                 )
 
     def notes(self) -> list[str]:
-        """What was found on the way: lines that are not UTF-8, lines written aside."""
+        """Notes on the file: lines that are not UTF-8, lines written aside."""
         skipped = len(self._bad.rows)
         aside = [f"{skipped} bad lines were skipped and written to {self._bad.write()}"]
         return [*self._decode.notes(), *(aside if skipped else [])]
@@ -138,29 +145,29 @@ class CatalogueChunks:
         return first
 
     def _good_rows(self) -> Iterator[Line]:
-        rows, num_seen = self._rows(), 0
+        rows, position = self._rows(), 0
         self._header(rows)
         for line in rows:
             if line.fault:
                 self._bad.refuse(
-                    num_seen, line.number, line.raw, BadLine(line.fault), line.num_lines
+                    position, line.number, line.raw, BadLine(line.fault), line.num_lines
                 )
             else:
                 yield line
-            num_seen += line.num_lines
+            position += line.num_lines
 
     def _text_chunks(self) -> Iterator[Chunk]:
         rows = self._good_rows()
         while batch := list(islice(rows, self.num_rows)):
             by_column = zip(*(line.cells for line in batch), strict=True)
             columns = dict(zip(self.names, by_column, strict=True))
-            texts = {name: list(map(str.strip, columns[name])) for name in self._wanted}
+            texts = {name: list(map(str.strip, columns[name])) for name in self._columns}
             lines = [line.raw for line in batch]
             yield Chunk(_frame(columns), CatalogueTable(texts, str(self.path)), lines)
 
     def _json_lines(self) -> Iterator[tuple[int, dict[str, Any], str]]:
         """Number, object and text of each line that is an object."""
-        num_seen = 0
+        position = 0
         for number, raw in numbered_lines(self.path):
             if not raw or raw.isspace():
                 continue
@@ -168,8 +175,8 @@ class CatalogueChunks:
             try:
                 yield number, parse_json_line(text.encode()).record, text
             except BadLine as fault:
-                self._bad.refuse(num_seen, number, raw, fault)
-            num_seen += 1
+                self._bad.refuse(position, number, raw, fault)
+            position += 1
 
     def _jsonl_chunks(self) -> Iterator[Chunk]:
         rows = self._json_lines()
@@ -178,7 +185,7 @@ class CatalogueChunks:
             numbers = [number for number, _, _ in batch]
             texts = {
                 name: self._json_texts(name, cells[self.keys[name]], numbers)
-                for name in self._wanted
+                for name in self._columns
             }
             frame = _frame({key: list(map(_raw, values)) for key, values in cells.items()})
             lines = [text for _, _, text in batch]
@@ -188,7 +195,7 @@ class CatalogueChunks:
         texts = []
         for value, number in zip(values, numbers, strict=True):
             try:
-                texts.append(cell_text(value).strip())
+                texts.append(format_cell(value).strip())
             except NotText as fault:
                 if name in self._values:
                     raise DataError(
@@ -205,8 +212,8 @@ class CatalogueChunks:
                 part = pl.scan_parquet(self.path).slice(start, PARQUET_ROWS).collect()
             for frame in part.iter_slices(self.num_rows) if len(part) else ():
                 texts = {
-                    name: list(map(str.strip, series_cells(frame[self.keys[name]])))
-                    for name in self._wanted
+                    name: list(map(str.strip, format_series(frame[self.keys[name]])))
+                    for name in self._columns
                 }
                 yield Chunk(frame, CatalogueTable(texts, str(self.path)))
             if len(part) < PARQUET_ROWS:

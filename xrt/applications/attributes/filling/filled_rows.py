@@ -10,15 +10,15 @@ from typing import Any
 import polars as pl
 
 from xrt.applications.attributes.filling.chunks import CatalogueChunks, Chunk
-from xrt.applications.attributes.filling.raw_rows import file_edges, json_row
+from xrt.applications.attributes.filling.raw_rows import read_file_edges, rewrite_json_row
 from xrt.applications.attributes.filling.row_types import holds_texts
 from xrt.data.formats import CorpusFormat
 
-Written = Mapping[str, Mapping[int, str]]
+CellTexts = Mapping[str, Mapping[int, str]]
 """Attribute -> row -> what is written there; '' leaves the cell empty."""
 
 
-class FilledRows:
+class OutputRows:
     """Makes the rows of the output, chunk by chunk.
 
     Args:
@@ -49,37 +49,37 @@ class FilledRows:
         return schema
 
     def of(
-        self, chunk: Chunk, written: Written, added: pl.DataFrame
+        self, chunk: Chunk, texts: CellTexts, extra: pl.DataFrame
     ) -> tuple[pl.DataFrame, list[str] | None]:
         """The rows of a chunk.
 
         Args:
             chunk: The rows of the input.
-            written: What is written into which cells.
-            added: The columns behind all others.
+            texts: What is written into which cells.
+            extra: The columns behind all others.
 
         Returns:
             The rows as a frame; or an empty frame and the rows as lines, the header first.
         """
         if not self.as_lines:
-            return self._frame(chunk, written, added), None
+            return self._frame(chunk, texts, extra), None
         is_json = self.source.format is CorpusFormat.JSONL
-        lines = (self._json_lines if is_json else self._text_lines)(chunk, written, added)
+        lines = (self._json_lines if is_json else self._text_lines)(chunk, texts, extra)
         self._is_first = False
         return pl.DataFrame(), lines
 
     def _key(self, name: str) -> str:
         return self.source.keys.get(name, name)
 
-    def _frame(self, chunk: Chunk, written: Written, added: pl.DataFrame) -> pl.DataFrame:
+    def _frame(self, chunk: Chunk, texts: CellTexts, extra: pl.DataFrame) -> pl.DataFrame:
         columns = {series.name: series for series in chunk.frame}
         for name in self.attributes:
             key = self._key(name)
-            columns[key] = self._column(name, columns.get(key), chunk, written[name])
-        return pl.DataFrame({**columns, **{series.name: series for series in added}})
+            columns[key] = self._column(name, columns.get(key), chunk, texts[name])
+        return pl.DataFrame({**columns, **{series.name: series for series in extra}})
 
     def _column(
-        self, name: str, series: pl.Series | None, chunk: Chunk, written: Mapping[int, str]
+        self, name: str, series: pl.Series | None, chunk: Chunk, texts: Mapping[int, str]
     ) -> pl.Series:
         dtype = self._types.get(name, pl.String())
         cells: list[Any]
@@ -89,39 +89,39 @@ class FilledRows:
             cells = series.to_list()
         else:
             cells = [cell or None for cell in chunk.table.columns[name]]
-        new = pl.Series([text or None for text in written.values()], dtype=pl.String).cast(dtype)
-        for row, cell in zip(written, new.to_list(), strict=True):
+        new = pl.Series([text or None for text in texts.values()], dtype=pl.String).cast(dtype)
+        for row, cell in zip(texts, new.to_list(), strict=True):
             cells[row] = cell
         return pl.Series(self._key(name), cells, dtype)
 
-    def _text_lines(self, chunk: Chunk, written: Written, added: pl.DataFrame) -> list[str]:
+    def _text_lines(self, chunk: Chunk, texts: CellTexts, extra: pl.DataFrame) -> list[str]:
         style = self.source.style
         assert style is not None
         assert chunk.lines is not None
         names = self.source.names
-        places = {name: names.index(name) for name in written if name in names}
+        places = {name: names.index(name) for name in texts if name in names}
         absent = [name for name in self.attributes if name not in places]
-        changed: dict[int, dict[int, str]] = {}
+        changes: dict[int, dict[int, str]] = {}
         for name, place in places.items():
-            for row, text in written[name].items():
-                changed.setdefault(row, {})[place] = text
-        more = added.select(pl.all().cast(pl.String).fill_null("")).rows()
-        lines = [style.head([*absent, *added.columns])] if self._is_first else []
+            for row, text in texts[name].items():
+                changes.setdefault(row, {})[place] = text
+        more = extra.select(pl.all().cast(pl.String).fill_null("")).rows()
+        lines = [style.head([*absent, *extra.columns])] if self._is_first else []
         for row, (raw, cells) in enumerate(zip(chunk.lines, more, strict=True)):
-            behind = [written[name].get(row, "") for name in absent]
-            lines.append(style.row(raw, changed.get(row, {}), [*behind, *cells]))
+            behind = [texts[name].get(row, "") for name in absent]
+            lines.append(style.row(raw, changes.get(row, {}), [*behind, *cells]))
         return lines
 
-    def _json_lines(self, chunk: Chunk, written: Written, added: pl.DataFrame) -> list[str]:
+    def _json_lines(self, chunk: Chunk, texts: CellTexts, extra: pl.DataFrame) -> list[str]:
         assert chunk.lines is not None
-        changed: list[dict[str, str | None]] = [{} for _ in chunk.lines]
-        for name, cells in written.items():
+        changes: list[dict[str, str | None]] = [{} for _ in chunk.lines]
+        for name, cells in texts.items():
             for row, text in cells.items():
-                changed[row][self._key(name)] = text or None
-        more = added.iter_rows(named=True)
-        mark, end = file_edges(self.source.path)
+                changes[row][self._key(name)] = text or None
+        more = extra.iter_rows(named=True)
+        mark, end = read_file_edges(self.source.path)
         lines = [
-            json_row(raw, values, behind, end)
-            for raw, values, behind in zip(chunk.lines, changed, more, strict=True)
+            rewrite_json_row(raw, values, behind, end)
+            for raw, values, behind in zip(chunk.lines, changes, more, strict=True)
         ]
         return [mark, *lines] if self._is_first else lines

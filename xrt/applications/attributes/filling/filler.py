@@ -1,4 +1,4 @@
-"""One chunk of a catalogue at a time: judged by the model, filled, disagreements noted.
+"""One chunk of a catalogue at a time: predict its cells, fill them, note disagreements.
 
 Shapes: N rows of a chunk, A attributes, L labels.
 """
@@ -10,19 +10,19 @@ import polars as pl
 
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.given_cells import CellCodes
 from xrt.applications.attributes.data.schema import NONE_VALUE, AttributeSchema
 from xrt.applications.attributes.data.space import AttributeSpace
-from xrt.applications.attributes.decoding.decisions import (
+from xrt.applications.attributes.filling.cell_codes import CellCodes
+from xrt.applications.attributes.filling.chunks import Chunk
+from xrt.applications.attributes.filling.decision import (
     MIN_PROBABILITY,
+    CellPredictions,
     Decision,
-    Judged,
+    NoneLabels,
     Predictions,
-    WrittenLabels,
     decide,
 )
-from xrt.applications.attributes.filling.chunks import Chunk
-from xrt.applications.attributes.filling.filled_rows import FilledRows
+from xrt.applications.attributes.filling.filled_rows import OutputRows
 from xrt.applications.attributes.filling.review import Review
 
 DECIMALS = 6
@@ -45,8 +45,8 @@ class FillPredictor(Protocol):
     def space(self) -> AttributeSpace:
         """The attributes and their values."""
 
-    def predict(self, table: CatalogueTable, given_NA: np.ndarray | None = None) -> Predictions:
-        """The most probable values; with `given_NA`, int32 (N, A) or -1, those that go with it."""
+    def predict(self, table: CatalogueTable, cells_NA: np.ndarray | None = None) -> Predictions:
+        """The most probable values; with `cells_NA`, int32 (N, A) or -1, those that go with it."""
 
     def probability_of(self, table: CatalogueTable, columns_NA: np.ndarray) -> np.ndarray:
         """The probability of these values: float32 (N, A), nan where a column is -1."""
@@ -58,7 +58,7 @@ class Filler:
     def __init__(
         self,
         predictor: FillPredictor,
-        rows: FilledRows,
+        rows: OutputRows,
         min_probability: float = MIN_PROBABILITY,
         overwrite: bool = False,
     ) -> None:
@@ -67,15 +67,15 @@ class Filler:
         self.attributes = predictor.space.attributes
         self.codes = CellCodes(predictor.schema, predictor.space)
         is_blank_L = np.array([not text for text in self.codes.text_L], bool)
-        self.labels = WrittenLabels.of(predictor.space, is_blank_L)
+        self.labels = NoneLabels.of(predictor.space, is_blank_L)
         self.review = Review(self.attributes)
         self.counts = {
             kind: dict.fromkeys(self.attributes, 0) for kind in ("filled", "none", "unsure")
         }
         self.text_names = [column.name for column in predictor.schema.texts]
 
-    def filled(self, chunk: Chunk, num_before: int) -> tuple[pl.DataFrame, list[str] | None]:
-        """The rows of the output, as `FilledRows` gives them.
+    def fill(self, chunk: Chunk, num_before: int) -> tuple[pl.DataFrame, list[str] | None]:
+        """The rows of the output, as `OutputRows` gives them.
 
         Args:
             chunk: Rows of the input.
@@ -88,8 +88,8 @@ class Filler:
             DataError: an attribute's cell holds several values.
         """
         codes_NA = self.codes.codes_NA(chunk.table, num_before)
-        judged = judge(self.predictor, chunk.table, codes_NA)
-        decision = decide(codes_NA, judged, self.labels, self.min_probability, self.overwrite)
+        predictions = predict_cells(self.predictor, chunk.table, codes_NA)
+        decision = decide(codes_NA, predictions, self.labels, self.min_probability, self.overwrite)
         for kind, is_such_NA in (
             ("filled", decision.is_filled_NA),
             ("none", decision.is_none_NA),
@@ -97,21 +97,21 @@ class Filler:
         ):
             for name, count in zip(self.attributes, is_such_NA.sum(axis=0).tolist(), strict=True):
                 self.counts[kind][name] += count
-        self._add_disagreements(chunk, num_before, decision, judged)
-        source = judged.free if self.overwrite else judged.completed
-        written = {name: self._written(decision, a) for a, name in enumerate(self.attributes)}
-        return self.rows.of(chunk, written, self._added(decision, source.row_probabilities_N))
+        self._add_disagreements(chunk, num_before, decision, predictions)
+        source = predictions.free if self.overwrite else predictions.completed
+        texts = {name: self._cell_texts(decision, a) for a, name in enumerate(self.attributes)}
+        return self.rows.of(chunk, texts, self._extra_columns(decision, source.row_probabilities_N))
 
-    def _written(self, decision: Decision, a: int) -> dict[int, str]:
+    def _cell_texts(self, decision: Decision, a: int) -> dict[int, str]:
         """Row -> what is written into the attribute's cell there."""
         rows = np.flatnonzero(decision.is_filled_NA[:, a])
-        columns = decision.chosen_NA[rows, a].tolist()
+        columns = decision.columns_NA[rows, a].tolist()
         return {
             row: self.codes.text_L[column]
             for row, column in zip(rows.tolist(), columns, strict=True)
         }
 
-    def _added(self, decision: Decision, row_scores_N: np.ndarray) -> pl.DataFrame:
+    def _extra_columns(self, decision: Decision, row_scores_N: np.ndarray) -> pl.DataFrame:
         scores = {
             f"{name}_score": _scores(decision.scores_NA[:, a])
             for a, name in enumerate(self.attributes)
@@ -123,9 +123,9 @@ class Filler:
         return pl.DataFrame({**scores, ROW_SCORE: _scores(row_scores_N), **filled})
 
     def _add_disagreements(
-        self, chunk: Chunk, num_before: int, decision: Decision, judged: Judged
+        self, chunk: Chunk, num_before: int, decision: Decision, predictions: CellPredictions
     ) -> None:
-        texts = _shown_texts(
+        texts = _join_texts(
             chunk.table, self.text_names, np.flatnonzero(decision.disagrees_NA.any(axis=1))
         )
         for a, name in enumerate(self.attributes):
@@ -133,28 +133,30 @@ class Filler:
             places = rows.tolist()
             if not places:
                 continue
-            predicted = judged.free.columns_NA[rows, a].tolist()
+            predicted = predictions.free.columns_NA[rows, a].tolist()
             self.review.add(
                 name,
                 num_before + rows + 1,
                 [chunk.table.columns[name][row] for row in places],
-                _rounded(judged.given_probabilities_NA[rows, a]),
+                _rounded(predictions.cell_probabilities_NA[rows, a]),
                 [self.codes.text_L[column] or NONE_VALUE for column in predicted],
-                _rounded(judged.free.probabilities_NA[rows, a]),
+                _rounded(predictions.free.probabilities_NA[rows, a]),
                 [texts[row] for row in places],
             )
 
 
-def judge(predictor: FillPredictor, table: CatalogueTable, codes_NA: np.ndarray) -> Judged:
+def predict_cells(
+    predictor: FillPredictor, table: CatalogueTable, codes_NA: np.ndarray
+) -> CellPredictions:
     """What the model says of the rows, with and without what they give; rows that give nothing, or
     everything, are completed by their free prediction.
     """
-    given_NA = np.maximum(codes_NA, -1)
+    cells_NA = np.maximum(codes_NA, -1)
     free = predictor.predict(table)
-    if not (given_NA >= 0).any():
-        return Judged(free, free, np.full(given_NA.shape, np.nan, np.float32))
-    completed = predictor.predict(table, given_NA=given_NA)
-    return Judged(free, completed, predictor.probability_of(table, given_NA))
+    if not (cells_NA >= 0).any():
+        return CellPredictions(free, free, np.full(cells_NA.shape, np.nan, np.float32))
+    completed = predictor.predict(table, cells_NA=cells_NA)
+    return CellPredictions(free, completed, predictor.probability_of(table, cells_NA))
 
 
 def _scores(scores_N: np.ndarray) -> pl.Series:
@@ -166,7 +168,7 @@ def _rounded(scores: np.ndarray) -> np.ndarray:
     return rounded
 
 
-def _shown_texts(table: CatalogueTable, names: list[str], rows: np.ndarray) -> dict[int, str]:
+def _join_texts(table: CatalogueTable, names: list[str], rows: np.ndarray) -> dict[int, str]:
     """The text columns of some rows, one after the other, as one line."""
     columns = [table.columns[name] for name in names if name in table.columns]
     return {

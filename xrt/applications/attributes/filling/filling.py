@@ -1,4 +1,4 @@
-"""Rows at work: the missing attribute cells of a catalogue filled, the given ones left alone.
+"""Fills the empty attribute cells of a catalogue and leaves the others as they are.
 
 The output has all columns of the input in their order and as they were (attributes that the input
 lacks stand behind them). Where it is of the same format, CSV, TSV or JSON lines, that holds for
@@ -15,16 +15,16 @@ from pathlib import Path
 
 from xrt.applications.attributes.catalogue_settings import Reading
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.given_cells import written_texts
-from xrt.applications.attributes.data.item_texts import absent_texts, require_a_text
+from xrt.applications.attributes.data.item_texts import note_absent_texts, require_a_text
 from xrt.applications.attributes.data.schema import AttributeSchema
-from xrt.applications.attributes.decoding.decisions import MIN_PROBABILITY
+from xrt.applications.attributes.filling.cell_codes import list_writable_texts
 from xrt.applications.attributes.filling.chunks import CatalogueChunks
-from xrt.applications.attributes.filling.filled_rows import FilledRows
+from xrt.applications.attributes.filling.decision import MIN_PROBABILITY
+from xrt.applications.attributes.filling.filled_rows import OutputRows
 from xrt.applications.attributes.filling.filler import ROW_SCORE, Filler, FillPredictor
-from xrt.applications.attributes.filling.review import default_review_path
+from xrt.applications.attributes.filling.review import make_review_path
 from xrt.applications.attributes.filling.row_types import require_writable
-from xrt.applications.attributes.filling.row_writers import row_suffix, row_writer
+from xrt.applications.attributes.filling.row_writers import open_row_writer, parse_row_suffix
 from xrt.errors import ConfigError, DataError
 from xrt.metrics.tables import align
 from xrt.progress import Progress, SilentProgress
@@ -37,9 +37,9 @@ class FillCounts:
     """What `fill` did, by attribute where it is a dictionary.
 
     `filled` cells got a value; `none` stayed empty because the model says that there is none,
-    `unsure` because the value was less probable than asked for, or stands below a level that has
-    none; `disagreements` counts given values
-    that the model would not give, of which `num_reviewed` are in the review file.
+    `unsure` because the value was less probable than `min_probability`, or stands below a level
+    that has none; `disagreements` counts values of the file that the model would not give, of which
+    `num_reviewed` are in the review file.
     """
 
     num_rows: int
@@ -63,9 +63,9 @@ class FillCounts:
     def _next_step(self) -> str:
         total = sum(self.disagreements.values())
         if total:
-            kept = "" if self.num_reviewed == total else f"the first {self.num_reviewed:,} of "
+            prefix = "" if self.num_reviewed == total else f"the first {self.num_reviewed:,} of "
             return (
-                f"next: look through {kept}{total:,} disagreements in {self.review_path}, most "
+                f"next: look through {prefix}{total:,} disagreements in {self.review_path}, most "
                 "confident first"
             )
         if sum(self.unsure.values()):
@@ -96,7 +96,7 @@ def fill(
         overwrite: Replace given values, too, by values that are probable enough.
         review_path: Where disagreements go; None: `<name of out_path>.review.jsonl`.
         reading: How the input is read; None: as the training file was.
-        progress: Told of finished rows.
+        progress: Counts the finished rows.
         chunk_rows: Rows in memory at once.
 
     Returns:
@@ -108,24 +108,24 @@ def fill(
         ConfigError: a path of no known format, an output that is the input, a probability outside
             of 0 to 1.
     """
-    review_path = default_review_path(out_path) if review_path is None else Path(review_path)
+    review_path = make_review_path(out_path) if review_path is None else Path(review_path)
     _check_settings(Path(in_path), Path(out_path), review_path, min_probability)
-    suffix, attributes = row_suffix(out_path), predictor.space.attributes
+    suffix, attributes = parse_row_suffix(out_path), predictor.space.attributes
     source = CatalogueChunks(
         in_path, chunk_rows, predictor.schema.input_columns(), attributes,
         reading or predictor.reading, Path(out_path).parent,
     )  # fmt: skip
     _check_columns(source, attributes, predictor.schema)
-    rows = FilledRows(source, written_texts(predictor.schema, predictor.space), suffix)
+    rows = OutputRows(source, list_writable_texts(predictor.schema, predictor.space), suffix)
     require_writable(rows.output_schema(), suffix, out_path)
     filler = Filler(predictor, rows, min_probability, overwrite)
     progress = progress or SilentProgress()
     progress.start("rows filled", None)
     num_rows = 0
     try:
-        with row_writer(out_path) as write:
+        with open_row_writer(out_path) as write:
             for chunk in source:
-                write(*filler.filled(chunk, num_rows))
+                write(*filler.fill(chunk, num_rows))
                 num_rows += chunk.num_rows
                 progress.advance(chunk.num_rows)
             if not num_rows:
@@ -138,11 +138,11 @@ def fill(
         filled=filler.counts["filled"],
         none=filler.counts["none"],
         unsure=filler.counts["unsure"],
-        disagreements=filler.review.num_seen,
+        disagreements=filler.review.counts,
         num_reviewed=num_reviewed,
         out_path=str(out_path),
         review_path=str(review_path),
-        notes=(*absent_texts(source.names, predictor.schema), *source.notes()),
+        notes=(*note_absent_texts(source.names, predictor.schema), *source.notes()),
     )
 
 
@@ -151,8 +151,8 @@ def _check_columns(
 ) -> None:
     columns: dict[str, list[str]] = {name: [] for name in source.names}
     require_a_text(CatalogueTable(columns, str(source.path)), schema)
-    added = [f"{name}_{kind}" for name in attributes for kind in ("score", "filled")]
-    if there := [name for name in [*added, ROW_SCORE] if name in source.names]:
+    extra = [f"{name}_{kind}" for name in attributes for kind in ("score", "filled")]
+    if there := [name for name in [*extra, ROW_SCORE] if name in source.names]:
         raise DataError(
             f"{source.path}: columns {', '.join(there)} would be added, but are there already; "
             "rename them or leave them out"
@@ -163,7 +163,7 @@ def _check_settings(
     in_path: Path, out_path: Path, review_path: Path, min_probability: float
 ) -> None:
     for path in (out_path, review_path):
-        row_suffix(path)
+        parse_row_suffix(path)
         if path.resolve() == in_path.resolve():
             raise ConfigError(f"{path}: would overwrite the input; choose another name")
     if out_path.resolve() == review_path.resolve():

@@ -50,7 +50,7 @@ class TableStyle:
         Returns:
             Its style.
         """
-        mark, end = file_edges(path)
+        mark, end = read_file_edges(path)
         last = header.number + header.num_lines - 1
         lines = [raw for _, raw in islice(lines_with_ends(path), last)]
         before = b"".join(lines[: header.number - 1]).decode("utf-8", "replace")
@@ -58,27 +58,27 @@ class TableStyle:
         delimiter = "\t" if is_tsv else _delimiter(before, header)
         return cls(mark + before, header.raw, delimiter, end, is_tsv)
 
-    def head(self, added: Sequence[str]) -> str:
+    def head(self, extra: Sequence[str]) -> str:
         """The header with more columns behind the others, and what stands before it."""
-        return self.before + self.row(self.header, {}, added)
+        return self.before + self.row(self.header, {}, extra)
 
-    def row(self, raw: str, changed: Mapping[int, str], added: Sequence[str]) -> str:
+    def row(self, raw: str, changes: Mapping[int, str], extra: Sequence[str]) -> str:
         """A row as text.
 
         Args:
             raw: The row as it stands in the file, without line end.
-            changed: New cells by position.
-            added: Cells behind the others.
+            changes: New cells by position.
+            extra: Cells behind the others.
 
         Returns:
             The row with its line end.
         """
-        if changed:
+        if changes:
             cells = self.split(raw)
-            for place, cell in changed.items():
-                cells[place] = self._written(cell)
+            for place, cell in changes.items():
+                cells[place] = self._format_cell(cell)
             raw = self.delimiter.join(cells)
-        more = [self._written(cell) for cell in added]
+        more = [self._format_cell(cell) for cell in extra]
         return self.delimiter.join([raw, *more]) + self.end
 
     def split(self, raw: str) -> list[str]:
@@ -98,7 +98,7 @@ class TableStyle:
     def _cell(self) -> re.Pattern[str]:
         return re.compile(rf'"[^"]*(?:""[^"]*)*"|[^{re.escape(self.delimiter)}]*')
 
-    def _written(self, cell: str) -> str:
+    def _format_cell(self, cell: str) -> str:
         if self.is_tsv:
             cell = _TSV_BREAKS.sub(" ", cell)
             needs_quotes = len(cell) > 1 and cell[0] == cell[-1] == '"'
@@ -107,7 +107,7 @@ class TableStyle:
         return '"' + cell.replace('"', '""') + '"' if needs_quotes else cell
 
 
-def file_edges(path: str | Path) -> tuple[str, str]:
+def read_file_edges(path: str | Path) -> tuple[str, str]:
     """The byte order mark at the begin of a text file, or ''; and how its first line ends."""
     with open_unpacked(path) as file:
         line = file.readline(_MAX_LINE)
@@ -127,18 +127,18 @@ def _delimiter(before: str, header: Line) -> str:
     return DELIMITERS[0]
 
 
-def json_row(
-    raw: str, changed: Mapping[str, Any], added: Mapping[str, Any], end: str = "\n"
+def rewrite_json_row(
+    raw: str, changes: Mapping[str, Any], extra: Mapping[str, Any], end: str = "\n"
 ) -> str:
     """A line of JSON with other values under some keys, and more keys behind the others.
 
     Args:
         raw: The line, an object.
-        changed: New values; keys that are not there are put behind the others.
-        added: Values of new keys.
+        changes: New values; keys that are not there are put behind the others.
+        extra: Values of new keys.
         end: The end of a line.
 
     Returns:
         The line with its end.
     """
-    return replace_in_json(raw.rstrip("\r\n"), {**changed, **added}) + end
+    return replace_in_json(raw.rstrip("\r\n"), {**changes, **extra}) + end

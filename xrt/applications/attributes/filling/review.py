@@ -1,7 +1,7 @@
 """Where the model disagrees with what a catalogue says: the file for review.
 
 The most confident disagreements come first; of equals, the earlier row. Memory is bounded: of more
-than `limit` the most confident are kept, and the count tells of all.
+than `limit` the most confident stay, and the count is of all.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from xrt.applications.attributes.filling.row_writers import row_suffix, row_writer
+from xrt.applications.attributes.filling.row_writers import open_row_writer, parse_row_suffix
 
 LIMIT = 100_000
 MAX_TEXT = 300
@@ -28,59 +28,59 @@ SCHEMA = {
 
 
 class Review:
-    """Gathers disagreements; `num_seen` counts them all, by attribute."""
+    """Gathers disagreements; `counts` counts them all, by attribute."""
 
     def __init__(self, attributes: Sequence[str], limit: int = LIMIT) -> None:
         self.attributes = tuple(attributes)
         self.limit = limit
-        self.num_seen = dict.fromkeys(self.attributes, 0)
-        self._kept = pl.DataFrame(schema={**SCHEMA, "order": pl.Int32})
+        self.counts = dict.fromkeys(self.attributes, 0)
+        self._rows = pl.DataFrame(schema={**SCHEMA, "order": pl.Int32})
 
     def add(
         self,
         attribute: str,
         rows: np.ndarray,
-        given: Sequence[str],
-        given_scores: np.ndarray,
+        cells: Sequence[str],
+        cell_scores: np.ndarray,
         predicted: Sequence[str],
         predicted_scores: np.ndarray,
         texts: Sequence[str],
     ) -> None:
         """Add disagreements on one attribute; rows count from 1, a score that is nan is unknown."""
-        self.num_seen[attribute] += len(rows)
+        self.counts[attribute] += len(rows)
         values = {
             "row": rows,
             "attribute": [attribute] * len(rows),
-            "given": given,
-            "given_score": given_scores,
+            "given": cells,
+            "given_score": cell_scores,
             "predicted": predicted,
             "predicted_score": predicted_scores,
             "text": [text[:MAX_TEXT] for text in texts],
             "order": np.full(len(rows), self.attributes.index(attribute), np.int32),
         }
-        found = pl.DataFrame(values, schema=self._kept.schema, strict=False)
-        self._kept = pl.concat([self._kept, found])
-        if len(self._kept) > 2 * self.limit:
-            self._kept = self._best()
+        new_rows = pl.DataFrame(values, schema=self._rows.schema, strict=False)
+        self._rows = pl.concat([self._rows, new_rows])
+        if len(self._rows) > 2 * self.limit:
+            self._rows = self._best()
 
     def write(self, path: str | Path) -> int:
         """Write the file, in the format of its name; how many disagreements it holds."""
         best = self._best().drop("order").with_columns(pl.col(pl.Float64).fill_nan(None))
-        with row_writer(path) as write:
+        with open_row_writer(path) as write:
             write(best, None)
         return len(best)
 
     def _best(self) -> pl.DataFrame:
         """At most `limit`, most confident first."""
-        return self._kept.sort(
+        return self._rows.sort(
             ["predicted_score", "row", "order"], descending=[True, False, False]
         ).head(self.limit)
 
 
-def default_review_path(out_path: str | Path) -> Path:
+def make_review_path(out_path: str | Path) -> Path:
     """`filled.review.jsonl` beside `filled.parquet`."""
     out = Path(out_path)
     name = out.name
     for suffix in (".gz", ".xz"):
         name = name.removesuffix(suffix)
-    return out.with_name(name.removesuffix(row_suffix(out)) + ".review.jsonl")
+    return out.with_name(name.removesuffix(parse_row_suffix(out)) + ".review.jsonl")

@@ -1,6 +1,6 @@
 """Which types of columns a file can hold: a list of what is allowed for each format.
 
-Asked before any work is done; a type that is not listed is refused by name.
+The check comes before any work is done; a type that is not listed is refused by name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ _ALLOWED = {
     ".jsonl": (*_PLAIN, pl.Duration),
     ".parquet": (*_PLAIN, pl.Duration, pl.Binary),
 }
-_KEPT = (pl.Categorical, pl.Enum)
+_CATEGORIES = (pl.Categorical, pl.Enum)
 
 
 def require_writable(schema: Mapping[str, pl.DataType], suffix: str, path: str | Path) -> None:
@@ -45,10 +45,10 @@ def require_writable(schema: Mapping[str, pl.DataType], suffix: str, path: str |
         for other in (".jsonl", ".parquet")
         if all(_fits(dtype, other) for dtype in wrong.values())
     ]
-    shown = ", ".join(f"{name} ({dtype})" for name, dtype in list(wrong.items())[:5])
+    examples = ", ".join(f"{name} ({dtype})" for name, dtype in list(wrong.items())[:5])
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     todo = f"write {' or '.join(others)}" if others else "leave them out of the input"
-    raise DataError(f"{path}: {suffix[1:]} cannot hold columns {shown}{more}; {todo}")
+    raise DataError(f"{path}: {suffix[1:]} cannot hold columns {examples}{more}; {todo}")
 
 
 def _fits(dtype: pl.DataType, suffix: str) -> bool:
@@ -62,13 +62,13 @@ def _fits(dtype: pl.DataType, suffix: str) -> bool:
 
 def _type(dtype: Any) -> pl.DataType:
     """An instance, where polars gives the class."""
-    found: pl.DataType = dtype if isinstance(dtype, pl.DataType) else dtype()
-    return found
+    instance: pl.DataType = dtype if isinstance(dtype, pl.DataType) else dtype()
+    return instance
 
 
 def holds_texts(dtype: pl.DataType, texts: Iterable[str]) -> bool:
     """Whether a column of numbers or categories stays what it is when texts are written into it."""
-    if not (dtype.is_numeric() or isinstance(dtype, _KEPT)):
+    if not (dtype.is_numeric() or isinstance(dtype, _CATEGORIES)):
         return False
     column = pl.Series(list(texts), dtype=pl.String)
     if isinstance(dtype, pl.Categorical):

@@ -22,7 +22,7 @@ Write = Callable[[pl.DataFrame, Sequence[str] | None], None]
 """Takes a chunk of rows, and the same rows as lines of the file where they are such already."""
 
 
-def row_suffix(path: str | Path) -> str:
+def parse_row_suffix(path: str | Path) -> str:
     """The format that a name asks for, one of SUFFIXES. Raises ConfigError for another name."""
     suffix = Path(plain_name(path)).suffix
     packed = Path(path).suffix.lower() in COMPRESSED_SUFFIXES
@@ -35,13 +35,13 @@ def row_suffix(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def row_writer(path: str | Path) -> Iterator[Write]:
+def open_row_writer(path: str | Path) -> Iterator[Write]:
     """Give a function that appends rows; the file has its name once all is written.
 
     Raises ConfigError for a name of no known format; the function raises DataError for columns that
     the format cannot hold.
     """
-    suffix = row_suffix(path)
+    suffix = parse_row_suffix(path)
     if suffix == ".parquet":
         with _parquet_writer(Path(path)) as write:
             yield write

@@ -33,7 +33,7 @@ class ChoiceScores:
     weighted_f1: float
 
 
-def choice_scores(true_M: np.ndarray, chosen_M: np.ndarray) -> ChoiceScores:
+def score_choices(true_M: np.ndarray, chosen_M: np.ndarray) -> ChoiceScores:
     """The scores of choices: columns from 0, in `chosen_M` -1 where nothing was chosen; M > 0."""
     num_columns = int(max(true_M.max(), chosen_M.max())) + 1
     num_true_L, num_chosen_L, num_right_L = (

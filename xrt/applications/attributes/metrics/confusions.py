@@ -36,22 +36,30 @@ class SiblingConfusions:
 
 
 def sibling_confusions(
-    given: np.ndarray, predicted: np.ndarray, parent_of_column: np.ndarray, top: int = 20
+    true_values: np.ndarray,
+    predicted_values: np.ndarray,
+    parent_of_column: np.ndarray,
+    top: int = 20,
 ) -> SiblingConfusions:
     """The most frequent (true, predicted) pairs that share a parent, most frequent first.
 
-    `given` and `predicted` are label columns of equal shape, -1 where there is no value.
+    `true_values` and `predicted_values` are label columns of equal shape, -1 for no value.
     `parent_of_column` (L,) has the parent of each column, -1 for columns without; columns beyond it
     (never seen in training) have none. Give the values of the top level one number that is no
     column, such as L, where they are to count as siblings.
 
     Raises DataError for unequal shapes.
     """
-    given, predicted = np.asarray(given), np.asarray(predicted)
-    if given.shape != predicted.shape:
-        raise DataError(f"given values of shape {given.shape}, predicted of {predicted.shape}")
-    is_judged = given >= 0
-    true_M, chosen_M = given[is_judged].astype(np.int64), predicted[is_judged].astype(np.int64)
+    true_values, predicted_values = np.asarray(true_values), np.asarray(predicted_values)
+    if true_values.shape != predicted_values.shape:
+        raise DataError(
+            f"given values of shape {true_values.shape}, predicted of {predicted_values.shape}"
+        )
+    has_value = true_values >= 0
+    true_M, chosen_M = (
+        true_values[has_value].astype(np.int64),
+        predicted_values[has_value].astype(np.int64),
+    )
     num_columns = max(len(parent_of_column), int(true_M.max(initial=-1)) + 1)
     # the place behind the last column is the parent of -1, "nothing predicted"
     parent_L = np.full(num_columns + 1, -1, np.int64)
@@ -84,29 +92,33 @@ def sibling_confusions(
     )
 
 
-def impossible_paths(predicted_NH: np.ndarray, seen_paths: Any) -> int:
-    """How many rows hold a path that is none of `seen_paths` (P, H), those of the training rows.
+def count_impossible_paths(predicted_NH: np.ndarray, training_paths: Any) -> int:
+    """Count rows with a path that is none of `training_paths` (P, H), those of the training rows.
 
     A path is the label columns of its levels, coarse to fine; -1 (no value) is a value like others.
 
     Raises DataError when the paths have another number of levels than the rows.
     """
     predicted_NH = np.asarray(predicted_NH)
-    if not len(seen_paths) or not len(predicted_NH):
+    if not len(training_paths) or not len(predicted_NH):
         return len(predicted_NH)
-    seen_PH = np.asarray(seen_paths, np.int64)
-    if seen_PH.shape[1] != predicted_NH.shape[1]:
+    training_PH = np.asarray(training_paths, np.int64)
+    if training_PH.shape[1] != predicted_NH.shape[1]:
         raise DataError(
             f"paths of {predicted_NH.shape[1]} levels are predicted, those seen in training have "
-            f"{seen_PH.shape[1]}"
+            f"{training_PH.shape[1]}"
         )
     # two paths are equal where their bytes are
     as_bytes = [
         np.ascontiguousarray(paths, np.int64).view(f"V{8 * paths.shape[1]}").ravel()
-        for paths in (predicted_NH, seen_PH)
+        for paths in (predicted_NH, training_PH)
     ]
-    seen = {path.tobytes() for path in as_bytes[1]}
+    training_bytes = {path.tobytes() for path in as_bytes[1]}
     distinct, count = np.unique(as_bytes[0], return_counts=True)
     return int(
-        sum(n for path, n in zip(distinct, count, strict=True) if path.tobytes() not in seen)
+        sum(
+            n
+            for path, n in zip(distinct, count, strict=True)
+            if path.tobytes() not in training_bytes
+        )
     )

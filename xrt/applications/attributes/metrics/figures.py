@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xrt.applications.attributes.metrics.choices import ChoiceScores, choice_scores
+from xrt.applications.attributes.metrics.choices import ChoiceScores, score_choices
 from xrt.metrics.calibration import Reliability, reliability_of_choices
 from xrt.metrics.frequency_bins import bin_names, bin_of_labels
 
@@ -51,8 +51,8 @@ class AttributeFigures:
     in `num_unseen_rows` rows, were never seen in training; in `num_abstained` rows nothing was
     predicted, which counts as wrong. `scores` is None when nothing could be judged. `tails` has one
     bin for each of TAIL_COUNTS, `bins` the ranges of training frequency; both are empty without
-    training counts. `reliability` is None without probabilities. `fills` is None where nobody said
-    what a fill would write.
+    training counts. `reliability` is None without probabilities. `fills` is None where what
+    a fill would write is not known.
     """
 
     name: str
@@ -69,22 +69,22 @@ class AttributeFigures:
     fills: FillFigures | None = None
 
 
-def attribute_figures(
+def measure_attribute(
     name: str,
-    given_N: np.ndarray,
+    true_N: np.ndarray,
     predicted_N: np.ndarray,
     training_L: np.ndarray,
     with_bins: bool,
     probabilities_N: np.ndarray | None,
     fills: FillFigures | None = None,
 ) -> AttributeFigures:
-    """The figures of one attribute; -1 in `given_N`: not judged, in `predicted_N`: no prediction.
+    """The figures of one attribute; -1 in `true_N`: not judged, in `predicted_N`: no prediction.
 
     `training_L` has the training rows of each column, 0 for values never seen; `with_bins` says
     that these are counts that can be binned.
     """
-    is_given_N = given_N >= 0
-    true_M, chosen_M = given_N[is_given_N], predicted_N[is_given_N]
+    has_value_N = true_N >= 0
+    true_M, chosen_M = true_N[has_value_N], predicted_N[has_value_N]
     right_M = true_M == chosen_M
     count_M = training_L[true_M]
     unseen_M = count_M == 0
@@ -95,8 +95,8 @@ def attribute_figures(
         num_unseen_values=_num_distinct(true_M[unseen_M]),
         num_unseen_rows=int(unseen_M.sum()),
         num_abstained=int((chosen_M < 0).sum()),
-        scores=choice_scores(true_M, chosen_M) if len(true_M) else None,
-        accuracy_seen=share_right(right_M[~unseen_M]),
+        scores=score_choices(true_M, chosen_M) if len(true_M) else None,
+        accuracy_seen=compute_share(right_M[~unseen_M]),
         tails=[
             _value_bin(f"1-{most}", true_M, right_M, (count_M >= 1) & (count_M <= most))
             for most in TAIL_COUNTS
@@ -104,14 +104,14 @@ def attribute_figures(
         if with_bins
         else [],
         bins=_frequency_bins(true_M, right_M, count_M) if with_bins else [],
-        reliability=reliability_where(
-            probabilities_N, given_N == predicted_N, is_given_N & (predicted_N >= 0)
+        reliability=measure_reliability(
+            probabilities_N, true_N == predicted_N, has_value_N & (predicted_N >= 0)
         ),
         fills=fills,
     )
 
 
-def fill_figures(
+def count_fills(
     has_value_N: np.ndarray, is_right_N: np.ndarray, is_written_N: np.ndarray
 ) -> FillFigures:
     """Count what would be written; bool (N,): the row gives a value, the prediction is that value,
@@ -143,23 +143,23 @@ def _value_bin(name: str, true_M: np.ndarray, right_M: np.ndarray, is_in_M: np.n
         name=name,
         num_values=_num_distinct(true_M[is_in_M]),
         num_rows=int(is_in_M.sum()),
-        recall=share_right(right_M[is_in_M]),
+        recall=compute_share(right_M[is_in_M]),
     )
 
 
-def reliability_where(
-    probabilities_N: np.ndarray | None, right_N: np.ndarray, kept_N: np.ndarray
+def measure_reliability(
+    probabilities_N: np.ndarray | None, right_N: np.ndarray, mask_N: np.ndarray
 ) -> Reliability | None:
-    """The reliability over the rows kept; None without probabilities or without such rows."""
-    if probabilities_N is None or not kept_N.any():
+    """The reliability over the rows of the mask; None without probabilities or such rows."""
+    if probabilities_N is None or not mask_N.any():
         return None
-    return reliability_of_choices(np.asarray(probabilities_N)[kept_N], right_N[kept_N], NUM_BINS)
+    return reliability_of_choices(np.asarray(probabilities_N)[mask_N], right_N[mask_N], NUM_BINS)
 
 
 def _num_distinct(columns_M: np.ndarray) -> int:
     return int((np.bincount(columns_M) > 0).sum()) if len(columns_M) else 0
 
 
-def share_right(is_right: np.ndarray) -> float | None:
+def compute_share(is_right: np.ndarray) -> float | None:
     """The mean; None over nothing."""
     return float(is_right.mean()) if len(is_right) else None

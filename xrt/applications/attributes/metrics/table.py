@@ -15,10 +15,10 @@ import numpy as np
 from xrt.applications.attributes.metrics.figures import (
     TAIL_COUNTS,
     AttributeFigures,
-    attribute_figures,
-    fill_figures,
-    reliability_where,
-    share_right,
+    compute_share,
+    count_fills,
+    measure_attribute,
+    measure_reliability,
 )
 from xrt.errors import DataError
 from xrt.metrics.calibration import Reliability
@@ -69,8 +69,8 @@ class AttributeReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; each ECE stands beside its bins."""
         result = asdict(self)
-        for figures, written in zip(self.attributes, result["attributes"], strict=True):
-            written["ece"] = _ece(figures.reliability)
+        for figures, content in zip(self.attributes, result["attributes"], strict=True):
+            content["ece"] = _ece(figures.reliability)
         result["row_ece"] = _ece(self.row_reliability)
         return result
 
@@ -83,7 +83,7 @@ class AttributeReport:
         header += ["ECE"] if with_ece else []
         rows = [_line(figures, with_tails, with_ece) for figures in self.attributes]
         parts = [align([header, *rows]), "\n".join(self._notes(with_tails))]
-        fills = fill_rows(self.attributes)
+        fills = format_fill_rows(self.attributes)
         return "\n\n".join([*parts, f"{align([FILLS, *fills])}\n{FILLS_NOTE}"] if fills else parts)
 
     def _notes(self, with_tails: bool) -> list[str]:
@@ -108,7 +108,7 @@ class AttributeReport:
 
 def attribute_report(
     attributes: NamesAttributes | Sequence[str],
-    given_NA: np.ndarray,
+    true_NA: np.ndarray,
     predicted_NA: np.ndarray,
     num_known: int,
     counts_L: np.ndarray | None = None,
@@ -121,7 +121,7 @@ def attribute_report(
 
     Args:
         attributes: Their names, or what has them, in the order of the columns.
-        given_NA: Label columns; -1 where a row gives no value (the cell is not judged), from
+        true_NA: Label columns; -1 where a row gives no value (the cell is not judged), from
             `num_known` on for values never seen in training.
         predicted_NA: Label columns below `num_known`, -1 where nothing is predicted.
         num_known: The number of labels.
@@ -138,51 +138,51 @@ def attribute_report(
         DataError: shapes or columns do not belong together.
     """
     names = attributes if isinstance(attributes, Sequence) else attributes.attributes
-    given_NA, predicted_NA = np.asarray(given_NA), np.asarray(predicted_NA)
-    _check(names, given_NA, predicted_NA, num_known, counts_L)
-    _check_shape("probabilities", probabilities_NA, given_NA.shape)
-    _check_shape("row probabilities", row_probabilities_N, given_NA.shape[:1])
-    _check_shape("cells written", is_written_NA, given_NA.shape)
+    true_NA, predicted_NA = np.asarray(true_NA), np.asarray(predicted_NA)
+    _check(names, true_NA, predicted_NA, num_known, counts_L)
+    _check_shape("probabilities", probabilities_NA, true_NA.shape)
+    _check_shape("row probabilities", row_probabilities_N, true_NA.shape[:1])
+    _check_shape("cells written", is_written_NA, true_NA.shape)
 
-    num_columns = max(num_known, int(given_NA.max(initial=-1)) + 1)
+    num_columns = max(num_known, int(true_NA.max(initial=-1)) + 1)
     training_L = _training_counts(counts_L, num_known, num_columns)
-    is_given_NA = given_NA >= 0
-    is_right_NA = (given_NA == predicted_NA) | ~is_given_NA
-    is_unseen_NA = is_given_NA & (training_L[given_NA] == 0)
+    has_value_NA = true_NA >= 0
+    is_right_NA = (true_NA == predicted_NA) | ~has_value_NA
+    is_unseen_NA = has_value_NA & (training_L[true_NA] == 0)
 
-    judged_N = is_given_NA.any(axis=1)
-    seen_N = judged_N & ~is_unseen_NA.any(axis=1)
+    is_judged_N = has_value_NA.any(axis=1)
+    is_seen_N = is_judged_N & ~is_unseen_NA.any(axis=1)
     right_N = np.all(is_right_NA, axis=1)
-    full_N = np.all(is_given_NA & (predicted_NA >= 0), axis=1)
-    says_none_NA = np.zeros_like(is_given_NA)
+    full_N = np.all(has_value_NA & (predicted_NA >= 0), axis=1)
+    says_none_NA = np.zeros_like(has_value_NA)
     if is_none_L is not None:
         is_none = np.concatenate([is_none_L, np.zeros(num_columns - num_known + 1, bool)])
-        says_none_NA = is_given_NA & is_none[given_NA]
+        says_none_NA = has_value_NA & is_none[true_NA]
     return AttributeReport(
-        num_rows=len(given_NA),
-        num_judged=int(judged_N.sum()),
-        num_seen=int(seen_N.sum()),
-        item_accuracy=share_right(right_N[judged_N]),
-        item_accuracy_seen=share_right(right_N[seen_N]),
+        num_rows=len(true_NA),
+        num_judged=int(is_judged_N.sum()),
+        num_seen=int(is_seen_N.sum()),
+        item_accuracy=compute_share(right_N[is_judged_N]),
+        item_accuracy_seen=compute_share(right_N[is_seen_N]),
         attributes=[
-            attribute_figures(
+            measure_attribute(
                 name,
-                given_NA[:, a],
+                true_NA[:, a],
                 predicted_NA[:, a],
                 training_L,
                 counts_L is not None,
                 None if probabilities_NA is None else np.asarray(probabilities_NA)[:, a],
                 None
                 if is_written_NA is None
-                else fill_figures(
-                    (is_given_NA & ~says_none_NA)[judged_N, a],
-                    is_right_NA[judged_N, a],
-                    np.asarray(is_written_NA)[judged_N, a],
+                else count_fills(
+                    (has_value_NA & ~says_none_NA)[is_judged_N, a],
+                    is_right_NA[is_judged_N, a],
+                    np.asarray(is_written_NA)[is_judged_N, a],
                 ),
             )
             for a, name in enumerate(names)
         ],
-        row_reliability=reliability_where(row_probabilities_N, right_N, full_N),
+        row_reliability=measure_reliability(row_probabilities_N, right_N, full_N),
     )
 
 
@@ -195,18 +195,18 @@ def _training_counts(counts_L: np.ndarray | None, num_known: int, num_columns: i
 
 def _check(
     names: Sequence[str],
-    given_NA: np.ndarray,
+    true_NA: np.ndarray,
     predicted_NA: np.ndarray,
     num_known: int,
     counts_L: np.ndarray | None,
 ) -> None:
-    if given_NA.ndim != 2 or given_NA.shape != predicted_NA.shape:
+    if true_NA.ndim != 2 or true_NA.shape != predicted_NA.shape:
         raise DataError(
-            f"given values of shape {given_NA.shape}, predicted ones of {predicted_NA.shape}; "
+            f"given values of shape {true_NA.shape}, predicted ones of {predicted_NA.shape}; "
             "both must be rows x attributes"
         )
-    if given_NA.shape[1] != len(names):
-        raise DataError(f"{given_NA.shape[1]} columns of values for {len(names)} attributes")
+    if true_NA.shape[1] != len(names):
+        raise DataError(f"{true_NA.shape[1]} columns of values for {len(names)} attributes")
     highest = int(predicted_NA.max(initial=-1))
     if highest >= num_known:
         raise DataError(
@@ -235,7 +235,7 @@ def _line(figures: AttributeFigures, with_tails: bool, with_ece: bool) -> list[s
     return cells + ([_number(_ece(figures.reliability))] if with_ece else [])
 
 
-def fill_rows(attributes: Sequence[AttributeFigures]) -> list[list[str]]:
+def format_fill_rows(attributes: Sequence[AttributeFigures]) -> list[list[str]]:
     """The cells of the table under `FILLS`, a row an attribute; none where it was not counted."""
     return [
         [
@@ -260,5 +260,5 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _ece(found: Reliability | None) -> float | None:
-    return None if found is None else found.expected_error
+def _ece(reliability: Reliability | None) -> float | None:
+    return None if reliability is None else reliability.expected_error

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from xrt.applications.attributes.data.catalogue import CatalogueTable
-from xrt.applications.attributes.data.corpus import value_of
+from xrt.applications.attributes.data.corpus import read_value
 from xrt.applications.attributes.data.schema import AttributeSchema, EmptyMeans
 from xrt.applications.attributes.data.space import AttributeSpace, label_id
 
@@ -38,7 +38,7 @@ class CellCodes:
             if attribute in table.columns:
                 cells = table.columns[attribute]
                 column_of = {
-                    cell: self._column(attribute, value_of(cell, attribute, table, num_before))
+                    cell: self._column(attribute, read_value(cell, attribute, table, num_before))
                     for cell in dict.fromkeys(cells)
                 }
                 codes_NA[:, a] = [column_of[cell] for cell in cells]
@@ -65,7 +65,7 @@ class CellCodes:
         return [self.none_text if value is None else value for value in values]
 
 
-def written_texts(schema: AttributeSchema, space: AttributeSpace) -> dict[str, list[str]]:
+def list_writable_texts(schema: AttributeSchema, space: AttributeSpace) -> dict[str, list[str]]:
     """What may be written into the cells of each attribute."""
     texts = CellCodes(schema, space).text_L
     return {

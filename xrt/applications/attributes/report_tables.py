@@ -17,7 +17,7 @@ from xrt.applications.attributes.metrics.table import (
     FILLS,
     FILLS_NOTE,
     AttributeReport,
-    fill_rows,
+    format_fill_rows,
 )
 from xrt.data.labels import LabelTable
 from xrt.metrics.calibration import Reliability
@@ -26,9 +26,9 @@ from xrt.report import Table, bar_chart, line_chart
 TOP_CONFUSIONS = 20
 
 
-def attribute_tables(
+def build_report_tables(
     report: AttributeReport,
-    given_NA: np.ndarray | None = None,
+    true_NA: np.ndarray | None = None,
     predicted_NA: np.ndarray | None = None,
     space: AttributeSpace | None = None,
     parents_L: np.ndarray | None = None,
@@ -43,10 +43,10 @@ def attribute_tables(
     the rows.
     """
     tables = [_attributes(report, where), _items(report, num_impossible_paths)]
-    if fills := fill_rows(report.attributes):
+    if fills := format_fill_rows(report.attributes):
         tables.append(Table(title="What a fill writes", columns=FILLS, rows=fills, note=FILLS_NOTE))
-    if given_NA is not None and predicted_NA is not None and space and parents_L is not None:
-        confusions = sibling_confusions(given_NA, predicted_NA, parents_L, TOP_CONFUSIONS)
+    if true_NA is not None and predicted_NA is not None and space and parents_L is not None:
+        confusions = sibling_confusions(true_NA, predicted_NA, parents_L, TOP_CONFUSIONS)
         if confusions.num_among_siblings:
             tables.append(_confusions(confusions, space.labels))
     return tables, [*_recall_by_frequency(report), *_reliability(report)]
@@ -129,17 +129,17 @@ def _recalls(figures: AttributeFigures) -> list[float]:
 
 
 def _reliability(report: AttributeReport) -> list[str]:
-    """How often values are right by their probability; on the diagonal, it is kept."""
-    found = {figures.name: figures.reliability for figures in report.attributes}
-    found["whole rows"] = report.row_reliability
+    """How often values are right by their probability; on the diagonal, as often as it says."""
+    reliabilities = {figures.name: figures.reliability for figures in report.attributes}
+    reliabilities["whole rows"] = report.row_reliability
     series: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
-    for name, reliability in found.items():
+    for name, reliability in reliabilities.items():
         if reliability is None:
             continue
-        filled = [b for b, number in enumerate(reliability.num_predicted) if number]
+        places = [b for b, number in enumerate(reliability.num_predicted) if number]
         title = f"{name}, ECE {reliability.expected_error:.3f}"
-        means = [reliability.mean_score[b] for b in filled]
-        series[title] = (means, [reliability.precision[b] for b in filled])
+        means = [reliability.mean_score[b] for b in places]
+        series[title] = (means, [reliability.precision[b] for b in places])
     if not series:
         return []
     series["kept"] = ([0.0, 1.0], [0.0, 1.0])
@@ -147,5 +147,5 @@ def _reliability(report: AttributeReport) -> list[str]:
     return [line_chart(title, series, x_label="probability", y_label="share that is right")]
 
 
-def _ece(found: Reliability | None) -> float | None:
-    return None if found is None else found.expected_error
+def _ece(reliability: Reliability | None) -> float | None:
+    return None if reliability is None else reliability.expected_error

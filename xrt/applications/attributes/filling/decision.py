@@ -9,8 +9,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from xrt.applications.attributes.data.given_cells import EMPTY, NONE
 from xrt.applications.attributes.data.space import AttributeSpace
+from xrt.applications.attributes.filling.cell_codes import EMPTY, NONE
 
 MIN_PROBABILITY = 0.5
 """Below it, a value is more likely wrong than right, and its cell stays empty."""
@@ -33,7 +33,7 @@ class Predictions(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class WrittenLabels:
+class NoneLabels:
     """bool (L,): labels that say "none", and those of them that are written as an empty cell; the
     positions of the attributes that are levels of the hierarchy, coarse to fine.
     """
@@ -57,25 +57,25 @@ class WrittenLabels:
 
 
 @dataclass(frozen=True)
-class Judged:
+class CellPredictions:
     """What a model says of rows: `free` from the text alone, `completed` in keeping with the values
     that the rows give, and the probability of each given value, nan where none is known.
     """
 
     free: Predictions
     completed: Predictions
-    given_probabilities_NA: np.ndarray
+    cell_probabilities_NA: np.ndarray
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Arrays (N, A): the label column `chosen_NA` of cells that are written; those whose text
+    """Arrays (N, A): the label column `columns_NA` of cells that are written; those whose text
     changes; empty cells that stay empty because the model says none, or is too unsure; the
     probability of what stands in each cell in the end, nan where nothing is known; given cells
     that the model, from the text alone, would fill otherwise.
     """
 
-    chosen_NA: np.ndarray
+    columns_NA: np.ndarray
     is_filled_NA: np.ndarray
     is_none_NA: np.ndarray
     is_unsure_NA: np.ndarray
@@ -85,8 +85,8 @@ class Decision:
 
 def decide(
     codes_NA: np.ndarray,
-    judged: Judged,
-    labels: WrittenLabels,
+    predictions: CellPredictions,
+    labels: NoneLabels,
     min_probability: float = MIN_PROBABILITY,
     overwrite: bool = False,
 ) -> Decision:
@@ -96,7 +96,7 @@ def decide(
 
     Args:
         codes_NA: The label column of each cell, EMPTY, UNKNOWN or NONE.
-        judged: What the model says.
+        predictions: What the model says.
         labels: How labels are written, and which attributes are levels.
         min_probability: Least probability of what is written, 0..1.
         overwrite: Whether given cells are replaced, too.
@@ -104,51 +104,54 @@ def decide(
     Returns:
         What becomes of each cell.
     """
-    free, source = judged.free, judged.free if overwrite else judged.completed
-    chosen_NA = source.columns_NA
+    free, source = predictions.free, predictions.free if overwrite else predictions.completed
+    columns_NA = source.columns_NA
     is_empty_NA = codes_NA == EMPTY
-    is_wanted_NA = (is_empty_NA | (overwrite & (chosen_NA != codes_NA))) & (chosen_NA >= 0)
-    is_decided_NA = is_wanted_NA & (source.probabilities_NA >= min_probability)
-    kept_NA = ~is_empty_NA & ~labels.says_none(codes_NA)
-    is_decided_NA &= ~_below_nothing(is_decided_NA, chosen_NA, kept_NA, labels)
-    is_none_NA = is_decided_NA & is_empty_NA & labels.is_blank_L[chosen_NA]
+    may_write_NA = (is_empty_NA | (overwrite & (columns_NA != codes_NA))) & (columns_NA >= 0)
+    writes_NA = may_write_NA & (source.probabilities_NA >= min_probability)
+    has_value_NA = ~is_empty_NA & ~labels.says_none(codes_NA)
+    writes_NA &= ~_below_nothing(writes_NA, columns_NA, has_value_NA, labels)
+    is_none_NA = writes_NA & is_empty_NA & labels.is_blank_L[columns_NA]
 
-    given_NA = np.where(codes_NA >= 0, judged.given_probabilities_NA, np.nan)
-    scores_NA = np.where(is_decided_NA, source.probabilities_NA, given_NA)
+    probabilities_NA = np.where(codes_NA >= 0, predictions.cell_probabilities_NA, np.nan)
+    scores_NA = np.where(writes_NA, source.probabilities_NA, probabilities_NA)
     return Decision(
-        chosen_NA=chosen_NA,
-        is_filled_NA=is_decided_NA & ~is_none_NA,
+        columns_NA=columns_NA,
+        is_filled_NA=writes_NA & ~is_none_NA,
         is_none_NA=is_none_NA,
-        is_unsure_NA=is_empty_NA & is_wanted_NA & ~is_decided_NA,
+        is_unsure_NA=is_empty_NA & may_write_NA & ~writes_NA,
         scores_NA=scores_NA.astype(np.float64),
         disagrees_NA=~is_empty_NA & (free.columns_NA >= 0) & (free.columns_NA != codes_NA),
     )
 
 
-def written_NA(
-    found: Predictions, labels: WrittenLabels, min_probability: float = MIN_PROBABILITY
+def find_written_cells(
+    predictions: Predictions, labels: NoneLabels, min_probability: float = MIN_PROBABILITY
 ) -> np.ndarray:
     """The cells that get a value, not "none", where rows give nothing: bool (N, A)."""
-    empty_NA = np.full(found.columns_NA.shape, EMPTY, np.int32)
+    empty_NA = np.full(predictions.columns_NA.shape, EMPTY, np.int32)
     decision = decide(
-        empty_NA, Judged(found, found, found.probabilities_NA), labels, min_probability
+        empty_NA,
+        CellPredictions(predictions, predictions, predictions.probabilities_NA),
+        labels,
+        min_probability,
     )
-    is_gained_NA: np.ndarray = decision.is_filled_NA & ~labels.says_none(decision.chosen_NA)
+    is_gained_NA: np.ndarray = decision.is_filled_NA & ~labels.says_none(decision.columns_NA)
     return is_gained_NA
 
 
 def _below_nothing(
-    is_decided_NA: np.ndarray, chosen_NA: np.ndarray, kept_NA: np.ndarray, labels: WrittenLabels
+    writes_NA: np.ndarray, columns_NA: np.ndarray, has_value_NA: np.ndarray, labels: NoneLabels
 ) -> np.ndarray:
     """Values, not "none", that would be written below a level without a value: bool (N, A).
 
-    `kept_NA`: cells that give a value as they are.
+    `has_value_NA`: cells that give a value as they are.
     """
-    is_value_NA = is_decided_NA & ~labels.says_none(chosen_NA)
-    is_below_NA = np.zeros(chosen_NA.shape, bool)
-    is_whole_N = np.ones(len(chosen_NA), bool)
+    is_value_NA = writes_NA & ~labels.says_none(columns_NA)
+    is_below_NA = np.zeros(columns_NA.shape, bool)
+    is_whole_N = np.ones(len(columns_NA), bool)
     for a in labels.levels:
         is_below_NA[:, a] = is_value_NA[:, a] & ~is_whole_N
-        stays_N = ~is_decided_NA[:, a] | is_below_NA[:, a]
-        is_whole_N &= np.where(stays_N, kept_NA[:, a], is_value_NA[:, a])
+        stays_N = ~writes_NA[:, a] | is_below_NA[:, a]
+        is_whole_N &= np.where(stays_N, has_value_NA[:, a], is_value_NA[:, a])
     return is_below_NA

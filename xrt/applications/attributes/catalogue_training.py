@@ -16,13 +16,13 @@ from xrt.applications.attributes.catalogue_settings import require_effect
 from xrt.applications.attributes.data.corpus import read_attributes
 from xrt.applications.attributes.data.item_texts import ItemTexts
 from xrt.applications.attributes.data.space import AttributeSpace
-from xrt.applications.attributes.decoding.candidates import num_candidates
-from xrt.applications.attributes.decoding.choice import choice_text, choose_way
-from xrt.applications.attributes.decoding.decoder import AttributeDecoder, Weighed
-from xrt.applications.attributes.judging import judge
-from xrt.applications.attributes.label_trees import with_taxonomy
-from xrt.applications.attributes.page import attribute_tables
-from xrt.applications.attributes.predictor import save_parts, with_every_attribute
+from xrt.applications.attributes.decoding.candidates import count_candidates
+from xrt.applications.attributes.decoding.decoder import AttributeDecoder, BatchPosterior
+from xrt.applications.attributes.decoding.way import choose_way, describe_choice
+from xrt.applications.attributes.evaluation import evaluate_decoding
+from xrt.applications.attributes.label_trees import set_label_tree
+from xrt.applications.attributes.predictor import complete_scores, save_parts
+from xrt.applications.attributes.report_tables import build_report_tables
 from xrt.applications.attributes.settings import AttributeSettings, Decode
 from xrt.data.corpus import Corpus
 from xrt.model import XrtModel
@@ -50,7 +50,7 @@ def train_attributes(
         params: The settings of the pipeline; `params.dataset.trn` is a catalogue.
         settings: Which columns are what, and how values are decoded.
         run_folder: As in `xrt.pipeline.train`, and so the next one.
-        progress: Told of long work.
+        progress: Counts the steps of long work.
 
     Returns:
         Where the model lies and what it scored.
@@ -72,9 +72,9 @@ class AttributeHooks:
     space: AttributeSpace | None = None
     decoder: AttributeDecoder | None = None
     counts_L: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    held_out: tuple[AttributeDecoder, np.ndarray, Sequence[Weighed]] | None = None
+    held_out: tuple[AttributeDecoder, np.ndarray, Sequence[BatchPosterior]] | None = None
     """The decoder that did not count the held-out rows, what these rows give, and each half of them
-    weighed with what the other has taught. The saved decoder numbers paths otherwise."""
+    weighed with the weights of the other. The saved decoder numbers paths otherwise."""
 
     def corpora(
         self, params: PipelineParams, run_folder: Path
@@ -83,7 +83,7 @@ class AttributeHooks:
         dataset = params.dataset
         require_effect(dataset)
         if dataset.trn is None:
-            dataset = _generated(dataset, run_folder, params.seed)
+            dataset = _generate_demo(dataset, run_folder, params.seed)
             params = replace(params, dataset=dataset)
         assert dataset.trn is not None
         corpus, self.space, self.item_texts = read_attributes(
@@ -92,13 +92,15 @@ class AttributeHooks:
         )  # fmt: skip
         for message in corpus.report.messages():
             logger.info("%s", message)
-        told = np.diff(corpus.Y.indptr) > 0
-        if not told.all():
-            logger.info("%d rows that give no attribute are not trained on", int((~told).sum()))
-            corpus = corpus.subset(told)
+        has_labels = np.diff(corpus.Y.indptr) > 0
+        if not has_labels.all():
+            logger.info(
+                "%d rows that give no attribute are not trained on", int((~has_labels).sum())
+            )
+            corpus = corpus.subset(has_labels)
         corpus.require_trainable()
         self.counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
-        params = with_taxonomy(params, self.settings.label_tree, self.space, corpus, run_folder)
+        params = set_label_tree(params, self.settings.label_tree, self.space, corpus, run_folder)
         if dataset.tst is None:
             return params, corpus, None
         tst, _, _ = read_attributes(
@@ -111,31 +113,31 @@ class AttributeHooks:
 
     def candidates(self, corpus: Corpus) -> int:
         """The more labels for a row, the more attributes rows give."""
-        return num_candidates(int(np.diff(corpus.Y.indptr).max(initial=0)))
+        return count_candidates(int(np.diff(corpus.Y.indptr).max(initial=0)))
 
     def configuration(self) -> Mapping[str, Any]:
         """Schema, label tree and decoding, as plain values."""
-        written: Mapping[str, Any] = plain(self.settings)
-        return written
+        settings: Mapping[str, Any] = plain(self.settings)
+        return settings
 
     def learn(self, corpus: Corpus, held_out: HeldOutScores | None) -> None:
         """How the values of a row go together."""
         assert self.space is not None
-        given_NA = self.space.given_NA(corpus.Y)
+        cells_NA = self.space.cells_of(corpus.Y)
         if held_out is None:
             decode = self.settings.decode
-            asked = Decode.row if decode is Decode.auto else decode
-            self.decoder = replace(AttributeDecoder.of(self.space, given_NA), way=asked)
+            way = Decode.row if decode is Decode.auto else decode
+            self.decoder = replace(AttributeDecoder.of(self.space, cells_NA), way=way)
             return
-        counted_NA = np.delete(given_NA, held_out.rows, axis=0)
-        rows_NA = given_NA[held_out.rows]
-        learnt = AttributeDecoder.of(self.space, counted_NA).learnt(held_out.scores_NL, rows_NA)
-        logger.info("attributes, on held-out rows: %s", learnt.figures)
-        weighed, places = learnt.cross_weighed(held_out.scores_NL)
-        learnt = choose_way(learnt, weighed, rows_NA[places], self.settings.decode)
-        self.held_out = learnt, rows_NA[places], weighed
-        logger.info("attributes: %s", choice_text(learnt.figures["decode"]))
-        self.decoder = learnt.counting(given_NA)
+        training_NA = np.delete(cells_NA, held_out.rows, axis=0)
+        rows_NA = cells_NA[held_out.rows]
+        decoder = AttributeDecoder.of(self.space, training_NA).learn(held_out.scores_NL, rows_NA)
+        logger.info("attributes, on held-out rows: %s", decoder.figures)
+        batches, places = decoder.cross_weigh(held_out.scores_NL)
+        decoder = choose_way(decoder, batches, rows_NA[places], self.settings.decode)
+        self.held_out = decoder, rows_NA[places], batches
+        logger.info("attributes: %s", describe_choice(decoder.figures["decode"]))
+        self.decoder = decoder.recount(cells_NA)
 
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
@@ -144,20 +146,20 @@ class AttributeHooks:
         assert self.space is not None
         assert self.decoder is not None
         decoder = self.decoder
-        weighed: Sequence[Weighed]
+        batches: Sequence[BatchPosterior]
         if corpus is not None and scores_NL is not None:
             assert corpus.texts is not None
             threads = self.num_threads
-            scores_NL = with_every_attribute(model, corpus.texts, scores_NL, self.space, threads)
-            weighed, where = self.decoder.weigh(scores_NL, num_threads=threads), "test file"
-            given_NA = replace(self.space, labels=corpus.labels).given_NA(corpus.Y)
+            scores_NL = complete_scores(model, corpus.texts, scores_NL, self.space, threads)
+            batches, where = self.decoder.weigh(scores_NL, num_threads=threads), "test file"
+            cells_NA = replace(self.space, labels=corpus.labels).cells_of(corpus.Y)
         elif self.held_out is not None:
-            decoder, given_NA, weighed = self.held_out
-            where = f"{len(given_NA):,} held-out training rows"
+            decoder, cells_NA, batches = self.held_out
+            where = f"{len(cells_NA):,} held-out training rows"
         else:
             text = "no row could be held out: nothing to judge; give dataset.tst"
             return ApplicationReport(text=text, command=COMMAND)
-        return self._judged(decoder, given_NA, weighed, where)
+        return self._report(decoder, cells_NA, batches, where)
 
     def write(self, folder: Path) -> None:
         """What prediction needs beside the model."""
@@ -165,19 +167,19 @@ class AttributeHooks:
         assert self.decoder is not None
         save_parts(folder, self.item_texts, self.decoder)
 
-    def _judged(
+    def _report(
         self,
         decoder: AttributeDecoder,
-        given_NA: np.ndarray,
-        weighed: Sequence[Weighed],
+        cells_NA: np.ndarray,
+        batches: Sequence[BatchPosterior],
         where: str,
     ) -> ApplicationReport:
-        found = judge(decoder, given_NA, weighed, self.counts_L)
-        report = found.report
-        tables, plots = attribute_tables(
-            report, given_NA, found.decoded.columns_NA, decoder.space,
-            parent_columns(decoder), where=where,
-            num_impossible_paths=found.num_impossible_paths,
+        evaluation = evaluate_decoding(decoder, cells_NA, batches, self.counts_L)
+        report = evaluation.report
+        tables, plots = build_report_tables(
+            report, cells_NA, evaluation.values.columns_NA, decoder.space,
+            find_parent_columns(decoder), where=where,
+            num_impossible_paths=evaluation.num_impossible_paths,
         )  # fmt: skip
         metrics = {
             f"accuracy {figures.name}": figures.scores.accuracy
@@ -187,16 +189,16 @@ class AttributeHooks:
         if report.item_accuracy is not None:
             metrics["item accuracy"] = report.item_accuracy
         return ApplicationReport(
-            text=f"attributes on the {where}\n\n{found.to_text()}",
-            content={"attributes": {"where": where, **found.to_dict()}},
-            tables=[*tables, found.to_table()],
+            text=f"attributes on the {where}\n\n{evaluation.to_text()}",
+            content={"attributes": {"where": where, **evaluation.to_dict()}},
+            tables=[*tables, evaluation.to_table()],
             plots=plots,
             metrics=metrics,
             command=COMMAND,
         )
 
 
-def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
+def _generate_demo(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetParams:
     """Write the demo catalogue as a wide table into the run folder, once; the test file has the
     true values, whatever the catalogue lost.
     """
@@ -212,7 +214,7 @@ def _generated(dataset: DatasetParams, run_folder: Path, seed: int) -> DatasetPa
     return replace(dataset, trn=str(folder / "trn.csv"), tst=str(folder / "tst_truth.csv"))
 
 
-def parent_columns(decoder: AttributeDecoder) -> np.ndarray:
+def find_parent_columns(decoder: AttributeDecoder) -> np.ndarray:
     """The label column that each value of the hierarchy mostly stands under: int64 (L,); the number
     of labels for values of the top level, -1 for labels outside of the hierarchy.
     """
@@ -225,10 +227,10 @@ def parent_columns(decoder: AttributeDecoder) -> np.ndarray:
             if d
             else np.full_like(columns_P, num_labels)
         )
-        told = (columns_P >= 0) & (above_P >= 0)
-        places = columns_P[told], above_P[told]
+        both = (columns_P >= 0) & (above_P >= 0)
+        places = columns_P[both], above_P[both]
         counts = sp.coo_array(
-            (taxonomy.counts_P[told].astype(np.float64), places), shape=(num_labels, num_labels + 1)
+            (taxonomy.counts_P[both].astype(np.float64), places), shape=(num_labels, num_labels + 1)
         ).tocsr()
         rows = np.flatnonzero(np.diff(counts.indptr))
         parents_L[rows] = [

@@ -25,7 +25,7 @@ BACK_OFF = 5.0
 
 
 @dataclass(frozen=True, eq=False)
-class GivenPath:
+class PathLift:
     """Rows of each value (a column) under each node of all levels, the root first: csr (1 + K, L).
 
     `bases` (D,) is where the nodes of a level begin.
@@ -41,9 +41,9 @@ class GivenPath:
         """
         sizes = [taxonomy.tree.num_nodes(d) for d in range(taxonomy.depth)]
         bases = (1 + np.concatenate([[0], np.cumsum(sizes)[:-1]])).astype(np.int64)
-        told = values_N >= 0
-        rows, columns = [np.zeros(told.sum(), np.int64)], [values_N[told]]
-        both = told & (paths_N >= 0)
+        has_value = values_N >= 0
+        rows, columns = [np.zeros(has_value.sum(), np.int64)], [values_N[has_value]]
+        both = has_value & (paths_N >= 0)
         for d in range(taxonomy.depth):
             rows.append(bases[d] + taxonomy.nodes_PD[paths_N[both], d])
             columns.append(values_N[both])
@@ -84,10 +84,10 @@ class GivenPath:
         """Read what `save` wrote. Raises ArtifactError when it does not fit the taxonomy."""
         sizes = [taxonomy.tree.num_nodes(d) for d in range(taxonomy.depth)]
         counts_KL = load_csr(folder, name)
-        wanted = (1 + int(np.sum(sizes)), int(settings["labels"]))
-        if counts_KL.shape != wanted:
+        shape = (1 + int(np.sum(sizes)), int(settings["labels"]))
+        if counts_KL.shape != shape:
             raise ArtifactError(
-                f"{folder}: counts of shape {counts_KL.shape}, not {wanted}; restore or train anew"
+                f"{folder}: counts of shape {counts_KL.shape}, not {shape}; restore or train anew"
             )
         if counts_KL.data.min(initial=0) < 0:
             raise ArtifactError(f"{folder / name}: a count below 0; restore or train anew")

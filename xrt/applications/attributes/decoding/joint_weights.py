@@ -9,12 +9,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from xrt.applications.attributes.decoding.evidence import LOWEST, evidence_of
+LOWEST = 1e-4
+"""Scores are held this far from 0 and 1."""
 
-LEAST_2 = np.array([evidence_of(np.array([LOWEST]))[0, 0], 0.0], np.float64)
+
+def compute_evidence(scores_E: np.ndarray) -> np.ndarray:
+    """Log p and -log(1 - p) of scores: float32 (E, 2)."""
+    p_E = np.clip(scores_E.astype(np.float64), LOWEST, 1 - LOWEST)
+    return np.column_stack([np.log(p_E), -np.log1p(-p_E)]).astype(np.float32)
+
+
+LEAST_2 = np.array([compute_evidence(np.array([LOWEST]))[0, 0], 0.0], np.float64)
 """The least that can speak for a label with a score: log p and -log(1 - p)."""
 OTHER = -5.0
-"""What a value that is none of the candidates is worth before anything is learnt."""
+"""What a value that is none of the candidates is worth before the fit."""
 NEVER = -40.0
 """Worth of a path that is no candidate where there is no hierarchy."""
 
@@ -92,11 +100,11 @@ class JointWeights:
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any], depth: int, num_free: int) -> Self:
+    def from_dict(cls, saved: Mapping[str, Any], depth: int, num_free: int) -> Self:
         """The reverse of `to_dict`. Raises ValueError when the numbers do not fit."""
-        levels_D3 = np.array(found["levels"], np.float64).reshape(depth, 3)
-        free_B4 = np.array(found["free"], np.float64).reshape(num_free, 4)
-        share, other_path = float(found["share"]), float(found["other_path"])
+        levels_D3 = np.array(saved["levels"], np.float64).reshape(depth, 3)
+        free_B4 = np.array(saved["free"], np.float64).reshape(num_free, 4)
+        share, other_path = float(saved["share"]), float(saved["other_path"])
         speak = np.concatenate([levels_D3[:, :2].ravel(), free_B4[:, :3].ravel(), [share]])
         if not np.isfinite([*levels_D3.ravel(), *free_B4.ravel(), share, other_path]).all():
             raise ValueError("weights are not finite")
