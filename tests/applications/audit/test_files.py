@@ -58,7 +58,7 @@ LINES = decision(0, True, note="two\u2028lines\u2029of\x85text") + decision(1, F
     [
         LINES.encode(),
         b"\xef\xbb\xbf" + LINES.encode(),
-        gzip.compress(LINES.encode()),
+        gzip.compress(LINES.encode(), mtime=0),
         lzma.compress(LINES.encode()),
         LINES.replace("\n", "\r\n").encode(),
         ("\n \n" + LINES + "\n").encode(),
@@ -77,7 +77,7 @@ def test_decisions_are_read_however_they_are_written(tmp_path: Path, data: bytes
     [
         "add:0:A\nadd:2:A\n",
         "\ufeffadd:0:A\r\n\r\n add:2:A \r\n",
-        gzip.compress(b"add:0:A\nadd:2:A"),
+        gzip.compress(b"add:0:A\nadd:2:A", mtime=0),
         lzma.compress(b"\n\nadd:0:A\nadd:2:A\n"),
     ],
 )
@@ -98,7 +98,7 @@ def test_ids_are_read_however_they_are_written(tmp_path: Path, data: bytes | str
         ('{"id": ' + "[" * 100_000 + "\n", r"line 1: JSON nested too deep"),
         ('{"id": 7, "accepted": true}\n', r"line 1: 'id' is 7; write"),
         ('{"accepted": true}\n', r"line 1: 'id' is not there; write"),
-        (gzip.compress(b"add:0:A\n" * 99)[:-9], r"damaged or cut off"),
+        (gzip.compress(b"add:0:A\n" * 99, mtime=0)[:-9], r"damaged or cut off"),
         (b"BZh91AY", r"packed with bzip2"),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_suggestion_with_a_wrong_field_is_refused(
 def test_suggestions_are_read_packed_and_refused_twice(tmp_path: Path) -> None:
     write_suggestions(tmp_path / "s.jsonl", [suggestion(0), suggestion(1, text="a\u2028b")])
     data = (tmp_path / "s.jsonl").read_bytes()
-    packed = write(tmp_path / "s.jsonl.gz", gzip.compress(b"\xef\xbb\xbf" + data))
+    packed = write(tmp_path / "s.jsonl.gz", gzip.compress(b"\xef\xbb\xbf" + data, mtime=0))
     assert read_suggestions(packed) == read_suggestions(tmp_path / "s.jsonl")
     write(tmp_path / "s.jsonl", data + data)
     with pytest.raises(DataError, match="line 3: suggestion 'add:0:A' stands there twice"):
