@@ -16,7 +16,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPLETE = ("xrt/ranges.py", "xrt/cli/reference.py")
+COMPLETE = (
+    "xrt/data",
+    "xrt/demo",
+    "xrt/estimators",
+    "xrt/metrics",
+    "xrt/report",
+    "xrt/storage",
+    "xrt/__init__.py",
+    "xrt/__main__.py",
+    "xrt/config.py",
+    "xrt/errors.py",
+    "xrt/evaluate.py",
+    "xrt/hybrid.py",
+    "xrt/inputs.py",
+    "xrt/jit.py",
+    "xrt/model.py",
+    "xrt/model_card.py",
+    "xrt/model_encoder.py",
+    "xrt/predict.py",
+    "xrt/progress.py",
+    "xrt/ranges.py",
+    "xrt/saved_model.py",
+    "xrt/sparse.py",
+    "xrt/threads.py",
+    "xrt/cli/reference.py",
+)
 """Files and folders whose public names are described in full."""
 
 SILENCE = re.compile(

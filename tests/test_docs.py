@@ -13,7 +13,7 @@ import pytest
 import xrt
 from tests import ROOT
 from xrt.applications import applications
-from xrt.cli import main_parser
+from xrt.cli.parsers import main_parser
 
 CHECKS = runpy.run_path(str(ROOT / "scripts" / "check_docs.py"))
 DOCUMENTS = CHECKS["documents"]()

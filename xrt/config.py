@@ -59,21 +59,33 @@ class OwnSettings:
 
 
 def pipeline_params() -> type:
-    """The dataclass that holds all settings of a training run."""
+    """The dataclass that holds all settings of a training run.
+
+    Returns:
+        The class.
+    """
     module, name = PIPELINE_PARAMS.split(":")
     loaded: type = getattr(import_module(module), name)
     return loaded
 
 
 def settings_types() -> tuple[type, ...]:
-    """The dataclasses whose fields are the settings: the pipeline's, then each application's."""
+    """The dataclasses whose fields are the settings: the pipeline's, then each application's.
+
+    Returns:
+        The classes, the pipeline's first.
+    """
     added = (application.settings_type() for application in applications())
     return pipeline_params(), *(one for one in added if one is not None)
 
 
 @functools.cache
 def settings_type() -> type:
-    """One dataclass with the fields of all `settings_types`, to look names up; not to be made."""
+    """One dataclass with the fields of all `settings_types`, to look names up; not to be made.
+
+    Returns:
+        A frozen dataclass, the same at each call.
+    """
     first, *others = settings_types()
     return dataclasses.make_dataclass(
         "AllSettings", [], bases=(*reversed(others), first), frozen=True, kw_only=True
@@ -83,7 +95,11 @@ def settings_type() -> type:
 def conf_folder() -> Path:
     """The folder of YAML files: inside the package in a wheel, beside it in a checkout.
 
-    Raises ConfigError when it is in neither place.
+    Returns:
+        The folder that holds `train.yaml`.
+
+    Raises:
+        ConfigError: it is in neither place.
     """
     package = Path(__file__).resolve().parent
     for folder in (package / "conf", package.parent / "conf"):
@@ -93,13 +109,21 @@ def conf_folder() -> Path:
 
 
 def conf_folders() -> list[Path]:
-    """All folders of YAML files: the package's own, then those of applications."""
+    """All folders of YAML files: the package's own, then those of applications.
+
+    Returns:
+        The folders, the package's own first.
+    """
     added = (application.conf_folder for application in applications())
     return [conf_folder(), *(folder for folder in added if folder is not None)]
 
 
 def conf_groups() -> dict[str, list[str]]:
-    """Groups of settings, each with the names of its files."""
+    """Groups of settings, each with the names of its files.
+
+    Returns:
+        Names without `.yaml`, sorted, by name of the group.
+    """
     groups: dict[str, set[str]] = {}
     for folder in conf_folders():
         for file in folder.glob("*/*.yaml"):
@@ -134,7 +158,14 @@ def register() -> None:
 
 
 def compose(overrides: list[str]) -> DictConfig:
-    """The configuration for these command-line settings, without running anything."""
+    """The configuration for these command-line settings, without running anything.
+
+    Args:
+        overrides: The settings, each `key=value` as hydra reads it.
+
+    Returns:
+        The configuration, not checked yet.
+    """
     register()
     with initialize_config_dir(str(conf_folder()), version_base=HYDRA_VERSION_BASE):
         return hydra_compose("train", overrides)
@@ -155,7 +186,14 @@ def values_of(overrides: list[str]) -> dict[str, Any]:
 
 @functools.cache
 def schema_of(params: type) -> type:
-    """A twin of a parameter dataclass: same fields, types and defaults, writable, unchecked."""
+    """A twin of a parameter dataclass: same fields, types and defaults, writable, unchecked.
+
+    Args:
+        params: A dataclass; its fields may hold dataclasses.
+
+    Returns:
+        A dataclass, the same at each call. Fields without a default are missing in it.
+    """
     hints = get_type_hints(params)
     fields = []
     for field in dataclasses.fields(params):
@@ -173,7 +211,15 @@ def schema_of(params: type) -> type:
 def build(params: type, node: DictConfig) -> Any:
     """An instance of one frozen dataclass; of `settings_types`, the others are checked, too.
 
-    Raises ConfigError with the faults of all parts, among them required settings not given.
+    Args:
+        params: The dataclass.
+        node: The configuration.
+
+    Returns:
+        An instance of `params`.
+
+    Raises:
+        ConfigError: settings are wrong or missing; the message holds the faults of all parts.
     """
     types = settings_types()
     if params not in types:
@@ -205,7 +251,14 @@ def build_all(types: Sequence[type], node: DictConfig) -> list[Any]:
 
 
 def explain(error: Exception) -> str:
-    """What hydra or omegaconf found wrong, in one line that begins with the setting's full name."""
+    """What hydra or omegaconf found wrong, in one line that begins with the setting's full name.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        The line.
+    """
     text = str(error)
     if isinstance(error, OverrideParseException):
         name, equals, value = error.override.partition("=")
@@ -233,7 +286,15 @@ def explain(error: Exception) -> str:
 
 
 def no_such_setting(name: str, parent: str) -> str:
-    """What to say of a name that is no setting of `parent` ('' for the settings of all)."""
+    """What to say of a name that is no setting.
+
+    Args:
+        name: The last part of the setting's name.
+        parent: What stands before it; '' for a setting at the top.
+
+    Returns:
+        A message that names the nearest setting, or all that there are.
+    """
     full = f"{parent}.{name}" if parent else name
     return f"{full}: no such setting{_nearest(name, parent, settings_type())}"
 

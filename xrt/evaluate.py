@@ -67,12 +67,28 @@ def evaluate_scores(
 
 
 def tuned_threshold(model: XrtModel) -> float | None:
-    """The probability at which micro-F1 was highest on held-out rows; None where there is none."""
+    """The probability at which micro-F1 was highest on held-out rows.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The probability, in [0, 1]; None for a model that has no such threshold.
+    """
     return None if model.calibration is None else model.calibration.thresholds.get("micro-F1")
 
 
 def strike(scores_NL: sp.csr_array, filters: np.ndarray | None) -> sp.csr_array:
-    """The scores without the (row, label) pairs of a filter file."""
+    """The scores without the (row, label) pairs of a filter file.
+
+    Args:
+        scores_NL: csr_array (N, L).
+        filters: (M, 2) whole numbers, row and label of each pair; None for no filter file. Labels
+            from L on are passed over.
+
+    Returns:
+        csr_array (N, L).
+    """
     if filters is None or not len(filters):
         return scores_NL
     num_labels = scores_NL.shape[1]

@@ -156,7 +156,17 @@ def _holds_rows(inputs: Any) -> bool:
 
 
 def as_inputs(X: Any) -> Any:
-    """Texts as `check_texts` gives them, or rows as they are, for `check_rows`."""
+    """Texts as `check_texts` gives them, or rows as they are, for `check_rows`.
+
+    Args:
+        X: N texts, or N rows.
+
+    Returns:
+        A list of N texts, or X itself.
+
+    Raises:
+        DataError: a text is no string.
+    """
     return check_texts(X) if is_texts(X) else X
 
 

@@ -127,8 +127,11 @@ def _source(path: Path) -> str:
 
 @remember
 def cache_base() -> Path | None:
-    """The first private, writable folder of: `NUMBA_CACHE_DIR`, the user's cache folder, the folder
-    for temporary files. None if there is no such folder.
+    """The folder for compiled code: the first private, writable one of `NUMBA_CACHE_DIR`, the
+    user's cache folder, the folder for temporary files.
+
+    Returns:
+        The folder; None where there is none such.
     """
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
     return next(

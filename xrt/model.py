@@ -349,6 +349,9 @@ class XrtModel:
 
         Args:
             k: labels of a row that are fused.
+
+        Returns:
+            A number of labels: `k` where the linear model answers alone, else at least CANDIDATES.
         """
         return k if self._baseline_alone else max(k, CANDIDATES)
 
@@ -357,11 +360,14 @@ class XrtModel:
         return self.fusion.sources == {BASELINE} and self.fusion.booster is None
 
     def fuse(self, sources: Mapping[str, sp.csr_array], k: int) -> sp.csr_array:
-        """The `k` labels with the highest fused scores, calibrated where the model is: (N, L).
+        """The `k` labels with the highest fused scores, calibrated where the model is.
 
         Args:
             sources: scores by name of the source, as `score_sources` gives them.
             k: labels of a row, at most.
+
+        Returns:
+            csr_array (N, L).
         """
         if self._baseline_alone:
             scores_NL = sources[BASELINE]
@@ -424,6 +430,9 @@ class XrtModel:
     def about_scores(self) -> dict[str, Any]:
         """How scores come about, as plain values: the sources' weights, whether boosted trees and
         a calibration follow, and the tuned thresholds.
+
+        Returns:
+            `fusion`, `boosted`, `calibrated` and `thresholds`, fit for JSON.
         """
         calibration = self.calibration
         return {
@@ -533,7 +542,16 @@ class XrtModel:
 
 
 def every_pair(num_rows: int, columns_A: np.ndarray, num_labels: int) -> sp.csr_array:
-    """The pairs of each row with each of the labels, as stored entries: (N, L)."""
+    """The pairs of each row with each of the labels, as stored entries.
+
+    Args:
+        num_rows: rows, N.
+        columns_A: columns of A labels, whole numbers; repeated ones count once.
+        num_labels: labels, L.
+
+    Returns:
+        float32 csr_array (N, L), 1 at each pair.
+    """
     columns = np.unique(columns_A).astype(np.int32)
     indptr = np.arange(num_rows + 1) * len(columns)
     ones = np.ones(num_rows * len(columns), np.float32)

@@ -55,7 +55,14 @@ class ModelCard:
 
 
 def render_model_card(card: ModelCard) -> str:
-    """The card as Markdown with YAML front matter."""
+    """The card as Markdown with YAML front matter.
+
+    Args:
+        card: what the card tells.
+
+    Returns:
+        Markdown text, with a line end after the last line.
+    """
     sections = [
         _front_matter(card),
         f"# {_inline(card.name)}",

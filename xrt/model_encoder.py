@@ -82,7 +82,14 @@ class ModelEncoder:
             return np.hstack([reader.read(texts, progress) for reader in self.readers])
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the encoders into a model's folder; gives the settings that `load` needs."""
+        """Write the encoders into a model's folder; gives the settings that `load` needs.
+
+        Args:
+            folder: the model's folder.
+
+        Returns:
+            The settings, fit for JSON.
+        """
         self.tuned.save(folder / "encoder")
         if self.frozen is not None:
             self.frozen.save(folder / "frozen-encoder")
@@ -96,7 +103,19 @@ class ModelEncoder:
     def load(
         cls, settings: SavedValues, folder: Path, compute: Compute = Compute.auto
     ) -> "ModelEncoder":
-        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        """Read what `save` wrote.
+
+        Args:
+            settings: what `save` gave.
+            folder: the model's folder.
+            compute: how the encoder computes.
+
+        Returns:
+            The encoders and the weights of their embeddings.
+
+        Raises:
+            ArtifactError: a setting or a part is missing or damaged.
+        """
         weight = settings.number("embedding_weight", 0, MAX_WEIGHT)
         frozen_weight = settings.number("frozen_weight", 0, MAX_WEIGHT, default=0.0)
         bf16 = settings.flag("bf16", True)

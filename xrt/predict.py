@@ -51,7 +51,16 @@ class Predictor:
     def __init__(
         self, model: XrtModel, artifact: Artifact | None = None, num_threads: int | None = None
     ) -> None:
-        """Wrap a model in memory; `Predictor.load` is the usual way."""
+        """Wrap a model in memory; `Predictor.load` is the usual way.
+
+        Args:
+            model: the model.
+            artifact: the folder it was read from; None for a model in memory.
+            num_threads: threads that predict; None for all processors.
+
+        Raises:
+            ConfigError: `num_threads` is no whole number, or below 0.
+        """
         self.model, self.artifact = model, artifact
         self.num_threads = check_threads(num_threads)
 

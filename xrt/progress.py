@@ -17,10 +17,20 @@ class Progress(Protocol):
     """What a long step reports to; safe to call from the thread that waits for the workers."""
 
     def start(self, description: str, total: int | None) -> None:
-        """Begin a step of `total` units (None where it is unknown)."""
+        """Begin a step.
+
+        Args:
+            description: what is done, in a few words.
+            total: units of the step; None where it is unknown.
+        """
 
     def advance(self, n: int = 1, **figures: float) -> None:
-        """Count `n` more finished units; `figures` (loss, rate, ...) are shown beside the bar."""
+        """Count finished units.
+
+        Args:
+            n: how many more.
+            **figures: numbers (loss, rate, ...) that are shown beside the bar.
+        """
 
     def finish(self) -> None:
         """End the step; harmless when none is running."""
@@ -33,11 +43,21 @@ class SilentProgress:
         self.completed = 0
 
     def start(self, description: str, total: int | None) -> None:
-        """Begin a step: the count goes back to 0."""
+        """Begin a step: the count goes back to 0.
+
+        Args:
+            description: not used.
+            total: not used.
+        """
         self.completed = 0
 
     def advance(self, n: int = 1, **figures: float) -> None:
-        """Count `n` more units."""
+        """Count finished units.
+
+        Args:
+            n: how many more.
+            **figures: not used.
+        """
         self.completed += n
 
     def finish(self) -> None:
@@ -47,8 +67,11 @@ class SilentProgress:
 class RichProgress:
     """A bar with ETA on a terminal, plain lines about every 10 seconds elsewhere.
 
-    `stream` defaults to stderr, so that results on stdout stay clean. `interval_seconds` is the
-    pause between plain lines. With NO_COLOR set (not to the empty string) nothing is coloured.
+    With NO_COLOR set (not to the empty string) nothing is coloured.
+
+    Args:
+        stream: where it is written; None for stderr, so that results on stdout stay clean.
+        interval_seconds: pause between plain lines, in seconds.
     """
 
     def __init__(
@@ -62,7 +85,12 @@ class RichProgress:
         self._bar: _Bar | _PlainLines | None = None
 
     def start(self, description: str, total: int | None) -> None:
-        """Begin a step; one that is still running ends first."""
+        """Begin a step; one that is still running ends first.
+
+        Args:
+            description: what is done, in a few words.
+            total: units of the step; None where it is unknown.
+        """
         self.finish()
         if is_terminal(self.stream):
             self._bar = _Bar(self.stream, description, total)
@@ -70,7 +98,12 @@ class RichProgress:
             self._bar = _PlainLines(self.stream, description, total, self.interval_seconds)
 
     def advance(self, n: int = 1, **figures: float) -> None:
-        """Count `n` more units; ignored when no step is running."""
+        """Count finished units; ignored when no step is running.
+
+        Args:
+            n: how many more.
+            **figures: numbers (loss, rate, ...) that are shown beside the bar.
+        """
         if self._bar is not None:
             self._bar.advance(n, figures)
 

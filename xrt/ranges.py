@@ -45,17 +45,39 @@ class Range:
 
 
 def at_least(low: float) -> Range:
-    """Finite numbers from `low` on, `low` included."""
+    """Finite numbers from a bound on.
+
+    Args:
+        low: the least number allowed.
+
+    Returns:
+        The range.
+    """
     return Range(low)
 
 
 def above(low: float) -> Range:
-    """Finite numbers above `low`."""
+    """Finite numbers above a bound.
+
+    Args:
+        low: the bound, itself not allowed.
+
+    Returns:
+        The range.
+    """
     return Range(low, above=True)
 
 
 def between(low: float, high: float) -> Range:
-    """Numbers from `low` to `high`, both included."""
+    """Numbers between two bounds.
+
+    Args:
+        low: the least number allowed.
+        high: the greatest number allowed.
+
+    Returns:
+        The range.
+    """
     return Range(low, high)
 
 

@@ -241,7 +241,15 @@ def top_k_rows(scores_NM: sp.csr_array, k: int) -> sp.csr_array:
 
 @njit(nogil=True, cache=True)
 def best_places(values: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the `k` highest values, best first, the lower position among equals."""
+    """Positions of the `k` highest values, best first, the lower position among equals.
+
+    Args:
+        values: numbers (n,).
+        k: positions, at most.
+
+    Returns:
+        int64 (min(k, n),).
+    """
     return np.argsort(-values, kind="mergesort")[:k]
 
 

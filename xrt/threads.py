@@ -71,6 +71,9 @@ def torch_threads(num_threads: int | None = None) -> Iterator[None]:
 
     Args:
         num_threads: threads; None for the default.
+
+    Yields:
+        None, once; the work is done within.
     """
     import torch
 

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from xrt import applications, cli, config
 from xrt.applications import Application, Command
-from xrt.cli import doors
+from xrt.cli import doors, parsers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
         file.write_text(text)
     one = Toy(tmp_path / "conf")
     both = (*applications.applications(), one)
-    for module in (applications, cli, config):
+    for module in (applications, parsers, config):
         monkeypatch.setattr(module, "applications", lambda: both)
     monkeypatch.setattr("xrt.cli.train.applications", lambda: both)
     config.settings_type.cache_clear()
@@ -87,7 +87,7 @@ def test_the_folders_are_found():
 def test_a_command_is_added(toy: Toy, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["toy", "--glitter", "3"]) == 0
     assert capsys.readouterr().out == "glitter 3\n"
-    assert "play" in cli.main_parser().format_help()
+    assert "play" in parsers.main_parser().format_help()
     assert doors.option_writer(["toy"])("seed", "4") == "--glitter 4"
 
 

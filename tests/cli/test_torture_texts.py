@@ -60,7 +60,7 @@ def test_torture_texts_are_answered(predictors, kind):
 
 
 @pytest.mark.parametrize("kind", ["linear", "deep"])
-@pytest.mark.parametrize("value", NO_TEXTS, ids=repr)
+@pytest.mark.parametrize("value", NO_TEXTS, ids=lambda value: type(value).__name__)
 def test_what_is_no_text_is_named_by_its_row(predictors, kind, value):
     texts = torture_texts(9, seed=2, longest=1000)
     for row in (0, 5, 9):

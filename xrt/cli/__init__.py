@@ -4,20 +4,10 @@ This module imports nothing heavy, so that `xrt --help` and a misspelt option an
 command imports what it needs when it runs. Faults of the user end in one line and exit code 2.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from xrt.applications import application_commands, applications
-
-_TRAIN_HELP = """\
-settings are given as key=value and group=choice; conf/ holds the groups:
-  xrt train experiment=quickstart                 a preset
-  xrt train experiment=tibkat tree.branching=32   a preset with one setting changed
-  xrt train -m experiment=bibtex search.beam_size=5,10,20    one run for each value
-  xrt train --help                                every setting with its value
-"""
-_EPILOG = "A fault is told in one line; with --debug anywhere among the words, with its traceback."
+from xrt.applications import application_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +33,8 @@ def _dispatch(argv: list[str]) -> int:
     for command in application_commands():
         if argv and argv[0] == command.name:
             return command.run(argv[1:])
+    from xrt.cli.parsers import main_parser
+
     arguments = main_parser().parse_args(argv)
     if arguments.command == "predict":
         from xrt.cli.prediction import predict
@@ -57,190 +49,3 @@ def _dispatch(argv: list[str]) -> int:
     return {"evaluate": inspection.evaluate, "inspect": inspection.inspect}[arguments.command](
         arguments
     )
-
-
-def main_parser() -> argparse.ArgumentParser:
-    """The parser of all commands but `train` and those of applications, which have their own."""
-    from xrt import __version__
-
-    parser = argparse.ArgumentParser(
-        prog="xrt",
-        description="Tags text with the right few labels out of thousands to millions.",
-        epilog=_EPILOG,
-    )
-    parser.add_argument("--version", action="version", version=f"xrt {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser(
-        "train",
-        help="train a model: xrt train experiment=NAME key=value",
-        epilog=_TRAIN_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_predict_arguments(
-        commands.add_parser("predict", help="tag texts: text or JSONL in, JSONL out")
-    )
-
-    add_explain_arguments(commands.add_parser("explain", help="why a text gets its labels"))
-
-    evaluate = commands.add_parser(
-        "evaluate", help="the metrics table of a model on a labelled file"
-    )
-    evaluate.add_argument("model", metavar="MODEL", help="folder of a trained model")
-    evaluate.add_argument(
-        "file", metavar="FILE", help="labelled corpus, in any format that training reads"
-    )
-    evaluate.add_argument(
-        "-k", type=_positive, nargs="+", default=[1, 3, 5, 10], metavar="K", help="cut-offs"
-    )
-    add_expect_argument(evaluate)
-    evaluate.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    add_reading_arguments(evaluate)
-
-    inspect = commands.add_parser("inspect", help="sizes, tree, and what a model knows")
-    inspect.add_argument("model", metavar="MODEL", help="folder of a trained model")
-    add_expect_argument(inspect)
-    inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
-
-    for command in application_commands():
-        commands.add_parser(command.name, help=command.help)
-    return parser
-
-
-def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `xrt predict`."""
-    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        default="-",
-        help="a text a line, or CSV, TSV, JSONL or Parquet with the columns of training; - "
-        "(default): stdin",
-    )
-    parser.add_argument(
-        "-k", type=_positive, default=5, metavar="K", help="labels per text (default 5)"
-    )
-    parser.add_argument(
-        "--out", metavar="FILE", help="write here, whole or not at all (default: standard output)"
-    )
-    parser.add_argument(
-        "--min-score",
-        type=_score,
-        metavar="S",
-        help="drop labels that score less: a number (default 0), micro-F1 or macro-F1 (tuned in "
-        "training)",
-    )
-    add_expect_argument(parser)
-    parser.add_argument(
-        "--tail",
-        type=float,
-        default=0.0,
-        metavar="T",
-        help="0 (default) to 1: rank rare labels higher; scores stay",
-    )
-    parser.add_argument(
-        "--allowed",
-        metavar="LABELS",
-        help="suggest only labels of this file: an id a line, id TAB name, or CSV",
-    )
-    parser.add_argument(
-        "--forbidden", metavar="LABELS", help="suggest no label of this file, as --allowed reads it"
-    )
-    parser.add_argument(
-        "--batch-size", type=_positive, default=256, metavar="N", help="texts at once (default 256)"
-    )
-    parser.add_argument(
-        "--compute",
-        metavar="KIND",
-        default="auto",
-        help="how the encoder computes: auto (default, as it was trained), fp32, bf16, int8, onnx",
-    )
-    parser.add_argument(
-        "--text-columns",
-        nargs="+",
-        metavar="NAME",
-        help="columns (keys) that make the text (default: as in training)",
-    )
-    parser.add_argument(
-        "--id-column",
-        metavar="NAME",
-        help="column (key) of each row's own id (default: as in training, or uid or id)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=("auto", "text", "jsonl", "csv", "tsv", "parquet"),
-        default="auto",
-        help="auto (default): by the file's name; else JSONL when it opens with {, or text",
-    )
-    parser.add_argument(
-        "--skip-bad-lines",
-        action="store_true",
-        help="write bad lines to FILE's name .bad-lines.jsonl and go on",
-    )
-    for application in applications():
-        application.add_predict_arguments(parser)
-
-
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say how a labelled file is read, where not as in training."""
-    reading = parser.add_argument_group("how FILE is read (default: as the training file was)")
-    reading.add_argument(
-        "--format", metavar="FORMAT", help="jsonl, csv, tsv, parquet, bow, lf or npz"
-    )
-    reading.add_argument("--text-columns", nargs="+", metavar="NAME", help="they make the text")
-    reading.add_argument(
-        "--label-columns", nargs="+", metavar="NAME", help="of several, labels are name=value"
-    )
-    reading.add_argument("--label-separator", metavar="SIGN", help="stands between labels")
-    reading.add_argument("--id-column", metavar="NAME", help="each row's own id")
-    reading.add_argument(
-        "--weight-column", metavar="NAME", help="how much each row counts (default: alike)"
-    )
-    reading.add_argument(
-        "--skip-bad-lines",
-        action="store_true",
-        help="write bad lines to FILE's name .bad-lines.jsonl and go on",
-    )
-
-
-def add_expect_argument(parser: argparse.ArgumentParser) -> None:
-    """The argument that names the very model that is wanted."""
-    parser.add_argument(
-        "--expect",
-        metavar="DIGEST",
-        help="refuse any other model than this one; `xrt train` and `xrt inspect` print the digest",
-    )
-
-
-def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `xrt explain`."""
-    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
-    parser.add_argument("text", metavar="TEXT", help="the text itself; - reads standard input")
-    parser.add_argument("-k", type=_positive, metavar="K", help="labels to explain (default 5)")
-    parser.add_argument(
-        "--labels",
-        nargs="+",
-        metavar="ID",
-        help="explain these labels instead of the K best: why, or why not",
-    )
-    parser.add_argument(
-        "--training",
-        metavar="FILE",
-        help="the corpus it was trained on, to show the texts of the nearest rows",
-    )
-    add_expect_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value}: at least 1 is needed")
-    return value
-
-
-def _score(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text

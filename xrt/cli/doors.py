@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
 from xrt.applications import Command, application_commands, owner_of
+from xrt.cli.parsers import main_parser
 from xrt.errors import python_option
 
 Option = Callable[[str, str], str | None]
@@ -98,9 +99,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     owner = _owner_of(command)
     if owner is not None:
         return owner.parser(command)
-    from xrt import cli
-
-    for action in cli.main_parser()._actions:
+    for action in main_parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             parser: argparse.ArgumentParser = action.choices[command]
             return parser

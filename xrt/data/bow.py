@@ -57,9 +57,18 @@ class Block(NamedTuple):
 
 
 def read_bow(path: str | Path, options: ReadOptions) -> Corpus:
-    """Read a bag-of-words file: X (N, D) and Y (N, L); texts are None, label ids are '0'..'L-1'.
+    """Read a bag-of-words file. Texts are None, label ids are '0'..'L-1'.
 
-    Raises DataError: the header is not three counts, or does not fit the rows.
+    Args:
+        path: The file; gzip and xz are unpacked.
+        options: What becomes of bad lines.
+
+    Returns:
+        The corpus: X (N, D) and Y (N, L), with D and L of the header.
+
+    Raises:
+        DataError: the file cannot be read, the header is not three counts or does not fit the rows,
+            a line is bad and bad lines are not to be skipped, or no row is good.
     """
     bad = BadLines(path, options)
     lines = numbered_lines(path)
@@ -89,7 +98,14 @@ def read_bow(path: str | Path, options: ReadOptions) -> Corpus:
 
 
 def parse_counts(line: bytes) -> tuple[int, ...] | None:
-    """The whole numbers of a header line, or None where it holds anything else."""
+    """The whole numbers of a header line.
+
+    Args:
+        line: The line, without its end.
+
+    Returns:
+        The numbers; None where the line holds anything else.
+    """
     fields = line.split()
     if fields and len(line) < 200 and all(field.isdigit() for field in fields):
         return tuple(int(field) for field in fields)
@@ -212,9 +228,17 @@ def _parse_slowly(lines: list[NumberedLine], header: Header, bad: BadLines, num_
 
 
 def parse_line(raw: bytes, header: Header) -> tuple[dict[int, float], list[int]]:
-    """Features (column -> value) and label columns of one line.
+    """Features and labels of one line.
 
-    Raises BadLine: a part is not a number, out of range, not finite, or a feature is there twice.
+    Args:
+        raw: The line, without its end.
+        header: The header, which says how many features and labels there are.
+
+    Returns:
+        Value by column of the features; and the columns of the labels, each once.
+
+    Raises:
+        BadLine: a part is not a number, out of range, not finite, or a feature is there twice.
     """
     text = raw.decode("utf-8", "replace").rstrip()
     tokens = text.split()

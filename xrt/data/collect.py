@@ -20,7 +20,12 @@ from xrt.storage.atomic import write_bytes
 
 
 class BadLines:
-    """Lines that could not be used: the first is an error, or all are kept to be written aside."""
+    """Lines that could not be used: the first is an error, or all are kept to be written aside.
+
+    Args:
+        path: The file they stand in.
+        options: Whether bad lines are skipped, and where they are written.
+    """
 
     def __init__(self, path: str | Path, options: ReadOptions) -> None:
         self.path, self.options = Path(path), options
@@ -31,10 +36,19 @@ class BadLines:
     def refuse(
         self, row: int, line: int, raw: bytes | str, fault: BadLine, num_lines: int = 1
     ) -> None:
-        """Note row `row` (from 0), which begins on line `line` (from 1) and takes `num_lines`, each
-        counted as a row, since it is not known how many rows were meant.
+        """Note a row that cannot be used.
 
-        Raises DataError: bad lines are not to be skipped.
+        Each line that it takes is counted as a row, since it is not known how many rows were meant.
+
+        Args:
+            row: The row, counted from 0.
+            line: The line it begins on, counted from 1.
+            raw: The row as it stands in the file.
+            fault: What is wrong with it.
+            num_lines: Lines that it takes.
+
+        Raises:
+            DataError: bad lines are not to be skipped.
         """
         message = f"{self.path}: line {line}: {fault}"
         if not self.options.skip_bad_lines:
@@ -47,7 +61,11 @@ class BadLines:
         self._records.append(json.dumps(record).encode())
 
     def write(self) -> str:
-        """Write them to `<file name>.bad-lines.jsonl`; its path, or '' when there are none."""
+        """Write them to `<file name>.bad-lines.jsonl`.
+
+        Returns:
+            The path of that file; '' where there are none, and nothing is written.
+        """
         if not self._records:
             return ""
         target = Path(self.options.bad_lines_folder) / f"{self.path.name}.bad-lines.jsonl"
@@ -56,7 +74,12 @@ class BadLines:
 
 
 class RowCollector:
-    """Rows of text with label columns, in the order of the file."""
+    """Rows of text with label columns, in the order of the file.
+
+    Args:
+        path: The file the rows stand in.
+        options: What becomes of bad lines, and whether rows have weights.
+    """
 
     def __init__(self, path: str | Path, options: ReadOptions) -> None:
         self.path, self.options = str(path), options
@@ -80,7 +103,16 @@ class RowCollector:
         id: str = "",
         weight: float = 1.0,
     ) -> None:
-        """Add a row whose labels are ids; twice there counts once, at its top weight."""
+        """Add a row whose labels are ids. A label that is there twice counts once, at its top
+        weight.
+
+        Args:
+            text: The text.
+            labels: Ids of the row's labels.
+            weights: The weight of each label; None: all 1.
+            id: The row's own id; '' for none.
+            weight: How much the row counts.
+        """
         columns = [self._column(label) for label in labels]
         self.add_columns(text, columns, weights, id, weight)
 
@@ -92,7 +124,15 @@ class RowCollector:
         id: str = "",
         weight: float = 1.0,
     ) -> None:
-        """Add a row whose labels are columns; -1 stands for an empty label and is dropped."""
+        """Add a row whose labels are columns.
+
+        Args:
+            text: The text.
+            columns: Columns of the row's labels; -1 stands for an empty label and is dropped.
+            weights: The weight of each label, dropped where it is not above 0; None: all 1.
+            id: The row's own id; '' for none.
+            weight: How much the row counts.
+        """
         if weights is not None or -1 in columns or len(set(columns)) != len(columns):
             best: dict[int, float] = {}
             for column, confidence in zip(columns, weights or [1.0] * len(columns), strict=True):
@@ -113,7 +153,17 @@ class RowCollector:
         self._fingerprints.add(fingerprint)
 
     def refuse(self, line: int, raw: bytes | str, fault: BadLine, num_lines: int = 1) -> None:
-        """Count the row on `line` as bad; see `BadLines.refuse`."""
+        """Count the row on `line` as bad; see `BadLines.refuse`.
+
+        Args:
+            line: The line it begins on, counted from 1.
+            raw: The row as it stands in the file.
+            fault: What is wrong with it.
+            num_lines: Lines that it takes.
+
+        Raises:
+            DataError: bad lines are not to be skipped.
+        """
         self.bad.refuse(self.num_seen, line, raw, fault, num_lines)
         self.num_seen += num_lines
 
@@ -128,10 +178,18 @@ class RowCollector:
     def finish(
         self, labels: LabelTable | None = None, notes: Sequence[str] = (), num_split: int = 0
     ) -> Corpus:
-        """The corpus so far. Columns follow `labels`, or without it the sorted ids that were added;
-        `notes` and `num_split`, the cells that were split unasked, go into the report.
+        """The corpus of the rows so far.
 
-        Raises DataError: there is no row.
+        Args:
+            labels: The labels of the columns; None: the ids that were added, sorted.
+            notes: Remarks for the report.
+            num_split: Cells that were split unasked, for the report.
+
+        Returns:
+            The corpus: N texts and Y (N, L).
+
+        Raises:
+            DataError: there is no row.
         """
         if not self.texts:
             if self.bad.first:
@@ -173,7 +231,17 @@ class RowCollector:
 def csr_from_parts(
     data: np.ndarray, columns: np.ndarray, indptr: np.ndarray, num_columns: int
 ) -> sp.csr_array:
-    """A float32 csr_array with sorted indices, int32 where they fit; the parts are copied."""
+    """A float32 csr_array with sorted indices; the parts are copied.
+
+    Args:
+        data: Values of the entries, (nnz,).
+        columns: Their columns, (nnz,).
+        indptr: Where each row begins, (N + 1,).
+        num_columns: Columns of the matrix.
+
+    Returns:
+        The matrix (N, num_columns); its indices are int32 where they fit, else int64.
+    """
     fits = len(columns) < 2**31 - 1 and num_columns < 2**31 - 1
     dtype = np.int32 if fits else np.int64
     matrix = sp.csr_array(
@@ -185,12 +253,27 @@ def csr_from_parts(
 
 
 def labels_in_order(ids: Sequence[str], table: LabelTable) -> np.ndarray:
-    """The column of each id in `table`: int64 (len(ids),); all ids must be there."""
+    """The column of each id.
+
+    Args:
+        ids: Ids, all of them in the table.
+        table: The labels.
+
+    Returns:
+        int64 (len(ids),).
+    """
     return np.fromiter((table.index[id] for id in ids), np.int64, len(ids))
 
 
 def sorted_ids(ids: Iterable[str]) -> list[str]:
-    """Ids in an order that does not depend on the rows: by number where all are, else as text."""
+    """Ids in an order that does not depend on the rows: by number where all are, else as text.
+
+    Args:
+        ids: The ids.
+
+    Returns:
+        A new list.
+    """
     ids = list(ids)
     if all(id.isascii() and id.isdigit() for id in ids):
         return sorted(ids, key=lambda id: (int(id) if len(id) < 4000 else 0, id))

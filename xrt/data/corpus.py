@@ -46,7 +46,11 @@ class ReadReport:
         return f"{self.path}: {self.num_skipped} {where}"
 
     def messages(self) -> list[str]:
-        """One sentence for each finding; warnings first, then the row count, then the rest."""
+        """One sentence for each finding: notes first, then the row count, then what was counted.
+
+        Returns:
+            The sentences, each beginning with the path of the file.
+        """
         counted = [
             (self.num_skipped, f"bad lines were skipped and written to {self.bad_lines_path}"),
             (self.num_empty_texts, "rows have an empty text (kept)"),
@@ -121,9 +125,19 @@ class Corpus:
         return int(self.Y.shape[1])
 
     def subset(self, rows: np.ndarray) -> "Corpus":
-        """The rows at these positions (or where a mask of N booleans is true), all labels kept.
+        """Some of the rows, with all labels.
 
         The report stays that of the whole file but for `num_rows`. Filters follow their rows.
+
+        Args:
+            rows: Positions from 0, whole numbers (M,), repeated ones too; or a mask (N,) of
+                booleans.
+
+        Returns:
+            A corpus of M rows, or of those where the mask is true.
+
+        Raises:
+            DataError: the mask has not N entries, or a position is not in 0..N-1.
         """
         rows = np.asarray(rows)
         if rows.dtype == bool:
@@ -183,7 +197,12 @@ class Corpus:
 def check_matrix(matrix: sp.csr_array, what: str | Path) -> None:
     """Check that a CSR matrix may be walked blindly: pointers rise, columns fit, values are finite.
 
-    Raises DataError: one of these does not hold; the first bad value is named.
+    Args:
+        matrix: The matrix (N, L) or (N, F).
+        what: The file or matrix, for the message.
+
+    Raises:
+        DataError: one of these does not hold; the first bad value is named.
     """
     try:
         matrix.check_format(full_check=True)
@@ -199,7 +218,13 @@ def check_matrix(matrix: sp.csr_array, what: str | Path) -> None:
 def check_filters(filters: np.ndarray, shape: tuple[int, ...], what: str | Path) -> None:
     """Check that (row, label) pairs lie within a matrix of this shape.
 
-    Raises DataError: one does not; the first is named with its line, counted from 1.
+    Args:
+        filters: (M, 2) whole numbers, row and label of each pair.
+        shape: Rows and labels of the matrix, (N, L).
+        what: The file, for the message.
+
+    Raises:
+        DataError: one does not; the first is named with its line, counted from 1.
     """
     for column, kind in ((0, "row"), (1, "label")):
         wrong = np.flatnonzero((filters[:, column] < 0) | (filters[:, column] >= shape[column]))
@@ -211,7 +236,15 @@ def check_filters(filters: np.ndarray, shape: tuple[int, ...], what: str | Path)
 
 
 def move_filters(filters: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(M, 2) pairs for a corpus made of these distinct or repeated rows, in their new numbering."""
+    """The pairs for a corpus made of some rows of another, in their new numbering.
+
+    Args:
+        filters: (M, 2) whole numbers, row and label of each pair.
+        rows: The old positions of the new rows, distinct or repeated: int64 (K,).
+
+    Returns:
+        int64 (P, 2): a pair for each place that its row has in the new corpus.
+    """
     order = np.argsort(rows, kind="stable")
     first = np.searchsorted(rows[order], filters[:, 0], side="left")
     last = np.searchsorted(rows[order], filters[:, 0], side="right")

@@ -58,7 +58,14 @@ class Line(NamedTuple):
 
 
 def decode_utf8(raw: bytes) -> str:
-    """UTF-8 to text; a byte that is none becomes half a surrogate pair, for the reader to find."""
+    """UTF-8 to text; a byte that is none becomes half a surrogate pair, for the reader to find.
+
+    Args:
+        raw: The bytes.
+
+    Returns:
+        The text.
+    """
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -80,14 +87,34 @@ def csv_rows(path: str | Path, decode: Callable[[bytes], str] = decode_utf8) -> 
 
 
 def tsv_rows(path: str | Path, decode: Callable[[bytes], str] = decode_utf8) -> Iterator[Line]:
-    """The rows of a TSV file, the header first; arguments and faults as of `csv_rows`."""
+    """The rows of a TSV file, the header first.
+
+    Args:
+        path: The file; gzip and xz are unpacked.
+        decode: Turns the bytes of a line into text.
+
+    Returns:
+        A row for each line that is not blank. One with other columns than the header has a fault
+        and its raw text.
+
+    Raises:
+        DataError: the file is missing, empty, damaged or UTF-16.
+    """
     return parse_tsv(lines_with_ends(path), decode)
 
 
 def parse_tsv(
     lines: Iterable[tuple[int, bytes]], decode: Callable[[bytes], str] = decode_utf8
 ) -> Iterator[Line]:
-    """The rows of numbered lines of TSV, line ends included; see `tsv_rows`."""
+    """The rows of numbered lines of TSV, as `tsv_rows` gives them.
+
+    Args:
+        lines: Number and bytes of each line, with its end.
+        decode: Turns the bytes of a line into text.
+
+    Yields:
+        The rows, the header first.
+    """
     width = 0
     for number, raw in lines:
         if not raw.strip() and (not width or b"\t" not in raw):
@@ -104,7 +131,14 @@ def parse_tsv(
 
 
 def unquoted(cell: str) -> str:
-    """A TSV cell without the quotes around it, where every quote inside them is written twice."""
+    """A TSV cell without the quotes around it, where every quote inside them is written twice.
+
+    Args:
+        cell: The cell.
+
+    Returns:
+        The cell, unchanged where it is not quoted so.
+    """
     if len(cell) >= 2 and cell[0] == cell[-1] == '"':
         inside = cell[1:-1].replace('""', "")
         if '"' not in inside:
@@ -113,7 +147,14 @@ def unquoted(cell: str) -> str:
 
 
 def parse_csv(lines: Iterable[tuple[int, str]]) -> Iterator[Line]:
-    """The rows of numbered lines of CSV, line ends included; see `csv_rows`."""
+    """The rows of numbered lines of CSV, as `csv_rows` gives them.
+
+    Args:
+        lines: Number and text of each line, with its end.
+
+    Yields:
+        The rows, the header first.
+    """
     csv.field_size_limit(sys.maxsize >> 16)  # Python's own limit is 128 KiB a cell
     source = _Lines(lines)
     delimiter = _delimiter(source)
@@ -152,9 +193,13 @@ class Head(NamedTuple):
 
 
 def read_head(lines: Iterable[tuple[int, str]]) -> Head | None:
-    """Delimiter and header of numbered lines of CSV, line ends included; None where all are blank.
+    """Delimiter and header of numbered lines of CSV. A few hundred lines are looked at.
 
-    A few hundred lines are looked at.
+    Args:
+        lines: Number and text of each line, with its end.
+
+    Returns:
+        Both; None where all lines are blank.
     """
     first = list(itertools.islice(lines, 2 * _LINES_TO_COMPARE))
     delimiter = _delimiter(_Lines(first))
@@ -162,7 +207,16 @@ def read_head(lines: Iterable[tuple[int, str]]) -> Head | None:
 
 
 def parse_rows(lines: Iterable[tuple[int, str]], delimiter: str, width: int) -> Iterator[Line]:
-    """The rows of numbered lines that stand somewhere below a header of `width` columns."""
+    """The rows of lines of CSV that stand somewhere below a header.
+
+    Args:
+        lines: Number and text of each line, with its end.
+        delimiter: What stands between the cells.
+        width: Columns of the header.
+
+    Returns:
+        The rows.
+    """
     above = [(-1, f"sep={delimiter}\n"), (0, delimiter.join("x" * width) + "\n")]
     rows = parse_csv(itertools.chain(above, lines))
     next(rows)

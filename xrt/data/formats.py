@@ -176,7 +176,15 @@ def write_corpus(
     Without `format` the name decides (`*.txt` is bow). A format that cannot hold what the
     corpus has (weights in csv, bow) is refused; what each leaves out stands in `xrt.data.writers`.
 
-    Raises DataError: the corpus lacks what the format needs, or has what it cannot hold.
+    Args:
+        corpus: The corpus.
+        path: The file; for npz, that of X.
+        format: The format or its name; None for the one that the file's name tells.
+
+    Raises:
+        ConfigError: no format is known for the name, the format is unknown, or it is read but not
+            written.
+        DataError: the corpus lacks what the format needs, or has what it cannot hold.
     """
     path = Path(path)
     if format is None:
@@ -198,7 +206,14 @@ def write_corpus(
 
 
 def format_by_name(path: str | Path) -> CorpusFormat | None:
-    """The format that a file's name tells, packed or not; None where it tells none."""
+    """The format that a file's name tells, packed or not; None where it tells none.
+
+    Args:
+        path: The file, which need not be there.
+
+    Returns:
+        The format, or None.
+    """
     if is_pair_name(path):
         return CorpusFormat.NPZ
     return _SUFFIXES.get(Path(plain_name(path)).suffix)
@@ -207,7 +222,15 @@ def format_by_name(path: str | Path) -> CorpusFormat | None:
 def detect_format(path: str | Path) -> CorpusFormat:
     """Tell the format of a file from its name and its first line.
 
-    Raises DataError: neither says enough.
+    Args:
+        path: The file.
+
+    Returns:
+        The format.
+
+    Raises:
+        DataError: the file is missing, empty or damaged, or neither its name nor its first line
+            says enough.
     """
     path = require_file(path)
     by_name = format_by_name(path)
@@ -235,6 +258,13 @@ def align_labels(corpus: Corpus, labels: LabelTable) -> Corpus:
     """The corpus with the columns of `labels`; labels it lacks follow, if any row has them.
 
     Those are counted in the report as unseen.
+
+    Args:
+        corpus: N rows.
+        labels: The labels of the columns, such as those of a model.
+
+    Returns:
+        The corpus with Y (N, L), L being all labels of `labels` and those that follow.
     """
     used = np.zeros(corpus.num_labels, bool)
     used[corpus.Y.indices] = True

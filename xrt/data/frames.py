@@ -23,6 +23,9 @@ def frame_faults(path: str | Path, fault: str = "not a readable Parquet file") -
         path: The file, for the message.
         fault: What it means that polars cannot do it, such as "cannot be written as CSV".
 
+    Yields:
+        None, once; the work is done within.
+
     Raises:
         DataError: polars cannot do it; the message names the path and polars' first line.
         CapacityError: there is not enough memory, or no room on the disk.

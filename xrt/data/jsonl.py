@@ -39,7 +39,19 @@ class JsonLine(NamedTuple):
 
 
 def read_jsonl(path: str | Path, options: ReadOptions) -> Corpus:
-    """Read a JSONL file; blank lines do not count as rows."""
+    """Read a JSONL file; blank lines do not count as rows.
+
+    Args:
+        path: The file; gzip and xz are unpacked.
+        options: Which keys are read, and what becomes of bad lines.
+
+    Returns:
+        The corpus: N texts and Y (N, L).
+
+    Raises:
+        DataError: the file cannot be read, a line is bad and bad lines are not to be skipped, no
+            row is good, or none has the key of the labels where one is required.
+    """
     collector = RowCollector(path, options)
     parser = RecordParser(options, split_by_default=False)
     keys: list[str] = []
@@ -84,9 +96,17 @@ def read_json_lines(path: str | Path, refuse: Refusal | None = None) -> Iterator
 
 
 def parse_json_line(raw: bytes, number: int = 0) -> JsonLine:
-    """One JSON object from one line of UTF-8; `number` is that of the line.
+    """One JSON object from one line.
 
-    Raises BadLine: it is not UTF-8, not JSON, or not an object.
+    Args:
+        raw: The line, in UTF-8.
+        number: The number of the line.
+
+    Returns:
+        The object; half a surrogate pair in it becomes U+FFFD.
+
+    Raises:
+        BadLine: the line is not UTF-8, not JSON, nested too deep, or not an object.
     """
     try:
         text = raw.decode("utf-8")

@@ -31,8 +31,11 @@ _NEARLY_ALL = 0.95
 class LabelCells:
     """The cells of one label column.
 
-    separator: what splits a cell, None for nothing. by_default: the user did not name it.
     num_split: cells that held several labels by a separator nobody named.
+
+    Args:
+        separator: What splits a cell; None for nothing.
+        by_default: The user did not name the separator.
     """
 
     def __init__(self, separator: str | None, by_default: bool) -> None:
@@ -42,7 +45,14 @@ class LabelCells:
         self._is_looking = True
 
     def split(self, cell: str) -> list[str]:
-        """The labels of a cell, not cleaned yet; an HTML entity (`&amp;`) is never split apart."""
+        """The labels of a cell, not cleaned yet; an HTML entity (`&amp;`) is never split apart.
+
+        Args:
+            cell: The cell.
+
+        Returns:
+            The labels; the whole cell where nothing splits it.
+        """
         labels = [cell]
         if self.separator is not None and self.separator in cell:
             labels = self._split(cell, self.separator)
@@ -61,7 +71,11 @@ class LabelCells:
         return [label.replace(_GUARD, ";") for label in guarded.split(separator)]
 
     def note(self) -> str:
-        """What to tell the user where the labels look like lists by another mark; '' for not."""
+        """What to tell the user where the labels look like lists by another mark.
+
+        Returns:
+            The note; '' where they do not.
+        """
         labels: Counter[str] = Counter()
         for cell, rows in self._rows.items():
             for label in [cell] if self.separator is None else self._split(cell, self.separator):

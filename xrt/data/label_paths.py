@@ -22,9 +22,19 @@ STEP = ">"
 def read_label_paths(path: str | Path, labels: LabelTable) -> list[tuple[str, ...]]:
     """The ancestors of each label, in the order of the table.
 
-    Lines of labels that the table lacks are passed over. Where fewer than half of the labels have
-    a line, a warning says so. Raises DataError naming file and line for a line that is not UTF-8 or
-    has no tab, a label that stands twice, or an empty ancestor; and when no label is known.
+    Lines of labels that the table lacks are passed over. Where fewer than half of the labels have a
+    line, a warning says so.
+
+    Args:
+        path: The file, with lines `label id TAB ancestor > ...`.
+        labels: The labels.
+
+    Returns:
+        The names of each label's ancestors, topmost first; none for a label without a line.
+
+    Raises:
+        DataError: a line is not UTF-8 or has no tab, a label stands twice, an ancestor is empty, or
+            no label is known; the message names the file and the line.
     """
     ancestors: dict[str, tuple[str, ...]] = {}
     for entry in read_side_table(path):
@@ -50,6 +60,14 @@ def write_label_paths(
     """Write what `read_label_paths` reads: the ancestors of each label, in the order of the table.
 
     A `>` inside the name of an ancestor becomes `/`.
+
+    Args:
+        path: The file.
+        labels: L labels.
+        ancestors: The names of each label's ancestors, topmost first; L of them.
+
+    Raises:
+        ValueError: there are not as many of them as labels.
     """
     lines = []
     for label, steps in zip(labels.ids, ancestors, strict=True):

@@ -56,7 +56,16 @@ class LabelTable:
     def from_ids(
         cls, ids: Iterable[str], names: Mapping[str, str] | Sequence[str] = ()
     ) -> "LabelTable":
-        """A table of these ids; `names` by id (unknown ones '') or in the same order."""
+        """A table of these ids.
+
+        Args:
+            ids: Ids of L labels, in the order of their columns.
+            names: Names by id (ids that it lacks get ''), or in the order of the ids; nothing for
+                no names.
+
+        Returns:
+            The table.
+        """
         ids = tuple(ids)
         if isinstance(names, Mapping):
             return cls(ids, tuple(names.get(id, "") for id in ids))
@@ -84,7 +93,14 @@ class LabelTable:
         return looks
 
     def column_of(self, id: str) -> int | None:
-        """The column of a label, its id written in any way that looks the same; None for none."""
+        """The column of a label.
+
+        Args:
+            id: Its id, written in any way that looks the same.
+
+        Returns:
+            The column, from 0; None where the table has no such label.
+        """
         column = self.index.get(id)
         if column is None:
             clean = clean_label(id)
@@ -92,7 +108,14 @@ class LabelTable:
         return column
 
     def name_of(self, column: int) -> str:
-        """The label's name, or its id where no name is known."""
+        """The label's name, or its id where no name is known.
+
+        Args:
+            column: The column, from 0.
+
+        Returns:
+            The name or id.
+        """
         return self.names[column] or self.ids[column]
 
     @property
@@ -122,14 +145,28 @@ class LabelTable:
             ) from err
 
     def with_names(self, names: Mapping[str, str]) -> "LabelTable":
-        """The same labels, named where `names` knows the id; other names stay."""
+        """The same labels, named where `names` knows the id; other names stay.
+
+        Args:
+            names: Names by id; empty ones name nothing.
+
+        Returns:
+            A new table.
+        """
         return LabelTable(
             self.ids,
             tuple(names.get(id) or old for id, old in zip(self.ids, self.names, strict=True)),
         )
 
     def extended(self, other: "LabelTable") -> "LabelTable":
-        """This table with the labels of `other` that it lacks appended, in their order."""
+        """This table with the labels of `other` that it lacks appended, in their order.
+
+        Args:
+            other: The other table.
+
+        Returns:
+            A new table; this one where `other` has no label of its own.
+        """
         new = [i for i, id in enumerate(other.ids) if id not in self.index]
         if not new:
             return self
@@ -139,13 +176,21 @@ class LabelTable:
         )
 
     def write(self, path: str | Path) -> None:
-        """Write lines `id TAB name`; packed when the name ends in `.gz` or `.xz`."""
+        """Write lines `id TAB name`; packed when the name ends in `.gz` or `.xz`.
+
+        Args:
+            path: The file.
+        """
         with open_packed(path) as file:
             for id, name in zip(self.ids, self.names, strict=True):
                 file.write(f"{id}\t{name}\n".encode())
 
     def save(self, folder: Path) -> None:
-        """Write `labels.tsv` into a folder, and where each id and name begins in it."""
+        """Write `labels.tsv` into a folder, and where each id and name begins in it.
+
+        Args:
+            folder: The folder, which is there.
+        """
         path = folder / LABEL_TABLE_NAME
         self.write(path)
         data = np.frombuffer(path.read_bytes(), np.uint8)
@@ -157,8 +202,16 @@ class LabelTable:
         """Open what `save` wrote, at once however many labels there are; or read `labels.tsv` where
         it stands alone.
 
-        Raises ArtifactError when the two files do not fit together, DataError as
-        `read_label_table` does.
+        Args:
+            folder: The folder of `labels.tsv`.
+
+        Returns:
+            The table; ids and names are read from the file as they are asked for, where offsets are
+            there.
+
+        Raises:
+            ArtifactError: the two files do not fit together.
+            DataError: `labels.tsv` stands alone and cannot be read, as in `read_label_table`.
         """
         path = folder / LABEL_TABLE_NAME
         if not (folder / OFFSETS_NAME).exists():
@@ -205,8 +258,15 @@ def read_label_table(path: str | Path) -> LabelTable:
     Further tabs belong to the name and become blanks. CSV (`.csv`) may have a header such as
     `id,name` or `uri,label_en,notation`.
 
-    Raises DataError: the file is missing or empty, a line is not UTF-8, has no id, or one that
-    was there before.
+    Args:
+        path: The file.
+
+    Returns:
+        The table, labels in the order of the lines.
+
+    Raises:
+        DataError: the file is missing or empty, a line is not UTF-8, has no id, or one that was
+            there before.
     """
     ids: dict[str, int] = {}
     names: list[str] = []

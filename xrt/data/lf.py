@@ -28,7 +28,19 @@ _SPLITS = {"trn": "train", "train": "train", "tst": "test", "test": "test"}
 
 
 def read_lf(path: str | Path, options: ReadOptions) -> Corpus:
-    """Read one split. Label ids are the `uid`s of `lbl.json`; without it, column numbers."""
+    """Read one split. Label ids are the `uid`s of `lbl.json`; without it, column numbers.
+
+    Args:
+        path: The file of the split, such as `trn.json`.
+        options: Which keys are the text, and what becomes of bad lines.
+
+    Returns:
+        The corpus: N texts and Y (N, L).
+
+    Raises:
+        DataError: the file or `lbl.json` cannot be read, a line is bad and bad lines are not to be
+            skipped, or no row is good.
+    """
     label_file = beside(path, LABEL_FILE, "lbl.jsonl")
     labels, note = _read_labels(label_file) if label_file is not None else (None, "")
     limit = None if labels is None else len(labels)
@@ -93,13 +105,27 @@ def _refuse_label(path: Path, number: int, raw: bytes, fault: BadLine) -> NoRetu
 
 
 def find_filters(path: str | Path) -> Path | None:
-    """The filter file with the standard name for this split, where it lies beside."""
+    """The filter file with the standard name for this split.
+
+    Args:
+        path: The file of the split.
+
+    Returns:
+        The path; None where no such file lies beside.
+    """
     split = _SPLITS.get(plain_name(path).split(".")[0])
     return beside(path, f"filter_labels_{split}.txt") if split else None
 
 
 def filter_note(path: str | Path) -> str:
-    """A warning for an LF set without its filter file; '' where all is well."""
+    """A warning for an LF set without its filter file.
+
+    Args:
+        path: The file of the split.
+
+    Returns:
+        The warning; '' where all is well.
+    """
     split = _SPLITS.get(plain_name(path).split(".")[0], "test")
     if beside(path, "filter_labels_test.txt") is not None or find_filters(path) is not None:
         return ""
@@ -110,9 +136,16 @@ def filter_note(path: str | Path) -> str:
 
 
 def read_filters(path: str | Path) -> np.ndarray:
-    """Read a filter file: (M, 2) int64, row and label column.
+    """Read a filter file.
 
-    Raises DataError: a line is not two whole numbers.
+    Args:
+        path: The file, a row and a label column on each line; blank lines are passed over.
+
+    Returns:
+        int64 (M, 2): row and label column of each pair, from 0.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not two whole numbers.
     """
     pairs: list[tuple[int, int]] = []
     for number, raw in numbered_lines(path):
@@ -130,7 +163,16 @@ def read_filters(path: str | Path) -> np.ndarray:
 
 
 def without_skipped(positions: np.ndarray, report: ReadReport, num_file_rows: int) -> np.ndarray:
-    """New row numbers for positions in the file, -1 for rows that were skipped: int64."""
+    """New row numbers for rows of a file of which some were skipped.
+
+    Args:
+        positions: Rows in the file, from 0: whole numbers (M,).
+        report: What was skipped.
+        num_file_rows: Rows of the file.
+
+    Returns:
+        int64 (M,); -1 for rows that were skipped.
+    """
     is_read = np.ones(num_file_rows, bool)
     is_read[np.array(report.skipped_rows, np.int64)] = False
     renumbered = np.where(is_read, np.cumsum(is_read) - 1, -1)

@@ -10,5 +10,12 @@ _WORDS = frozenset(WORDS_FOR_NOTHING)
 
 
 def says_nothing(cell: str) -> bool:
-    """Whether a clean cell says that there is no value."""
+    """Whether a clean cell says that there is no value.
+
+    Args:
+        cell: The cell, as `clean_label` gives it.
+
+    Returns:
+        True for words such as `n/a`.
+    """
     return cell.casefold() in _WORDS

@@ -36,6 +36,12 @@ def pair_paths(path: str | Path) -> tuple[Path | None, Path | None, Path | None]
     """X, Y and text file that belong with any one of them; None where one is not there.
 
     `X.trn.tfidf.npz` goes with `Y.trn.npz` and `X.trn.txt`.
+
+    Args:
+        path: Any one of the three files.
+
+    Returns:
+        The paths of X, Y and texts.
     """
     path = Path(path)
     match = _NAME.fullmatch(path.name)
@@ -61,9 +67,18 @@ def _first(folder: Path, names: list[str]) -> Path | None:
 
 
 def read_npz(path: str | Path, options: ReadOptions) -> Corpus:
-    """Read a pair from the path of its X, its Y or its text file. Label ids are columns as text.
+    """Read a pair of matrices. Label ids are columns as text.
 
-    Raises DataError: a part is missing or broken, or the parts do not have the same number of rows.
+    Args:
+        path: The file of X, of Y or of the texts.
+        options: Whether labels are required.
+
+    Returns:
+        The corpus: X (N, F), texts, or both; and Y (N, L).
+
+    Raises:
+        DataError: a part is missing or broken, the parts do not have the same number of rows, there
+            is no row, or a label weight is below 0.
     """
     path = require_file(path)
     X_path, Y_path, text_path = pair_paths(path)
@@ -104,7 +119,15 @@ def read_npz(path: str | Path, options: ReadOptions) -> Corpus:
 def load_matrix(path: str | Path) -> sp.csr_array:
     """Read a scipy.sparse npz file as float32 csr_array with sorted indices, checked in full.
 
-    Raises DataError: it is missing, no such file, needs pickle, or a value is not finite.
+    Args:
+        path: The file.
+
+    Returns:
+        The matrix; entries that stand twice are summed.
+
+    Raises:
+        DataError: the file is missing, no such file, needs pickle, has not two dimensions of
+            numbers, or a value is not finite.
     """
     path = require_file(path)
     try:
@@ -208,7 +231,14 @@ def _num_duplicates(X: sp.csr_array | None, texts: list[str] | None, Y: sp.csr_a
 
 
 def is_pair_name(path: str | Path) -> bool:
-    """True for names such as `X.trn.npz`, `Y.trn.npz`, and `X.trn.txt` with its Y beside."""
+    """Whether a name is that of a pair: `X.trn.npz`, `Y.trn.npz`, or `X.trn.txt` with its Y beside.
+
+    Args:
+        path: The file.
+
+    Returns:
+        True for such names, and for all that end in `.npz`.
+    """
     if plain_name(path).endswith(".npz"):
         return True
     return _NAME.fullmatch(Path(path).name) is not None and pair_paths(path)[1] is not None

@@ -11,9 +11,11 @@ DEFAULT_ID_COLUMNS = ("uid", "id")
 
 
 class BadLine(Exception):
-    """One line that cannot be used; the message is the cause and, after a semicolon, what to do.
+    """One line that cannot be used.
 
-    settings: further advice by the name of a setting, as an error of ours carries it.
+    Args:
+        message: The cause and, after a semicolon, what to do.
+        settings: Further advice by the name of a setting, as an error of ours carries it.
     """
 
     def __init__(self, message: str, settings: Mapping[str, str] | None = None) -> None:

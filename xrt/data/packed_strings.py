@@ -15,14 +15,27 @@ class PackedStrings(Sequence[str]):
     """Strings i = data[starts[i]:ends[i]] in UTF-8; compares equal to any sequence of the same."""
 
     def __init__(self, data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
-        """`data` uint8, `starts` and `ends` int64 of equal length; nothing is copied or read."""
+        """Wrap the bytes of N strings; nothing is copied or read.
+
+        Args:
+            data: uint8, the strings in UTF-8.
+            starts: int64 (N,), where each string begins.
+            ends: int64 (N,), where each string ends.
+        """
         self._data, self._starts, self._ends = data, starts, ends
 
     def __len__(self) -> int:
         return len(self._starts)
 
     def ends_before(self, byte: int) -> bool:
-        """Whether each string is followed by this byte."""
+        """Whether each string is followed by this byte.
+
+        Args:
+            byte: The byte, 0 to 255.
+
+        Returns:
+            False where one is followed by another.
+        """
         return bool((self._data[self._ends] == byte).all())
 
     @property

@@ -34,7 +34,13 @@ class Row(NamedTuple):
 
 
 class RecordParser:
-    """Takes text and labels out of records, all by the same options."""
+    """Takes text and labels out of records, all by the same options.
+
+    Args:
+        options: Which columns are read.
+        split_by_default: Split the cells of a single label column at ';' where no separator is
+            named.
+    """
 
     def __init__(self, options: ReadOptions, split_by_default: bool) -> None:
         self.text_names, self.label_names = options.text_names, options.label_names
@@ -48,7 +54,17 @@ class RecordParser:
         self.saw_labels = False
 
     def parse(self, record: Mapping[str, Any]) -> Row:
-        """Raises BadLine when the record has no text column or a value of a wrong kind."""
+        """The row that a record holds.
+
+        Args:
+            record: Value by key.
+
+        Returns:
+            Text, labels and weights of the row.
+
+        Raises:
+            BadLine: the record has no text column, or a value of a wrong kind.
+        """
         text = self.text(record)
         labels: list[str | int] = []
         weights: list[float] | None = None
@@ -69,8 +85,16 @@ class RecordParser:
         return Row(text, labels, weights, self.id(record), self.weight(record))
 
     def id(self, record: Mapping[str, Any]) -> str:
-        """The row's own id, '' for none. Raises BadLine: the column that was named for it holds a
-        list, an object or true/false.
+        """The row's own id.
+
+        Args:
+            record: Value by key.
+
+        Returns:
+            The id; '' for none.
+
+        Raises:
+            BadLine: the column that was named for it holds a list, an object or true/false.
         """
         if self.id_column is not None and isinstance(record.get(self.id_column), _NO_IDS):
             raise BadLine(
@@ -80,12 +104,25 @@ class RecordParser:
         return row_id(record, self.id_names)
 
     def require_label_columns(self, path: object, columns: Iterable[str], anyway: bool) -> None:
-        """Raises DataError when no row had a label column, unless `anyway`."""
+        """Check that a row had a label column.
+
+        Args:
+            path: The file, for the message.
+            columns: Its columns, for the message.
+            anyway: No check.
+
+        Raises:
+            DataError: no row had one.
+        """
         if not self.saw_labels and not anyway:
             raise DataError(missing_labels(path, self.label_names, columns), settings=LABEL_ADVICE)
 
     def notes(self) -> list[str]:
-        """What is odd about the label cells of the rows so far."""
+        """What is odd about the label cells of the rows so far.
+
+        Returns:
+            Remarks for the report; none where all is well.
+        """
         notes = {name: cells.note() for name, cells in self.cells.items()}
         if self.prefixed:
             return [f"column {name!r}: {note}" for name, note in notes.items() if note]
@@ -97,7 +134,17 @@ class RecordParser:
         return sum(cells.num_split for cells in self.cells.values())
 
     def text(self, record: Mapping[str, Any]) -> str:
-        """The text columns of a record, joined. Raises BadLine when it has none of them."""
+        """The text columns of a record, joined.
+
+        Args:
+            record: Value by key.
+
+        Returns:
+            The text.
+
+        Raises:
+            BadLine: the record has no text column, or one holds no text.
+        """
         names = self.text_names or default_text_columns(record)
         parts = [text_of(record[name], name) for name in names if name in record]
         if not parts:
@@ -109,8 +156,16 @@ class RecordParser:
         return join_text(parts)
 
     def weight(self, record: Mapping[str, Any]) -> float:
-        """The row's weight; 1 where no column is named for it. Raises BadLine for anything but a
-        finite number above 0.
+        """The row's weight.
+
+        Args:
+            record: Value by key.
+
+        Returns:
+            The weight, 1e-30 to 1e30; 1 where no column is named for it.
+
+        Raises:
+            BadLine: it is no finite number above 0.
         """
         if self.weight_name is None:
             return 1.0
@@ -153,7 +208,14 @@ def _prefixed(
 
 
 def default_text_columns(columns: Iterable[str]) -> tuple[str, ...]:
-    """`text` where it is there, else those of `title` and `content` that are."""
+    """`text` where it is there, else those of `title` and `content` that are.
+
+    Args:
+        columns: The columns that there are.
+
+    Returns:
+        Names of columns; none where there is no text.
+    """
     if "text" in columns:
         return ("text",)
     return tuple(name for name in ("title", "content") if name in columns)
@@ -163,12 +225,29 @@ def join_text(parts: Iterable[str]) -> str:
     """Title and content become one text: the parts that are not blank, a line each.
 
     A line end is blank space to every tokenizer and adds no character of its own.
+
+    Args:
+        parts: Title, content and the like.
+
+    Returns:
+        The text.
     """
     return "\n".join(stripped for part in parts if (stripped := part.strip()))
 
 
 def text_of(value: Any, name: str) -> str:
-    """A value as text: null and NaN are empty, numbers written out, lists of strings joined."""
+    """A value as text: null and NaN are empty, numbers written out, lists of strings joined.
+
+    Args:
+        value: The value of a cell.
+        name: The column, for the message.
+
+    Returns:
+        The text.
+
+    Raises:
+        BadLine: the value is of another kind.
+    """
     if isinstance(value, str):
         return value
     if value is None or value != value:
@@ -183,7 +262,18 @@ def text_of(value: Any, name: str) -> str:
 
 
 def label_of(value: Any, name: str) -> str | int:
-    """A label given as string, bytes or whole number. Raises BadLine for anything else."""
+    """A label from a string, bytes or a whole number.
+
+    Args:
+        value: The value of a cell, or of an entry of a list.
+        name: The column, for the message.
+
+    Returns:
+        The label; strings and integers as they are.
+
+    Raises:
+        BadLine: the value is of another kind.
+    """
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     if isinstance(value, float | Decimal) and not (math.isfinite(value) and value == int(value)):
@@ -194,7 +284,16 @@ def label_of(value: Any, name: str) -> str | int:
 
 
 def missing_weights(path: object, name: str, columns: Iterable[str]) -> str:
-    """The message for a file without the column of the rows' weights."""
+    """The message for a file without the column of the rows' weights.
+
+    Args:
+        path: The file.
+        name: The column that is missing.
+        columns: The columns that there are.
+
+    Returns:
+        The message.
+    """
     return (
         f"{path}: no column {name} for the rows' weights; the columns are {shown(columns)}: give "
         "one of these, or leave it out"
@@ -202,14 +301,30 @@ def missing_weights(path: object, name: str, columns: Iterable[str]) -> str:
 
 
 def missing_labels(path: object, names: Sequence[str], columns: Iterable[str]) -> str:
-    """The message for a file without any label column."""
+    """The message for a file without any label column.
+
+    Args:
+        path: The file.
+        names: The columns that are missing.
+        columns: The columns that there are.
+
+    Returns:
+        The message.
+    """
     return (
         f"{path}: no label column {', '.join(names)}; the columns are {shown(columns)}: rename one"
     )
 
 
 def shown(columns: Iterable[str]) -> str:
-    """The first column names, for an error message."""
+    """The first column names, for an error message.
+
+    Args:
+        columns: The columns' names.
+
+    Returns:
+        The names in one line; `none` for none.
+    """
     names = [str(name)[:40] for name in columns]
     more = f", ... {len(names) - _SHOWN_KEYS} more" if len(names) > _SHOWN_KEYS else ""
     return (", ".join(names[:_SHOWN_KEYS]) or "none") + more
@@ -227,6 +342,13 @@ def row_id(record: Mapping[str, Any], names: Iterable[str] = DEFAULT_ID_COLUMNS)
     """The id under the first of `names` that holds one, else ''.
 
     Text and numbers are ids as `id_text` writes them; a list or an object is none.
+
+    Args:
+        record: Value by key.
+        names: The columns, the first choice first.
+
+    Returns:
+        The id.
     """
     for key in names:
         value = record.get(key)

@@ -152,7 +152,14 @@ def join(
 
 
 def id_key(id: str) -> str:
-    """What ids are compared by: clean, without angle brackets around it."""
+    """What ids are compared by: clean, without angle brackets around it.
+
+    Args:
+        id: The id.
+
+    Returns:
+        The key.
+    """
     id = clean_label(id)
     if len(id) > 2 and id[0] == "<" and id[-1] == ">":
         return id[1:-1]

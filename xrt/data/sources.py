@@ -33,7 +33,14 @@ _BUFFER_BYTES = 1 << 20
 def require_file(path: str | Path) -> Path:
     """The path of a file that exists and is not empty.
 
-    Raises DataError: it is missing (near names in its folder are suggested), a folder, or empty.
+    Args:
+        path: The file.
+
+    Returns:
+        The same path.
+
+    Raises:
+        DataError: it is missing (near names in its folder are suggested), a folder, or empty.
     """
     path = Path(path)
     if path.is_dir():
@@ -58,7 +65,14 @@ def _nearby(path: Path) -> str:
 
 
 def plain_name(path: str | Path) -> str:
-    """The file's name in lower case without `.gz` or `.xz`."""
+    """The file's name in lower case without `.gz` or `.xz`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The name.
+    """
     name = Path(path).name.lower()
     for suffix in COMPRESSED_SUFFIXES:
         name = name.removesuffix(suffix)
@@ -66,7 +80,15 @@ def plain_name(path: str | Path) -> str:
 
 
 def beside(path: str | Path, *names: str) -> Path | None:
-    """The first of `names`, plain or compressed, that lies in the folder of `path`."""
+    """The first of some names, plain or compressed, that lies in the folder of a file.
+
+    Args:
+        path: The file.
+        *names: Names to look for, the first choice first.
+
+    Returns:
+        The path; None where there is none of them.
+    """
     folder = Path(path).parent
     for name in names:
         for suffix in ("", *COMPRESSED_SUFFIXES):
@@ -79,7 +101,14 @@ def beside(path: str | Path, *names: str) -> Path | None:
 def open_unpacked(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file for reading bytes, gzip and xz unpacked on the way.
 
-    Raises DataError: missing, empty, not readable, of another packing, or damaged while it is read.
+    Args:
+        path: The file.
+
+    Yields:
+        The open file, at its start.
+
+    Raises:
+        DataError: missing, empty, not readable, of another packing, or damaged while it is read.
     """
     path = require_file(path)
     try:
@@ -109,18 +138,32 @@ def _unpacked(path: Path, file: BinaryIO, head: bytes) -> BinaryIO:
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    r"""Lines as (number from 1, bytes without line end); a BOM is removed, `\r\n` equals `\n`.
+    r"""Lines without their ends; a BOM is removed, `\r\n` equals `\n`.
 
-    Raises DataError: as `lines_with_ends`.
+    Args:
+        path: The file; gzip and xz are unpacked.
+
+    Yields:
+        Number, from 1, and bytes of each line.
+
+    Raises:
+        DataError: as `lines_with_ends`.
     """
     for number, line in lines_with_ends(path):
         yield number, line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def lines_with_ends(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """Lines as (number from 1, bytes as they are in the file); a BOM is removed.
+    """Lines as they are in the file; a BOM is removed.
 
-    Raises DataError: as `open_unpacked`; the text is UTF-16; or the unpacked content is empty.
+    Args:
+        path: The file; gzip and xz are unpacked.
+
+    Yields:
+        Number, from 1, and bytes of each line.
+
+    Raises:
+        DataError: as `open_unpacked`; the text is UTF-16; or the unpacked content is empty.
     """
     with open_unpacked(path) as file:
         number = 0
@@ -133,9 +176,17 @@ def lines_with_ends(path: str | Path) -> Iterator[tuple[int, bytes]]:
 
 
 def stream_lines(name: str | Path, lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Lines of a stream as (number from 1, bytes as they came); a BOM is removed.
+    """Lines of a stream as they came; a BOM is removed.
 
-    Raises DataError: the text is UTF-16.
+    Args:
+        name: What to call the stream in a message.
+        lines: The lines.
+
+    Yields:
+        Number, from 1, and bytes of each line.
+
+    Raises:
+        DataError: the text is UTF-16.
     """
     for number, line in enumerate(lines, 1):
         yield number, _without_mark(name, line) if number == 1 else line
@@ -150,7 +201,17 @@ def _without_mark(path: str | Path, line: bytes) -> bytes:
 
 
 def first_line(path: str | Path) -> bytes:
-    """The first line that is not blank (at most its first MiB), empty where there is none."""
+    """The first line that is not blank, at most its first MiB.
+
+    Args:
+        path: The file; gzip and xz are unpacked.
+
+    Returns:
+        Its bytes without blanks around them; empty where there is none.
+
+    Raises:
+        DataError: as `open_unpacked`.
+    """
     with open_unpacked(path) as file:
         while line := file.readline(_BUFFER_BYTES):
             if line := line.removeprefix(_UTF8_MARK).strip():
@@ -163,6 +224,12 @@ def open_packed(path: str | Path) -> Iterator[BinaryIO]:
     """Write a file whole or not at all; packed when its name ends in `.gz` or `.xz`.
 
     The same content gives the same bytes: no time stamp goes into a gzip header.
+
+    Args:
+        path: The file.
+
+    Yields:
+        A file to write bytes to.
     """
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         name = Path(path).name.lower()

@@ -40,7 +40,17 @@ class Table(NamedTuple):
     rows: Iterator[Line]
 
     def record(self, line: Line) -> dict[str, Any]:
-        """The cells of a row by column. Raises BadLine: the row has a fault, or is not UTF-8."""
+        """The cells of a row by column.
+
+        Args:
+            line: The row.
+
+        Returns:
+            Cell by name of the column.
+
+        Raises:
+            BadLine: the row has a fault, or is not UTF-8.
+        """
         if line.fault:
             raise BadLine(line.fault)
         if not line.raw.isascii() and line.raw != without_surrogates(line.raw):
@@ -52,17 +62,51 @@ class Table(NamedTuple):
 
 
 def read_csv(path: str | Path, options: ReadOptions) -> Corpus:
-    """Read CSV with a header; rows may run over several lines inside quotes."""
+    """Read CSV with a header; rows may run over several lines inside quotes.
+
+    Args:
+        path: The file; gzip and xz are unpacked.
+        options: Which columns are read, and what becomes of bad lines.
+
+    Returns:
+        The corpus: N texts and Y (N, L).
+
+    Raises:
+        DataError: the file cannot be read, a column that is needed is not there, a row is bad and
+            bad lines are not to be skipped, or no row is good.
+    """
     return _read(path, options, delimited_table(path, options, csv_rows(path)))
 
 
 def read_tsv(path: str | Path, options: ReadOptions) -> Corpus:
-    """Read TSV with a header, one line a row."""
+    """Read TSV with a header, one line a row.
+
+    Args:
+        path: The file; gzip and xz are unpacked.
+        options: Which columns are read, and what becomes of bad lines.
+
+    Returns:
+        The corpus: N texts and Y (N, L).
+
+    Raises:
+        DataError: as `read_csv`.
+    """
     return _read(path, options, delimited_table(path, options, tsv_rows(path)))
 
 
 def read_parquet(path: str | Path, options: ReadOptions) -> Corpus:
-    """Read Parquet; a label column may also hold lists. Lines are counted from 1."""
+    """Read Parquet; a label column may also hold lists. Rows are counted from 1 in messages.
+
+    Args:
+        path: The file.
+        options: Which columns are read, and what becomes of bad rows.
+
+    Returns:
+        The corpus: N texts and Y (N, L).
+
+    Raises:
+        DataError: as `read_csv`.
+    """
     return _read(path, options, parquet_table(path, options))
 
 
@@ -135,7 +179,14 @@ def _read(path: str | Path, options: ReadOptions, table: Table) -> Corpus:
 
 
 def raw_text(line: Line) -> str:
-    """A row as it stands in its file, fit to be written; of Parquet its cells."""
+    """A row as it stands in its file, fit to be written; of Parquet its cells.
+
+    Args:
+        line: The row.
+
+    Returns:
+        The text; half a surrogate pair in it is replaced.
+    """
     return without_surrogates(line.raw or "\t".join(map(str, line.cells)))
 
 

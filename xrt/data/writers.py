@@ -27,6 +27,13 @@ WEIGHT_KEY = "weight"
 def write_jsonl(corpus: Corpus, path: str | Path) -> None:
     """Write `uid` (where there are ids), `text` and `labels`: a list, or label -> weight; and
     `weight` where rows have weights (to be read with `weight_column="weight"`).
+
+    Args:
+        corpus: N rows with texts.
+        path: The file; packed when its name ends in `.gz` or `.xz`.
+
+    Raises:
+        DataError: the corpus has no texts.
     """
     texts = _texts(corpus, path)
     weighted = _is_weighted(corpus)
@@ -51,7 +58,13 @@ def write_csv(corpus: Corpus, path: str | Path) -> None:
     """Write `uid` (where there are ids), `text` and `labels`, joined by ';'; and `weight` where
     rows have weights.
 
-    Raises DataError: labels have weights, or a label has the separator in it.
+    Args:
+        corpus: N rows with texts.
+        path: The file; packed when its name ends in `.gz` or `.xz`.
+
+    Raises:
+        DataError: the corpus has no texts, labels have weights, or labels cannot be told apart by
+            the separator.
     """
     texts = _texts(corpus, path)
     _refuse_weights(corpus, path)
@@ -85,7 +98,12 @@ def write_bow(corpus: Corpus, path: str | Path) -> None:
 
     Texts, ids and names are left out.
 
-    Raises DataError: the corpus has no X, or labels or rows have weights.
+    Args:
+        corpus: N rows with features.
+        path: The file; packed when its name ends in `.gz` or `.xz`.
+
+    Raises:
+        DataError: the corpus has no X, or labels or rows have weights.
     """
     X = _features(corpus, path)
     _refuse_weights(corpus, path)
@@ -102,9 +120,15 @@ def write_bow(corpus: Corpus, path: str | Path) -> None:
 def write_npz(corpus: Corpus, path: str | Path) -> None:
     """Write `X.SPLIT.npz`, `Y.SPLIT.npz`, texts as `X.SPLIT.txt`, names as `output-items.txt`.
 
-    `path` is that of the X file. Line ends in texts become blanks; label ids are left out.
+    Line ends in texts become blanks; label ids are left out.
 
-    Raises DataError: rows have weights, or the name is no such name.
+    Args:
+        corpus: N rows with features, texts, or both.
+        path: The file of X, which is not written where there are no features.
+
+    Raises:
+        DataError: rows have weights, the name is no such name, or there are neither texts nor
+            features.
     """
     path = Path(path)
     _refuse_row_weights(corpus, path)

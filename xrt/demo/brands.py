@@ -30,7 +30,17 @@ class Brand:
 def invent_brands(
     num_brands: int, departments: list[str], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> list[Brand]:
-    """Invent `num_brands` makers with distinct names; every department gets at least one."""
+    """Invent `num_brands` makers with distinct names; every department gets at least one.
+
+    Args:
+        num_brands: how many brands.
+        departments: names of the departments, each `top > ...`.
+        vocabulary: the words of which names are made.
+        rng: where chance comes from.
+
+    Returns:
+        The brands.
+    """
     names: set[str] = set()
     coined: list[str] = []
     brands: list[Brand] = []
@@ -55,7 +65,14 @@ def _choose(rng: np.random.Generator, words: tuple[str, ...] | list[str]) -> str
 
 
 def coin_word(rng: np.random.Generator) -> str:
-    """A pronounceable word of two or three syllables, such as "Norvelle"."""
+    """A pronounceable word of two or three syllables, such as "Norvelle".
+
+    Args:
+        rng: where chance comes from.
+
+    Returns:
+        The word, with a capital.
+    """
     parts = [_choose(rng, _STARTS), _choose(rng, _VOWELS), _choose(rng, _MIDDLES)]
     if rng.random() < 0.55:
         parts += [_choose(rng, _VOWELS), _choose(rng, _MIDDLES)]
@@ -92,7 +109,14 @@ def _fresh_name(
 
 
 def short_forms(name: str) -> tuple[str, ...]:
-    """How shops write the name: as it is, in capitals, small, and shortened."""
+    """How shops write the name: as it is, in capitals, small, and shortened.
+
+    Args:
+        name: the brand's name.
+
+    Returns:
+        The forms, the name itself first.
+    """
     words = name.replace("&", " ").split()
     if len(words) > 1:
         initials = "&" if "&" in name else ""

@@ -82,7 +82,19 @@ class DemoCatalogue:
 def demo_catalogue(
     num_rows: int = DEFAULT_TRAIN_ROWS, seed: int = 0, params: DemoParams | None = None
 ) -> DemoCatalogue:
-    """The first `num_rows` rows of the catalogue with this seed, all in memory."""
+    """The first `num_rows` rows of the catalogue with this seed, all in memory.
+
+    Args:
+        num_rows: how many rows.
+        seed: of chance; at least 0.
+        params: how large and how faulty the catalogue is; None for the defaults.
+
+    Returns:
+        The rows, and the labels that would be right.
+
+    Raises:
+        ConfigError: num_rows or seed is negative.
+    """
     catalogue = DemoCatalogue()
     for chunk in demo_chunks(num_rows, seed, params):
         catalogue.rows.extend(chunk.rows)
@@ -93,9 +105,18 @@ def demo_catalogue(
 def demo_chunks(
     num_rows: int, seed: int = 0, params: DemoParams | None = None
 ) -> Iterator[DemoCatalogue]:
-    """The same rows in chunks of at most `CHUNK_ROWS`, made one after the other.
+    """The rows of `demo_catalogue` in chunks of at most `CHUNK_ROWS`, made one after the other.
 
-    Raises ConfigError: num_rows or seed is negative.
+    Args:
+        num_rows: as in `demo_catalogue`.
+        seed: as in `demo_catalogue`.
+        params: as in `demo_catalogue`.
+
+    Yields:
+        The chunks.
+
+    Raises:
+        ConfigError: num_rows or seed is negative.
     """
     if num_rows < 0 or seed < 0:
         raise ConfigError(f"num_rows = {num_rows}, seed = {seed}: neither may be negative")
@@ -118,6 +139,16 @@ def write_demo(
     The test rows are those that follow the training rows. Each row also has `true_labels`: read
     them with `read_corpus(..., label_column="true_labels")`. `labels.tsv` names
     every label that occurs.
+
+    Args:
+        folder: the folder.
+        num_train: rows of `trn.jsonl`.
+        num_test: rows of `tst.jsonl`.
+        seed: as in `demo_catalogue`.
+        params: as in `demo_catalogue`.
+
+    Raises:
+        ConfigError: seed is negative.
     """
     folder = Path(folder)
     names: dict[str, str] = {}
@@ -157,7 +188,12 @@ class DrawnChunk(NamedTuple):
 
 
 class DemoWorld:
-    """What all rows of a catalogue have in common: makers, and how often each thing is sold."""
+    """What all rows of a catalogue have in common: makers, and how often each thing is sold.
+
+    Args:
+        params: how large and how faulty the catalogue is.
+        seed: of chance; at least 0.
+    """
 
     def __init__(self, params: DemoParams, seed: int) -> None:
         rng = np.random.default_rng([seed, _WORLD_STREAM])
@@ -181,7 +217,14 @@ class DemoWorld:
         self.writer = TitleWriter(vocabulary, self.brands)
 
     def draw(self, number: int) -> DrawnChunk:
-        """Draw chunk `number`; nothing else is drawn for it."""
+        """Draw a chunk; it depends on no other chunk.
+
+        Args:
+            number: of the chunk, from 0.
+
+        Returns:
+            `CHUNK_ROWS` draws of each kind.
+        """
         rng = np.random.default_rng([self.seed, _ROW_STREAM, number])
         n, p = CHUNK_ROWS, self.params
         types = np.searchsorted(self.type_shares, rng.random(n), side="right")
@@ -224,7 +267,14 @@ class DemoWorld:
         return brands
 
     def chunk(self, number: int) -> DemoCatalogue:
-        """All rows of chunk `number`."""
+        """All rows of a chunk.
+
+        Args:
+            number: of the chunk, from 0.
+
+        Returns:
+            `CHUNK_ROWS` rows, and the labels that would be right.
+        """
         out = DemoCatalogue()
         columns = (column.tolist() for column in self.draw(number))
         for t, b, listed, c, s, cents, priced, has_brand, has_color, has_size, whole, u in zip(

@@ -36,7 +36,17 @@ def corrupt(
 ) -> list[str]:
     """The texts damaged in one way; numbers and signs stay, rate 0 changes nothing.
 
-    Raises ConfigError: the kind is unknown, or the rate not in 0..1.
+    Args:
+        texts: the texts.
+        kind: the way, or its name.
+        rate: the share of words that are damaged, or cut off; 0 to 1.
+        seed: of chance.
+
+    Returns:
+        As many texts, in order.
+
+    Raises:
+        ConfigError: the kind is unknown, or the rate not in 0..1.
     """
     try:
         kind = CorruptionKind(kind)
@@ -72,7 +82,15 @@ def _corrupted(
 
 
 def with_slip(word: str, rng: random.Random) -> str:
-    """One letter swapped with the next, replaced, lost, or a new one put in."""
+    """One letter swapped with the next, replaced, lost, or a new one put in.
+
+    Args:
+        word: the word, of two letters or more.
+        rng: where chance comes from.
+
+    Returns:
+        The word with the slip.
+    """
     slip = rng.randrange(4)
     at = rng.randrange(len(word) - 1 if slip == 0 else len(word))
     letter = rng.choice(_LETTERS)
@@ -86,18 +104,42 @@ def with_slip(word: str, rng: random.Random) -> str:
 
 
 def without_vowels(word: str, rng: random.Random | None = None) -> str:
-    """The word without the vowels after its first letter; a word of vowels only stays."""
+    """The word without the vowels after its first letter; a word of vowels only stays.
+
+    Args:
+        word: the word, not empty.
+        rng: not used.
+
+    Returns:
+        The word.
+    """
     short = word[0] + "".join(letter for letter in word[1:] if letter.lower() not in _VOWELS)
     return short if len(short) > 1 else word
 
 
 def cut_word(word: str, rng: random.Random) -> str:
-    """The first three letters or more of a longer word, not all."""
+    """The first three letters or more of a longer word, not all.
+
+    Args:
+        word: the word, of four letters or more.
+        rng: where chance comes from.
+
+    Returns:
+        The beginning of the word.
+    """
     return word[: rng.randrange(_KEPT, len(word))]
 
 
 def cut_text(text: str, rate: float) -> str:
-    """The text without the last share `rate` of its words, one at least kept."""
+    """The text without the last share `rate` of its words, one at least kept.
+
+    Args:
+        text: the text.
+        rate: 0 to 1.
+
+    Returns:
+        The beginning of the text.
+    """
     ends = [match.end() for match in re.finditer(r"\S+", text)]
     if not ends:
         return text

@@ -35,7 +35,15 @@ class Wording(NamedTuple):
 
 
 def wording(product: ProductType, u: list[float]) -> Wording:
-    """How the title made from these draws names the product; `noun` is -1 where it does not."""
+    """How the title made from these draws names the product; `noun` is -1 where it does not.
+
+    Args:
+        product: what is sold.
+        u: the draws of the title, each in [0, 1).
+
+    Returns:
+        Places of noun, use and feature in the product's lists; -1 for none.
+    """
     use = int(u[4] * len(product.uses)) if u[22] < 0.06 else -1
     noun = _place(product.nouns, u[4]) if use < 0 else -1
     feature = int(u[5] * len(product.features)) if u[6] < 0.7 else -1
@@ -43,7 +51,12 @@ def wording(product: ProductType, u: list[float]) -> Wording:
 
 
 class TitleWriter:
-    """Writes title and description from a product and `NUM_DRAWS` uniform draws in [0, 1)."""
+    """Writes title and description from a product and `NUM_DRAWS` uniform draws in [0, 1).
+
+    Args:
+        vocabulary: forms of colours, sizes and fillers.
+        brands: the brands, in the order of their places.
+    """
 
     NUM_DRAWS = 24
 
@@ -64,7 +77,19 @@ class TitleWriter:
         price: float | None,
         u: list[float],
     ) -> tuple[str, str]:
-        """Title and content ('' for about six rows of ten)."""
+        """Title and content of a product.
+
+        Args:
+            product: what is sold.
+            brand_index: place of its brand.
+            color: its colour; '' for none.
+            size: its size; '' for none.
+            price: its price; None for none.
+            u: draws, NUM_DRAWS of them, each in [0, 1).
+
+        Returns:
+            Title and content; the content is '' for about six rows of ten.
+        """
         brand = self.brands[brand_index]
         line = brand.lines[int(u[0] * len(brand.lines))]
         maker, range_name = _maker_words(brand, line, u[1], u[2], u[3])
@@ -133,7 +158,15 @@ def _place(forms: tuple[str, ...], draw: float) -> int:
 
 
 def skewed(forms: tuple[str, ...], draw: float) -> str:
-    """One of the forms, the first most often, as `_place` says."""
+    """One of the forms, the first most often, as `_place` says.
+
+    Args:
+        forms: the forms, the usual one first.
+        draw: a number in [0, 1).
+
+    Returns:
+        The form.
+    """
     return forms[_place(forms, draw)]
 
 
@@ -146,7 +179,16 @@ def _cased(title: str, draw: float) -> str:
 
 
 def with_typo(title: str, where: float, kind: float) -> str:
-    """One slip of the finger: letters swapped, one lost, doubled, or hit beside."""
+    """One slip of the finger: letters swapped, one lost, doubled, or hit beside.
+
+    Args:
+        title: the title, of two letters or more.
+        where: a number in [0, 1): the place.
+        kind: a number in [0, 1): the slip.
+
+    Returns:
+        The title; unchanged where no two letters stand at the place.
+    """
     i = int(where * (len(title) - 1))
     if not (title[i].isalpha() and title[i + 1].isalpha()):
         return title
@@ -160,7 +202,14 @@ def with_typo(title: str, where: float, kind: float) -> str:
 
 
 def size_forms(vocabulary: Vocabulary) -> dict[str, tuple[str, ...]]:
-    """How each size is written, the usual form first: "26 cm", "26cm", "26 CM", ..."""
+    """How each size is written, the usual form first: "26 cm", "26cm", "26 CM", ...
+
+    Args:
+        vocabulary: its units and sizes.
+
+    Returns:
+        The forms by size.
+    """
     units = vocabulary.words["units"]
     forms: dict[str, tuple[str, ...]] = {}
     for sizes in vocabulary.words["sizes"].values():

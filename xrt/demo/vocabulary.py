@@ -39,14 +39,25 @@ class Vocabulary:
 
 @cache
 def load_vocabulary() -> Vocabulary:
-    """The vocabulary, parsed once a process."""
+    """The vocabulary, parsed once a process.
+
+    Returns:
+        Types of products, and words by section and key.
+    """
     types = parse_types((_FOLDER / "demo_categories.txt").read_text(encoding="utf-8"))
     words = parse_words((_FOLDER / "demo_words.txt").read_text(encoding="utf-8"))
     return Vocabulary(tuple(types), words)
 
 
 def parse_types(text: str) -> list[ProductType]:
-    """Parse the lines of `demo_categories.txt`; the form stands at the top of that file."""
+    """Parse the lines of `demo_categories.txt`; the form stands at the top of that file.
+
+    Args:
+        text: the text of the file.
+
+    Returns:
+        The types, in the order of the file.
+    """
     types: list[ProductType] = []
     top: list[str] = []
     uses: tuple[str, ...] = ()
@@ -79,7 +90,14 @@ def parse_types(text: str) -> list[ProductType]:
 
 
 def parse_words(text: str) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Parse `[section]` and `key: value; value` lines."""
+    """Parse `[section]` and `key: value; value` lines.
+
+    Args:
+        text: the text of the file.
+
+    Returns:
+        Values by section and key.
+    """
     words: dict[str, dict[str, tuple[str, ...]]] = {}
     section: dict[str, tuple[str, ...]] = {}
     for line in _content_lines(text):

@@ -60,13 +60,22 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, Y: Any = None, sample_weight: Any = None) -> Self:
         """Train on a Corpus; or on texts, or rows (N, F), with labels Y (N, L).
 
-        Entries of Y are confidences: one of 0.3 costs 0.3 times as much to get wrong, and above 1
-        they count like repetitions. `sample_weight` (N,) does so for rows as a whole, rows without
-        it count 1. Entries and weights that are all 1 change nothing.
         Rows are brought to length 1. A HybridMatrix is taken by XRLinear only: its sparse block is
         brought to length 1, and the lengths of its dense rows say how much they count beside it.
-        Raises DataError when rows do not fit together, or there is nothing to learn; ConfigError
-        for a setting out of range.
+
+        Args:
+            X: a Corpus; N texts; or N rows of F features, a matrix or HybridMatrix.
+            Y: (N, L), sparse or dense; None for a Corpus. Entries are confidences: one of 0.3 costs
+                0.3 times as much to get wrong, and above 1 they count like repetitions. Entries
+                that are all 1 change nothing.
+            sample_weight: (N,), how much each row counts; rows without it count 1.
+
+        Returns:
+            This estimator, trained.
+
+        Raises:
+            DataError: rows do not fit together, or there is nothing to learn.
+            ConfigError: a setting is out of range.
         """
         self._check_settings()
         dense_NH = None
@@ -108,12 +117,36 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def predict(self, X: Any, k: int = 10) -> sp.csr_array:
-        """Scores of the `k` best labels of each text or row: csr_array (N, L), in [0, 1]."""
+        """Scores of the best labels of each text or row.
+
+        Args:
+            X: N texts, or N rows of F features, as in `fit`.
+            k: labels of a row, at most.
+
+        Returns:
+            csr_array (N, L), in [0, 1].
+
+        Raises:
+            NotFittedError: the estimator is not trained.
+            DataError: k is below 1, or X cannot be used.
+            ConfigError: `num_threads` is out of range.
+        """
         model = self._fitted()
         return model.predict(X, k, num_threads=check_threads(self.num_threads))
 
     def save(self, folder: str | Path) -> Path:
-        """Write the model as a folder that `Predictor.load` and `xrt predict` open."""
+        """Write the model as a folder that `Predictor.load` and `xrt predict` open.
+
+        Args:
+            folder: the model's folder; a model that is there is replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            NotFittedError: the estimator is not trained.
+            ArtifactError: the folder is there, not empty, and no model.
+        """
         model, verdict = self._fitted(), self._verdict()
 
         def write(target: Path) -> None:
@@ -213,7 +246,19 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
-    """A corpus of what `fit` was given. Raises DataError when it cannot be one."""
+    """A corpus of what `fit` was given.
+
+    Args:
+        X: a Corpus, N texts, or N rows of F features.
+        Y: labels (N, L), a matrix of numbers; None for a Corpus.
+        sample_weight: (N,), how much each row counts; None: rows count alike.
+
+    Returns:
+        A corpus of N rows. Without a table of their own labels are called '0'..'L-1'.
+
+    Raises:
+        DataError: it cannot be one: Y is missing or no matrix, or the numbers of rows differ.
+    """
     if isinstance(X, Corpus):
         corpus: Corpus = X
         if Y is not None:

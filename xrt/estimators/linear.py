@@ -52,17 +52,39 @@ class XRLinear(XrtEstimator):
         num_threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Settings as in SearchParams, TreeParams and RankerParams; checked by `fit`.
+        """Settings as in PipelineParams, SearchParams, TreeParams and RankerParams; checked by
+        `fit`.
 
-        `path_weight=None` chooses it on `validation_rows` rows, for which one more tree is trained.
-        `paths` is a file with a taxonomy, `tree` a LabelTree; with either there is no clustering
-        and one tree. `label_text_weight` is the length of a label's name as one more training row;
-        labels have names in a Corpus alone. `fused` trains the trees twice to see on held-out rows
-        whether the votes of similar rows help, and to make scores probabilities; `fused=False`
-        takes half the time.
-        With `warm_start` a further `fit` keeps vocabulary and label trees of the model that is
-        there, fitted or loaded: labels and columns must be the same, and settings of the trees'
-        shape count no more. Classifiers start from zero and learn only the rows of this `fit`.
+        Args:
+            num_trees: label trees from different seeds, whose scores are averaged; at least 1.
+            beam_size: nodes kept at each inner level of a tree; at least 1.
+            path_weight: exponent of the path's score in that of a label; None chooses it on
+                `validation_rows` rows, for which one more tree is trained.
+            branching: children of an inner node; at least 2.
+            max_leaf_size: labels under a leaf, at most; at least 1.
+            max_top_nodes: nodes under the root, at most; at least 1.
+            paths: a file with a taxonomy; with it there is no clustering and one tree.
+            tree: a label tree, in place of clustering; with it there is one tree.
+            cost_positive: cost of a row that has the label; above 0.
+            cost_negative: cost of a row that does not have the label; above 0.
+            threshold: sparse weights of at most this size are dropped; None: 0.1, and less for long
+                rows.
+            matcher_negatives: best-scored clusters of each training row that join its true ones
+                when labels are trained.
+            half: keep weights as float16: half the memory and disk.
+            features: how texts become rows; None for the defaults.
+            label_text_weight: length of a label's name as one more training row, 0 for none; labels
+                have names in a Corpus alone.
+            validation_rows: rows held out for `fused` and the path weight; never more than a tenth.
+            fused: train the trees twice to see on held-out rows whether the votes of similar rows
+                help, and to make scores probabilities; False takes half the time.
+            warm_start: a further `fit` keeps vocabulary and label trees of the model that is there,
+                fitted or loaded. Labels and columns must be the same, and settings of the trees'
+                shape count no more. Classifiers start from zero and learn only the rows of this
+                `fit`.
+            seed: of all random choices; at least 0.
+            num_threads: threads; None for all processors.
+            progress: told of the work done; None for nothing.
         """
         self.num_trees = num_trees
         self.beam_size = beam_size
@@ -90,14 +112,29 @@ class XRLinear(XrtEstimator):
     def preset(cls, name: str, **overrides: Any) -> Self:
         """An estimator with the settings of PRESETS[name], and others given on top.
 
-        Raises ConfigError when there is no such preset.
+        Args:
+            name: of the preset, `fast` or `quality`.
+            **overrides: arguments of the class, in place of the preset's.
+
+        Returns:
+            The estimator, not trained.
+
+        Raises:
+            ConfigError: there is no such preset.
         """
         if name not in PRESETS:
             raise ConfigError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **overrides})
 
     def tree_params(self) -> TreeParams:
-        """Shape of the label trees. Raises ConfigError for a setting out of range."""
+        """Shape of the label trees.
+
+        Returns:
+            The settings of the trees.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
         return TreeParams(
             branching=self.branching,
             max_leaf_size=self.max_leaf_size,
@@ -106,7 +143,14 @@ class XRLinear(XrtEstimator):
         )
 
     def ranker_params(self) -> RankerParams:
-        """How rankers are trained. Raises ConfigError for a setting out of range."""
+        """How rankers are trained.
+
+        Returns:
+            The settings of the rankers.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
         return RankerParams(
             cost_positive=self.cost_positive,
             cost_negative=self.cost_negative,
@@ -116,7 +160,14 @@ class XRLinear(XrtEstimator):
         )
 
     def search_params(self) -> SearchParams:
-        """How trees are searched. Raises ConfigError for a setting out of range."""
+        """How trees are searched.
+
+        Returns:
+            The settings of the search.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
         return SearchParams(beam_size=self.beam_size, path_weight=self.path_weight)
 
     def _train(self, corpus: Corpus, dense_NH: np.ndarray | None) -> XrtModel:

@@ -43,7 +43,24 @@ class XRTransformer(XrtEstimator):
         num_threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """`run_folder` keeps the stages: a fit that was stopped goes on when it is called again."""
+        """Settings as in PipelineParams, EncoderParams, MatcherParams and SearchParams; checked by
+        `fit`.
+
+        Args:
+            encoder: `minilm`, a folder, or a name on the Hugging Face hub.
+            max_length: tokens of a text that are read, special tokens included; at least 3.
+            num_epochs: passes over the training rows; above 0.
+            token_budget: tokens of a step, padding included; at least 1.
+            beam_size: nodes kept at each inner level of a tree; at least 1.
+            validation_rows: rows held out to choose fusion weights and to judge the encoder; never
+                more than a tenth.
+            always_deep: keep the deep model even where it is not better than the linear one.
+            run_folder: keeps the stages: a fit that was stopped goes on when it is called again.
+                None: nothing is kept.
+            seed: of all random choices; at least 0.
+            num_threads: threads of everything but the encoder; None for all processors.
+            progress: told of the work done; None for nothing.
+        """
         self.encoder = encoder
         self.max_length = max_length
         self.num_epochs = num_epochs

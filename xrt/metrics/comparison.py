@@ -103,7 +103,11 @@ class Comparison:
         return align(table)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns:
+            The fields by name.
+        """
         return asdict(self)
 
     @classmethod

@@ -110,7 +110,11 @@ def bin_of_labels(train_label_counts_L: np.ndarray) -> np.ndarray:
 
 
 def bin_names() -> list[str]:
-    """Ranges of training frequency: '0', '1', '2-4', ..., '200+'."""
+    """Ranges of training frequency: '0', '1', '2-4', ..., '200+'.
+
+    Returns:
+        A name for each bin, rarest first.
+    """
     names = []
     for lowest, following in zip(LOWEST_COUNTS, (*LOWEST_COUNTS[1:], None), strict=True):
         if following is None:

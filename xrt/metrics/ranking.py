@@ -252,6 +252,12 @@ def precision_at(judged: JudgedRanking) -> np.ndarray:
     >>> judged = judge([[1, 0, 1], [0, 1, 0]], [[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]], depth=2)
     >>> precision_at(judged)
     array([0.5, 0.5])
+
+    Args:
+        judged: rankings of N instances, K ranks deep.
+
+    Returns:
+        float64 (K,): P@1 to P@K, in [0, 1].
     """
     places_K = np.arange(1, judged.depth + 1)
     if judged.weights_N is not None:

@@ -78,7 +78,11 @@ class RankingReport:
         return self.metrics[metric][int(k)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; metrics are flat: {'P@1': 0.43, ...}."""
+        """Plain values for JSON; metrics are flat: {'P@1': 0.43, ...}.
+
+        Returns:
+            The fields by name; `metrics` by name and cut-off.
+        """
         result = asdict(self)
         result["ks"] = list(self.ks)
         result["metrics"] = {
@@ -87,7 +91,11 @@ class RankingReport:
         return result
 
     def to_text(self) -> str:
-        """An aligned plain table in percent, metrics down, cut-offs across; notes below."""
+        """An aligned plain table in percent, metrics down, cut-offs across; notes below.
+
+        Returns:
+            Lines of text, without a line end after the last.
+        """
         header = ["", *(f"@{k}" for k in self.ks)]
         rows = [[name, *(_percent(at[k]) for k in self.ks)] for name, at in self.metrics.items()]
         parts = [align([header, *rows]), self._notes()]

@@ -25,7 +25,21 @@ def bar_chart(
     y_label: str = "",
     x_label: str = "",
 ) -> str:
-    """Groups of bars, one group a category and one bar a series; NaN leaves its bar out."""
+    """Groups of bars, one group a category and one bar a series; NaN leaves its bar out.
+
+    Args:
+        title: above the chart.
+        categories: names of the groups.
+        series: a value for each category, by name of the series.
+        y_label: beside the vertical axis.
+        x_label: below the horizontal axis.
+
+    Returns:
+        The chart as SVG.
+
+    Raises:
+        ValueError: a series has more or fewer values than there are categories.
+    """
     figure, axes = _new_figure(title, x_label, y_label)
     width = 0.8 / max(1, len(series))
     positions = np.arange(len(categories))
@@ -45,7 +59,20 @@ def line_chart(
     x_label: str = "",
     y_label: str = "",
 ) -> str:
-    """One line a series, given as (x values, y values); long series are thinned evenly."""
+    """One line a series; long series are thinned evenly.
+
+    Args:
+        title: above the chart.
+        series: x values and y values, by name of the series.
+        x_label: below the horizontal axis.
+        y_label: beside the vertical axis.
+
+    Returns:
+        The chart as SVG.
+
+    Raises:
+        ValueError: a series has more or fewer x values than y values.
+    """
     figure, axes = _new_figure(title, x_label, y_label)
     for i, (name, (x_values, y_values)) in enumerate(series.items()):
         if len(x_values) != len(y_values):

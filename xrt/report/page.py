@@ -70,7 +70,15 @@ class Table:
 
 
 def metrics_table(models: Mapping[str, Mapping[str, float]], title: str = "Metrics") -> Table:
-    """Models side by side: a row per metric, a column per model, empty where one has no value."""
+    """Models side by side: a row per metric, a column per model, empty where one has no value.
+
+    Args:
+        models: metrics by name, by name of the model.
+        title: above the table.
+
+    Returns:
+        The table; metrics stand in the order in which they first come.
+    """
     names = list(dict.fromkeys(name for metrics in models.values() for name in metrics))
     rows = [[name, *(metrics.get(name) for metrics in models.values())] for name in names]
     return Table(title=title, columns=["metric", *models], rows=rows)
@@ -83,9 +91,19 @@ def write_report(
     plots: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the page: tables, then charts (SVG of `bar_chart` and `line_chart`), then settings.
+    """Write the page: tables, then charts, then settings.
 
-    `settings` may be nested; it is shown as a table of dotted names. Returns the path.
+    Tables are cut and charts left out where the page would be larger than MAX_BYTES.
+
+    Args:
+        path: the HTML file.
+        title: above the page.
+        tables: the tables.
+        plots: charts in SVG, of `bar_chart` and `line_chart`.
+        settings: may be nested; shown as a table of dotted names.
+
+    Returns:
+        The path.
     """
     for row_limit in _ROW_LIMITS:
         page = _render(title, tables, plots, settings or {}, row_limit)

@@ -5,7 +5,7 @@ One query; W neighbours.
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from xrt.sources.evidence import (
     NearestRows,
     SourceEvidence,
 )
-from xrt.sources.neighbours import NeighbourSource
+
+if TYPE_CHECKING:
+    from xrt.sources.neighbours import NeighbourSource
 
 
 class Votes(NamedTuple):
@@ -31,7 +33,7 @@ class Votes(NamedTuple):
 class NeighbourEvidence(SourceEvidence):
     """The neighbours of one row, looked up when they are first asked for."""
 
-    def __init__(self, source: NeighbourSource, naming: Naming, query: Callable[[], Any]) -> None:
+    def __init__(self, source: "NeighbourSource", naming: Naming, query: Callable[[], Any]) -> None:
         """`query` gives the row as `NeighbourSource.nearest` takes it."""
         self._source, self._naming, self._query = source, naming, query
 
@@ -77,7 +79,7 @@ class NeighbourEvidence(SourceEvidence):
         return labels
 
 
-def votes_of(source: NeighbourSource, query: Any) -> Votes:
+def votes_of(source: "NeighbourSource", query: Any) -> Votes:
     """The neighbours of one row, and their shares of the vote, which sum to 1."""
     neighbours = source.nearest(query, 1)
     num_rows = int((neighbours.rows_MW[0] >= 0).sum())

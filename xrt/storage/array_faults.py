@@ -25,6 +25,13 @@ MAX_WEIGHT = np.float32(2.0**40)
 def has_strange_float(array: np.ndarray, largest: np.float32 | None = None) -> bool:
     """Whether an array of float16, float32 or float64 holds NaN or infinity; or, of float32, a
     number whose magnitude is `largest`, a power of two, or more.
+
+    Args:
+        array: float16, float32 or float64, of any shape.
+        largest: a power of two; None: magnitudes are not looked at.
+
+    Returns:
+        True where there is such a number.
     """
     flat = read_only(array.ravel(order="K"))
     bits: np.ndarray = flat.view(f"u{array.dtype.itemsize}")
@@ -35,6 +42,13 @@ def has_strange_float(array: np.ndarray, largest: np.float32 | None = None) -> b
 def exponents_of(dtype: np.dtype, largest: np.float32 | None = None) -> tuple[Any, Any]:
     """The bits of the exponent of a float of this width, and how many of them are too many: numbers
     are ordered as their bits are.
+
+    Args:
+        dtype: uint16, uint32 or uint64: the bits of a float.
+        largest: as in `has_strange_float`.
+
+    Returns:
+        Both numbers, for `has_bits`.
     """
     exponent = _EXPONENT[dtype.itemsize]
     if largest is None or dtype.itemsize != 4:
@@ -43,20 +57,44 @@ def exponents_of(dtype: np.dtype, largest: np.float32 | None = None) -> tuple[An
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written through: compiled code then sees one type of array."""
+    """A view that cannot be written through: compiled code then sees one type of array.
+
+    Args:
+        array: any array; one that is not contiguous is copied.
+
+    Returns:
+        The view.
+    """
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
 
 
 def rises(pointers: np.ndarray, end: int, least: int = 0) -> bool:
-    """Whether pointers rise from 0 to `end`, each by `least` or more."""
+    """Whether pointers rise from 0 to `end`, each by `least` or more.
+
+    Args:
+        pointers: whole numbers (n + 1,).
+        end: what the last one must be.
+        least: by how much each must be above the one before, at least.
+
+    Returns:
+        False where one of these does not hold.
+    """
     return bool(_rises(read_only(pointers), end, least))
 
 
 def csr_fault(indptr: np.ndarray, indices: np.ndarray, num_columns: int) -> int:
-    """0 for a matrix in canonical form; 1: row pointers do not rise from 0 to the number of
-    entries, 2: a column is out of range, 3: columns of a row do not ascend.
+    """What is wrong with a matrix that should be in canonical form.
+
+    Args:
+        indptr: row pointers, (N + 1,).
+        indices: columns of the entries, (nnz,).
+        num_columns: columns of the matrix.
+
+    Returns:
+        0: nothing; 1: row pointers do not rise from 0 to the number of entries; 2: a column is out
+        of range; 3: columns of a row do not ascend.
     """
     return int(_csr_fault(read_only(indptr), read_only(indices), num_columns))
 
@@ -64,6 +102,14 @@ def csr_fault(indptr: np.ndarray, indices: np.ndarray, num_columns: int) -> int:
 def table_fits(child_ptr: np.ndarray, children: np.ndarray, parents: np.ndarray) -> bool:
     """Whether `children[child_ptr[p] : child_ptr[p + 1]]` are the nodes whose parent is p,
     ascending, for each p.
+
+    Args:
+        child_ptr: where each parent's children begin, (parents + 1,).
+        children: the children of all parents, (children,).
+        parents: the parent of each child, (children,).
+
+    Returns:
+        False also where lengths do not fit.
     """
     same = len(children) == len(parents) and rises(child_ptr, len(children))
     return same and bool(_table_fits(*map(read_only, (child_ptr, children, parents))))
@@ -71,7 +117,16 @@ def table_fits(child_ptr: np.ndarray, children: np.ndarray, parents: np.ndarray)
 
 @njit(nogil=True, cache=True)
 def has_bits(bits: np.ndarray, exponent: int, limit: int) -> bool:
-    """Whether a float, given as its bits, has as large an exponent as the limit, or a larger."""
+    """Whether a float, given as its bits, has as large an exponent as the limit, or a larger.
+
+    Args:
+        bits: the bits of the floats, unsigned (n,).
+        exponent: the bits of the exponent.
+        limit: the limit, as bits in the same place.
+
+    Returns:
+        True where there is one.
+    """
     for low in range(0, len(bits), 4096):
         strange = False
         for each in bits[low : low + 4096]:

@@ -62,13 +62,27 @@ class Artifact:
         return sum(record.size for record in self.files.values())
 
     def has(self, name: str) -> bool:
-        """True when the model has the file `name`, or files in a folder `name`."""
+        """Whether the model has a file of a name, or files in a folder of that name.
+
+        Args:
+            name: A name within the model's folder.
+
+        Returns:
+            True where it has.
+        """
         return name in self.files or any(file.startswith(f"{name}/") for file in self.files)
 
     def path(self, name: str) -> Path:
         """The path of a file or folder of the model.
 
-        Raises ArtifactError when the model has none of that name.
+        Args:
+            name: A name within the model's folder.
+
+        Returns:
+            The path.
+
+        Raises:
+            ArtifactError: the model has none of that name.
         """
         if not self.has(name):
             raise ArtifactError(f"{self.folder}: this {self.kind} model has no {name}; {_RESTORE}")
@@ -78,14 +92,24 @@ class Artifact:
 def write_artifact(
     folder: str | Path, write: Callable[[Path], None], manifest: Mapping[str, Any]
 ) -> Artifact:
-    """Save a model: `write` fills a temporary folder, which gets its manifest and becomes `folder`.
+    """Save a model: a temporary folder is filled, gets its manifest, and becomes `folder`.
 
-    `manifest` holds JSON values: `kind` ("linear" or "transformer"), `metrics`, `configuration`,
-    and what else the model wants to tell; format, versions and files are added here. An existing
-    folder is replaced only when it is a model, or empty.
+    Format, versions and files are added to the manifest here. An existing folder is replaced only
+    when it is a model, or empty.
 
-    Raises ArtifactError when `folder` exists and is something else; ConfigError when a value in
-    `manifest` is not JSON.
+    Args:
+        folder: The model's folder.
+        write: Fills the folder that it is given.
+        manifest: JSON values: `kind` ("linear" or "transformer"), `metrics`, `configuration`, and
+            what else the model wants to tell.
+
+    Returns:
+        The saved model, opened.
+
+    Raises:
+        ArtifactError: `folder` exists and is something else, or the kind or a key of `manifest` is
+            not allowed.
+        ConfigError: a value in `manifest` is not JSON.
     """
     target = Path(folder)
     refuse_to_overwrite(target)
@@ -123,11 +147,18 @@ def open_artifact(
 ) -> Artifact:
     """Check a saved model and open it.
 
-    `verify="sizes"` skips the hashes (for very large models on a disk one trusts; altered bytes
-    then go unnoticed). `expect` is the digest the model must have.
+    Args:
+        folder: The model's folder.
+        verify: "sizes" skips the hashes (for very large models on a disk one trusts; altered bytes
+            then go unnoticed).
+        expect: The digest the model must have; None for any.
 
-    Raises ArtifactError for no model, another format version, or any file missing, altered, added
-    or linked; the message names the file and what to do.
+    Returns:
+        The model's manifest, files and digest.
+
+    Raises:
+        ArtifactError: no model, another format version or digest, or any file missing, altered,
+            added or linked; the message names the file and what to do.
     """
     if verify not in (True, "hashes", "sizes"):
         raise ArtifactError(f"verify={verify!r} is unknown; choose True or 'sizes'")
@@ -158,8 +189,15 @@ def reading_parts(folder: str | Path) -> Iterator[None]:
     """While open, parts of a model are read that anybody may have written: what a library raises
     for them is told in one line.
 
-    Raises ArtifactError instead of any exception that is not xrt's, CapacityError where memory is
-    short.
+    Args:
+        folder: The model's folder, for the message.
+
+    Yields:
+        None, once; the work is done within.
+
+    Raises:
+        ArtifactError: instead of any exception that is not xrt's.
+        CapacityError: memory is short.
     """
     try:
         yield
@@ -180,7 +218,14 @@ def reading_parts(folder: str | Path) -> Iterator[None]:
 def accept_card(folder: str | Path) -> Artifact:
     """Take README.md as its owner edited it (a licence, say) into the manifest; nothing else.
 
-    Raises ArtifactError when any other file differs from the manifest.
+    Args:
+        folder: The model's folder.
+
+    Returns:
+        The model, opened; it has a new digest.
+
+    Raises:
+        ArtifactError: there is no README.md, or any other file differs from the manifest.
     """
     root = Path(folder)
     manifest = _checked_manifest(read_bytes_bounded(root / MANIFEST, MAX_MANIFEST_BYTES), root)
@@ -196,7 +241,14 @@ def accept_card(folder: str | Path) -> Artifact:
 
 
 def refuse_to_overwrite(folder: str | Path) -> None:
-    """Raise ArtifactError when saving to `folder` would destroy something that is not a model."""
+    """Check that saving to a folder destroys nothing but a model.
+
+    Args:
+        folder: The folder, which need not be there.
+
+    Raises:
+        ArtifactError: it is there, not empty, and no model.
+    """
     target = Path(folder)
     if target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir())):
         return
@@ -205,7 +257,11 @@ def refuse_to_overwrite(folder: str | Path) -> None:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python, xrt and the libraries of a model, where installed; imports none."""
+    """Versions of Python, xrt and the libraries of a model, where installed; imports none.
+
+    Returns:
+        Version by name.
+    """
     python = ".".join(str(part) for part in sys.version_info[:3])
     versions = {"xrt": __version__, "python": python}
     for name in LIBRARIES:

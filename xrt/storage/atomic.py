@@ -48,23 +48,50 @@ _EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what was there in one step."""
+    """Write bytes to a file, replacing what was there in one step.
+
+    Args:
+        path: The file.
+        data: Its content.
+    """
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, line ends as they are."""
+    """Write text as UTF-8, line ends as they are, as `write_bytes` does.
+
+    Args:
+        path: The file.
+        text: Its content.
+    """
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, keys in their given order; NaN and infinity are refused."""
+    """Write a value as indented JSON, keys in their given order.
+
+    Args:
+        path: The file.
+        value: What JSON can hold.
+
+    Raises:
+        ValueError: there is NaN or infinity in it.
+        TypeError: it holds what JSON cannot.
+    """
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
 def save_array(path: str | Path, array: np.ndarray) -> None:
-    """Write one array in npy format; object arrays are refused, since they would need pickle."""
+    """Write one array in npy format.
+
+    Args:
+        path: The file.
+        array: The array.
+
+    Raises:
+        ValueError: it holds objects, which would need pickle.
+    """
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         np.save(file, np.asarray(array), allow_pickle=False)
 
@@ -162,7 +189,14 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
     when the process was killed. Where `path` is a device or a descriptor it lies with temporary
     files.
 
-    Raises OSError where it cannot be made; the error names `path`.
+    Args:
+        path: The file or folder beside which it lies.
+
+    Yields:
+        The folder.
+
+    Raises:
+        OSError: it cannot be made; the error names `path`.
     """
     if is_written_into(path):
         with tempfile.TemporaryDirectory(prefix="xrt-") as folder:
@@ -180,7 +214,11 @@ def scratch_folder(path: str | Path) -> Iterator[Path]:
 
 
 def recover_folder(path: str | Path) -> None:
-    """Clean up after killed writers of folder `path`; restore the old folder if `path` is gone."""
+    """Clean up after killed writers of folder `path`; restore the old folder if `path` is gone.
+
+    Args:
+        path: The folder.
+    """
     target = Path(path)
     if not os.path.lexists(target):
         with _leftovers(target, "old") as old:
@@ -190,7 +228,11 @@ def recover_folder(path: str | Path) -> None:
 
 
 def sweep_stale(path: str | Path) -> None:
-    """Remove temporary files and folders of `path` whose writer is dead."""
+    """Remove temporary files and folders of `path` whose writer is dead.
+
+    Args:
+        path: A file or folder.
+    """
     for kind in ("tmp", "old"):
         with _leftovers(Path(path), kind) as leftovers:
             for leftover in leftovers:
@@ -198,7 +240,14 @@ def sweep_stale(path: str | Path) -> None:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Args:
+        path: The file.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     buffer = bytearray(_HASH_BLOCK)
     view = memoryview(buffer)
@@ -209,7 +258,14 @@ def sha256_of(path: str | Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Flush a file or folder to disk; a folder that cannot be opened for it is left alone."""
+    """Flush a file or folder to disk; a folder that cannot be opened for it is left alone.
+
+    Args:
+        path: The file or folder.
+
+    Raises:
+        OSError: a file cannot be opened or flushed.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except PermissionError:
@@ -226,7 +282,11 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush every file and folder under `folder`, innermost first."""
+    """Flush every file and folder under `folder`, innermost first.
+
+    Args:
+        folder: The folder; links in it are passed over.
+    """
     for root, _, names in os.walk(folder, topdown=False):
         for name in names:
             if not os.path.islink(os.path.join(root, name)):
@@ -258,7 +318,14 @@ def _naming(target: Path) -> Iterator[None]:
 
 
 def is_written_into(path: str | Path) -> bool:
-    """Whether a path is no regular file that may be replaced: a descriptor, a device, a FIFO."""
+    """Whether a path is no regular file that may be replaced: a descriptor, a device, a FIFO.
+
+    Args:
+        path: The path.
+
+    Returns:
+        False also where nothing is there.
+    """
     if _DESCRIPTOR.fullmatch(os.fspath(path)):
         return True
     try:
@@ -473,7 +540,14 @@ def _writer_is_dead(match: re.Match[str]) -> bool:
 
 
 def process_is_alive(pid: int) -> bool:
-    """True when a process of this id runs on this machine, whoever owns it."""
+    """Whether a process runs on this machine, whoever owns it.
+
+    Args:
+        pid: Its id.
+
+    Returns:
+        True where it does, or where that cannot be told.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -22,13 +22,18 @@ _BLOCK = 1 << 18  # entries converted at a time
 
 
 def content_hash(value: Any) -> str:
-    """SHA-256 (hexadecimal) of a value's content.
+    """SHA-256 of a value's content.
 
-    Takes None, bool, int, float, str, bytes, numpy arrays and scalars, scipy sparse matrices, lists
-    and tuples (equal when their elements are), mappings with str keys (order ignored), enums and
-    dataclasses.
+    Args:
+        value: None, bool, int, float, str, bytes, numpy arrays and scalars, scipy sparse matrices,
+            lists and tuples (equal when their elements are), mappings with str keys (order
+            ignored), enums and dataclasses.
 
-    Raises ConfigError when the value, or something in it, is of another type.
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ConfigError: the value, or something in it, is of another type.
     """
     digest = hashlib.sha256()
     _feed(digest, value)
@@ -38,14 +43,33 @@ def content_hash(value: Any) -> str:
 def canonical_json(value: Any) -> str:
     """One JSON text per value: sorted keys, no spaces, tuples as lists, enums by their value.
 
-    Raises ConfigError when the value holds NaN, an infinity, a non-str key or a type JSON does not
-    know.
+    Args:
+        value: as for `plain`.
+
+    Returns:
+        The text.
+
+    Raises:
+        ConfigError: the value holds NaN, an infinity, a key that is no string, or a type JSON does
+            not know.
     """
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def plain(value: Any, where: str = "value") -> Any:
-    """The same value made of dict, list, str, int, float, bool and None only."""
+    """The same value made of dict, list, str, int, float, bool and None only.
+
+    Args:
+        value: any value; dataclasses become dicts, tuples lists, enums their values.
+        where: what to call it in a message.
+
+    Returns:
+        A new value.
+
+    Raises:
+        ConfigError: it holds NaN, an infinity, a key that is no string, a path, or a type JSON does
+            not know.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):

@@ -33,7 +33,16 @@ class FileRecord:
 def take_inventory(folder: Path, leave_out: Iterable[str] = ()) -> dict[str, FileRecord]:
     """Size and SHA-256 of every file under `folder`, sorted by name; hashed on several threads.
 
-    Raises ArtifactError when the folder holds a link, a device, an odd name or an empty folder.
+    Args:
+        folder: the folder.
+        leave_out: names of files that are not looked at.
+
+    Returns:
+        Size in bytes and SHA-256 by name, relative to the folder.
+
+    Raises:
+        ArtifactError: the folder holds a link, a device, an odd name, an empty folder or too many
+            files.
     """
     left_out = set(leave_out)
     names = [name for name in list_files(folder) if name not in left_out]
@@ -47,7 +56,14 @@ def take_inventory(folder: Path, leave_out: Iterable[str] = ()) -> dict[str, Fil
 def list_files(folder: Path) -> list[str]:
     """Relative names of all files under `folder`, sorted.
 
-    Raises ArtifactError as `take_inventory` does, and when there are more than MAX_FILES files.
+    Args:
+        folder: the folder.
+
+    Returns:
+        The names, with `/` between their parts.
+
+    Raises:
+        ArtifactError: as `take_inventory`.
     """
     names: list[str] = []
     pending = [""]
@@ -80,7 +96,14 @@ def _kind_of(folder: Path, prefix: str, entry: os.DirEntry[str]) -> tuple[str, b
 
 
 def is_safe_name(name: str) -> bool:
-    """True for a relative name of plain characters that cannot lead out of its folder."""
+    """Whether a name is relative, of plain characters, and cannot lead out of its folder.
+
+    Args:
+        name: the name.
+
+    Returns:
+        True for such a name.
+    """
     return bool(_NAME.fullmatch(name))
 
 
@@ -92,7 +115,17 @@ def check_inventory(
     Missing and unexpected files and wrong sizes are always found; altered bytes only with `hashes`.
     No file's content is read before all names and sizes fit.
 
-    Raises ArtifactError as `take_inventory` does.
+    Args:
+        folder: the folder.
+        records: the list, by name.
+        hashes: whether to look for altered bytes.
+        leave_out: names of files that need not be in the list.
+
+    Returns:
+        The phrases.
+
+    Raises:
+        ArtifactError: as `take_inventory`.
     """
     present = set(list_files(folder)) - set(leave_out)
     faults = [f"{name} is missing" for name in sorted(set(records) - present)]
@@ -113,14 +146,29 @@ def check_inventory(
 
 
 def records_to_json(records: Mapping[str, FileRecord]) -> dict[str, dict[str, Any]]:
-    """The list as plain JSON values."""
+    """The list as plain JSON values.
+
+    Args:
+        records: the list, by name.
+
+    Returns:
+        `size` and `sha256` by name.
+    """
     return {name: {"size": r.size, "sha256": r.sha256} for name, r in records.items()}
 
 
 def records_from_json(value: Any, where: Path) -> dict[str, FileRecord]:
-    """Read such a list back.
+    """Read back what `records_to_json` gave.
 
-    Raises ArtifactError when it is not a mapping of safe names to sizes and hashes.
+    Args:
+        value: what the JSON file holds.
+        where: the file, for the message.
+
+    Returns:
+        The list, by name.
+
+    Raises:
+        ArtifactError: it is not a mapping of safe names to sizes and hashes.
     """
     if not isinstance(value, dict) or len(value) > MAX_FILES:
         raise ArtifactError(f"{where}: no usable list of files; restore or make it anew")

@@ -28,7 +28,16 @@ _NEXT = "restore the file or make the model anew"
 def read_json_bounded(path: str | Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """Parse a JSON file of at most `max_bytes`: UTF-8, finite numbers, no key twice, not too deep.
 
-    Raises ArtifactError when the file is missing, too large or not such JSON.
+    Args:
+        path: the file.
+        max_bytes: its largest size.
+
+    Returns:
+        The value.
+
+    Raises:
+        ArtifactError: the file is missing, too large or not such JSON.
+        CapacityError: as `read_bytes_bounded`.
     """
     return parse_json_bounded(read_bytes_bounded(path, max_bytes), path)
 
@@ -36,8 +45,16 @@ def read_json_bounded(path: str | Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
 def read_bytes_bounded(path: str | Path, max_bytes: int) -> bytes:
     """The bytes of a file that has at most `max_bytes` of them; no more memory than it has bytes.
 
-    Raises ArtifactError when the file is missing, unreadable or too large, CapacityError when the
-    process may not open another file.
+    Args:
+        path: the file.
+        max_bytes: its largest size.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        ArtifactError: the file is missing, unreadable, too large, or changed while it was read.
+        CapacityError: the process may not open another file.
     """
     try:
         with open(path, "rb") as file:
@@ -69,7 +86,15 @@ def _unreadable(path: str | Path, error: BaseException, what: str) -> XrtError:
 def map_bytes(path: str | Path) -> np.ndarray:
     """The bytes of a file, uint8, read-only; mapped from MAPPED_FROM bytes on.
 
-    Raises ArtifactError when it cannot be read, CapacityError as `load_array` does.
+    Args:
+        path: the file.
+
+    Returns:
+        uint8 (bytes,).
+
+    Raises:
+        ArtifactError: it cannot be read.
+        CapacityError: as `load_array`.
     """
     try:
         with open(path, "rb") as file:
@@ -81,7 +106,18 @@ def map_bytes(path: str | Path) -> np.ndarray:
 
 
 def parse_json_bounded(data: bytes, path: str | Path) -> Any:
-    """Parse the bytes of the file `path` as `read_json_bounded` does."""
+    """Parse JSON as `read_json_bounded` does.
+
+    Args:
+        data: the bytes.
+        path: the file they are from, for the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        ArtifactError: they are not such JSON.
+    """
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -217,8 +253,17 @@ def check_csr(
 ) -> None:
     """Check that arrays read from disk make a CSR matrix that compiled code may walk blindly.
 
-    Raises ArtifactError when lengths do not fit, row pointers fall, a column is out of range or
-    does not ascend within its row, or a value is not finite.
+    Args:
+        indptr: row pointers, (N + 1,).
+        indices: columns of the entries, (nnz,).
+        data: values of the entries, (nnz,), of float16, float32 or float64; None where there are
+            none.
+        shape: rows and columns of the matrix.
+        what: the file, for the message.
+
+    Raises:
+        ArtifactError: lengths do not fit, row pointers fall, a column is out of range or does not
+            ascend within its row, or a value is not finite.
     """
     from xrt.storage.array_faults import csr_fault, has_strange_float
 
@@ -236,8 +281,16 @@ def check_csr(
 
 
 def check_finite(array: np.ndarray, what: str | Path, largest: np.float32 | None = None) -> None:
-    """Raise ArtifactError when an array of float16, float32 or float64 holds NaN or infinity; or,
-    of float32, a number whose magnitude is `largest`, a power of two, or more.
+    """Check that numbers read from disk are finite, and not huge.
+
+    Args:
+        array: float16, float32 or float64, of any shape.
+        what: the file, for the message.
+        largest: a power of two, above the magnitudes that are allowed in float32; None: any finite
+            number.
+
+    Raises:
+        ArtifactError: there is NaN, an infinity, or a magnitude of `largest` or more.
     """
     from xrt.storage.array_faults import has_strange_float
 
@@ -246,8 +299,15 @@ def check_finite(array: np.ndarray, what: str | Path, largest: np.float32 | None
 
 
 def check_pointers(pointers: np.ndarray, end: int, what: str | Path) -> None:
-    """Raise ArtifactError unless pointers, int64, rise from 0 to `end`; equal ones may stand side
-    by side.
+    """Check that pointers rise from 0 to an end; equal ones may stand side by side.
+
+    Args:
+        pointers: int64 (n + 1,).
+        end: what the last one must be.
+        what: the file, for the message.
+
+    Raises:
+        ArtifactError: they do not.
     """
     from xrt.storage.array_faults import rises
 

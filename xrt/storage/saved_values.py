@@ -24,7 +24,15 @@ class SavedValues:
     """An object of a saved JSON file; `where` names the file, and the place within it."""
 
     def __init__(self, content: Any, where: str | Path) -> None:
-        """Raises ArtifactError when `content` is no object."""
+        """Wrap an object.
+
+        Args:
+            content: what the file holds.
+            where: the file, and the place within it, for messages.
+
+        Raises:
+            ArtifactError: `content` is no object.
+        """
         self.where = str(where)
         if not isinstance(content, dict):
             raise ArtifactError(f"{where}: an object is needed, not {_shown(content)}; {_NEXT}")
@@ -32,29 +40,90 @@ class SavedValues:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """The object in a file. Raises ArtifactError as `read_json_bounded` does."""
+        """The object in a file.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The object.
+
+        Raises:
+            ArtifactError: the file holds no object, or as `read_json_bounded`.
+        """
         return cls(read_json_bounded(path), path)
 
     @classmethod
     def of(cls, content: Any, where: str | Path) -> "SavedValues":
-        """An object as such, or one that is wrapped already."""
+        """An object as such, or one that is wrapped already.
+
+        Args:
+            content: a dict, or SavedValues.
+            where: the file, and the place within it; not used for SavedValues.
+
+        Returns:
+            The object.
+
+        Raises:
+            ArtifactError: `content` is neither.
+        """
         return content if isinstance(content, SavedValues) else cls(content, where)
 
     def has(self, name: str) -> bool:
-        """Whether there is a value of that name other than null."""
+        """Whether there is a value of that name other than null.
+
+        Args:
+            name: the key.
+
+        Returns:
+            True where there is.
+        """
         return self.content.get(name) is not None
 
     def part(self, name: str) -> "SavedValues":
-        """An object within this one."""
+        """An object within this one.
+
+        Args:
+            name: the key.
+
+        Returns:
+            The object.
+
+        Raises:
+            ArtifactError: there is none.
+        """
         return SavedValues(self.content.get(name), f"{self.where}: {name}")
 
     def parts(self, name: str) -> "list[SavedValues]":
-        """A list of objects."""
+        """A list of objects.
+
+        Args:
+            name: the key.
+
+        Returns:
+            The objects.
+
+        Raises:
+            ArtifactError: there is no list, or something else in it.
+        """
         places = enumerate(self._list(name))
         return [SavedValues(each, f"{self.where}: {name}[{i}]") for i, each in places]
 
     def whole(self, name: str, low: int = 0, high: int = MAX_WHOLE, default: Any = _ABSENT) -> int:
-        """A whole number, low to high."""
+        """A whole number.
+
+        Args:
+            name: the key.
+            low: the lowest that is allowed.
+            high: the highest that is allowed.
+            default: what is given where the key is missing; without it the key is required.
+
+        Returns:
+            The number.
+
+        Raises:
+            ArtifactError: it is missing, no whole number, or out of range.
+        """
         value = self._value(name, default)
         if type(value) is not int or not low <= value <= high:
             raise self._fault(name, value, f"a whole number, {low} to {high}, is needed")
@@ -63,25 +132,70 @@ class SavedValues:
     def number(
         self, name: str, low: float = -math.inf, high: float = math.inf, default: Any = _ABSENT
     ) -> float:
-        """A finite number, low to high."""
+        """A finite number.
+
+        Args:
+            name: the key.
+            low: the lowest that is allowed.
+            high: the highest that is allowed.
+            default: what is given where the key is missing; without it the key is required.
+
+        Returns:
+            The number.
+
+        Raises:
+            ArtifactError: it is missing, no finite number, or out of range.
+        """
         return self._number(name, self._value(name, default), low, high)
 
     def flag(self, name: str, default: Any = _ABSENT) -> bool:
-        """True or false."""
+        """True or false.
+
+        Args:
+            name: the key.
+            default: what is given where the key is missing; without it the key is required.
+
+        Returns:
+            The value.
+
+        Raises:
+            ArtifactError: it is missing, or neither.
+        """
         value = self._value(name, default)
         if type(value) is not bool:
             raise self._fault(name, value, "true or false is needed")
         return value
 
     def text(self, name: str) -> str:
-        """A string."""
+        """A string.
+
+        Args:
+            name: the key.
+
+        Returns:
+            The string.
+
+        Raises:
+            ArtifactError: it is missing, or no string.
+        """
         value = self._value(name, _ABSENT)
         if not isinstance(value, str):
             raise self._fault(name, value, "a string is needed")
         return value
 
     def choice(self, name: str, kind: type[Choice]) -> Choice:
-        """A member of an enum by its value."""
+        """A member of an enum by its value.
+
+        Args:
+            name: the key.
+            kind: the enum, with strings as values.
+
+        Returns:
+            The member.
+
+        Raises:
+            ArtifactError: it is missing, or no value of the enum.
+        """
         value = self._value(name, _ABSENT)
         choices = {member.value: member for member in kind}
         if not isinstance(value, str) or value not in choices:
@@ -89,21 +203,53 @@ class SavedValues:
         return choices[value]
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A list of strings, each there once."""
+        """A list of strings, each there once.
+
+        Args:
+            name: the key.
+
+        Returns:
+            The strings.
+
+        Raises:
+            ArtifactError: there is no list, something else in it, or a string twice.
+        """
         values = self._list(name)
         if not all(isinstance(each, str) for each in values) or len(set(values)) != len(values):
             raise self._fault(name, values, "a list of different strings is needed")
         return tuple(values)
 
     def whole_numbers(self, name: str, length: int | None = None) -> tuple[int, ...]:
-        """A list of whole numbers, none below 0."""
+        """A list of whole numbers, none below 0.
+
+        Args:
+            name: the key.
+            length: how many there must be; None for any number.
+
+        Returns:
+            The numbers.
+
+        Raises:
+            ArtifactError: there is no list of that length, or something else in it.
+        """
         values = self._list(name, length)
         if not all(type(each) is int and 0 <= each < 2**63 for each in values):
             raise self._fault(name, values, "a list of whole numbers, none below 0, is needed")
         return tuple(values)
 
     def numbers(self, name: str, *shape: int) -> np.ndarray:
-        """A list of finite numbers, or of lists of them, of this shape (-1: any): float64."""
+        """A list of finite numbers, or of lists of them.
+
+        Args:
+            name: the key.
+            *shape: the shape that they must have; -1 for any length.
+
+        Returns:
+            float64 of this shape.
+
+        Raises:
+            ArtifactError: there is no list, or it holds other values or has another shape.
+        """
         value = self._list(name)
         array = _as_numbers(value, shape)
         if array is None:
@@ -114,7 +260,19 @@ class SavedValues:
     def mapping_of_numbers(
         self, name: str, low: float = -math.inf, high: float = math.inf
     ) -> dict[str, float]:
-        """An object whose values are finite numbers, low to high."""
+        """An object whose values are finite numbers.
+
+        Args:
+            name: the key.
+            low: the lowest that is allowed.
+            high: the highest that is allowed.
+
+        Returns:
+            Number by key.
+
+        Raises:
+            ArtifactError: there is no object, or a value is no such number.
+        """
         values = self.part(name).content
         return {key: self._number(f"{name}.{key}", each, low, high) for key, each in values.items()}
 

@@ -16,7 +16,14 @@ _HASHES_KEPT = 4
 
 
 def seal_path(path: Path) -> Path:
-    """Where the hashes of a file are."""
+    """Where the hashes of a file are.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The path of the file with its hashes.
+    """
     return path.with_name(path.name + SUFFIX)
 
 
@@ -63,7 +70,11 @@ def make_once(paths: Sequence[Path], make: Callable[[], None]) -> None:
 
 
 def remove_sealed(path: Path) -> None:
-    """Delete a file and its hashes, where they are."""
+    """Delete a file and its hashes, where they are.
+
+    Args:
+        path: The file.
+    """
     path.unlink(missing_ok=True)
     seal_path(path).unlink(missing_ok=True)
 

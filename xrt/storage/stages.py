@@ -144,13 +144,27 @@ class StageCache(Protocol):
             settings: those that the stage reads.
             inputs: hashes of the data and of the outputs of earlier stages that `make` uses.
             name: instead of the stage's own, for a stage that runs more than once.
+
+        Returns:
+            The output, and its hash as an input of later stages.
         """
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes out."""
+        """Keep other processes out.
+
+        Returns:
+            Keeps them out while it is open.
+        """
 
     def record(self, name: str) -> Path | None:
-        """The file of a fact to remember; None where nothing is kept."""
+        """The file of a fact to remember.
+
+        Args:
+            name: the file's name.
+
+        Returns:
+            Its path, whether it is there or not; None where nothing is kept.
+        """
 
 
 class MemoryCache:
@@ -173,7 +187,18 @@ class MemoryCache:
         inputs: Mapping[str, Hash],
         name: str | None = None,
     ) -> StageOutput[Output]:
-        """As `StageCache.run`; nothing is hashed."""
+        """As `StageCache.run`; nothing is hashed.
+
+        Args:
+            stage: as in `StageCache.run`.
+            make: as in `StageCache.run`.
+            settings: as in `StageCache.run`.
+            inputs: not used.
+            name: as in `StageCache.run`.
+
+        Returns:
+            The output; its hash must not be asked for.
+        """
         workspace = Workspace()
         if stage.needs_folder:
             parts = [self._home / part / (name or stage.name) for part in ("out", "tmp")]
@@ -186,11 +211,22 @@ class MemoryCache:
         return StageOutput(value, _no_hash)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing to lock."""
+        """Nothing to lock.
+
+        Returns:
+            A context that does nothing.
+        """
         return contextlib.nullcontext()
 
     def record(self, name: str) -> Path | None:
-        """Nothing is kept."""
+        """Nothing is kept.
+
+        Args:
+            name: not used.
+
+        Returns:
+            None.
+        """
         return None
 
 
@@ -214,7 +250,22 @@ class FolderCache:
         inputs: Mapping[str, Hash],
         name: str | None = None,
     ) -> StageOutput[Output]:
-        """As `StageCache.run`. Raises XrtError when another process works in the run folder."""
+        """As `StageCache.run`: the output is read from the run folder, and made first where it is
+        not there or out of date.
+
+        Args:
+            stage: as in `StageCache.run`.
+            make: as in `StageCache.run`.
+            settings: as in `StageCache.run`.
+            inputs: as in `StageCache.run`.
+            name: as in `StageCache.run`.
+
+        Returns:
+            The output, and its hash.
+
+        Raises:
+            XrtError: another process works in the run folder.
+        """
 
         def produce(folder: Path, scratch: Path | None = None) -> None:
             stage.save(make(settings, Workspace(folder, scratch)), folder)
@@ -227,11 +278,22 @@ class FolderCache:
         return StageOutput(stage.load(result.folder), result.output_hash)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """As `run_lock` of the folder."""
+        """As `run_lock` of the folder.
+
+        Returns:
+            Keeps other processes out of the run folder while it is open.
+        """
         return run_lock(self.folder)
 
     def record(self, name: str) -> Path | None:
-        """A file of the run folder."""
+        """A file of the run folder.
+
+        Args:
+            name: the file's name.
+
+        Returns:
+            Its path, whether it is there or not.
+        """
         return self.folder / name
 
 
@@ -309,7 +371,20 @@ def explain(
     verify: bool = True,
     neutral: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Why this stage would run now, one phrase a reason; empty when its outputs are up to date."""
+    """Why this stage would run now, one phrase a reason; empty when its outputs are up to date.
+
+    Args:
+        run_folder: as in `run_stage`.
+        name: as in `run_stage`.
+        version: as in `run_stage`.
+        parameters: as in `run_stage`.
+        inputs: as in `run_stage`.
+        verify: as in `run_stage`.
+        neutral: as in `run_stage`.
+
+    Returns:
+        The phrases.
+    """
     record = _stage_record(name, version, parameters, inputs, neutral)
     return _reasons_to_run(Path(run_folder) / "stages" / name, record, verify)
 
@@ -317,7 +392,15 @@ def explain(
 def read_stage(run_folder: str | Path, name: str) -> StageResult:
     """The finished stage `name` of a run, as it lies there.
 
-    Raises ArtifactError when the stage is not finished.
+    Args:
+        run_folder: the folder of the run.
+        name: of the stage.
+
+    Returns:
+        The folder of the outputs, and their hash.
+
+    Raises:
+        ArtifactError: the stage is not finished.
     """
     return _result(Path(run_folder) / "stages" / name, was_cached=True)
 
@@ -326,7 +409,14 @@ def read_stage(run_folder: str | Path, name: str) -> StageResult:
 def run_lock(run_folder: str | Path) -> Iterator[None]:
     """Keep other processes out of the run folder; a process may take its own lock again.
 
-    Raises XrtError when another process holds the lock; the message names its id.
+    Args:
+        run_folder: the folder, which is made where it is missing.
+
+    Yields:
+        None, once; the lock is held within.
+
+    Raises:
+        XrtError: another process holds the lock; the message names its id.
     """
     run = Path(run_folder).resolve()
     if run in _held_locks:
