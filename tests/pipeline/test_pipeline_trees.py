@@ -60,9 +60,9 @@ def test_as_many_seeds_as_there_are_different_trees():
 
 
 def test_at_most_a_tenth_is_held_out_and_nothing_where_no_row_can_be_spared(caplog: Any):
-    held = hold_out(as_csr(np.ones((40, 2))), 100, 0, "nothing")
+    held = hold_out(as_csr(np.ones((40, 2))), 100, 0, "the path weight stays 1")
     assert held is not None
     assert (len(held.train), len(held.validation)) == (36, 4)
     assert caplog.text == ""
-    assert hold_out(as_csr(np.eye(5)), 2, 0, "nothing") is None
-    assert "it stays 1" in caplog.text
+    assert hold_out(as_csr(np.eye(5)), 2, 0, "the path weight stays 1") is None
+    assert "the path weight stays 1" in caplog.text
