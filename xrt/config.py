@@ -66,8 +66,8 @@ def pipeline_params() -> type:
         The class.
     """
     module, name = PIPELINE_PARAMS.split(":")
-    loaded: type = getattr(import_module(module), name)
-    return loaded
+    params: type = getattr(import_module(module), name)
+    return params
 
 
 def settings_types() -> tuple[type, ...]:
@@ -76,8 +76,8 @@ def settings_types() -> tuple[type, ...]:
     Returns:
         The classes, the pipeline's first.
     """
-    added = (application.settings_type() for application in applications())
-    return pipeline_params(), *(one for one in added if one is not None)
+    types_or_none = (application.settings_type() for application in applications())
+    return pipeline_params(), *(one for one in types_or_none if one is not None)
 
 
 @functools.cache
@@ -115,8 +115,8 @@ def conf_folders() -> list[Path]:
     Returns:
         The folders, the package's own first.
     """
-    added = (application.conf_folder for application in applications())
-    return [conf_folder(), *(folder for folder in added if folder is not None)]
+    folders = (application.conf_folder for application in applications())
+    return [conf_folder(), *(folder for folder in folders if folder is not None)]
 
 
 def conf_groups() -> dict[str, list[str]]:
@@ -141,7 +141,7 @@ class _ApplicationFolders(SearchPathPlugin):
             search_path.append("xrt-applications", f"file://{folder}")
 
 
-def _chosen(group: str, *, _root_: Any) -> Any:
+def _choice_of(group: str, *, _root_: Any) -> Any:
     """The file that is chosen of a group, also where a sweep is named before its first run."""
     hydra = OmegaConf.select(_root_, "hydra") or HydraConfig.get()
     return hydra.runtime.choices[group]
@@ -151,7 +151,7 @@ def register() -> None:
     """Make the schema and the groups of applications known to hydra, under the names that
     conf/train.yaml opens with.
     """
-    OmegaConf.register_new_resolver("chosen", _chosen, replace=True)
+    OmegaConf.register_new_resolver("chosen", _choice_of, replace=True)
     Plugins.instance().register(_ApplicationFolders)
     defaults = [
         {group: choice}
@@ -259,7 +259,7 @@ def build_all(types: Sequence[type], node: DictConfig) -> list[Any]:
 
 
 def explain(error: Exception) -> str:
-    """What hydra or omegaconf found wrong, in one line that begins with the setting's full name.
+    """What hydra or omegaconf complain of, in one line that begins with the setting's full name.
 
     Args:
         error: What was raised.
@@ -274,22 +274,22 @@ def explain(error: Exception) -> str:
             return f"{error.override}: not a setting; write key=value"
         return f"{name}: {value!r} is no value; write a number, a word, or a text in quotes"
     if text.startswith("Error merging override") and error.__cause__ is not None:
-        text = str(error.__cause__)  # the cause tells what was wrong with the value
-    found = re.search(r"full_key: (\S+)", text) or re.search(r"Could not override '([^']+)'", text)
-    name = found[1] if found else ""
+        text = str(error.__cause__)  # the cause says what was wrong with the value
+    match = re.search(r"full_key: (\S+)", text) or re.search(r"Could not override '([^']+)'", text)
+    name = match[1] if match else ""
     if name and (
         re.search(r"Key '[^']+' (is )?not in", text) or "To append to your config" in text
     ):
         parent, _, last = name.rpartition(".")
         return no_such_setting(last, parent)
-    kept = [
+    lines = [
         re.sub(r"^In '[^']*': (\w+ raised while composing config:)?", "", line.strip())
         for line in text.splitlines()
         if not re.match(
             r"\s*(full_key|reference_type|object_type|provider=|Config search|See )", line
         )
     ]
-    message = " ".join(" ".join(kept).split())
+    message = " ".join(" ".join(lines).split())
     return f"{name}: {message}" if name else message
 
 
@@ -309,13 +309,12 @@ def no_such_setting(name: str, parent: str) -> str:
 
 def _nearest(name: str, parent: str, params: type) -> str:
     """What a name may have meant among the settings of `params`, or of the part `parent` of it."""
-    known = params
     for part in filter(None, parent.split(".")):
-        found = _dataclass_in(get_type_hints(known).get(part))
-        if found is None:
+        inner = _dataclass_in(get_type_hints(params).get(part))
+        if inner is None:
             return ""
-        known = found
-    return _nearest_of(name, [field.name for field in dataclasses.fields(known)])
+        params = inner
+    return _nearest_of(name, [field.name for field in dataclasses.fields(params)])
 
 
 def _nearest_of(name: str, names: Sequence[str]) -> str:
@@ -388,7 +387,7 @@ def _build(annotation: Any, node: Any, where: str, faults: list[str]) -> Any:
 
 
 def _with_place(fault: str, where: str, fields: Iterable[str]) -> str:
-    """A fault that begins with the full name of the setting, or at least tells its part."""
+    """A fault that begins with the full name of the setting, or at least names its part."""
     if not where or fault.startswith(f"{where.rpartition('.')[2]}."):
         return fault
     return f"{where}.{fault}" if fault.split(maxsplit=1)[0] in fields else f"{where}: {fault}"

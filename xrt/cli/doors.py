@@ -3,7 +3,7 @@
 An error names a setting as Python has it (`label_column`); here it becomes the option of the
 command at hand (`--label-columns NAME`, `dataset.label_columns=[NAME]`). Options are looked up in
 the command's own parser, settings of `xrt train` in its dataclass: what does not exist there cannot
-be advised. This module is read only when there is something to tell.
+be advised. This module is read only when there is a message to write.
 """
 
 import argparse
@@ -35,8 +35,8 @@ _NAMES: dict[str, dict[str, str | None]] = {
 
 def commands() -> tuple[str, ...]:
     """Full names of all commands, such as `predict` and `audit apply`."""
-    added = (name for one in application_commands() for name in (one.name, *one.parts))
-    return *_NAMES, *added
+    names = (name for one in application_commands() for name in (one.name, *one.parts))
+    return *_NAMES, *names
 
 
 def command_of(argv: Sequence[str]) -> str:
@@ -44,8 +44,8 @@ def command_of(argv: Sequence[str]) -> str:
     if argv and "=" in argv[0] and not argv[0].startswith("-"):
         return "train"
     words = " ".join(argv[:2])
-    known = commands()
-    return words if words in known else argv[0] if argv and argv[0] in known else ""
+    names = commands()
+    return words if words in names else argv[0] if argv and argv[0] in names else ""
 
 
 def option_writer(argv: Sequence[str]) -> Option:
@@ -117,8 +117,8 @@ def _writer_of(command: str, hidden: Sequence[str]) -> Option:
     actions = {action.dest: action for action in parser_of(command)._actions}
 
     def write(name: str, value: str) -> str | None:
-        known = names.get(name, name)
-        action = actions.get(known or "")
+        dest = names.get(name, name)
+        action = actions.get(dest or "")
         if action is None or not action.option_strings or action.dest in hidden:
             return None
         option = action.option_strings[-1]
@@ -149,8 +149,8 @@ def _fields(params: type, prefix: str) -> Iterator[tuple[str, Any]]:
         if not field.init:
             continue
         parts = (hints[field.name], *get_args(hints[field.name]))
-        inner = [part for part in parts if dataclasses.is_dataclass(part)]
-        if inner:
-            yield from _fields(inner[0], f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        groups = [part for part in parts if dataclasses.is_dataclass(part)]
+        if groups:
+            yield from _fields(groups[0], f"{prefix}{field.name}.")  # type: ignore[arg-type]
         else:
             yield f"{prefix}{field.name}", hints[field.name]

@@ -59,14 +59,14 @@ def run_to_end(argv: Sequence[str], dispatch: Callable[[list[str]], int]) -> int
             print("xrt: interrupted", file=sys.stderr)
             return EXIT_INTERRUPTED
         except Exception as err:
-            return _tell(err, words, debug)
+            return _print_error(err, words, debug)
         except BaseException as err:
             if type(err).__module__ not in _NATIVE_PANICS:
                 raise
-            return _tell(err, words, debug)
+            return _print_error(err, words, debug)
 
 
-def _tell(err: BaseException, argv: Sequence[str], debug: bool) -> int:
+def _print_error(err: BaseException, argv: Sequence[str], debug: bool) -> int:
     """Print an error in one line, with --debug where it came from, too; the exit code."""
     if debug:
         traceback.print_exception(err)
@@ -81,8 +81,8 @@ def _tell(err: BaseException, argv: Sequence[str], debug: bool) -> int:
 
 def one_line(message: str) -> str:
     """The message without line ends, control signs and lone surrogates."""
-    whole = message.encode("utf-8", "backslashreplace").decode("utf-8")
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in whole).split())
+    printable = message.encode("utf-8", "backslashreplace").decode("utf-8")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in printable).split())
 
 
 def _message_of(err: BaseException, argv: Sequence[str]) -> tuple[int, str]:

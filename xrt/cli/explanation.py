@@ -24,11 +24,13 @@ def explain(arguments: argparse.Namespace) -> int:
     texts = None
     if arguments.training is not None:
         texts = _training_texts(arguments.training, artifact.manifest)
-    found = predictor.explain(text, arguments.k or DEFAULT_K, labels=arguments.labels, texts=texts)
+    explanation = predictor.explain(
+        text, arguments.k or DEFAULT_K, labels=arguments.labels, texts=texts
+    )
     if arguments.json:
-        print(json.dumps(found.to_dict(), indent=2))
+        print(json.dumps(explanation.to_dict(), indent=2))
     else:
-        print(found.to_text(), end="")
+        print(explanation.to_text(), end="")
     return 0
 
 
@@ -46,8 +48,8 @@ def _text_of_standard_input() -> str:
     """All of standard input as one text. Raises DataError where it is not UTF-8."""
     try:
         source = getattr(sys.stdin, "buffer", sys.stdin)  # a stand-in may have texts only
-        read = source.read()
-        return (read if isinstance(read, str) else read.decode("utf-8")).rstrip("\r\n")
+        content = source.read()
+        return (content if isinstance(content, str) else content.decode("utf-8")).rstrip("\r\n")
     except UnicodeDecodeError as err:
         raise DataError(
             f"standard input: byte {err.start + 1} is not UTF-8; convert it to UTF-8"

@@ -38,15 +38,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def reading_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `read_corpus` that were given on the command line."""
+    """The arguments of `read_corpus` that stand on the command line."""
     names = ("format", "text_columns", "label_separator", "id_column", "weight_column")
-    reading = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
+    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
     if arguments.label_columns:
         one = len(arguments.label_columns) == 1
-        reading["label_column"] = arguments.label_columns[0] if one else arguments.label_columns
+        options["label_column"] = arguments.label_columns[0] if one else arguments.label_columns
     if arguments.skip_bad_lines:
-        reading["skip_bad_lines"] = True
-    return reading
+        options["skip_bad_lines"] = True
+    return options
 
 
 def inspect(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The parsers of the command line: what each command but `train` takes, and what `--help` tells.
+"""The parsers of the command line: what each command but `train` takes, and what `--help` prints.
 
 Nothing heavy is imported, so that `xrt --help` and a misspelt option answer at once.
 """
@@ -14,7 +14,7 @@ settings are given as key=value and group=choice; conf/ holds the groups:
   xrt train -m experiment=bibtex search.beam_size=5,10,20    one run for each value
   xrt train --help                                every setting with its value
 """
-_EPILOG = "A fault is told in one line; with --debug anywhere among the words, with its traceback."
+_EPILOG = "A fault is one line of output; --debug anywhere among the words adds its traceback."
 
 
 def main_parser() -> argparse.ArgumentParser:
@@ -141,20 +141,20 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say how a labelled file is read, where not as in training."""
-    reading = parser.add_argument_group("how FILE is read (default: as the training file was)")
-    reading.add_argument(
+    group = parser.add_argument_group("how FILE is read (default: as the training file was)")
+    group.add_argument(
         "--format", metavar="FORMAT", help="jsonl, csv, tsv, parquet, bow, lf or npz"
     )
-    reading.add_argument("--text-columns", nargs="+", metavar="NAME", help="they make the text")
-    reading.add_argument(
+    group.add_argument("--text-columns", nargs="+", metavar="NAME", help="they make the text")
+    group.add_argument(
         "--label-columns", nargs="+", metavar="NAME", help="of several, labels are name=value"
     )
-    reading.add_argument("--label-separator", metavar="SIGN", help="stands between labels")
-    reading.add_argument("--id-column", metavar="NAME", help="each row's own id")
-    reading.add_argument(
+    group.add_argument("--label-separator", metavar="SIGN", help="stands between labels")
+    group.add_argument("--id-column", metavar="NAME", help="each row's own id")
+    group.add_argument(
         "--weight-column", metavar="NAME", help="how much each row counts (default: alike)"
     )
-    reading.add_argument(
+    group.add_argument(
         "--skip-bad-lines",
         action="store_true",
         help="write bad lines to FILE's name .bad-lines.jsonl and go on",
@@ -162,7 +162,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_expect_argument(parser: argparse.ArgumentParser) -> None:
-    """The argument that names the very model that is wanted."""
+    """The argument that names the model that has to be used."""
     parser.add_argument(
         "--expect",
         metavar="DIGEST",

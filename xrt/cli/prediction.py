@@ -43,7 +43,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
     predictor = Predictor.load(arguments.model, compute=arguments.compute, expect=arguments.expect)
     min_score = 0.0 if arguments.min_score is None else arguments.min_score
-    predictor.threshold(min_score)  # a wrong name is told before any text is read
+    predictor.threshold(min_score)  # a wrong name is refused before any text is read
     artifact = getattr(predictor, "artifact", None)
     source = text_input(arguments, reading_of({} if artifact is None else artifact.manifest))
     bad = BadLines(source.name, source.options)

@@ -1,4 +1,4 @@
-"""What `xrt train` may be told: each setting with its value, what it may be, and what it means.
+"""What `xrt train` takes: each setting with its value, what it may be, and what it means.
 
 The meaning is the text below a field in its parameter dataclass, the range is declared at the field
 (`xrt.ranges`), and so `xrt train --help` and docs/settings.md say what the code says.
@@ -53,24 +53,24 @@ def parts_of(params: type, name: str = "") -> Iterator[Part]:
         A part and then the parts in it. Fields that nobody can set are left out.
     """
     hints, meanings, ranges = get_type_hints(params), field_docstrings(params), ranges_of(params)
-    own: list[Setting] = []
-    inner: list[tuple[str, type, str]] = []
+    settings: list[Setting] = []
+    parts: list[tuple[str, type, str]] = []
     for field in dataclasses.fields(params):
         full = f"{name}.{field.name}" if name else field.name
         meaning = meanings.get(field.name, "")
         if not field.init:
             continue
         if (part := _dataclass_in(hints[field.name])) is not None:
-            inner.append((full, part, meaning))
+            parts.append((full, part, meaning))
             continue
         numbers = ranges.get(field.name)
         allowed = _allowed(hints[field.name], "" if numbers is None else str(numbers))
-        own.append(Setting(full, _default_of(field), allowed, meaning))
-    yield Part(name, _first_paragraph(params) if name else "", tuple(own))
-    for full, part, meaning in inner:
-        first, *others = parts_of(part, full)
+        settings.append(Setting(full, _default_of(field), allowed, meaning))
+    yield Part(name, _first_paragraph(params) if name else "", tuple(settings))
+    for full, part, meaning in parts:
+        first, *below = parts_of(part, full)
         yield dataclasses.replace(first, meaning=meaning or first.meaning)
-        yield from others
+        yield from below
 
 
 def field_docstrings(params: type) -> dict[str, str]:
@@ -229,8 +229,8 @@ def _kind(kind: Any, numbers: str) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return ", ".join(str(member.value) for member in kind)
     if get_origin(kind) in (list, tuple):
-        inner = [part for part in get_args(kind) if part is not ...]
-        return f"list of {_plural(inner[0])}" + (f", each {numbers}" if numbers else "")
+        kinds = [part for part in get_args(kind) if part is not ...]
+        return f"list of {_plural(kinds[0])}" + (f", each {numbers}" if numbers else "")
     word = _KINDS.get(kind, "text")
     return f"{word}, {numbers}" if numbers and kind in (int, float) else word
 

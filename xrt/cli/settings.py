@@ -47,12 +47,12 @@ def ready_for_hydra(words: Sequence[str]) -> list[str]:
     """
     ready: list[str] = []
     options: list[str] = []
-    rest = iter(words)
+    remaining_words = iter(words)
     sweeps = any(word in ("-m", "--multirun") for word in words)
     texts = dict(_text_settings())
-    for word in rest:
+    for word in remaining_words:
         if word.startswith("-"):
-            options += _option(word, rest)
+            options += _option(word, remaining_words)
         else:
             ready.append(_setting(word, sweeps, texts))
     if "--resolve" in options and not {"--cfg", "--help", "-h"} & set(options):
@@ -66,13 +66,13 @@ def names_of(words: Sequence[str]) -> list[str]:
     return [SHORT_NAMES.get(name, name) for name in names if not name.startswith("-")]
 
 
-def _option(word: str, rest: Iterator[str]) -> list[str]:
+def _option(word: str, remaining_words: Iterator[str]) -> list[str]:
     name, equals, value = word.partition("=")
     if name not in _SWITCHES or (equals and not _SWITCHES[name]):
         raise ConfigError(f"{word}: not an option of xrt train; settings are written key=value")
     if not _SWITCHES[name]:
         return [word]
-    value = value if equals else next(rest, "")
+    value = value if equals else next(remaining_words, "")
     if not value or value.startswith("-"):
         raise ConfigError(f"{name}: a value is missing behind it")
     name = _LONG.get(name, name)
@@ -156,9 +156,9 @@ def _text_settings() -> Iterator[tuple[str, bool]]:
 def _texts_of(params: type, prefix: str) -> Iterator[tuple[str, bool]]:
     hints = get_type_hints(params)
     for field in dataclasses.fields(params):
-        inner = _dataclass_of(hints[field.name])
-        if inner is not None:
-            yield from _texts_of(inner, f"{prefix}{field.name}.")
+        group = _dataclass_of(hints[field.name])
+        if group is not None:
+            yield from _texts_of(group, f"{prefix}{field.name}.")
             continue
         kinds = {part for part in _choices_of(hints[field.name]) if part is not types.NoneType}
         if kinds in ({str}, {list[str]}):
@@ -181,9 +181,9 @@ def _quoted(text: str) -> str:
     """A text in hydra's quotes; one that is quoted already, and one with `${...}`, as it is."""
     if _is_quoted(text) or ("${" in text and re.search("['\"]", text)):
         return text
-    inner = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
-    inner = re.sub(r"\\+$", lambda match: match[0] * 2, inner)
-    return f"'{inner}'"
+    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
+    escaped = re.sub(r"\\+$", lambda match: match[0] * 2, escaped)
+    return f"'{escaped}'"
 
 
 def _is_quoted(text: str) -> bool:
@@ -204,11 +204,11 @@ def _items(text: str) -> list[str]:
     if not text.strip():
         return []
     item = r"\s*(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")\s*(?=,|$)|[^,]*"
-    found, at = [], 0
+    items, at = [], 0
     while True:
         match = re.compile(item, re.DOTALL).match(text, at)
         assert match is not None
-        found.append(match[0].strip())
+        items.append(match[0].strip())
         at = match.end() + 1
         if at > len(text):
-            return found
+            return items

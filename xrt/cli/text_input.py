@@ -72,16 +72,16 @@ class TextInput:
             DataError: The file cannot be read so, or a line that cannot be used is not skipped.
             ConfigError: The format cannot be read from standard input.
         """
-        chosen = self._chosen()
-        if chosen in (TEXT, "jsonl", AUTO):
-            reader = LineReader(self.name, chosen, self.options, bad)
+        format = self._format_of_file()
+        if format in (TEXT, "jsonl", AUTO):
+            reader = LineReader(self.name, format, self.options, bad)
             yield from reader.batches(read_chunks(self.file), batch_size)
             return
-        lines = _table_lines(self._table(chosen), self.options, bad)
+        lines = _table_lines(self._table(format), self.options, bad)
         while batch := list(islice(lines, batch_size)):
             yield batch
 
-    def _chosen(self) -> str:
+    def _format_of_file(self) -> str:
         if self.format != AUTO or self.file == "-" or Path(self.file).is_fifo():
             return self.format
         by_name = format_by_name(self.file)
@@ -244,7 +244,7 @@ class LineReader:
                 self._num_blank += 1
                 return []
             self._decide(raw.strip())
-        waiting = [Line("", None)] * (self._num_blank if self.format == TEXT else 0)
+        blank_lines = [Line("", None)] * (self._num_blank if self.format == TEXT else 0)
         self._num_blank = 0
         try:
             line = self._line(raw)
@@ -253,9 +253,9 @@ class LineReader:
             line = None
             self._num_seen += 1
         if line is None:
-            return waiting
+            return blank_lines
         self._num_seen += 1
-        return [*waiting, line]
+        return [*blank_lines, line]
 
     def _without_mark(self, raw: bytes) -> bytes:
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -290,9 +290,9 @@ class LineReader:
 
 
 def _complete_lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    rest = b""
+    unfinished = b""
     for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
+        *lines, unfinished = (unfinished + chunk).split(b"\n")
         yield lines
-    if rest:
-        yield [rest]
+    if unfinished:
+        yield [unfinished]

@@ -58,7 +58,7 @@ def run(words: Sequence[str]) -> int:
         return _print_reference([word for word in settings if not word.startswith("-")])
     register()
     faults: list[str] = []
-    others: list[Exception] = []
+    bugs: list[Exception] = []
 
     def job(config: DictConfig) -> float | None:
         # a fault of one run of a sweep does not stop the others; hydra would print it in many lines
@@ -70,7 +70,7 @@ def run(words: Sequence[str]) -> int:
         except COMPOSITION_ERRORS as err:
             faults.append(explain(err))
         except Exception as err:
-            others.append(err)
+            bugs.append(err)
         return None
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here, not to its printer
@@ -88,8 +88,8 @@ def run(words: Sequence[str]) -> int:
         raise _composition_fault(err, settings) from err
     finally:
         sys.argv = argv
-    if others:
-        raise others[0]
+    if bugs:
+        raise bugs[0]
     if faults:
         raise XrtError("; ".join(faults))
     return 0
@@ -125,14 +125,14 @@ def _let_threads_sleep() -> None:
 def _composition_fault(err: Exception, settings: Sequence[str]) -> Exception:
     """What to raise for an error of hydra's that came before any work was begun."""
     if isinstance(err, AssertionError) and str(err).startswith(NULL_ABOVE):
-        inner = [setting for setting in settings if "." in setting.partition("=")[0]]
-        parts = sorted({setting.partition(".")[0] for setting in inner} & set(conf_groups()))
+        nested = [setting for setting in settings if "." in setting.partition("=")[0]]
+        parts = sorted({setting.partition(".")[0] for setting in nested} & set(conf_groups()))
         ways = " and ".join(
             f"{part}={'|'.join(name for name in conf_groups()[part] if name != 'none')}"
             for part in parts
         )
         return ConfigError(
-            f"{', '.join(inner)}: a part that is null has no settings; choose one ({ways}), or "
+            f"{', '.join(nested)}: a part that is null has no settings; choose one ({ways}), or "
             "leave them out"
         )
     cause: BaseException | None = err
@@ -153,7 +153,7 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
 
     Args:
         config: All settings.
-        names: Full names of those that were given by hand.
+        names: Full names of the settings on the command line.
 
     Returns:
         What a sweeper that optimises maximises (`TrainOutcome.objective`); None where no row was
@@ -174,7 +174,7 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
             application.refuse_idle_settings(own, names)
     folder = Path(HydraConfig.get().runtime.output_dir)
     hooks = next(
-        (found for one, own in settings if (found := one.hooks(own, params)) is not None), None
+        (hooks for one, own in settings if (hooks := one.hooks(own, params)) is not None), None
     )
     if params.estimate:
         print(pipeline.estimate_run(params, folder, hooks))
@@ -233,5 +233,5 @@ def build_params(
         params, *own = build_all(settings_types(), config)
     except RecursionError as err:
         raise ConfigError("an interpolation (${...}) leads back to itself; write values") from err
-    having = [one for one in applications() if one.settings_type() is not None]
-    return params, list(zip(having, own, strict=True))
+    with_settings = [one for one in applications() if one.settings_type() is not None]
+    return params, list(zip(with_settings, own, strict=True))
