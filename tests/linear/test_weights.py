@@ -121,7 +121,7 @@ def test_a_weight_near_zero_is_a_row_left_out():
     """One tree of all labels, since clusters hold rows of any weight."""
     X, Y = problem()
     selected = np.arange(300) % 3 > 0
-    settings = {"max_leaf_size": 100, "threshold": 0.0, "path_weight": 1.0}
+    settings = {"max_leaf_size": 100, "threshold": 0.0, "path_weight": 1.0, "fused": False}
     weights = np.where(selected, 1, 1e-7)
     result = XRLinear(**settings).fit(X, Y, sample_weight=weights).predict(X, 3)
     without = XRLinear(**settings).fit(X[selected], Y[selected]).predict(X, 3)
