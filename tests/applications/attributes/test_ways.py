@@ -78,7 +78,7 @@ def test_learnt_weights_keep_the_right_path_among_many_top_values(data, fit_deco
 
 
 def test_candidates_are_found_again_with_the_learnt_weights(data, fit_decoder, monkeypatch):
-    from xrt.applications.attributes.decoding import learning
+    from xrt.applications.attributes.decoding import joint_fit
 
     training, held, scores = data
     searched = []
@@ -90,7 +90,7 @@ def test_candidates_are_found_again_with_the_learnt_weights(data, fit_decoder, m
         return find(self, scores_NL, weights, *args, **settings)
 
     monkeypatch.setattr(type(finder), "find", spy)
-    result = learning.learn_weights(finder, scores, held, np.zeros(1))
+    result = joint_fit.learn_weights(finder, scores, held, np.zeros(1))
     assert len(searched) >= 2
     assert np.array_equal(searched[0].to_vector(), JointWeights.initial(2, 1).to_vector())
     assert not np.array_equal(searched[1].to_vector(), searched[0].to_vector())
