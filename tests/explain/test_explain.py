@@ -48,7 +48,11 @@ def grown(tiny: Tiny, **settings: Any) -> XrtModel:
     texts, Y_NL, names = tiny
     labels = LabelTable.from_ids(names, [name.title() for name in names])
     settings = {"max_leaf_size": 3, "beam_size": 2, "seed": 1, "num_threads": 1, **settings}
-    return XRLinear(**{"fused": False, **settings}).fit(Corpus(texts=texts, Y=Y_NL, labels=labels)).model_
+    return (
+        XRLinear(**{"fused": False, **settings})
+        .fit(Corpus(texts=texts, Y=Y_NL, labels=labels))
+        .model_
+    )
 
 
 @pytest.fixture(scope="module")

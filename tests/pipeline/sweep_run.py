@@ -29,7 +29,7 @@ class TellingMatcher(LevelMatcher):
             "root": str(self.trainer.default_root_dir),
             "weights": hashlib.sha256(weights.numpy().tobytes()).hexdigest(),
         }
-        Path(f"told-{self.params.seed}-{self.global_rank}.json").write_text(json.dumps(told))
+        Path(f"told-{self.seed}-{self.global_rank}.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
