@@ -176,7 +176,7 @@ def test_a_model_of_rows_without_trees_is_refused(tmp_path: Path) -> None:
 
 
 STAGE_TABLES = ("settings", "inputs")
-"""What a stage reads: settings and earlier stages have names of their own, some of them the same."""
+"""What a stage reads: settings and earlier stages have names of their own, some the same."""
 
 
 def test_no_file_but_its_own_names_a_source() -> None:
