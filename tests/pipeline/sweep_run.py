@@ -25,7 +25,7 @@ class TellingMatcher(LevelMatcher):
         told = {
             "process": os.getpid(),
             "world_size": self.trainer.world_size,
-            "params": repr(self.params),
+            "params": f"{self.params!r}, seed={self.seed}",
             "root": str(self.trainer.default_root_dir),
             "weights": hashlib.sha256(weights.numpy().tobytes()).hexdigest(),
         }
