@@ -156,7 +156,7 @@ class AttributeDecoder:
             scores_NL: The scores that `learn` was given, csr (N, L).
 
         Returns:
-            The batches, those of even rows first, and for each of their rows its position in
+            The batches, those of odd rows first, and for each of their rows its position in
             `scores_NL`. Where no weights of halves are known, all rows in order, weighed with the
             decoder's weights.
         """
