@@ -107,7 +107,7 @@ class CandidateFinder:
         Args:
             scores_NL: Scores of the labels in [0, 1], csr (N, L).
             weights: What each kind of evidence counts; they rank the paths.
-            num_threads: Threads that search for paths; None for the usual number.
+            num_threads: Threads that search for paths; None for the default.
             cells_NA: Label columns that the rows give, int32 (N, A), -1 where they give none; None
                 where no row gives any.
             with_lifts: Look up the lifts of every attribute outside of the hierarchy.

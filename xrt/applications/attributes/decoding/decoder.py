@@ -186,7 +186,7 @@ class AttributeDecoder:
             scores_NL: Scores of the labels in [0, 1], csr (N, L).
             cells_NA: Label columns that the rows give, int32 (N, A), -1 where they give none; None
                 where no row gives any.
-            num_threads: Threads that weigh batches; None for the usual number.
+            num_threads: Threads that weigh batches; None for the default.
             way: Decode whole rows or each attribute by itself; None is the decoder's own way.
 
         Returns:
@@ -206,7 +206,7 @@ class AttributeDecoder:
             scores_NL: Scores of the labels in [0, 1], csr (N, L).
             cells_NA: Label columns that the rows give, int32 (N, A), -1 where they give none; None
                 where no row gives any.
-            num_threads: Threads that weigh batches; None for the usual number.
+            num_threads: Threads that weigh batches; None for the default.
 
         Returns:
             Batches of at most BATCH_ROWS rows, in the order of the rows.

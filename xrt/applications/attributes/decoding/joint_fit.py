@@ -151,7 +151,7 @@ def estimate_unseen_shares(finder: CandidateFinder, cells_NA: np.ndarray) -> np.
         cells_NA: What the training rows give, label columns int32 (N, A), -1 where they give none.
 
     Returns:
-        Values that one row gives, as a share of the rows that give a value, in [0, 1]: float64
+        Values that only one row gives, as a share of the rows that give a value, in [0, 1]: float64
         (B,), 0 where no row gives one.
     """
     shares = []
