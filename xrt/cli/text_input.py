@@ -236,7 +236,8 @@ class LineReader:
 
         Yields:
             The lines in order, with their texts and ids; blank lines are texts in the format text,
-            and left out in JSONL.
+            and left out in JSONL. In the format auto, an input of blank lines only is one list of
+            as many empty texts, however long.
 
         Raises:
             DataError: Bad UTF-8, bad JSON, or a record without a text; the error names file and

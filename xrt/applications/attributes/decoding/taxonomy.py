@@ -44,8 +44,8 @@ class Taxonomy:
                 open.
 
         Returns:
-            The paths and the rows of each. Where no row gives the first level, it is one path with
-            all levels open.
+            The paths and the rows of each. Where no row gives the first level, it is one path,
+            whose levels are open or "none".
         """
         cells_ND = np.ascontiguousarray(cells_ND, np.int32)
         if not cells_ND.shape[1]:
@@ -185,8 +185,8 @@ class Taxonomy:
             The taxonomy.
 
         Raises:
-            ArtifactError: Arrays do not fit together, are not sorted, or hold columns that are not
-                there.
+            ArtifactError: There is no path, or arrays do not fit together, are not sorted, or hold
+                columns that are not there.
         """
         paths_PD = load_array(folder / "paths.npy", np.int32, 2)
         counts_P = load_array(folder / "path_counts.npy", np.int64, 1)
