@@ -34,13 +34,24 @@ _NAMES: dict[str, dict[str, str | None]] = {
 
 
 def commands() -> tuple[str, ...]:
-    """Full names of all commands, such as `predict` and `audit apply`."""
+    """Full names of all commands, such as `predict` and `audit apply`.
+
+    Returns:
+        The names: those of xrt, then those of applications with their parts.
+    """
     names = (name for one in application_commands() for name in (one.name, *one.parts))
     return *_NAMES, *names
 
 
 def command_of(argv: Sequence[str]) -> str:
-    """The command that these arguments call; '' for none."""
+    """The command that these arguments call; '' for none.
+
+    Args:
+        argv: The words behind `xrt`.
+
+    Returns:
+        A full name, such as `predict` or `audit apply`; `train` where the first word is a setting.
+    """
     if argv and "=" in argv[0] and not argv[0].startswith("-"):
         return "train"
     words = " ".join(argv[:2])
@@ -95,7 +106,17 @@ def training_option(name: str, value: str, without: Sequence[str] = ()) -> str |
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    """The parser of a command other than `train`."""
+    """The parser of a command other than `train`.
+
+    Args:
+        command: Full name of the command.
+
+    Returns:
+        The parser: the application's where the command is one of an application.
+
+    Raises:
+        KeyError: There is no such command.
+    """
     owner = _owner_of(command)
     if owner is not None:
         return owner.parser(command)

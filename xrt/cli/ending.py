@@ -80,7 +80,15 @@ def _print_error(err: BaseException, argv: Sequence[str], debug: bool) -> int:
 
 
 def one_line(message: str) -> str:
-    """The message without line ends, control signs and lone surrogates."""
+    """The message without line ends, control signs and lone surrogates.
+
+    Args:
+        message: A text, of any number of lines.
+
+    Returns:
+        One line; signs that cannot be printed are spaces, runs of spaces one space, and surrogates
+        are escapes.
+    """
     printable = message.encode("utf-8", "backslashreplace").decode("utf-8")
     return " ".join("".join(sign if sign.isprintable() else " " for sign in printable).split())
 

@@ -12,7 +12,18 @@ DEFAULT_K = 5
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    """Print the explanation of one text, to read or as JSON; the exit code."""
+    """Print the explanation of one text, to read or as JSON; the exit code.
+
+    Args:
+        arguments: What `xrt explain` was called with.
+
+    Returns:
+        0.
+
+    Raises:
+        ConfigError: `-k` was given with `--labels`.
+        DataError: Standard input is not UTF-8, or the training corpus has rows of features.
+    """
     from xrt.predict import Predictor
 
     if arguments.labels is not None and arguments.k is not None:

@@ -19,7 +19,14 @@ _LATER = (
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Print the metrics of a model on a labelled file, as a table or as JSON; the exit code."""
+    """Print the metrics of a model on a labelled file, as a table or as JSON; the exit code.
+
+    Args:
+        arguments: What `xrt evaluate` was called with.
+
+    Returns:
+        0; for the model of an application, what its own command returns.
+    """
     owner = owner_of(arguments.model)
     if owner is not None:
         return owner.evaluate(arguments)
@@ -38,7 +45,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def reading_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `read_corpus` that stand on the command line."""
+    """The arguments of `read_corpus` that stand on the command line.
+
+    Args:
+        arguments: What a command with the arguments of `add_reading_arguments` was called with.
+
+    Returns:
+        Names and values of those that were given; `label_column` is a name, or a list of several.
+    """
     names = ("format", "text_columns", "label_separator", "id_column", "weight_column")
     options = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
     if arguments.label_columns:
@@ -53,6 +67,12 @@ def inspect(arguments: argparse.Namespace) -> int:
     """Print what the manifest of a model tells, and its sizes; the exit code.
 
     Sizes are checked, hashes are not: it is a look, not a use.
+
+    Args:
+        arguments: What `xrt inspect` was called with.
+
+    Returns:
+        0.
     """
     from xrt.storage.artifact import open_artifact
 

@@ -18,7 +18,11 @@ _EPILOG = "A fault is one line of output; --debug anywhere among the words adds 
 
 
 def main_parser() -> argparse.ArgumentParser:
-    """The parser of all commands but `train` and those of applications, which have their own."""
+    """The parser of all commands but `train` and those of applications, which have their own.
+
+    Returns:
+        The parser; `train` is listed in it, without its settings.
+    """
     from xrt import __version__
 
     parser = argparse.ArgumentParser(
@@ -65,7 +69,11 @@ def main_parser() -> argparse.ArgumentParser:
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `xrt predict`."""
+    """The arguments of `xrt predict`.
+
+    Args:
+        parser: Takes the arguments, with those of applications.
+    """
     parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
     parser.add_argument(
         "file",
@@ -140,7 +148,11 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say how a labelled file is read, where not as in training."""
+    """The arguments that say how a labelled file is read, where not as in training.
+
+    Args:
+        parser: Takes the arguments, in a group of their own.
+    """
     group = parser.add_argument_group("how FILE is read (default: as the training file was)")
     group.add_argument(
         "--format", metavar="FORMAT", help="jsonl, csv, tsv, parquet, bow, lf or npz"
@@ -162,7 +174,11 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_expect_argument(parser: argparse.ArgumentParser) -> None:
-    """The argument that names the model that has to be used."""
+    """The argument that names the model that has to be used.
+
+    Args:
+        parser: Takes the argument.
+    """
     parser.add_argument(
         "--expect",
         metavar="DIGEST",
@@ -171,7 +187,11 @@ def add_expect_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `xrt explain`."""
+    """The arguments of `xrt explain`.
+
+    Args:
+        parser: Takes the arguments.
+    """
     parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
     parser.add_argument("text", metavar="TEXT", help="the text itself; - reads standard input")
     parser.add_argument("-k", type=_positive, metavar="K", help="labels to explain (default 5)")

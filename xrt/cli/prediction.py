@@ -22,7 +22,14 @@ from xrt.storage.outputs import refuse_inputs_as_outputs
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Tag every line of the input, or fill a catalogue's attributes; returns the exit code."""
+    """Tag every line of the input, or fill a catalogue's attributes; returns the exit code.
+
+    Args:
+        arguments: What `xrt predict` was called with.
+
+    Returns:
+        0; for the model of an application, what its own command returns.
+    """
     refuse_inputs_as_outputs(
         {"--out": arguments.out},
         {
@@ -82,7 +89,15 @@ def _record(line: Line, suggestions: Sequence[Any]) -> dict[str, Any]:
 def label_ids(path: str, labels: LabelTable) -> list[str]:
     """The ids of a file of labels: one a line, with or without a name behind a tab, or CSV.
 
-    Raises DataError naming file and line for a label that the model does not know.
+    Args:
+        path: The file of labels.
+        labels: The labels of the model.
+
+    Returns:
+        Ids as the model has them, in the order of the file.
+
+    Raises:
+        DataError: The model does not know a label; the error names file and line.
     """
     ids = []
     for entry in read_side_table(path):

@@ -61,7 +61,14 @@ def ready_for_hydra(words: Sequence[str]) -> list[str]:
 
 
 def names_of(words: Sequence[str]) -> list[str]:
-    """The full names of the settings among the words behind `xrt train`."""
+    """The full names of the settings among the words behind `xrt train`.
+
+    Args:
+        words: The words behind `xrt train`; those without a `=` and options are left out.
+
+    Returns:
+        The names, in the order of the words; short names are written in full.
+    """
     names = [word.partition("=")[0].lstrip("+") for word in words if "=" in word]
     return [SHORT_NAMES.get(name, name) for name in names if not name.startswith("-")]
 

@@ -186,7 +186,14 @@ def _stream(file: str) -> Iterator[bytes]:
 
 
 def read_chunks(file: str) -> Iterator[bytes]:
-    """The bytes that are there, again and again until the end; gzip and xz files are unpacked."""
+    """The bytes that are there, again and again until the end; gzip and xz files are unpacked.
+
+    Args:
+        file: A path, or `-` for standard input.
+
+    Yields:
+        Bytes, at most 1 MiB at once and never none.
+    """
     if file == "-":
         while chunk := sys.stdin.buffer.read1(_CHUNK_BYTES):  # type: ignore[union-attr]
             yield chunk
@@ -222,7 +229,19 @@ class LineReader:
         """Lists of at most `batch_size` lines.
 
         A pipe that pauses does not hold back the lines that came before the pause.
-        Raises DataError naming file and line for bad UTF-8, bad JSON and records without a text.
+
+        Args:
+            chunks: The bytes of the input, cut anywhere.
+            batch_size: Lines of a list at most.
+
+        Yields:
+            The lines in order, with their texts and ids; blank lines are texts in the format text,
+            and left out in JSONL. In the format auto, an input of blank lines only is one list of
+            as many empty texts, however long.
+
+        Raises:
+            DataError: Bad UTF-8, bad JSON, or a record without a text; the error names file and
+                line.
         """
         for block in _complete_lines(chunks):
             lines = [line for raw in block for line in self._lines(raw)]

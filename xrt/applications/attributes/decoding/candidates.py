@@ -33,7 +33,14 @@ them."""
 
 
 def count_candidates(num_attributes: int) -> int:
-    """Labels that each source names for a row with a value of each of so many attributes."""
+    """Labels that each source names for a row with a value of each of so many attributes.
+
+    Args:
+        num_attributes: Attributes of the catalogue.
+
+    Returns:
+        The number of labels, at least CANDIDATES.
+    """
     return max(CANDIDATES, PER_ATTRIBUTE * num_attributes)
 
 
@@ -96,6 +103,18 @@ class CandidateFinder:
         are given, int32 (N, A) or -1, the best of the paths that agree with them, if there are any,
         and the given values among the others. Lifts are looked up where they have a weight, or all
         with `with_lifts`.
+
+        Args:
+            scores_NL: Scores of the labels in [0, 1], csr (N, L).
+            weights: What each kind of evidence counts; they rank the paths.
+            num_threads: Threads that search for paths; None for the default.
+            cells_NA: Label columns that the rows give, int32 (N, A), -1 where they give none; None
+                where no row gives any.
+            with_lifts: Look up the lifts of every attribute outside of the hierarchy.
+
+        Returns:
+            The candidates of the N rows. Without a hierarchy each row has one path, of length 0;
+            lifts that were not looked up are 0.
         """
         if not scores_NL.has_sorted_indices:
             scores_NL = scores_NL.sorted_indices()

@@ -94,7 +94,16 @@ class AttributeDecoder:
 
     @classmethod
     def of(cls, space: AttributeSpace, cells_NA: np.ndarray) -> Self:
-        """Count what training rows give, int32 (N, A); weights as they begin."""
+        """Count what training rows give, int32 (N, A); weights as they begin.
+
+        Args:
+            space: The attributes, their hierarchy and their labels.
+            cells_NA: What the training rows give, label columns int32 (N, A), -1 where they give
+                none.
+
+        Returns:
+            The decoder with initial weights.
+        """
         hierarchy, free = split_attributes(space)
         none_D = [space.none_column(name) for name in space.hierarchy]
         taxonomy = Taxonomy.of(cells_NA[:, hierarchy], none_D)
@@ -106,7 +115,14 @@ class AttributeDecoder:
         return cls(space, finder, weights, estimate_unseen_shares(finder, cells_NA))
 
     def recount(self, cells_NA: np.ndarray) -> Self:
-        """The decoder with the counts of other rows, its weights as they are."""
+        """The decoder with the counts of other rows, its weights as they are.
+
+        Args:
+            cells_NA: What the other rows give, label columns int32 (N, A), -1 where they give none.
+
+        Returns:
+            A new decoder with the weights, the figures and the way of this one.
+        """
         decoder = type(self).of(self.space, cells_NA)
         return replace(
             decoder, weights=self.weights, figures=self.figures, way=self.way,
@@ -116,6 +132,14 @@ class AttributeDecoder:
     def learn(self, scores_NL: sp.csr_array, cells_NA: np.ndarray) -> Self:
         """The decoder with weights fitted to the scores of rows that neither the model was
         trained on nor this decoder has counted, and what those rows give, int32 (N, A).
+
+        Args:
+            scores_NL: Scores of the labels in [0, 1], csr (N, L); the first MAX_ROWS rows are used.
+            cells_NA: What these rows give, label columns int32 (N, A), -1 where they give none.
+
+        Returns:
+            A new decoder with the fitted weights and the figures of the fit; this one where there
+            are fewer than MIN_ROWS rows.
         """
         if len(cells_NA) < MIN_ROWS:
             logger.info("too few held-out rows to learn how attributes go together")
@@ -127,6 +151,14 @@ class AttributeDecoder:
     def cross_weigh(self, scores_NL: sp.csr_array) -> tuple[list[BatchPosterior], np.ndarray]:
         """The rows of `learn`, each half weighed with the weights of the other, and the rows'
         positions, int64 (N,).
+
+        Args:
+            scores_NL: The scores that `learn` was given, csr (N, L).
+
+        Returns:
+            The batches, those of odd rows first, and for each of their rows its position in
+            `scores_NL`. Where no weights of halves are known, all rows in order, weighed with the
+            decoder's weights.
         """
         if self.halves is None:
             return self.weigh(scores_NL), np.arange(scores_NL.shape[0])
@@ -149,6 +181,16 @@ class AttributeDecoder:
         """The most probable values of each row, or of each attribute. Those that a row gives, int32
         (N, A) with -1 for the others, stay as long as a seen path agrees, and the others are
         chosen to go with them.
+
+        Args:
+            scores_NL: Scores of the labels in [0, 1], csr (N, L).
+            cells_NA: Label columns that the rows give, int32 (N, A), -1 where they give none; None
+                where no row gives any.
+            num_threads: Threads that weigh batches; None for the default.
+            way: Decode whole rows or each attribute by itself; None is the decoder's own way.
+
+        Returns:
+            The values of the N rows and their probabilities.
         """
         return self.decode_batches(self.weigh(scores_NL, cells_NA, num_threads), way)
 
@@ -158,7 +200,17 @@ class AttributeDecoder:
         cells_NA: np.ndarray | None = None,
         num_threads: int | None = None,
     ) -> list[BatchPosterior]:
-        """All combinations of candidates weighed against each other, batch by batch."""
+        """All combinations of candidates weighed against each other, batch by batch.
+
+        Args:
+            scores_NL: Scores of the labels in [0, 1], csr (N, L).
+            cells_NA: Label columns that the rows give, int32 (N, A), -1 where they give none; None
+                where no row gives any.
+            num_threads: Threads that weigh batches; None for the default.
+
+        Returns:
+            Batches of at most BATCH_ROWS rows, in the order of the rows.
+        """
 
         def block(number: int) -> BatchPosterior:
             rows = slice(number * BATCH_ROWS, (number + 1) * BATCH_ROWS)
@@ -182,6 +234,13 @@ class AttributeDecoder:
     ) -> DecodedValues:
         """The most probable combination of each row, or each attribute's most probable value; None
         is the decoder's own way.
+
+        Args:
+            batches: Weighed rows, as `weigh` gives them.
+            way: Decode whole rows or each attribute by itself; None is the decoder's own way.
+
+        Returns:
+            The values of all rows of the batches, in their order, and their probabilities.
         """
         if (way or self.way) is Decode.each:
             parts = [self._decode_each(part) for part in batches]
@@ -199,6 +258,13 @@ class AttributeDecoder:
     ) -> np.ndarray:
         """The probability of given values, int32 (N, A): float32 (N, A), 0 for a value that is no
         candidate, nan where there is none.
+
+        Args:
+            batches: Weighed rows, as `weigh` gives them; N rows together.
+            columns_NA: One label column of each attribute of each row, int32 (N, A), -1 for none.
+
+        Returns:
+            The probabilities in [0, 1], float32 (N, A).
         """
         parts, low = [np.zeros((0, len(self.space.attributes)), np.float32)], 0
         for part in batches:
@@ -262,7 +328,14 @@ class AttributeDecoder:
         return np.minimum(probabilities_NA, np.float32(1))
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write the arrays into the folder; what else there is comes back, for a JSON file."""
+        """Write the arrays into the folder; what else there is comes back, for a JSON file.
+
+        Args:
+            folder: Where the arrays go; it is made where it is missing.
+
+        Returns:
+            Names, weights, figures and the way, as plain values for JSON.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.finder.taxonomy.save(folder)
         for b, lift in enumerate(self.finder.lifts):
@@ -279,7 +352,19 @@ class AttributeDecoder:
 
     @classmethod
     def load(cls, folder: Path, settings: Mapping[str, Any], space: AttributeSpace) -> Self:
-        """Read what `save` wrote. Raises ArtifactError when it is damaged."""
+        """Read what `save` wrote.
+
+        Args:
+            folder: Where the arrays are.
+            settings: What `save` returned.
+            space: The attributes, their hierarchy and their labels.
+
+        Returns:
+            The decoder.
+
+        Raises:
+            ArtifactError: An array or a setting is damaged or does not fit the attributes.
+        """
         hierarchy, free = split_attributes(space)
         sizes = {"labels": len(space.labels), "depth": len(hierarchy)}
         taxonomy = Taxonomy.load(folder, sizes)
@@ -308,13 +393,29 @@ class AttributeDecoder:
 
 
 def split_attributes(space: AttributeSpace) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Positions of the attributes of the hierarchy, coarse to fine, and of the others."""
+    """Positions of the attributes of the hierarchy, coarse to fine, and of the others.
+
+    Args:
+        space: The attributes and their hierarchy.
+
+    Returns:
+        Positions in `space.attributes`: those of the hierarchy, and those outside of it.
+    """
     hierarchy = tuple(space.attributes.index(name) for name in space.hierarchy)
     return hierarchy, tuple(a for a in range(len(space.attributes)) if a not in hierarchy)
 
 
 def number_paths(taxonomy: Taxonomy, cells_ND: np.ndarray) -> np.ndarray:
-    """The number of each row's path: int64 (N,), -1 where it is not whole, or not known."""
+    """The number of each row's path: int64 (N,), -1 where it is not whole, or not known.
+
+    Args:
+        taxonomy: The paths that have numbers.
+        cells_ND: Label columns of the levels, coarse to fine, int32 (N, D), -1 where a row gives
+            none.
+
+    Returns:
+        The row of each path in `taxonomy.paths_PD`, int64 (N,), or -1.
+    """
     numbers = {path.tobytes(): p for p, path in enumerate(taxonomy.paths_PD)}
     rows = np.ascontiguousarray(cells_ND, np.int32)
     distinct, back = np.unique(rows, axis=0, return_inverse=True)

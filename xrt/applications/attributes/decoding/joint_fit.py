@@ -41,6 +41,15 @@ def fit_weights(
 ) -> JointWeights:
     """The most likely weights for rows that give these label columns, int32 (N, A); -1: none. The
     search for them begins at `start`; the weights are pulled towards the initial ones in any case.
+
+    Args:
+        finder: What is known of the attributes.
+        candidates: The candidates of the N rows.
+        cells_NA: What these rows give, label columns int32 (N, A), -1 where they give none.
+        start: Where the search begins; None for the initial weights.
+
+    Returns:
+        The weights, after at most MAX_ROUNDS rounds of the search.
     """
     depth, num_free = finder.taxonomy.depth, len(finder.free)
     initial = JointWeights.initial(depth, num_free)
@@ -75,6 +84,15 @@ def allow_consistent(
 ) -> AllowedChoices:
     """The choices that agree with the given values; where no candidate does, the choice is "none of
     the candidates".
+
+    Args:
+        finder: What is known of the attributes.
+        candidates: The candidates of the N rows.
+        cells_NA: What these rows give, label columns int32 (N, A), -1 where they give none.
+
+    Returns:
+        The choices. Where a row gives no level, or no value of an attribute, all candidates and
+        "none of the candidates" are allowed.
     """
     taxonomy = finder.taxonomy
     paths_NM = candidates.paths_NM >= 0
@@ -97,6 +115,13 @@ def allow_consistent(
 def expect_evidence(candidates: RowCandidates, posterior: Posterior) -> np.ndarray:
     """The evidence expected under the model, summed over the rows: in the order of a vector. Of a
     label without a score it is that of the lowest score, and once more that it has none.
+
+    Args:
+        candidates: The candidates of the N rows.
+        posterior: How probable their combinations are.
+
+    Returns:
+        The sums, float64, as long as `JointWeights.to_vector` and in its order.
     """
     path_NM = posterior.path_probabilities
     paths_K = np.einsum("nm,nmk->k", path_NM[:, :-1], candidates.evidence_NMK, optimize=True)
@@ -120,6 +145,14 @@ REACH = 12.0
 def estimate_unseen_shares(finder: CandidateFinder, cells_NA: np.ndarray) -> np.ndarray:
     """The share of rows whose value of each attribute outside of the hierarchy is expected to be
     new: float64 (B,).
+
+    Args:
+        finder: What is known of the attributes.
+        cells_NA: What the training rows give, label columns int32 (N, A), -1 where they give none.
+
+    Returns:
+        Values that only one row gives, as a share of the rows that give a value, in [0, 1]: float64
+        (B,), 0 where no row gives one.
     """
     shares = []
     for attribute in finder.free:
@@ -134,6 +167,15 @@ def add_room(
 ) -> JointWeights:
     """The weights with the choice "none of the candidates" of each attribute raised by its
     share.
+
+    Args:
+        weights: Fitted weights.
+        candidates: Candidates of held-out rows.
+        shares_B: Share of rows expected to have a new value of each attribute outside of the
+            hierarchy, float64 (B,).
+
+    Returns:
+        The weights; as they were where no share is above 0. At most REACH is added to a worth.
     """
     every = AllowedChoices.every(candidates)
 
@@ -183,6 +225,16 @@ def learn_weights(
     Values count as dependent on the path where that makes the rows more likely by cross-fitting:
     the weights of each half score the other. The search for candidates starts with the initial
     weights and goes on with the fitted ones, until the paths stay.
+
+    Args:
+        finder: What is known of the attributes.
+        scores_NL: Scores of the labels in [0, 1], csr (N, L), of rows held out of training.
+        cells_NA: What these rows give, label columns int32 (N, A), -1 where they give none.
+        unseen_B: Share of rows expected to have a new value of each attribute outside of the
+            hierarchy, float64 (B,).
+
+    Returns:
+        The weights of all rows and of both halves, and the figures of the fit.
     """
     initial = JointWeights.initial(finder.taxonomy.depth, len(finder.free))
     candidates = finder.find(scores_NL, initial, with_lifts=True)
@@ -256,7 +308,17 @@ def _same_paths(a: RowCandidates, b: RowCandidates) -> bool:
 def log_likelihood(
     finder: CandidateFinder, candidates: RowCandidates, weights: JointWeights, cells_NA: np.ndarray
 ) -> float:
-    """Log P(what the rows give), summed over the rows."""
+    """Log P(what the rows give), summed over the rows.
+
+    Args:
+        finder: What is known of the attributes.
+        candidates: The candidates of the N rows.
+        weights: The weights that are judged.
+        cells_NA: What these rows give, label columns int32 (N, A), -1 where they give none.
+
+    Returns:
+        The sum of natural logarithms.
+    """
     over_all = compute_posterior(candidates, weights, AllowedChoices.every(candidates))
     over_right = compute_posterior(
         candidates, weights, allow_consistent(finder, candidates, cells_NA)
@@ -286,20 +348,42 @@ def _cross_likelihood(
 
 
 def drop_lift_weight(weights: JointWeights) -> JointWeights:
-    """The weights for values that do not depend on the path."""
+    """The weights for values that do not depend on the path.
+
+    Args:
+        weights: The weights; they stay as they are.
+
+    Returns:
+        A copy with 0 as the weight of each lift.
+    """
     free_B4 = weights.free_B4.copy()
     free_B4[:, 2] = 0.0
     return replace(weights, free_B4=free_B4)
 
 
 def drop_lifts(candidates: RowCandidates) -> RowCandidates:
-    """The candidates as if no value went with any path."""
+    """The candidates as if no value went with any path.
+
+    Args:
+        candidates: The candidates; they stay as they are.
+
+    Returns:
+        A copy with all lifts 0.
+    """
     values = [replace(v, lift_NMV=np.zeros_like(v.lift_NMV)) for v in candidates.values]
     return replace(candidates, values=values)
 
 
 def take_rows(candidates: RowCandidates, rows: np.ndarray) -> RowCandidates:
-    """Some of the rows."""
+    """Some of the rows.
+
+    Args:
+        candidates: The candidates of the N rows.
+        rows: Which rows: bool (N,), or positions.
+
+    Returns:
+        The candidates of these rows.
+    """
     values = [
         replace(
             v, columns_NV=v.columns_NV[rows], evidence_NV2=v.evidence_NV2[rows],

@@ -38,7 +38,14 @@ class AllowedChoices:
 
     @classmethod
     def every(cls, candidates: RowCandidates) -> "AllowedChoices":
-        """All candidates there are."""
+        """All candidates there are.
+
+        Args:
+            candidates: The candidates of the N rows.
+
+        Returns:
+            Each row's candidates, and "none of the candidates" for the path and for each value.
+        """
         return cls(
             _append_other(candidates.paths_NM >= 0),
             [_append_other(values.columns_NV >= 0) for values in candidates.values],
@@ -65,7 +72,14 @@ class Posterior:
         return probabilities_NM
 
     def pair_probabilities(self, b: int) -> np.ndarray:
-        """P(path, value of attribute b | row): float64 (N, M + 1, V + 1)."""
+        """P(path, value of attribute b | row): float64 (N, M + 1, V + 1).
+
+        Args:
+            b: Position among the attributes outside of the hierarchy.
+
+        Returns:
+            The probabilities; the last path and the last value are "none of the candidates".
+        """
         worth_NMV = self.values[b]
         inner_NM = sum_logs(worth_NMV, axis=2)
         with np.errstate(invalid="ignore"):
@@ -77,7 +91,16 @@ class Posterior:
 def compute_posterior(
     candidates: RowCandidates, weights: JointWeights, allowed: AllowedChoices
 ) -> Posterior:
-    """Weigh all combinations of the allowed choices. Every row needs one."""
+    """Weigh all combinations of the allowed choices. Every row needs one.
+
+    Args:
+        candidates: The candidates of the N rows.
+        weights: What each kind of evidence counts.
+        allowed: Choices that each row may take; the others have the worth -inf.
+
+    Returns:
+        The log worths of the combinations and the log of their sum.
+    """
     path_weights = np.append(weights.levels_D3.ravel(), weights.share)
     worth_NM = candidates.evidence_NMK.astype(np.float64) @ path_weights
     paths_NM = _mask_worth(_append(worth_NM, weights.other_path), allowed.paths_NM)
@@ -114,6 +137,12 @@ class BestCombination:
 def pick_most_probable(posterior: Posterior) -> BestCombination:
     """The best combination of candidates. Where a row has no candidate path, the values are the
     best under a path that is not known, and where an attribute has no candidate, it has no value.
+
+    Args:
+        posterior: How probable the combinations of each row are.
+
+    Returns:
+        The best combination of each row and its log probability.
     """
     tops, picks = [], []
     for worth_NMV in posterior.values:
@@ -140,7 +169,15 @@ def pick_most_probable(posterior: Posterior) -> BestCombination:
 
 
 def sum_logs(worth: np.ndarray, axis: int) -> np.ndarray:
-    """Log of the sum of exponentials; -inf where all are."""
+    """Log of the sum of exponentials; -inf where all are.
+
+    Args:
+        worth: Logarithms, of any shape.
+        axis: The axis that is summed over.
+
+    Returns:
+        Natural logarithms, in the shape of `worth` without the axis.
+    """
     top = worth.max(axis=axis, keepdims=True)
     safe = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
@@ -165,6 +202,15 @@ def pick_most_probable_each(
 ) -> np.ndarray:
     """The value of each attribute with the highest probability, summed over all that the other
     attributes may be: label columns int32 (N, A), -1 where there is no candidate.
+
+    Args:
+        finder: What is known of the attributes.
+        candidates: The candidates of the N rows.
+        posterior: How probable their combinations are.
+        num_attributes: A, those of the hierarchy and the others.
+
+    Returns:
+        The label columns, int32 (N, A).
     """
     rows = np.arange(candidates.num_rows)
     columns_NA = np.full((len(rows), num_attributes), -1, np.int32)
@@ -189,6 +235,14 @@ def pick_best_scored_each(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best-scored value of each attribute, of equals the lower column: label columns int32
     (N, A), -1 where there is no score, and the scores, float32 (N, A).
+
+    Args:
+        scores_NL: Scores of the labels, csr (N, L).
+        attribute_of_L: The attribute of each label, -1 for none.
+        num_attributes: A.
+
+    Returns:
+        The label columns, and their scores, 0 where there is none.
     """
     if not scores_NL.has_sorted_indices:
         scores_NL = scores_NL.sorted_indices()
@@ -207,6 +261,15 @@ def compute_row_probabilities(
 ) -> np.ndarray:
     """The probability of all these values of a row together, those that are -1 left open: float32
     (N,), 0 where they are no candidates.
+
+    Args:
+        finder: What is known of the attributes.
+        candidates: The candidates of the N rows.
+        posterior: How probable their combinations are.
+        columns_NA: One label column of each attribute of each row, int32 (N, A), or -1.
+
+    Returns:
+        The probabilities in [0, 1], float32 (N,).
     """
     path_NM = np.column_stack([candidates.paths_NM, np.full(candidates.num_rows, -1)])
     fits_NM = np.ones(path_NM.shape, bool)

@@ -14,7 +14,14 @@ LOWEST = 1e-4
 
 
 def compute_evidence(scores_E: np.ndarray) -> np.ndarray:
-    """Log p and -log(1 - p) of scores: float32 (E, 2)."""
+    """Log p and -log(1 - p) of scores: float32 (E, 2).
+
+    Args:
+        scores_E: Scores in [0, 1], (E,); they are held LOWEST away from 0 and 1.
+
+    Returns:
+        Both logarithms of each score.
+    """
     p_E = np.clip(scores_E.astype(np.float64), LOWEST, 1 - LOWEST)
     return np.column_stack([np.log(p_E), -np.log1p(-p_E)]).astype(np.float32)
 
@@ -51,7 +58,15 @@ class JointWeights:
 
     @classmethod
     def initial(cls, depth: int, num_free: int) -> Self:
-        """The product of the scores, nothing else."""
+        """The product of the scores, nothing else.
+
+        Args:
+            depth: Levels of the hierarchy; 0 for none.
+            num_free: Attributes outside of the hierarchy.
+
+        Returns:
+            The weights before the fit.
+        """
         return cls(
             np.tile([1.0, 0.0, LEAST_2[0]], (depth, 1)),
             0.0,
@@ -62,6 +77,10 @@ class JointWeights:
     def to_vector(self) -> np.ndarray:
         """All weights in a row, float64; for a label without a score, what it is worth above the
         lowest score, which is at most 0.
+
+        Returns:
+            float64 (3 D + 2 + 4 B,): levels, share, worth of another path, attributes outside of
+            the hierarchy.
         """
         levels_D3 = self.levels_D3.copy()
         levels_D3[:, 2] -= levels_D3[:, :2] @ LEAST_2
@@ -70,7 +89,16 @@ class JointWeights:
 
     @classmethod
     def from_vector(cls, vector: np.ndarray, depth: int, num_free: int) -> Self:
-        """The reverse of `to_vector`."""
+        """The reverse of `to_vector`.
+
+        Args:
+            vector: All weights in a row, (3 D + 2 + 4 B,).
+            depth: D.
+            num_free: B.
+
+        Returns:
+            The weights.
+        """
         split = 3 * depth
         levels_D3 = np.array(vector[:split], np.float64).reshape(depth, 3)
         levels_D3[:, 2] += levels_D3[:, :2] @ LEAST_2
@@ -85,13 +113,25 @@ class JointWeights:
     def bounds(depth: int, num_free: int) -> list[tuple[float | None, float | None]]:
         """What each number of a vector may be: scores, shares and lifts never speak against a
         value, and a label without a score is never worth more than the lowest score.
+
+        Args:
+            depth: D.
+            num_free: B.
+
+        Returns:
+            The lowest and the highest value of each number, in the order of `to_vector`; None for
+            no bound.
         """
         level = [(0.0, None), (0.0, None), (None, 0.0)]
         free = [(0.0, None), (0.0, None), (0.0, None), (None, None)]
         return [*(level * depth), (0.0, None), (None, None), *(free * num_free)]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """As plain values.
+
+        Returns:
+            Lists and numbers under `levels`, `share`, `other_path` and `free`, for JSON.
+        """
         return {
             "levels": self.levels_D3.tolist(),
             "share": self.share,
@@ -101,7 +141,20 @@ class JointWeights:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], depth: int, num_free: int) -> Self:
-        """The reverse of `to_dict`. Raises ValueError when the numbers do not fit."""
+        """The reverse of `to_dict`.
+
+        Args:
+            saved: What `to_dict` returned.
+            depth: Levels of the hierarchy.
+            num_free: Attributes outside of the hierarchy.
+
+        Returns:
+            The weights.
+
+        Raises:
+            ValueError: The numbers do not fit the shapes, are not finite, or a weight of scores,
+                shares or lifts is below 0.
+        """
         levels_D3 = np.array(saved["levels"], np.float64).reshape(depth, 3)
         free_B4 = np.array(saved["free"], np.float64).reshape(num_free, 4)
         share, other_path = float(saved["share"]), float(saved["other_path"])

@@ -51,7 +51,14 @@ class PathLevels:
 
     @classmethod
     def of(cls, taxonomy: Taxonomy) -> Self:
-        """Levels of at least one level."""
+        """Levels of at least one level.
+
+        Args:
+            taxonomy: The paths; its depth is at least 1.
+
+        Returns:
+            The nodes of its levels.
+        """
         depth, tree = taxonomy.depth, taxonomy.tree
         firsts = [taxonomy.first_path_of_node(d) for d in range(depth)]
         node_ptr = np.concatenate([[0], np.cumsum([len(f) for f in firsts])]).astype(np.int64)
@@ -69,6 +76,12 @@ class PathLevels:
     def best_below(self, worth_K: np.ndarray) -> np.ndarray:
         """The most that the nodes under each node can be worth together, one of each level: float64
         (K,).
+
+        Args:
+            worth_K: What each node is worth, float64 (K,).
+
+        Returns:
+            The sums; 0 for the nodes of the last level.
         """
         below_K = np.zeros(len(worth_K), np.float64)
         for d in reversed(range(1, len(self.node_ptr) - 1)):
@@ -79,7 +92,14 @@ class PathLevels:
         return below_K
 
     def is_scored_at(self, num_labels: int) -> np.ndarray:
-        """Whether a label's score speaks for nodes of a level: bool (D, L)."""
+        """Whether a label's score speaks for nodes of a level: bool (D, L).
+
+        Args:
+            num_labels: L.
+
+        Returns:
+            For each level the labels that are among its `scored_columns`.
+        """
         depth = len(self.node_ptr) - 1
         is_scored_DL = np.zeros((depth, num_labels), bool)
         for d in range(depth):
@@ -382,6 +402,14 @@ def _is_better(a: int, b: int, totals: np.ndarray, num_open: np.ndarray) -> bool
 def find_positions(indptr: np.ndarray, indices: np.ndarray, columns_NM: np.ndarray) -> np.ndarray:
     """Where each column's entry lies among a row's entries, which are sorted by column: int64
     (N, M), -1 where there is none.
+
+    Args:
+        indptr: Where each row's entries begin, (N + 1,), as in csr.
+        indices: Columns of the entries, (E,), ascending within a row.
+        columns_NM: Columns that are looked for in each row, (N, M); -1 is never found.
+
+    Returns:
+        Positions in `indices`.
     """
     positions_NM = np.full(columns_NM.shape, -1, np.int64)
     for row in range(columns_NM.shape[0]):
@@ -407,6 +435,17 @@ def find_best_entries(
 ) -> np.ndarray:
     """Entries of a row that belong to one attribute, the best first: int64 (N, V) padded with -1;
     of equals the lower column comes first.
+
+    Args:
+        indptr: Where each row's entries begin, (N + 1,), as in csr.
+        indices: Columns of the entries, (E,), ascending within a row.
+        worth: What each entry is worth, (E,); more is better.
+        attribute_of_L: The attribute of each label, -1 for none.
+        attribute: The attribute whose entries are taken.
+        num_best: V, entries of a row at most.
+
+    Returns:
+        Positions in `indices`.
     """
     num_rows = len(indptr) - 1
     best_NV = np.full((num_rows, num_best), -1, np.int64)

@@ -38,6 +38,15 @@ class PathLift:
     def of(cls, taxonomy: Taxonomy, paths_N: np.ndarray, values_N: np.ndarray, L: int) -> Self:
         """Count the rows that give both a path (its number) and a value (its column); -1: gives
         none.
+
+        Args:
+            taxonomy: The paths that have numbers.
+            paths_N: The number of each row's path, int64 (N,), or -1.
+            values_N: The label column of each row's value, int32 (N,), or -1.
+            L: Labels of all attributes.
+
+        Returns:
+            The counts; a row with a value and no path counts for the root alone.
         """
         sizes = [taxonomy.tree.num_nodes(d) for d in range(taxonomy.depth)]
         bases = (1 + np.concatenate([[0], np.cumsum(sizes)[:-1]])).astype(np.int64)
@@ -55,7 +64,17 @@ class PathLift:
     def log_lift(
         self, taxonomy: Taxonomy, paths_NM: np.ndarray, columns_NV: np.ndarray
     ) -> np.ndarray:
-        """Log lift of each value under each path: float32 (N, M, V); 0 where either is -1."""
+        """Log lift of each value under each path: float32 (N, M, V); 0 where either is -1.
+
+        Args:
+            taxonomy: The taxonomy that the rows were counted with.
+            paths_NM: Numbers of paths, (N, M), or -1.
+            columns_NV: Label columns of values, (N, V), or -1.
+
+        Returns:
+            Natural logarithms; above 0 where the value is more frequent under the path than in all
+            rows.
+        """
         lift_NMV = np.zeros((*paths_NM.shape, columns_NV.shape[1]), np.float32)
         counts = self.counts_KL.indptr, self.counts_KL.indices, self.counts_KL.data
         nodes_PD = taxonomy.nodes_PD + self.bases
@@ -76,12 +95,30 @@ class PathLift:
         return max(1, len(np.unique(self.counts_KL.indices)))
 
     def save(self, folder: Path, name: str) -> None:
-        """Write the counts into the folder."""
+        """Write the counts into the folder.
+
+        Args:
+            folder: An existing folder.
+            name: The name that the files begin with.
+        """
         save_csr(folder, name, self.counts_KL)
 
     @classmethod
     def load(cls, folder: Path, name: str, taxonomy: Taxonomy, settings: Mapping[str, Any]) -> Self:
-        """Read what `save` wrote. Raises ArtifactError when it does not fit the taxonomy."""
+        """Read what `save` wrote.
+
+        Args:
+            folder: Where the counts are.
+            name: The name that they were saved under.
+            taxonomy: The taxonomy that the rows were counted with.
+            settings: Has the number of all `labels`.
+
+        Returns:
+            The counts.
+
+        Raises:
+            ArtifactError: The counts do not fit the taxonomy and the labels, or one is below 0.
+        """
         sizes = [taxonomy.tree.num_nodes(d) for d in range(taxonomy.depth)]
         counts_KL = load_csr(folder, name)
         shape = (1 + int(np.sum(sizes)), int(settings["labels"]))

@@ -36,6 +36,16 @@ class Taxonomy:
         A row that leaves a level open counts for the path it fits, where there is one: for the most
         frequent of those that agree with it. Where there is none, the open levels become "none", of
         which `none_D` has the label column (-1 where no row says none: it stays open).
+
+        Args:
+            cells_ND: Label columns of the levels, coarse to fine, int32 (N, D), -1 where a row
+                gives none.
+            none_D: The label column of "none" at each level, or -1; empty leaves all open levels
+                open.
+
+        Returns:
+            The paths and the rows of each. Where no row gives the first level, it is one path,
+            whose levels are open or "none".
         """
         cells_ND = np.ascontiguousarray(cells_ND, np.int32)
         if not cells_ND.shape[1]:
@@ -105,15 +115,36 @@ class Taxonomy:
         return LabelTree(tuple(parents))
 
     def column_of_node(self, d: int) -> np.ndarray:
-        """The label column of each node of level d: int32 (K_d,)."""
+        """The label column of each node of level d: int32 (K_d,).
+
+        Args:
+            d: The level, from 0.
+
+        Returns:
+            The columns; -1 for a node that is open at this level.
+        """
         return np.ascontiguousarray(self.paths_PD[self.first_path_of_node(d), d])
 
     def first_path_of_node(self, d: int) -> np.ndarray:
-        """The lowest path through each node of level d: int64 (K_d,)."""
+        """The lowest path through each node of level d: int64 (K_d,).
+
+        Args:
+            d: The level, from 0.
+
+        Returns:
+            The number of the path, for each node.
+        """
         return np.unique(self.nodes_PD[:, d], return_index=True)[1].astype(np.int64)
 
     def log_shares(self, d: int) -> np.ndarray:
-        """Log P(node | node above) of each node of level d, add-one smoothed: float32 (K_d,)."""
+        """Log P(node | node above) of each node of level d, add-one smoothed: float32 (K_d,).
+
+        Args:
+            d: The level, from 0.
+
+        Returns:
+            Natural logarithms, at most 0.
+        """
         counts_K = np.bincount(self.nodes_PD[:, d], weights=self.counts_P) + 1.0
         parents_K = self.tree.parents[d]
         totals = np.bincount(parents_K, weights=counts_K)
@@ -121,13 +152,24 @@ class Taxonomy:
         return logs_K
 
     def contains(self, paths_ND: np.ndarray) -> np.ndarray:
-        """Whether each path was seen in training: bool (N,)."""
+        """Whether each path was seen in training: bool (N,).
+
+        Args:
+            paths_ND: Label columns of the levels, coarse to fine, (N, D).
+
+        Returns:
+            True where the path is one of `paths_PD`.
+        """
         path_bytes = {path.tobytes() for path in self.paths_PD}
         rows = np.ascontiguousarray(paths_ND, np.int32)
         return np.fromiter((path.tobytes() in path_bytes for path in rows), bool, len(rows))
 
     def save(self, folder: Path) -> None:
-        """Write both arrays into the folder."""
+        """Write both arrays into the folder.
+
+        Args:
+            folder: An existing folder.
+        """
         save_array(folder / "paths.npy", self.paths_PD)
         save_array(folder / "path_counts.npy", self.counts_P)
 
@@ -135,7 +177,16 @@ class Taxonomy:
     def load(cls, folder: Path, settings: Mapping[str, Any]) -> Self:
         """Read what `save` wrote; `settings` names the `depth` and the number of `labels`.
 
-        Raises ArtifactError when arrays do not fit together or hold columns that are not there.
+        Args:
+            folder: Where the arrays are.
+            settings: Has the `depth` and the number of `labels`.
+
+        Returns:
+            The taxonomy.
+
+        Raises:
+            ArtifactError: There is no path, or arrays do not fit together, are not sorted, or hold
+                columns that are not there.
         """
         paths_PD = load_array(folder / "paths.npy", np.int32, 2)
         counts_P = load_array(folder / "path_counts.npy", np.int64, 1)

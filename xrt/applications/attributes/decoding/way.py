@@ -63,6 +63,14 @@ def count_right_values(
 ) -> dict[str, Any]:
     """The share of rows with all given values right, and for each attribute the share of its values
     that are; None where no row gives one.
+
+    Args:
+        names: Names of the attributes, in the order of the columns.
+        columns_NA: What was decoded, label columns int32 (N, A), -1 for none.
+        cells_NA: What the rows give, label columns int32 (N, A), -1 where they give none.
+
+    Returns:
+        `item accuracy`, over rows that give a value, and `accuracy` by attribute; fractions of 1.
     """
     whole_N = _is_whole(columns_NA, cells_NA)[(cells_NA >= 0).any(axis=1)]
     num_right_A = _is_right(columns_NA, cells_NA).sum(axis=0).tolist()
@@ -79,13 +87,28 @@ def count_right_values(
 def is_clearly_better(is_right_N: np.ndarray, other_N: np.ndarray, num_errors: float = 2.0) -> bool:
     """Whether rows are right more often than by another way: by more than `num_errors` standard
     errors of the difference; with two, chance hardly explains it.
+
+    Args:
+        is_right_N: Which rows are right, bool (N,).
+        other_N: Which are right by the other way, bool (N,).
+        num_errors: Standard errors that the difference has to exceed.
+
+    Returns:
+        True where it exceeds them.
     """
     wins, losses = int((is_right_N & ~other_N).sum()), int((other_N & ~is_right_N).sum())
     return wins - losses > num_errors * math.sqrt(wins + losses)
 
 
 def describe_choice(figures: dict[str, Any]) -> str:
-    """What was chosen and why, in one line."""
+    """What was chosen and why, in one line.
+
+    Args:
+        figures: The comparison that `choose_way` leaves in the decoder's figures, under `decode`.
+
+    Returns:
+        The line, without a line end.
+    """
     ways = ", ".join(
         f"decode={way} {_percent(figures[way]['item accuracy'])}" for way in ("row", "each")
     )

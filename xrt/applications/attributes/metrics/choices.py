@@ -34,7 +34,15 @@ class ChoiceScores:
 
 
 def score_choices(true_M: np.ndarray, chosen_M: np.ndarray) -> ChoiceScores:
-    """The scores of choices: columns from 0, in `chosen_M` -1 where nothing was chosen; M > 0."""
+    """The scores of choices: columns from 0, in `chosen_M` -1 where nothing was chosen; M > 0.
+
+    Args:
+        true_M: Columns of the true values, int (M,).
+        chosen_M: Columns of the chosen values, int (M,), or -1.
+
+    Returns:
+        The scores, fractions of 1.
+    """
     num_columns = int(max(true_M.max(), chosen_M.max())) + 1
     num_true_L, num_chosen_L, num_right_L = (
         np.bincount(columns, minlength=num_columns).astype(np.float64)

@@ -48,7 +48,18 @@ def sibling_confusions(
     (never seen in training) have none. Give the values of the top level one number that is no
     column, such as L, where they are to count as siblings.
 
-    Raises DataError for unequal shapes.
+    Args:
+        true_values: Label columns of the true values, of any shape, -1 for no value; such cells do
+            not count.
+        predicted_values: Label columns of the predicted values, in the same shape, -1 for no value.
+        parent_of_column: The parent of each column, (L,), or -1.
+        top: Pairs at most.
+
+    Returns:
+        The pairs, and how many wrong cells there are in all and among siblings.
+
+    Raises:
+        DataError: The shapes are unequal.
     """
     true_values, predicted_values = np.asarray(true_values), np.asarray(predicted_values)
     if true_values.shape != predicted_values.shape:
@@ -97,7 +108,15 @@ def count_impossible_paths(predicted_NH: np.ndarray, training_paths: Any) -> int
 
     A path is the label columns of its levels, coarse to fine; -1 (no value) is a value like others.
 
-    Raises DataError when the paths have another number of levels than the rows.
+    Args:
+        predicted_NH: Label columns of the predicted levels, coarse to fine, (N, H).
+        training_paths: Label columns of the paths of training rows, (P, H).
+
+    Returns:
+        The number of rows; all of them where there are no training paths.
+
+    Raises:
+        DataError: The paths have another number of levels than the rows.
     """
     predicted_NH = np.asarray(predicted_NH)
     if not len(training_paths) or not len(predicted_NH):

@@ -82,6 +82,18 @@ def measure_attribute(
 
     `training_L` has the training rows of each column, 0 for values never seen; `with_bins` says
     that these are counts that can be binned.
+
+    Args:
+        name: Name of the attribute.
+        true_N: Columns of the true values, int (N,), or -1.
+        predicted_N: Columns of the predicted values, int (N,), or -1.
+        training_L: Training rows of each column, (L,).
+        with_bins: Give `tails` and `bins`.
+        probabilities_N: Probability of each prediction, (N,); None where there are none.
+        fills: What a fill would write; it is passed on as it is.
+
+    Returns:
+        The figures; the reliability is over judged rows with a prediction.
     """
     has_value_N = true_N >= 0
     true_M, chosen_M = true_N[has_value_N], predicted_N[has_value_N]
@@ -116,6 +128,14 @@ def count_fills(
 ) -> FillFigures:
     """Count what would be written; bool (N,): the row gives a value, the prediction is that value,
     the prediction would be written.
+
+    Args:
+        has_value_N: Rows that give a value.
+        is_right_N: Rows whose prediction is that value.
+        is_written_N: Rows whose prediction would be written.
+
+    Returns:
+        The counts; all are 0 where no row gives a value.
     """
     if not has_value_N.any():
         return FillFigures(num_written=0, num_right=0, num_wrong=0, num_in_empty=0, num_empty=0)
@@ -150,7 +170,16 @@ def _value_bin(name: str, true_M: np.ndarray, right_M: np.ndarray, is_in_M: np.n
 def measure_reliability(
     probabilities_N: np.ndarray | None, right_N: np.ndarray, mask_N: np.ndarray
 ) -> Reliability | None:
-    """The reliability over the rows of the mask; None without probabilities or such rows."""
+    """The reliability over the rows of the mask; None without probabilities or such rows.
+
+    Args:
+        probabilities_N: Probability of each prediction, (N,); None where there are none.
+        right_N: Predictions that are right, bool (N,).
+        mask_N: Rows that count, bool (N,).
+
+    Returns:
+        The reliability in NUM_BINS bins, or None.
+    """
     if probabilities_N is None or not mask_N.any():
         return None
     return reliability_of_choices(np.asarray(probabilities_N)[mask_N], right_N[mask_N], NUM_BINS)
@@ -161,5 +190,12 @@ def _num_distinct(columns_M: np.ndarray) -> int:
 
 
 def compute_share(is_right: np.ndarray) -> float | None:
-    """The mean; None over nothing."""
+    """The mean; None over nothing.
+
+    Args:
+        is_right: Which are right, bool, of one dimension.
+
+    Returns:
+        A fraction of 1, or None.
+    """
     return float(is_right.mean()) if len(is_right) else None

@@ -67,7 +67,11 @@ class AttributeReport:
         return next(figures for figures in self.attributes if figures.name == name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; each ECE stands beside its bins."""
+        """Plain values for JSON; each ECE stands beside its bins.
+
+        Returns:
+            The fields of the report by name, with `ece` in each attribute and `row_ece`.
+        """
         result = asdict(self)
         for figures, content in zip(self.attributes, result["attributes"], strict=True):
             content["ece"] = _ece(figures.reliability)
@@ -75,7 +79,12 @@ class AttributeReport:
         return result
 
     def to_text(self) -> str:
-        """A line an attribute, fractions of 1 with four decimals; the item accuracy below."""
+        """A line an attribute, fractions of 1 with four decimals; the item accuracy below.
+
+        Returns:
+            Lines for a terminal, without a line end behind the last; the table of fills stands last
+            where fills were counted.
+        """
         with_tails = any(figures.tails for figures in self.attributes)
         with_ece = any(figures.reliability for figures in self.attributes)
         header = ["", "accuracy", *AVERAGES, "support", "values", "unseen", "unseen rows"]
@@ -236,7 +245,14 @@ def _line(figures: AttributeFigures, with_tails: bool, with_ece: bool) -> list[s
 
 
 def format_fill_rows(attributes: Sequence[AttributeFigures]) -> list[list[str]]:
-    """The cells of the table under `FILLS`, a row an attribute; none where it was not counted."""
+    """The cells of the table under `FILLS`, a row an attribute; none where it was not counted.
+
+    Args:
+        attributes: Figures of the attributes.
+
+    Returns:
+        Texts of the cells: the attribute's name and five counts in each row.
+    """
     return [
         [
             figures.name,
