@@ -238,7 +238,7 @@ def complete_scores(
         texts: The texts of the N rows.
         scores_NL: The scores that the model gave them, sparse (N, L).
         space: The attributes and labels.
-        num_threads: Threads of the search; None: as the model chooses.
+        num_threads: Threads of the search; None: all processors.
 
     Returns:
         The scores, sparse (N, L).

@@ -52,7 +52,7 @@ def open_row_writer(path: str | Path) -> Iterator[Write]:
         path: The file to write.
 
     Yields:
-        The function: it takes a frame of rows, and the same rows as lines or None.
+        The function, which takes a frame of rows, and the same rows as lines or None.
     """
     suffix = parse_row_suffix(path)
     if suffix == ".parquet":
