@@ -35,19 +35,42 @@ class Reading:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Self:
-        """As the training file of a saved model was read."""
+        """As the training file of a saved model was read.
+
+        Args:
+            manifest: The manifest of the model.
+
+        Returns:
+            Its format and whether bad lines were skipped; where the manifest does not say, None and
+            False.
+        """
         dataset = dict(manifest.get("configuration", {}).get("dataset") or {})
         return cls(dataset.get("format"), bool(dataset.get("skip_bad_lines")))
 
     def override(self, format: str | None, skip_bad_lines: bool) -> Self:
-        """The same with a user's own format (None: as before), and with bad lines skipped."""
+        """The same with a user's own format (None: as before), and with bad lines skipped.
+
+        Args:
+            format: The format that files are read in, or None.
+            skip_bad_lines: Whether bad lines are skipped; they are, too, where they were before.
+
+        Returns:
+            A new reading.
+        """
         skips = self.skip_bad_lines or skip_bad_lines
         if format is None:
             return replace(self, skip_bad_lines=skips)
         return replace(self, format=format, skip_bad_lines=skips, overrides=True)
 
     def format_of(self, path: str | Path) -> CorpusFormat:
-        """The format of a file. Raises DataError: nothing tells one with named columns."""
+        """The format of a file. Raises DataError: nothing tells one with named columns.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The format.
+        """
         counts = self.overrides or (self.format is not None and not is_table(Path(path)))
         return detect_table_format(Path(path), self.format if counts else None)
 

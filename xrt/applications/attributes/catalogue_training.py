@@ -79,7 +79,16 @@ class AttributeHooks:
     def corpora(
         self, params: PipelineParams, run_folder: Path
     ) -> tuple[PipelineParams, Corpus, Corpus | None]:
-        """The catalogue's rows that give an attribute, and the test file's."""
+        """The catalogue's rows that give an attribute, and the test file's.
+
+        Args:
+            params: Settings of the run; without a training file the demo is written and trained on.
+            run_folder: Folder for files that are written on the way.
+
+        Returns:
+            The settings with the label tree, the training corpus, and the test corpus, None where
+            there is none.
+        """
         dataset = params.dataset
         require_effect(dataset)
         if dataset.trn is None:
@@ -112,16 +121,32 @@ class AttributeHooks:
         return params, corpus, tst
 
     def candidates(self, corpus: Corpus) -> int:
-        """The more labels for a row, the more attributes rows give."""
+        """The more labels for a row, the more attributes rows give.
+
+        Args:
+            corpus: The training corpus.
+
+        Returns:
+            How many labels each source names for a row.
+        """
         return count_candidates(int(np.diff(corpus.Y.indptr).max(initial=0)))
 
     def configuration(self) -> Mapping[str, Any]:
-        """Schema, label tree and decoding, as plain values."""
+        """Schema, label tree and decoding, as plain values.
+
+        Returns:
+            The settings of attributes by name.
+        """
         settings: Mapping[str, Any] = plain(self.settings)
         return settings
 
     def learn(self, corpus: Corpus, held_out: HeldOutScores | None) -> None:
-        """How the values of a row go together."""
+        """How the values of a row go together.
+
+        Args:
+            corpus: The training corpus.
+            held_out: Scores of held-out rows; None where no row could be held out.
+        """
         assert self.space is not None
         cells_NA = self.space.cells_of(corpus.Y)
         if held_out is None:
@@ -142,7 +167,16 @@ class AttributeHooks:
     def judge(
         self, model: XrtModel, corpus: Corpus | None, scores_NL: sp.csr_array | None
     ) -> ApplicationReport:
-        """The table of attributes on the test file; without one, on the held-out rows."""
+        """The table of attributes on the test file; without one, on the held-out rows.
+
+        Args:
+            model: The model that ships.
+            corpus: The test corpus, or None.
+            scores_NL: The model's scores of it, sparse (N, L), or None.
+
+        Returns:
+            The report; only a sentence where there is nothing to judge.
+        """
         assert self.space is not None
         assert self.decoder is not None
         decoder = self.decoder
@@ -162,7 +196,11 @@ class AttributeHooks:
         return self._report(decoder, cells_NA, batches, where)
 
     def write(self, folder: Path) -> None:
-        """What prediction needs beside the model."""
+        """What prediction needs beside the model.
+
+        Args:
+            folder: The folder that the model is being written into.
+        """
         assert self.item_texts is not None
         assert self.decoder is not None
         save_parts(folder, self.item_texts, self.decoder)
@@ -217,6 +255,12 @@ def _generate_demo(dataset: DatasetParams, run_folder: Path, seed: int) -> Datas
 def find_parent_columns(decoder: AttributeDecoder) -> np.ndarray:
     """The label column that each value of the hierarchy mostly stands under: int64 (L,); the number
     of labels for values of the top level, -1 for labels outside of the hierarchy.
+
+    Args:
+        decoder: The decoder, with the paths that training saw.
+
+    Returns:
+        The parent of each label (L,).
     """
     taxonomy, num_labels = decoder.finder.taxonomy, len(decoder.space.labels)
     parents_L = np.full(num_labels, -1, np.int64)

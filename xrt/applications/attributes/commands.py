@@ -30,7 +30,11 @@ UNUSED_OPTIONS = {"predict": tuple(_OF_LABELS), "evaluate": tuple(_OF_CORPORA)}
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `xrt predict` that only models of attributes take."""
+    """The options of `xrt predict` that only models of attributes take.
+
+    Args:
+        parser: The parser of `xrt predict`; a group of options is added to it.
+    """
     filling = parser.add_argument_group(
         "for a model of attributes",
         "FILE is a catalogue; --min-score leaves cells empty below this probability (default 0.5: "
@@ -52,7 +56,14 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Fill the missing attributes of a catalogue; counts go to standard error; the exit code."""
+    """Fill the missing attributes of a catalogue; counts go to standard error; the exit code.
+
+    Args:
+        arguments: The arguments of `xrt predict`.
+
+    Returns:
+        0.
+    """
     from xrt.storage.outputs import refuse_inputs_as_outputs
 
     refuse_inputs_as_outputs(
@@ -86,7 +97,14 @@ def predict(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Print the table of attributes, or all figures as JSON; the exit code."""
+    """Print the table of attributes, or all figures as JSON; the exit code.
+
+    Args:
+        arguments: The arguments of `xrt evaluate`.
+
+    Returns:
+        0.
+    """
     import json
 
     _refuse(arguments, _OF_CORPORA)
@@ -104,7 +122,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def refuse_attribute_options(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError for options that only a model of attributes has."""
+    """Raise ConfigError for options that only a model of attributes has.
+
+    Args:
+        arguments: The arguments of `xrt predict`.
+
+    Raises:
+        ConfigError: `--review`, `--overwrite` or `--decode` was given.
+    """
     options = (arguments.review, arguments.decode)
     if any(option is not None for option in options) or arguments.overwrite:
         raise ConfigError(

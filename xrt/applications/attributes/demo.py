@@ -59,7 +59,17 @@ class DemoTaxonomy:
         self.levels = [self._levels(t, group_sizes[t.path[:3]]) for t in types]
 
     def path(self, type_index: int, wording: Wording, is_sized: bool, is_large: bool) -> list[str]:
-        """The values of a product, coarse to fine: two to five."""
+        """The values of a product, coarse to fine: two to five.
+
+        Args:
+            type_index: The position of the product's type.
+            wording: Which of its words the product is named with.
+            is_sized: Whether the product has a size.
+            is_large: Whether that is one of the larger half of sizes.
+
+        Returns:
+            The values, one a level.
+        """
         levels = self.levels[type_index]
         path = list(levels.top)
         if wording.use == 0:
@@ -131,6 +141,13 @@ def write_attribute_demo(
     `NUM_BRANDS` makers. Rows are written as they are made.
 
     Raises ConfigError: a number or the seed is negative.
+
+    Args:
+        folder: Where the files are written.
+        num_train: Rows of `trn.csv`.
+        num_test: Rows of `tst.csv`.
+        seed: The same seed and `params` give the same rows.
+        params: The settings of the demo's world, or None.
     """
     if min(num_train, num_test, seed) < 0:
         raise ConfigError(
@@ -157,7 +174,16 @@ def write_attribute_demo(
 def attribute_rows(
     num_rows: int, seed: int = 0, params: DemoParams | None = None
 ) -> Iterator[tuple[list[str], list[str]]]:
-    """The first rows of the table with this seed, as observed and as they truly are."""
+    """The first rows of the table with this seed, as observed and as they truly are.
+
+    Args:
+        num_rows: How many rows.
+        seed: The seed of the world.
+        params: Its settings; None: the defaults, with `NUM_BRANDS` makers.
+
+    Yields:
+        The cells of a row as observed, and as they truly are.
+    """
     world = AttributeWorld(params or DemoParams(num_brands=NUM_BRANDS), seed)
     for chunk, start in enumerate(range(0, num_rows, CHUNK_ROWS)):
         for row, _ in zip(world.rows(chunk), range(num_rows - start), strict=False):
@@ -178,7 +204,14 @@ class AttributeWorld:
         self.stores_of_department = picks[:, :_STORES_OF_DEPARTMENT]
 
     def rows(self, number: int) -> Iterator[tuple[list[str], list[str]]]:
-        """The rows of chunk `number`, as observed and as they truly are."""
+        """The rows of chunk `number`, as observed and as they truly are.
+
+        Args:
+            number: The number of the chunk, from 0.
+
+        Yields:
+            The cells of a row as observed, and as they truly are.
+        """
         world, taxonomy = self.world, self.taxonomy
         drawn = world.draw(number)
         columns: list[list[Any]] = [column.tolist() for column in drawn]

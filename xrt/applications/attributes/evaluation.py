@@ -55,7 +55,11 @@ class Evaluation:
         return None if self.impossible is None else self.impossible[self.way.value]
 
     def to_text(self) -> str:
-        """The table, and what each way of decoding gets right."""
+        """The table, and what each way of decoding gets right.
+
+        Returns:
+            The lines, without a line end behind the last.
+        """
         header, *rows = self._rows()
         cells = [[_cell(cell) for cell in row] for row in rows]
         lines = [self.report.to_text(), "", align([header, *cells])]
@@ -72,14 +76,23 @@ class Evaluation:
         return "\n".join(lines)
 
     def to_table(self) -> Table:
-        """Both ways side by side, for a page."""
+        """Both ways side by side, for a page.
+
+        Returns:
+            The table; its note is `reason`.
+        """
         header, *rows = self._rows()
         return Table(
             title="Decoding", columns=header, rows=rows, note=self.reason or "",
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns:
+            Those of the report, those of each way of decoding by its name, and those of the
+            best-scored value of each attribute alone.
+        """
         impossible = self.impossible or {}
         return {
             **self.report.to_dict(),
@@ -113,6 +126,15 @@ def evaluate_decoding(
 ) -> Evaluation:
     """Judge what the decoder makes of rows by what they give, int32 (N, A); columns from the number
     of labels on are values that training never saw. `counts_L` are the training rows of each label.
+
+    Args:
+        decoder: The decoder.
+        true_NA: The label columns that rows give, int32 (N, A), -1 where they give none.
+        batches: What the decoder makes of the same rows, in order.
+        counts_L: Training rows of each label, int (L,); None where they are unknown.
+
+    Returns:
+        The figures of both ways of decoding.
     """
     space, levels = decoder.space, list(decoder.finder.hierarchy)
     values_by_way = {way: decoder.decode_batches(batches, way) for way in (Decode.row, Decode.each)}

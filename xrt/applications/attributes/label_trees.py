@@ -28,6 +28,13 @@ def build_taxonomy_paths(space: AttributeSpace, Y_NL: sp.csr_array) -> list[tupl
     of another attribute stands under the coarsest category it occurs with most often. Labels that
     say "none", and values that occur with no category, stand under their attribute. Of equally
     frequent ones the first in the table counts. Raises DataError unless Y has a column a label.
+
+    Args:
+        space: The attributes, their hierarchy and the labels.
+        Y_NL: The labels of rows, sparse (N, L).
+
+    Returns:
+        One tuple for each label.
     """
     if Y_NL.shape[1] != len(space.labels):
         raise DataError(f"Y has {Y_NL.shape[1]} labels, the label space {len(space.labels)}")
@@ -98,6 +105,16 @@ def set_label_tree(
 ) -> PipelineParams:
     """The settings with the label tree that was chosen: for a taxonomy, a file with each label's
     ancestors is written to the run folder.
+
+    Args:
+        params: The settings of the run.
+        label_tree: The tree that was chosen.
+        space: The attributes, their hierarchy and the labels.
+        corpus: The training corpus.
+        run_folder: Where the file is written.
+
+    Returns:
+        The settings; for clusters alone as they were.
     """
     if label_tree is LabelTreeOf.clusters:
         return params

@@ -49,7 +49,14 @@ class AttributePredictions:
     row_probabilities_N: np.ndarray
 
     def suggestions(self, row: int) -> dict[str, Suggestion]:
-        """The values of a row by attribute; a Suggestion's name is the bare value, '' for none."""
+        """The values of a row by attribute; a Suggestion's name is the bare value, '' for none.
+
+        Args:
+            row: The position of the row.
+
+        Returns:
+            Attribute -> its value; attributes of which the model says nothing are left out.
+        """
         ids, names = self.space.labels.ids, self.space.labels.names
         columns = zip(self.space.attributes, self.columns_NA[row].tolist(), strict=True)
         return {
@@ -96,6 +103,9 @@ class AttributePredictor:
                 at a level and less often in whole rows. None: as training chose.
             expect: The digest that the model must have.
 
+        Returns:
+            The predictor.
+
         Raises:
             ConfigError: another `decode`.
             ArtifactError: the folder is missing or damaged, its model is for labels alone, or it is
@@ -131,6 +141,13 @@ class AttributePredictor:
         `cells_NA`, label columns int32 (N, A) or -1, those that go with these.
 
         Raises DataError when no text column is there.
+
+        Args:
+            table: N rows.
+            cells_NA: Values that are given, -1 where none is; None: nothing is given.
+
+        Returns:
+            The values and their probabilities.
         """
         if cells_NA is None:
             batches = self._weigh_table(table)
@@ -146,6 +163,12 @@ class AttributePredictor:
         """The values of each item, given as a mapping from column to cell: attribute -> Suggestion.
 
         Raises DataError when no item has one of the text columns, or for anything but items.
+
+        Args:
+            items: The items.
+
+        Returns:
+            One dict for each item, in order.
         """
         if is_table(items) or not isinstance(items, Iterable):
             raise DataError(
@@ -157,6 +180,13 @@ class AttributePredictor:
     def probability_of(self, table: CatalogueTable, columns_NA: np.ndarray) -> np.ndarray:
         """The probability of given values, label columns int32 (N, A): float32 (N, A), 0 for values
         that the search did not find, nan where a column is -1.
+
+        Args:
+            table: N rows.
+            columns_NA: The label column of each value, or -1.
+
+        Returns:
+            The probabilities (N, A).
         """
         return self.decoder.probability_of(self._weigh_table(table), columns_NA)
 
@@ -170,6 +200,12 @@ class AttributePredictor:
     def scores(self, table: CatalogueTable) -> sp.csr_array:
         """Scores of the best labels of each row, some of every attribute: (N, L), in [0, 1]. Those
         of the last table stay in memory.
+
+        Args:
+            table: N rows.
+
+        Returns:
+            The scores, sparse (N, L).
         """
         if self._last is None or self._last[0] is not table:
             texts = self.item_texts.texts(table)
@@ -196,6 +232,16 @@ def complete_scores(
 ) -> sp.csr_array:
     """The scores, and for rows in which an attribute has none, those of a search among its values
     alone.
+
+    Args:
+        model: The model of the labels.
+        texts: The texts of the N rows.
+        scores_NL: The scores that the model gave them, sparse (N, L).
+        space: The attributes and labels.
+        num_threads: Threads of the search; None: all processors.
+
+    Returns:
+        The scores, sparse (N, L).
     """
     num_rows = scores_NL.shape[0]
     rows = np.repeat(np.arange(num_rows), np.diff(scores_NL.indptr))
@@ -223,18 +269,39 @@ def complete_scores(
 
 
 def is_attribute_model(folder: str | Path) -> bool:
-    """Whether a saved model knows how attributes go together."""
+    """Whether a saved model knows how attributes go together.
+
+    Args:
+        folder: The folder of the model.
+
+    Returns:
+        True where the settings of attributes are there.
+    """
     return (Path(folder) / SETTINGS).is_file()
 
 
 def save_parts(folder: Path, item_texts: ItemTexts, decoder: AttributeDecoder) -> None:
-    """Write what an attribute model has beside the model of its labels."""
+    """Write what an attribute model has beside the model of its labels.
+
+    Args:
+        folder: The folder of the model.
+        item_texts: How the texts of items are made.
+        decoder: How the values of a row go together.
+    """
     settings = {"item_texts": item_texts.to_dict(), **decoder.save(folder / ARRAYS)}
     write_json(folder / SETTINGS, settings)
 
 
 def load_parts(folder: Path, model: XrtModel) -> tuple[ItemTexts, AttributeDecoder]:
-    """Read what `save_parts` wrote. Raises ArtifactError when there is nothing, or damage."""
+    """Read what `save_parts` wrote. Raises ArtifactError when there is nothing, or damage.
+
+    Args:
+        folder: The folder of the model.
+        model: The model of its labels.
+
+    Returns:
+        How the texts of items are made, and the decoder.
+    """
     if not is_attribute_model(folder):
         raise ArtifactError(
             f"{folder}: a model of labels, not of attributes; use Predictor, or train one with "

@@ -41,6 +41,18 @@ def build_report_tables(
     With the cells behind it, and `parents_L`, the parent of each label column (as
     `sibling_confusions` takes it), there is a table of confusions between siblings. `where` names
     the rows.
+
+    Args:
+        report: The figures.
+        true_NA: The label columns that rows give, int (N, A), or None.
+        predicted_NA: Those that were predicted, int (N, A), or None.
+        space: The attributes and labels, or None.
+        parents_L: int (L,), or None.
+        where: Which rows were judged.
+        num_impossible_paths: Rows whose path training never saw, or None.
+
+    Returns:
+        The tables, and the charts.
     """
     tables = [_attributes(report, where), _items(report, num_impossible_paths)]
     if fills := format_fill_rows(report.attributes):

@@ -43,7 +43,12 @@ class CellColumns:
         self._records: list[dict[str, str]] = []
 
     def add_column(self, name: str, cells: Iterable[str]) -> None:
-        """Append a batch of cells to one column."""
+        """Append a batch of cells to one column.
+
+        Args:
+            name: The column; it is made where there is none of this name.
+            cells: Its next cells; blanks around them are cut off.
+        """
         column = self._columns.setdefault(name, [])
         strings = self._strings.setdefault(name, {})
         texts = list(map(str.strip, cells))
@@ -58,7 +63,11 @@ class CellColumns:
             self._strings[name] = None  # sharing is not worth its memory
 
     def add_record(self, record: dict[str, str]) -> None:
-        """Append one row; columns that it lacks stay empty in it."""
+        """Append one row; columns that it lacks stay empty in it.
+
+        Args:
+            record: Column -> cell.
+        """
         self._records.append(record)
         self.num_rows += 1
         if len(self._records) == BATCH_ROWS:
@@ -74,7 +83,11 @@ class CellColumns:
         self._records = []
 
     def finish(self) -> dict[str, list[str]]:
-        """The columns."""
+        """The columns.
+
+        Returns:
+            Column -> its cells, one a row.
+        """
         self._flush()
         return self._columns
 
@@ -89,6 +102,12 @@ def format_cell(value: Any) -> str:
     Null and NaN are empty, numbers are written out, whole ones without a point. Of a list of such
     values the distinct ones count: a list of one is that one, a list of several stays a list,
     written as JSON (see `list_in`).
+
+    Args:
+        value: What a file holds in the cell: text, a number, null or a list of these.
+
+    Returns:
+        The text.
 
     Raises:
         NotText: an object, a list with parts of its own, bytes.
@@ -108,6 +127,12 @@ def format_cell(value: Any) -> str:
 def parse_list(cell: str) -> list[str] | None:
     """The distinct parts of a cell that holds a list of texts, as JSON or as Python writes it; None
     for any other cell.
+
+    Args:
+        cell: The text of a cell.
+
+    Returns:
+        The parts without blanks around them, empty ones left out; or None.
     """
     if cell[:1] != "[" or cell[-1:] != "]" or len(cell) > _MAX_LIST_SIGNS:
         return None
@@ -131,7 +156,14 @@ def _parse_list(cell: str) -> Any:
 
 
 def join_list(cell: str) -> str:
-    """A cell as text to be read: the parts of a list one after the other."""
+    """A cell as text to be read: the parts of a list one after the other.
+
+    Args:
+        cell: The text of a cell.
+
+    Returns:
+        The parts with a blank between them; a cell that holds no list as it is.
+    """
     parts = parse_list(cell)
     return cell if parts is None else " ".join(parts)
 
@@ -142,6 +174,12 @@ class SeveralValues(Exception):
 
 def take_single_value(cell: str) -> str:
     """The one value of a cell, clean; '' where it is empty.
+
+    Args:
+        cell: The text of a cell; a list may have one value.
+
+    Returns:
+        The value.
 
     Raises:
         SeveralValues: the cell holds a list of several.
@@ -159,7 +197,14 @@ def take_single_value(cell: str) -> str:
 
 
 def is_plain_type(dtype: Any) -> bool:
-    """Whether cells of a polars column can be written as text, or as lists of text."""
+    """Whether cells of a polars column can be written as text, or as lists of text.
+
+    Args:
+        dtype: The type of the column, a polars DataType.
+
+    Returns:
+        False for structs, lists of lists, bytes, objects, durations and unknown types.
+    """
     import polars as pl
 
     if isinstance(dtype, pl.List | pl.Array):
@@ -168,7 +213,14 @@ def is_plain_type(dtype: Any) -> bool:
 
 
 def format_series(series: Any) -> list[str]:
-    """The cells of a polars column as text; '' for null, and for all where it has no plain type."""
+    """The cells of a polars column as text; '' for null, and for all where it has no plain type.
+
+    Args:
+        series: The column, a polars Series.
+
+    Returns:
+        One text for each cell.
+    """
     import polars as pl
 
     if not is_plain_type(series.dtype):
@@ -214,6 +266,13 @@ class CatalogueTable:
         """A table of records, such as `{"title": "usb-c charger", "price": 12.5}`.
 
         Raises DataError: there is none, or one holds what is not text, number or list of such.
+
+        Args:
+            items: Mappings from column to cell, one a row.
+            path: What messages name as the source.
+
+        Returns:
+            The table.
         """
         cells = CellColumns()
         for number, item in enumerate(items, 1):
@@ -242,7 +301,11 @@ class CatalogueTable:
         return tuple(self.columns)
 
     def messages(self) -> list[str]:
-        """One sentence for each finding, lines skipped included."""
+        """One sentence for each finding, lines skipped included.
+
+        Returns:
+            The sentences, each with the path of the file.
+        """
         messages = [f"{self.path}: {note}" for note in self.notes]
         if self.skipped_rows:
             skipped = f"{len(self.skipped_rows)} bad lines were skipped and written to"
@@ -250,7 +313,13 @@ class CatalogueTable:
         return messages
 
     def require(self, names: Iterable[str], what: str, setting: str) -> None:
-        """Raises DataError naming the columns there are, when one of `names` is not among them."""
+        """Raises DataError naming the columns there are, when one of `names` is not among them.
+
+        Args:
+            names: The columns that have to be there.
+            what: The role of the columns, for the message.
+            setting: The setting that names them, for the message.
+        """
         missing = [name for name in names if name not in self.columns]
         if unreadable := [f"{n} ({self.no_text[n]})" for n in missing if n in self.no_text]:
             raise DataError(
@@ -264,7 +333,14 @@ class CatalogueTable:
             )
 
     def subset(self, rows: np.ndarray) -> "CatalogueTable":
-        """The rows at these positions; notes stay those of the whole file."""
+        """The rows at these positions; notes stay those of the whole file.
+
+        Args:
+            rows: Positions of rows, from 0.
+
+        Returns:
+            A table of these rows, in this order, without skipped lines.
+        """
         positions = np.asarray(rows, np.int64).tolist()
         columns = {name: [cells[i] for i in positions] for name, cells in self.columns.items()}
         return replace(self, columns=columns, skipped_rows=(), bad_lines_path="")
@@ -331,7 +407,14 @@ def read_catalogue(
 
 
 def is_table(path: Path) -> bool:
-    """Whether name and content tell a format with named columns."""
+    """Whether name and content tell a format with named columns.
+
+    Args:
+        path: The file, which has to be there.
+
+    Returns:
+        False, too, where nothing tells the format.
+    """
     require_file(path)
     try:
         return detect_format(path) in _TABLES
@@ -394,7 +477,11 @@ class Decoder:
             return raw.decode("cp1252", "replace")
 
     def notes(self) -> list[str]:
-        """How many lines were not UTF-8, where there were any."""
+        """How many lines were not UTF-8, where there were any.
+
+        Returns:
+            One note, or none.
+        """
         if not self.num_converted:
             return []
         lines = "line was" if self.num_converted == 1 else "lines were"
@@ -427,6 +514,13 @@ def clean_column_names(names: Iterable[str], path: str | Path) -> list[str]:
     """The names of columns as they are matched: clean, and `column 3` for one without a name.
 
     Raises DataError: two are alike then.
+
+    Args:
+        names: The names as the file has them.
+        path: The file, for the message.
+
+    Returns:
+        The clean names, in the same order.
     """
     clean_names = [clean_label(name) or f"column {i}" for i, name in enumerate(names, 1)]
     if twice := next((name for name in clean_names if clean_names.count(name) > 1), None):

@@ -120,6 +120,13 @@ def encode_targets(
     is not there is empty.
 
     Raises DataError: a cell holds several values, or no text.
+
+    Args:
+        table: The rows.
+        schema: Names the targets and says what empty cells mean.
+
+    Returns:
+        The values of each target, and its codes; both in the order of `schema.targets`.
     """
     values, codes_AN = [], []
     for name in schema.targets or []:
@@ -206,7 +213,16 @@ def _decide_empty(schema: AttributeSchema, codes_AN: list[np.ndarray], present: 
 def note_missing_attributes(
     targets: Sequence[str], has_values: Sequence[bool], table: CatalogueTable
 ) -> list[str]:
-    """A note for each attribute that no row gives. Raises DataError: no row gives any."""
+    """A note for each attribute that no row gives. Raises DataError: no row gives any.
+
+    Args:
+        targets: The attributes.
+        has_values: For each of them, whether a row gives it.
+        table: The rows, for the messages.
+
+    Returns:
+        The notes.
+    """
     missing = [name for name, has_value in zip(targets, has_values, strict=True) if not has_value]
     if len(missing) == len(targets):
         raise DataError(
@@ -222,7 +238,16 @@ def note_missing_attributes(
 def note_empty_as_none(
     schema: AttributeSchema, table: CatalogueTable, codes_AN: list[np.ndarray]
 ) -> list[str]:
-    """A note where empty cells count as "none" though no setting says so."""
+    """A note where empty cells count as "none" though no setting says so.
+
+    Args:
+        schema: The targets, their hierarchy and what empty cells mean.
+        table: The rows.
+        codes_AN: For each target int64 (N,) codes, as `encode_targets` gives them.
+
+    Returns:
+        One note, or none.
+    """
     if schema.empty is not EmptyMeans.AUTO:
         return []
     counts = {}
@@ -246,7 +271,17 @@ def note_shared_values(
     values: list[list[str]],
     codes_AN: list[np.ndarray],
 ) -> list[str]:
-    """A note for each level of the hierarchy in which values stand below two parents or more."""
+    """A note for each level of the hierarchy in which values stand below two parents or more.
+
+    Args:
+        hierarchy: The levels, coarse to fine.
+        targets: The attributes, the levels among them.
+        values: For each target its distinct values.
+        codes_AN: For each target int64 (N,) codes into its values, negative where a row has none.
+
+    Returns:
+        The notes.
+    """
     notes = []
     for coarse, fine in pairwise(hierarchy):
         a, b = targets.index(coarse), targets.index(fine)

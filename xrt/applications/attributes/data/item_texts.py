@@ -37,6 +37,13 @@ class ItemTexts:
         """Learn the bins of numeric columns; what the schema leaves open is inferred first.
 
         Raises DataError: as `infer_schema`.
+
+        Args:
+            table: The training rows.
+            schema: The roles of columns.
+
+        Returns:
+            The texts of items, with notes on what was inferred and on cells that are not numbers.
         """
         resolved, notes = infer_schema(table, schema)
         edges = {}
@@ -89,14 +96,25 @@ class ItemTexts:
         return ["\n".join(filter(None, row)) for row in zip(*parts, *repeats, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """As JSON can hold it.
+
+        Returns:
+            The schema, and the edges of the bins by column.
+        """
         return {"schema": {**asdict(self.schema), "empty": self.schema.empty.value}} | {
             "edges": self.edges
         }
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "ItemTexts":
-        """What `to_dict` gave. Raises ArtifactError: it is not that."""
+        """What `to_dict` gave. Raises ArtifactError: it is not that.
+
+        Args:
+            saved: What `to_dict` gave.
+
+        Returns:
+            The texts of items, without notes.
+        """
         try:
             roles = {name: value for name, value in saved["schema"].items() if name != "num_bins"}
             schema = AttributeSchema(**roles)  # num_bins was a setting once
@@ -110,20 +128,41 @@ class ItemTexts:
 
 
 def require_a_text(table: CatalogueTable, schema: AttributeSchema) -> None:
-    """Check that at least one text column is there. Raises DataError: none is."""
+    """Check that at least one text column is there. Raises DataError: none is.
+
+    Args:
+        table: The rows.
+        schema: Names the text columns.
+    """
     names = [column.name for column in schema.texts]
     if not any(name in table.columns for name in names):
         table.require(names, "text", "text_columns")
 
 
 def note_absent_texts(names: Iterable[str], schema: AttributeSchema) -> list[str]:
-    """A note where text columns are not among these names, which makes them empty."""
+    """A note where text columns are not among these names, which makes them empty.
+
+    Args:
+        names: The columns that are there.
+        schema: Names the text columns.
+
+    Returns:
+        One note, or none.
+    """
     absent = [column.name for column in schema.texts if column.name not in names]
     return [f"no text column {', '.join(absent)}: taken as empty"] if absent else []
 
 
 def compute_edges(values: np.ndarray, num_bins: int) -> list[float]:
-    """The inner edges of at most `num_bins` bins of about equally many values, ascending."""
+    """The inner edges of at most `num_bins` bins of about equally many values, ascending.
+
+    Args:
+        values: Numbers (N,), without nan.
+        num_bins: The most bins.
+
+    Returns:
+        At most `num_bins` - 1 distinct edges; none where there are no values.
+    """
     if not len(values):
         return []
     inner = np.quantile(values, np.linspace(0, 1, num_bins + 1)[1:-1])
@@ -131,7 +170,16 @@ def compute_edges(values: np.ndarray, num_bins: int) -> list[float]:
 
 
 def make_bin_tokens(name: str, cells: list[str], edges: list[float]) -> list[str]:
-    """`price_bin3` for a number from edge 3 up to below edge 4; '' where there is no number."""
+    """`price_bin3` for a number from edge 3 up to below edge 4; '' where there is no number.
+
+    Args:
+        name: The column.
+        cells: Its cells.
+        edges: The inner edges of its bins, ascending.
+
+    Returns:
+        One token for each cell.
+    """
     prefix = make_token(name)
     tokens = [f"{prefix}_bin{i}" for i in range(len(edges) + 1)] + [""]
     numbers = _numbers(cells)
@@ -141,7 +189,15 @@ def make_bin_tokens(name: str, cells: list[str], edges: list[float]) -> list[str
 
 
 def make_value_tokens(name: str, cells: list[str]) -> list[str]:
-    """`store_big_mart` for "Big Mart" in column store; '' for an empty cell."""
+    """`store_big_mart` for "Big Mart" in column store; '' for an empty cell.
+
+    Args:
+        name: The column.
+        cells: Its cells.
+
+    Returns:
+        One token for each cell.
+    """
     prefix = make_token(name)
     token_of_cell = {cell: f"{prefix}_{make_token(cell)}" if cell else "" for cell in set(cells)}
     return [token_of_cell[cell] for cell in cells]
@@ -151,6 +207,12 @@ def make_token(text: str) -> str:
     """A text as one word: small, every run of signs and blanks an underscore.
 
     A text of signs only becomes its code points, so that "+" and "-" differ.
+
+    Args:
+        text: A name or a cell.
+
+    Returns:
+        The word.
     """
     word = _NO_WORD.sub("_", text.lower()).strip("_")
     return word or "_".join(f"u{ord(sign):x}" for sign in text.strip()[:8])

@@ -27,7 +27,14 @@ _AROUND = re.compile(r"[^\d]{0,5}[\d][^a-z]*[a-z€$£¥₹/. ]{0,8}", re.IGNORE
 
 
 def parse_number(text: str) -> float | None:
-    """The number in a text by the rules above; None where there is none. Never raises."""
+    """The number in a text by the rules above; None where there is none. Never raises.
+
+    Args:
+        text: A cell; anything but text has no number.
+
+    Returns:
+        The number, or None.
+    """
     if not isinstance(text, str):
         return None
     text = text.strip()
@@ -44,7 +51,14 @@ def parse_number(text: str) -> float | None:
 
 
 def is_number_cell(text: str) -> bool:
-    """Whether a cell is a number with at most a currency, sign or unit beside it."""
+    """Whether a cell is a number with at most a currency, sign or unit beside it.
+
+    Args:
+        text: A cell; blanks around it do not count.
+
+    Returns:
+        False, too, where no number can be read.
+    """
     text = text.strip()
     is_plain = _PLAIN.fullmatch(text) or _AROUND.fullmatch(text)
     return is_plain is not None and parse_number(text) is not None

@@ -42,6 +42,12 @@ class TextColumn:
         """`title`, `title*2` (twice), `title:T` (marker T) or `title*2:T`.
 
         A name with a colon is written with a colon after it: `dc:title:`. Raises ConfigError.
+
+        Args:
+            text: A column as the setting has it.
+
+        Returns:
+            The column: name, marker ('' for none) and how often it is repeated.
         """
         match = _TEXT_COLUMN.fullmatch(text.strip())
         if match is None:
@@ -157,16 +163,31 @@ class AttributeSchema:
         return frozenset(clean_label(value).casefold() for value in values)
 
     def says_none(self, cell: str) -> bool:
-        """Whether a cell that is not empty says "this item has none"."""
+        """Whether a cell that is not empty says "this item has none".
+
+        Args:
+            cell: The text of a cell.
+
+        Returns:
+            True where it is one of `none_cells`, upper and lower case alike.
+        """
         return cell.casefold() in self.none_cells
 
     def input_columns(self) -> list[str]:
-        """The columns that an item's text is made of."""
+        """The columns that an item's text is made of.
+
+        Returns:
+            The names of text, numeric and categorical columns, in this order.
+        """
         texts = [column.name for column in self.texts]
         return [*texts, *(self.numeric_columns or []), *(self.categorical_columns or [])]
 
     def describe(self) -> str:
-        """The roles in one line."""
+        """The roles in one line.
+
+        Returns:
+            The line; roles without columns are left out.
+        """
         parts = [
             ("text", [str(column) for column in self.texts]),
             ("numeric", self.numeric_columns),

@@ -69,7 +69,14 @@ class LevelName(NamedTuple):
 
 
 def split_name(name: str) -> list[str]:
-    """The words of a column's name, small: letters and numbers apart, camel case split."""
+    """The words of a column's name, small: letters and numbers apart, camel case split.
+
+    Args:
+        name: The name of a column.
+
+    Returns:
+        The words, in order.
+    """
     return [word.lower() for part in _WORDS.findall(name) for word in _case_words(part)]
 
 
@@ -85,7 +92,14 @@ def _case_words(word: str) -> Iterable[str]:
 
 
 def parse_level_name(name: str) -> LevelName | None:
-    """Which level a column's name may stand for; None where it has two numbers or no noun."""
+    """Which level a column's name may stand for; None where it has two numbers or no noun.
+
+    Args:
+        name: The name of a column.
+
+    Returns:
+        The noun, the depth, and whether the name counts as a level; or None.
+    """
     words = [part for word in split_name(name) for part in _without_prefixes(word)]
     numbers = [
         int(word[:6]) if word.isdecimal() else _NUMBERS[word]
@@ -121,6 +135,12 @@ def find_counted_levels(names: Sequence[str]) -> list[str]:
 
     A column without number or prefix (`category`) is the top level of those that have one. Of
     columns of the same depth the first counts.
+
+    Args:
+        names: The columns of a table.
+
+    Returns:
+        The names of the levels.
     """
     series: dict[tuple[str, ...], dict[tuple[int, int], str]] = {}
     for name in names:
@@ -497,7 +517,15 @@ def _why_no_target(name: str, table: CatalogueTable) -> str:
 
 
 def infer_role(name: str, facts: ColumnFacts) -> str:
-    """`text`, `numeric`, `categorical`, `target`, or '' for a column that is none of them."""
+    """`text`, `numeric`, `categorical`, `target`, or '' for a column that is none of them.
+
+    Args:
+        name: The name of the column.
+        facts: What its cells are like.
+
+    Returns:
+        The role.
+    """
     if facts.num_values == 0:
         return ""
     words = split_name(name)
@@ -531,7 +559,15 @@ def _role_by_cells(facts: ColumnFacts, numeric: bool) -> str:
 
 
 def count_cells(cells: Sequence[str], schema: AttributeSchema) -> ColumnFacts:
-    """Count what matters in some cells of a column."""
+    """Count what matters in some cells of a column.
+
+    Args:
+        cells: The cells; empty ones and those that say "none" do not count.
+        schema: Says which cells say "none".
+
+    Returns:
+        Numbers of values and of distinct ones, mean words a value and the share of numbers.
+    """
     counts = Counter(cells)
     values = {c: n for c, n in counts.items() if c and not schema.says_none(c)}
     total = sum(values.values())

@@ -15,12 +15,27 @@ from xrt.errors import DataError
 
 
 def label_id(attribute: str, value: str | None) -> str:
-    """The label of a value; None is the label of items that have none."""
+    """The label of a value; None is the label of items that have none.
+
+    Args:
+        attribute: The name of the attribute.
+        value: The bare value, or None.
+
+    Returns:
+        `attribute=value`.
+    """
     return f"{attribute}={NONE_VALUE if value is None else value}"
 
 
 def make_value_table(ids: list[str]) -> LabelTable:
-    """A table of `attribute=value` ids, named by their bare values; the none labels by ''."""
+    """A table of `attribute=value` ids, named by their bare values; the none labels by ''.
+
+    Args:
+        ids: The ids of the labels.
+
+    Returns:
+        The table, in the order of the ids.
+    """
     values = (id.partition("=")[2] for id in ids)
     return LabelTable.from_ids(ids, ["" if value == NONE_VALUE else value for value in values])
 
@@ -64,16 +79,37 @@ class AttributeSpace:
         return np.fromiter(is_none, bool, len(self.labels))
 
     def columns_of(self, attribute: str) -> np.ndarray:
-        """int64: the label columns of an attribute, its none label included, ascending."""
+        """int64: the label columns of an attribute, its none label included, ascending.
+
+        Args:
+            attribute: The name of the attribute.
+
+        Returns:
+            The columns.
+        """
         return np.flatnonzero(self.attribute_of_L == self._position(attribute))
 
     def none_column(self, attribute: str) -> int:
-        """The column of an attribute's none label, -1 where no row said none."""
+        """The column of an attribute's none label, -1 where no row said none.
+
+        Args:
+            attribute: The name of the attribute.
+
+        Returns:
+            The column, or -1.
+        """
         self._position(attribute)
         return self.labels.index.get(label_id(attribute, None), -1)
 
     def value(self, column: int) -> str | None:
-        """The bare value of a label; None for a none label."""
+        """The bare value of a label; None for a none label.
+
+        Args:
+            column: The column of the label.
+
+        Returns:
+            The value, or None.
+        """
         value = self.labels.ids[column].partition("=")[2]
         return None if value == NONE_VALUE else value
 
@@ -82,6 +118,12 @@ class AttributeSpace:
 
         Of several values for one attribute the first counts. Raises DataError: Y has another number
         of columns than the space has labels.
+
+        Args:
+            Y_NL: Labels of rows, sparse (N, L).
+
+        Returns:
+            The label columns (N, A).
         """
         if Y_NL.shape[1] != len(self.labels):
             raise DataError(

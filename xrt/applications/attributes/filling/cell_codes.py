@@ -32,6 +32,13 @@ class CellCodes:
         is not there is empty. `num_before`: rows of the file before these.
 
         Raises DataError: a cell holds a list of several values.
+
+        Args:
+            table: The rows.
+            num_before: Rows of the file before these, for messages.
+
+        Returns:
+            The codes (N, A).
         """
         codes_NA = np.full((table.num_rows, len(self.space.attributes)), EMPTY, np.int32)
         for a, attribute in enumerate(self.space.attributes):
@@ -66,7 +73,15 @@ class CellCodes:
 
 
 def list_writable_texts(schema: AttributeSchema, space: AttributeSpace) -> dict[str, list[str]]:
-    """What may be written into the cells of each attribute."""
+    """What may be written into the cells of each attribute.
+
+    Args:
+        schema: The schema of the model.
+        space: Its attributes and labels.
+
+    Returns:
+        Attribute -> one text for each of its label columns, ascending.
+    """
     texts = CellCodes(schema, space).text_L
     return {
         name: [texts[column] for column in space.columns_of(name).tolist()]

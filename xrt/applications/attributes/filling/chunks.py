@@ -122,7 +122,11 @@ class CatalogueChunks:
                 )
 
     def notes(self) -> list[str]:
-        """Notes on the file: lines that are not UTF-8, lines written aside."""
+        """Notes on the file: lines that are not UTF-8, lines written aside.
+
+        Returns:
+            The notes; none where there is nothing to say. Bad lines are written by this call.
+        """
         skipped = len(self._bad.rows)
         aside = [f"{skipped} bad lines were skipped and written to {self._bad.write()}"]
         return [*self._decode.notes(), *(aside if skipped else [])]

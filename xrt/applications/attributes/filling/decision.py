@@ -44,13 +44,29 @@ class NoneLabels:
 
     @classmethod
     def of(cls, space: AttributeSpace, is_blank_L: np.ndarray | None = None) -> Self:
-        """The labels of a space; without `is_blank_L`, "none" is written as an empty cell."""
+        """The labels of a space; without `is_blank_L`, "none" is written as an empty cell.
+
+        Args:
+            space: The attributes and labels.
+            is_blank_L: bool (L,): labels that are written as an empty cell; None: those that say
+                "none".
+
+        Returns:
+            The labels.
+        """
         blank_L = space.is_none_L if is_blank_L is None else is_blank_L
         levels = tuple(space.attributes.index(level) for level in space.hierarchy)
         return cls(space.is_none_L, blank_L, levels)
 
     def says_none(self, columns_NA: np.ndarray) -> np.ndarray:
-        """Whether label columns, or negative codes, are those of "none": bool (N, A)."""
+        """Whether label columns, or negative codes, are those of "none": bool (N, A).
+
+        Args:
+            columns_NA: Label columns or negative codes, int (N, A).
+
+        Returns:
+            True where the label says "none" or the code is `NONE`.
+        """
         is_label_NA = (columns_NA >= 0) & self.is_none_L[np.maximum(columns_NA, 0)]
         is_none_NA: np.ndarray = is_label_NA | (columns_NA == NONE)
         return is_none_NA
@@ -128,7 +144,16 @@ def decide(
 def find_written_cells(
     predictions: Predictions, labels: NoneLabels, min_probability: float = MIN_PROBABILITY
 ) -> np.ndarray:
-    """The cells that get a value, not "none", where rows give nothing: bool (N, A)."""
+    """The cells that get a value, not "none", where rows give nothing: bool (N, A).
+
+    Args:
+        predictions: Predictions of N rows that give nothing.
+        labels: The labels that say "none".
+        min_probability: The least probability of a value that is written.
+
+    Returns:
+        True where a value is written.
+    """
     empty_NA = np.full(predictions.columns_NA.shape, EMPTY, np.int32)
     decision = decide(
         empty_NA,

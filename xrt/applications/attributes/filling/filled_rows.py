@@ -42,7 +42,11 @@ class OutputRows:
         }
 
     def output_schema(self) -> dict[str, pl.DataType]:
-        """Column -> type of the frames, without the columns that are added."""
+        """Column -> type of the frames, without the columns that are added.
+
+        Returns:
+            The columns of the input, then attributes that it lacks.
+        """
         schema = dict(self.source.schema)
         for name in self.attributes:
             schema[self._key(name)] = self._types.get(name, pl.String())

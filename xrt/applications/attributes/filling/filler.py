@@ -46,10 +46,26 @@ class FillPredictor(Protocol):
         """The attributes and their values."""
 
     def predict(self, table: CatalogueTable, cells_NA: np.ndarray | None = None) -> Predictions:
-        """The most probable values; with `cells_NA`, int32 (N, A) or -1, those that go with it."""
+        """The most probable values; with `cells_NA`, int32 (N, A) or -1, those that go with it.
+
+        Args:
+            table: N rows.
+            cells_NA: Label columns that are given, -1 where none is; None: nothing is given.
+
+        Returns:
+            The values and their probabilities.
+        """
 
     def probability_of(self, table: CatalogueTable, columns_NA: np.ndarray) -> np.ndarray:
-        """The probability of these values: float32 (N, A), nan where a column is -1."""
+        """The probability of these values: float32 (N, A), nan where a column is -1.
+
+        Args:
+            table: N rows.
+            columns_NA: Label columns int32 (N, A), or -1.
+
+        Returns:
+            The probabilities (N, A).
+        """
 
 
 class Filler:
@@ -150,6 +166,15 @@ def predict_cells(
 ) -> CellPredictions:
     """What the model says of the rows, with and without what they give; rows that give nothing, or
     everything, are completed by their free prediction.
+
+    Args:
+        predictor: The model.
+        table: N rows.
+        codes_NA: What they give: label columns or negative codes, int32 (N, A).
+
+    Returns:
+        The free prediction, the one that goes with what is given, and the probability of what is
+        given, float32 (N, A), nan where nothing is.
     """
     cells_NA = np.maximum(codes_NA, -1)
     free = predictor.predict(table)

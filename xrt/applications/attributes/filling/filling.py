@@ -53,7 +53,11 @@ class FillCounts:
     notes: tuple[str, ...] = ()
 
     def to_text(self) -> str:
-        """A line an attribute, then the files; the last line is the next step."""
+        """A line an attribute, then the files; the last line is the next step.
+
+        Returns:
+            The lines, without a line end behind the last.
+        """
         header = ["", "filled", "none", "unsure", "disagreements"]
         counts = (self.filled, self.none, self.unsure, self.disagreements)
         rows = [[name, *(f"{count[name]:,}" for count in counts)] for name in self.filled]

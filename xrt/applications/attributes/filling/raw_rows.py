@@ -59,7 +59,14 @@ class TableStyle:
         return cls(mark + before, header.raw, delimiter, end, is_tsv)
 
     def head(self, extra: Sequence[str]) -> str:
-        """The header with more columns behind the others, and what stands before it."""
+        """The header with more columns behind the others, and what stands before it.
+
+        Args:
+            extra: The names of the columns that are added.
+
+        Returns:
+            The text, from the begin of the file to the end of the header.
+        """
         return self.before + self.row(self.header, {}, extra)
 
     def row(self, raw: str, changes: Mapping[int, str], extra: Sequence[str]) -> str:
@@ -82,7 +89,14 @@ class TableStyle:
         return self.delimiter.join([raw, *more]) + self.end
 
     def split(self, raw: str) -> list[str]:
-        """The cells of a row with their quotes."""
+        """The cells of a row with their quotes.
+
+        Args:
+            raw: The row as the file has it.
+
+        Returns:
+            The cells, as the file has them.
+        """
         if self.is_tsv or '"' not in raw:
             return raw.split(self.delimiter)
         cells, place = [], 0
@@ -108,7 +122,14 @@ class TableStyle:
 
 
 def read_file_edges(path: str | Path) -> tuple[str, str]:
-    """The byte order mark at the begin of a text file, or ''; and how its first line ends."""
+    """The byte order mark at the begin of a text file, or ''; and how its first line ends.
+
+    Args:
+        path: The file, which may be compressed.
+
+    Returns:
+        The mark and the line end, a line feed with or without a carriage return.
+    """
     with open_unpacked(path) as file:
         line = file.readline(_MAX_LINE)
     mark = _MARK if line.startswith(_MARK.encode()) else ""

@@ -46,7 +46,17 @@ class Review:
         predicted_scores: np.ndarray,
         texts: Sequence[str],
     ) -> None:
-        """Add disagreements on one attribute; rows count from 1, a score that is nan is unknown."""
+        """Add disagreements on one attribute; rows count from 1, a score that is nan is unknown.
+
+        Args:
+            attribute: The attribute.
+            rows: Numbers of the rows, from 1, int (n,).
+            cells: What the catalogue says in each of them.
+            cell_scores: The scores of that, (n,), nan where unknown.
+            predicted: What the model says.
+            predicted_scores: The scores of that, (n,).
+            texts: The text of each row; the first `MAX_TEXT` characters are kept.
+        """
         self.counts[attribute] += len(rows)
         values = {
             "row": rows,
@@ -64,7 +74,14 @@ class Review:
             self._rows = self._best()
 
     def write(self, path: str | Path) -> int:
-        """Write the file, in the format of its name; how many disagreements it holds."""
+        """Write the file, in the format of its name; how many disagreements it holds.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The number of disagreements in the file.
+        """
         best = self._best().drop("order").with_columns(pl.col(pl.Float64).fill_nan(None))
         with open_row_writer(path) as write:
             write(best, None)
@@ -78,7 +95,14 @@ class Review:
 
 
 def make_review_path(out_path: str | Path) -> Path:
-    """`filled.review.jsonl` beside `filled.parquet`."""
+    """`filled.review.jsonl` beside `filled.parquet`.
+
+    Args:
+        out_path: Where the filled rows are written.
+
+    Returns:
+        The path, in the same folder.
+    """
     out = Path(out_path)
     name = out.name
     for suffix in (".gz", ".xz"):

@@ -67,7 +67,15 @@ def _type(dtype: Any) -> pl.DataType:
 
 
 def holds_texts(dtype: pl.DataType, texts: Iterable[str]) -> bool:
-    """Whether a column of numbers or categories stays what it is when texts are written into it."""
+    """Whether a column of numbers or categories stays what it is when texts are written into it.
+
+    Args:
+        dtype: The type of the column.
+        texts: What may be written.
+
+    Returns:
+        False for other types, and where a text is no value of this one.
+    """
     if not (dtype.is_numeric() or isinstance(dtype, _CATEGORIES)):
         return False
     column = pl.Series(list(texts), dtype=pl.String)

@@ -23,7 +23,14 @@ Write = Callable[[pl.DataFrame, Sequence[str] | None], None]
 
 
 def parse_row_suffix(path: str | Path) -> str:
-    """The format that a name asks for, one of SUFFIXES. Raises ConfigError for another name."""
+    """The format that a name asks for, one of SUFFIXES. Raises ConfigError for another name.
+
+    Args:
+        path: The file; for all but Parquet its name may end in .gz or .xz.
+
+    Returns:
+        The suffix with its point, such as `.csv`.
+    """
     suffix = Path(plain_name(path)).suffix
     packed = Path(path).suffix.lower() in COMPRESSED_SUFFIXES
     if suffix not in SUFFIXES or (packed and suffix == ".parquet"):
@@ -40,6 +47,12 @@ def open_row_writer(path: str | Path) -> Iterator[Write]:
 
     Raises ConfigError for a name of no known format; the function raises DataError for columns that
     the format cannot hold.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        The function, which takes a frame of rows, and the same rows as lines or None.
     """
     suffix = parse_row_suffix(path)
     if suffix == ".parquet":
