@@ -1,11 +1,8 @@
 """Checks docstrings: what they say of arguments and results is true, and public names say it.
 
-pydoclint finds sections that do not fit the signature, in the whole package. In the files of
-`COMPLETE` every public function and method has to have the sections: Args where it takes
-arguments, Returns (or Yields) where it gives something, Raises where it raises.
-
-    python scripts/check_docstrings.py          the check
-    python scripts/check_docstrings.py --all    lists public names without sections, of all files
+pydoclint finds sections that do not fit the signature. Every public function and method of the
+package has to have the sections: Args where it takes arguments, Returns (or Yields) where it gives
+something, Raises where it raises.
 """
 
 import ast
@@ -16,64 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMPLETE = (
-    "xrt/applications/audit",
-    "xrt/applications/query_intent",
-    "xrt/pipeline",
-    "xrt/applications/__init__.py",
-    "xrt/applications/application.py",
-    "xrt/data",
-    "xrt/demo",
-    "xrt/encoder",
-    "xrt/estimators",
-    "xrt/explain",
-    "xrt/features",
-    "xrt/fusion",
-    "xrt/linear",
-    "xrt/metrics",
-    "xrt/report",
-    "xrt/search",
-    "xrt/sources",
-    "xrt/storage",
-    "xrt/tree",
-    "xrt/__init__.py",
-    "xrt/__main__.py",
-    "xrt/config.py",
-    "xrt/errors.py",
-    "xrt/evaluate.py",
-    "xrt/hybrid.py",
-    "xrt/inputs.py",
-    "xrt/jit.py",
-    "xrt/model.py",
-    "xrt/model_card.py",
-    "xrt/model_encoder.py",
-    "xrt/predict.py",
-    "xrt/progress.py",
-    "xrt/ranges.py",
-    "xrt/saved_model.py",
-    "xrt/sparse.py",
-    "xrt/threads.py",
-    "xrt/cli/reference.py",
-)
-"""Files and folders whose public names are described in full."""
-
 SILENCE = re.compile(
     r"DOC(101|201|402|404|405)\b"
 )  # an argument, a result or what is yielded is not described
 STALE = "in the docstring but not in the function signature"
 
 
-def main(words: list[str]) -> int:
+def main() -> int:
     """Print what is wrong, a line each; 1 when there is something."""
-    if words == ["--all"]:
-        lacking = [fault for file in sorted((ROOT / "xrt").rglob("*.py")) for fault in lacks(file)]
-        print("\n".join(lacking))
-        return 0
     faults = false_sections()
-    for name in COMPLETE:
-        path = ROOT / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            faults += lacks(file)
+    for file in sorted((ROOT / "xrt").rglob("*.py")):
+        faults += lacks(file)
     print("\n".join(faults))
     return 1 if faults else 0
 
@@ -146,4 +96,4 @@ def _has(function: ast.FunctionDef, section: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
