@@ -15,7 +15,7 @@ from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import RankerParams
-from xrt.tree.clustering import TreeParams
+from xrt.tree.clustering import TreeParams, tree_shape
 from xrt.tree.label_tree import LabelTree
 
 
@@ -33,6 +33,9 @@ class XRLinear(XrtEstimator):
         num_trees: int = PipelineParams.num_trees,
         beam_size: int = SearchParams.beam_size,
         path_weight: float | None = SearchParams.path_weight,
+        shape: str | None = TreeParams.shape,
+        fan_out: int = TreeParams.fan_out,
+        depth: int = TreeParams.depth,
         branching: int = TreeParams.branching,
         max_leaf_size: int = TreeParams.max_leaf_size,
         max_top_nodes: int = TreeParams.max_top_nodes,
@@ -60,6 +63,10 @@ class XRLinear(XrtEstimator):
             beam_size: nodes kept at each inner level of a tree; at least 1.
             path_weight: exponent of the path's score in that of a label; None chooses it on
                 `validation_rows` rows, for which one more tree is trained.
+            shape: of the trees: `k_means`, `halves` or `both`; None: `halves` where `branching`,
+                `max_leaf_size` or `max_top_nodes` is not at its default, else `k_means`.
+            fan_out: clusters that a node of a k-means tree is divided into, at most; at least 2.
+            depth: levels of clusters of a k-means tree, at most; at least 1.
             branching: children of an inner node; at least 2.
             max_leaf_size: labels under a leaf, at most; at least 1.
             max_top_nodes: nodes under the root, at most; at least 1.
@@ -89,6 +96,9 @@ class XRLinear(XrtEstimator):
         self.num_trees = num_trees
         self.beam_size = beam_size
         self.path_weight = path_weight
+        self.shape = shape
+        self.fan_out = fan_out
+        self.depth = depth
         self.branching = branching
         self.max_leaf_size = max_leaf_size
         self.max_top_nodes = max_top_nodes
@@ -136,6 +146,9 @@ class XRLinear(XrtEstimator):
             ConfigError: a setting is out of range.
         """
         return TreeParams(
+            shape=tree_shape(self.shape),
+            fan_out=self.fan_out,
+            depth=self.depth,
             branching=self.branching,
             max_leaf_size=self.max_leaf_size,
             max_top_nodes=self.max_top_nodes,

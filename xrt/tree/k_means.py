@@ -58,7 +58,9 @@ def k_means(
     for c in range(k):
         m = starts[c]
         row = slice(indptr[members[m]], indptr[members[m] + 1])
-        _add(data[row], columns[local_ptr[m] :], dense_LH[members[m]], c, centroids_fk, centroids_Hk)
+        _add(
+            data[row], columns[local_ptr[m] :], dense_LH[members[m]], c, centroids_fk, centroids_Hk
+        )
     for done in range(rounds):
         if done > 0:
             centroids_fk[:] = 0
@@ -74,7 +76,9 @@ def k_means(
         for m in range(n):
             row = slice(indptr[members[m]], indptr[members[m] + 1])
             here = columns[local_ptr[m] : local_ptr[m + 1]]
-            best = nearest(data[row], here, dense_LH[members[m]], centroids_fk, centroids_Hk, scores_k)
+            best = nearest(
+                data[row], here, dense_LH[members[m]], centroids_fk, centroids_Hk, scores_k
+            )
             if best != cluster[m]:
                 cluster[m] = best
                 num_moved += 1

@@ -22,10 +22,13 @@ TOLERANCE = 0.005
 """Rounds end when no more than this share of a node's labels changes clusters in one."""
 MAX_SAMPLE = 10_000
 """Labels of a node, at most, that are clustered to find its centroids, which then divide all."""
+LABELS_PER_CLUSTER = 8
+"""Labels of a cluster on average, at least: a node is divided into no more clusters than that leaves.
+"""
 _PIECE_MEMBERS = 2048  # members of a large node that are divided in one block
 
 
-def build_wide_tree(
+def build_k_means_tree(
     Z: HybridMatrix,
     fan_out: int,
     depth: int,
@@ -56,7 +59,7 @@ def build_wide_tree(
         progress.start("cluster labels", depth)
     for level in range(depth):
         sizes_K = np.bincount(node_of_label)
-        if sizes_K.max() < fan_out:
+        if clusters_of(int(sizes_K.max()), fan_out) == 1:
             break
         part_of_label = divider.divide(node_of_label, sizes_K, level, seed)
         keys = node_of_label * fan_out + part_of_label
@@ -69,6 +72,19 @@ def build_wide_tree(
     if not parents:
         return LabelTree.flat(Z.num_rows)
     return LabelTree.from_clusters(node_of_label.astype(np.int32), parents)
+
+
+def clusters_of(num_labels: int, fan_out: int) -> int:
+    """How many clusters a node is divided into.
+
+    Args:
+        num_labels: labels below the node.
+        fan_out: clusters at most.
+
+    Returns:
+        A number; 1 for a node that is not divided.
+    """
+    return 1 if num_labels < fan_out else min(fan_out, max(1, num_labels // LABELS_PER_CLUSTER))
 
 
 class _Divider:
@@ -106,7 +122,7 @@ class _Divider:
         self, members: np.ndarray, node_seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         return k_means(
-            *self.rows, members, min(self.fan_out, len(members)), MAX_ROUNDS, TOLERANCE,
+            *self.rows, members, clusters_of(len(members), self.fan_out), MAX_ROUNDS, TOLERANCE,
             np.uint64(node_seed), self._column_map(),
         )  # fmt: skip
 
