@@ -67,9 +67,10 @@ class TreeParams(ClusterParams):
     """Shape of the label tree, and the taxonomy that it follows where there is one."""
 
     shape: TreeShape | None = None
-    """`k_means`: uneven clusters, wide and shallow; `halves`: balanced halves, merged to `branching`
-    children; `both`: trees of each, in turn. null: `halves` where `branching`, `max_leaf_size` or
-    `max_top_nodes` is not at its default, since they belong to it; else `k_means`."""
+    """`k_means`: uneven clusters, wide and shallow; `halves`: balanced halves, merged to
+    `branching` children; `both`: trees of each, in turn. null: `halves` where `branching`,
+    `max_leaf_size` or `max_top_nodes`, which belong to it, is not at its default; else
+    `k_means`."""
     fan_out: Annotated[int, at_least(2)] = 100
     """Clusters that a node of a k-means tree is divided into, at most; a node with fewer labels is
     not divided."""

@@ -23,8 +23,7 @@ TOLERANCE = 0.005
 MAX_SAMPLE = 10_000
 """Labels of a node, at most, that are clustered to find its centroids, which then divide all."""
 LABELS_PER_CLUSTER = 8
-"""Labels of a cluster on average, at least: a node is divided into no more clusters than that leaves.
-"""
+"""Labels of a cluster on average, at least: fewer labels are divided into fewer clusters."""
 _PIECE_MEMBERS = 2048  # members of a large node that are divided in one block
 
 
@@ -121,10 +120,11 @@ class _Divider:
     def _cluster(
         self, members: np.ndarray, node_seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        return k_means(
+        clustered: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] = k_means(
             *self.rows, members, clusters_of(len(members), self.fan_out), MAX_ROUNDS, TOLERANCE,
             np.uint64(node_seed), self._column_map(),
         )  # fmt: skip
+        return clustered
 
     def _divide_by_sample(self, members: np.ndarray, node_seed: int) -> np.ndarray:
         """Cluster a sample of the members; its centroids divide all of them."""
