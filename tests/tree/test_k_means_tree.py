@@ -103,6 +103,7 @@ def test_depth_is_a_limit():
 
 
 def test_a_setting_of_halves_takes_halves():
+    assert TreeParams().mixes_shapes
     assert TreeParams().shape_of(0) is TreeShape.k_means
     assert TreeParams(max_leaf_size=25).shape_of(0) is TreeShape.halves
     assert TreeParams(max_leaf_size=25, shape=TreeShape.k_means).shape_of(1) is TreeShape.k_means
@@ -126,9 +127,6 @@ def test_both_grows_trees_of_each_shape():
 
 def test_rankers_of_an_uneven_tree_find_the_labels():
     """Labels that are a column each: every row's own label comes first."""
-    import scipy.sparse as sp
-
-    from xrt.search.beam import SearchParams, beam_search
 
     num_labels = 120
     X = HybridMatrix.of(sp.csr_array(np.repeat(np.eye(num_labels, dtype=np.float32), 3, axis=0)))

@@ -64,7 +64,7 @@ class XRLinear(XrtEstimator):
             path_weight: exponent of the path's score in that of a label; None chooses it on
                 `validation_rows` rows, for which one more tree is trained.
             shape: of the trees: `k_means`, `halves` or `both`; None: `halves` where `branching`,
-                `max_leaf_size` or `max_top_nodes` is not at its default, else `k_means`.
+                `max_leaf_size` or `max_top_nodes` is not at its default, else `both`.
             fan_out: clusters that a node of a k-means tree is divided into, at most; at least 2.
             depth: levels of clusters of a k-means tree, at most; at least 1.
             branching: children of an inner node; at least 2.
