@@ -18,8 +18,8 @@ x training rows are at most 20 million) and the votes of the ten nearest trainin
 
 Every run is a process of its own and one JSON line in --output; what its rows gained lies beside,
 in OUTPUT.rows, for errors of differences are paired. Runs whose line is there are not done again,
-so that a suite that was stopped goes on; lines of xrt count only for the commit and the settings
-they were made with. Nothing here is to be tuned on: test rows judge, they do not choose.
+so that a suite that was stopped goes on; lines of xrt count only for the code and the settings they
+were made with, and peers' lines of `equal` for the code of the features. Nothing here is to be tuned on: test rows judge, they do not choose.
 
 `--compare` judges a change of a default, by lines of `xrt-linear` before and after it: better on
 average, and worse nowhere beyond the standard error. Exit status 0 for yes, 1 for no.
@@ -86,11 +86,12 @@ class Run:
     def key(self, args: argparse.Namespace) -> str:
         """What makes it the same run as one in the output."""
         own = self.system in OWN
+        read = "xrt" if own else "xrt/features" if self.view == "equal" else ""
         return key_of(
             {
                 "set": self.row_set.name, "view": self.view, "system": self.system,
                 "seed": self.seed, "short": args.short, "threads": args.threads,
-                "changes": args.set if own else {}, "code": code_of_xrt() if own else "",
+                "changes": args.set if own else {}, "code": code_of(read) if read else "",
             }
         )  # fmt: skip
 
@@ -180,11 +181,11 @@ def missing_runs(args: argparse.Namespace, lines: Sequence[Line]) -> list[Run]:
 
 
 @cache
-def code_of_xrt() -> str:
-    """A digest of the package as it is in this checkout, with changes that are not committed."""
+def code_of(folder: str) -> str:
+    """A digest of a folder as it is in this checkout, with changes that are not committed."""
     git = ["git", "-C", str(ROOT)]
-    tree = output_of([*git, "rev-parse", "HEAD:xrt"])
-    changes = output_of([*git, "diff", "HEAD", "--", "xrt"])
+    tree = output_of([*git, "rev-parse", f"HEAD:{folder}"])
+    changes = output_of([*git, "diff", "HEAD", "--", folder])
     return tree[:12] + (hashlib.sha256(changes.encode()).hexdigest()[:8] if changes else "")
 
 

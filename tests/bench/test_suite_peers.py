@@ -123,5 +123,14 @@ def test_lines_of_xrt_count_for_their_code_alone(small_set, tmp_path: Path, monk
     runs = list(suite.planned_runs(args))
     lines = [json.loads(json.dumps({"key": run.key(args)})) for run in runs]
     assert suite.missing_runs(args, lines) == []
-    monkeypatch.setattr(suite, "code_of_xrt", lambda: "other")
-    assert [run.system for run in suite.missing_runs(args, lines)] == ["xrt-linear"]
+    monkeypatch.setattr(suite, "code_of", lambda folder: folder)
+    missing = suite.missing_runs(args, lines)
+    assert {(run.view, run.system) for run in missing} == {("own", "xrt-linear")}
+    monkeypatch.setattr(suite, "SETS", {"real": registry.real(registry.files.tibkat, 100, (50, 9))})
+    args.sets = ["real"]
+    planned = {
+        (run.view, run.system): json.loads(run.key(args)) for run in suite.planned_runs(args)
+    }
+    assert planned["own", "bonsai"]["code"] == ""
+    assert planned["equal", "bonsai"]["code"] == "xrt/features"
+    assert planned["equal", "xrt-linear"]["code"] == "xrt"
