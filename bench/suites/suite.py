@@ -19,7 +19,8 @@ x training rows are at most 20 million) and the votes of the ten nearest trainin
 Every run is a process of its own and one JSON line in --output; what its rows gained lies beside,
 in OUTPUT.rows, for errors of differences are paired. Runs whose line is there are not done again,
 so that a suite that was stopped goes on; lines of xrt count only for the code and the settings they
-were made with, and peers' lines of `equal` for the code of the features. Nothing here is to be tuned on: test rows judge, they do not choose.
+were made with, and peers' lines of `equal` for the code of the features. Nothing is to be tuned
+here: test rows judge, they do not choose.
 
 `--compare` judges a change of a default, by lines of `xrt-linear` before and after it: better on
 average, and worse nowhere beyond the standard error. Exit status 0 for yes, 1 for no.
