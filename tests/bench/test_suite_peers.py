@@ -12,6 +12,7 @@ from bench.corpora import registry
 from bench.corpora.made_up import TextShape
 from bench.corpora.views import write_view
 from bench.linear_system import LinearRows, top_scores
+from bench.own.suite_deep import write_texts
 from bench.peers.linear_svc import OneVsRest
 from bench.peers.neighbour_vote import NeighbourVote, best_of_rows
 from bench.record import read_lines
@@ -98,6 +99,33 @@ def test_the_suite_from_end_to_end_goes_on_where_it_was(small_set, tmp_path: Pat
     assert suite.main([*arguments, "--systems", "xrt-linear", "--set", "num_trees=2"]) == 0
     assert len(read_lines(output)) == 3
     assert suite.main(["--compare", str(output), str(output)]) == 1
+
+
+def test_an_encoder_takes_part_where_it_is_asked_for_and_there_are_texts(tmp_path: Path):
+    words = ["--systems", "xrt-linear", "--sets", "bibtex", "three-words"]
+    for deep, expected in ((["--deep"], ["encoder=minilm"]), (["--deep", "a=b", "c=d"], None)):
+        args = suite.parse_arguments([*words, *deep])
+        args.set = {}
+        assert args.deep == (expected or ["a=b", "c=d"])
+        runs = [run for run in suite.planned_runs(args) if run.system == "xrt-deep"]
+        assert [(run.row_set.name, run.view) for run in runs] == [("three-words", "own")]
+        assert json.loads(runs[0].key(args))["changes"] == args.deep
+    args = suite.parse_arguments(words)
+    assert all(run.system == "xrt-linear" for run in suite.planned_runs(args))
+
+
+def test_training_texts_are_written_with_their_columns(rows, tmp_path: Path):
+    write_texts(rows.folder, tmp_path / "trn.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "trn.jsonl").read_text().splitlines()]
+    texts = json.loads((rows.folder / "texts_trn.json").read_text())
+    assert [line["text"] for line in lines] == texts
+    assert [int(label) for label in lines[5]["labels"]] == rows.Y_trn[[5]].indices.tolist()
+
+
+def test_the_command_of_a_record_has_what_was_given():
+    args = suite.without_defaults(suite.parse_arguments(["--short", "--sets", "thai"]))
+    told = suite.shown_command("suite", args, suite.SHOWN)
+    assert told == "python -m bench suite --short --sets thai --threads 2"
 
 
 def test_a_run_that_failed_is_tried_again_and_told(small_set, tmp_path: Path, monkeypatch, capsys):
