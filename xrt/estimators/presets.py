@@ -12,14 +12,17 @@ FAST = MappingProxyType(
         "shape": "halves",
         "path_weight": 0.5,
         "features": TfidfParams(sublinear_tf=False, token_pattern=WORDS_OF_TWO),
+        "choose": (),
     }
 )
 """What presets were measured with before other data than tibkat were looked at."""
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "auto": MappingProxyType({"choose": None}),
         "fast": FAST,
         "quality": MappingProxyType({**FAST, "num_trees": 5, "threshold": 0.05}),
     }
 )
-"""Arguments of XRLinear by name of the preset, beside its defaults: `fast` is one tree of balanced
-halves on counted words; `quality` is the mean of five that keep smaller weights too."""
+"""Arguments of XRLinear by name of the preset, beside its defaults: `auto` chooses on held-out rows
+what is not given; `fast` is one tree of balanced halves on counted words; `quality` is the mean of
+five that keep smaller weights too."""

@@ -246,7 +246,7 @@ def make_shortlists(
     shortlists = []
     for tree in ensemble.trees:
         level = tree.tree.depth - 2
-        shortlist = build_shortlist(tree, level, X, unit_NH, params, training.search, threads)
+        shortlist = build_shortlist(tree, level, X, unit_NH, params, threads)
         choose_width(shortlist, tree, sample_X, sample_NH, training.search, what, threads)
         shortlists.append(shortlist)
     return tuple(shortlists)
