@@ -82,6 +82,11 @@ class TreeParams(ClusterParams):
     inside: bool = False
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
 
+    def __post_init__(self) -> None:
+        """Check shape and ranges. Raises ConfigError for an unknown shape, a number out of range."""
+        super().__post_init__()
+        object.__setattr__(self, "shape", tree_shape(self.shape))
+
     def shape_of(self, index: int) -> TreeShape:
         """The shape of a tree.
 

@@ -45,15 +45,8 @@ class Aspect:
 
 _VIEW = ("word_ngram_max", "char_ngrams", "sublinear_tf", "token_pattern", "min_df")
 _SHAPE = (
-    "shape",
-    "fan_out",
-    "depth",
-    "branching",
-    "max_leaf_size",
-    "max_top_nodes",
-    "paths",
-    "inside",
-)
+    "shape", "fan_out", "depth", "branching", "max_leaf_size", "max_top_nodes", "paths", "inside",
+)  # fmt: skip
 
 
 def _view(**values: Any) -> Values:
