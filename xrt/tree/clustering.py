@@ -83,7 +83,7 @@ class TreeParams(ClusterParams):
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
 
     def __post_init__(self) -> None:
-        """Check shape and ranges. Raises ConfigError for an unknown shape, a number out of range."""
+        """Check shape and ranges. Raises ConfigError for an unknown shape or number."""
         super().__post_init__()
         object.__setattr__(self, "shape", tree_shape(self.shape))
 
