@@ -12,7 +12,7 @@ from xrt.cli.doors import _training_fields
 from xrt.features.ngrams.text import shortest_word
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 89
+MOST_SETTINGS = 90
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
@@ -41,6 +41,7 @@ MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
     ),
     "frozen layers": ("experiment=tibkat_fast", lambda p: p.encoder.frozen_layers > 0),
     "several trees": ("experiment=tibkat", lambda p: p.num_trees > 1 and p.num_deep_trees > 1),
+    "settings chosen on held-out rows": ("linear=auto", lambda p: p.choose),
     "LoRA": ("encoder=roberta_large_lora", lambda p: p.encoder.lora_rank > 0),
     "words of one letter": (
         "features=short_words",

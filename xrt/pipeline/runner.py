@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, reduce
+from functools import reduce
 from typing import Any
 
+from xrt.metrics.judgement import Judgement
+from xrt.pipeline.neutral import neutral_values
 from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
 from xrt.sources.base import CANDIDATES
@@ -29,12 +31,14 @@ class StageRunner:
         cache: runs the stages, or has their outputs.
         progress: is told how far a stage is.
         candidates: labels that each source names for a row.
+        judgements: what held-out rows say of learnt steps; each adds its own.
     """
 
     params: PipelineParams
     cache: StageCache = field(default_factory=MemoryCache)
     progress: Progress | None = None
     candidates: int = CANDIDATES
+    judgements: list[Judgement] = field(default_factory=list)
 
     @property
     def num_threads(self) -> int | None:
@@ -62,8 +66,8 @@ class StageRunner:
             The output, and its hash as an input of later stages.
         """
         values = {setting: setting_of(self.params, setting) for setting in stage.reads}
-        neutral = {setting: neutral_value(setting) for setting in stage.reads}
-        settings = Settings({**values, **(parameters or {})}, neutral)
+        others = parameters or {}
+        settings = Settings({**values, **others}, neutral_values(stage.reads, others))
         return self.cache.run(stage, make, settings, inputs, name)
 
 
@@ -78,22 +82,3 @@ def setting_of(params: PipelineParams, name: str) -> Any:
         The value.
     """
     return reduce(getattr, name.split("."), params)
-
-
-@cache
-def _neutral_params() -> PipelineParams:
-    return PipelineParams()
-
-
-def neutral_value(name: str) -> Any:
-    """The value at which a setting, or each setting of a part, adds nothing to a stage's key.
-
-    That is its default; whoever changes a default raises the version of the stages that read it.
-
-    Args:
-        name: full name of a setting or a part.
-
-    Returns:
-        The default.
-    """
-    return setting_of(_neutral_params(), name)
