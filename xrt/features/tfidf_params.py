@@ -40,9 +40,10 @@ class TfidfParams:
     lowercase: bool = True
     """Whether texts are compared in lower case."""
     token_pattern: str = WORDS_OF_ONE
-    """Regular expression of a word; by default one or more letters or digits. Where it asks for nothing but a number of letters, combining marks belong to words, and scripts
-    without blanks (Chinese, Japanese, Thai, Lao, Khmer, Burmese) give n-grams of 1 to 3 letters.
-    Patterns of another kind mean what `re` says, and take longer."""
+    """Regular expression of a word; by default one or more letters or digits. Where it asks for
+    nothing but a number of letters, combining marks belong to words, and scripts without blanks
+    (Chinese, Japanese, Thai, Lao, Khmer, Burmese) give n-grams of 1 to 3 letters. Patterns of
+    another kind mean what `re` says, and take longer."""
 
     def __post_init__(self) -> None:
         """Check the ranges; a list of two numbers is taken for `char_ngrams`."""
