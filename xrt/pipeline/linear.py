@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from xrt.data.labels import LabelTable
 from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
+from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
 from xrt.pipeline.fusing import (
     HeldOutRows,
@@ -106,17 +107,31 @@ def tree_trainer(
     return train
 
 
-def _training(
+def linear_training(
     runner: StageRunner,
     rows: TrainingRows,
     used: np.ndarray | None,
-    prefix: str,
-    trees: Sequence[PlantedTree],
-    inputs: Mapping[str, Hash],
-    search: SearchParams,
+    prefix: str = "",
+    trees: Sequence[PlantedTree] = (),
+    inputs: Mapping[str, Hash] | None = None,
+    search: SearchParams | None = None,
 ) -> Training:
-    """What sources without embeddings are fitted on: the `used` rows, or all."""
-    inputs = {**inputs, **rows.name_inputs}
+    """What sources without embeddings are fitted on.
+
+    Args:
+        runner: runs the stages of the trees.
+        rows: the training rows.
+        used: positions of those to fit on; None for all.
+        prefix: of the names of the stages.
+        trees: use these instead of growing some.
+        inputs: hashes of rows and labels; a cache without files needs none.
+        search: instead of the settings' `search`.
+
+    Returns:
+        Rows, labels and settings, and how trees are trained.
+    """
+    search = runner.params.search if search is None else search
+    inputs = {**(inputs or {}), **rows.name_inputs}
     return Training(
         SourceRows(rows.X if used is None else rows.X.take(used)),
         rows.corpus.Y if used is None else rows.labels_of(used),
@@ -142,7 +157,7 @@ def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[Plante
     params, corpus, search = runner.params, rows.corpus, runner.params.search
     if search.path_weight is None:
         search = _choose_path_weight(runner, rows, trees)
-    linear = LinearTrees.fit(_training(runner, rows, None, "", trees, rows.inputs, search))
+    linear = LinearTrees.fit(linear_training(runner, rows, None, "", trees, rows.inputs, search))
     frequencies = frequencies_of(params, corpus.Y)
     return XrtModel(
         corpus.labels, rows.features, by_name([linear]), search=search, frequencies=frequencies
@@ -150,7 +165,7 @@ def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[Plante
 
 
 PATH_WEIGHT = Stage[dict[str, Any]](
-    "path-weight", 2, ("search", "ranker", "tree", "seed"),
+    "path-weight", 3, ("search", "ranker", "tree", "seed"),
     save=lambda chosen, folder: write_json(folder / "path_weight.json", chosen),
     load=lambda folder: read_json_bounded(folder / "path_weight.json"),
 )  # fmt: skip
@@ -169,7 +184,9 @@ def _choose_path_weight(
     inputs = {**rows.inputs, "held out": lazy_hash(held.validation)}
 
     def make(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-        training = _training(runner, rows, held.train, "trial-", trees, inputs, settings["search"])
+        training = linear_training(
+            runner, rows, held.train, "trial-", trees, inputs, settings["search"]
+        )
         one_tree = replace(training, settings=replace(runner.params, num_trees=1))
         trial = LinearTrees.fit(one_tree)
         assert trial is not None
@@ -178,11 +195,14 @@ def _choose_path_weight(
             trial.ensemble, X, Y_true, settings["search"], runner.num_threads
         )
         figures = {str(weight): values for weight, values in chosen.figures.items()}
-        return {"path_weight": chosen.path_weight, "figures": figures}
+        judged = None if chosen.judgement is None else chosen.judgement.to_dict()
+        return {"path_weight": chosen.path_weight, "figures": figures, "judgement": judged}
 
     own = {**inputs, **rows.name_inputs}
     chosen = runner.run(PATH_WEIGHT, make, own).value
     logger.info("path weight on %d held-out rows: %s", len(held.validation), chosen)
+    if chosen["judgement"] is not None:
+        runner.judgements.append(Judgement.from_dict(chosen["judgement"]))
     return replace(params.search, path_weight=float(chosen["path_weight"]))
 
 
@@ -208,15 +228,16 @@ def fuse_linear(
     inputs = {**rows.inputs, "held out": lazy_hash(held.validation)}
 
     def score() -> SourceScores:
-        training = _training(runner, rows, held.train, "fit-", trees, inputs, model.search)
+        training = linear_training(runner, rows, held.train, "fit-", trees, inputs, model.search)
         trial = with_sources(model, fit_sources(training))
         X_held = rows.X.take(held.validation)
         return trial.score_sources(trial.source_rows(X_held), runner.candidates, runner.num_threads)
 
     own = {**inputs, **rows.name_inputs}
     fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", BASELINE).value
+    runner.judgements.extend(fits.fused.judgements)
     if further := fits.fused.fusion.sources - set(model.sources):
-        training = _training(runner, rows, None, "", trees, rows.inputs, model.search)
+        training = linear_training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))
     return with_fusion(model, fits.fused), HeldOutRows(
         held.validation, fits.sources, criterion_of(fits.fused)
