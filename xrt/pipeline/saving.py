@@ -53,8 +53,7 @@ def save_model(
     }
 
     card = replace(_card(model, trn, metrics, params), judged=application.text)
-    if application.metrics:
-        metrics["attributes"] = dict(application.metrics)
+    metrics.update({name: dict(each) for name, each in application.metrics.items()})
     if verdict is not None:
         card = replace(card, verdict=verdict.message, added=verdict.added_on(tested))
 
