@@ -11,7 +11,7 @@ from xrt import config
 from xrt.cli.doors import _training_fields
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 89
+MOST_SETTINGS = 90
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
@@ -38,6 +38,7 @@ MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
         "experiment=tibkat_chars",
         lambda p: p.matcher_features.value == "words",
     ),
+    "a budget": ("training=budget", lambda p: p.budget is not None),
     "frozen layers": ("experiment=tibkat_fast", lambda p: p.encoder.frozen_layers > 0),
     "several trees": ("experiment=tibkat", lambda p: p.num_trees > 1 and p.num_deep_trees > 1),
     "LoRA": ("encoder=roberta_large_lora", lambda p: p.encoder.lora_rank > 0),

@@ -177,10 +177,10 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
         (hooks for one, own in settings if (hooks := one.hooks(own, params)) is not None), None
     )
     if params.estimate:
-        print(pipeline.estimate_run(params, folder, hooks))
+        print(pipeline.estimate_run(params, folder, hooks, names))
         return None
     logger.info("run folder: %s", folder)
-    outcome = pipeline.train(params, folder, RichProgress(), hooks)
+    outcome = pipeline.train(params, folder, RichProgress(), hooks, names)
     print(outcome.to_text())
     return outcome.objective
 

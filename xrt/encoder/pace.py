@@ -1,4 +1,4 @@
-"""How fast this machine trains and reads with an encoder: a few steps and a few texts, here and now.
+"""How fast this machine trains and reads with an encoder: a few steps and texts, here and now.
 
 Shapes: n rows that are tried, L labels, K nodes of a level, S steps.
 """
@@ -144,9 +144,7 @@ def measure_pace(
                 bf16=computes_in_bf16(trainer), device=device_of(trainer),
             )  # fmt: skip
             read = (now() - started) / tokens.num_rows / num_devices(trainer)
-    return Pace(
-        trained=float(ends_S[-1] - ends_S[0]) / tokens.num_rows, encoded=read + tokenised
-    )
+    return Pace(trained=float(ends_S[-1] - ends_S[0]) / tokens.num_rows, encoded=read + tokenised)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +196,7 @@ def _widths(num_labels: int, params: MatcherParams) -> list[int]:
 
 def _folded(Y_nL: sp.csr_array, width: int) -> sp.csr_array:
     """Targets of `width` nodes, among which labels are dealt out: (n, width)."""
-    num_rows, num_labels = Y_nL.shape
+    num_labels = Y_nL.shape[1]
     nodes_L = np.arange(num_labels) % width
     ones = np.ones(num_labels, np.float32)
     dealt = sp.csr_array((ones, nodes_L, np.arange(num_labels + 1)), shape=(num_labels, width))

@@ -15,6 +15,7 @@ from xrt.storage.reading import read_json_bounded
 from xrt.storage.stages import FolderCache
 
 if TYPE_CHECKING:
+    from xrt.pipeline.budget.report import BudgetReport
     from xrt.pipeline.verdict import Verdict
 
 
@@ -26,7 +27,10 @@ class XRTransformer(XrtEstimator):
 
     _kind = "transformer"
     verdict_: "Verdict"
-    """Both models on the held-out rows, and which of them `model_` is."""
+    """Both models on the held-out rows, and which of them `model_` is; missing where a budget was
+    too small for an encoder."""
+    budget_: "BudgetReport"
+    """What a budget was spent on; missing without one."""
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class XRTransformer(XrtEstimator):
         beam_size: int = 10,
         validation_rows: int = 2_000,
         always_deep: bool = False,
+        budget: str | None = None,
         run_folder: str | None = None,
         seed: int = 0,
         num_threads: int | None = None,
@@ -55,6 +60,9 @@ class XRTransformer(XrtEstimator):
             validation_rows: rows held out to choose fusion weights and to judge the encoder; never
                 more than a tenth.
             always_deep: keep the deep model even where it is not better than the linear one.
+            budget: time that `fit` may take, such as "30m": the linear model comes first, and what
+                is left decides tokens, layers, passes and trees; `max_length` and `num_epochs` are
+                kept where they are not the defaults. None sets no limit.
             run_folder: keeps the stages: a fit that was stopped goes on when it is called again.
                 None: nothing is kept.
             seed: of all random choices; at least 0.
@@ -68,6 +76,7 @@ class XRTransformer(XrtEstimator):
         self.beam_size = beam_size
         self.validation_rows = validation_rows
         self.always_deep = always_deep
+        self.budget = budget
         self.run_folder = run_folder
         self.seed = seed
         self.num_threads = num_threads
@@ -86,13 +95,17 @@ class XRTransformer(XrtEstimator):
             search=SearchParams(beam_size=self.beam_size),
             validation_rows=self.validation_rows,
             always_deep=self.always_deep,
+            budget=self.budget,
             seed=self.seed,
             num_threads=self.num_threads or 0,
         )
         cache = None if self.run_folder is None else FolderCache(Path(self.run_folder))
         fitted = Trainer(params, cache, self.progress).fit(corpus)
-        assert fitted.verdict is not None
-        self.verdict_ = fitted.verdict
+        self.__dict__.pop("verdict_", None)  # of an earlier fit
+        if fitted.verdict is not None:
+            self.verdict_ = fitted.verdict
+        if fitted.budget is not None:
+            self.budget_ = fitted.budget
         return fitted.model
 
     def _keep_verdict(self, path: Path) -> None:

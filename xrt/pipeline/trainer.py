@@ -13,6 +13,10 @@ from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.pipeline.budget.fitting import Budget, fit_within
+from xrt.pipeline.budget.plan import Plan
+from xrt.pipeline.budget.report import BudgetReport
+from xrt.pipeline.budget.spending import RECORD, Spending
 from xrt.pipeline.fusing import HeldOutRows
 from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.linear import fuse_linear, linear_model, train_trees
@@ -39,12 +43,16 @@ class Fitted:
             on other rows.
         verdict: whether the deep model is better; None without an encoder.
         held_out: rows that no source was trained on; None where no row was held out.
+        plan: what a budget was spent on; None without one.
+        budget: how it was used; None without one.
     """
 
     linear: XrtModel
     deep: XrtModel | None = None
     verdict: Verdict | None = None
     held_out: HeldOutRows | None = None
+    plan: Plan | None = None
+    budget: BudgetReport | None = None
 
     @property
     def model(self) -> XrtModel:
@@ -81,6 +89,7 @@ class Trainer:
         cache: StageCache | None = None,
         progress: Progress | None = None,
         candidates: int = CANDIDATES,
+        budget: Budget | None = None,
     ) -> None:
         """Nothing is computed yet.
 
@@ -89,8 +98,11 @@ class Trainer:
             cache: `FolderCache(run_folder)` or, when not given, a `MemoryCache`.
             progress: is told how far a stage is.
             candidates: labels that each source names for a held-out row.
+            budget: the clock of a run that has begun already; by default, where the settings have a
+                budget, it runs from `fit` on.
         """
         self.params = params
+        self.budget = budget
         self.runner = StageRunner(params, cache or MemoryCache(), progress, candidates)
 
     def fit(
@@ -123,8 +135,11 @@ class Trainer:
             TrainingError: the encoder could not be trained.
         """
         with self.runner.cache.lock():
+            budget = self.budget
+            if budget is None and self.params.budget is not None:
+                budget = Budget(Spending(self.params, self.runner.cache.record(RECORD)))
             self.check(corpus)
-            return self._fit(corpus, dense_NH, label_tree, earlier, compared)
+            return self._fit(corpus, dense_NH, label_tree, earlier, compared, budget)
 
     def check(self, corpus: Corpus) -> None:
         """Refuse what cannot be trained, before hours of work.
@@ -155,7 +170,10 @@ class Trainer:
         label_tree: LabelTree | None,
         earlier: XrtModel | None,
         compared: bool,
+        budget: Budget | None,
     ) -> Fitted:
+        if budget is not None:
+            budget.spending.begin("linear model")
         if earlier is not None:
             num_dense = 0 if dense_NH is None else dense_NH.shape[1]
             require_same_inputs(earlier, corpus, self.params.features, num_dense)
@@ -163,6 +181,8 @@ class Trainer:
         vectoriser = None if earlier is None else earlier.features
         rows = training_rows(self.runner, corpus, dense_NH, vectoriser)
         linear = linear_model(self.runner, rows, trees)
+        if budget is not None:
+            return Fitted(*fit_within(self.runner, rows, linear, trees, compared, budget))
         if self.params.encoder is not None:
             from xrt.pipeline.deep import fit_deep  # here, since it brings torch
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from xrt.model import XrtModel
-from xrt.pipeline.budget.plan import PLANNED, Plan, given_settings
+from xrt.pipeline.budget.linear_times import linear_times
+from xrt.pipeline.budget.plan import Plan, given_settings
 from xrt.pipeline.budget.report import BudgetReport, facts_of, more_time, repeat_settings
 from xrt.pipeline.budget.spending import Spending
 from xrt.pipeline.fusing import HeldOutRows
 from xrt.pipeline.linear import fuse_linear
-from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import TrainingRows, lazy_hash
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import PlantedTree
@@ -159,36 +159,3 @@ def _plan(runner: StageRunner, rows: TrainingRows, budget: Budget) -> Plan:
     given = sorted(given_settings(params, budget.names))
     inputs: dict[str, Hash] = {**rows.inputs, "texts": lazy_hash(texts), **files}
     return runner.run(PLAN, make, inputs, parameters={"encoder": identity, "given": given}).value
-
-
-def linear_times(
-    runner: StageRunner, rows: TrainingRows, num_tests: int
-) -> "LinearTimes":
-    """What the stages of the linear model took, in this run or when they were made.
-
-    Args:
-        runner: ran the stages.
-        rows: the training rows.
-        num_tests: rows of the test file.
-
-    Returns:
-        Seconds of a tree and of the fusion, with sizes.
-    """
-    from xrt.pipeline.budget.measuring import LinearTimes
-    from xrt.pipeline.trees import numbered
-
-    took = runner.seconds
-    trees = [
-        sum(took.get(numbered(name, index), 0.0) for name in ("tree", "linear"))
-        for index in range(runner.params.num_trees)
-    ]
-    inner = sum(seconds for name, seconds in took.items() if name.startswith("fit-"))
-    num_names = 0 if rows.names is None else len(rows.names.names)
-    num_rows = max(1, rows.X_NF.shape[0])
-    return LinearTimes(
-        tree=sum(trees) / len(trees),
-        fusion=max(0.0, took.get("linear-fusion", 0.0) - inner),
-        nonzeros=rows.X_NF.nnz / num_rows,
-        num_names=num_names,
-        num_tests=num_tests,
-    )

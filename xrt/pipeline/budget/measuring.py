@@ -7,13 +7,14 @@ N training rows, n of a sample, L labels, H hidden width.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from xrt.encoder.pace import Pace, encoder_shape, measure_pace
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.validation import SAMPLE
+from xrt.pipeline.budget.linear_times import LinearTimes
 from xrt.pipeline.budget.plan import (
     Choice,
     Cost,
@@ -38,40 +39,6 @@ BACKWARD = 2 / 3
 """Share of a training step that is spent on the way back, which frozen layers do without."""
 STARTS = 1.3
 """How often a training row is read: once for the rankers, some for the start of the heads."""
-VISIT, DENSE = 30, 0.5
-"""What a row of rankers costs besides its nonzeros, and a component of an embedding, in nonzeros."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearTimes:
-    """What the linear model took, in seconds, and the size of what is to come.
-
-    Attributes:
-        tree: one tree with its rankers.
-        fusion: scoring held-out rows, and choosing a fusion.
-        nonzeros: of a TF-IDF row, on average.
-        num_names: labels whose names are read.
-        num_tests: rows of the test file.
-    """
-
-    tree: float
-    fusion: float
-    nonzeros: float
-    num_names: int = 0
-    num_tests: int = 0
-
-    def rankers(self, num_trees: int, width: int) -> float:
-        """Seconds of hybrid rankers, for held-out rows and for all.
-
-        Args:
-            num_trees: trees.
-            width: of the embeddings, H.
-
-        Returns:
-            Seconds.
-        """
-        hybrid = (self.nonzeros + VISIT + DENSE * width) / (self.nonzeros + VISIT)
-        return 2 * num_trees * self.tree * hybrid
 
 
 def plan_for(

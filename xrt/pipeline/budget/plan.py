@@ -5,7 +5,7 @@ the share that a choice has of what the encoder can add to the linear model:
 
     read ** 0.15                 read: share of the texts' tokens that are not cut away
     * (1 - 0.15 * frozen ** 2)   frozen: share of the layers that stay as pretrained
-    * (1 - exp(-rows / few))     rows: rows trained on; few: 0.65 passes, 25,000 rows at most
+    * (1 - exp(-rows / few))     rows: rows trained on; few: 0.55 passes, 25,000 rows at most
     * 0.94, 0.98, 1              one, two, three trees of hybrid rankers
 
 The figures follow from the records of tibkat: 64 tokens and 1.4 passes against 128 and 3, frozen
@@ -38,7 +38,7 @@ MOST_EPOCHS = 5.0
 """Passes over the rows at the most."""
 LEAST_LEARNT = 0.25
 """Share of what passes can teach below which fine-tuning is not worth its time."""
-FEW_EPOCHS, FEW_ROWS = 0.65, 25_000
+FEW_EPOCHS, FEW_ROWS = 0.55, 25_000
 """Passes, and rows, after which two thirds of what passes can teach are learnt."""
 VALIDATIONS, ROWS_A_VALIDATION = 8, 5_000
 """Validations at the most, and rows trained on for each."""
@@ -391,8 +391,7 @@ def _deep_plan(
         steps = rows / rows_of_step(params, lengths_n, choice.max_length)
         settings["matcher.validate_every_steps"] = max(1, math.ceil(steps / looks))
     fitting = rows * cost.row + looks * cost.validation
-    # all that is left, so that slower steps than measured still have it
-    seconds = max(fitting, min(1.1 * fitting, usable - cost.fixed))
+    seconds = max(fitting, usable - cost.fixed)  # slower steps than measured have what is left
     expected = {
         "fine-tuning": fitting, "encoding": cost.encoding, "rankers": cost.rankers,
         "fusion": cost.fusion,
@@ -405,9 +404,11 @@ def _deep_plan(
         f"{num_layers - choice.frozen_layers} of {num_layers} layers trained, {passes}, "
         f"{choice.num_deep_trees} tree(s) of hybrid rankers; expected: {parts}"
     )
-    rounded = {part: round(took, 1) for part, took in expected.items()}
+    rounded = {part: round(float(took), 1) for part, took in expected.items()}
     return Plan(
-        deep=True, settings=settings, seconds=round(seconds, 1),
+        deep=True,
+        settings=settings,
+        seconds=round(float(seconds), 1),
         most_epochs=0.0 if steps_given else min(most, 1.5 * epochs),
         expected=rounded, message=message,
     )  # fmt: skip

@@ -106,7 +106,9 @@ def more_time(
         f"{100 * last['ndcg@5']:.1f} between step {int(before['step'])} and {int(last['step'])}"
     )
     if gain >= 100 * RISING:
-        return f"{found}: it still rises, more time brings more (budget={duration_text(2 * seconds)})"
+        return (
+            f"{found}: it still rises, more time brings more (budget={duration_text(2 * seconds)})"
+        )
     ended = pace is not None and pace["steps"] < 0.9 * pace["planned_steps"]
     stopped = ", and the fine-tuning ended early" if ended else ""
     return f"{found}{stopped}: it no longer rises, more time brings little"

@@ -84,7 +84,7 @@ class Spending:
 
 
 def _parts_of(record: Path | None, key: str) -> dict[str, float]:
-    """What an unfinished run of the same settings has spent; a record that cannot be read is none."""
+    """What an unfinished run of the same settings has spent; nothing without a whole record."""
     if record is None or not record.is_file():
         return {}
     try:
