@@ -138,8 +138,13 @@ class Trainer:
             budget = self.budget
             if budget is None and self.params.budget is not None:
                 budget = Budget(Spending(self.params, self.runner.cache.record(RECORD)))
-            self.check(corpus)
-            return self._fit(corpus, dense_NH, label_tree, earlier, compared, budget)
+            try:
+                self.check(corpus)
+                return self._fit(corpus, dense_NH, label_tree, earlier, compared, budget)
+            except BaseException:  # Ctrl-C, too: the time until now counts when the run goes on
+                if budget is not None:
+                    budget.spending.keep()
+                raise
 
     def check(self, corpus: Corpus) -> None:
         """Refuse what cannot be trained, before hours of work.

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from xrt.pipeline import PipelineParams
-from xrt.pipeline.budget.report import BudgetReport, more_time, repeat_settings
 from xrt.pipeline.budget.plan import Plan
+from xrt.pipeline.budget.report import BudgetReport, more_time, repeat_settings
 from xrt.pipeline.budget.spending import Spending
 
 PARAMS = PipelineParams(budget="10m")
