@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.corpora import files
+from bench.corpora import files, made_up
 from bench.corpora.corpus import SuiteCorpus
 from bench.rows import find_data
 
@@ -62,6 +62,14 @@ def real(
     return SuiteSet(name, "real", of_files(make), num_train, short, texts)
 
 
+def made(
+    name: str, group: str, shape: made_up.TextShape, short: tuple[int, int] | None = None
+) -> SuiteSet:
+    """A set that is made up of a shape; the short suite has all of it unless said."""
+    kept = short or (shape.num_train, shape.num_test)
+    return SuiteSet(name, group, lambda _: made_up.made_texts(shape), shape.num_train, kept)
+
+
 REAL = (
     real(files.tibkat, 41_902, (12_000, 3_000)),
     real(files.yso, 525_485, (30_000, 4_000)),
@@ -73,5 +81,11 @@ REAL = (
     real(files.bestbuy_queries, 1_454, (1_454, 664)),
     real(files.bestbuy_products, 2_285, (2_285, 1_006)),
 )
-SETS: Mapping[str, SuiteSet] = {each.name: each for each in REAL}
+MADE_UP = (
+    made("few-labels", "shape", made_up.SHAPES["few-labels"], (6_000, 1_500)),
+    made("long-tail", "shape", made_up.SHAPES["long-tail"], (8_000, 1_500)),
+    SuiteSet("label-words", "shape", lambda _: made_up.label_words(), 8_000, (6_000, 1_500)),
+    *(made(name, "odd", shape) for name, shape in made_up.ODD.items()),
+)
+SETS: Mapping[str, SuiteSet] = {each.name: each for each in (*REAL, *MADE_UP)}
 """Every set by name, in the order of the record."""

@@ -1,7 +1,7 @@
 """xrt at its defaults beside peers at theirs on every set: what judges a default.
 
     python -m venv PEERS
-    PEERS/bin/pip install "numpy<2" "libpecos==1.2.8" "omikuji==0.5.2" scikit-learn
+    PEERS/bin/pip install "numpy<2" "libpecos==1.2.8" "omikuji==0.5.2" "scikit-learn>=1.6"
     python -m bench suite --peer-python PEERS/bin/python --data DATA --output suite.jsonl \
         --record RECORD.md
     python -m bench suite --short ...            # at most 30 minutes on two quiet cores
@@ -12,6 +12,9 @@ Sets are those of `bench/corpora/registry.py`: real ones of --data (or XRT_DATA)
 that are made up. `--short` keeps seeded samples of the rows. Each set of texts is run in two views
 (`bench/corpora/views.py`): `own`, where xrt makes its features of the texts and peers get TF-IDF
 rows of scikit-learn, and `equal`, where all get the same rows.
+
+Peers are omikuji's Bonsai and Parabel, libpecos's XR-Linear, LinearSVC for each label (where labels
+x training rows are at most 20 million) and the votes of the ten nearest training rows.
 
 Every run is a process of its own and one JSON line in --output; what its rows gained lies beside,
 in OUTPUT.rows, for errors of differences are paired. Runs whose line is there are not done again,
@@ -34,6 +37,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.corpora.made_up import TextShape, made_texts
 from bench.corpora.registry import GROUPS, SETS, SuiteSet
 from bench.corpora.views import VIEWS, write_view
 from bench.judge import Truth
@@ -53,11 +57,18 @@ from bench.suite_comparison import compared
 from bench.suite_record import document_of, rows_folder
 
 OWN = ("xrt-linear",)
-PEER_OF = {"bonsai": "omikuji", "parabel": "omikuji", "pecos": "libpecos"}
+PEER_OF = {
+    "bonsai": "omikuji", "parabel": "omikuji", "pecos": "libpecos",
+    "linear_svc": "linear_svc", "neighbour_vote": "neighbour_vote",
+}  # fmt: skip
 """The module of each peer's system."""
+LIMITS = {"linear_svc": 20_000_000, "neighbour_vote": 20_000 * 200_000}
+"""Peers without a tree or an index are run where their work is at most this: labels x training rows
+of one-vs-rest, test x training rows of neighbours."""
 SHOWN = (
     "short", "sets", "views", "systems", "set", "peer_python", "data", "seeds", "threads",
 )  # fmt: skip
+WARM_UP = TextShape(num_labels=300, num_train=3_000, num_test=50, num_words=2_000)
 START_COST = 4.0
 ROWS_A_UNIT = 1000
 """A run is expected to take a time that grows as START_COST + training rows / ROWS_A_UNIT."""
@@ -191,6 +202,8 @@ def run_all(runs: Sequence[Run], args: argparse.Namespace, pythons: dict[str, st
     started, spent = time.perf_counter(), 0.0
     made: tuple[str, str] | None = None
     with tempfile.TemporaryDirectory(prefix="benchmark-suite-") as scratch:
+        if any(run.system in OWN for run in runs):
+            warm_up(Path(scratch) / "warm", args)
         for number, run in enumerate(runs):
             rows = Path(scratch) / f"{run.row_set.name}-{run.view}"
             if made != (run.row_set.name, run.view):
@@ -200,6 +213,10 @@ def run_all(runs: Sequence[Run], args: argparse.Namespace, pythons: dict[str, st
                 about = {"split": corpus.split, **row_seconds}
                 truth = Truth.load(rows)
                 made = (run.row_set.name, run.view)
+            if reason := over_limit(run.system, truth.sizes):
+                print(f"{run.row_set.name} {run.view} {run.system}: not run, {reason}")
+                spent += costs[number]
+                continue
             line = {
                 "key": run.key(args), "set": run.row_set.name, "group": run.row_set.group,
                 "view": run.view, "system": run.system, "seed": run.seed, "short": args.short,
@@ -211,6 +228,30 @@ def run_all(runs: Sequence[Run], args: argparse.Namespace, pythons: dict[str, st
             spent += costs[number]
             left = (time.perf_counter() - started) / spent * (sum(costs) - spent)
             print(summary(line, number + 1, len(runs), left), file=sys.stderr, flush=True)
+
+
+def warm_up(folder: Path, args: argparse.Namespace) -> None:
+    """Train xrt on a few made-up rows, so that what larger rows alone need is compiled off the
+    clock, too.
+    """
+    corpus = made_texts(WARM_UP)
+    for view in ("own", "equal"):
+        write_view(corpus, view, folder / view)
+        out = folder / f"{view}-out"
+        out.mkdir()
+        settings = json.dumps({"seed": 0, "settings": args.set})
+        words = ["xrt-linear", str(folder / view), str(out), str(args.threads), settings]
+        run_child(sys.executable, "bench.own.suite", words, out, args.threads, args.timeout)
+
+
+def over_limit(system: str, sizes: dict[str, int]) -> str:
+    """Why a system is not run on rows of these sizes; nothing where it is."""
+    others = {"linear_svc": "num_labels", "neighbour_vote": "num_test"}
+    if system not in LIMITS:
+        return ""
+    work = sizes["num_train"] * sizes[others[system]]
+    what = others[system].removeprefix("num_")
+    return f"{work:,} rows x {what}, limit {LIMITS[system]:,}" if work > LIMITS[system] else ""
 
 
 def forget(scratch: str) -> None:
