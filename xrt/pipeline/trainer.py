@@ -136,7 +136,9 @@ class Trainer:
         """
         with self.runner.cache.lock():
             budget = self.budget
-            if budget is None and self.params.budget is not None:
+            if self.params.encoder is None:
+                budget = None
+            elif budget is None and self.params.budget is not None:
                 budget = Budget(Spending(self.params, self.runner.cache.record(RECORD)))
             try:
                 self.check(corpus)
