@@ -15,7 +15,7 @@ from bench.corpora.registry import SETS
 from bench.paired import METRICS, RowFigures
 from bench.record import Line, document, failures, head, medians, number, table
 
-OWN_SYSTEM = "xrt-linear"
+OWN_SYSTEM, DEEP_SYSTEM = "xrt-linear", "xrt-deep"
 TIMED_PEER = "bonsai"
 """Whose time, speed and memory stand beside xrt's."""
 BELOW, ABOVE = "▼", "▲"
@@ -90,10 +90,18 @@ class Beside:
     @classmethod
     def of(cls, place: Place, systems: Mapping[str, Result]) -> "Beside | None":
         """None without xrt or without a peer."""
-        peers = [name for name in systems if name != OWN_SYSTEM and not name.startswith("xrt-")]
-        if OWN_SYSTEM not in systems or not peers:
+        peers = [name for name in systems if not name.startswith("xrt-")]
+        return cls.between(place, systems, OWN_SYSTEM, peers)
+
+    @classmethod
+    def between(
+        cls, place: Place, systems: Mapping[str, Result], own: str, peers: Sequence[str]
+    ) -> "Beside | None":
+        """A system beside the best of others."""
+        peers = [name for name in peers if name in systems]
+        if own not in systems or not peers:
             return None
-        pairs = [systems[OWN_SYSTEM].rows.minus(systems[peer].rows) for peer in peers]
+        pairs = [systems[own].rows.minus(systems[peer].rows) for peer in peers]
         differences = np.stack([difference for difference, _ in pairs])
         errors = np.stack([error for _, error in pairs])
         lowest_M, columns = differences.argmin(axis=0), np.arange(len(METRICS))
@@ -120,6 +128,7 @@ def document_of(lines: Sequence[Line], folder: Path) -> str:
         EXPLANATION,
         main_table(results, beside),
         below_note(beside),
+        *deep_parts(results),
         "## Every system",
         system_table(results),
     ]
@@ -128,16 +137,15 @@ def document_of(lines: Sequence[Line], folder: Path) -> str:
 
 def sizes_note(lines: Sequence[Line]) -> str:
     """Which sizes and seeds, and the load."""
-    seeds = sorted({line["seed"] for line in lines if line["system"] == OWN_SYSTEM})
+    own = [line for line in lines if line["system"].startswith("xrt-")]
+    seeds = sorted({line["seed"] for line in own})
     loads = [line["load_average"] for line in lines]
-    commits = list(dict.fromkeys(line["commit"] for line in lines if line["system"] == OWN_SYSTEM))
+    commits = list(dict.fromkeys(line["commit"] for line in own))
     size = "Seeded samples of the rows (`--short`)" if lines[-1]["short"] else "All rows"
     spread = f"load average before runs {min(loads):.1f} to {max(loads):.1f}"
-    hours = sum(line.get("run_seconds", 0.0) for line in lines) / 60
-    return (
-        f"{size}; xrt with seeds {', '.join(map(str, seeds))}, at commit "
-        f"{', '.join(commits)}; {spread}; {hours:.0f} minutes in all runs."
-    )
+    minutes = sum(line.get("run_seconds", 0.0) for line in lines) / 60
+    told = f"xrt with seeds {', '.join(map(str, seeds))}, at commit {', '.join(commits)}; "
+    return f"{size}; {told if own else ''}{spread}; {minutes:.0f} minutes in all runs."
 
 
 def about_systems(results: Results) -> str:
@@ -173,6 +181,8 @@ def main_table(results: Results, beside: Sequence[Beside]) -> str:
         rows.append([f"{place[0]}, {place[1]}", sizes, *cells, *costs])
     if beside:
         rows += [worst_row(beside), mean_row(beside)]
+    if not rows:
+        return ""
     costs_of = f"xrt / {TIMED_PEER}"
     return table(
         ["set, view", "rows / test / labels", *METRICS,
@@ -194,6 +204,32 @@ def mean_row(beside: Sequence[Beside]) -> list[str]:
     """The mean difference of each metric over sets and views."""
     mean_M = np.mean([each.difference_M for each in beside], axis=0)
     return ["**mean**", "", *(f"{100 * mean:+.2f}" for mean in mean_M), "", "", ""]
+
+
+def deep_parts(results: Results) -> list[str]:
+    """The model with an encoder beside the linear one, where there are both."""
+    beside = [
+        found
+        for place, systems in results.items()
+        if (found := Beside.between(place, systems, DEEP_SYSTEM, [OWN_SYSTEM]))
+    ]
+    if not beside:
+        return []
+    rows = []
+    for each in beside:
+        line = results[each.place][DEEP_SYSTEM].line
+        cells = [
+            f"{100 * line[metric]:.2f} ({each.cell(column)})"
+            for column, metric in enumerate(METRICS)
+        ]
+        rows.append([each.place[0], *cells, shown_training(line)])
+    for row in (worst_row(beside), mean_row(beside)):
+        rows.append([row[0], *row[2 : 2 + len(METRICS)], ""])
+    return [
+        "## With an encoder",
+        f"{DEEP_SYSTEM}, and in brackets {DEEP_SYSTEM} minus {OWN_SYSTEM}.",
+        table(["set", *METRICS, "train s"], rows),
+    ]
 
 
 def below_note(beside: Sequence[Beside]) -> str:

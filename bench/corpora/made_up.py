@@ -10,7 +10,7 @@ L labels, C clusters, F words.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -215,7 +215,8 @@ def label_words(num_train: int = 8_000, num_test: int = 1_500, seed: int = SEED)
     mass_F = zipf_mass(num_words, 0.7, None)
     label_of_F = np.full(num_words, -1)
     label_of_F[rng.permutation(np.arange(50, num_words))[:num_labels]] = np.arange(num_labels)
-    texts, labels = [], []
+    texts: list[str] = []
+    labels: list[list[int]] = []
     while len(texts) < num_train + num_test:
         text = draw(mass_F, rng.random(length) * mass_F[-1])
         named = np.unique(label_of_F[text])
@@ -229,7 +230,7 @@ def label_words(num_train: int = 8_000, num_test: int = 1_500, seed: int = SEED)
     )
 
 
-LANGUAGE = {"num_labels": 150, "num_train": 3_000, "num_test": 800, "num_words": 3_000}
+LANGUAGE = TextShape(num_labels=150, num_train=3_000, num_test=800, num_words=3_000)
 SHAPES = {
     "few-labels": TextShape(num_labels=20, num_train=12_000, num_test=2_000, shown=0.35),
     "long-tail": TextShape(
@@ -255,11 +256,11 @@ ODD = {
         num_labels=40, num_train=150, num_test=80, labels_a_cluster=5, background=20_000,
         words_a_label=30, num_words=20_000,
     ),
-    "japanese": TextShape(**LANGUAGE, writing=JAPANESE),
-    "chinese": TextShape(**LANGUAGE, writing=CHINESE),
-    "thai": TextShape(**LANGUAGE, writing=THAI),
-    "german-compounds": TextShape(**LANGUAGE, writing=GERMAN),
-    "near-duplicates": TextShape(**LANGUAGE, families=600),
+    "japanese": replace(LANGUAGE, writing=JAPANESE),
+    "chinese": replace(LANGUAGE, writing=CHINESE),
+    "thai": replace(LANGUAGE, writing=THAI),
+    "german-compounds": replace(LANGUAGE, writing=GERMAN),
+    "near-duplicates": replace(LANGUAGE, families=600),
     "one-row-labels": TextShape(
         num_labels=1_500, num_train=2_500, num_test=800, single=750, words_a_label=6, shown=0.7
     ),

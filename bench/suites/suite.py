@@ -6,6 +6,7 @@
         --record RECORD.md
     python -m bench suite --short ...            # at most 30 minutes on two quiet cores
     python -m bench suite --sets depends yso --systems xrt-linear --set num_trees=3 ...
+    python -m bench suite --deep encoder=minilm budget=10m ...
     python -m bench suite --compare BEFORE.jsonl AFTER.jsonl
 
 Sets are those of `bench/corpora/registry.py`: real ones of --data (or XRT_DATA), and seeded ones
@@ -13,13 +14,15 @@ that are made up. `--short` keeps seeded samples of the rows. Each set of texts 
 (`bench/corpora/views.py`): `own`, where xrt makes its features of the texts and peers get TF-IDF
 rows of scikit-learn, and `equal`, where all get the same rows.
 
-Peers are omikuji's Bonsai and Parabel, libpecos's XR-Linear, LinearSVC for each label (where labels
-x training rows are at most 20 million) and the votes of the ten nearest training rows.
+`--deep` adds `xrt train` with an encoder where there are texts. Peers are omikuji's Bonsai and
+Parabel, libpecos's XR-Linear, LinearSVC for each label (where labels x training rows are at most 20
+million) and the votes of the ten nearest training rows.
 
 Every run is a process of its own and one JSON line in --output; what its rows gained lies beside,
 in OUTPUT.rows, for errors of differences are paired. Runs whose line is there are not done again,
-so that a suite that was stopped goes on; lines of xrt count only for the commit and the settings
-they were made with. Nothing here is to be tuned on: test rows judge, they do not choose.
+so that a suite that was stopped goes on; lines of xrt count only for the code and the settings they
+were made with, and peers' lines of `equal` for the code of the features. Nothing is to be tuned
+here: test rows judge, they do not choose.
 
 `--compare` judges a change of a default, by lines of `xrt-linear` before and after it: better on
 average, and worse nowhere beyond the standard error. Exit status 0 for yes, 1 for no.
@@ -56,7 +59,10 @@ from bench.runs import ROOT, run_child
 from bench.suite_comparison import compared
 from bench.suite_record import document_of, rows_folder
 
-OWN = ("xrt-linear",)
+LINEAR, DEEP = "xrt-linear", "xrt-deep"
+MODULES = {LINEAR: "bench.own.suite", DEEP: "bench.own.suite_deep"}
+"""xrt's systems, and what runs them."""
+DEEP_WORDS = ["encoder=minilm"]
 PEER_OF = {
     "bonsai": "omikuji", "parabel": "omikuji", "pecos": "libpecos",
     "linear_svc": "linear_svc", "neighbour_vote": "neighbour_vote",
@@ -66,7 +72,7 @@ LIMITS = {"linear_svc": 20_000_000, "neighbour_vote": 20_000 * 200_000}
 """Peers without a tree or an index are run where their work is at most this: labels x training rows
 of one-vs-rest, test x training rows of neighbours."""
 SHOWN = (
-    "short", "sets", "views", "systems", "set", "peer_python", "data", "seeds", "threads",
+    "short", "sets", "views", "systems", "set", "deep", "peer_python", "data", "seeds", "threads",
 )  # fmt: skip
 WARM_UP = TextShape(num_labels=300, num_train=3_000, num_test=50, num_words=2_000)
 START_COST = 4.0
@@ -85,12 +91,13 @@ class Run:
 
     def key(self, args: argparse.Namespace) -> str:
         """What makes it the same run as one in the output."""
-        own = self.system in OWN
+        own = self.system in MODULES
+        read = "xrt" if own else "xrt/features" if self.view == "equal" else ""
         return key_of(
             {
                 "set": self.row_set.name, "view": self.view, "system": self.system,
                 "seed": self.seed, "short": args.short, "threads": args.threads,
-                "changes": args.set if own else {}, "code": code_of_xrt() if own else "",
+                "changes": changes_of(self.system, args), "code": code_of(read) if read else "",
             }
         )  # fmt: skip
 
@@ -122,7 +129,7 @@ def render_file(path: Path) -> str:
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    systems = [*OWN, *PEER_OF]
+    systems = [LINEAR, *PEER_OF]
     parser.add_argument("--short", action="store_true", help="samples, 30 minutes on two cores")
     parser.add_argument(
         "--sets", nargs="+", choices=[*SETS, *GROUPS], default=list(SETS), metavar="NAME",
@@ -135,6 +142,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         help="arguments of XRLinear in the place of its defaults, values as JSON; "
         "features.NAME=VALUE for those of its TF-IDF",
     )  # fmt: skip
+    parser.add_argument(
+        "--deep", nargs="*", metavar="WORD",
+        help=f"also `xrt train` with these words (none: {' '.join(DEEP_WORDS)}), on texts",
+    )  # fmt: skip
     add_interpreters(parser)
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: XRT_DATA)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of xrt; peers run once")
@@ -146,6 +157,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--compare", nargs=2, type=Path, metavar=("BEFORE", "AFTER"), help="files of lines"
     )
     args = parser.parse_args(arguments)
+    if args.deep is not None:
+        args.deep = args.deep or DEEP_WORDS
+        args.systems = [*args.systems, DEEP]
     args.sets = [
         name for name, each in SETS.items() if name in args.sets or each.group in args.sets
     ]
@@ -169,8 +183,14 @@ def planned_runs(args: argparse.Namespace) -> Iterator[Run]:
         for view in SETS[name].views:
             if view in args.views:
                 for system in args.systems:
-                    for seed in args.seeds if system in OWN else [0]:
-                        yield Run(SETS[name], view, system, seed)
+                    if system != DEEP or view == "own":
+                        for seed in args.seeds if system in MODULES else [0]:
+                            yield Run(SETS[name], view, system, seed)
+
+
+def changes_of(system: str, args: argparse.Namespace) -> Any:
+    """What the command line changes of a system of xrt."""
+    return {LINEAR: args.set, DEEP: args.deep}.get(system, {})
 
 
 def missing_runs(args: argparse.Namespace, lines: Sequence[Line]) -> list[Run]:
@@ -180,11 +200,11 @@ def missing_runs(args: argparse.Namespace, lines: Sequence[Line]) -> list[Run]:
 
 
 @cache
-def code_of_xrt() -> str:
-    """A digest of the package as it is in this checkout, with changes that are not committed."""
+def code_of(folder: str) -> str:
+    """A digest of a folder as it is in this checkout, with changes that are not committed."""
     git = ["git", "-C", str(ROOT)]
-    tree = output_of([*git, "rev-parse", "HEAD:xrt"])
-    changes = output_of([*git, "diff", "HEAD", "--", "xrt"])
+    tree = output_of([*git, "rev-parse", f"HEAD:{folder}"])
+    changes = output_of([*git, "diff", "HEAD", "--", folder])
     return tree[:12] + (hashlib.sha256(changes.encode()).hexdigest()[:8] if changes else "")
 
 
@@ -195,14 +215,14 @@ def key_of(parts: Line) -> str:
 
 def run_all(runs: Sequence[Run], args: argparse.Namespace, pythons: dict[str, str]) -> None:
     """Do the runs, a set and a view at a time; lines go to the file."""
-    command = shown_command("suite", args, SHOWN)
+    command = shown_command("suite", without_defaults(args), SHOWN)
     costs = [
         START_COST + run.row_set.rows_used(short=args.short) / ROWS_A_UNIT for run in runs
     ]  # fmt: skip
     started, spent = time.perf_counter(), 0.0
     made: tuple[str, str] | None = None
     with tempfile.TemporaryDirectory(prefix="benchmark-suite-") as scratch:
-        if any(run.system in OWN for run in runs):
+        if any(run.system == LINEAR for run in runs):
             warm_up(Path(scratch) / "warm", args)
         for number, run in enumerate(runs):
             rows = Path(scratch) / f"{run.row_set.name}-{run.view}"
@@ -220,7 +240,7 @@ def run_all(runs: Sequence[Run], args: argparse.Namespace, pythons: dict[str, st
             line = {
                 "key": run.key(args), "set": run.row_set.name, "group": run.row_set.group,
                 "view": run.view, "system": run.system, "seed": run.seed, "short": args.short,
-                "threads": args.threads, "changes": args.set if run.system in OWN else {},
+                "threads": args.threads, "changes": changes_of(run.system, args),
                 **circumstances(command), **truth.sizes, **about,
             }  # fmt: skip
             line |= run_one(run, rows, truth, args, pythons)
@@ -240,8 +260,8 @@ def warm_up(folder: Path, args: argparse.Namespace) -> None:
         out = folder / f"{view}-out"
         out.mkdir()
         settings = json.dumps({"seed": 0, "settings": args.set})
-        words = ["xrt-linear", str(folder / view), str(out), str(args.threads), settings]
-        run_child(sys.executable, "bench.own.suite", words, out, args.threads, args.timeout)
+        words = [LINEAR, str(folder / view), str(out), str(args.threads), settings]
+        run_child(sys.executable, MODULES[LINEAR], words, out, args.threads, args.timeout)
 
 
 def over_limit(system: str, sizes: dict[str, int]) -> str:
@@ -254,6 +274,14 @@ def over_limit(system: str, sizes: dict[str, int]) -> str:
     return f"{work:,} rows x {what}, limit {LIMITS[system]:,}" if work > LIMITS[system] else ""
 
 
+def without_defaults(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with None for lists that were not given."""
+    usual = vars(parse_arguments([]))
+    lists = ("sets", "views", "systems", "seeds")
+    same = {name: None for name in lists if getattr(args, name) == usual[name]}
+    return argparse.Namespace(**{**vars(args), **same})
+
+
 def forget(scratch: str) -> None:
     """Remove the row sets of earlier sets."""
     for file in sorted(Path(scratch).rglob("*"), reverse=True):
@@ -264,13 +292,15 @@ def run_one(
     run: Run, rows: Path, truth: Truth, args: argparse.Namespace, pythons: dict[str, str]
 ) -> Line:
     """Figures of one run in a child process, with its predictions judged; or its error."""
-    own = run.system in OWN
-    module = "bench.own.suite" if own else f"bench.peers.{PEER_OF[run.system]}"
+    own = run.system in MODULES
+    module = MODULES[run.system] if own else f"bench.peers.{PEER_OF[run.system]}"
     python = sys.executable if own else pythons[PEER_OF[run.system]]
     with tempfile.TemporaryDirectory(prefix="benchmark-system-") as out:
         arguments = [run.system, str(rows), out, str(args.threads)]
         if own:
-            arguments.append(json.dumps({"seed": run.seed, "settings": args.set}))
+            arguments.append(
+                json.dumps({"seed": run.seed, "settings": changes_of(run.system, args)})
+            )
         started = time.perf_counter()
         line = run_child(python, module, arguments, Path(out), args.threads, args.timeout)
         if "error" in line:

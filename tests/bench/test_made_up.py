@@ -94,7 +94,7 @@ def test_labels_of_label_words_are_words_of_their_text():
 
 @pytest.mark.parametrize("writing", [JAPANESE, THAI, ODD["chinese"].writing])
 def test_languages_without_blanks(writing):
-    shape = TextShape(**{**LANGUAGE, "num_train": 50, "num_test": 10}, writing=writing)
+    shape = replace(LANGUAGE, num_train=50, num_test=10, writing=writing)
     corpus = made_texts(shape)
     assert not corpus.blanks
     assert np.mean(words_a_text(corpus)) < 5
@@ -102,7 +102,7 @@ def test_languages_without_blanks(writing):
 
 
 def test_german_compounds_hold_stems_of_others():
-    corpus = made_texts(TextShape(**{**LANGUAGE, "num_train": 300, "num_test": 10}, writing=GERMAN))
+    corpus = made_texts(replace(LANGUAGE, num_train=300, num_test=10, writing=GERMAN))
     words = Counter(word for text in corpus.texts_trn for word in text.split())
     assert all(word[0].isupper() for word in words)
     frequent = [word.lower() for word, _ in words.most_common(30)]

@@ -12,6 +12,7 @@ from bench.corpora import registry
 from bench.corpora.made_up import TextShape
 from bench.corpora.views import write_view
 from bench.linear_system import LinearRows, top_scores
+from bench.own.suite_deep import write_texts
 from bench.peers.linear_svc import OneVsRest
 from bench.peers.neighbour_vote import NeighbourVote, best_of_rows
 from bench.record import read_lines
@@ -100,6 +101,33 @@ def test_the_suite_from_end_to_end_goes_on_where_it_was(small_set, tmp_path: Pat
     assert suite.main(["--compare", str(output), str(output)]) == 1
 
 
+def test_an_encoder_takes_part_where_it_is_asked_for_and_there_are_texts(tmp_path: Path):
+    words = ["--systems", "xrt-linear", "--sets", "bibtex", "three-words"]
+    for deep, expected in ((["--deep"], ["encoder=minilm"]), (["--deep", "a=b", "c=d"], None)):
+        args = suite.parse_arguments([*words, *deep])
+        args.set = {}
+        assert args.deep == (expected or ["a=b", "c=d"])
+        runs = [run for run in suite.planned_runs(args) if run.system == "xrt-deep"]
+        assert [(run.row_set.name, run.view) for run in runs] == [("three-words", "own")]
+        assert json.loads(runs[0].key(args))["changes"] == args.deep
+    args = suite.parse_arguments(words)
+    assert all(run.system == "xrt-linear" for run in suite.planned_runs(args))
+
+
+def test_training_texts_are_written_with_their_columns(rows, tmp_path: Path):
+    write_texts(rows.folder, tmp_path / "trn.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "trn.jsonl").read_text().splitlines()]
+    texts = json.loads((rows.folder / "texts_trn.json").read_text())
+    assert [line["text"] for line in lines] == texts
+    assert [int(label) for label in lines[5]["labels"]] == rows.Y_trn[[5]].indices.tolist()
+
+
+def test_the_command_of_a_record_has_what_was_given():
+    args = suite.without_defaults(suite.parse_arguments(["--short", "--sets", "thai"]))
+    told = suite.shown_command("suite", args, suite.SHOWN)
+    assert told == "python -m bench suite --short --sets thai --threads 2"
+
+
 def test_a_run_that_failed_is_tried_again_and_told(small_set, tmp_path: Path, monkeypatch, capsys):
     output = tmp_path / "suite.jsonl"
     monkeypatch.setattr(suite, "run_child", lambda *_: {"error": "ended by signal 11"})
@@ -123,5 +151,14 @@ def test_lines_of_xrt_count_for_their_code_alone(small_set, tmp_path: Path, monk
     runs = list(suite.planned_runs(args))
     lines = [json.loads(json.dumps({"key": run.key(args)})) for run in runs]
     assert suite.missing_runs(args, lines) == []
-    monkeypatch.setattr(suite, "code_of_xrt", lambda: "other")
-    assert [run.system for run in suite.missing_runs(args, lines)] == ["xrt-linear"]
+    monkeypatch.setattr(suite, "code_of", lambda folder: folder)
+    missing = suite.missing_runs(args, lines)
+    assert {(run.view, run.system) for run in missing} == {("own", "xrt-linear")}
+    monkeypatch.setattr(suite, "SETS", {"real": registry.real(registry.files.tibkat, 100, (50, 9))})
+    args.sets = ["real"]
+    planned = {
+        (run.view, run.system): json.loads(run.key(args)) for run in suite.planned_runs(args)
+    }
+    assert planned["own", "bonsai"]["code"] == ""
+    assert planned["equal", "bonsai"]["code"] == "xrt/features"
+    assert planned["equal", "xrt-linear"]["code"] == "xrt"

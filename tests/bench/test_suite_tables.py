@@ -116,6 +116,16 @@ def test_record_has_the_difference_to_the_best_peer_the_worst_and_the_mean(tmp_p
     assert "- depends" not in text
 
 
+def test_the_model_with_an_encoder_stands_beside_the_linear_one(tmp_path: Path):
+    runs = [(line_of("xrt-linear", "yso", "own"), rows_of(0.5))]
+    assert "With an encoder" not in suite.render_file(written(tmp_path, "linear", runs))
+    runs += [(line_of("xrt-deep", "yso", "own"), rows_of(0.75))]
+    text = suite.render_file(written(tmp_path, "deep", runs))
+    assert "| yso | 75.00 (+25.00 ± 6.93▲)" in text
+    assert "| **mean** | +25.00 |" in text
+    assert "Below the best peer" not in text  # there is no peer
+
+
 def test_record_takes_the_last_run_and_the_mean_of_seeds(tmp_path: Path):
     output = written(
         tmp_path,
