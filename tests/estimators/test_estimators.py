@@ -16,6 +16,7 @@ from xrt.errors import ConfigError, DataError, NotFittedError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.params import PipelineParams
+from xrt.search.beam import SearchParams
 
 FEW = 3  # labels under a node at most, so that ten labels have a tree
 
@@ -256,9 +257,9 @@ def test_rows_without_any_feature_are_learned_from_the_bias_alone(checkerboard: 
 
 def test_each_label_in_one_row_only_leaves_none_to_choose_on(caplog: Any):
     X_NF = np.eye(8, dtype=np.float32)
-    estimator = linear(path_weight=None).fit(X_NF, X_NF)
-    assert "no validation row can be spared" in caplog.text
-    assert estimator.model_.search.path_weight == 1.0
+    estimator = linear(choose=["search.path_weight"]).fit(X_NF, X_NF)
+    assert "8 rows are too few to choose settings on, 200 are needed" in caplog.text
+    assert estimator.model_.search.path_weight == SearchParams().path_weight
     assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
 
 

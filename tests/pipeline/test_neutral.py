@@ -25,7 +25,7 @@ STAGE = Stage[str](
 
 
 def stages() -> Iterator[Stage[Any]]:
-    for module in pkgutil.iter_modules(xrt.pipeline.__path__, "xrt.pipeline."):
+    for module in pkgutil.walk_packages(xrt.pipeline.__path__, "xrt.pipeline."):
         if module.name != "xrt.pipeline.report_page":
             named = vars(importlib.import_module(module.name))
             yield from (value for value in named.values() if isinstance(value, Stage))

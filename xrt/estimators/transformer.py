@@ -1,5 +1,6 @@
 """`XRTransformer`: the whole pipeline as an estimator."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ class XRTransformer(XrtEstimator):
         validation_rows: int = 2_000,
         always_deep: bool = False,
         budget: str | None = None,
+        choose: Sequence[str] | None = (),
         run_folder: str | None = None,
         seed: int = 0,
         num_threads: int | None = None,
@@ -63,6 +65,9 @@ class XRTransformer(XrtEstimator):
             budget: time that `fit` may take, such as "30m": the linear model comes first, and what
                 is left decides tokens, layers, passes and trees; `max_length` and `num_epochs` are
                 kept where they are not the defaults. None sets no limit.
+            choose: parts of the linear model, and of the rankers on embeddings, that `fit` chooses
+                on held-out training rows, of ASPECTS; None for all, () for none. What was chosen
+                and all that was tried is `choices_`.
             run_folder: keeps the stages: a fit that was stopped goes on when it is called again.
                 None: nothing is kept.
             seed: of all random choices; at least 0.
@@ -77,6 +82,7 @@ class XRTransformer(XrtEstimator):
         self.validation_rows = validation_rows
         self.always_deep = always_deep
         self.budget = budget
+        self.choose = choose
         self.run_folder = run_folder
         self.seed = seed
         self.num_threads = num_threads
@@ -87,6 +93,8 @@ class XRTransformer(XrtEstimator):
             raise DataError("XRTransformer reads texts, not rows of features; pass a list of texts")
         from xrt.encoder.params import EncoderParams, MatcherParams
         from xrt.pipeline import PipelineParams
+        from xrt.pipeline.choosing.aspects import open_aspects
+        from xrt.pipeline.params import ASPECTS
         from xrt.pipeline.trainer import Trainer
 
         params = PipelineParams(
@@ -96,6 +104,7 @@ class XRTransformer(XrtEstimator):
             validation_rows=self.validation_rows,
             always_deep=self.always_deep,
             budget=self.budget,
+            choose=ASPECTS if self.choose is None else open_aspects(self.choose, ()),
             seed=self.seed,
             num_threads=self.num_threads or 0,
         )
@@ -106,6 +115,7 @@ class XRTransformer(XrtEstimator):
             self.verdict_ = fitted.verdict
         if fitted.budget is not None:
             self.budget_ = fitted.budget
+        self._keep_choices(fitted.choices)
         return fitted.model
 
     def _keep_verdict(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 NEUTRAL: Mapping[str, Any] = {
     "always_deep": False,
+    "choose": [],
     "dataset.propensity": {"a": 0.55, "b": 1.5},
     "embedding_neighbours": {"num_neighbours": 50},
     "encoder": {},
@@ -25,6 +26,8 @@ NEUTRAL: Mapping[str, Any] = {
         "token_pattern": r"(?u)\b\w\w+\b",
     },
     "frozen_weight": 0.0,
+    "fused": True,
+    "label_text_weight": 0.5,
     "matcher": {
         "max_match_clusters": 32768,
         "encoder_learning_rate": 2e-4,

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from xrt.model import XrtModel
 from xrt.pipeline.budget.fitting import Budget, finished
 from xrt.pipeline.budget.report import BudgetReport
 from xrt.pipeline.budget.spending import RECORD, Spending
+from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
@@ -60,6 +61,8 @@ class TrainOutcome:
     objective: float | None = None
     """What a search over settings maximises: the mean of P@1 and nDCG@10, in [0, 1], of the model
     that ships on held-out rows; None where no row was held out."""
+    choices: Choices | None = None
+    """The settings that were chosen; None where nothing was open to choice."""
     budget: BudgetReport | None = None
     """What a budget was spent on; None without one."""
 
@@ -80,6 +83,8 @@ class TrainOutcome:
         if self.budget is not None:
             lines += ["", self.budget.to_text()]
         lines += ["", self.application.text, ""] if self.application.text else []
+        if self.choices is not None:
+            lines.append(f"chosen:  {' '.join(self.choices.as_words()) or self.choices.message}")
         lines.append(f"model:   {self.model_folder}")
         lines.append(f"digest:  {self.digest}")
         lines.append(f"report:  {self.report_path}")
@@ -92,7 +97,7 @@ def train(
     run_folder: str | Path,
     progress: Progress | None = None,
     hooks: TrainingHooks | None = None,
-    names: Sequence[str] = (),
+    names: Collection[str] = (),
 ) -> TrainOutcome:
     """Train what the settings say and save it under `run_folder`/model.
 
@@ -103,7 +108,7 @@ def train(
         run_folder: folder of the stages, the model and the report.
         progress: shows the stages; None shows nothing.
         hooks: what an application reads, learns and measures beyond the model; None without one.
-        names: full names of the settings on the command line: a budget leaves them as they are.
+        names: full names of the settings that are given: a budget leaves them as they are.
 
     Returns:
         Where the model lies, and what it scored.
@@ -130,12 +135,14 @@ def train(
         budget = None
         if spending is not None:
             num_tests = 0 if tst is None else tst.num_instances
-            keep = partial(_keep_linear, folder=folder / LINEAR_MODEL, trn=trn, params=params)
+            keep = partial(_keep_linear, folder=folder / LINEAR_MODEL, trn=trn)
             budget = Budget(spending, names, num_tests, keep)
         trainer = Trainer(params, FolderCache(folder), progress, candidates, budget)
         trainer.check(trn)
         _check_capacity(params, trn, folder)
         fitted = trainer.fit(trn, compared=tst is not None)
+        choices = fitted.choices
+        params = params if choices is None else choices.applied_to(params)
         models = {"linear": fitted.linear}
         if fitted.deep is not None:
             models["deep"] = fitted.deep
@@ -151,9 +158,9 @@ def train(
             params = fitted.plan.applied(params)
         artifact = save_model(
             fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
-            application,
+            application, choices,
         )  # fmt: skip
-        page = write_run_report(folder, params, reports, verdict, tested, application)
+        page = write_run_report(folder, params, reports, verdict, tested, application, choices)
         used = fitted.budget
         if spending is not None and used is not None:
             used = finished(used, spending)
@@ -166,11 +173,12 @@ def train(
         application,
         artifact.digest,
         fitted.objective,
+        choices,
         used,
     )
 
 
-def _keep_linear(model: XrtModel, folder: Path, trn: Corpus, params: PipelineParams) -> None:
+def _keep_linear(model: XrtModel, params: PipelineParams, *, folder: Path, trn: Corpus) -> None:
     """The linear model as a folder that can be used while the deep one is trained."""
     save_model(model, folder, trn, {}, params, None, None, None, ApplicationReport())
     logger.info("the linear model is ready: %s", folder)
@@ -188,7 +196,7 @@ def estimate_run(
     params: PipelineParams,
     run_folder: str | Path,
     hooks: TrainingHooks | None = None,
-    names: Sequence[str] = (),
+    names: Collection[str] = (),
 ) -> str:
     """What the run would take, as a table, with a line for each limit it comes near; with a budget
     also what it would be spent on.
@@ -199,7 +207,7 @@ def estimate_run(
         params: settings of the run.
         run_folder: folder of the run, for the free space of its disk.
         hooks: hooks of an application, which read the corpora; None without one.
-        names: full names of the settings on the command line: a budget leaves them as they are.
+        names: full names of the settings that are given: a budget leaves them as they are.
 
     Returns:
         Several lines.

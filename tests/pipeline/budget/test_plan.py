@@ -15,7 +15,7 @@ from xrt.pipeline.budget.plan import (
     PLANNED,
     SPARE,
     Plan,
-    given_settings,
+    kept_settings,
     make_plan,
     possible_choices,
     share_read,
@@ -35,7 +35,7 @@ def pace_of(length, frozen, rows_per_second=35.0):
 
 
 def planned(seconds, params=PARAMS, names=(), speed=35.0, spent=60.0):
-    given = given_settings(params, names)
+    given = kept_settings(params, names)
     choices = possible_choices(params, given, LENGTHS_N, LAYERS, 512)
     paces = {each: pace_of(each.max_length, each.frozen_layers, speed) for each in choices}
     return make_plan(
@@ -121,11 +121,11 @@ def test_steps_that_are_given_stay():
 
 
 def test_settings_of_the_command_line_count_at_their_defaults_too():
-    assert given_settings(PARAMS) == frozenset()
-    assert given_settings(PARAMS, ["encoder.max_length", "seed"]) == {"encoder.max_length"}
+    assert kept_settings(PARAMS) == frozenset()
+    assert kept_settings(PARAMS, ["encoder.max_length", "seed"]) == {"encoder.max_length"}
     changed = replace(PARAMS, num_deep_trees=2)
-    assert given_settings(changed) == {"num_deep_trees"}
-    assert set(PLANNED) >= given_settings(changed)
+    assert kept_settings(changed) == {"num_deep_trees"}
+    assert set(PLANNED) >= kept_settings(changed)
 
 
 def test_lengths_follow_the_corpus_and_the_encoder():

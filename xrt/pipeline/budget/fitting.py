@@ -4,16 +4,17 @@ N training rows, L labels.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from xrt.model import XrtModel
 from xrt.pipeline.budget.linear_times import linear_times
-from xrt.pipeline.budget.plan import Plan, given_settings
+from xrt.pipeline.budget.plan import Plan, kept_settings
 from xrt.pipeline.budget.report import BudgetReport, facts_of, more_time, repeat_settings
 from xrt.pipeline.budget.spending import Spending
 from xrt.pipeline.fusing import HeldOutRows
 from xrt.pipeline.linear import fuse_linear
+from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import TrainingRows, lazy_hash
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import PlantedTree
@@ -39,15 +40,15 @@ class Budget:
 
     Attributes:
         spending: the clock.
-        names: full names of settings on the command line, which the plan leaves alone.
+        names: full names of settings that are given, which the plan leaves alone.
         num_tests: rows of the test file, which will be read, too.
-        keep: is given the linear model as soon as it is ready.
+        keep: is given the linear model, with the settings, as soon as it is ready.
     """
 
     spending: Spending
-    names: Sequence[str] = ()
+    names: Collection[str] = ()
     num_tests: int = 0
-    keep: Callable[[XrtModel], None] = field(default=lambda model: None)
+    keep: Callable[[XrtModel, PipelineParams], None] = field(default=lambda model, params: None)
 
 
 def fit_within(
@@ -74,7 +75,7 @@ def fit_within(
     """
     spending = budget.spending
     ready, held_out = fuse_linear(runner, rows, linear, trees)
-    budget.keep(ready)
+    budget.keep(ready, runner.params)
     spending.begin("planning")
     plan = _plan(runner, rows, budget)
     spending.facts["plan"] = plan.to_dict()
@@ -156,6 +157,6 @@ def _plan(runner: StageRunner, rows: TrainingRows, budget: Budget) -> Plan:
 
     assert params.encoder is not None
     identity, files = encoder_identity(params.encoder)
-    given = sorted(given_settings(params, budget.names))
+    given = sorted(kept_settings(params, budget.names))
     inputs: dict[str, Hash] = {**rows.inputs, "texts": lazy_hash(texts), **files}
     return runner.run(PLAN, make, inputs, parameters={"encoder": identity, "given": given}).value

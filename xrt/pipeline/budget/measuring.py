@@ -6,7 +6,7 @@ N training rows, n of a sample, L labels, H hidden width.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from xrt.pipeline.budget.plan import (
     Choice,
     Cost,
     Plan,
-    given_settings,
+    kept_settings,
     linear_plan,
     make_plan,
     possible_choices,
@@ -49,7 +49,7 @@ def plan_for(
     *,
     remaining: Callable[[], float],
     seconds: float,
-    names: Sequence[str] = (),
+    names: Collection[str] = (),
     now: Callable[[], float] = time.perf_counter,
 ) -> Plan:
     """Measure, and choose what fits.
@@ -61,7 +61,7 @@ def plan_for(
         times: what the linear model took.
         remaining: tells the seconds that are left.
         seconds: of the whole budget.
-        names: full names of settings on the command line.
+        names: full names of settings that are given.
         now: the clock, seconds.
 
     Returns:
@@ -73,7 +73,7 @@ def plan_for(
     assert params.encoder is not None
     if remaining() <= times.rankers(1, 0):  # not even as many linear ones: nothing is measured
         return linear_plan(remaining(), times.rankers(1, 0) + times.fusion, 0.0)
-    given = given_settings(params, names)
+    given = kept_settings(params, names)
     rng = np.random.default_rng(params.seed)
     rows_n = np.sort(rng.choice(len(texts), min(len(texts), LENGTH_ROWS), replace=False))
     shape = encoder_shape(params.encoder, [texts[row] for row in rows_n], params.seed)

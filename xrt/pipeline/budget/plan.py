@@ -151,12 +151,12 @@ class Plan:
                         for name, value in self.settings.items())  # fmt: skip
 
 
-def given_settings(params: PipelineParams, names: Iterable[str] = ()) -> frozenset[str]:
+def kept_settings(params: PipelineParams, names: Iterable[str] = ()) -> frozenset[str]:
     """Which of the settings that a plan chooses are given already.
 
     Args:
         params: settings of the run, with an encoder.
-        names: full names of those on the command line.
+        names: full names of those that are given.
 
     Returns:
         Those among the names, and those that a preset or an argument has moved from their default.

@@ -1,6 +1,6 @@
 """What a budget would be spent on, told without a training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -19,14 +19,14 @@ FUSION = 0.5
 
 
 def prospect(
-    params: PipelineParams, corpus: Corpus, names: Sequence[str] = (), num_tests: int = 0
+    params: PipelineParams, corpus: Corpus, names: Collection[str] = (), num_tests: int = 0
 ) -> Plan:
     """Plan from an estimate of the linear model; the encoder's pace is measured as in a run.
 
     Args:
         params: settings of the run, with an encoder and a budget.
         corpus: the training corpus, with texts.
-        names: full names of settings on the command line.
+        names: full names of settings that are given.
         num_tests: rows of the test file.
 
     Returns:
