@@ -8,6 +8,7 @@ import pytest
 from xrt.encoder.pace import Pace
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.pipeline import PipelineParams
+from xrt.pipeline.budget import plan as plan_module
 from xrt.pipeline.budget.linear_times import LinearTimes
 from xrt.pipeline.budget.measuring import costs_of, measure_choices
 from xrt.pipeline.budget.plan import (
@@ -16,6 +17,7 @@ from xrt.pipeline.budget.plan import (
     SPARE,
     Plan,
     kept_settings,
+    linear_plan,
     make_plan,
     possible_choices,
     share_read,
@@ -83,14 +85,19 @@ def test_too_little_time_is_told_with_both_numbers():
     assert plan.message.endswith("the linear model ships")
 
 
-def test_the_smallest_that_is_told_is_enough():
-    """Both numbers are of the same rule: a little more than told, and it is trained."""
-    from xrt.pipeline.budget import plan as module
+def test_the_smallest_that_is_told_is_enough(monkeypatch):
+    """What is told and what is trained follow the same rule."""
+    told = []
 
-    smallest = next(seconds for seconds in range(200, 3000, 20) if planned(seconds).deep)
-    below = planned(smallest - 20)
-    assert not below.deep
-    assert module.show_seconds(smallest - 60) in below.message
+    def noted(remaining, smallest, spare):
+        told.append(smallest)
+        return linear_plan(remaining, smallest, spare)
+
+    monkeypatch.setattr(plan_module, "linear_plan", noted)
+    assert not planned(200).deep
+    (smallest,) = told
+    for more, deep in ((-1, False), (1, True)):
+        assert planned((smallest + more + 60) / (1 - SPARE)).deep is deep
 
 
 def test_given_settings_stay():
@@ -173,7 +180,7 @@ def test_paces_that_there_is_no_time_to_measure_follow_from_others():
         )  # fmt: skip
 
     few = found(0.0)
-    assert measured == [(128, 0)]  # the first always
+    assert measured == [(96, 0)]  # the first always
     many = found(1e9)
     assert len(measured) == len({each.max_length for each in choices}) + 2
     for choice, pace in few.items():

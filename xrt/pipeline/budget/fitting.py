@@ -5,7 +5,7 @@ N training rows, L labels.
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from xrt.model import XrtModel
 from xrt.pipeline.budget.linear_times import linear_times
@@ -26,9 +26,7 @@ from xrt.storage.stages import Hash, Settings, Stage, Workspace
 logger = logging.getLogger(__name__)
 
 PLAN = Stage[Plan](
-    "budget-plan", 1,
-    ("budget", "matcher", "matcher_tree", "tree", "ranker", "num_trees", "trainer", "seed",
-     "num_deep_trees"),
+    "budget-plan", 1, ("matcher", "tree", "ranker", "num_trees", "num_deep_trees", "seed"),
     save=lambda plan, folder: write_json(folder / "plan.json", plan.to_dict()),
     load=lambda folder: Plan.from_dict(read_json_bounded(folder / "plan.json")),
 )  # fmt: skip
@@ -159,4 +157,8 @@ def _plan(runner: StageRunner, rows: TrainingRows, budget: Budget) -> Plan:
     identity, files = encoder_identity(params.encoder)
     given = sorted(kept_settings(params, budget.names))
     inputs: dict[str, Hash] = {**rows.inputs, "texts": lazy_hash(texts), **files}
-    return runner.run(PLAN, make, inputs, parameters={"encoder": identity, "given": given}).value
+    parameters = {
+        "encoder": identity, "budget": spending.budget, "devices": asdict(params.trainer),
+        "given": given,
+    }  # fmt: skip
+    return runner.run(PLAN, make, inputs, parameters=parameters).value

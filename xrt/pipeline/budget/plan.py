@@ -289,7 +289,10 @@ def make_plan(
     usable = remaining - SPARE * seconds
     most = _most_epochs(params, given, lengths_n, num_rows)
     least = min(-math.log(1 - LEAST_LEARNT) * few_rows(num_rows), most * num_rows)
-    smallest = min(cost.fixed + least * cost.row for cost in costs.values())
+    looks = num_validations(least)
+    smallest = min(
+        cost.fixed + looks * cost.validation + least * cost.row for cost in costs.values()
+    )
     best: tuple[float, Choice, float] | None = None
     for choice, cost in costs.items():
         fitting = usable - cost.fixed
