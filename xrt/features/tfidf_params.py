@@ -8,6 +8,9 @@ from xrt.errors import ConfigError
 MAX_NGRAM = 100
 """Words or characters of an n-gram, at most."""
 WORDS_OF_TWO = r"(?u)\b\w\w+\b"
+WORDS_OF_ONE = r"(?u)\b\w+\b"
+WORDS_AND_SIGNS = r"(?u)\b\w(?:\+\+|#)|\b\w+\b"
+"""Words of one letter and more; C++ and C# are words, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,10 @@ class TfidfParams:
     lowercase: bool = True
     """Whether texts are compared in lower case."""
     token_pattern: str = WORDS_OF_TWO
-    """Regular expression of a word; by default scikit-learn's, two or more letters or digits."""
+    """Regular expression of a word; by default scikit-learn's, two or more letters or digits. Where
+    it asks for nothing but a number of letters, combining marks belong to words, and scripts
+    without blanks (Chinese, Japanese, Thai, Lao, Khmer, Burmese) give n-grams of 1 to 3 letters.
+    Patterns of another kind mean what `re` says, and take longer."""
 
     def __post_init__(self) -> None:
         """Check the ranges; a list of two numbers is taken for `char_ngrams`."""

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
 from xrt.metrics.comparison import SHOWN, Comparison, compare
+from xrt.metrics.judgement import JUDGED, Judgement, judgement_table
 from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
 from xrt.pipeline.budget.fitting import Budget, finished
@@ -63,6 +64,8 @@ class TrainOutcome:
     that ships on held-out rows; None where no row was held out."""
     choices: Choices | None = None
     """The settings that were chosen; None where nothing was open to choice."""
+    judgements: tuple[Judgement, ...] = ()
+    """Each learnt step beside its plain alternative on held-out rows, and which of them ships."""
     budget: BudgetReport | None = None
     """What a budget was spent on; None without one."""
 
@@ -83,6 +86,8 @@ class TrainOutcome:
         if self.budget is not None:
             lines += ["", self.budget.to_text()]
         lines += ["", self.application.text, ""] if self.application.text else []
+        if self.judgements:
+            lines += [f"{JUDGED} (percent)", judgement_table(self.judgements), ""]
         if self.choices is not None:
             lines.append(f"chosen:  {' '.join(self.choices.as_words()) or self.choices.message}")
         lines.append(f"model:   {self.model_folder}")
@@ -160,7 +165,10 @@ def train(
             fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
             application, choices,
         )  # fmt: skip
-        page = write_run_report(folder, params, reports, verdict, tested, application, choices)
+        judgements = (*fitted.judgements, *application.judgements)
+        page = write_run_report(
+            folder, params, reports, verdict, tested, application, choices, judgements
+        )
         used = fitted.budget
         if spending is not None and used is not None:
             used = finished(used, spending)
@@ -174,6 +182,7 @@ def train(
         artifact.digest,
         fitted.objective,
         choices,
+        judgements,
         used,
     )
 

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.hybrid import HybridMatrix
+from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
 from xrt.pipeline.budget.fitting import Budget, fit_within
 from xrt.pipeline.budget.plan import Plan
@@ -46,6 +47,7 @@ class Fitted:
         verdict: whether the deep model is better; None without an encoder.
         held_out: rows that no source was trained on; None where no row was held out.
         choices: the settings that were chosen; None where nothing was to be chosen.
+        judgements: each learnt step beside its plain alternative on held-out rows, and which ships.
         plan: what a budget was spent on; None without one.
         budget: how it was used; None without one.
     """
@@ -55,6 +57,7 @@ class Fitted:
     verdict: Verdict | None = None
     held_out: HeldOutRows | None = None
     choices: Choices | None = None
+    judgements: tuple[Judgement, ...] = ()
     plan: Plan | None = None
     budget: BudgetReport | None = None
 
@@ -147,11 +150,13 @@ class Trainer:
                 budget = Budget(Spending(self.params, self.runner.cache.record(RECORD)))
             try:
                 self.check(corpus)
-                return self._fit(corpus, dense_NH, label_tree, earlier, compared, budget)
+                self.runner.judgements.clear()
+                fitted = self._fit(corpus, dense_NH, label_tree, earlier, compared, budget)
             except BaseException:  # Ctrl-C, too: the time until now counts when the run goes on
                 if budget is not None:
                     budget.spending.keep()
                 raise
+            return replace(fitted, judgements=tuple(self.runner.judgements))
 
     def check(self, corpus: Corpus) -> None:
         """Refuse what cannot be trained, before hours of work.
@@ -202,7 +207,7 @@ class Trainer:
             ready, deep, verdict, held_out, plan, used = fit_within(
                 runner, rows, linear, trees, compared, budget
             )
-            return Fitted(ready, deep, verdict, held_out, choices, plan, used)
+            return Fitted(ready, deep, verdict, held_out, choices, plan=plan, budget=used)
         if runner.params.encoder is not None:
             from xrt.pipeline.deep import fit_deep  # here, since it brings torch
 
