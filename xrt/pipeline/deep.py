@@ -13,7 +13,6 @@ from xrt.data.splits import Split, validation_split
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.params import Precision
-from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
@@ -35,7 +34,7 @@ from xrt.pipeline.verdict import Verdict, reach_verdict
 from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash
-from xrt.tree.clustering import TreeParams
+from xrt.tree.clustering import TreeParams, TreeShape
 
 
 def fit_deep(
@@ -85,7 +84,7 @@ def _fine_tune(
     runner: StageRunner, rows: TrainingRows, split: Split, inputs: Mapping[str, Hash]
 ) -> tuple[MatcherOutputs, Hash]:
     """The matcher, on a tree over the run's rows or over those of `matcher_features`."""
-    params, words = runner.params, TfidfParams()
+    params, words = runner.params, runner.params.features.single_words
     inputs = {name: inputs[name] for name in ("rows", "labels", "texts", "held out")}
     X_NF = rows.X_NF
     if params.matcher_features is MatcherFeatures.words and params.features != words:
@@ -94,7 +93,7 @@ def _fine_tune(
     X = HybridMatrix.of(as_csr(X_NF[split.train])).weighted(rows.weights_of(split.train))
     (tree,) = grow_trees(
         runner, "matcher-tree", X, rows.labels_of(split.train), rows.corpus.labels, inputs,
-        TreeParams(**asdict(params.matcher_tree)),
+        TreeParams(**asdict(params.matcher_tree), shape=TreeShape.halves),
     )  # fmt: skip
     return fine_tune_matcher(runner, rows, tree, *split, inputs)
 

@@ -112,7 +112,7 @@ class PipelineParams:
     fine-tuning: the run folder's matcher is used again."""
     trainer: TrainerParams = field(default_factory=TrainerParams)
     ranker: RankerParams = field(default_factory=RankerParams)
-    num_trees: Annotated[int, at_least(1)] = 1
+    num_trees: Annotated[int, at_least(1)] = 3
     """Trees of the linear model, from different seeds; their scores are averaged. A taxonomy and a
     flat tree are always one."""
     search: SearchParams = field(default_factory=SearchParams)

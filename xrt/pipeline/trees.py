@@ -22,7 +22,7 @@ from xrt.sources.trees import TreeEnsemble, tree_seed
 from xrt.storage.atomic import sha256_of
 from xrt.storage.hashing import content_hash
 from xrt.storage.stages import Hash, Settings, Stage, Workspace
-from xrt.tree.clustering import TreeParams, build_inside, build_tree
+from xrt.tree.clustering import TreeParams, TreeShape, build_inside, build_tree, is_flat
 from xrt.tree.label_tree import LabelTree
 
 MAX_PIFA_FEATURES = 1_000
@@ -55,14 +55,19 @@ class TreeGrower:
         )  # fmt: skip
 
     def grow(
-        self, params: TreeParams, seed: int, paths: Sequence[Sequence[str]] | None = None
+        self,
+        params: TreeParams,
+        seed: int,
+        paths: Sequence[Sequence[str]] | None = None,
+        index: int = 0,
     ) -> LabelTree:
-        """A tree by balanced 2-means, inside the labels' paths where there are any.
+        """A tree of clusters, inside the labels' paths where there are any.
 
         Args:
             params: settings of the tree.
             seed: seed of the clustering; the same seed makes the same tree.
             paths: names of each label's ancestors, the coarsest first; None for none.
+            index: number of the tree among several, from 0; says its shape where they mix.
 
         Returns:
             The tree.
@@ -70,7 +75,7 @@ class TreeGrower:
         Z = self.label_features
         if paths is not None:
             return build_inside(Z, paths, params, seed, self.num_threads, self.progress)
-        return build_tree(Z, params, seed, self.num_threads, self.progress)
+        return build_tree(Z, params, seed, self.num_threads, self.progress, index)
 
 
 def taxonomy_tree(params: TreeParams, labels: LabelTable) -> LabelTree | None:
@@ -142,7 +147,7 @@ def tree_seeds(params: TreeParams, num_trees: int, seed: int, num_labels: int) -
         The seeds.
     """
     given = params.paths is not None and not params.inside
-    if given or num_labels <= params.max_leaf_size:
+    if given or (not params.inside and is_flat(num_labels, params)):
         num_trees = 1
     return [tree_seed(seed, index) for index in range(num_trees)]
 
@@ -208,10 +213,14 @@ def grow_trees(
     trees = []
     for index, seed in enumerate(tree_seeds(shape, num_trees, runner.params.seed, len(labels))):
 
-        def make(settings: Settings, workspace: Workspace, seed: int = seed) -> LabelTree:
-            return grower.grow(shape, seed, paths) if taxonomy is None else taxonomy
+        def make(
+            settings: Settings, workspace: Workspace, seed: int = seed, index: int = index
+        ) -> LabelTree:
+            return grower.grow(shape, seed, paths, index) if taxonomy is None else taxonomy
 
         parameters = {"tree": shape, "seed": seed}
+        if shape.shape is TreeShape.both:
+            parameters["index"] = index
         output = runner.run(TREE, make, inputs, numbered(name, index), parameters)
         trees.append(PlantedTree(output.value, seed, output.hash))
     return trees

@@ -8,6 +8,7 @@ from typing import Any, Self
 from xrt.errors import ArtifactError
 from xrt.pipeline.choosing.trial import FIGURES
 from xrt.pipeline.params import PipelineParams
+from xrt.tree.clustering import tree_shape
 
 Values = Mapping[str, Any]
 """Settings by their full names, with values that JSON can hold."""
@@ -185,6 +186,8 @@ def with_values(params: PipelineParams, values: Values) -> PipelineParams:
         else:
             top[name] = value
     for part, own in parts.items():
+        if part == "tree" and "shape" in own:
+            own["shape"] = tree_shape(own["shape"])
         top[part] = replace(getattr(params, part), **own)
     return replace(params, **top)
 
