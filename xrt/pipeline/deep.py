@@ -71,6 +71,8 @@ def fit_deep(
     chosen = fits.value
     known = {"labels": inputs["labels"], **held_out_input, "fusion": fits.hash}
     verdict = reach_verdict(runner, rows, split, chosen, known)
+    runner.judgements.append(verdict.judgement)
+    runner.judgements.extend((chosen.fused if verdict.ships_deep else chosen.linear).judgements)
     linear = with_fusion(model, chosen.linear)
     held = HeldOutRows(held_out, chosen.sources, verdict.criterion)
     if not (compared or verdict.ships_deep):

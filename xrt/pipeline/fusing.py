@@ -62,7 +62,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 8,
+    "fusion", 9,
     (
         "search", "num_trees", "num_deep_trees", "shortlist", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",

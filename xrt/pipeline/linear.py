@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from xrt.data.labels import LabelTable
 from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
+from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
 from xrt.pipeline.fusing import (
     HeldOutRows,
@@ -164,7 +165,7 @@ def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[Plante
 
 
 PATH_WEIGHT = Stage[dict[str, Any]](
-    "path-weight", 2, ("search", "ranker", "tree", "seed"),
+    "path-weight", 3, ("search", "ranker", "tree", "seed"),
     save=lambda chosen, folder: write_json(folder / "path_weight.json", chosen),
     load=lambda folder: read_json_bounded(folder / "path_weight.json"),
 )  # fmt: skip
@@ -194,11 +195,14 @@ def _choose_path_weight(
             trial.ensemble, X, Y_true, settings["search"], runner.num_threads
         )
         figures = {str(weight): values for weight, values in chosen.figures.items()}
-        return {"path_weight": chosen.path_weight, "figures": figures}
+        judged = None if chosen.judgement is None else chosen.judgement.to_dict()
+        return {"path_weight": chosen.path_weight, "figures": figures, "judgement": judged}
 
     own = {**inputs, **rows.name_inputs}
     chosen = runner.run(PATH_WEIGHT, make, own).value
     logger.info("path weight on %d held-out rows: %s", len(held.validation), chosen)
+    if chosen["judgement"] is not None:
+        runner.judgements.append(Judgement.from_dict(chosen["judgement"]))
     return replace(params.search, path_weight=float(chosen["path_weight"]))
 
 
@@ -231,6 +235,7 @@ def fuse_linear(
 
     own = {**inputs, **rows.name_inputs}
     fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", BASELINE).value
+    runner.judgements.extend(fits.fused.judgements)
     if further := fits.fused.fusion.sources - set(model.sources):
         training = linear_training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))

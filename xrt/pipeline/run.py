@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
 from xrt.metrics.comparison import SHOWN, Comparison, compare
+from xrt.metrics.judgement import JUDGED, Judgement, judgement_table
 from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
 from xrt.pipeline.choosing.choices import Choices
@@ -56,6 +57,8 @@ class TrainOutcome:
     that ships on held-out rows; None where no row was held out."""
     choices: Choices | None = None
     """The settings that were chosen; None where nothing was open to choice."""
+    judgements: tuple[Judgement, ...] = ()
+    """Each learnt step beside its plain alternative on held-out rows, and which of them ships."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step.
@@ -72,6 +75,8 @@ class TrainOutcome:
             if not self.verdict.ships_deep:
                 lines.append(f"next:    {NEXT_STEPS}")
         lines += ["", self.application.text, ""] if self.application.text else []
+        if self.judgements:
+            lines += [f"{JUDGED} (percent)", judgement_table(self.judgements), ""]
         if self.choices is not None:
             lines.append(f"chosen:  {' '.join(self.choices.as_words()) or self.choices.message}")
         lines.append(f"model:   {self.model_folder}")
@@ -136,7 +141,10 @@ def train(
             fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
             application, choices,
         )  # fmt: skip
-        page = write_run_report(folder, params, reports, verdict, tested, application, choices)
+        judgements = (*fitted.judgements, *application.judgements)
+        page = write_run_report(
+            folder, params, reports, verdict, tested, application, choices, judgements
+        )
     return TrainOutcome(
         folder / "model",
         page,
@@ -147,6 +155,7 @@ def train(
         artifact.digest,
         fitted.objective,
         choices,
+        judgements,
     )
 
 

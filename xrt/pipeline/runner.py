@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
+from xrt.metrics.judgement import Judgement
 from xrt.pipeline.neutral import neutral_values
 from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
@@ -30,12 +31,14 @@ class StageRunner:
         cache: runs the stages, or has their outputs.
         progress: is told how far a stage is.
         candidates: labels that each source names for a row.
+        judgements: what held-out rows say of learnt steps; each adds its own.
     """
 
     params: PipelineParams
     cache: StageCache = field(default_factory=MemoryCache)
     progress: Progress | None = None
     candidates: int = CANDIDATES
+    judgements: list[Judgement] = field(default_factory=list)
 
     @property
     def num_threads(self) -> int | None:

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.hybrid import HybridMatrix
+from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
 from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.choosing.stage import choose_settings
@@ -42,6 +43,7 @@ class Fitted:
         verdict: whether the deep model is better; None without an encoder.
         held_out: rows that no source was trained on; None where no row was held out.
         choices: the settings that were chosen; None where nothing was to be chosen.
+        judgements: each learnt step beside its plain alternative on held-out rows, and which ships.
     """
 
     linear: XrtModel
@@ -49,6 +51,7 @@ class Fitted:
     verdict: Verdict | None = None
     held_out: HeldOutRows | None = None
     choices: Choices | None = None
+    judgements: tuple[Judgement, ...] = ()
 
     @property
     def model(self) -> XrtModel:
@@ -129,7 +132,9 @@ class Trainer:
         """
         with self.runner.cache.lock():
             self.check(corpus)
-            return self._fit(corpus, dense_NH, label_tree, earlier, compared)
+            self.runner.judgements.clear()
+            fitted = self._fit(corpus, dense_NH, label_tree, earlier, compared)
+            return replace(fitted, judgements=tuple(self.runner.judgements))
 
     def check(self, corpus: Corpus) -> None:
         """Refuse what cannot be trained, before hours of work.

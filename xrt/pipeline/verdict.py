@@ -28,6 +28,7 @@ from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion
 from xrt.fusion.weights import fuse
 from xrt.metrics.comparison import MACRO, Comparison, compare
+from xrt.metrics.judgement import CRITERION, Judgement, is_better
 from xrt.metrics.propensity import PropensityParams
 from xrt.pipeline.fusing import FusionFits
 from xrt.pipeline.params import PipelineParams
@@ -72,6 +73,19 @@ class Verdict:
         """(P@1 + nDCG@10) / 2, in [0, 1], of the model that ships, on the held-out rows."""
         figures = self.held_out.deep if self.ships_deep else self.held_out.linear
         return (figures["P@1"] + figures["nDCG@10"]) / 2
+
+    @property
+    def judgement(self) -> Judgement:
+        """The deep model beside the linear one."""
+        linear, deep = (
+            (figures["P@1"] + figures["nDCG@10"]) / 2
+            for figures in (self.held_out.linear, self.held_out.deep)
+        )
+        return Judgement(
+            name="the deep model, fused", plain_name="the linear model", figure=CRITERION,
+            plain=linear, learnt=deep, error=self.standard_error, ships=self.ships_deep,
+            note="always_deep" if self.ships_deep and not self.deep_wins else "",
+        )  # fmt: skip
 
     def added_on(self, tested: Comparison | None = None) -> dict[str, Comparison]:
         """What the encoder added, by the rows it was measured on.
@@ -152,7 +166,7 @@ def give_verdict(
     held_out = compare(Y_true, linear_NL, deep_NL, train_label_counts, num_train, propensity)
     gain, error = gain_of(Y_true, deep_NL, linear_NL)
     used = set(fusion.sources)
-    deep_wins = used != {BASELINE} and error is not None and gain > 0 and gain >= error
+    deep_wins = used != {BASELINE} and is_better(gain, error)
     return Verdict(
         held_out=held_out,
         gain=gain,
