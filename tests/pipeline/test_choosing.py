@@ -42,7 +42,13 @@ def corpus(file: Path) -> Corpus:
 
 
 def params_of(**changes: Any) -> PipelineParams:
-    settings = {"tree": TreeParams(max_leaf_size=4), "choose": SOME, "num_threads": 1, **changes}
+    settings = {
+        "num_trees": 1,
+        "tree": TreeParams(max_leaf_size=4),
+        "choose": SOME,
+        "num_threads": 1,
+        **changes,
+    }
     return PipelineParams(**settings)
 
 
@@ -185,6 +191,7 @@ def test_an_argument_that_is_given_is_not_chosen():
     for argument, value, aspect in (
         ("num_trees", 1, "num_trees"),
         ("branching", 16, "tree"),
+        ("shape", "halves", "tree"),
         ("path_weight", 0.5, "search.path_weight"),
         ("threshold", 0.1, "ranker"),
         ("features", PipelineParams().features, "features"),
@@ -230,11 +237,11 @@ def test_an_experiment_chooses_nothing(experiment: str):
 
 def test_both_doors_choose_the_same(file: Path, corpus: Corpus, tmp_path: Path):
     words = ["dataset=files", f"dataset.trn={file}", "encoder=none", "linear=auto",
-             "tree.max_leaf_size=4", "num_threads=1", f"choose=[{','.join(SOME)}]"]  # fmt: skip
+             "tree.max_leaf_size=4", "num_trees=1", "num_threads=1", f"choose=[{','.join(SOME)}]"]  # fmt: skip
     node = config.compose(words)
     params = leave_given(config.build(config.pipeline_params(), node), config.given_settings(words))
     run = Trainer(params, FolderCache(tmp_path)).fit(corpus)
-    estimator = XRLinear(choose=SOME, max_leaf_size=4, num_threads=1).fit(corpus)
+    estimator = XRLinear(choose=SOME, num_trees=1, max_leaf_size=4, num_threads=1).fit(corpus)
     assert run.choices is not None
     assert without_times(run.choices) == without_times(estimator.choices_)
     texts = corpus.texts
@@ -294,7 +301,7 @@ def test_options_that_change_nothing_or_cannot_be_had_are_not_tried():
     assert not {"tree", "num_trees"} & {a for a, _ in options_of(every, has_tree=True)}
     assert "neighbours" not in {a for a, _ in options_of(replace(every, fused=False))}
     weights = [option.values for aspect, option in options_of(every) if aspect[:6] == "search"]
-    assert weights == [{"search.path_weight": 1.0}]
+    assert weights == [{"search.path_weight": 0.5}]
     assert options_of(PipelineParams()) == []
 
 
