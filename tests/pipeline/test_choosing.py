@@ -236,8 +236,8 @@ def test_an_experiment_chooses_nothing(experiment: str):
 
 
 def test_both_doors_choose_the_same(file: Path, corpus: Corpus, tmp_path: Path):
-    words = ["dataset=files", f"dataset.trn={file}", "encoder=none", "linear=auto",
-             "tree.max_leaf_size=4", "num_trees=1", "num_threads=1", f"choose=[{','.join(SOME)}]"]  # fmt: skip
+    words = ["dataset=files", f"dataset.trn={file}", "encoder=none", "linear=auto", "num_trees=1",
+             "tree.max_leaf_size=4", "num_threads=1", f"choose=[{','.join(SOME)}]"]  # fmt: skip
     node = config.compose(words)
     params = leave_given(config.build(config.pipeline_params(), node), config.given_settings(words))
     run = Trainer(params, FolderCache(tmp_path)).fit(corpus)
