@@ -103,6 +103,7 @@ def test_depth_is_a_limit():
 
 
 def test_a_setting_of_halves_takes_halves():
+    assert TreeParams().mixes_shapes
     assert TreeParams().shape_of(0) is TreeShape.k_means
     assert TreeParams(max_leaf_size=25).shape_of(0) is TreeShape.halves
     assert TreeParams(max_leaf_size=25, shape=TreeShape.k_means).shape_of(1) is TreeShape.k_means

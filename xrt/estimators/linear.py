@@ -70,7 +70,7 @@ class XRLinear(XrtEstimator):
             beam_size: nodes kept at each inner level of a tree; at least 1.
             path_weight: exponent of the path's score in that of a label; at least 0.
             shape: of the trees: `k_means`, `halves` or `both`; None: `halves` where `branching`,
-                `max_leaf_size` or `max_top_nodes` is not at its default, else `k_means`.
+                `max_leaf_size` or `max_top_nodes` is given, else `both`.
             fan_out: clusters that a node of a k-means tree is divided into, at most; at least 2.
             depth: levels of clusters of a k-means tree, at most; at least 1.
             branching: children of an inner node; at least 2.
@@ -155,8 +155,7 @@ class XRLinear(XrtEstimator):
         Raises:
             ConfigError: a setting is out of range.
         """
-        shape = tree_shape(self.shape)
-        return TreeParams(shape=shape, paths=self.paths, **self._given(*_SHAPE))
+        return TreeParams(paths=self.paths, shape=tree_shape(self.shape), **self._given(*_SHAPE))
 
     def ranker_params(self) -> RankerParams:
         """How rankers are trained.
@@ -210,7 +209,7 @@ class XRLinear(XrtEstimator):
             ConfigError: one of them is out of range.
         """
         given = [
-            *(f"tree.{name}" for name in self._given(*_SHAPE, "shape", "paths")),
+            *(f"tree.{name}" for name in self._given(*_SHAPE, "paths")),
             *(f"ranker.{name}" for name in self._given(*_RANKERS)),
             *(f"search.{name}" for name in self._given("path_weight")),
             *self._given("num_trees", "features"),

@@ -9,8 +9,10 @@ MAX_NGRAM = 100
 """Words or characters of an n-gram, at most."""
 WORDS_OF_TWO = r"(?u)\b\w\w+\b"
 """scikit-learn's words: two or more letters or digits."""
-WORDS = r"(?u)\b\w+\b"
+WORDS_OF_ONE = r"(?u)\b\w+\b"
 """Words of one letter too: `C`, `7`."""
+WORDS_AND_SIGNS = r"(?u)\b\w(?:\+\+|#)|\b\w+\b"
+"""Words of one letter and more; C++ and C# are words, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,11 @@ class TfidfParams:
     """Whether 1 + ln(count) replaces the count."""
     lowercase: bool = True
     """Whether texts are compared in lower case."""
-    token_pattern: str = WORDS
-    """Regular expression of a word; by default one or more letters or digits."""
+    token_pattern: str = WORDS_OF_ONE
+    """Regular expression of a word; by default one or more letters or digits. Where it asks for
+    nothing but a number of letters, combining marks belong to words, and scripts without blanks
+    (Chinese, Japanese, Thai, Lao, Khmer, Burmese) give n-grams of 1 to 3 letters. Patterns of
+    another kind mean what `re` says, and take longer."""
 
     def __post_init__(self) -> None:
         """Check the ranges; a list of two numbers is taken for `char_ngrams`."""

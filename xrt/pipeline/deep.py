@@ -31,6 +31,7 @@ from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import grow_trees
 from xrt.pipeline.verdict import Verdict, reach_verdict
+from xrt.pipeline.word_trees import word_columns, word_inputs
 from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash
@@ -67,7 +68,8 @@ def fit_deep(
         held_rows = trial.source_rows(as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out))
         return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
 
-    fits = choose_fusion(runner, rows, split, score, {**inputs, **blocks.inputs})
+    own = {**inputs, **blocks.inputs, **word_inputs(params, rows.features)}
+    fits = choose_fusion(runner, rows, split, score, own)
     chosen = fits.value
     known = {"labels": inputs["labels"], **held_out_input, "fusion": fits.hash}
     verdict = reach_verdict(runner, rows, split, chosen, known)
@@ -124,7 +126,13 @@ def _deep_model(
         blocks.rows(rows, used),
         rows.labels_of(used),
         params,
-        tree_trainer(runner, prefix, corpus.labels, inputs_of),
+        tree_trainer(
+            runner,
+            prefix,
+            corpus.labels,
+            inputs_of,
+            words=word_columns(params, rows.features, rows.X.num_dense),
+        ),
         model.search,
         rows.names,
         None if rows.names is None else lambda: blocks.names(runner, rows),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import scipy.sparse as sp
 
@@ -16,13 +17,14 @@ from xrt.errors import ConfigError
 from xrt.features.label_features import pifa_hybrid
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.runner import StageRunner
+from xrt.pipeline.word_trees import columns_of, first_columns, ranker_params_of
 from xrt.progress import Progress
 from xrt.sources.ranker import TreeRanker, train_ranker
 from xrt.sources.trees import TreeEnsemble, tree_seed
 from xrt.storage.atomic import sha256_of
 from xrt.storage.hashing import content_hash
 from xrt.storage.stages import Hash, Settings, Stage, Workspace
-from xrt.tree.clustering import TreeParams, TreeShape, build_inside, build_tree, is_flat
+from xrt.tree.clustering import TreeParams, build_inside, build_tree, is_flat
 from xrt.tree.label_tree import LabelTree
 
 MAX_PIFA_FEATURES = 1_000
@@ -186,6 +188,7 @@ def grow_trees(
     inputs: Mapping[str, Hash],
     params: TreeParams | None = None,
     num_trees: int = 1,
+    words: int | None = None,
 ) -> list[PlantedTree]:
     """Stages 2 and 5: label trees over PIFA of the rows, or the taxonomy that the settings name.
 
@@ -198,13 +201,17 @@ def grow_trees(
         inputs: hashes of rows and labels.
         params: instead of the settings' `tree`.
         num_trees: how many, from different seeds.
+        words: columns of words, which some trees see alone; None where all see all.
 
     Returns:
         The trees; one for a taxonomy or where one leaf holds all labels.
     """
     shape = runner.params.tree if params is None else params
     taxonomy, paths = taxonomy_tree(shape, labels), paths_above(shape, labels)
-    grower = TreeGrower(X, Y_NL, runner.num_threads, runner.progress)
+    growers = {
+        columns: TreeGrower(rows_seen(X, columns), Y_NL, runner.num_threads, runner.progress)
+        for columns in {columns_of(index, words) for index in range(num_trees)}
+    }
     inputs = dict(inputs)
     if taxonomy is not None:
         inputs["paths"] = lambda: content_hash(list(taxonomy.parents))
@@ -216,11 +223,14 @@ def grow_trees(
         def make(
             settings: Settings, workspace: Workspace, seed: int = seed, index: int = index
         ) -> LabelTree:
+            grower = growers[columns_of(index, words)]
             return grower.grow(shape, seed, paths, index) if taxonomy is None else taxonomy
 
         parameters = {"tree": shape, "seed": seed}
-        if shape.shape is TreeShape.both:
+        if shape.mixes_shapes:
             parameters["index"] = index
+        if (columns := columns_of(index, words)) is not None:
+            parameters["columns"] = columns
         output = runner.run(TREE, make, inputs, numbered(name, index), parameters)
         trees.append(PlantedTree(output.value, seed, output.hash))
     return trees
@@ -233,6 +243,7 @@ def train_rankers(
     Y_NL: sp.csr_array,
     trees: Sequence[PlantedTree],
     inputs: Mapping[str, Hash],
+    words: int | None = None,
 ) -> TreeEnsemble:
     """Stages 3 and 6: the rankers of every level of each tree, one tree after the other.
 
@@ -243,27 +254,51 @@ def train_rankers(
         Y_NL: their labels.
         trees: as `grow_trees` gives them.
         inputs: hashes of rows and labels.
+        words: columns of words, which some trees see alone; None where all see all.
 
     Returns:
         The trees with their rankers.
     """
     rankers = []
     for index, planted in enumerate(trees):
+        columns = columns_of(index, words)
 
         def make(
-            settings: Settings, workspace: Workspace, planted: PlantedTree = planted
+            settings: Settings,
+            workspace: Workspace,
+            planted: PlantedTree = planted,
+            columns: int | None = columns,
         ) -> TreeRanker:
             spill = None if workspace.folder is None else workspace.folder / "ranker"
+            seen, ranker = rows_seen(X, columns), settings["ranker"]
+            if columns is not None:
+                ranker = ranker_params_of(ranker, seen)
             return train_ranker(
-                X, Y_NL, planted.tree, settings["ranker"], planted.seed,
+                seen, Y_NL, planted.tree, ranker, planted.seed,
                 runner.num_threads, runner.progress, spill,
             )  # fmt: skip
 
         own: dict[str, Hash] = {**inputs, "tree": planted.hash}
         stage_name = numbered(name, index)
-        output = runner.run(RANKER, make, own, stage_name, {"seed": planted.seed})
+        parameters: dict[str, Any] = {"seed": planted.seed}
+        if columns is not None:
+            parameters["columns"] = columns
+        output = runner.run(RANKER, make, own, stage_name, parameters)
         rankers.append(output.value)
     return TreeEnsemble(tuple(rankers))
+
+
+def rows_seen(X: HybridMatrix, columns: int | None) -> HybridMatrix:
+    """The rows as a tree sees them.
+
+    Args:
+        X: rows (N, F + H).
+        columns: the first columns that it sees; None for all.
+
+    Returns:
+        The rows.
+    """
+    return X if columns is None else first_columns(X, columns)
 
 
 def numbered(name: str, index: int) -> str:

@@ -70,7 +70,7 @@ class TreeParams(ClusterParams):
     """`k_means`: uneven clusters, wide and shallow; `halves`: balanced halves, merged to
     `branching` children; `both`: trees of each, in turn. null: `halves` where `branching`,
     `max_leaf_size` or `max_top_nodes`, which belong to it, is not at its default; else
-    `k_means`."""
+    `both`."""
     fan_out: Annotated[int, at_least(2)] = 100
     """Clusters that a node of a k-means tree is divided into, at most; a node with fewer labels is
     not divided."""
@@ -82,6 +82,11 @@ class TreeParams(ClusterParams):
     inside: bool = False
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
 
+    def __post_init__(self) -> None:
+        """Check shape and ranges. Raises ConfigError for an unknown shape or number."""
+        super().__post_init__()
+        object.__setattr__(self, "shape", tree_shape(self.shape))
+
     def shape_of(self, index: int) -> TreeShape:
         """The shape of a tree.
 
@@ -91,14 +96,22 @@ class TreeParams(ClusterParams):
         Returns:
             `k_means` or `halves`.
         """
-        if self.shape is TreeShape.both:
-            return (TreeShape.k_means, TreeShape.halves)[index % 2]
-        if self.shape is not None:
-            return self.shape
+        shape = self.shape or self._implied_shape
+        return (
+            (TreeShape.k_means, TreeShape.halves)[index % 2] if shape is TreeShape.both else shape
+        )
+
+    @property
+    def mixes_shapes(self) -> bool:
+        """Whether the number of a tree says its shape."""
+        return (self.shape or self._implied_shape) is TreeShape.both
+
+    @property
+    def _implied_shape(self) -> TreeShape:
         plain = ClusterParams()
         names = ("branching", "max_leaf_size", "max_top_nodes")
         changed = any(getattr(self, name) != getattr(plain, name) for name in names)
-        return TreeShape.halves if changed else TreeShape.k_means
+        return TreeShape.halves if changed else TreeShape.both
 
 
 def tree_shape(name: str | None) -> TreeShape | None:

@@ -66,11 +66,11 @@ KNOWN: Mapping[str, Aspect] = MappingProxyType(
             tuple(f"features.{name}" for name in _VIEW),
             (
                 Option("counted words", _view(sublinear_tf=False, token_pattern=WORDS_OF_TWO)),
-                Option("4-grams beside words", _view(char_ngrams=[4, 4]), ratio=6),
+                Option("4-grams beside words", _view(char_ngrams=[4, 4]), ratio=3),
                 Option(
                     "4-grams beside words, counted",
                     _view(char_ngrams=[4, 4], sublinear_tf=False, token_pattern=WORDS_OF_TWO),
-                    ratio=6,
+                    ratio=3,
                 ),
                 Option("pairs beside words", _view(word_ngram_max=2), ratio=2),
             ),
@@ -89,8 +89,8 @@ KNOWN: Mapping[str, Aspect] = MappingProxyType(
         "tree": Aspect(
             tuple(f"tree.{name}" for name in _SHAPE),
             (
-                Option("halves", {"tree.shape": "halves"}),
-                Option("k-means and halves", {"tree.shape": "both"}),
+                Option("k-means", {"tree.shape": "k_means"}, ratio=1.3),
+                Option("halves", {"tree.shape": "halves"}, ratio=0.7),
             ),
         ),
         "num_trees": Aspect(("num_trees",), (Option("5 trees", {"num_trees": 5}, ratio=1.7),)),
