@@ -25,5 +25,5 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """Arguments of XRLinear by name of the preset, beside its defaults: `auto` chooses on held-out rows
-what is not given; `default` takes what is best on most data; `fast` is one tree of balanced halves on counted words; `quality` is the mean of
-five that keep smaller weights too."""
+what is not given; `default` takes what is best on most data; `fast` is one tree of balanced halves
+on counted words; `quality` is the mean of five that keep smaller weights too."""
