@@ -127,10 +127,11 @@ def test_keys_of_earlier_run_folders_stay():
 
     class Keys(FolderCache):
         def run(self, stage, make, settings, inputs, name=None):
-            from xrt.storage.stages import _stage_record
+            from xrt.storage.stages import StageOutput, _stage_record
 
             record = _stage_record(stage.name, 1, settings.values, inputs, settings.neutral)
             keys.append(record["key"])
+            return StageOutput("", record["key"])
 
     StageRunner(params, Keys(Path())).run(STAGE, lambda *_: "", {"rows": "0"})
     assert keys == ["a76b6fa8b3f8307f0b23091e4188ca812175a02f05fae5d0bf45104dbd7fe285"]

@@ -4,7 +4,7 @@ rows, and the verdict on it.
 N training rows, L labels, F TF-IDF columns, H hidden width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from xrt.data.splits import Split, validation_split
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
+from xrt.encoder.pacing import TimeLimit
 from xrt.encoder.params import Precision
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
@@ -39,7 +40,12 @@ from xrt.tree.clustering import TreeParams, TreeShape
 
 
 def fit_deep(
-    runner: StageRunner, rows: TrainingRows, model: XrtModel, compared: bool
+    runner: StageRunner,
+    rows: TrainingRows,
+    model: XrtModel,
+    compared: bool,
+    limit: TimeLimit | None = None,
+    watch: Callable[[MatcherOutputs], None] | None = None,
 ) -> tuple[XrtModel, XrtModel | None, Verdict, HeldOutRows]:
     """Join the linear model by what the encoder adds, and see whether that is better.
 
@@ -48,6 +54,8 @@ def fit_deep(
         rows: the training rows; they have texts.
         model: the linear model of all rows.
         compared: finish the deep model even where it does not ship.
+        limit: a time that the fine-tuning keeps.
+        watch: is shown the fine-tuned matcher, before rankers are trained.
 
     Returns:
         The linear model, calibrated; the deep one, or None; the verdict; the held-out rows.
@@ -58,7 +66,9 @@ def fit_deep(
     held_out = split.validation
     held_out_input: dict[str, Hash] = {"held out": lazy_hash(held_out)}
     inputs = {**rows.inputs, **held_out_input, "texts": lazy_hash(corpus.texts)}
-    matcher, matcher_hash = _fine_tune(runner, rows, split, inputs)
+    matcher, matcher_hash = _fine_tune(runner, rows, split, inputs, limit)
+    if watch is not None:
+        watch(matcher)
     inputs["matcher"] = matcher_hash
     blocks = make_blocks(runner, rows, matcher, matcher_hash, split, model.search, inputs)
     inputs |= rows.name_inputs
@@ -85,7 +95,11 @@ def fit_deep(
 
 
 def _fine_tune(
-    runner: StageRunner, rows: TrainingRows, split: Split, inputs: Mapping[str, Hash]
+    runner: StageRunner,
+    rows: TrainingRows,
+    split: Split,
+    inputs: Mapping[str, Hash],
+    limit: TimeLimit | None,
 ) -> tuple[MatcherOutputs, Hash]:
     """The matcher, on a tree over the run's rows or over those of `matcher_features`."""
     params, words = runner.params, runner.params.features.single_words
@@ -99,7 +113,7 @@ def _fine_tune(
         runner, "matcher-tree", X, rows.labels_of(split.train), rows.corpus.labels, inputs,
         TreeParams(**asdict(params.matcher_tree), shape=TreeShape.halves),
     )  # fmt: skip
-    return fine_tune_matcher(runner, rows, tree, *split, inputs)
+    return fine_tune_matcher(runner, rows, tree, *split, inputs, limit)
 
 
 def _deep_model(

@@ -19,7 +19,7 @@ _RULES = (
         (
             "matcher.", "matcher_tree.", "matcher_features", "trainer.", "shortlist.",
             "embedding_neighbours.", "embedding_weight", "frozen_weight", "num_deep_trees",
-            "always_deep",
+            "always_deep", "budget",
         ),
         lambda params: params.encoder is None,
         "has no effect without an encoder; choose one, as in encoder=minilm, or leave it out",
