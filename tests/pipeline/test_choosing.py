@@ -376,6 +376,11 @@ def test_report_and_model_tell_what_was_chosen(file: Path, tmp_path: Path):
     assert "Settings tried on held-out rows" in page
     assert "half the path" in page
     assert read_json_bounded(tmp_path / "model" / "choices.json") == report["choices"]
+    judged = [one for one in outcome.judgements if one.name.startswith("chosen settings")]
+    assert [one.ships for one in judged] == [bool(choices.values)]
+    assert judged[0].learnt - judged[0].plain == pytest.approx(
+        max(tried.gain for tried in choices.tried if tried.values)
+    )
     assert "## Settings that were chosen" in (tmp_path / "model" / "README.md").read_text()
     assert f"chosen:  {' '.join(choices.as_words()) or choices.message}" in outcome.to_text()
     manifest = read_json_bounded(tmp_path / "model" / "manifest.json")

@@ -259,6 +259,8 @@ def build_params(
     try:
         params, *own = build_all(settings_types(), config)
     except RecursionError as err:
-        raise ConfigError("an interpolation (${...}) leads back to itself; write values") from err
+        raise ConfigError(
+            "an interpolation (${...}) refers to itself; write the value in its place"
+        ) from err
     with_settings = [one for one in applications() if one.settings_type() is not None]
     return params, list(zip(with_settings, own, strict=True))

@@ -27,7 +27,8 @@ _RULES = (
     _Rule(
         ("fused",),
         lambda params: params.encoder is not None and not params.fused,
-        "an encoder's run holds rows out in any case; leave it out, or choose encoder=none",
+        "has no effect with an encoder, for which rows are held out in any case; leave it out, or "
+        "choose encoder=none",
     ),
     _Rule(
         ("validation_rows",),

@@ -193,22 +193,22 @@ def _message(
     found = f"On {rows} the deep model scores {deep:.2f}, the linear one {linear:.2f}"
     found += " (mean of P@1 and nDCG@10, percent); "
     if error is None:
-        found += "one row tells nothing"
+        found += "a single row gives the difference no standard error; give more training rows"
     else:
         found += f"the difference of {100 * gain:+.2f} has a standard error of {100 * error:.2f}"
     if used <= WITHOUT_ENCODER:
         verb = "have" if len(used) > 1 else "has"
-        found += f"; only {' and '.join(sorted(used))} {verb} weight, nothing of the encoder's"
+        found += f"; only {' and '.join(sorted(used))} {verb} weight, no source uses the encoder"
     lower = [
         f"{name} {100 * held_out.deep[name]:.2f} against {100 * held_out.linear[name]:.2f}"
         for name in held_out.lower(GUARDED)
     ]
     if lower:
-        found += f"; deep is lower in {' and '.join(lower)}"
+        found += f"; the deep model is lower in {' and '.join(lower)}"
     if deep_wins:
         return f"{found}. The deep model is saved"
     if always_deep:
-        return f"{found}. The deep model is saved all the same (always_deep)"
+        return f"{found}. The deep model is saved since always_deep is set"
     return f"{found}. The linear model is saved"
 
 
