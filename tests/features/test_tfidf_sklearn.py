@@ -1,4 +1,7 @@
-"""TfidfFeatures against scikit-learn's TfidfVectorizer with the same settings."""
+"""TfidfFeatures against scikit-learn's TfidfVectorizer with the same settings.
+
+Scripts without blanks and combining marks are in test_scripts.py: there the words are others.
+"""
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_union
 from sklearn.preprocessing import normalize
 
+from tests.reference import slow_terms
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import WORDS_OF_TWO, TfidfParams
 
@@ -16,7 +20,7 @@ TRAIN = [
     "The dog barks; the DOG runs!",
     "wireless noise-cancelling headphones, wireless, black",
     "Überraschung: 5G-Router (black) für den Hund",
-    "机器学习 导论 noise",
+    "машинное обучение 한국어 noise",
     "",
     "x",
 ]
@@ -82,10 +86,9 @@ def test_words_and_characters_are_two_blocks_of_equal_length():
 )
 def test_any_unicode_text(texts, unseen):
     texts = [*texts, "at least one word"]
-    tfidf = TfidfFeatures(TfidfParams(word_ngram_max=2, sublinear_tf=False, **AS_SKLEARN)).fit(
-        texts
-    )
-    sklearn = TfidfVectorizer(ngram_range=(1, 2)).fit(texts)
+    params = TfidfParams(word_ngram_max=2, sublinear_tf=False, **AS_SKLEARN)
+    tfidf = TfidfFeatures(params).fit(texts)
+    sklearn = TfidfVectorizer(analyzer=lambda text: slow_terms.terms(text, longest=2)).fit(texts)
     rows = tfidf.transform([*texts, *unseen]).toarray()
     expected = sklearn.transform([*texts, *unseen]).toarray()
     np.testing.assert_allclose(rows, expected, rtol=1e-6, atol=1e-7)
