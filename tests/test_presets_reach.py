@@ -12,7 +12,7 @@ from xrt.cli.doors import _training_fields
 from xrt.features.ngrams.text import shortest_word
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 91
+MOST_SETTINGS = 95
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
@@ -39,7 +39,6 @@ MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
         "experiment=tibkat_chars",
         lambda p: p.matcher_features.value == "words",
     ),
-    "a budget": ("training=budget", lambda p: p.budget is not None),
     "frozen layers": ("experiment=tibkat_fast", lambda p: p.encoder.frozen_layers > 0),
     "several trees": ("experiment=tibkat", lambda p: p.num_trees > 1 and p.num_deep_trees > 1),
     "settings chosen on held-out rows": ("linear=auto", lambda p: p.choose),

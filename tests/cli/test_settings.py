@@ -133,7 +133,7 @@ def test_sweeps_stay_sweeps():
     ("word", "message"),
     [
         ("encoder=null", r"encoder=null: no such choice; there are bert_base, .*none"),
-        ("tree=1", "tree=1: no such choice; there are balanced, flat"),
+        ("tree=1", "tree=1: no such choice; there are balanced, both"),
         ("dataset=3", "dataset=3: no such choice; there are bibtex"),
         ("tree=[balanced]", r"tree=\[balanced\]: no such choice"),
         ("tree={}", "no such choice"),

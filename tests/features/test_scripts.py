@@ -13,7 +13,7 @@ from tests.reference import slow_terms
 from xrt.features.ngrams.characters import character_table, composed
 from xrt.features.ngrams.counter import NgramCounter
 from xrt.features.tfidf import TfidfFeatures
-from xrt.features.tfidf_params import WORDS_AND_SIGNS, TfidfParams
+from xrt.features.tfidf_params import WORDS_AND_SIGNS, WORDS_OF_TWO, TfidfParams
 
 SCRIPTS = (
     "aB1_ .-#+éßİΣ赤い々〆シャツー東𠀀𛀂ｶﾞﾊﾟＡｂ１＋＃・、。กรุงเทพำะแใๆ๑ข้าວຽງເຈົ້າភ្នំពេញម្មြန်မာ"
@@ -26,7 +26,8 @@ TEXTS = st.lists(
 
 
 def terms_of(*texts: str, **changes) -> list[str]:
-    return TfidfFeatures(TfidfParams(min_df=1, **changes)).fit(list(texts)).feature_names()
+    params = TfidfParams(**({"min_df": 1, "token_pattern": WORDS_OF_TWO} | changes))
+    return TfidfFeatures(params).fit(list(texts)).feature_names()
 
 
 @pytest.mark.parametrize("changes", [{}, {"word_ngram_max": 3}, {"lowercase": False}])
@@ -35,7 +36,7 @@ def terms_of(*texts: str, **changes) -> list[str]:
 @example(texts=["赤"], block_chars=15)
 def test_the_fast_counter_equals_the_slow_twin(changes, texts, block_chars):
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
-    params = TfidfParams(min_df=1, **changes)
+    params = TfidfParams(min_df=1, token_pattern=WORDS_OF_TWO, **changes)
 
     def analyzer(text: str) -> list[str]:
         return slow_terms.terms(text, params.lowercase, 2, params.word_ngram_max)

@@ -98,10 +98,11 @@ def test_a_new_setting_at_its_neutral_value_leaves_the_key(tmp_path, monkeypatch
 
 
 def test_a_setting_without_a_neutral_value_is_counted(tmp_path, monkeypatch):
-    assert made(tmp_path, PipelineParams())
+    params = PipelineParams(num_trees=1)
+    assert made(tmp_path, params)
     pins = {name: value for name, value in neutral.NEUTRAL.items() if name != "num_trees"}
     monkeypatch.setattr(neutral, "NEUTRAL", pins)
-    assert made(tmp_path, PipelineParams())
+    assert made(tmp_path, params)
 
 
 def test_a_new_setting_of_an_optional_part_leaves_the_key(tmp_path, monkeypatch):

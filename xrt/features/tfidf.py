@@ -60,6 +60,11 @@ class TfidfFeatures:
         """Number of columns, F."""
         return sum(len(block.terms) for block in self._fitted())
 
+    @property
+    def block_sizes(self) -> dict[str, int]:
+        """Columns of each block, 'word' and 'char', in column order."""
+        return {block.kind: len(block.terms) for block in self._fitted()}
+
     def feature_names(self) -> list[str]:
         """The term of each column; where words are used too, characters start with 'char:'.
 

@@ -14,7 +14,6 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.pacing import TimeLimit
 from xrt.encoder.params import Precision
-from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
@@ -33,10 +32,11 @@ from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import grow_trees
 from xrt.pipeline.verdict import Verdict, reach_verdict
+from xrt.pipeline.word_trees import word_columns, word_inputs
 from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash
-from xrt.tree.clustering import TreeParams
+from xrt.tree.clustering import TreeParams, TreeShape
 
 
 def fit_deep(
@@ -78,7 +78,8 @@ def fit_deep(
         held_rows = trial.source_rows(as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out))
         return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
 
-    fits = choose_fusion(runner, rows, split, score, {**inputs, **blocks.inputs})
+    own = {**inputs, **blocks.inputs, **word_inputs(params, rows.features)}
+    fits = choose_fusion(runner, rows, split, score, own)
     chosen = fits.value
     known = {"labels": inputs["labels"], **held_out_input, "fusion": fits.hash}
     verdict = reach_verdict(runner, rows, split, chosen, known)
@@ -101,7 +102,7 @@ def _fine_tune(
     limit: TimeLimit | None,
 ) -> tuple[MatcherOutputs, Hash]:
     """The matcher, on a tree over the run's rows or over those of `matcher_features`."""
-    params, words = runner.params, TfidfParams()
+    params, words = runner.params, runner.params.features.single_words
     inputs = {name: inputs[name] for name in ("rows", "labels", "texts", "held out")}
     X_NF = rows.X_NF
     if params.matcher_features is MatcherFeatures.words and params.features != words:
@@ -110,7 +111,7 @@ def _fine_tune(
     X = HybridMatrix.of(as_csr(X_NF[split.train])).weighted(rows.weights_of(split.train))
     (tree,) = grow_trees(
         runner, "matcher-tree", X, rows.labels_of(split.train), rows.corpus.labels, inputs,
-        TreeParams(**asdict(params.matcher_tree)),
+        TreeParams(**asdict(params.matcher_tree), shape=TreeShape.halves),
     )  # fmt: skip
     return fine_tune_matcher(runner, rows, tree, *split, inputs, limit)
 
@@ -139,7 +140,13 @@ def _deep_model(
         blocks.rows(rows, used),
         rows.labels_of(used),
         params,
-        tree_trainer(runner, prefix, corpus.labels, inputs_of),
+        tree_trainer(
+            runner,
+            prefix,
+            corpus.labels,
+            inputs_of,
+            words=word_columns(params, rows.features, rows.X.num_dense),
+        ),
         model.search,
         rows.names,
         None if rows.names is None else lambda: blocks.names(runner, rows),

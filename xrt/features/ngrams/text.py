@@ -307,15 +307,15 @@ def _write_signs(
 ) -> int:
     """Write '#', or '++' where another plus stands at byte `i`; returns where to go on."""
     if sign == _HASH:
-        return _write(line, out, sign)
+        out = _write(line, out, sign)
     if sign != _PLUS or not more:
         return out
     code = np.uint32(text[i])
     if code >= 0x80:
         code, _ = _read_long(text, i)
-    if table[code] & CODE_POINT != _PLUS:
-        return out
-    return _write(line, _write(line, out, sign), sign)
+    if table[code] & CODE_POINT == _PLUS:
+        out = _write(line, _write(line, out, sign), sign)
+    return out
 
 
 @njit(nogil=True, cache=True)

@@ -49,7 +49,7 @@ def measure_linear(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -
         texts=sample.texts, Y=as_csr(Y_nL[:, used]), X=sample.X,
         labels=LabelTable.from_ids([str(label) for label in used]),
     )  # fmt: skip
-    probed = replace(params, encoder=None, fused=False, num_trees=1)
+    probed = replace(params, encoder=None, fused=False, num_trees=1, choose=())
     for _ in range(2):  # the first time kernels are compiled, or read from the disk
         clock, started = _Clock(), time.perf_counter()
         Trainer(probed, progress=clock).fit(small)
