@@ -20,7 +20,7 @@ from xrt.pipeline.estimate.pace import encoder_seconds, measure_linear
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import MAX_PIFA_FEATURES
 from xrt.threads import default_num_threads
-from xrt.tree.clustering import TreeParams
+from xrt.tree.clustering import TreeParams, TreeShape
 
 SAMPLE_ROWS = 3_000
 """Rows that are looked at, and trained on for the seconds."""
@@ -228,8 +228,15 @@ def _chooses(params: PipelineParams, has_texts: bool) -> bool:
 
 def _groups(tree: TreeParams, num_labels: int) -> list[int]:
     """Groups of sixteen nodes under one node, level by level below the root."""
-    given = tree.paths is not None and not tree.inside
-    if given or num_labels <= tree.max_leaf_size:
+    if tree.paths is not None and not tree.inside:
+        return [-(-num_labels // _WIDTH)]
+    if tree.shape_of(0) is TreeShape.k_means:
+        groups, labels = [], num_labels
+        while len(groups) < tree.depth and labels >= tree.fan_out:
+            groups.append(-(-tree.fan_out // _WIDTH))
+            labels = -(-labels // tree.fan_out)
+        return [*groups, -(-labels // _WIDTH)]
+    if num_labels <= tree.max_leaf_size:
         return [-(-num_labels // _WIDTH)]
     clusters = 2 ** int(np.ceil(np.log2(num_labels / tree.max_leaf_size)))
     groups = [-(-max(1, num_labels // clusters) // _WIDTH)]
