@@ -254,11 +254,16 @@ def test_rows_without_any_feature_are_learned_from_the_bias_alone(checkerboard: 
     assert np.isfinite(scores_NL).all()
 
 
-def test_each_label_in_one_row_only_leaves_none_to_choose_on(caplog: Any):
-    X_NF = np.eye(8, dtype=np.float32)
-    estimator = linear(path_weight=None).fit(X_NF, X_NF)
-    assert "no validation row can be spared" in caplog.text
+def test_rows_that_are_all_the_same_leave_none_to_choose_on(caplog: Any):
+    X_NF, Y_NL = np.ones((8, 2), np.float32), np.eye(8, dtype=np.float32)
+    estimator = linear(path_weight=None).fit(X_NF, Y_NL)
+    assert "no row can be held out" in caplog.text
     assert estimator.model_.search.path_weight == 1.0
+
+
+def test_labels_of_one_row_each_are_learned_where_one_is_held_out():
+    X_NF = np.eye(8, dtype=np.float32)
+    estimator = linear(path_weight=None, fused=True).fit(X_NF, X_NF)
     assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
 
 
