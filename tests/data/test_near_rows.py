@@ -56,7 +56,7 @@ def test_nearly_all_near_pairs_are_found():
     near = set(zip(*(places.tolist() for places in np.nonzero(cosines >= NEAR)), strict=True))
     assert found <= set(zip(*(p.tolist() for p in np.nonzero(cosines >= NEAR - 1e-5)), strict=True))
     assert len(near) > 100
-    assert len(found & near) > 0.99 * len(near)
+    assert len(found & near) > 0.97 * len(near)
 
 
 def test_a_chain_does_not_swallow_the_corpus():
@@ -66,7 +66,7 @@ def test_a_chain_does_not_swallow_the_corpus():
     cosine = np.where(links % 5 == 4, 0.7, 0.9).astype(np.float32)
     groups = join_pairs(Pairs(links, links + 1, cosine), np.ones(num, int), most_rows(num))
     sizes = np.bincount(numbered(groups))
-    assert sizes.max() <= 20
+    assert sizes.max() <= 5
     assert all(len(set(groups[five : five + 5])) == 1 for five in range(0, num, 5))
 
 
@@ -81,6 +81,6 @@ def test_columns_of_all_rows_say_nothing_of_two():
     np.testing.assert_array_equal(weighted, [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
 
 
-@pytest.mark.parametrize(("num_rows", "most"), [(2, 1), (8, 4), (50, 5), (1000, 20)])
+@pytest.mark.parametrize(("num_rows", "most"), [(2, 1), (8, 4), (50, 5), (1000, 5), (10_000, 50)])
 def test_most_rows(num_rows, most):
     assert most_rows(num_rows) == most

@@ -68,7 +68,7 @@ def rows_of(texts: list[str], **more: Any) -> TrainingRows:
 
 
 def test_at_most_a_tenth_is_held_out_and_nothing_where_no_row_can_be_spared(caplog: Any):
-    held = hold_out(rows_of([f"word{i} other{i}" for i in range(40)]), 100, 0)
+    held = hold_out(rows_of([f"text word{i} other{i}" for i in range(40)]), 100, 0)
     assert held is not None
     assert (len(held.train), len(held.validation), len(held.drawn)) == (36, 4, 0)
     assert caplog.text == ""

@@ -19,7 +19,15 @@ def take_groups(
             alone = groups is None or groups[row] < 0
             members[(1, row) if alone else (0, int(groups[row]))].append(row)
     by_group = [members[name] for name in sorted(members)]
-    order = np.random.default_rng(seed).permutation(len(by_group)).tolist()
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(by_group)).tolist()
+    place = {}
+    for kind in sorted({len(rows).bit_length() for rows in by_group}):
+        of_kind = [group for group in order if len(by_group[group]).bit_length() == kind]
+        begin = rng.random()
+        for rank, group in enumerate(of_kind):
+            place[group] = (rank + begin) / len(of_kind)
+    order.sort(key=lambda group: place[group])
     if times is not None:
         oldest = [
             min(-math.inf if math.isnan(times[row]) else times[row] for row in rows)
@@ -47,7 +55,7 @@ def near_groups(X: np.ndarray, equal: Any, least: float, most: int) -> list[int]
         for node, row in enumerate(nodes):
             drawn = []
             for place in range(near_rows.HASHES_OF_BAND):
-                waits = np.random.default_rng([0, band, place]).exponential(size=X.shape[1])
+                waits = np.random.default_rng([band, place]).exponential(size=X.shape[1])
                 columns = np.flatnonzero(X[row])
                 if len(columns):
                     drawn.append(min(columns, key=lambda c: waits[c] / float(X[row, c]) ** 2))

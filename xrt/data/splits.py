@@ -66,7 +66,7 @@ def validation_split(
     num_rows = Y_NL.shape[0]
     size = _wanted_size(num_rows, fraction, size)
     members_N, starts_G = _by_group(Y_NL, groups)
-    order_G = np.random.default_rng(seed).permutation(len(starts_G) - 1)
+    order_G = _spread(np.diff(starts_G), np.random.default_rng(seed))
     if times is not None:
         order_G = _newest_first(order_G, members_N, starts_G, _checked(times, num_rows, "times"))
     held_out = np.zeros(num_rows, np.bool_)
@@ -130,6 +130,20 @@ def _by_group(Y_NL: sp.csr_array, groups: np.ndarray | None) -> tuple[np.ndarray
     order = np.argsort(group_N, kind="stable")
     changes = np.flatnonzero(np.diff(group_N[order])) + 1
     return labelled[order], np.concatenate([[0], changes, [len(order)]]).astype(np.int64)
+
+
+def _spread(sizes_G: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random order in which groups of every size, by powers of two, come evenly: any beginning of
+    it has large and small ones in their shares.
+    """
+    order_G = rng.permutation(len(sizes_G))
+    kind_G = np.log2(np.maximum(sizes_G, 1)).astype(np.int64)
+    place_G = np.empty(len(sizes_G))
+    for kind in np.unique(kind_G):
+        of_kind = order_G[kind_G[order_G] == kind]
+        place_G[of_kind] = (np.arange(len(of_kind)) + rng.random()) / len(of_kind)
+    spread_G: np.ndarray = order_G[np.argsort(place_G[order_G], kind="stable")]
+    return spread_G
 
 
 def _newest_first(

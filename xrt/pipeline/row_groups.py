@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.data.equal_rows import groups_of
 from xrt.data.near_rows import near_groups, numbered, rarity_weighted
+from xrt.errors import DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.pipeline.runner import StageRunner
@@ -38,7 +39,6 @@ ROW_GROUPS = Stage[np.ndarray](
 def group_rows(
     runner: StageRunner,
     corpus: Corpus,
-    words_NF: sp.csr_array | None = None,
     dense_NH: np.ndarray | None = None,
 ) -> np.ndarray:
     """The rows that stay together: those of a named group; else those of a text.
@@ -46,8 +46,6 @@ def group_rows(
     Args:
         runner: runs the stage that compares texts.
         corpus: N rows.
-        words_NF: the TF-IDF rows of single words, as the defaults of the settings make them, where
-            there are any already.
         dense_NH: dense features beside sparse ones: rows must be equal in both, and rows that are
             nearly the same are not looked for.
 
@@ -57,7 +55,7 @@ def group_rows(
     named_N = corpus.groups
     if named_N is not None and (named_N >= 0).all():
         return numbered(named_N)
-    groups_N = _alike(runner, corpus, words_NF, dense_NH)
+    groups_N = _alike(runner, corpus, dense_NH)
     if corpus.times is not None:
         groups_N = np.unique([groups_N, _ranks(corpus.times)], axis=1, return_inverse=True)[1]
     if named_N is not None:
@@ -71,25 +69,27 @@ def _ranks(times_N: np.ndarray) -> np.ndarray:
     return ranks_N
 
 
-def _alike(
-    runner: StageRunner,
-    corpus: Corpus,
-    words_NF: sp.csr_array | None,
-    dense_NH: np.ndarray | None,
-) -> np.ndarray:
+def _telling_rows(corpus: Corpus) -> sp.csr_array | None:
+    """Rows (N, F) by which texts are compared, whatever the settings of the features: all words, by
+    rarity, also those that stand in one text alone. None where no text has a word.
+    """
+    if corpus.texts is None:
+        return rarity_weighted(as_csr(corpus.X, "X"))
+    try:
+        return TfidfFeatures(TfidfParams(min_df=1)).fit_transform(corpus.texts)
+    except DataError:
+        return None
+
+
+def _alike(runner: StageRunner, corpus: Corpus, dense_NH: np.ndarray | None) -> np.ndarray:
     """The stage that finds rows that are the same, or nearly."""
 
     def make(settings: Settings, workspace: Workspace) -> np.ndarray:
         equal_N = groups_of(corpus, dense_NH)
         if dense_NH is not None:
             return equal_N
-        if corpus.texts is None:
-            X_NF = rarity_weighted(as_csr(corpus.X, "X"))
-        elif words_NF is None:
-            X_NF = TfidfFeatures(TfidfParams()).fit_transform(corpus.texts)
-        else:
-            X_NF = words_NF
-        return near_groups(X_NF, equal_N, num_threads=runner.num_threads)
+        X_NF = _telling_rows(corpus)
+        return equal_N if X_NF is None else near_groups(X_NF, equal_N, runner.num_threads)
 
     texts = cache(lambda: content_hash([corpus.texts, corpus.X, dense_NH]))
     return runner.run(ROW_GROUPS, make, {"rows": texts}).value

@@ -197,8 +197,7 @@ def training_rows(
     inputs |= taxonomy_input(params.tree, corpus.labels)
     X = HybridMatrix.of(made.X_NF, dense_NH).weighted(corpus.row_weights)
     names = label_name_rows(made.features, corpus.labels, params.label_text_weight)
-    words_NF = made.X_NF if earlier is None and params.features == TfidfParams() else None
-    groups = cache(lambda: group_rows(runner, corpus, words_NF, dense_NH))
+    groups = cache(lambda: group_rows(runner, corpus, dense_NH))
     return TrainingRows(corpus, X, made.features, names, inputs, groups)
 
 
