@@ -42,11 +42,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def render(suite: object, files: Sequence[str]) -> int:
     """Print the record of a suite's lines. Returns the exit status."""
-    make = getattr(suite, "render", None)
-    if make is None or len(files) != 1:
-        reason = f"{RENDER} takes one JSONL file" if make else "this suite makes no record"
+    make, make_of_file = getattr(suite, "render", None), getattr(suite, "render_file", None)
+    if (make is None and make_of_file is None) or len(files) != 1:
+        makes = make is not None or make_of_file is not None
+        reason = f"{RENDER} takes one JSONL file" if makes else "this suite makes no record"
         print(reason, file=sys.stderr)
         return 2
+    if make_of_file is not None:  # it reads more than the lines
+        print(make_of_file(Path(files[0])), end="")
+        return 0
     from bench.record import read_lines
 
     print(make(read_lines(Path(files[0]))), end="")

@@ -202,6 +202,15 @@ def joined(X_NF: sp.csr_matrix, E_NH: np.ndarray | None) -> sp.csr_matrix:
     return both
 
 
+def top_scores(scores_NL: np.ndarray, k: int) -> sp.csr_matrix:
+    """The k best of dense scores of each row, ties by label, as a matrix (N, L)."""
+    num_rows, num_labels = scores_NL.shape
+    best_NK = np.argsort(-scores_NL, axis=1, kind="stable")[:, :k]
+    indptr = np.arange(num_rows + 1) * best_NK.shape[1]
+    best = np.take_along_axis(scores_NL, best_NK, axis=1).ravel()
+    return sp.csr_matrix((best, best_NK.ravel(), indptr), shape=(num_rows, num_labels))
+
+
 def scores_of(pairs_of_rows: list[list[tuple[int, float]]], num_labels: int) -> sp.csr_matrix:
     """Pairs (label, score) of each row as a matrix (N, L)."""
     indptr = np.cumsum([0, *map(len, pairs_of_rows)])

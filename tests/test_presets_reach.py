@@ -11,7 +11,7 @@ from xrt import config
 from xrt.cli.doors import _training_fields
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 89
+MOST_SETTINGS = 90
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
@@ -40,6 +40,7 @@ MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
     ),
     "frozen layers": ("experiment=tibkat_fast", lambda p: p.encoder.frozen_layers > 0),
     "several trees": ("experiment=tibkat", lambda p: p.num_trees > 1 and p.num_deep_trees > 1),
+    "settings chosen on held-out rows": ("linear=auto", lambda p: p.choose),
     "LoRA": ("encoder=roberta_large_lora", lambda p: p.encoder.lora_rank > 0),
     "character n-grams": ("features=words_chars", lambda p: p.features.char_ngrams is not None),
     "one-vs-rest": ("tree=flat", lambda p: p.tree.max_leaf_size >= 1_000_000),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from xrt.errors import ArtifactError, DataError
 from xrt.sparse import (
     as_csr,
+    best_columns,
     binarize,
     load_csr,
     normalize_rows,
@@ -105,3 +106,13 @@ def test_widen_adds_empty_columns():
     assert widen(random_matrix(0), 20).shape == (7, 20)
     with pytest.raises(DataError, match="9 columns do not fit in 5"):
         widen(random_matrix(0), 5)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 8))
+def test_best_columns_are_the_sorted_row_and_ties_go_to_the_lower_column(seed, k):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(-3, 3, (5, 8)).astype(np.float32)
+    values[rng.random((5, 8)) < 0.2] = -np.inf
+    expected = np.sort(np.argsort(-values, axis=1, kind="stable")[:, :k], axis=1)
+    assert np.array_equal(best_columns(values, k), expected)

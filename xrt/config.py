@@ -11,7 +11,7 @@ import difflib
 import functools
 import re
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -190,6 +190,59 @@ def values_of(overrides: list[str]) -> dict[str, Any]:
     """
     values: Any = OmegaConf.to_container(compose(overrides), resolve=False)
     return dict(values)
+
+
+def given_settings(words: Iterable[str], folders: Sequence[Path] | None = None) -> set[str]:
+    """The settings that were given for a run: by name, by the choice of a group, by an experiment.
+
+    Args:
+        words: `key=value` and `group=choice` of the command line, for this run.
+        folders: folders of YAML files; `conf_folders` when not given.
+
+    Returns:
+        Full names of settings, such as `ranker.threshold`; for the choice of a group its name, such
+        as `tree`, which stands for all settings of that part.
+    """
+    folders = conf_folders() if folders is None else folders
+    given: set[str] = set()
+    for word in words:
+        name, equals, value = word.partition("=")
+        name = name.lstrip("+")
+        if equals and name in _LAID_OVER:
+            given |= _given_in(name, value, folders)
+        elif equals:
+            given.add(name)
+    return given
+
+
+_LAID_OVER = ("experiment", "debug")
+"""Groups whose files are laid over all settings."""
+
+
+def _given_in(group: str, choice: str, folders: Sequence[Path]) -> set[str]:
+    """What a file of such a group gives, and the files that it begins with."""
+    files = [folder / group / f"{choice}.yaml" for folder in folders]
+    file = next((file for file in files if file.is_file()), None)
+    content = None if file is None else OmegaConf.to_container(OmegaConf.load(file))
+    if not isinstance(content, dict):
+        return set()
+    given = set(_names_in(content, ""))
+    for entry in content.get("defaults", []):
+        if isinstance(entry, str):
+            given |= set() if entry == "_self_" else _given_in(group, entry, folders)
+        else:
+            given |= {str(name).split()[-1].lstrip("/") for name in entry}
+    return given
+
+
+def _names_in(content: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+    for name, value in content.items():
+        if name == "defaults" and not prefix:
+            continue
+        if isinstance(value, dict) and value:
+            yield from _names_in(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 @functools.cache

@@ -52,6 +52,9 @@ class ModelCard:
     calibrated: bool = False
     thresholds: Mapping[str, float] = field(default_factory=dict)
     judged: str = ""
+    choices: tuple[str, ...] = ()
+    """What was chosen on held-out rows in a sentence, then each chosen setting; empty where nothing
+    was open to choice."""
 
 
 def render_model_card(card: ModelCard) -> str:
@@ -68,6 +71,7 @@ def render_model_card(card: ModelCard) -> str:
         f"# {_inline(card.name)}",
         _summary(card),
         "## Data and shape\n\n" + _facts(card),
+        *([_choices(card)] if card.choices else []),
         f"## Metrics\n\nMeasured on {_inline(card.evaluated_on)}.\n\n" + _metrics_table(card),
         *([f"## In use\n\n```text\n{card.judged.strip()}\n```"] if card.judged else []),
         *([f"## What the encoder added\n\n{_added(card)}"] if card.verdict else []),
@@ -112,6 +116,13 @@ def _facts(card: ModelCard) -> str:
         "Encoder": f"`{_inline(card.encoder)}`" if card.encoder else "none (linear model)",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in facts.items())])
+
+
+def _choices(card: ModelCard) -> str:
+    message, *settings = card.choices
+    listed = [f"- `{_inline(setting)}`" for setting in settings]
+    text = "\n".join(["## Settings that were chosen", "", f"{_inline(message)}.", "", *listed])
+    return text.strip()
 
 
 def _metrics_table(card: ModelCard) -> str:

@@ -27,6 +27,7 @@ ENVIRONMENTS = {
     "pecos_transformer": Environment(
         "pecos", '"libpecos==1.2.8" "transformers<4.50" "numpy<2" "torch==2.13.0"'
     ),
+    "neighbour_vote": Environment("sklearn", '"scikit-learn>=1.6" scipy'),
     "linear_svc": Environment("sklearn", '"scikit-learn>=1.6" scipy'),
     "cleanlab": Environment("cleanlab", "cleanlab scikit-learn"),
 }

@@ -1,12 +1,18 @@
-"""scikit-learn's LinearSVC, one for each attribute, as a peer of the attributes suite."""
+"""scikit-learn's LinearSVC: one for each attribute in the attributes suite, one for each label as a
+system of the others.
+"""
 
 import sys
+import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from bench.attribute_peer import AttributeRows, run_peer
+from bench.linear_system import TOP_K, LinearRows, Peer, run_system, top_scores
 
 COSTS = (0.1, 1.0, 10.0)
 HELD_OUT = 0.1
@@ -40,5 +46,62 @@ def attribute_values(rows: AttributeRows, num_threads: int) -> tuple[np.ndarray,
     return predicted_NA, {"version": f"scikit-learn {version('scikit-learn')}", "chosen": costs_of}
 
 
+class OneVsRest(Peer):
+    """LinearSVC with its defaults for each label by itself; no tree, all labels are scored."""
+
+    settings = "LinearSVC's defaults, one for each label"
+
+    def prepare(self) -> None:
+        """Import the library."""
+        from sklearn.svm import LinearSVC
+
+        self.version, self.kind = version("scikit-learn"), LinearSVC
+
+    def train(self) -> dict[str, float]:
+        """One label after the other; a label of all rows, or of none, has no weights."""
+        Y_LN = self.Y_trn.T.tocsr()
+        num_rows, num_features = self.X_trn.shape
+        self.weights_LF = np.zeros((Y_LN.shape[0], num_features), np.float32)
+        self.biases_L = np.full(Y_LN.shape[0], -1.0, np.float32)
+        for label in range(Y_LN.shape[0]):
+            has_N = np.zeros(num_rows, bool)
+            has_N[Y_LN.indices[Y_LN.indptr[label] : Y_LN.indptr[label + 1]]] = True
+            if has_N.all():
+                self.biases_L[label] = 1.0
+            elif has_N.any():
+                model = self.kind(random_state=0).fit(self.X_trn, has_N)
+                self.weights_LF[label], self.biases_L[label] = model.coef_[0], model.intercept_[0]
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Write both arrays."""
+        folder.mkdir()
+        np.save(folder / "weights.npy", self.weights_LF)
+        np.save(folder / "biases.npy", self.biases_L)
+
+    def load(self, folder: Path) -> None:
+        """Read them."""
+        self.weights_LF = np.load(folder / "weights.npy")
+        self.biases_L = np.load(folder / "biases.npy")
+
+    def predict(self) -> tuple[sp.csr_matrix, float]:
+        """All test rows at once."""
+        started = time.perf_counter()
+        scores = self.predict_one(self.X_tst)
+        return scores, time.perf_counter() - started
+
+    def predict_one(self, row: sp.csr_matrix) -> sp.csr_matrix:
+        """One CSR row, or several."""
+        return top_scores(row @ self.weights_LF.T + self.biases_L, TOP_K)
+
+
+def make(name: str, rows: LinearRows, num_threads: int, scratch: Path) -> OneVsRest:
+    """The only linear system there is."""
+    return OneVsRest(rows, num_threads, scratch)
+
+
 if __name__ == "__main__":
-    run_peer(attribute_values)
+    if sys.argv[1] == "attributes":
+        run_peer(attribute_values)
+    else:
+        run_system(make)

@@ -96,6 +96,10 @@ class ReadingClock:
         return data_set
 
 
+NO_FEATURE = "0:0"
+"""omikuji does not read a row without features."""
+
+
 def write_text_rows(path: Path, X: sp.csr_matrix, Y: sp.csr_matrix) -> None:
     """The text form of the Extreme Classification Repository: `N F L`, then `l,l f:v f:v`."""
     with path.open("w") as file:
@@ -103,7 +107,7 @@ def write_text_rows(path: Path, X: sp.csr_matrix, Y: sp.csr_matrix) -> None:
         for row in range(X.shape[0]):
             labels = Y.indices[Y.indptr[row] : Y.indptr[row + 1]].tolist()
             pairs = " ".join([f"{feature}:{value:.7g}" for feature, value in row_pairs(X, row)])
-            file.write(",".join(map(str, labels)) + f" {pairs}\n")
+            file.write(",".join(map(str, labels)) + f" {pairs or NO_FEATURE}\n")
 
 
 def row_pairs(X: sp.csr_matrix, row: int) -> list[tuple[int, float]]:

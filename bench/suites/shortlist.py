@@ -48,13 +48,12 @@ from xrt.sources.ranker import RankerParams, TreeRanker, train_ranker
 from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.shortlist_fit import (
     FITTED_ROWS,
-    best_nodes,
     exhaustive_scores,
     fit_vectors,
     recall,
 )
 from xrt.sources.trees import TreeEnsemble
-from xrt.sparse import as_csr, load_csr
+from xrt.sparse import as_csr, best_columns, load_csr
 from xrt.storage.reading import load_array
 from xrt.tree.label_tree import LabelTree
 
@@ -177,7 +176,7 @@ def measure(case: Case, args: argparse.Namespace) -> list[Line]:
     vectors = fit_vectors(opening, case.fitted, case.fitted_NH)
     fit_seconds = time.perf_counter() - started
     everything = slice(0, case.asked.num_rows)
-    best_NB = best_nodes(exhaustive_scores(opening, case.asked, everything), args.beam)
+    best_NB = best_columns(exhaustive_scores(opening, case.asked, everything), args.beam)
 
     def root(X: HybridMatrix, unit_NH: np.ndarray) -> Any:
         return beam_search(levels, X, args.beam, search)

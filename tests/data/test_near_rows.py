@@ -54,7 +54,8 @@ def test_nearly_all_near_pairs_are_found():
     pairs = near_pairs(X)
     found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
     near = set(zip(*(places.tolist() for places in np.nonzero(cosines >= NEAR)), strict=True))
-    assert found <= set(zip(*(p.tolist() for p in np.nonzero(cosines >= NEAR - 1e-5)), strict=True))
+    nearly = (places.tolist() for places in np.nonzero(cosines >= NEAR - 1e-5))
+    assert found <= set(zip(*nearly, strict=True))
     assert len(near) > 100
     assert len(found & near) > 0.97 * len(near)
 

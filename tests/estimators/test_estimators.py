@@ -16,6 +16,7 @@ from xrt.errors import ConfigError, DataError, NotFittedError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.params import PipelineParams
+from xrt.search.beam import SearchParams
 
 FEW = 3  # labels under a node at most, so that ten labels have a tree
 
@@ -254,17 +255,23 @@ def test_rows_without_any_feature_are_learned_from_the_bias_alone(checkerboard: 
     assert np.isfinite(scores_NL).all()
 
 
-def test_rows_that_are_all_the_same_leave_none_to_choose_on(caplog: Any):
-    X_NF, Y_NL = np.ones((8, 2), np.float32), np.eye(8, dtype=np.float32)
-    estimator = linear(path_weight=None).fit(X_NF, Y_NL)
-    assert "no row can be held out" in caplog.text
-    assert estimator.model_.search.path_weight == 1.0
+def test_each_label_in_one_row_only_leaves_none_to_choose_on(caplog: Any):
+    X_NF = np.eye(8, dtype=np.float32)
+    estimator = linear(choose=["search.path_weight"]).fit(X_NF, X_NF)
+    assert "8 rows are too few to choose settings on, 200 are needed" in caplog.text
+    assert estimator.model_.search.path_weight == SearchParams().path_weight
+    assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
 
 
 def test_labels_of_one_row_each_are_learned_where_one_is_held_out():
     X_NF = np.eye(8, dtype=np.float32)
-    estimator = linear(path_weight=None, fused=True).fit(X_NF, X_NF)
+    estimator = linear(fused=True).fit(X_NF, X_NF)
     assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
+
+
+def test_rows_that_are_all_the_same_leave_none_to_choose_on(caplog: Any):
+    linear(fused=True).fit(np.ones((8, 2), np.float32), np.eye(8, dtype=np.float32))
+    assert "no row can be held out" in caplog.text
 
 
 def test_hybrid_rows_are_learned_with_their_dense_part(checkerboard: Board, tmp_path: Path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from tests.small_corpora import model_bytes
 from xrt.errors import DataError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.fusion.fusion import Fusion
@@ -36,6 +37,12 @@ def test_a_transformer_goes_round(tiny_corpus: Tiny, tmp_path: Path):
     kept = XRTransformer(**settings, num_threads=2, run_folder=str(tmp_path / "run"))
     np.testing.assert_array_equal(dense(kept.fit(texts, Y_NL).predict(texts, 3)), scores_NL)
     kept.save(tmp_path / "m")
+    first.save(tmp_path / "memory")  # every part but what tells of threads, the same bytes
+    in_memory, in_folder = (
+        model_bytes(tmp_path / name, "manifest.json", "README.md") for name in ("memory", "m")
+    )
+    assert in_memory == in_folder
+    assert any(name.startswith("encoder/") for name in in_folder)
     assert str(tmp_path) not in (tmp_path / "m" / "manifest.json").read_text()
     loaded = XRTransformer.load(tmp_path / "m")
     assert loaded.verdict_ == kept.verdict_ == first.verdict_

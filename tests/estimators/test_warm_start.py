@@ -11,7 +11,6 @@ from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import ConfigError, DataError
 from xrt.estimators import XRLinear
 from xrt.features.tfidf_params import TfidfParams
-from xrt.fusion.path_weight import PATH_WEIGHTS
 from xrt.hybrid import HybridMatrix
 from xrt.tree.label_tree import LabelTree
 
@@ -93,12 +92,11 @@ def test_a_loaded_model_is_built_on_as_one_in_memory(tiny_corpus: Tiny, tmp_path
         assert_same_weights(found, estimator)
 
 
-def test_rows_and_a_given_tree_stay_and_a_path_weight_is_chosen(checkerboard: Board):
+def test_rows_and_a_given_tree_stay(checkerboard: Board):
     X_NF, Y_NL = checkerboard
     tree = LabelTree.from_paths([["left"]] * 3 + [["right"]] * 5)
-    estimator = linear(tree=tree, path_weight=None, num_trees=3).fit(X_NF, Y_NL).fit(X_NF, Y_NL)
+    estimator = linear(tree=tree, num_trees=3).fit(X_NF, Y_NL).fit(X_NF, Y_NL)
     assert parents_of(estimator) == [[level.tolist() for level in tree.parents]]
-    assert estimator.model_.search.path_weight in PATH_WEIGHTS
     assert estimator.predict(X_NF, 1).indices.tolist() == [n % 8 for n in range(64)]
     estimator.set_params(num_trees=1, tree=None).fit(X_NF, Y_NL)
     assert parents_of(estimator) == [[level.tolist() for level in tree.parents]]

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from tests.small_corpora import make_rows, small_params, write_rows
+from tests.small_encoders import write_encoder
 from xrt.cli import main
 from xrt.data.formats import read_corpus
-from xrt.errors import CapacityError
+from xrt.errors import CapacityError, ConfigError
 from xrt.pipeline.estimate.costs import Estimate, StageCost, show_bytes, show_seconds
 from xrt.pipeline.estimate.machine import Machine, available_memory
-from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
+from xrt.pipeline.estimate.stages import ACTIVATIONS, estimate, refuse_if_too_small
 
 
 @pytest.fixture
@@ -119,3 +120,25 @@ def test_sizes_and_times_for_people():
     assert [show_bytes(n) for n in (5, 2_000_000, 3_500_000_000)] == ["1 MB", "2 MB", "3.5 GB"]
     times = [show_seconds(s) for s in (None, 0.2, 8.4, 600.0, 7200.0)]
     assert times == ["?", "<1 s", "8 s", "10 min", "2.0 h"]
+
+
+def test_an_encoder_is_asked_for_its_size_not_its_name(small, tmp_path):
+    params, corpus = small
+    wide = write_encoder(tmp_path / "minilm-tiny", hidden_size=64, num_hidden_layers=8)
+    narrow = write_encoder(tmp_path / "large", hidden_size=16, num_hidden_layers=1)
+    memory = []
+    for folder in (wide, narrow):
+        encoder = replace(params.encoder, name=str(folder))
+        told = estimate(replace(params, encoder=encoder), corpus, probe=False)
+        memory.append({stage.name: stage.memory for stage in told.stages}["matcher"])
+    activations = [ACTIVATIONS * params.matcher.token_budget * size for size in (64 * 8, 16)]
+    assert activations[0] < memory[0] < 2 * activations[0]
+    assert activations[1] < memory[1] < activations[0] / 4
+
+
+def test_an_encoder_that_is_not_here_is_one_line_and_nothing_is_trained(small, monkeypatch):
+    params, corpus = small
+    monkeypatch.setattr("xrt.pipeline.estimate.stages.measure_linear", None)
+    params = replace(params, encoder=replace(params.encoder, name="someone/encoder"))
+    with pytest.raises(ConfigError, match=r"encoder.name = 'someone/encoder'.*hf download"):
+        estimate(params, corpus)

@@ -263,7 +263,7 @@ def test_the_width_is_the_smallest_that_reaches_the_target(trained, expected, ca
 
     for target in (0.5, 0.9, 1.0):
         params = ShortlistParams(index=IndexKind.auto, recall_target=target)
-        shortlist = build_shortlist(ranker, 1, X, X.dense, params, search)
+        shortlist = build_shortlist(ranker, 1, X, X.dense, params)
         with pytest.raises(ConfigError, match="width is not chosen"):
             shortlist.nodes(X.dense)
         with caplog.at_level(logging.INFO):
@@ -282,7 +282,7 @@ def test_a_target_out_of_reach_is_told(trained, caplog):
     X, _, ranker = trained
     params = ShortlistParams(index=IndexKind.flat, width=1)
     search = SearchParams(beam_size=6)
-    shortlist = build_shortlist(ranker, 1, X, X.dense, params, search)
+    shortlist = build_shortlist(ranker, 1, X, X.dense, params)
     with caplog.at_level(logging.INFO):
         choose_width(shortlist, ranker, X, X.dense, search, "held-out")
     assert shortlist.width == 1

@@ -6,6 +6,7 @@ that was stopped goes on where it was, and stages that are up to date are skippe
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,12 +29,14 @@ from xrt.config import (
     conf_folders,
     conf_groups,
     explain,
+    given_settings,
     register,
     settings_types,
 )
 from xrt.errors import ConfigError, XrtError
 
 if TYPE_CHECKING:
+    from xrt.pipeline.choosing.contest import ChoosingStopped
     from xrt.pipeline.params import PipelineParams
 
 logger = logging.getLogger(__name__)
@@ -163,16 +166,21 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
         XrtError: A setting, the data or the machine is not fit for it.
     """
     from xrt import pipeline
+    from xrt.pipeline.choosing.aspects import leave_given
+    from xrt.pipeline.choosing.contest import ChoosingStopped
     from xrt.pipeline.idle_settings import refuse_idle_settings
     from xrt.progress import RichProgress
 
-    require_given(config, HydraConfig.get().runtime.choices)
+    hydra_config = HydraConfig.get()
+    require_given(config, hydra_config.runtime.choices)
     params, settings = build_params(config)
-    if HydraConfig.get().mode != RunMode.MULTIRUN:  # in a sweep one run needs what another ignores
+    words = list(hydra_config.overrides.task)
+    params = leave_given(params, given_settings(words, _folders(hydra_config.runtime)))
+    if hydra_config.mode != RunMode.MULTIRUN:  # in a sweep one run needs what another ignores
         refuse_idle_settings(params, names)
         for application, own in settings:
             application.refuse_idle_settings(own, names)
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = Path(hydra_config.runtime.output_dir)
     hooks = next(
         (hooks for one, own in settings if (hooks := one.hooks(own, params)) is not None), None
     )
@@ -180,9 +188,27 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
         print(pipeline.estimate_run(params, folder, hooks))
         return None
     logger.info("run folder: %s", folder)
-    outcome = pipeline.train(params, folder, RichProgress(), hooks)
+    try:
+        outcome = pipeline.train(params, folder, RichProgress(), hooks)
+    except ChoosingStopped as stop:
+        print(_said_of_stop(stop, words), file=sys.stderr)
+        raise
     print(outcome.to_text())
     return outcome.objective
+
+
+def _folders(runtime: Any) -> list[Path]:
+    """The folders in which hydra looks for files, those of `--config-dir` included."""
+    sources = [source for source in runtime.config_sources if source.schema == "file"]
+    return [Path(source.path) for source in sources]
+
+
+def _said_of_stop(stop: "ChoosingStopped", words: Sequence[str]) -> str:
+    """One line with the command that trains what was found before Ctrl-C."""
+    kept = [word for word in words if word.partition("=")[0] != "linear"]
+    chosen = ["linear=fast", *stop.choices.as_words()]
+    command = shlex.join(["xrt", "train", *kept, *chosen])
+    return f"xrt: settings were being chosen; to train with the best so far: {command}"
 
 
 def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None:

@@ -262,11 +262,15 @@ class RowCollector:
     def _side_notes(self, groups: np.ndarray | None, times: np.ndarray | None) -> list[str]:
         num_rows, notes = len(self.texts), []
         if groups is not None and (groups < 0).any():
-            notes.append(f"{(groups < 0).sum()} of {num_rows} rows have no group under "
-                         f"{self.options.group_column!r}; they stay with rows of the same text")  # fmt: skip
+            notes.append(
+                f"{(groups < 0).sum()} of {num_rows} rows have no group under "
+                f"{self.options.group_column!r}; they stay with rows of the same text"
+            )
         if times is not None and np.isnan(times).any():
-            notes.append(f"{np.isnan(times).sum()} of {num_rows} rows have no time under "
-                         f"{self.options.time_column!r}; they count as the oldest")  # fmt: skip
+            notes.append(
+                f"{np.isnan(times).sum()} of {num_rows} rows have no time under "
+                f"{self.options.time_column!r}; they count as the oldest"
+            )
         return notes
 
 

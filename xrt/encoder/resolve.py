@@ -4,6 +4,7 @@
 else is a folder or a name on the Hugging Face hub.
 """
 
+import contextlib
 import importlib.util
 import tempfile
 from collections.abc import Sequence
@@ -53,14 +54,48 @@ def resolve_encoder(
     Raises:
         ConfigError: the encoder cannot be had; the message says what is missing.
     """
-    if name == MINILM:
-        return _packaged_minilm()
     if name == TINY_RANDOM:
         if work_folder is None:
             raise ConfigError("encoder.name = 'tiny-random': a folder to write it to is needed")
         folder = work_folder / TINY_RANDOM
         made = (folder / "config.json").is_file()
         return folder if made else write_tiny_encoder(folder, texts, seed)
+    return _local_folder(name) or _from_hub(name)
+
+
+def find_encoder(name: str) -> Path:
+    """The folder of an encoder that is on this machine; nothing is downloaded or made.
+
+    Args:
+        name: `minilm`, a folder, or a name on the hub of which there is a local copy.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: it is not here; the message says what is missing.
+    """
+    folder = _local_folder(name)
+    if folder is not None:
+        return folder
+    with contextlib.suppress(Exception):  # the hub's errors share no base
+        folder = _snapshot(name, local_only=True)
+        if has_encoder(folder):
+            return folder
+    raise ConfigError(
+        f"encoder.name = {name!r}: no folder of that name and no local copy of it here, so its "
+        f"size is not known; download it first (`hf download {name}`), or name a folder; "
+        f"{_at_hand()}"
+    )
+
+
+def _local_folder(name: str) -> Path | None:
+    """The folder of a packaged encoder, or that a path names; None for a name on the hub.
+
+    Raises ConfigError where the package or folder lacks a file.
+    """
+    if name == MINILM:
+        return _packaged_minilm()
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -72,7 +107,15 @@ def resolve_encoder(
         return folder
     if name.startswith(("/", ".", "~")):
         raise ConfigError(f"encoder.name = {name!r}: no such folder; {_at_hand()}")
-    return _from_hub(name)
+    return None
+
+
+def _snapshot(name: str, local_only: bool) -> Path:
+    return Path(
+        huggingface_hub.snapshot_download(
+            name, local_files_only=local_only, allow_patterns=HUB_FILES
+        )
+    )
 
 
 def require_encoder(
@@ -174,11 +217,7 @@ def _from_hub(name: str) -> Path:
     failure: Exception | None = None
     for local_only in (True, False):
         try:
-            folder = Path(
-                huggingface_hub.snapshot_download(
-                    name, local_files_only=local_only, allow_patterns=HUB_FILES
-                )
-            )
+            folder = _snapshot(name, local_only)
         except Exception as err:  # the HTTP client's own errors share no base with the hub's
             failure = err
             continue

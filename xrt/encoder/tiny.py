@@ -20,6 +20,25 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NUM_WORDS = 2000
 
 
+def tiny_config(vocab_size: int) -> BertConfig:
+    """The shape of the tiny encoder.
+
+    Args:
+        vocab_size: tokens that it knows.
+
+    Returns:
+        The configuration of a BERT with two layers of width 32.
+    """
+    return BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+    )
+
+
 def write_tiny_encoder(folder: Path, texts: Sequence[str], seed: int) -> Path:
     """Write a two-layer BERT of width 32 and its WordPiece tokenizer as a transformers folder.
 
@@ -32,14 +51,7 @@ def write_tiny_encoder(folder: Path, texts: Sequence[str], seed: int) -> Path:
         The folder.
     """
     tokenizer = _tokenizer(texts)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=512,
-    )
+    config = tiny_config(len(tokenizer))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = BertModel(config, add_pooling_layer=False)

@@ -33,12 +33,15 @@ from xrt.storage.artifact import (
 )
 from xrt.storage.atomic import write_json, write_text
 from xrt.storage.hashing import plain
-from xrt.storage.reading import load_array
+from xrt.storage.reading import load_array, read_json_bounded
 from xrt.storage.saved_values import SavedValues
 
 if TYPE_CHECKING:
+    from xrt.pipeline.choosing.choices import Choices
     from xrt.pipeline.verdict import Verdict
 
+CHOICES_FILE = "choices.json"
+"""Of a model's folder: what was chosen, and all that was tried."""
 NOT_SAVED = ("progress", "run_folder", "paths", "tree")
 """Arguments that JSON cannot hold, or that tell of the machine."""
 
@@ -55,6 +58,8 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
     n_features_in_: int
     """Sparse columns of a row, F."""
     num_threads: int | None
+    choices_: "Choices"
+    """The settings that were chosen, and all that was tried; only where something was open."""
     _kind = ""
 
     def fit(self, X: Any, Y: Any = None, sample_weight: Any = None) -> Self:
@@ -147,13 +152,15 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
             NotFittedError: the estimator is not trained.
             ArtifactError: the folder is there, not empty, and no model.
         """
-        model, verdict = self._fitted(), self._verdict()
+        model, verdict, choices = self._fitted(), self._verdict(), self._choices()
 
         def write(target: Path) -> None:
             model.save(target)
             write_text(target / "README.md", self._card())
             if verdict is not None:
                 write_json(target / "verdict.json", verdict.to_dict())
+            if choices is not None:
+                write_json(target / CHOICES_FILE, choices.to_dict())
 
         manifest = {
             "kind": model.kind,
@@ -178,6 +185,15 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
         """Whether the encoder made the model better; None for a model that had none."""
         return getattr(self, "verdict_", None)
 
+    def _choices(self) -> "Choices | None":
+        """What `fit` chose; None where nothing was open to choice."""
+        return getattr(self, "choices_", None)
+
+    def _keep_choices(self, choices: "Choices | None") -> None:
+        self.__dict__.pop("choices_", None)
+        if choices is not None:
+            self.choices_ = choices
+
     def _card(self) -> str:
         model, verdict = self.model_, self._verdict()
         tree = model.trees.tree
@@ -199,6 +215,7 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
                 thresholds=model.about_scores()["thresholds"],
                 encoder=self.get_params().get("encoder") if model.encoder is not None else None,
                 verdict="" if verdict is None else verdict.message,
+                choices=_told(self._choices()),
                 added={} if verdict is None else verdict.added_on(),
             )
         )
@@ -236,6 +253,11 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
             estimator._keep(model, counts_L, training.whole("num_rows", 1))
             if judged:
                 estimator._keep_verdict(artifact.path("verdict.json"))
+            if artifact.has(CHOICES_FILE):
+                from xrt.pipeline.choosing.choices import Choices
+
+                content = read_json_bounded(artifact.path(CHOICES_FILE))
+                estimator._keep_choices(Choices.from_dict(content))
         return estimator
 
     def _fitted(self) -> XrtModel:
@@ -243,6 +265,11 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
             name = type(self).__name__
             raise NotFittedError(f"this {name} is not trained; call fit, or {name}.load")
         return self.model_
+
+
+def _told(choices: "Choices | None") -> tuple[str, ...]:
+    """What was chosen, for a card: the sentence, then the settings."""
+    return () if choices is None else (choices.message, *choices.as_words())
 
 
 def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:

@@ -6,9 +6,11 @@ from typing import Any
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "fast": MappingProxyType({}),
-        "quality": MappingProxyType({"num_trees": 5, "threshold": 0.05}),
+        "auto": MappingProxyType({"choose": None}),
+        "fast": MappingProxyType({"choose": ()}),
+        "quality": MappingProxyType({"num_trees": 5, "threshold": 0.05, "choose": ()}),
     }
 )
-"""Arguments of XRLinear by name of the preset, beside its defaults: `fast` is one tree, nothing but
-the defaults; `quality` is the mean of five that keep smaller weights too."""
+"""Arguments of XRLinear by name of the preset, beside its defaults: `auto` chooses on held-out rows
+what is not given; `fast` is one tree, nothing but the defaults; `quality` is the mean of five that
+keep smaller weights too."""

@@ -1,5 +1,6 @@
 """`XRTransformer`: the whole pipeline as an estimator."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class XRTransformer(XrtEstimator):
         beam_size: int = 10,
         validation_rows: int = 2_000,
         always_deep: bool = False,
+        choose: Sequence[str] | None = (),
         run_folder: str | None = None,
         seed: int = 0,
         num_threads: int | None = None,
@@ -55,6 +57,9 @@ class XRTransformer(XrtEstimator):
             validation_rows: rows held out to choose fusion weights and to judge the encoder; never
                 more than a tenth.
             always_deep: keep the deep model even where it is not better than the linear one.
+            choose: parts of the linear model, and of the rankers on embeddings, that `fit` chooses
+                on held-out training rows, of ASPECTS; None for all, () for none. What was chosen
+                and all that was tried is `choices_`.
             run_folder: keeps the stages: a fit that was stopped goes on when it is called again.
                 None: nothing is kept.
             seed: of all random choices; at least 0.
@@ -68,6 +73,7 @@ class XRTransformer(XrtEstimator):
         self.beam_size = beam_size
         self.validation_rows = validation_rows
         self.always_deep = always_deep
+        self.choose = choose
         self.run_folder = run_folder
         self.seed = seed
         self.num_threads = num_threads
@@ -78,6 +84,8 @@ class XRTransformer(XrtEstimator):
             raise DataError("XRTransformer reads texts, not rows of features; pass a list of texts")
         from xrt.encoder.params import EncoderParams, MatcherParams
         from xrt.pipeline import PipelineParams
+        from xrt.pipeline.choosing.aspects import open_aspects
+        from xrt.pipeline.params import ASPECTS
         from xrt.pipeline.trainer import Trainer
 
         params = PipelineParams(
@@ -86,6 +94,7 @@ class XRTransformer(XrtEstimator):
             search=SearchParams(beam_size=self.beam_size),
             validation_rows=self.validation_rows,
             always_deep=self.always_deep,
+            choose=ASPECTS if self.choose is None else open_aspects(self.choose, ()),
             seed=self.seed,
             num_threads=self.num_threads or 0,
         )
@@ -93,6 +102,7 @@ class XRTransformer(XrtEstimator):
         fitted = Trainer(params, cache, self.progress).fit(corpus)
         assert fitted.verdict is not None
         self.verdict_ = fitted.verdict
+        self._keep_choices(fitted.choices)
         return fitted.model
 
     def _keep_verdict(self, path: Path) -> None:

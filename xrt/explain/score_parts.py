@@ -13,7 +13,7 @@ from xrt.explain.explanation import ScoreParts, SourcePart
 from xrt.fusion.weights import fuse
 from xrt.model import XrtModel
 from xrt.sources.evidence import LabelEvidence
-from xrt.sparse import as_csr, top_k_rows
+from xrt.sparse import as_csr, best_places, top_k_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,4 +122,4 @@ def best_of(scores: sp.csr_array, k: int) -> list[int]:
         Columns of the labels.
     """
     best = top_k_rows(as_csr(scores), k)
-    return [int(best.indices[j]) for j in np.lexsort((best.indices, -best.data))]
+    return [int(best.indices[j]) for j in best_places(best.data, k)]

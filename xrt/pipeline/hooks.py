@@ -36,7 +36,7 @@ class ApplicationReport:
         content: for report.json.
         tables: of the report page.
         plots: of the report page, as SVG.
-        metrics: for the manifest.
+        metrics: for the manifest, by name beside the models' own.
         command: how the model is used; {model} stands for its folder.
     """
 
@@ -44,7 +44,7 @@ class ApplicationReport:
     content: Mapping[str, Any] = field(default_factory=dict)
     tables: Sequence[Table] = ()
     plots: Sequence[str] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     command: str = 'echo "some text" | xrt predict {model} - -k 5'
 
 

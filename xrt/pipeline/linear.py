@@ -106,17 +106,31 @@ def tree_trainer(
     return train
 
 
-def _training(
+def linear_training(
     runner: StageRunner,
     rows: TrainingRows,
     used: np.ndarray | None,
-    prefix: str,
-    trees: Sequence[PlantedTree],
-    inputs: Mapping[str, Hash],
-    search: SearchParams,
+    prefix: str = "",
+    trees: Sequence[PlantedTree] = (),
+    inputs: Mapping[str, Hash] | None = None,
+    search: SearchParams | None = None,
 ) -> Training:
-    """What sources without embeddings are fitted on: the `used` rows, or all."""
-    inputs = {**inputs, **rows.name_inputs}
+    """What sources without embeddings are fitted on.
+
+    Args:
+        runner: runs the stages of the trees.
+        rows: the training rows.
+        used: positions of those to fit on; None for all.
+        prefix: of the names of the stages.
+        trees: use these instead of growing some.
+        inputs: hashes of rows and labels; a cache without files needs none.
+        search: instead of the settings' `search`.
+
+    Returns:
+        Rows, labels and settings, and how trees are trained.
+    """
+    search = runner.params.search if search is None else search
+    inputs = {**(inputs or {}), **rows.name_inputs}
     return Training(
         SourceRows(rows.X if used is None else rows.X.take(used)),
         rows.corpus.Y if used is None else rows.labels_of(used),
@@ -142,7 +156,7 @@ def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[Plante
     params, corpus, search = runner.params, rows.corpus, runner.params.search
     if search.path_weight is None:
         search = _choose_path_weight(runner, rows, trees)
-    linear = LinearTrees.fit(_training(runner, rows, None, "", trees, rows.inputs, search))
+    linear = LinearTrees.fit(linear_training(runner, rows, None, "", trees, rows.inputs, search))
     frequencies = frequencies_of(params, corpus.Y)
     return XrtModel(
         corpus.labels, rows.features, by_name([linear]), search=search, frequencies=frequencies
@@ -169,7 +183,9 @@ def _choose_path_weight(
     inputs = {**rows.inputs, **held.inputs}
 
     def make(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-        training = _training(runner, rows, held.train, "trial-", trees, inputs, settings["search"])
+        training = linear_training(
+            runner, rows, held.train, "trial-", trees, inputs, settings["search"]
+        )
         one_tree = replace(training, settings=replace(runner.params, num_trees=1))
         trial = LinearTrees.fit(one_tree)
         assert trial is not None
@@ -208,7 +224,7 @@ def fuse_linear(
     inputs = {**rows.inputs, **held.inputs}
 
     def score() -> SourceScores:
-        training = _training(runner, rows, held.train, "fit-", trees, inputs, model.search)
+        training = linear_training(runner, rows, held.train, "fit-", trees, inputs, model.search)
         trial = with_sources(model, fit_sources(training))
         X_held = rows.X.take(held.every)
         return trial.score_sources(trial.source_rows(X_held), runner.candidates, runner.num_threads)
@@ -216,7 +232,7 @@ def fuse_linear(
     own = {**inputs, **rows.name_inputs}
     fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", BASELINE).value
     if further := fits.fused.fusion.sources - set(model.sources):
-        training = _training(runner, rows, None, "", trees, rows.inputs, model.search)
+        training = linear_training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))
     return with_fusion(model, fits.fused), HeldOutRows(
         held.validation, fits.sources, criterion_of(fits.fused)

@@ -89,6 +89,10 @@ class DatasetParams:
         return PropensityParams(a=self.propensity_a, b=self.propensity_b)
 
 
+ASPECTS = ("features", "tree", "ranker", "num_trees", "search.path_weight", "neighbours")
+"""What a run can choose for itself, see `xrt.pipeline.choosing`."""
+
+
 class MatcherFeatures(str, Enum):
     """The features of the tree that the matcher learns."""
 
@@ -137,6 +141,10 @@ class PipelineParams:
     """Without an encoder: hold rows out to learn whether the votes of similar training rows help
     the linear model, and to make its scores probabilities. It is trained once more for that. With
     an encoder rows are held out in any case."""
+    choose: tuple[str, ...] = ()
+    """Parts of the linear model whose settings the run chooses on held-out training rows, of
+    `features`, `tree`, `ranker`, `num_trees`, `search.path_weight`, `neighbours`; one whose
+    settings are given is left as it is."""
     validation_rows: Annotated[int, at_least(1)] = 2_000
     """Rows held out of training to choose fusion weights, and the path weight where it is null;
     never more than a tenth."""
@@ -157,3 +165,9 @@ class PipelineParams:
         Raises ConfigError for a value out of range.
         """
         check_ranges(self)
+        object.__setattr__(self, "choose", tuple(self.choose))
+        for name in self.choose:
+            if name not in ASPECTS:
+                raise ConfigError(
+                    f"choose = {name}: nothing that can be chosen; there are {', '.join(ASPECTS)}"
+                )

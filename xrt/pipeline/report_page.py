@@ -11,6 +11,7 @@ import numpy as np
 
 from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
 from xrt.metrics.report import RankingReport
+from xrt.pipeline.choosing.choices import COLUMNS, Choices
 from xrt.pipeline.hooks import ApplicationReport
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
@@ -29,6 +30,7 @@ def write_run_report(
     verdict: Verdict | None = None,
     tested: Comparison | None = None,
     application: ApplicationReport | None = None,
+    choices: Choices | None = None,
 ) -> Path:
     """Write `report.html` and `report.json` into the run folder.
 
@@ -41,6 +43,7 @@ def write_run_report(
         verdict: what the encoder added on held-out rows; None without an encoder.
         tested: the same on the test file; None without one.
         application: what an application reports; None without one.
+        choices: the settings that were chosen; None where nothing was open to choice.
 
     Returns:
         The path of the page.
@@ -50,6 +53,7 @@ def write_run_report(
         "models": {name: report.to_dict() for name, report in reports.items()},
         "verdict": None if verdict is None else verdict.to_dict(),
         "tested": None if tested is None else tested.to_dict(),
+        **({} if choices is None else {"choices": choices.to_dict()}),
         **application.content,
     }
     write_json(folder / "report.json", plain(content))
@@ -59,6 +63,8 @@ def write_run_report(
         flat = {name: report.to_dict()["metrics"] for name, report in reports.items()}
         tables.append(metrics_table(flat))
         plots += _bins(reports) + _reliability(reports)
+    if choices is not None:
+        tables.append(_tried(choices))
     if verdict is not None:
         tables += _added(verdict, tested)
     losses_path = folder / "stages" / "matcher" / "losses.json"
@@ -68,6 +74,18 @@ def write_run_report(
     page = folder / "report.html"
     write_report(page, params.dataset.name, tables, plots, plain(asdict(params)))
     return page
+
+
+def _tried(choices: Choices) -> Table:
+    """All settings that were tried; the sentence below says which were taken."""
+    words = " ".join(choices.as_words())
+    note = f"{choices.message}{': ' + words if words else ''}."
+    return Table(
+        title="Settings tried on held-out rows",
+        columns=list(COLUMNS),
+        rows=choices.rows(),
+        note=note,
+    )
 
 
 def _added(verdict: Verdict, tested: Comparison | None) -> list[Table]:

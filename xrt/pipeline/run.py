@@ -14,6 +14,7 @@ from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_thre
 from xrt.metrics.comparison import SHOWN, Comparison, compare
 from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
+from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
@@ -53,6 +54,8 @@ class TrainOutcome:
     objective: float | None = None
     """What a search over settings maximises: the mean of P@1 and nDCG@10, in [0, 1], of the model
     that ships on held-out rows; None where no row was held out."""
+    choices: Choices | None = None
+    """The settings that were chosen; None where nothing was open to choice."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step.
@@ -69,6 +72,8 @@ class TrainOutcome:
             if not self.verdict.ships_deep:
                 lines.append(f"next:    {NEXT_STEPS}")
         lines += ["", self.application.text, ""] if self.application.text else []
+        if self.choices is not None:
+            lines.append(f"chosen:  {' '.join(self.choices.as_words()) or self.choices.message}")
         lines.append(f"model:   {self.model_folder}")
         lines.append(f"digest:  {self.digest}")
         lines.append(f"report:  {self.report_path}")
@@ -114,6 +119,8 @@ def train(
         trainer.check(trn)
         _check_capacity(params, trn, folder)
         fitted = trainer.fit(trn, compared=tst is not None)
+        choices = fitted.choices
+        params = params if choices is None else choices.applied_to(params)
         models = {"linear": fitted.linear}
         if fitted.deep is not None:
             models["deep"] = fitted.deep
@@ -127,9 +134,9 @@ def train(
         verdict = fitted.verdict
         artifact = save_model(
             fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
-            application,
+            application, choices,
         )  # fmt: skip
-        page = write_run_report(folder, params, reports, verdict, tested, application)
+        page = write_run_report(folder, params, reports, verdict, tested, application, choices)
     return TrainOutcome(
         folder / "model",
         page,
@@ -139,6 +146,7 @@ def train(
         application,
         artifact.digest,
         fitted.objective,
+        choices,
     )
 
 

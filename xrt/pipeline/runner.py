@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, reduce
+from functools import reduce
 from typing import Any
 
+from xrt.pipeline.neutral import neutral_values
 from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
 from xrt.sources.base import CANDIDATES
@@ -62,8 +63,8 @@ class StageRunner:
             The output, and its hash as an input of later stages.
         """
         values = {setting: setting_of(self.params, setting) for setting in stage.reads}
-        neutral = {setting: neutral_value(setting) for setting in stage.reads}
-        settings = Settings({**values, **(parameters or {})}, neutral)
+        others = parameters or {}
+        settings = Settings({**values, **others}, neutral_values(stage.reads, others))
         return self.cache.run(stage, make, settings, inputs, name)
 
 
@@ -78,22 +79,3 @@ def setting_of(params: PipelineParams, name: str) -> Any:
         The value.
     """
     return reduce(getattr, name.split("."), params)
-
-
-@cache
-def _neutral_params() -> PipelineParams:
-    return PipelineParams()
-
-
-def neutral_value(name: str) -> Any:
-    """The value at which a setting, or each setting of a part, adds nothing to a stage's key.
-
-    That is its default; whoever changes a default raises the version of the stages that read it.
-
-    Args:
-        name: full name of a setting or a part.
-
-    Returns:
-        The default.
-    """
-    return setting_of(_neutral_params(), name)

@@ -11,6 +11,7 @@ from xrt.metrics.comparison import Comparison
 from xrt.metrics.report import RankingReport
 from xrt.model import XrtModel
 from xrt.model_card import ModelCard, render_model_card
+from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
@@ -29,6 +30,7 @@ def save_model(
     tested: Comparison | None,
     hooks: TrainingHooks | None,
     application: ApplicationReport,
+    choices: Choices | None = None,
 ) -> Artifact:
     """Write the model that ships, with its card and the manifest, whole or not at all.
 
@@ -42,6 +44,7 @@ def save_model(
         tested: the same on the test file; None without one.
         hooks: hooks of an application; None without one.
         application: what the application reports.
+        choices: the settings that were chosen; None where nothing was open to choice.
 
     Returns:
         The model's folder with its manifest.
@@ -53,16 +56,20 @@ def save_model(
     }
 
     card = replace(_card(model, trn, metrics, params), judged=application.text)
-    if application.metrics:
-        metrics["attributes"] = dict(application.metrics)
+    metrics.update({name: dict(each) for name, each in application.metrics.items()})
     if verdict is not None:
         card = replace(card, verdict=verdict.message, added=verdict.added_on(tested))
+
+    if choices is not None:
+        card = replace(card, choices=(choices.message, *choices.as_words()))
 
     def write(target: Path) -> None:
         model.save(target)
         write_text(target / "README.md", render_model_card(card))
         if verdict is not None:
             write_json(target / "verdict.json", verdict.to_dict())
+        if choices is not None:
+            write_json(target / "choices.json", choices.to_dict())
         if hooks is not None:
             hooks.write(target)
 

@@ -4,7 +4,7 @@ N training rows, L labels. It serves `xrt train`, the estimators and the folds o
 `FolderCache` its stages are kept in a run folder, with a `MemoryCache` nothing is written.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,6 +13,8 @@ from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
+from xrt.pipeline.choosing.choices import Choices
+from xrt.pipeline.choosing.stage import choose_settings
 from xrt.pipeline.fusing import HeldOutRows
 from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.linear import fuse_linear, linear_model, train_trees
@@ -39,12 +41,14 @@ class Fitted:
             on other rows.
         verdict: whether the deep model is better; None without an encoder.
         held_out: rows that no source was trained on; None where no row was held out.
+        choices: the settings that were chosen; None where nothing was to be chosen.
     """
 
     linear: XrtModel
     deep: XrtModel | None = None
     verdict: Verdict | None = None
     held_out: HeldOutRows | None = None
+    choices: Choices | None = None
 
     @property
     def model(self) -> XrtModel:
@@ -121,6 +125,7 @@ class Trainer:
             ConfigError: other settings than those of the earlier model, or rows of features for an
                 encoder.
             TrainingError: the encoder could not be trained.
+            ChoosingStopped: Ctrl-C while settings were chosen.
         """
         with self.runner.cache.lock():
             self.check(corpus)
@@ -156,21 +161,26 @@ class Trainer:
         earlier: XrtModel | None,
         compared: bool,
     ) -> Fitted:
-        if earlier is not None:
+        choices, runner = None, self.runner
+        if earlier is None:
+            choices = choose_settings(runner, corpus, dense_NH, label_tree is not None)
+            if choices is not None:
+                runner = replace(runner, params=choices.applied_to(self.params))
+        else:
             num_dense = 0 if dense_NH is None else dense_NH.shape[1]
             require_same_inputs(earlier, corpus, self.params.features, num_dense)
         trees = self._ready_trees(corpus.labels, label_tree, earlier)
         vectoriser = None if earlier is None else earlier.features
-        rows = training_rows(self.runner, corpus, dense_NH, vectoriser)
-        linear = linear_model(self.runner, rows, trees)
-        if self.params.encoder is not None:
+        rows = training_rows(runner, corpus, dense_NH, vectoriser)
+        linear = linear_model(runner, rows, trees)
+        if runner.params.encoder is not None:
             from xrt.pipeline.deep import fit_deep  # here, since it brings torch
 
-            return Fitted(*fit_deep(self.runner, rows, linear, compared))
-        if not self.params.fused:
-            return Fitted(linear)
-        model, held_out = fuse_linear(self.runner, rows, linear, trees)
-        return Fitted(model, held_out=held_out)
+            return Fitted(*fit_deep(runner, rows, linear, compared), choices)
+        if not runner.params.fused:
+            return Fitted(linear, choices=choices)
+        model, held_out = fuse_linear(runner, rows, linear, trees)
+        return Fitted(model, held_out=held_out, choices=choices)
 
     def fit_trees(self, X: HybridMatrix, Y_NL: sp.csr_array, labels: LabelTable) -> TreeEnsemble:
         """Train `num_trees` label trees with rankers on some rows, and nothing else.

@@ -246,7 +246,7 @@ def make_shortlists(
     threads = training.num_threads
     shortlists = []
     for tree in ensemble.trees:
-        shortlist = build_shortlist(tree, level, X, unit_NH, params, training.search, threads)
+        shortlist = build_shortlist(tree, level, X, unit_NH, params, threads)
         choose_width(shortlist, tree, sample_X, sample_NH, training.search, what, threads)
         shortlists.append(shortlist)
     return tuple(shortlists)

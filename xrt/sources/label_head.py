@@ -16,7 +16,7 @@ from xrt.search.constraints import Constraint
 from xrt.sources.base import ModelShape, SourceRows, Training
 from xrt.sources.evidence import Naming, SourceEvidence
 from xrt.sources.faiss_index import faiss_threads, half_precision_index
-from xrt.sparse import as_csr
+from xrt.sparse import as_csr, best_columns
 from xrt.storage.atomic import save_array
 from xrt.storage.reading import check_finite, load_array
 from xrt.storage.saved_values import SavedValues
@@ -257,7 +257,7 @@ class LabelHead:
             if constraint is not None:
                 here = constraint.rows(first, first + block)
                 logits_BL[~here.mask(len(logits_BL))] = -np.inf
-            labels_NK[rows] = _highest(logits_BL, k)
+            labels_NK[rows] = best_columns(logits_BL, k)
             logits_NK[rows] = np.take_along_axis(logits_BL, labels_NK[rows], axis=1)
         return labels_NK, logits_NK
 
@@ -270,17 +270,10 @@ class LabelHead:
         close_NC = np.sort(close_NC, axis=1)
         weight_NCH = self.weight_LH[close_NC]
         logits_NC = np.einsum("nh,nch->nc", embeddings_NH, weight_NCH) + self.bias_L[close_NC]
-        best_NK = _highest(logits_NC, k)
+        best_NK = best_columns(logits_NC, k)
         labels_NK = np.take_along_axis(close_NC, best_NK, axis=1).astype(np.int32)
         return labels_NK, np.take_along_axis(logits_NC, best_NK, axis=1)
 
     @cached_property
     def _index(self) -> Any:
         return half_precision_index(np.hstack([self.weight_LH, self.bias_L[:, None]]))
-
-
-def _highest(logits_NC: np.ndarray, k: int) -> np.ndarray:
-    """The columns of the `k` highest logits of each row, ascending: int64 (N, k)."""
-    width = logits_NC.shape[1]
-    last_NK = np.argpartition(logits_NC, width - k, axis=1)[:, width - k :]
-    return np.sort(last_NK, axis=1)

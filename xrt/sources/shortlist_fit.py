@@ -16,6 +16,7 @@ from xrt.search.beam import SearchParams
 from xrt.sources.opening_level import OpeningLevel
 from xrt.sources.ranker import TreeRanker
 from xrt.sources.shortlist import Shortlist, ShortlistParams
+from xrt.sparse import best_columns
 from xrt.threads import run_blocks
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ def build_shortlist(
     X: HybridMatrix,
     unit_NH: np.ndarray,
     params: ShortlistParams,
-    search: SearchParams,
     num_threads: int | None = None,
 ) -> Shortlist:
     """An index over the nodes of `level`, from training rows; its width may be still to choose.
@@ -51,7 +51,6 @@ def build_shortlist(
         X: N hybrid rows of training.
         unit_NH: embeddings of the rows, of length 1, (N, H).
         params: kind and width of the index.
-        search: not used.
         num_threads: threads; None for the default.
 
     Returns:
@@ -147,7 +146,7 @@ def choose_width(
     X, unit_NH = X.take(rows), unit_NH[rows]
     opened = shortlist.opening_level(ranker)
     scores_NK = exhaustive_scores(opened, X, slice(0, len(rows)), num_threads)
-    best_NB = best_nodes(scores_NK, search.beam_size)
+    best_NB = best_columns(scores_NK, min(search.beam_size, scores_NK.shape[1]))
     num_nodes, target = shortlist.num_nodes, shortlist.params.recall_target
     ladder = sorted({min(width, num_nodes) for width in WIDTHS})
     if shortlist.params.width is not None:
@@ -187,21 +186,8 @@ def recall(nodes_NW: np.ndarray, best_NB: np.ndarray, opened: OpeningLevel) -> f
     return float(np.take_along_axis(looked_at, parents_K[best_NB], axis=1).mean())
 
 
-def best_nodes(scores_NK: np.ndarray, k: int) -> np.ndarray:
-    """The `k` best nodes of each row, best first, the lower one among equals: int64 (N, k).
-
-    Args:
-        scores_NK: scores, (N, K).
-        k: most nodes of a row.
-
-    Returns:
-        Node numbers.
-    """
-    return np.argsort(-scores_NK, axis=1, kind="stable")[:, :k]
-
-
 def sample_rows(num_rows: int, count: int) -> np.ndarray:
-    """At most `wanted` rows, evenly spread: the same ones each time.
+    """At most `count` rows, evenly spread: the same ones each time.
 
     Args:
         num_rows: rows to choose from.

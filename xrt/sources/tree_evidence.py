@@ -29,6 +29,7 @@ from xrt.sources.evidence import (
     TreePath,
 )
 from xrt.sources.ranker import TreeRanker
+from xrt.sparse import best_places
 from xrt.tree.path_scores import log_scores
 
 TERMS_OF_NODE = 3
@@ -130,9 +131,9 @@ class TreeEvidence(SourceEvidence):
         best = columns[:NUM_LABELS]
         counts_L = self._naming.counts_L
         if counts_L is not None:
-            best = columns[np.argsort(-counts_L[columns], kind="stable")[:NUM_LABELS]]
+            best = columns[best_places(counts_L[columns], NUM_LABELS)]
         weights = node_weights(ranker.levels[t], int(ranker.tree.parents[t][node]), node)
-        order = np.argsort(-weights.values, kind="stable")[:NUM_TERMS]
+        order = best_places(weights.values, NUM_TERMS)
         terms = (
             TermWeight(
                 self.term(int(weights.columns[j])),

@@ -9,9 +9,9 @@ A `Stage` says which settings it reads, and how its output lies in a folder. A `
 
 Outputs are written to a temporary folder that is renamed when complete, so that a stage is done
 entirely or not at all. The key of a stage is the hash of its name, version, settings and inputs; a
-setting at its neutral value, its default, adds nothing to the key, so that a new setting reruns
-nothing. The version is bumped by hand when the code changes what a stage writes, or when a default
-changes.
+setting at its neutral value adds nothing to the key, so that a new setting reruns nothing. Neutral
+values are pinned: they do not follow defaults, and a default that changes changes the key. The
+version is bumped by hand when the code changes what a stage writes.
 """
 
 import contextlib
@@ -490,13 +490,17 @@ def _stage_record(
 
 
 def _without_neutral(values: Mapping[str, Any], neutral: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are not the neutral ones, also inside of parts; empty parts are left out."""
+    """The values that are not the neutral ones, also inside of parts; a part of which nothing is
+    left is left out.
+    """
     counted = {}
     for name, value in values.items():
         if name in neutral and value == neutral[name] and type(value) is type(neutral[name]):
             continue
-        if isinstance(value, dict) and isinstance(neutral.get(name), dict):
+        if value and isinstance(value, dict) and isinstance(neutral.get(name), dict):
             value = _without_neutral(value, neutral[name])
+            if not value:
+                continue
         counted[name] = value
     return counted
 

@@ -232,7 +232,7 @@ class AttributeHooks:
             content={"attributes": {"where": where, **evaluation.to_dict()}},
             tables=[*tables, evaluation.to_table()],
             plots=plots,
-            metrics=metrics,
+            metrics={"attributes": metrics},
             command=COMMAND,
         )
 

@@ -1,6 +1,6 @@
 """What a run and each of its stages take: seconds, memory, disk."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 UNCERTAINTY = 2.0
@@ -12,11 +12,22 @@ class StageCost:
     """One stage; seconds are None where nothing was measured."""
 
     name: str
-    seconds: float | None
+    seconds: float | None = None
     memory: int
     """Bytes at its height, the corpus and libraries not counted."""
     disk: int
     """Bytes it leaves in the run folder."""
+
+    def taking(self, seconds: float) -> "StageCost":
+        """The stage with a measured time.
+
+        Args:
+            seconds: the time.
+
+        Returns:
+            A new cost.
+        """
+        return replace(self, seconds=seconds)
 
 
 @dataclass(frozen=True)

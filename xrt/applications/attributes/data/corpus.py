@@ -109,7 +109,9 @@ def read_attributes(
     else:
         notes += note_absent_texts(table.columns, schema)
     corpus = _corpus(table, item_texts.texts(table), targets, values, codes_AN, notes)
-    corpus = replace(corpus, **sides)
+    corpus = replace(
+        corpus, row_weights=sides["row_weights"], groups=sides["groups"], times=sides["times"]
+    )
     if labels is not None:
         corpus = align_labels(corpus, labels)
     space = AttributeSpace(

@@ -17,7 +17,7 @@ from xrt.data.corpus import Corpus
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
-from xrt.sparse import as_csr, binarize
+from xrt.sparse import as_csr, best_places, binarize
 
 MAX_PAIRS = 500
 NEAREST_NAMES = 5
@@ -64,7 +64,7 @@ def similar_labels(
             (names_LL, a, b), (cross_LL, a, b), (cross_LL, b, a), (shared_LL, a, b),
         )
     )  # fmt: skip
-    order = np.argsort(-(name + np.minimum(cross, back) + shared), kind="stable")[:MAX_PAIRS]
+    order = best_places(name + np.minimum(cross, back) + shared, MAX_PAIRS)
     ids, names = corpus.labels.ids, corpus.labels.names
     return [
         {

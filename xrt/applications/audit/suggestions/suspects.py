@@ -26,6 +26,7 @@ from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, Suggested
 from xrt.data.corpus import Corpus
 from xrt.progress import Progress, SilentProgress
 from xrt.sources.votes import Neighbours
+from xrt.sparse import best_places
 
 MISSING, WRONG = "missing", "wrong"
 
@@ -213,7 +214,7 @@ def _rank_share(values: np.ndarray) -> np.ndarray:
 
 
 def _best(kind: str, places: np.ndarray, scores: np.ndarray, limit: int) -> Suspects:
-    order = np.argsort(-scores, kind="stable")[:limit]
+    order = best_places(scores, limit)
     return Suspects(kind, places[order], scores[order], len(places))
 
 

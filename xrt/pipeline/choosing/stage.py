@@ -1,0 +1,116 @@
+"""The stage `choices`: what a run chooses for itself before its features are made."""
+
+import logging
+from functools import cache
+
+import numpy as np
+
+from xrt.data.corpus import Corpus
+from xrt.data.splits import validation_split
+from xrt.errors import DataError
+from xrt.pipeline.choosing.aspects import options_of
+from xrt.pipeline.choosing.choices import Choices
+from xrt.pipeline.choosing.contest import Contest
+from xrt.pipeline.choosing.memory import TrialMemory
+from xrt.pipeline.row_groups import group_rows
+from xrt.pipeline.rows import labels_hash, lazy_hash
+from xrt.pipeline.runner import StageRunner
+from xrt.pipeline.trees import taxonomy_input
+from xrt.storage.atomic import write_json
+from xrt.storage.hashing import content_hash
+from xrt.storage.reading import read_json_bounded
+from xrt.storage.stages import Hash, Settings, Stage, Workspace
+
+logger = logging.getLogger(__name__)
+
+FEWEST_ROWS = 200
+"""Rows of a corpus on which anything is chosen."""
+HELD_OUT_ROWS = 4_000
+"""Rows that tries are judged on, at most; and never more than a fifth."""
+
+CHOICES = Stage[Choices](
+    "choices", 1,
+    (
+        "choose", "features", "tree", "ranker", "num_trees", "search", "neighbours",
+        "label_text_weight", "fused", "dataset.propensity", "seed",
+    ),
+    save=lambda choices, folder: write_json(folder / "choices.json", choices.to_dict()),
+    load=lambda folder: Choices.from_dict(read_json_bounded(folder / "choices.json")),
+    needs_folder=True,
+)  # fmt: skip
+
+
+def choose_settings(
+    runner: StageRunner,
+    corpus: Corpus,
+    dense_NH: np.ndarray | None = None,
+    has_tree: bool = False,
+) -> Choices | None:
+    """Choose the settings that `choose` names on held-out rows of the training corpus.
+
+    Args:
+        runner: runs the stage; its settings are those that stand.
+        corpus: N training rows.
+        dense_NH: dense columns of the rows; None where there are none.
+        has_tree: the label tree is given.
+
+    Returns:
+        What was chosen; None where there is nothing to choose.
+
+    Raises:
+        ChoosingStopped: Ctrl-C; it holds what was found before.
+    """
+    params = runner.params
+    options = options_of(params, has_texts=corpus.texts is not None, has_tree=has_tree)
+    if not options:
+        return None
+    aspects = tuple(dict.fromkeys(aspect for aspect, _ in options))
+    num_rows = corpus.num_instances
+    if num_rows < FEWEST_ROWS:
+        return _nothing(
+            aspects, f"{num_rows} rows are too few to choose settings on, {FEWEST_ROWS} are needed"
+        )
+    # another draw than that of fusion, which would flatter what is chosen here
+    size = min(HELD_OUT_ROWS, num_rows // 5)
+    try:
+        held = validation_split(
+            corpus.Y, size=size, seed=params.seed + 1,
+            groups=group_rows(runner, corpus, dense_NH), times=corpus.times,
+        )  # fmt: skip
+    except DataError as err:
+        return _nothing(aspects, f"no setting is chosen: {err}")
+
+    def make(settings: Settings, workspace: Workspace) -> Choices:
+        memory = TrialMemory(workspace.scratch)
+        contest = Contest(params, corpus, held, options, dense_NH, memory, runner.progress)
+        return contest.run()
+
+    inputs = _inputs(runner, corpus, dense_NH, has_tree)
+    output = runner.run(CHOICES, make, {**inputs, "held out": lazy_hash(held.validation)})
+    for line in output.value.to_text().split("\n"):
+        logger.info("%s", line)
+    return output.value
+
+
+def _nothing(aspects: tuple[str, ...], why: str) -> Choices:
+    choices = Choices(aspects=aspects, message=f"{why}; the settings stay as they are")
+    logger.warning("%s", choices.message)
+    return choices
+
+
+def _inputs(
+    runner: StageRunner, corpus: Corpus, dense_NH: np.ndarray | None, has_tree: bool
+) -> dict[str, Hash]:
+    """Hashes of all that tries read."""
+    texts_or_rows = corpus.X if corpus.texts is None else corpus.texts
+    inputs: dict[str, Hash] = {
+        "rows": lazy_hash(texts_or_rows),
+        "labels": cache(lambda: labels_hash(corpus)),
+    }
+    if runner.params.label_text_weight and corpus.labels.num_named:
+        inputs["label names"] = cache(lambda: content_hash(list(corpus.labels.names)))
+    if dense_NH is not None:
+        inputs["dense"] = lazy_hash(dense_NH)
+    if has_tree:
+        inputs["tree"] = "given"
+    return inputs | taxonomy_input(runner.params.tree, corpus.labels)
