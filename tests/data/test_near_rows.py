@@ -1,4 +1,4 @@
-"""Groups of near-duplicate rows: as the slow twin finds them, small, and the same on any threads."""
+"""Groups of near-duplicate rows: as the slow twin finds them, small, and the same on threads."""
 
 import numpy as np
 import pytest

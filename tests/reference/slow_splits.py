@@ -49,26 +49,7 @@ def near_groups(X: np.ndarray, equal: Any, least: float, most: int) -> list[int]
     """What `near_groups` finds in dense rows X whose groups of equal rows are given."""
     first = {group: row for row, group in reversed(list(enumerate(equal)))}
     nodes = [first[group] for group in range(max(equal) + 1)]
-    pairs: dict[tuple[int, int], float] = {}
-    for band in range(near_rows.BANDS):
-        buckets = defaultdict(list)
-        for node, row in enumerate(nodes):
-            drawn = []
-            for place in range(near_rows.HASHES_OF_BAND):
-                waits = np.random.default_rng([band, place]).exponential(size=X.shape[1])
-                columns = np.flatnonzero(X[row])
-                if len(columns):
-                    drawn.append(min(columns, key=lambda c: waits[c] / float(X[row, c]) ** 2))
-            if drawn:
-                buckets[tuple(drawn)].append(node)
-        for bucket in buckets.values():
-            for place, b in enumerate(bucket):
-                for a in bucket[max(0, place - near_rows.COMPARED) : place]:
-                    cosine = np.float32(0)
-                    for column in range(X.shape[1]):
-                        cosine += X[nodes[a], column] * X[nodes[b], column]
-                    if cosine >= np.float32(least):
-                        pairs[a, b] = float(cosine)
+    pairs = near_pairs(X[nodes], least)
     sizes = {node: list(equal).count(node) for node in range(len(nodes))}
     group = list(range(len(nodes)))
     for (a, b), _ in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0])):
@@ -78,3 +59,28 @@ def near_groups(X: np.ndarray, equal: Any, least: float, most: int) -> list[int]
             group = [a if member == b else member for member in group]
     numbers: dict[int, int] = {}
     return [numbers.setdefault(group[node], len(numbers)) for node in equal]
+
+
+def near_pairs(X: np.ndarray, least: float) -> dict[tuple[int, int], float]:
+    """Cosines of the pairs of rows that share the columns drawn in a whole band."""
+    pairs: dict[tuple[int, int], float] = {}
+    for band in range(near_rows.BANDS):
+        buckets = defaultdict(list)
+        for row in range(len(X)):
+            drawn = []
+            for place in range(near_rows.HASHES_OF_BAND):
+                waits = np.random.default_rng([band, place]).exponential(size=X.shape[1])
+                columns = np.flatnonzero(X[row])
+                if len(columns):
+                    drawn.append(min(columns, key=lambda c: waits[c] / float(X[row, c]) ** 2))
+            if drawn:
+                buckets[tuple(drawn)].append(row)
+        for bucket in buckets.values():
+            for place, b in enumerate(bucket):
+                for a in bucket[max(0, place - near_rows.COMPARED) : place]:
+                    cosine = np.float32(0)
+                    for column in range(X.shape[1]):
+                        cosine += X[a, column] * X[b, column]
+                    if cosine >= np.float32(least):
+                        pairs[a, b] = float(cosine)
+    return pairs
