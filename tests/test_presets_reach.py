@@ -11,7 +11,7 @@ from xrt import config
 from xrt.cli.doors import _training_fields
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 90
+MOST_SETTINGS = 92
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
