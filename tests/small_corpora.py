@@ -52,6 +52,7 @@ def small_params(trn: Path, tst: Path | None = None, **changes: Any) -> Pipeline
         "encoder": EncoderParams(name="tiny-random", max_length=16),
         "matcher": MatcherParams(steps=3, max_batch_rows=16),
         "tree": TreeParams(max_leaf_size=4),
+        "num_trees": 1,
         "matcher_tree": ClusterParams(max_leaf_size=4),
         "trainer": TrainerParams(accelerator="cpu", devices=1, precision=Precision.fp32),
         "num_threads": 1,

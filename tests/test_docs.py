@@ -100,7 +100,8 @@ def all_options() -> set[str]:
 def test_options_that_the_documents_name_exist():
     known = all_options() | {"--debug", "--version"}
     elsewhere = {"--preload", "--user", "--gpus", "--rm", "--shm-size", "--build-arg", "--peers",
-                 "--systems", "--full", "--keep-going", "--fix", "--fast", "--force"}  # fmt: skip
+                 "--systems", "--compare", "--full", "--keep-going", "--fix", "--fast",
+                     "--force"}  # fmt: skip
     for path in DOCUMENTS:
         text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
         for code in re.findall(r"`([^`\n]+)`", text):

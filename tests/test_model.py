@@ -241,7 +241,7 @@ def test_unit_rows_leave_zeros_alone():
         ),
         ("model.json", None),
         ("matcher/weight.npy", b"\x93NUMPY"),
-        ("linear/tree/parents.0.npy", None),
+        ("linear/0/tree/parents.0.npy", None),
         ("labels.tsv", b"a\ta\na\ta\n"),
     ],
 )

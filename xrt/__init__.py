@@ -31,7 +31,7 @@ in pyproject.toml enforces it):
     evaluate      a model against a labelled file
     pipeline/     the stages of a training run, in order
     estimators    `XRLinear`, `XRTransformer` in scikit-learn's conventions
-    applications/ attributes, query intent, audit: the worked uses
+    applications/ attributes, query intent, audit
     config, cli   hydra and the command line stop here
 
 `import xrt` is quick: it loads neither torch nor numba; the names below arrive when first used.

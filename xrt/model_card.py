@@ -22,12 +22,12 @@ class ModelCard:
     """The facts a card tells; everything comes from the caller, the date (may be empty) included.
 
     `tree_shape` counts the nodes of each level, the labels last; `num_trees` trees have a shape
-    like it. `metrics` holds one column per
-    model compared: {"this model": {"P@1": 0.71}, "linear baseline": {"P@1": 0.69}}; `evaluated_on`
+    like it. `metrics` holds one column per model compared:
+    {"this model": {"P@1": 0.71}, "linear baseline": {"P@1": 0.69}}; `evaluated_on`
     says which rows they were measured on. `verdict` says in a sentence why this kind of model was
     saved, `added` holds both kinds side by side by the rows they were measured on. `calibrated`:
     scores are probabilities, `thresholds` say from which ones on labels are best suggested.
-    `judged` is what a worked use measured, as plain text.
+    `judged` is what an application measured, as plain text.
     """
 
     name: str
@@ -99,8 +99,8 @@ def _front_matter(card: ModelCard) -> str:
 
 def _summary(card: ModelCard) -> str:
     return (
-        f"{_KIND_SENTENCES.get(card.kind, _inline(card.kind))}: it suggests the right few of "
-        f"{card.num_labels:,} labels for a text, with a score each."
+        f"{_KIND_SENTENCES.get(card.kind, _inline(card.kind))}: it suggests a few of "
+        f"{card.num_labels:,} labels for a text, each with a score."
     )
 
 
@@ -164,8 +164,8 @@ def _scores(card: ModelCard) -> str:
         return "Scores rank labels; they are not probabilities."
     lines = ["Scores are probabilities, calibrated on training rows that were held out."]
     lines += [
-        f'- `min_score="{name}"` leaves out labels below {threshold:.3f}: on those rows {name} is '
-        "highest there"
+        f'- `min_score="{name}"` leaves out labels that score below {threshold:.3f}, which gave '
+        f"the highest {name} on those rows"
         for name, threshold in card.thresholds.items()
     ]
     return "\n".join([lines[0], "", *lines[1:]]) if card.thresholds else lines[0]

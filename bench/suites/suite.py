@@ -15,7 +15,7 @@ that are made up. `--short` keeps seeded samples of the rows. Each set of texts 
 rows of scikit-learn, and `equal`, where all get the same rows.
 
 `--deep` adds `xrt train` with an encoder where there are texts. Peers are omikuji's Bonsai and
-Parabel, libpecos's XR-Linear, LinearSVC for each label (where labels x training rows are at most 20
+Parabel, libpecos's XR-Linear, LinearSVC for each label (where labels x training rows are at most 10
 million) and the votes of the ten nearest training rows.
 
 Every run is a process of its own and one JSON line in --output; what its rows gained lies beside,
@@ -68,7 +68,7 @@ PEER_OF = {
     "linear_svc": "linear_svc", "neighbour_vote": "neighbour_vote",
 }  # fmt: skip
 """The module of each peer's system."""
-LIMITS = {"linear_svc": 20_000_000, "neighbour_vote": 20_000 * 200_000}
+LIMITS = {"linear_svc": 10_000_000, "neighbour_vote": 20_000 * 200_000}
 """Peers without a tree or an index are run where their work is at most this: labels x training rows
 of one-vs-rest, test x training rows of neighbours."""
 SHOWN = (

@@ -77,7 +77,7 @@ def test_labels_of_all_rows_and_of_none_are_no_fault(rows, tmp_path: Path):
 
 def test_costly_peers_have_a_limit():
     sizes = {"num_train": 30_000, "num_labels": 1_000, "num_test": 10}
-    assert "limit 20,000,000" in suite.over_limit("linear_svc", sizes)
+    assert "limit 10,000,000" in suite.over_limit("linear_svc", sizes)
     assert not suite.over_limit("neighbour_vote", sizes)
     assert not suite.over_limit("bonsai", sizes)
 

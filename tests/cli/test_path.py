@@ -229,7 +229,7 @@ MODEL_COMMANDS = (["predict", "MODEL", "tst"], ["evaluate", "MODEL", "tst"], ["i
 
 def spoil(folder: Path, how: str) -> str:
     """Damage a model; returns what the message must name."""
-    weights = folder / "linear" / "level.1" / "entry_values.npy"
+    weights = folder / "linear" / "0" / "level.1" / "entry_values.npy"
     if how == "missing":
         shutil.rmtree(folder)
         return "model: does not exist"
@@ -238,7 +238,7 @@ def spoil(folder: Path, how: str) -> str:
         return "model: has no manifest.json"
     if how == "truncated":
         weights.write_bytes(weights.read_bytes()[:-8])
-        return "linear/level.1/entry_values.npy"
+        return "linear/0/level.1/entry_values.npy"
     if how == "a file gone":
         (folder / "model.json").unlink()
         return "model.json"
@@ -268,7 +268,7 @@ def test_a_model_that_is_not_whole_is_refused(
 def test_an_altered_byte_is_noticed_before_use(
     command: list[str], trained: Path, model: Path, refused: Callable[..., str]
 ):
-    weights = model / "linear" / "level.1" / "entry_values.npy"
+    weights = model / "linear" / "0" / "level.1" / "entry_values.npy"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)

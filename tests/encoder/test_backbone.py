@@ -131,10 +131,10 @@ def test_what_is_at_hand_is_told(offline, folder, tmp_path, monkeypatch):
         if not whole:
             (snapshot / "model.safetensors").unlink()
     monkeypatch.setattr(resolve, "MINILM_PACKAGE", "xrt_no_such_package")
-    with pytest.raises(ConfigError, match=r"without a download there are some/bert$"):
+    with pytest.raises(ConfigError, match=r"on this machine are: some/bert$"):
         resolve_encoder("no/such-encoder")
     shutil.rmtree(tmp_path / "hub")
-    with pytest.raises(ConfigError, match="without a download there is none"):
+    with pytest.raises(ConfigError, match="no encoder is on this machine"):
         resolve_encoder("/no/such/folder")
     assert len(offline) == 2  # a folder is not asked of the hub
 

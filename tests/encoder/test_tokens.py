@@ -63,7 +63,7 @@ def test_parts_that_do_not_fit_are_refused(encoder, tmp_path):
     folder = tmp_path / "tokens"
     TokenStore.build(TEXTS, encoder.tokenizer, 12, folder)
     np.save(folder / "indptr.npy", np.array([0, 3]))
-    with pytest.raises(ArtifactError, match="do not fit"):
+    with pytest.raises(ArtifactError, match="must rise"):
         TokenStore.load(folder)
     (folder / "tokens.json").write_text(json.dumps({}))
     with pytest.raises(ArtifactError, match="unreadable tokens"):

@@ -176,7 +176,7 @@ BAD: dict[str, tuple[Change, str]] = {
         tokens(normalizer={"type": "Sequence", "normalizers": [GROWS, GROWS]}), "of one"),
     "words of another language": (
         both(without("tokenizer.json", "tokenizer_config.json"),
-             text("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nzzz\n")), "knows no word"),
+             text("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nzzz\n")), "knows none of"),
     "overflows": (weights(lambda w: {**w, DENSE: w[DENSE] * 1e38}), "no finite vector"),
     "all is zero": (
         weights(lambda w: {k: torch.zeros_like(v) for k, v in w.items()}), "the same vector"),

@@ -59,7 +59,7 @@ def test_vocabulary_and_trees_stay_and_new_rows_are_learned(tiny_corpus: Tiny):
     assert estimator.num_rows_ == len(more)
     assert estimator.label_counts_.tolist() == Y_more.sum(0).tolist()
     assert estimator.predict(["a large"], 1).indices.tolist() == [names.index("large")]
-    anew = linear(num_trees=2, warm_start=False).fit(texts, Y_NL).fit(more, Y_more)
+    anew = linear(num_trees=4, warm_start=False).fit(texts, Y_NL).fit(more, Y_more)
     assert "velvet" in terms_of(anew)
     assert parents_of(anew) != trees
 

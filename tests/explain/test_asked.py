@@ -32,7 +32,9 @@ def trained(tiny_corpus: Tiny) -> XRLinear:
     texts, Y_NL, names = tiny_corpus
     labels = LabelTable.from_ids(names, [name.title() for name in names])
     corpus = Corpus(texts=texts, Y=Y_NL, labels=labels)
-    return XRLinear(max_leaf_size=3, beam_size=1, fused=False, num_threads=1).fit(corpus)
+    return XRLinear(max_leaf_size=3, beam_size=1, num_trees=1, fused=False, num_threads=1).fit(
+        corpus
+    )
 
 
 @pytest.fixture(scope="module")

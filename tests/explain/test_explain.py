@@ -211,13 +211,13 @@ def test_parts_of_a_margin_against_whole_matrices(
 
 def test_a_path_against_whole_matrices(models: dict[str, XrtModel]):
     model = models["one tree"]
+    model = replace(model, search=replace(model.search, path_weight=0.5))
     tree, levels = model.trees.tree, model.trees.levels
     sparse_F = model.rows_of(TEXTS[:1]).toarray()[0]
 
     def fit(margin: float) -> float:
         return float(np.exp(-(max(0.0, 1 - margin) ** 3)))
 
-    assert model.search.path_weight == 0.5
     for each in explained(model, labels=model.labels.ids).labels:
         column, (path,) = model.labels.index[each.label.label], each.paths
         slow = slow_path(levels, tree, sparse_F, [], column, fit, 0.5)

@@ -33,7 +33,7 @@ SETTINGS = [
 def check_equal(params: TfidfParams, train: list[str], test: list[str], block_chars: int) -> None:
     kind = params.kinds[0]
     assert NgramCounter.can_count(params, kind)
-    fast, slow = NgramCounter(params, kind, block_chars), SklearnCounter(params, kind)
+    fast, slow = NgramCounter(params, kind, False, block_chars), SklearnCounter(params, kind)
     learned, expected = fast.learn(train), slow.learn(train)
     assert (learned is None) == (expected is None)
     if learned is None or expected is None:

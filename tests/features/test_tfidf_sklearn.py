@@ -1,4 +1,7 @@
-"""TfidfFeatures against scikit-learn's TfidfVectorizer with the same settings."""
+"""TfidfFeatures against scikit-learn's TfidfVectorizer with the same settings.
+
+Scripts without blanks and combining marks are in test_scripts.py: there the words are others.
+"""
 
 import numpy as np
 import pytest
@@ -8,15 +11,16 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_union
 from sklearn.preprocessing import normalize
 
+from tests.reference import slow_terms
 from xrt.features.tfidf import TfidfFeatures
-from xrt.features.tfidf_params import TfidfParams
+from xrt.features.tfidf_params import WORDS_OF_TWO, TfidfParams
 
 TRAIN = [
     "Der Hund läuft, der Hund bellt.",
     "The dog barks; the DOG runs!",
     "wireless noise-cancelling headphones, wireless, black",
     "Überraschung: 5G-Router (black) für den Hund",
-    "机器学习 导论 noise",
+    "машинное обучение 한국어 noise",
     "",
     "x",
 ]
@@ -40,10 +44,13 @@ SETTINGS = [
 ]
 
 
+AS_SKLEARN = {"min_df": 1, "token_pattern": WORDS_OF_TWO}
+
+
 @pytest.mark.parametrize("sublinear_tf", [False, True])
 @pytest.mark.parametrize(("ours", "theirs"), SETTINGS)
 def test_same_terms_and_rows(ours, theirs, sublinear_tf):
-    tfidf = TfidfFeatures(TfidfParams(**({"min_df": 1} | ours), sublinear_tf=sublinear_tf))
+    tfidf = TfidfFeatures(TfidfParams(**(AS_SKLEARN | ours), sublinear_tf=sublinear_tf))
     sklearn = TfidfVectorizer(**theirs, sublinear_tf=sublinear_tf)
     for rows, expected in (
         (tfidf.fit_transform(TRAIN), sklearn.fit_transform(TRAIN)),
@@ -56,7 +63,7 @@ def test_same_terms_and_rows(ours, theirs, sublinear_tf):
 
 
 def test_words_and_characters_are_two_blocks_of_equal_length():
-    params = TfidfParams(word_ngram_max=1, char_ngrams=(2, 3), min_df=1, sublinear_tf=True)
+    params = TfidfParams(word_ngram_max=1, char_ngrams=(2, 3), sublinear_tf=True, **AS_SKLEARN)
     union = make_union(
         TfidfVectorizer(sublinear_tf=True),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 3), sublinear_tf=True),
@@ -79,8 +86,9 @@ def test_words_and_characters_are_two_blocks_of_equal_length():
 )
 def test_any_unicode_text(texts, unseen):
     texts = [*texts, "at least one word"]
-    tfidf = TfidfFeatures(TfidfParams(word_ngram_max=2, min_df=1)).fit(texts)
-    sklearn = TfidfVectorizer(ngram_range=(1, 2)).fit(texts)
+    params = TfidfParams(word_ngram_max=2, sublinear_tf=False, **AS_SKLEARN)
+    tfidf = TfidfFeatures(params).fit(texts)
+    sklearn = TfidfVectorizer(analyzer=lambda text: slow_terms.terms(text, longest=2)).fit(texts)
     rows = tfidf.transform([*texts, *unseen]).toarray()
     expected = sklearn.transform([*texts, *unseen]).toarray()
     np.testing.assert_allclose(rows, expected, rtol=1e-6, atol=1e-7)

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xrt.features.ngrams.characters import CODE_POINT, IN_TOKEN, character_table
 from xrt.features.ngrams.count import learn, merge, nothing_learned
 from xrt.features.ngrams.table import Terms, find, slot_of, sorted_terms
-from xrt.features.ngrams.text import CODE_POINT, IN_TOKEN, character_table, shortest_word
+from xrt.features.ngrams.text import NgramPlan, shortest_word
 
 LONG = "x" * 5000
 TERMS = st.lists(
@@ -111,6 +112,4 @@ def test_merging_adds_up_texts_and_keeps_numbers(word_plan):
 
 @pytest.fixture
 def word_plan():
-    from xrt.features.ngrams.text import NgramPlan
-
-    return NgramPlan(character_table(r"\w", True), 2, False, 1, 1)
+    return NgramPlan(character_table(r"\w", True), 2, False, 1, 1, 0, False)

@@ -10,10 +10,11 @@ from tests.reference.slow_calibration import slow_walk
 from xrt.errors import ArtifactError
 from xrt.fusion.boosting import Booster, fit_booster, gather_features
 from xrt.fusion.calibration import hits_of
-from xrt.fusion.fit import FusionFit, fit_scores
+from xrt.fusion.fit import BOOSTING, FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion, fit_fusion
 from xrt.fusion.weights import fuse
+from xrt.metrics.judgement import is_better
 from xrt.sparse import as_csr
 from xrt.storage.atomic import save_array
 
@@ -124,6 +125,36 @@ def test_a_source_that_knows_nothing_does_not_join_the_baseline(rng: Any):
         {"linear": sources["linear"], "neighbours": sources["ranker"]}, Y, known(), 0, "linear"
     )
     assert better.fusion.sources == {"linear", "neighbours"}
+
+
+def test_each_learnt_step_stands_beside_its_plain_alternative(rng: Any, tmp_path: Path):
+    sources, Y = problem(rng, interaction=True)
+    pair = {"linear": sources["linear"], "neighbours": sources["ranker"]}
+    learnt = fit_scores(pair, Y, known(), 0, "linear")
+    boosting, fusion, bins = learnt.judgements
+    assert (boosting.name, boosting.ships) == (BOOSTING, learnt.fusion.booster is not None)
+    assert fusion.name == "fusion of linear, neighbours"
+    assert fusion.plain_name == "linear alone"
+    assert fusion.ships
+    assert learnt.fusion.sources == set(pair)
+    assert fusion.learnt == pytest.approx(boosting.learnt)  # what is fused is what trees made
+    assert bins.figure.startswith("ECE@5")
+    assert bins.ships == learnt.figures["by_frequency"]["kept"]
+    for step in (boosting, fusion):
+        assert step.ships == is_better(step.learnt - step.plain, step.error)
+    learnt.save(tmp_path)
+    assert FusionFit.load(tmp_path).judgements == learnt.judgements
+
+
+def test_what_does_not_beat_the_plain_alternative_does_not_ship(rng: Any):
+    sources, Y = problem(rng, interaction=False)
+    noise = as_csr(rng.random(Y.shape).astype(np.float32) * (rng.random(Y.shape) < 0.3))
+    learnt = fit_scores({"linear": sources["linear"], "neighbours": noise}, Y, known(), 0, "linear")
+    steps = {step.name: step for step in learnt.judgements}
+    assert not steps["fusion of linear, neighbours"].ships
+    assert not steps[BOOSTING].ships
+    alone = fit_scores({"linear": sources["linear"]}, Y, known(), 0, "linear")
+    assert [step.figure for step in alone.judgements] == ["ECE@5, lower is better"]
 
 
 def test_a_source_alone_is_never_boosted(rng: Any):

@@ -57,3 +57,21 @@ def test_among_equals_the_first_wins(weights: Sequence[float]):
     X, Y = HybridMatrix.of(np.ones((5, 1))), as_csr(np.eye(NUM_LABELS)[[TRUE] * 5])
     chosen = choose_path_weight(Same(0, []), X, Y, SearchParams(), weights=weights)  # type: ignore[arg-type]
     assert chosen.path_weight == weights[0]
+
+
+def test_a_weight_that_chance_explains_leaves_the_plain_one():
+    """Right on one row more, and not on the same rows."""
+
+    class Noisy(Planted):
+        def search(self, X, k, params, num_threads=None):  # type: ignore[no-untyped-def]
+            rows = np.arange(20)  # eleven right by one, ten others by the other
+            right = rows < 11 if params.path_weight == 0.5 else rows >= 10
+            return as_csr(np.eye(NUM_LABELS)[np.where(right, TRUE, TRUE + 1)])
+
+    X, Y = HybridMatrix.of(np.ones((20, 1))), as_csr(np.eye(NUM_LABELS)[[TRUE] * 20])
+    chosen = choose_path_weight(Noisy(0, []), X, Y, SearchParams(), weights=(0.5, 1.0))  # type: ignore[arg-type]
+    assert chosen.figures[0.5]["P@1"] > chosen.figures[1.0]["P@1"]
+    assert chosen.path_weight == 1.0
+    assert chosen.judgement is not None
+    assert not chosen.judgement.ships
+    assert chosen.judgement.learnt > chosen.judgement.plain

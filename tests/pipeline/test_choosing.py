@@ -295,7 +295,7 @@ def test_options_that_change_nothing_or_cannot_be_had_are_not_tried():
     assert not {"tree", "num_trees"} & {a for a, _ in options_of(every, has_tree=True)}
     assert "neighbours" not in {a for a, _ in options_of(replace(every, fused=False))}
     weights = [option.values for aspect, option in options_of(every) if aspect[:6] == "search"]
-    assert weights == [{"search.path_weight": 1.0}]
+    assert weights == [{"search.path_weight": 0.5}]
     assert options_of(PipelineParams()) == []
 
 

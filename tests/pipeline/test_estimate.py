@@ -60,7 +60,7 @@ def test_a_containers_limit_counts(tmp_path):
 
 def test_needs_grow_with_the_corpus_trees_and_the_encoder(small):
     deep, corpus = small
-    params = replace(deep, encoder=None)
+    params = replace(deep, encoder=None, num_trees=1)
     told = estimate(params, corpus, probe=False)
     many = corpus.subset(np.tile(np.arange(corpus.num_instances), 50))
     large = estimate(params, many, probe=False)

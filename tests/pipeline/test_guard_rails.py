@@ -12,6 +12,7 @@ import pytest
 from tests.small_corpora import FILLERS, WORDS, make_rows, small_params, write_rows
 from xrt.errors import DataError
 from xrt.metrics.comparison import BINS_NOTE, FIGURES, Comparison
+from xrt.metrics.judgement import JUDGED
 from xrt.pipeline import TrainOutcome, train
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict
 from xrt.predict import Predictor
@@ -156,3 +157,20 @@ def test_rows_that_cannot_judge_are_refused_before_any_work(tmp_path: Path):
     assert not (tmp_path / "run" / "stages").exists()
     linear = train(replace(params, encoder=None), tmp_path / "run")
     assert linear.verdict is None
+
+
+def test_what_was_judged_stands_in_report_page_and_summary(tmp_path: Path, caplog: Any):
+    outcome, _ = run(tmp_path, make_rows, caplog, encoder=None)
+    fusion = next(step for step in outcome.judgements if step.name.startswith("fusion of"))
+    assert fusion.plain_name == "linear alone"
+    model = Predictor.load(outcome.model_folder).model
+    assert (set(model.fusion.sources) == {"linear"}) is not fusion.ships
+    report = read_json_bounded(tmp_path / "run" / "report.json")
+    assert report["judgements"] == [step.to_dict() for step in outcome.judgements]
+    assert JUDGED in outcome.to_text()
+    assert fusion.name in outcome.to_text()
+    page = outcome.report_path.read_text()
+    assert f"<h2>{JUDGED}</h2>" in page
+    assert fusion.name in page
+    again, _ = run(tmp_path, make_rows, caplog, encoder=None)
+    assert again.judgements == outcome.judgements  # read from the stages

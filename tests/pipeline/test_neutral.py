@@ -98,10 +98,11 @@ def test_a_new_setting_at_its_neutral_value_leaves_the_key(tmp_path, monkeypatch
 
 
 def test_a_setting_without_a_neutral_value_is_counted(tmp_path, monkeypatch):
-    assert made(tmp_path, PipelineParams())
+    params = PipelineParams(num_trees=1)
+    assert made(tmp_path, params)
     pins = {name: value for name, value in neutral.NEUTRAL.items() if name != "num_trees"}
     monkeypatch.setattr(neutral, "NEUTRAL", pins)
-    assert made(tmp_path, PipelineParams())
+    assert made(tmp_path, params)
 
 
 def test_a_new_setting_of_an_optional_part_leaves_the_key(tmp_path, monkeypatch):
@@ -127,10 +128,11 @@ def test_keys_of_earlier_run_folders_stay():
 
     class Keys(FolderCache):
         def run(self, stage, make, settings, inputs, name=None):
-            from xrt.storage.stages import _stage_record
+            from xrt.storage.stages import StageOutput, _stage_record
 
             record = _stage_record(stage.name, 1, settings.values, inputs, settings.neutral)
             keys.append(record["key"])
+            return StageOutput("", record["key"])
 
     StageRunner(params, Keys(Path())).run(STAGE, lambda *_: "", {"rows": "0"})
     assert keys == ["a76b6fa8b3f8307f0b23091e4188ca812175a02f05fae5d0bf45104dbd7fe285"]

@@ -191,11 +191,18 @@ def test_an_open_length_is_chosen_on_the_rows_held_out(
     changed = replace(params, embedding_weight=None, frozen_weight=0.5)
     assert {"block-weights", "frozen", "fit-ranker"} <= stages_that_run(changed, copied, caplog)
     told = read_json_bounded(copied / "stages" / "block-weights" / "weights.json")
-    best = told["tried"][told["chosen"]]
+    best, plain = told["tried"][told["chosen"]], told["tried"][0]
     assert {one["frozen_weight"] for one in told["tried"]} == {0.0, 0.5}
-    assert best["P@1"] + best["nDCG@10"] == max(
-        one["P@1"] + one["nDCG@10"] for one in told["tried"]
-    )
+    assert (plain["weight"], plain["frozen_weight"]) == (1.0, 0.0)
+    highest = max((one["P@1"] + one["nDCG@10"]) / 2 for one in told["tried"])
+    judged = told["judgement"]
+    if judged is None or not judged["ships"]:
+        assert told["chosen"] == 0
+    if judged is None:
+        assert (plain["P@1"] + plain["nDCG@10"]) / 2 == highest
+    else:
+        assert judged["learnt"] == pytest.approx(highest)
+        assert judged["plain"] == pytest.approx((plain["P@1"] + plain["nDCG@10"]) / 2)
     encoder = encoder_of(Predictor.load(copied / "model").model)
     assert encoder.weight == best["weight"]
     assert (encoder.frozen is not None) == (best["frozen_weight"] > 0)

@@ -19,7 +19,7 @@ from tests.processes import ends_with_the_test
 from tests.small_corpora import fit_in_folder, make_rows, model_bytes
 from xrt.config import build, compose, pipeline_params
 from xrt.data.formats import read_corpus
-from xrt.features.tfidf_params import TfidfParams
+from xrt.features.tfidf_params import WORDS_OF_TWO, TfidfParams
 from xrt.pipeline import PipelineParams, train
 from xrt.pipeline.params import MatcherFeatures
 from xrt.predict import Predictor
@@ -149,7 +149,10 @@ def test_features_that_are_the_same_are_not_made_twice(
 def test_the_preset_keeps_the_matcher_of_the_one_it_builds_on():
     names = ("tibkat_long", "tibkat_chars")
     plain, chars = (build(pipeline_params(), compose([f"experiment={name}"])) for name in names)
-    assert (chars.matcher_features, plain.features) == (MatcherFeatures.words, TfidfParams())
+    assert (chars.matcher_features, plain.features) == (
+        MatcherFeatures.words,
+        TfidfParams(sublinear_tf=False, token_pattern=WORDS_OF_TWO),
+    )
     assert chars.features.char_ngrams == (4, 4)
     changed = {"features", "matcher_features", "dataset"}
     for name in vars(plain):

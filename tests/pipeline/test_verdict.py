@@ -87,7 +87,7 @@ def test_it_is_saved_all_the_same_where_the_settings_say_so(truth, rng):
     verdict = judged(sources, truth, always_deep=True)
     assert not verdict.deep_wins
     assert verdict.ships_deep
-    assert verdict.message.endswith(". The deep model is saved all the same (always_deep)")
+    assert verdict.message.endswith(". The deep model is saved since always_deep is set")
 
 
 def test_noise_that_fusion_falls_for_does_not_pass(truth):
@@ -159,7 +159,7 @@ def test_losses_of_the_tail_are_told():
     verdict = give_verdict(sources, fusion, as_csr(Y), counts, NUM_TRAIN)
     assert verdict.deep_wins
     assert verdict.held_out.lower(["PSP@5", "macro-F1@5"]) == ["PSP@5", "macro-F1@5"]
-    assert "; deep is lower in PSP@5 " in verdict.message
+    assert "; the deep model is lower in PSP@5 " in verdict.message
     assert " and macro-F1@5 " in verdict.message
     names = {bin.name: bin for bin in verdict.held_out.bins}
     assert names["1"].deep["PSP@5"] == 0 < names["1"].linear["PSP@5"]
@@ -172,7 +172,7 @@ def test_a_gain_without_the_encoder_is_told(truth, rng):
     fusion = Fusion({"linear": 0.2, "neighbours": 0.8, "ranker": 0.0})
     verdict = give_verdict(sources, fusion, truth, COUNTS, NUM_TRAIN)
     assert verdict.deep_wins
-    assert "only linear and neighbours have weight, nothing of the encoder's" in verdict.message
+    assert "only linear and neighbours have weight, no source uses the encoder" in verdict.message
 
 
 def test_weights_of_linear_alone_never_win(truth, rng):
@@ -189,7 +189,7 @@ def test_one_row_tells_nothing(truth, rng):
     verdict = judged(sources, one)
     assert verdict.standard_error is None
     assert not verdict.deep_wins
-    assert "one row tells nothing" in verdict.message
+    assert "a single row gives the difference no standard error" in verdict.message
     assert "On 1 held-out row the" in verdict.message
 
 

@@ -70,7 +70,8 @@ def predict(arguments: argparse.Namespace) -> int:
             target.flush()
     if bad.rows:
         print(
-            f"{source.name}: {len(bad.rows)} bad lines were skipped: {bad.write()}", file=sys.stderr
+            f"{source.name}: {len(bad.rows)} bad lines were skipped and written to {bad.write()}",
+            file=sys.stderr,
         )
     return 0
 

@@ -81,7 +81,7 @@ def _option(word: str, remaining_words: Iterator[str]) -> list[str]:
         return [word]
     value = value if equals else next(remaining_words, "")
     if not value or value.startswith("-"):
-        raise ConfigError(f"{name}: a value is missing behind it")
+        raise ConfigError(f"{name}: needs a value; write {name} VALUE")
     name = _LONG.get(name, name)
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ConfigError(f"{name} {value}: no such part; give one of {', '.join(_CHOICES[name])}")
@@ -94,7 +94,7 @@ def _setting(word: str, sweeps: bool, texts: dict[str, bool]) -> str:
     """One setting as hydra takes it."""
     name, equals, value = word.partition("=")
     if word.startswith("~"):
-        raise ConfigError(f"{word}: a setting cannot be taken away; give it another value")
+        raise ConfigError(f"{word}: a setting cannot be removed; give it another value")
     if not equals:
         raise ConfigError(f"{word}: not a setting; write key=value")
     name = name.lstrip("+")

@@ -175,7 +175,8 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
     require_given(config, hydra_config.runtime.choices)
     params, settings = build_params(config)
     words = list(hydra_config.overrides.task)
-    params = leave_given(params, given_settings(words, _folders(hydra_config.runtime)))
+    given = given_settings(words, _folders(hydra_config.runtime))
+    params = leave_given(params, given)
     if hydra_config.mode != RunMode.MULTIRUN:  # in a sweep one run needs what another ignores
         refuse_idle_settings(params, names)
         for application, own in settings:
@@ -185,11 +186,11 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
         (hooks for one, own in settings if (hooks := one.hooks(own, params)) is not None), None
     )
     if params.estimate:
-        print(pipeline.estimate_run(params, folder, hooks))
+        print(pipeline.estimate_run(params, folder, hooks, given))
         return None
     logger.info("run folder: %s", folder)
     try:
-        outcome = pipeline.train(params, folder, RichProgress(), hooks)
+        outcome = pipeline.train(params, folder, RichProgress(), hooks, given)
     except ChoosingStopped as stop:
         print(_said_of_stop(stop, words), file=sys.stderr)
         raise
@@ -258,6 +259,8 @@ def build_params(
     try:
         params, *own = build_all(settings_types(), config)
     except RecursionError as err:
-        raise ConfigError("an interpolation (${...}) leads back to itself; write values") from err
+        raise ConfigError(
+            "an interpolation (${...}) refers to itself; write the value in its place"
+        ) from err
     with_settings = [one for one in applications() if one.settings_type() is not None]
     return params, list(zip(with_settings, own, strict=True))

@@ -232,7 +232,8 @@ class ReportProgress(FitHook):
             pl_module: the matcher that is trained.
         """
         if self.progress is not None and trainer.is_global_zero:
-            self.progress.start(self.description, int(trainer.max_steps))
+            assert isinstance(pl_module, LevelMatcher)
+            self.progress.start(self.description, pl_module.last_step)
             if trainer.global_step:
                 self.progress.advance(trainer.global_step)
 

@@ -66,9 +66,11 @@ def fit_level(
     progress: Progress | None = None,
     validation: Validation | None = None,
     further: Sequence[FitHook] = (),
+    pacing: FitHook | None = None,
 ) -> bool:
     """Train a level to its last step, or to where validation stops it, in place; everything
-    Lightning does is in here. `further` hooks come last.
+    Lightning does is in here. `further` hooks come last, `pacing` first, which may move the last
+    step.
 
     True when SIGTERM came during the last step.
 
@@ -81,6 +83,7 @@ def fit_level(
         progress: receives the progress; None for none.
         validation: validates while training; None: nothing does.
         further: more hooks.
+        pacing: keeps to a time; None: nothing does.
 
     Returns:
         Whether the run is to stop after this level.
@@ -95,11 +98,13 @@ def fit_level(
     hooks: list[FitHook] = [checkpointer, ReportProgress(progress, description), *further]
     if validation is not None:  # first, so that a checkpoint of the same step knows its figures
         hooks.insert(0, validation)
+    if pacing is not None:  # before validation, which comes at the last step
+        hooks.insert(0, pacing)
     if device_of(params) == "cpu":
         hooks += [Bf16Activations(), GlibcMallocTuning()]
     trainer = pl.Trainer(
         **device_settings(params, [AtomicCheckpointIO()]),
-        max_steps=matcher.num_steps,
+        max_steps=matcher.most_steps,
         max_epochs=-1,
         callbacks=[_Hooks(hooks)],
         default_root_dir=checkpoint.parent,
@@ -112,10 +117,10 @@ def fit_level(
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
     stopped_early = validation is not None and validation.stops(matcher)
-    if steps_done < matcher.num_steps and not stopped_early:
+    if steps_done < matcher.last_step and not stopped_early:
         cause = "Ctrl-C" if checkpointer.interrupted else "SIGTERM"
         logger.warning("stopped by %s after step %d of %d; run again to go on",
-                       cause, steps_done, matcher.num_steps)  # fmt: skip
+                       cause, steps_done, matcher.last_step)  # fmt: skip
         raise KeyboardInterrupt if checkpointer.interrupted else SystemExit(TERMINATED)
     return (forwarded or checkpointer).stop_requested
 

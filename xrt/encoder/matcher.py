@@ -29,6 +29,8 @@ from xrt.errors import TrainingError
 
 HEAD_SCALE = 10.0
 """Length of the pooled vector that heads read in training: their logits move faster."""
+END = "end_step"
+"""Buffer of a matcher whose last step may be moved."""
 MAN_TOP_K = 20
 """Nodes of the level above, ranked highest by the matcher, whose children become candidates."""
 
@@ -126,6 +128,7 @@ class LevelMatcher(pl.LightningModule):
     """
 
     losses_S: Tensor
+    schedule: LinearSchedule
 
     def __init__(
         self,
@@ -138,9 +141,10 @@ class LevelMatcher(pl.LightningModule):
         seed: int = 0,
         dropout: float = 0.0,
         level_data: Sequence[LevelData] = (),
+        most_steps: int | None = None,
     ) -> None:
         """`level` is that of the last head; `level_data` are needed for levels with candidates,
-        which depend on the step.
+        which depend on the step. With `most_steps` the last step may be moved, up to there.
         """
         super().__init__()
         self.encoder = encoder
@@ -154,9 +158,27 @@ class LevelMatcher(pl.LightningModule):
         self.level_data = tuple(level_data)
         self.num_micro_batches = 1  # in which the encoder reads a batch
         # In the state dict, so that a resumed run and the parent of spawned processes know them.
-        self.register_buffer("losses_S", torch.full((num_steps,), torch.nan))
+        self.most_steps = num_steps if most_steps is None else most_steps
+        self.register_buffer("losses_S", torch.full((self.most_steps,), torch.nan))
+        if most_steps is not None:
+            self.register_buffer(END, torch.tensor(num_steps))
         # Frozen weights are not in checkpoints: they are those the stage starts with.
         self.strict_loading = all(p.requires_grad for p in encoder.parameters())
+
+    @property
+    def last_step(self) -> int:
+        """Steps of the fit as planned now."""
+        return int(self.get_buffer(END)) if END in self._buffers else self.num_steps
+
+    def end_at(self, step: int, num_steps: int) -> None:
+        """Move the last step; the learning rate comes down to 0 there.
+
+        Args:
+            step: steps done so far.
+            num_steps: steps in all, from `step` + 1 to `most_steps`.
+        """
+        self.get_buffer(END).fill_(num_steps)
+        self.schedule.end_at(step, num_steps)
 
     @property
     def head(self) -> LevelHead:
@@ -269,8 +291,8 @@ class LevelMatcher(pl.LightningModule):
             Optimiser and schedule, as Lightning takes them.
         """
         optimizer = make_optimizer(self.encoder, self.heads, self.params, self.device)
-        factor = LinearSchedule(self.num_steps, self.params.warmup_fraction)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        self.schedule = LinearSchedule(self.num_steps, self.params.warmup_fraction)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -304,7 +326,7 @@ class LevelMatcher(pl.LightningModule):
             loss, encoder_norm, head_norm = checked.tolist()
             rates = [group["lr"] for group in optimizer.param_groups]
             raise TrainingError(
-                f"level {self.level}, step {self.global_step + 1} of {self.num_steps}: "
+                f"level {self.level}, step {self.global_step + 1} of {self.last_step}: "
                 f"loss {loss:.4g}, gradient norm {encoder_norm:.4g} (encoder), {head_norm:.4g} "
                 f"(head) at learning rates {rates[0]:.3g} and {rates[-1]:.3g}: lower "
                 "the learning rates; that trains anew, until then the last checkpoint is kept",

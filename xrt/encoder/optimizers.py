@@ -33,14 +33,32 @@ def make_optimizer(
 
 
 class LinearSchedule:
-    """Learning rate factor of a step: up over the warm-up, then down to 0 at the end."""
+    """Learning rate factor of a step: up over the warm-up, then down to 0 at the end.
+
+    The end may be moved while training goes on: from there the rate falls linearly from what it is
+    to 0 at the new end. Checkpoints hold all of this, since `LambdaLR` saves the attributes.
+    """
 
     def __init__(self, num_steps: int, warmup_fraction: float) -> None:
         self.num_steps = num_steps
         self.num_warmup = round(num_steps * warmup_fraction)
+        self.bend: tuple[int, float] | None = None
+
+    def end_at(self, step: int, num_steps: int) -> None:
+        """Move the end.
+
+        Args:
+            step: steps done so far; their rates stay as they were.
+            num_steps: steps in all, more than `step`.
+        """
+        self.bend = step, self(step)
+        self.num_steps = num_steps
 
     def __call__(self, step: int) -> float:
         """Factor in (0, 1] for steps 0 .. num_steps - 1; step 0 of a warm-up already moves."""
+        if self.bend is not None:
+            first, factor = self.bend
+            return factor * max(0.0, (self.num_steps - step) / max(1, self.num_steps - first))
         if step < self.num_warmup:
             return (step + 1) / (self.num_warmup + 1)
         return max(0.0, (self.num_steps - step) / max(1, self.num_steps - self.num_warmup))

@@ -114,6 +114,7 @@ def fit_with_retry(
     params: TrainerParams,
     progress: Progress | None = None,
     validation: Validation | None = None,
+    pacing: FitHook | None = None,
 ) -> bool:
     """`fit_level`, and again from the last whole step with half the tokens at a time when memory
     runs out.
@@ -126,6 +127,7 @@ def fit_with_retry(
         params: devices and arithmetic.
         progress: receives the progress; None for none.
         validation: validates while training; None: nothing does.
+        pacing: keeps to a time; None: nothing does.
 
     Returns:
         Whether the run is to stop after this level.
@@ -133,7 +135,7 @@ def fit_with_retry(
     Raises:
         CapacityError: memory runs out again. What `fit_level` raises passes as it is.
     """
-    arguments = (params, progress, validation, [SaveMicroBatches(checkpoint)])
+    arguments = (params, progress, validation, [SaveMicroBatches(checkpoint)], pacing)
     try:
         return fit_level(matcher, batches, checkpoint, resume, *arguments)
     except Exception as err:

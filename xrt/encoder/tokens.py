@@ -233,14 +233,20 @@ class TokenStore:
             pad_id, max_length = int(facts["pad_id"]), int(facts["max_length"])
             num_truncated = int(facts["num_truncated"])
         except (OSError, ValueError, KeyError) as err:
-            raise ArtifactError(f"{folder}: unreadable tokens ({err}); delete the folder") from err
+            raise ArtifactError(
+                f"{folder}: unreadable tokens ({err}); delete it and run again"
+            ) from err
         if (
             not len(indptr)
             or indptr[0] != 0
             or indptr[-1] != len(ids)
             or (np.diff(indptr) < 0).any()
         ):
-            raise ArtifactError(f"{folder}: row pointers do not fit the tokens; delete the folder")
+            end = int(indptr[-1]) if len(indptr) else 0
+            raise ArtifactError(
+                f"{folder}: row pointers must rise from 0 to the {len(ids):,} tokens, and end at "
+                f"{end:,}; delete the folder and run again"
+            )
         return cls(ids, indptr, pad_id, max_length, num_truncated, folder)
 
     def __reduce__(self) -> Any:

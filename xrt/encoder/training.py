@@ -30,6 +30,7 @@ from xrt.encoder.heads import (
 from xrt.encoder.levels import LevelData
 from xrt.encoder.matcher import HEAD_SCALE, LevelBatches, LevelMatcher
 from xrt.encoder.out_of_memory import fit_with_retry
+from xrt.encoder.pacing import Pacing, TimeLimit, seconds_used
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.encoder.resolve import resolve_encoder
 from xrt.encoder.run_folder import RunFolder
@@ -66,6 +67,8 @@ class MatcherOutputs:
     """Loss of each step, float32 (S,)."""
     validations: list[dict[str, float]]
     """Figures of each validation."""
+    pace: dict[str, float] | None = None
+    """Of a fit within a time: steps as planned, steps made, seconds of these; None without one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,7 @@ class _Run:
     held_out: ValidationRows | None
     weights_N: np.ndarray | None
     seed: int
+    limit: TimeLimit | None
 
 
 def fine_tune_matcher(
@@ -98,6 +102,7 @@ def fine_tune_matcher(
     validation: tuple[Sequence[str] | TokenStore, sp.csr_array] | None = None,
     row_weights: np.ndarray | None = None,
     seed: int = 0,
+    limit: TimeLimit | None = None,
 ) -> MatcherOutputs:
     """Fine-tune an encoder on the levels of a label tree, all of them at every step.
 
@@ -119,6 +124,7 @@ def fine_tune_matcher(
         row_weights: How much each row counts, float (N,), beside their mean; None where each
             counts 1.
         seed: Of batches, dropout and samples.
+        limit: A time to keep: the last step is moved to where it ends.
 
     Returns:
         The encoder, its heads and the embeddings of the training texts.
@@ -155,7 +161,7 @@ def fine_tune_matcher(
         parts += ["weighted", weights_N]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
     run = _Run(folder, tokens, tree, tree.level_confidences(Y_NL), encoder, params,
-               trainer, progress, held_out, weights_N, seed)  # fmt: skip
+               trainer, progress, held_out, weights_N, seed, limit)  # fmt: skip
     with torch_threads(default_num_threads()), quiet_lightning():
         return _fine_tune(run, backbone, levels)
 
@@ -191,10 +197,11 @@ def _fine_tune(run: _Run, backbone: Path, levels: list[int]) -> MatcherOutputs:
         _train_levels(run, encoder, levels)
     heads = [run.folder.load_head(finest, t) for t in levels]
     losses_S = run.folder.load_losses(finest)
-    validations = run.folder.load_facts(finest).get("validation", [])
+    facts = run.folder.load_facts(finest)
     return MatcherOutputs(
-        encoder, heads, _embeddings(run, encoder, finest), levels, losses_S, validations
-    )
+        encoder, heads, _embeddings(run, encoder, finest), levels, losses_S,
+        facts.get("validation", []), facts.get("pace"),
+    )  # fmt: skip
 
 
 def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
@@ -213,16 +220,20 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
         ]
     encoder.freeze(run.encoder_params.frozen_layers)
     add_adapters(encoder.model, run.encoder_params.lora_rank, f"lora/{run.seed}/{finest}")
-    matcher = LevelMatcher(encoder, heads, params, num_steps=params.num_steps(plan.num_batches),
+    num_steps, most_steps = params.num_steps(plan.num_batches), None
+    if run.limit is not None:
+        most_steps = max(num_steps, round(run.limit.most_epochs * plan.num_batches))
+    matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps,
                            level=finest, seed=run.seed, dropout=run.encoder_params.dropout,
-                           level_data=level_data)  # fmt: skip
+                           level_data=level_data, most_steps=most_steps)  # fmt: skip
+    pacing = None if run.limit is None else Pacing(run.limit.seconds, matcher)
     validation = None
     if run.held_out is not None:
         validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
     batches = LevelBatches(run.tokens, level_data, plan, run.weights_N)
     with attention_of(encoder, run.tokens.max_length, run.trainer):
         stop_requested = fit_with_retry(
-            matcher, batches, checkpoint, resume, run.trainer, run.progress, validation
+            matcher, batches, checkpoint, resume, run.trainer, run.progress, validation, pacing
         )
     figures = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
@@ -233,6 +244,9 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
              "candidates": ["all" if level.M_above is None else "tfn+man"
                             for level in level_data],
              "last_loss": float(losses_S[-20:].mean()), **figures}  # fmt: skip
+    if pacing is not None:
+        facts["pace"] = {"planned_steps": num_steps, "steps": len(losses_S),
+                         "seconds": round(seconds_used(matcher), 3)}  # fmt: skip
     trained = {
         t: (HEAD_SCALE * head.arrays()[0], head.arrays()[1])
         for t, head in zip(levels, heads, strict=True)

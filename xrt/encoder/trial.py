@@ -104,12 +104,14 @@ def _check_words(key: str, encoder: TextEncoder, texts: Sequence[str]) -> None:
     share = float((tokens == unknown).mean()) if len(tokens) else 0.0
     if share == 1:
         raise ConfigError(
-            f"{key}: its tokenizer knows no word of {len(sample)} texts; take an encoder of "
-            "their language, and its own tokenizer"
+            f"{key}: its tokenizer knows none of {len(tokens):,} tokens of {len(sample)} texts; "
+            "choose an encoder of their language, with the tokenizer that belongs to it"
         )
     if share > MOST_UNKNOWN:
-        logger.warning("%s: its tokenizer does not know %.0f %% of the words of %d texts",
-                       key, 100 * share, len(sample))  # fmt: skip
+        logger.warning(
+            "%s: its tokenizer does not know %.0f %% of the tokens of %d texts; an encoder of "
+            "their language knows more", key, 100 * share, len(sample),
+        )  # fmt: skip
 
 
 def _check_longest(key: str, encoder: TextEncoder, row: list[int], trainer: TrainerParams) -> None:
@@ -117,7 +119,9 @@ def _check_longest(key: str, encoder: TextEncoder, row: list[int], trainer: Trai
     the run.
     """
     device, in_bf16 = device_of(trainer), computes_in_bf16(trainer)
-    arithmetic = "bfloat16; try trainer.precision=32" if in_bf16 else "float32; choose another"
+    arithmetic = (
+        "bfloat16; try trainer.precision=32" if in_bf16 else "float32; choose another encoder"
+    )
     fault = f"{key}: a text of {len(row)} tokens has no finite vector in {arithmetic}"
     with (
         library_faults(lambda err: ConfigError(f"{fault} ({err})")),
@@ -144,7 +148,9 @@ def _check_padding(key: str, encoder: TextEncoder, row: list[int]) -> Tensor:
             "beside it; choose another encoder"
         )
     if torch.equal(beside_H, other_H):
-        raise ConfigError(f"{key}: two texts of other words have the same vector; choose another")
+        raise ConfigError(
+            f"{key}: two different texts have the same vector; choose another encoder"
+        )
     return alone_H
 
 
@@ -168,7 +174,7 @@ def _check_step(
     if not moves or not all(bool(torch.isfinite(g).all()) for g in moves):
         raise ConfigError(
             f"{key}: a step of training changes none of its {len(trained)} trained weights, or "
-            "makes them infinite; choose another encoder, or train more of its layers"
+            "makes them infinite; choose another encoder, or lower encoder.frozen_layers"
         )
     if unused and num_devices(trainer) > 1:
         raise ConfigError(
@@ -197,7 +203,11 @@ def _check_saved(key: str, encoder: TextEncoder, row: list[int], vector_H: Tenso
         )
     ours, theirs = encoder.tokenizer, again.tokenizer
     if ours.get_vocab() != theirs.get_vocab() or ours.truncation_side != theirs.truncation_side:
-        raise ConfigError(f"{key}: saved and loaded its tokenizer is another one")
+        raise ConfigError(
+            f"{key}: its tokenizer is not the same after it was saved and loaded "
+            f"({len(ours):,} tokens before, {len(theirs):,} after); save it with transformers' "
+            "save_pretrained and pass that folder"
+        )
 
 
 def _is_same(one_H: Tensor, other_H: Tensor) -> bool:

@@ -192,15 +192,14 @@ class Validation(FitHook):
 
     def __init__(self, rows: ValidationRows, checkpoint: Path, matcher: LevelMatcher) -> None:
         """Gives the matcher its record; weights go to `<checkpoint's stem>.best-<step>.pt`."""
-        params, num_steps = matcher.params, matcher.num_steps
-        every = params.validate_every_steps or -(-num_steps // 4)
+        params = matcher.params
+        self.every = params.validate_every_steps or -(-matcher.num_steps // 4)
         self.rows = rows
         self.folder, self.stem = checkpoint.parent, checkpoint.stem
-        self.steps = [*range(every, num_steps, every), num_steps]
         self.patience = params.patience
         self._best_in_checkpoint = 0
         self._mark = 0.0
-        V, n = len(self.steps), rows.tokens.num_rows
+        V, n = -(-matcher.most_steps // self.every), rows.tokens.num_rows
         matcher.register_buffer(RECORD, torch.full((V, len(FIGURES)), torch.nan))
         matcher.register_buffer(ROWS_RECORD, torch.full((V, n), torch.nan))
         matcher.register_buffer(SECONDS, torch.zeros(2))  # of validation, of all training
@@ -220,7 +219,7 @@ class Validation(FitHook):
             register_fsdp_forward_method(pl_module, "scores")
         self._mark = time.perf_counter()
         best = self._best_in_checkpoint = best_step(pl_module)
-        if best and best < pl_module.num_steps and not self.path(best).is_file():
+        if best and best < pl_module.last_step and not self.path(best).is_file():
             raise ArtifactError(
                 f"{self.path(best)} is missing, the best weights of a stage that goes on; delete "
                 f"{self.folder / self.stem}.ckpt to train the stage anew"
@@ -322,26 +321,26 @@ class Validation(FitHook):
             "validation": [{**row, "step": int(row["step"])} for row in figures],
             "validation_rows": self.rows.tokens.num_rows,
             "weights_of_step": chosen,
-            "stopped_early": last < matcher.num_steps,
+            "stopped_early": last < matcher.last_step,
         }
 
     def _validate_where_due(self, trainer: "pl.Trainer", matcher: LevelMatcher) -> None:
         step, started = trainer.global_step, time.perf_counter()
         seconds_2 = matcher.get_buffer(SECONDS)
-        due = step in self.steps
-        position = self.steps.index(step) if due else 0
-        record_V4 = matcher.get_buffer(RECORD)
-        if due and not bool(record_V4[position, 0].isfinite()):
+        due = step > 0 and (step == matcher.last_step or step % self.every == 0)
+        record_V4, done = matcher.get_buffer(RECORD), record_of(matcher)
+        if due and not (len(done) and int(done[-1, 0]) == step):
+            position = len(done)
             before = best_step(matcher)
             ndcg_n, *means = trainer.strategy.broadcast(score(matcher, trainer, self.rows))
             figures = [float(ndcg_n.mean()), *means]
             record_V4[position] = torch.tensor([step, *figures])
             matcher.get_buffer(ROWS_RECORD)[position] = torch.from_numpy(ndcg_n)
-            if best_step(matcher) != before and step < matcher.num_steps:
+            if best_step(matcher) != before and step < matcher.last_step:
                 self._save_best(trainer, step)
             seconds_2[0] += time.perf_counter() - started
             logger.info("level %d, step %d of %d, held-out rows: nDCG@5 %.4f, P@1 %.4f, loss %.4g",
-                        matcher.level, step, matcher.num_steps, *figures)  # fmt: skip
+                        matcher.level, step, matcher.last_step, *figures)  # fmt: skip
         now = time.perf_counter()
         seconds_2[1] += now - self._mark
         self._mark = now

@@ -17,10 +17,10 @@ from xrt.pipeline.params import ASPECTS, PipelineParams
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import RankerParams
-from xrt.tree.clustering import TreeParams
+from xrt.tree.clustering import TreeParams, tree_shape
 from xrt.tree.label_tree import LabelTree
 
-_SHAPE = ("branching", "max_leaf_size", "max_top_nodes")
+_SHAPE = ("fan_out", "depth", "branching", "max_leaf_size", "max_top_nodes")
 _RANKERS = ("cost_positive", "cost_negative", "threshold", "matcher_negatives")
 
 
@@ -38,6 +38,9 @@ class XRLinear(XrtEstimator):
         num_trees: int | None = None,
         beam_size: int = SearchParams.beam_size,
         path_weight: float | None = None,
+        shape: str | None = None,
+        fan_out: int | None = None,
+        depth: int | None = None,
         branching: int | None = None,
         max_leaf_size: int | None = None,
         max_top_nodes: int | None = None,
@@ -66,6 +69,10 @@ class XRLinear(XrtEstimator):
             num_trees: label trees from different seeds, whose scores are averaged; at least 1.
             beam_size: nodes kept at each inner level of a tree; at least 1.
             path_weight: exponent of the path's score in that of a label; at least 0.
+            shape: of the trees: `k_means`, `halves` or `both`; None: `halves` where `branching`,
+                `max_leaf_size` or `max_top_nodes` is given, else `both`.
+            fan_out: clusters that a node of a k-means tree is divided into, at most; at least 2.
+            depth: levels of clusters of a k-means tree, at most; at least 1.
             branching: children of an inner node; at least 2.
             max_leaf_size: labels under a leaf, at most; at least 1.
             max_top_nodes: nodes under the root, at most; at least 1.
@@ -98,6 +105,9 @@ class XRLinear(XrtEstimator):
         self.num_trees = num_trees
         self.beam_size = beam_size
         self.path_weight = path_weight
+        self.shape = shape
+        self.fan_out = fan_out
+        self.depth = depth
         self.branching = branching
         self.max_leaf_size = max_leaf_size
         self.max_top_nodes = max_top_nodes
@@ -145,7 +155,7 @@ class XRLinear(XrtEstimator):
         Raises:
             ConfigError: a setting is out of range.
         """
-        return TreeParams(paths=self.paths, **self._given(*_SHAPE))
+        return TreeParams(paths=self.paths, shape=tree_shape(self.shape), **self._given(*_SHAPE))
 
     def ranker_params(self) -> RankerParams:
         """How rankers are trained.

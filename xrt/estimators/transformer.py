@@ -16,6 +16,7 @@ from xrt.storage.reading import read_json_bounded
 from xrt.storage.stages import FolderCache
 
 if TYPE_CHECKING:
+    from xrt.pipeline.budget.report import BudgetReport
     from xrt.pipeline.verdict import Verdict
 
 
@@ -27,7 +28,10 @@ class XRTransformer(XrtEstimator):
 
     _kind = "transformer"
     verdict_: "Verdict"
-    """Both models on the held-out rows, and which of them `model_` is."""
+    """Both models on the held-out rows, and which of them `model_` is; missing where a budget was
+    too small for an encoder."""
+    budget_: "BudgetReport"
+    """What a budget was spent on; missing without one."""
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class XRTransformer(XrtEstimator):
         beam_size: int = 10,
         validation_rows: int = 2_000,
         always_deep: bool = False,
+        budget: str | None = None,
         choose: Sequence[str] | None = (),
         run_folder: str | None = None,
         seed: int = 0,
@@ -57,6 +62,9 @@ class XRTransformer(XrtEstimator):
             validation_rows: rows held out to choose fusion weights and to judge the encoder; never
                 more than a tenth.
             always_deep: keep the deep model even where it is not better than the linear one.
+            budget: time that `fit` may take, such as "30m": the linear model comes first, and what
+                is left decides tokens, layers, passes and trees; `max_length` and `num_epochs` are
+                kept where they are not the defaults. None sets no limit.
             choose: parts of the linear model, and of the rankers on embeddings, that `fit` chooses
                 on held-out training rows, of ASPECTS; None for all, () for none. What was chosen
                 and all that was tried is `choices_`.
@@ -73,6 +81,7 @@ class XRTransformer(XrtEstimator):
         self.beam_size = beam_size
         self.validation_rows = validation_rows
         self.always_deep = always_deep
+        self.budget = budget
         self.choose = choose
         self.run_folder = run_folder
         self.seed = seed
@@ -94,14 +103,18 @@ class XRTransformer(XrtEstimator):
             search=SearchParams(beam_size=self.beam_size),
             validation_rows=self.validation_rows,
             always_deep=self.always_deep,
+            budget=self.budget,
             choose=ASPECTS if self.choose is None else open_aspects(self.choose, ()),
             seed=self.seed,
             num_threads=self.num_threads or 0,
         )
         cache = None if self.run_folder is None else FolderCache(Path(self.run_folder))
         fitted = Trainer(params, cache, self.progress).fit(corpus)
-        assert fitted.verdict is not None
-        self.verdict_ = fitted.verdict
+        self.__dict__.pop("verdict_", None)  # of an earlier fit
+        if fitted.verdict is not None:
+            self.verdict_ = fitted.verdict
+        if fitted.budget is not None:
+            self.budget_ = fitted.budget
         self._keep_choices(fitted.choices)
         return fitted.model
 

@@ -53,11 +53,17 @@ class TfidfFeatures:
     def __init__(self, params: TfidfParams | None = None) -> None:
         self.params = params or TfidfParams()
         self._blocks: list[_Block] | None = None
+        self._scripts = True  # False for a model saved before it was known
 
     @property
     def num_features(self) -> int:
         """Number of columns, F."""
         return sum(len(block.terms) for block in self._fitted())
+
+    @property
+    def block_sizes(self) -> dict[str, int]:
+        """Columns of each block, 'word' and 'char', in column order."""
+        return {block.kind: len(block.terms) for block in self._fitted()}
 
     def feature_names(self) -> list[str]:
         """The term of each column; where words are used too, characters start with 'char:'.
@@ -125,7 +131,7 @@ class TfidfFeatures:
         texts = check_texts(texts)
         blocks, counts = [], []
         for kind in self.params.kinds:
-            counter = _make_counter(self.params, kind)
+            counter = _make_counter(self.params, kind, self._scripts)
             if progress is not None:
                 progress.start(f"TF-IDF, {kind}s", len(texts))
             result = counter.learn(texts, progress)
@@ -184,6 +190,7 @@ class TfidfFeatures:
             "format_version": FORMAT_VERSION,
             "params": asdict(self.params),
             "blocks": [block.kind for block in blocks],
+            "scripts": self._scripts,
         }
         write_json(folder / "tfidf.json", head)
 
@@ -215,7 +222,9 @@ class TfidfFeatures:
                 f"{head.where}: blocks {saved_kinds!r}, of which none or others are used; "
                 "restore the file or train again"
             )
-        loaded._blocks = [_load_block(folder, kind, loaded.params) for kind in kinds]
+        loaded._scripts = head.has("scripts") and head.flag("scripts")
+        counters = {kind: _make_counter(loaded.params, kind, loaded._scripts) for kind in kinds}
+        loaded._blocks = [_load_block(folder, kind, counters[kind]) for kind in kinds]
         return loaded
 
     def _fitted(self) -> list[_Block]:
@@ -252,10 +261,10 @@ def _saved_params(saved: SavedValues) -> TfidfParams:
         ) from error
 
 
-def _make_counter(params: TfidfParams, kind: str) -> NgramCounter | SklearnCounter:
+def _make_counter(params: TfidfParams, kind: str, scripts: bool) -> NgramCounter | SklearnCounter:
     """The fast counter, or scikit-learn's for words that only a regular expression can find."""
     if NgramCounter.can_count(params, kind):
-        return NgramCounter(params, kind)
+        return NgramCounter(params, kind, scripts)
     return SklearnCounter(params, kind)
 
 
@@ -268,7 +277,7 @@ def _nothing_left(params: TfidfParams, num_texts: int) -> str:
     )
 
 
-def _load_block(folder: Path, kind: str, params: TfidfParams) -> _Block:
+def _load_block(folder: Path, kind: str, counter: NgramCounter | SklearnCounter) -> _Block:
     """Terms and idf of one block, checked against each other."""
     path = folder / f"{kind}_terms.txt"
     text = read_bytes_bounded(path, _MAX_VOCABULARY_BYTES)
@@ -286,7 +295,7 @@ def _load_block(folder: Path, kind: str, params: TfidfParams) -> _Block:
         )
     if not (len(idf_F) and np.isfinite(idf_F).all() and idf_F.min() > 0):
         raise ArtifactError(f"{folder}: {kind} idf holds values not above 0; train again")
-    return _Block(kind, terms, idf_F, _make_counter(params, kind))
+    return _Block(kind, terms, idf_F, counter)
 
 
 def idf_of(counts_NF: sp.csr_array) -> np.ndarray:

@@ -18,9 +18,11 @@ from xrt.fusion.calibration import LOWEST_COUNTS, Calibration, fit_calibration, 
 from xrt.fusion.cross_fitting import Sources, cross_fitted, gain_of
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion, fit_fusion
+from xrt.fusion.judging import judge_step
 from xrt.fusion.thresholds import tune_thresholds
 from xrt.fusion.weights import fit_weights, fuse
 from xrt.metrics.calibration import reliability
+from xrt.metrics.judgement import Judgement
 from xrt.sources.base import CANDIDATES
 from xrt.sparse import top_k_rows
 from xrt.storage.atomic import write_json
@@ -32,17 +34,20 @@ MIN_HITS = 50
 """True predictions among the held-out rows' candidates that calibration needs."""
 
 ECE_K = 5
+BOOSTING = "boosted trees over the scores of the sources"
 
 
 @dataclass(frozen=True, eq=False)
 class FusionFit:
     """The fusion of the sources, the calibration (None where there was too little to learn it
-    from), and what was found about both on the held-out rows, by cross-fitting.
+    from), and what was found about both on the held-out rows, by cross-fitting; each learnt step
+    beside its plain alternative in `judgements`.
     """
 
     fusion: Fusion
     calibration: Calibration | None
     figures: Mapping[str, Any]
+    judgements: tuple[Judgement, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write all of it into a folder.
@@ -56,6 +61,7 @@ class FusionFit:
             "fusion": self.fusion.save(folder),
             "calibration": calibration,
             "figures": dict(self.figures),
+            "judgements": [judgement.to_dict() for judgement in self.judgements],
         }
         write_json(folder / "scores.json", content)
 
@@ -76,10 +82,11 @@ class FusionFit:
         try:
             weighted = content["fusion" if "fusion" in content else "mixture"]  # its earlier name
             calibrated, figures = content["calibration"], content["figures"]
+            judgements = tuple(map(Judgement.from_dict, content.get("judgements", ())))
         except (KeyError, TypeError) as err:
             raise ArtifactError(f"{folder}: unreadable scores.json ({err!r}); run again") from err
         calibration = None if calibrated is None else Calibration.from_dict(calibrated)
-        return cls(Fusion.load(weighted, folder), calibration, figures)
+        return cls(Fusion.load(weighted, folder), calibration, figures, judgements)
 
 
 def fit_scores(
@@ -114,26 +121,40 @@ def fit_scores(
     figures: dict[str, Any] = {"weighted": fitted.figures, "alone": fitted.alone}
     fused_NL = cross_fitted_fusion(sources, Y_true, frequencies, seed, False, weights_N)
     boosted = False
+    judgements = []
     if len(sources) > 1:  # a source alone stays what it is: the baseline of every report
         boosted_NL = cross_fitted_fusion(sources, Y_true, frequencies, seed, True, weights_N)
-        figures["boosted"] = _gain(Y_true, boosted_NL, fused_NL, weights_N)
-        if figures["boosted"]["better"]:
+        step = judge_step(BOOSTING, "weighted mean of the sources", Y_true, boosted_NL, fused_NL,
+                          weights_N)  # fmt: skip
+        judgements.append(step)
+        figures["boosted"] = _gain(step)
+        if step.ships:
             fused_NL, boosted = boosted_NL, True
     if baseline is not None:
         alone_NL = fuse(sources, {baseline: 1.0}, CANDIDATES)
-        figures["over " + baseline] = _gain(Y_true, fused_NL, alone_NL, weights_N)
-        if not figures["over " + baseline]["better"]:
+        name = f"fusion of {', '.join(sources)}"
+        step = judge_step(name, f"{baseline} alone", Y_true, fused_NL, alone_NL, weights_N)
+        figures["over " + baseline] = _gain(step)
+        if len(sources) > 1:
+            judgements.append(step)
+        if not step.ships:
+            judgements = [
+                each if each is step or not each.ships
+                else replace(each, ships=False, note="fusion does not ship")
+                for each in judgements
+            ]  # fmt: skip
             sources, fused_NL, boosted = {baseline: sources[baseline]}, alone_NL, False
     fusion = fit_fusion(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
     calibration = None
     if int(hits_of(fused_NL, Y_true).sum()) >= MIN_HITS:
-        calibration, calibration_figures = _calibrate(
+        calibration, calibration_figures, step = _calibrate(
             fused_NL, Y_true, frequencies, seed, weights_N
         )
         figures.update(calibration_figures)
+        judgements.append(step)
     else:
         logger.info("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
-    return FusionFit(fusion, calibration, figures)
+    return FusionFit(fusion, calibration, figures, tuple(judgements))
 
 
 def cross_fitted_fusion(
@@ -164,15 +185,9 @@ def cross_fitted_fusion(
     )  # fmt: skip
 
 
-def _gain(
-    Y_true: sp.csr_array,
-    scores_NL: sp.csr_array,
-    baseline_NL: sp.csr_array,
-    weights_N: np.ndarray | None,
-) -> dict[str, float | bool | None]:
-    gain, error = gain_of(Y_true, scores_NL, baseline_NL, weights_N)
-    better = error is not None and gain > 0 and gain >= error
-    return {"gain": gain, "standard_error": error, "better": better}
+def _gain(step: Judgement) -> dict[str, float | bool | None]:
+    gain = step.learnt - step.plain
+    return {"gain": gain, "standard_error": step.error, "better": step.ships}
 
 
 def _calibrate(
@@ -181,7 +196,7 @@ def _calibrate(
     frequencies: LabelFrequencies,
     seed: int,
     weights_N: np.ndarray | None,
-) -> tuple[Calibration, dict[str, Any]]:
+) -> tuple[Calibration, dict[str, Any], Judgement]:
     """Curves by frequency where they rank no worse and are better calibrated than one for all."""
     counts_L, source = frequencies.counts_L, {"fused": fused_NL}
 
@@ -207,4 +222,10 @@ def _calibrate(
             "kept": by_frequency, "gain": gain, f"ECE@{ECE_K}": bins.expected_error
         },
     }  # fmt: skip
-    return replace(calibration, thresholds=thresholds), figures
+    step = Judgement(
+        name="calibration by the label's frequency", plain_name="one curve for all labels",
+        figure=f"ECE@{ECE_K}, lower is better", plain=one.expected_error,
+        learnt=bins.expected_error, error=None, ships=by_frequency,
+        note="" if gain >= 0 or bins.expected_error > one.expected_error else "ranks are worse",
+    )  # fmt: skip
+    return replace(calibration, thresholds=thresholds), figures, step

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.fusion.judging import judge_step
 from xrt.fusion.weights import quality
 from xrt.hybrid import HybridMatrix
+from xrt.metrics.judgement import Judgement
 from xrt.pipeline.encoding import MatcherOutputs, embed_frozen, embed_names
 from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
@@ -187,7 +189,7 @@ def _with_frozen(runner: StageRunner, rows: TrainingRows, tuned: Blocks) -> Bloc
 
 
 BLOCK_WEIGHTS = Stage[dict[str, Any]](
-    "block-weights", 2, ("ranker", "tree", "search", "seed", "frozen_weight"),
+    "block-weights", 3, ("ranker", "tree", "search", "seed", "frozen_weight"),
     save=lambda chosen, folder: write_json(folder / "weights.json", chosen),
     load=lambda folder: read_json_bounded(folder / "weights.json"),
 )  # fmt: skip
@@ -201,7 +203,9 @@ def _choose(
     search: SearchParams,
     inputs: Mapping[str, Hash],
 ) -> Blocks:
-    """The stage that tries lengths: the best mean of P@1 and nDCG@10 of one ranker alone."""
+    """The stage that tries lengths: the best mean of P@1 and nDCG@10 of one ranker alone, where it
+    is better than the first of them, the plain one, by a standard error.
+    """
     tried = [replace(blocks, weight=weight) for blocks in candidates for weight in WEIGHTS]
 
     def make(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -212,24 +216,37 @@ def _choose(
         shape, seed = settings["tree"], settings["seed"]
         paths = paths_above(shape, rows.corpus.labels)
         Y_fit, Y_true = rows.labels_of(sample), rows.labels_of(held.validation)
-        figures = []
+        figures, scores = [], []
         for blocks in tried:
             X_fit, X_held = (
                 blocks.rows(rows, chosen).hybrid for chosen in (sample, held.validation)
             )
             tree = TreeGrower(X_fit, Y_fit, runner.num_threads).grow(shape, seed, paths)
             ranker = train_ranker(X_fit, Y_fit, tree, cheap, seed, runner.num_threads)
-            scores = TreeEnsemble((ranker,)).search(X_held, 10, search, runner.num_threads)
+            scores.append(TreeEnsemble((ranker,)).search(X_held, 10, search, runner.num_threads))
             figures.append({
                 "weight": blocks.weight, "frozen_weight": blocks.frozen_weight,
-                **quality(Y_true, scores, X_held.weights_N),
+                **quality(Y_true, scores[-1], X_held.weights_N),
             })  # fmt: skip
         best = max(range(len(tried)), key=lambda i: figures[i]["P@1"] + figures[i]["nDCG@10"])
-        return {"chosen": best, "tried": figures}
+        if best == 0:  # the plain one
+            return {"chosen": 0, "tried": figures, "judgement": None}
+        plain_name, name = (f"embedding of {_lengths(tried[i])}" for i in (0, best))
+        weights_n = rows.weights_of(held.validation)
+        step = judge_step(name, plain_name, Y_true, scores[best], scores[0], weights_n)
+        chosen = best if step.ships else 0
+        return {"chosen": chosen, "tried": figures, "judgement": step.to_dict()}
 
     keys = {f"blocks {i}": blocks.hash for i, blocks in enumerate(candidates)}
     parameters = {"search": search, "tried": WEIGHTS}
     output = runner.run(BLOCK_WEIGHTS, make, {**inputs, **keys}, parameters=parameters)
     chosen = output.value
     logger.info("lengths of the embedding on %d held-out rows: %s", len(held.validation), chosen)
+    if chosen["judgement"] is not None:
+        runner.judgements.append(Judgement.from_dict(chosen["judgement"]))
     return tried[int(chosen["chosen"])]
+
+
+def _lengths(blocks: Blocks) -> str:
+    frozen = f", frozen one of {blocks.frozen_weight:g}" if blocks.frozen_weight else ""
+    return f"length {blocks.weight:g}{frozen}"

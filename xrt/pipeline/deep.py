@@ -4,15 +4,15 @@ rows, and the verdict on it.
 N training rows, L labels, F TF-IDF columns, H hidden width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
 
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
+from xrt.encoder.pacing import TimeLimit
 from xrt.encoder.params import Precision
-from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
@@ -31,14 +31,20 @@ from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import grow_trees
 from xrt.pipeline.verdict import Verdict, no_held_out_rows, reach_verdict
+from xrt.pipeline.word_trees import word_columns, word_inputs
 from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash
-from xrt.tree.clustering import TreeParams
+from xrt.tree.clustering import TreeParams, TreeShape
 
 
 def fit_deep(
-    runner: StageRunner, rows: TrainingRows, model: XrtModel, compared: bool
+    runner: StageRunner,
+    rows: TrainingRows,
+    model: XrtModel,
+    compared: bool,
+    limit: TimeLimit | None = None,
+    watch: Callable[[MatcherOutputs], None] | None = None,
 ) -> tuple[XrtModel, XrtModel | None, Verdict, HeldOutRows]:
     """Join the linear model by what the encoder adds, and see whether that is better.
 
@@ -47,6 +53,8 @@ def fit_deep(
         rows: the training rows; they have texts.
         model: the linear model of all rows.
         compared: finish the deep model even where it does not ship.
+        limit: a time that the fine-tuning keeps.
+        watch: is shown the fine-tuned matcher, before rankers are trained.
 
     Returns:
         The linear model, calibrated; the deep one, or None; the verdict; the held-out rows.
@@ -56,7 +64,9 @@ def fit_deep(
     if held is None:
         raise no_held_out_rows(corpus)
     inputs = {**rows.inputs, **held.inputs, "texts": lazy_hash(corpus.texts)}
-    matcher, matcher_hash = _fine_tune(runner, rows, held, inputs)
+    matcher, matcher_hash = _fine_tune(runner, rows, held, inputs, limit)
+    if watch is not None:
+        watch(matcher)
     inputs["matcher"] = matcher_hash
     blocks = make_blocks(runner, rows, matcher, matcher_hash, held, model.search, inputs)
     inputs |= rows.name_inputs
@@ -67,10 +77,13 @@ def fit_deep(
         held_rows = trial.source_rows(as_csr(rows.X_NF[every]), blocks.embeddings(every))
         return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
 
-    fits = choose_fusion(runner, rows, held, score, {**inputs, **blocks.inputs})
+    own = {**inputs, **blocks.inputs, **word_inputs(params, rows.features)}
+    fits = choose_fusion(runner, rows, held, score, own)
     chosen = fits.value
     known = {"labels": inputs["labels"], **held.inputs, "fusion": fits.hash}
     verdict = reach_verdict(runner, rows, held, chosen, known)
+    runner.judgements.append(verdict.judgement)
+    runner.judgements.extend((chosen.fused if verdict.ships_deep else chosen.linear).judgements)
     linear = with_fusion(model, chosen.linear)
     held_out = HeldOutRows(held.validation, chosen.sources, verdict.criterion)
     if not (compared or verdict.ships_deep):
@@ -81,10 +94,14 @@ def fit_deep(
 
 
 def _fine_tune(
-    runner: StageRunner, rows: TrainingRows, held: HeldOut, inputs: Mapping[str, Hash]
+    runner: StageRunner,
+    rows: TrainingRows,
+    held: HeldOut,
+    inputs: Mapping[str, Hash],
+    limit: TimeLimit | None,
 ) -> tuple[MatcherOutputs, Hash]:
     """The matcher, on a tree over the run's rows or over those of `matcher_features`."""
-    params, words = runner.params, TfidfParams()
+    params, words = runner.params, runner.params.features.single_words
     inputs = {name: inputs[name] for name in ("rows", "labels", "texts", "held out")}
     X_NF = rows.X_NF
     if params.matcher_features is MatcherFeatures.words and params.features != words:
@@ -93,9 +110,9 @@ def _fine_tune(
     X = HybridMatrix.of(as_csr(X_NF[held.train])).weighted(rows.weights_of(held.train))
     (tree,) = grow_trees(
         runner, "matcher-tree", X, rows.labels_of(held.train), rows.corpus.labels, inputs,
-        TreeParams(**asdict(params.matcher_tree)),
+        TreeParams(**asdict(params.matcher_tree), shape=TreeShape.halves),
     )  # fmt: skip
-    return fine_tune_matcher(runner, rows, tree, held, inputs)
+    return fine_tune_matcher(runner, rows, tree, held, inputs, limit)
 
 
 def _deep_model(
@@ -122,7 +139,13 @@ def _deep_model(
         blocks.rows(rows, used),
         rows.labels_of(used),
         params,
-        tree_trainer(runner, prefix, corpus.labels, inputs_of),
+        tree_trainer(
+            runner,
+            prefix,
+            corpus.labels,
+            inputs_of,
+            words=word_columns(params, rows.features, rows.X.num_dense),
+        ),
         model.search,
         rows.names,
         None if rows.names is None else lambda: blocks.names(runner, rows),

@@ -6,7 +6,7 @@ N training rows, L labels, R labels that have a name, H hidden width.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from xrt.pipeline.trees import PlantedTree
 from xrt.storage.atomic import save_array, write_json
 from xrt.storage.reading import load_array, read_json_bounded
 from xrt.storage.stages import Hash, Settings, Stage, Workspace
+
+if TYPE_CHECKING:
+    from xrt.encoder.pacing import TimeLimit
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,7 @@ class MatcherOutputs:
             down to them.
         losses: of each step of each stage of fine-tuning.
         validations: figures on held-out rows, of each stage of fine-tuning.
+        pace: of a fine-tuning within a time: steps as planned, steps made, seconds of these.
     """
 
     encoder_folder: Path
@@ -37,6 +41,7 @@ class MatcherOutputs:
     head: tuple[np.ndarray, np.ndarray] | None
     losses: list[list[float]]
     validations: list[list[dict[str, float]]]
+    pace: dict[str, float] | None = None
 
 
 def _save_matcher(output: MatcherOutputs, folder: Path) -> None:
@@ -47,6 +52,8 @@ def _save_matcher(output: MatcherOutputs, folder: Path) -> None:
         save_array(folder / "head.bias.npy", output.head[1])
     write_json(folder / "losses.json", output.losses)
     write_json(folder / "validations.json", output.validations)
+    if output.pace is not None:
+        write_json(folder / "pace.json", output.pace)
 
 
 def _load_matcher(folder: Path) -> MatcherOutputs:
@@ -60,6 +67,7 @@ def _load_matcher(folder: Path) -> MatcherOutputs:
         head=head,
         losses=read_json_bounded(folder / "losses.json"),
         validations=read_json_bounded(folder / "validations.json"),
+        pace=read_json_bounded(pace) if (pace := folder / "pace.json").is_file() else None,
     )
 
 
@@ -75,6 +83,7 @@ def fine_tune_matcher(
     planted: PlantedTree,
     held: HeldOut,
     inputs: Mapping[str, Hash],
+    limit: "TimeLimit | None" = None,
 ) -> tuple[MatcherOutputs, Hash]:
     """Stage 4: fine-tune the encoder on the levels of a tree, then encode all rows.
 
@@ -84,6 +93,7 @@ def fine_tune_matcher(
         planted: the tree.
         held: the rows to train on, and the held-out rows, which choose the best weights.
         inputs: hashes of texts, labels and held-out rows.
+        limit: a time that the fine-tuning keeps.
 
     Returns:
         The encoder with its head and the embeddings, and their hash.
@@ -114,6 +124,7 @@ def fine_tune_matcher(
             validation=(held_out[:num_judged], rows.labels_of(held.validation)),
             row_weights=rows.weights_of(fit_rows),
             seed=settings["seed"],
+            limit=limit,
         )
         encoder = result.encoder
         embeddings_NH = np.empty((len(texts), encoder.hidden_size), np.float32)
@@ -132,11 +143,15 @@ def fine_tune_matcher(
             head=result.heads[-1] if result.levels[-1] == planted.tree.depth - 1 else None,
             losses=[result.losses.tolist()],
             validations=[result.validations],
+            pace=result.pace,
         )
 
     identity, files = encoder_identity(encoder_params)
+    parameters = {"encoder": identity}
+    if limit is not None:  # its end depends on the time, so it is another output
+        parameters["limit"] = asdict(limit)
     stage = runner.run(
-        MATCHER, make, {**inputs, **files, "tree": planted.hash}, parameters={"encoder": identity}
+        MATCHER, make, {**inputs, **files, "tree": planted.hash}, parameters=parameters
     )
     return stage.value, stage.hash
 

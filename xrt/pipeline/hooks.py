@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
+from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
 from xrt.pipeline.params import PipelineParams
 from xrt.report import Table
@@ -38,6 +39,7 @@ class ApplicationReport:
         plots: of the report page, as SVG.
         metrics: for the manifest, by name beside the models' own.
         command: how the model is used; {model} stands for its folder.
+        judgements: its learnt steps beside their plain alternatives, on held-out rows.
     """
 
     text: str = ""
@@ -46,6 +48,7 @@ class ApplicationReport:
     plots: Sequence[str] = ()
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     command: str = 'echo "some text" | xrt predict {model} - -k 5'
+    judgements: Sequence[Judgement] = ()
 
 
 class TrainingHooks(Protocol):

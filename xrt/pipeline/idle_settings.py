@@ -19,7 +19,7 @@ _RULES = (
         (
             "matcher.", "matcher_tree.", "matcher_features", "trainer.", "shortlist.",
             "embedding_neighbours.", "embedding_weight", "frozen_weight", "num_deep_trees",
-            "always_deep",
+            "always_deep", "budget",
         ),
         lambda params: params.encoder is None,
         "has no effect without an encoder; choose one, as in encoder=minilm, or leave it out",
@@ -27,7 +27,8 @@ _RULES = (
     _Rule(
         ("fused",),
         lambda params: params.encoder is not None and not params.fused,
-        "an encoder's run holds rows out in any case; leave it out, or choose encoder=none",
+        "has no effect with an encoder, for which rows are held out in any case; leave it out, or "
+        "choose encoder=none",
     ),
     _Rule(
         ("validation_rows",),

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from xrt.data.labels import LabelTable
 from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
+from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
 from xrt.pipeline.fusing import (
     HeldOutRows,
@@ -27,6 +28,7 @@ from xrt.pipeline.rows import TrainingRows, hold_out
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import PlantedTree, grow_trees, train_rankers
+from xrt.pipeline.word_trees import word_columns, word_inputs
 from xrt.search.beam import SearchParams
 from xrt.sources.base import Source, SourceRows, Training, TreeTrainer
 from xrt.sources.linear_trees import LinearTrees
@@ -50,6 +52,7 @@ def train_trees(
     names: tuple[str, str] = ("tree", "linear"),
     num_trees: int = 1,
     trees: Sequence[PlantedTree] = (),
+    words: int | None = None,
 ) -> TreeEnsemble:
     """Train label trees with rankers on some rows.
 
@@ -63,15 +66,16 @@ def train_trees(
         names: of the stages of a tree and of its rankers.
         num_trees: how many, from different seeds.
         trees: use these instead of growing some.
+        words: columns of words, which some trees see alone; None where all see all.
 
     Returns:
         The trees with their rankers.
     """
     inputs = inputs or {}
     grown = trees[:num_trees] or grow_trees(
-        runner, prefix + names[0], X, Y_NL, labels, inputs, num_trees=num_trees
+        runner, prefix + names[0], X, Y_NL, labels, inputs, num_trees=num_trees, words=words
     )
-    return train_rankers(runner, prefix + names[1], X, Y_NL, grown, inputs)
+    return train_rankers(runner, prefix + names[1], X, Y_NL, grown, inputs, words)
 
 
 def tree_trainer(
@@ -80,6 +84,7 @@ def tree_trainer(
     labels: LabelTable,
     inputs_of: Callable[[type[Source]], Mapping[str, Hash]],
     trees: Sequence[PlantedTree] = (),
+    words: int | None = None,
 ) -> TreeTrainer:
     """How sources grow and train trees: as stages.
 
@@ -89,6 +94,8 @@ def tree_trainer(
         labels: the label table.
         inputs_of: hashes of what a source is trained on.
         trees: use these instead of growing some.
+        words: columns of words, which some trees of the linear model see alone; None where all see
+            all.
 
     Returns:
         What `Training.train_trees` is.
@@ -101,6 +108,7 @@ def tree_trainer(
         return train_trees(
             runner, X, Y_NL, labels, inputs_of(source), prefix=prefix,
             names=(tree_stage, source.name), num_trees=num_trees, trees=trees,
+            words=words if source.name == BASELINE and num_trees > 1 else None,
         )  # fmt: skip
 
     return train
@@ -135,7 +143,14 @@ def linear_training(
         SourceRows(rows.X if used is None else rows.X.take(used)),
         rows.corpus.Y if used is None else rows.labels_of(used),
         runner.params,
-        tree_trainer(runner, prefix, rows.corpus.labels, lambda source: inputs, trees),
+        tree_trainer(
+            runner,
+            prefix,
+            rows.corpus.labels,
+            lambda source: inputs,
+            trees,
+            word_columns(runner.params, rows.features, rows.X.num_dense),
+        ),
         search,
         rows.names,
         num_threads=runner.num_threads,
@@ -164,7 +179,7 @@ def linear_model(runner: StageRunner, rows: TrainingRows, trees: Sequence[Plante
 
 
 PATH_WEIGHT = Stage[dict[str, Any]](
-    "path-weight", 2, ("search", "ranker", "tree", "seed"),
+    "path-weight", 3, ("search", "ranker", "tree", "seed"),
     save=lambda chosen, folder: write_json(folder / "path_weight.json", chosen),
     load=lambda folder: read_json_bounded(folder / "path_weight.json"),
 )  # fmt: skip
@@ -194,11 +209,14 @@ def _choose_path_weight(
             trial.ensemble, X, Y_true, settings["search"], runner.num_threads
         )
         figures = {str(weight): values for weight, values in chosen.figures.items()}
-        return {"path_weight": chosen.path_weight, "figures": figures}
+        judged = None if chosen.judgement is None else chosen.judgement.to_dict()
+        return {"path_weight": chosen.path_weight, "figures": figures, "judgement": judged}
 
     own = {**inputs, **rows.name_inputs}
     chosen = runner.run(PATH_WEIGHT, make, own).value
     logger.info("path weight on %d held-out rows: %s", len(held.validation), chosen)
+    if chosen["judgement"] is not None:
+        runner.judgements.append(Judgement.from_dict(chosen["judgement"]))
     return replace(params.search, path_weight=float(chosen["path_weight"]))
 
 
@@ -229,8 +247,9 @@ def fuse_linear(
         X_held = rows.X.take(held.every)
         return trial.score_sources(trial.source_rows(X_held), runner.candidates, runner.num_threads)
 
-    own = {**inputs, **rows.name_inputs}
+    own = {**inputs, **rows.name_inputs, **word_inputs(runner.params, rows.features)}
     fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", BASELINE).value
+    runner.judgements.extend(fits.fused.judgements)
     if further := fits.fused.fusion.sources - set(model.sources):
         training = linear_training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))

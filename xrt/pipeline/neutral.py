@@ -62,6 +62,9 @@ NEUTRAL: Mapping[str, Any] = {
         "max_top_nodes": 64,
         "paths": None,
         "inside": False,
+        "shape": "halves",
+        "fan_out": 100,
+        "depth": 2,
     },
 }
 """By the names of `Stage.reads`; a part has the values of its settings."""

@@ -9,6 +9,7 @@ from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.errors import ConfigError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.metrics.propensity import PropensityParams
+from xrt.pipeline.budget.duration import seconds_of
 from xrt.ranges import above, at_least, check_ranges
 from xrt.search.beam import SearchParams
 from xrt.sources.neighbours import NeighbourParams
@@ -118,9 +119,12 @@ class PipelineParams:
     fine-tuning: the run folder's matcher is used again."""
     trainer: TrainerParams = field(default_factory=TrainerParams)
     ranker: RankerParams = field(default_factory=RankerParams)
-    num_trees: Annotated[int, at_least(1)] = 1
+    num_trees: Annotated[int, at_least(1)] = 3
     """Trees of the linear model, from different seeds; their scores are averaged. A taxonomy and a
     flat tree are always one."""
+    word_trees: bool = True
+    """With n-grams of characters beside words: of several trees of the linear model the second,
+    fourth, ... sees both, the others see words alone and take a fraction of the time."""
     search: SearchParams = field(default_factory=SearchParams)
     shortlist: ShortlistParams = field(default_factory=ShortlistParams)
     neighbours: NeighbourParams = field(default_factory=NeighbourParams)
@@ -148,6 +152,10 @@ class PipelineParams:
     validation_rows: Annotated[int, at_least(1)] = 2_000
     """Rows held out of training to choose fusion weights, and the path weight where it is null;
     never more than a tenth."""
+    budget: str | None = None
+    """Time that the whole run may take, such as 90s, 10m or 1h30m: the linear model comes first,
+    and what is left decides tokens, layers, passes and trees of the deep one, as far as they are
+    not given. null sets no limit."""
     always_deep: bool = False
     """Save the deep model even where it is not better than the linear one on held-out rows."""
     seed: Annotated[int, at_least(0)] = 0
@@ -165,6 +173,8 @@ class PipelineParams:
         Raises ConfigError for a value out of range.
         """
         check_ranges(self)
+        if self.budget is not None:
+            seconds_of(self.budget)
         object.__setattr__(self, "choose", tuple(self.choose))
         for name in self.choose:
             if name not in ASPECTS:

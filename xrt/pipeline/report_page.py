@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
+from xrt.metrics.judgement import COLUMNS, JUDGED, NOTE, Judgement
 from xrt.metrics.report import RankingReport
-from xrt.pipeline.choosing.choices import COLUMNS, Choices
+from xrt.pipeline.choosing.choices import COLUMNS as TRIED
+from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.hooks import ApplicationReport
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
@@ -31,6 +33,7 @@ def write_run_report(
     tested: Comparison | None = None,
     application: ApplicationReport | None = None,
     choices: Choices | None = None,
+    judgements: Sequence[Judgement] = (),
 ) -> Path:
     """Write `report.html` and `report.json` into the run folder.
 
@@ -44,6 +47,7 @@ def write_run_report(
         tested: the same on the test file; None without one.
         application: what an application reports; None without one.
         choices: the settings that were chosen; None where nothing was open to choice.
+        judgements: learnt steps beside their plain alternatives.
 
     Returns:
         The path of the page.
@@ -53,6 +57,7 @@ def write_run_report(
         "models": {name: report.to_dict() for name, report in reports.items()},
         "verdict": None if verdict is None else verdict.to_dict(),
         "tested": None if tested is None else tested.to_dict(),
+        "judgements": [judgement.to_dict() for judgement in judgements],
         **({} if choices is None else {"choices": choices.to_dict()}),
         **application.content,
     }
@@ -65,6 +70,9 @@ def write_run_report(
         plots += _bins(reports) + _reliability(reports)
     if choices is not None:
         tables.append(_tried(choices))
+    if judgements:
+        lines = [judgement.cells for judgement in judgements]
+        tables.append(Table(title=JUDGED, columns=list(COLUMNS), rows=lines, note=NOTE))
     if verdict is not None:
         tables += _added(verdict, tested)
     losses_path = folder / "stages" / "matcher" / "losses.json"
@@ -82,7 +90,7 @@ def _tried(choices: Choices) -> Table:
     note = f"{choices.message}{': ' + words if words else ''}."
     return Table(
         title="Settings tried on held-out rows",
-        columns=list(COLUMNS),
+        columns=list(TRIED),
         rows=choices.rows(),
         note=note,
     )

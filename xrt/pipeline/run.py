@@ -2,8 +2,9 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
 from xrt.metrics.comparison import SHOWN, Comparison, compare
+from xrt.metrics.judgement import JUDGED, Judgement, judgement_table
 from xrt.metrics.report import RankingReport, compare_table
 from xrt.model import XrtModel
+from xrt.pipeline.budget.fitting import Budget, finished
+from xrt.pipeline.budget.report import BudgetReport
+from xrt.pipeline.budget.spending import RECORD, Spending
 from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
@@ -32,6 +37,9 @@ from xrt.storage.atomic import write_json
 from xrt.storage.stages import FolderCache, run_lock
 
 logger = logging.getLogger(__name__)
+
+LINEAR_MODEL = "linear-model"
+"""Folder of the linear model of a run with a budget, beside that of the model that ships."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +64,10 @@ class TrainOutcome:
     that ships on held-out rows; None where no row was held out."""
     choices: Choices | None = None
     """The settings that were chosen; None where nothing was open to choice."""
+    judgements: tuple[Judgement, ...] = ()
+    """Each learnt step beside its plain alternative on held-out rows, and which of them ships."""
+    budget: BudgetReport | None = None
+    """What a budget was spent on; None without one."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step.
@@ -71,7 +83,11 @@ class TrainOutcome:
             lines += ["", f"verdict: {self.verdict.message}"]
             if not self.verdict.ships_deep:
                 lines.append(f"next:    {NEXT_STEPS}")
+        if self.budget is not None:
+            lines += ["", self.budget.to_text()]
         lines += ["", self.application.text, ""] if self.application.text else []
+        if self.judgements:
+            lines += [f"{JUDGED} (percent)", judgement_table(self.judgements), ""]
         if self.choices is not None:
             lines.append(f"chosen:  {' '.join(self.choices.as_words()) or self.choices.message}")
         lines.append(f"model:   {self.model_folder}")
@@ -86,6 +102,7 @@ def train(
     run_folder: str | Path,
     progress: Progress | None = None,
     hooks: TrainingHooks | None = None,
+    names: Collection[str] = (),
 ) -> TrainOutcome:
     """Train what the settings say and save it under `run_folder`/model.
 
@@ -96,6 +113,7 @@ def train(
         run_folder: folder of the stages, the model and the report.
         progress: shows the stages; None shows nothing.
         hooks: what an application reads, learns and measures beyond the model; None without one.
+        names: full names of the settings that are given: a budget leaves them as they are.
 
     Returns:
         Where the model lies, and what it scored.
@@ -113,9 +131,18 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
         refuse_to_overwrite(folder / "model")
+        spending = None
+        if params.budget is not None and params.encoder is not None:
+            refuse_to_overwrite(folder / LINEAR_MODEL)
+            spending = Spending(params, folder / RECORD)
         params, trn, tst = _corpora(params, folder, hooks)
         candidates = CANDIDATES if hooks is None else hooks.candidates(trn)
-        trainer = Trainer(params, FolderCache(folder), progress, candidates)
+        budget = None
+        if spending is not None:
+            num_tests = 0 if tst is None else tst.num_instances
+            keep = partial(_keep_linear, folder=folder / LINEAR_MODEL, trn=trn)
+            budget = Budget(spending, names, num_tests, keep)
+        trainer = Trainer(params, FolderCache(folder), progress, candidates, budget)
         trainer.check(trn)
         _check_capacity(params, trn, folder)
         fitted = trainer.fit(trn, compared=tst is not None)
@@ -132,11 +159,19 @@ def train(
             shipped = "linear" if fitted.model is fitted.linear else "deep"
             application = hooks.judge(fitted.model, tst, scores.get(shipped))
         verdict = fitted.verdict
+        if fitted.plan is not None:
+            params = fitted.plan.applied(params)
         artifact = save_model(
             fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
             application, choices,
         )  # fmt: skip
-        page = write_run_report(folder, params, reports, verdict, tested, application, choices)
+        judgements = (*fitted.judgements, *application.judgements)
+        page = write_run_report(
+            folder, params, reports, verdict, tested, application, choices, judgements
+        )
+        used = fitted.budget
+        if spending is not None and used is not None:
+            used = finished(used, spending)
     return TrainOutcome(
         folder / "model",
         page,
@@ -147,7 +182,15 @@ def train(
         artifact.digest,
         fitted.objective,
         choices,
+        judgements,
+        used,
     )
+
+
+def _keep_linear(model: XrtModel, params: PipelineParams, *, folder: Path, trn: Corpus) -> None:
+    """The linear model as a folder that can be used while the deep one is trained."""
+    save_model(model, folder, trn, {}, params, None, None, None, ApplicationReport())
+    logger.info("the linear model is ready: %s", folder)
 
 
 def _corpora(
@@ -159,9 +202,13 @@ def _corpora(
 
 
 def estimate_run(
-    params: PipelineParams, run_folder: str | Path, hooks: TrainingHooks | None = None
+    params: PipelineParams,
+    run_folder: str | Path,
+    hooks: TrainingHooks | None = None,
+    names: Collection[str] = (),
 ) -> str:
-    """What the run would take, as a table, with a line for each limit it comes near.
+    """What the run would take, as a table, with a line for each limit it comes near; with a budget
+    also what it would be spent on.
 
     Nothing is kept: the demo catalogue is generated elsewhere.
 
@@ -169,6 +216,7 @@ def estimate_run(
         params: settings of the run.
         run_folder: folder of the run, for the free space of its disk.
         hooks: hooks of an application, which read the corpora; None without one.
+        names: full names of the settings that are given: a budget leaves them as they are.
 
     Returns:
         Several lines.
@@ -179,11 +227,18 @@ def estimate_run(
             had.
     """
     with tempfile.TemporaryDirectory(prefix="xrt-estimate-") as scratch:
-        params, trn, _ = _corpora(params, Path(scratch), hooks)
+        params, trn, tst = _corpora(params, Path(scratch), hooks)
     require_texts(params, trn)
+    lines = []
+    if params.budget is not None and params.encoder is not None:
+        from xrt.pipeline.budget.prospect import prospect
+
+        plan = prospect(params, trn, names, 0 if tst is None else tst.num_instances)
+        lines = [f"budget={params.budget}: {plan.message}"]
+        params = plan.applied(params) if plan.deep else replace(params, encoder=None)
     told = estimate(params, trn)
     limits = refuse_if_too_small(told, Machine.here(Path(run_folder)), force=True)
-    return "\n".join([told.to_text(), *(f"warning: {limit}" for limit in limits)])
+    return "\n".join([told.to_text(), *lines, *(f"warning: {limit}" for limit in limits)])
 
 
 def _check_capacity(params: PipelineParams, corpus: Corpus, folder: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
+from xrt.metrics.judgement import Judgement
 from xrt.pipeline.neutral import neutral_values
 from xrt.pipeline.params import PipelineParams
 from xrt.progress import Progress
@@ -30,12 +31,16 @@ class StageRunner:
         cache: runs the stages, or has their outputs.
         progress: is told how far a stage is.
         candidates: labels that each source names for a row.
+        judgements: what held-out rows say of learnt steps; each adds its own.
+        seconds: what each stage so far took when it was made, by its name.
     """
 
     params: PipelineParams
     cache: StageCache = field(default_factory=MemoryCache)
     progress: Progress | None = None
     candidates: int = CANDIDATES
+    judgements: list[Judgement] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def num_threads(self) -> int | None:
@@ -65,7 +70,9 @@ class StageRunner:
         values = {setting: setting_of(self.params, setting) for setting in stage.reads}
         others = parameters or {}
         settings = Settings({**values, **others}, neutral_values(stage.reads, others))
-        return self.cache.run(stage, make, settings, inputs, name)
+        output = self.cache.run(stage, make, settings, inputs, name)
+        self.seconds[name or stage.name] = output.seconds
+        return output
 
 
 def setting_of(params: PipelineParams, name: str) -> Any:

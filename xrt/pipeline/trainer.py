@@ -12,7 +12,12 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
 from xrt.hybrid import HybridMatrix
+from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
+from xrt.pipeline.budget.fitting import Budget, fit_within
+from xrt.pipeline.budget.plan import Plan
+from xrt.pipeline.budget.report import BudgetReport
+from xrt.pipeline.budget.spending import RECORD, Spending
 from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.choosing.stage import choose_settings
 from xrt.pipeline.fusing import HeldOutRows
@@ -42,6 +47,9 @@ class Fitted:
         verdict: whether the deep model is better; None without an encoder.
         held_out: rows that no source was trained on; None where no row was held out.
         choices: the settings that were chosen; None where nothing was to be chosen.
+        judgements: each learnt step beside its plain alternative on held-out rows, and which ships.
+        plan: what a budget was spent on; None without one.
+        budget: how it was used; None without one.
     """
 
     linear: XrtModel
@@ -49,6 +57,9 @@ class Fitted:
     verdict: Verdict | None = None
     held_out: HeldOutRows | None = None
     choices: Choices | None = None
+    judgements: tuple[Judgement, ...] = ()
+    plan: Plan | None = None
+    budget: BudgetReport | None = None
 
     @property
     def model(self) -> XrtModel:
@@ -85,6 +96,7 @@ class Trainer:
         cache: StageCache | None = None,
         progress: Progress | None = None,
         candidates: int = CANDIDATES,
+        budget: Budget | None = None,
     ) -> None:
         """Nothing is computed yet.
 
@@ -93,8 +105,11 @@ class Trainer:
             cache: `FolderCache(run_folder)` or, when not given, a `MemoryCache`.
             progress: is told how far a stage is.
             candidates: labels that each source names for a held-out row.
+            budget: the clock of a run that has begun already; by default, where the settings have a
+                budget, it runs from `fit` on.
         """
         self.params = params
+        self.budget = budget
         self.runner = StageRunner(params, cache or MemoryCache(), progress, candidates)
 
     def fit(
@@ -128,8 +143,20 @@ class Trainer:
             ChoosingStopped: Ctrl-C while settings were chosen.
         """
         with self.runner.cache.lock():
-            self.check(corpus)
-            return self._fit(corpus, dense_NH, label_tree, earlier, compared)
+            budget = self.budget
+            if self.params.encoder is None:
+                budget = None
+            elif budget is None and self.params.budget is not None:
+                budget = Budget(Spending(self.params, self.runner.cache.record(RECORD)))
+            try:
+                self.check(corpus)
+                self.runner.judgements.clear()
+                fitted = self._fit(corpus, dense_NH, label_tree, earlier, compared, budget)
+            except BaseException:  # Ctrl-C, too: the time until now counts when the run goes on
+                if budget is not None:
+                    budget.spending.keep()
+                raise
+            return replace(fitted, judgements=tuple(self.runner.judgements))
 
     def check(self, corpus: Corpus) -> None:
         """Refuse what cannot be trained, before hours of work.
@@ -160,7 +187,10 @@ class Trainer:
         label_tree: LabelTree | None,
         earlier: XrtModel | None,
         compared: bool,
+        budget: Budget | None,
     ) -> Fitted:
+        if budget is not None:
+            budget.spending.begin("linear model")
         choices, runner = None, self.runner
         if earlier is None:
             choices = choose_settings(runner, corpus, dense_NH, label_tree is not None)
@@ -173,6 +203,11 @@ class Trainer:
         vectoriser = None if earlier is None else earlier.features
         rows = training_rows(runner, corpus, dense_NH, vectoriser)
         linear = linear_model(runner, rows, trees)
+        if budget is not None:
+            ready, deep, verdict, held_out, plan, used = fit_within(
+                runner, rows, linear, trees, compared, budget
+            )
+            return Fitted(ready, deep, verdict, held_out, choices, plan=plan, budget=used)
         if runner.params.encoder is not None:
             from xrt.pipeline.deep import fit_deep  # here, since it brings torch
 

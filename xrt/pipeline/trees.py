@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import scipy.sparse as sp
 
@@ -16,13 +17,14 @@ from xrt.errors import ConfigError
 from xrt.features.label_features import pifa_hybrid
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.runner import StageRunner
+from xrt.pipeline.word_trees import columns_of, first_columns, ranker_params_of
 from xrt.progress import Progress
 from xrt.sources.ranker import TreeRanker, train_ranker
 from xrt.sources.trees import TreeEnsemble, tree_seed
 from xrt.storage.atomic import sha256_of
 from xrt.storage.hashing import content_hash
 from xrt.storage.stages import Hash, Settings, Stage, Workspace
-from xrt.tree.clustering import TreeParams, build_inside, build_tree
+from xrt.tree.clustering import TreeParams, build_inside, build_tree, is_flat
 from xrt.tree.label_tree import LabelTree
 
 MAX_PIFA_FEATURES = 1_000
@@ -55,14 +57,19 @@ class TreeGrower:
         )  # fmt: skip
 
     def grow(
-        self, params: TreeParams, seed: int, paths: Sequence[Sequence[str]] | None = None
+        self,
+        params: TreeParams,
+        seed: int,
+        paths: Sequence[Sequence[str]] | None = None,
+        index: int = 0,
     ) -> LabelTree:
-        """A tree by balanced 2-means, inside the labels' paths where there are any.
+        """A tree of clusters, inside the labels' paths where there are any.
 
         Args:
             params: settings of the tree.
             seed: seed of the clustering; the same seed makes the same tree.
             paths: names of each label's ancestors, the coarsest first; None for none.
+            index: number of the tree among several, from 0; says its shape where they mix.
 
         Returns:
             The tree.
@@ -70,7 +77,7 @@ class TreeGrower:
         Z = self.label_features
         if paths is not None:
             return build_inside(Z, paths, params, seed, self.num_threads, self.progress)
-        return build_tree(Z, params, seed, self.num_threads, self.progress)
+        return build_tree(Z, params, seed, self.num_threads, self.progress, index)
 
 
 def taxonomy_tree(params: TreeParams, labels: LabelTable) -> LabelTree | None:
@@ -142,7 +149,7 @@ def tree_seeds(params: TreeParams, num_trees: int, seed: int, num_labels: int) -
         The seeds.
     """
     given = params.paths is not None and not params.inside
-    if given or num_labels <= params.max_leaf_size:
+    if given or (not params.inside and is_flat(num_labels, params)):
         num_trees = 1
     return [tree_seed(seed, index) for index in range(num_trees)]
 
@@ -181,6 +188,7 @@ def grow_trees(
     inputs: Mapping[str, Hash],
     params: TreeParams | None = None,
     num_trees: int = 1,
+    words: int | None = None,
 ) -> list[PlantedTree]:
     """Stages 2 and 5: label trees over PIFA of the rows, or the taxonomy that the settings name.
 
@@ -193,13 +201,17 @@ def grow_trees(
         inputs: hashes of rows and labels.
         params: instead of the settings' `tree`.
         num_trees: how many, from different seeds.
+        words: columns of words, which some trees see alone; None where all see all.
 
     Returns:
         The trees; one for a taxonomy or where one leaf holds all labels.
     """
     shape = runner.params.tree if params is None else params
     taxonomy, paths = taxonomy_tree(shape, labels), paths_above(shape, labels)
-    grower = TreeGrower(X, Y_NL, runner.num_threads, runner.progress)
+    growers = {
+        columns: TreeGrower(rows_seen(X, columns), Y_NL, runner.num_threads, runner.progress)
+        for columns in {columns_of(index, words) for index in range(num_trees)}
+    }
     inputs = dict(inputs)
     if taxonomy is not None:
         inputs["paths"] = lambda: content_hash(list(taxonomy.parents))
@@ -208,10 +220,17 @@ def grow_trees(
     trees = []
     for index, seed in enumerate(tree_seeds(shape, num_trees, runner.params.seed, len(labels))):
 
-        def make(settings: Settings, workspace: Workspace, seed: int = seed) -> LabelTree:
-            return grower.grow(shape, seed, paths) if taxonomy is None else taxonomy
+        def make(
+            settings: Settings, workspace: Workspace, seed: int = seed, index: int = index
+        ) -> LabelTree:
+            grower = growers[columns_of(index, words)]
+            return grower.grow(shape, seed, paths, index) if taxonomy is None else taxonomy
 
         parameters = {"tree": shape, "seed": seed}
+        if shape.mixes_shapes:
+            parameters["index"] = index
+        if (columns := columns_of(index, words)) is not None:
+            parameters["columns"] = columns
         output = runner.run(TREE, make, inputs, numbered(name, index), parameters)
         trees.append(PlantedTree(output.value, seed, output.hash))
     return trees
@@ -224,6 +243,7 @@ def train_rankers(
     Y_NL: sp.csr_array,
     trees: Sequence[PlantedTree],
     inputs: Mapping[str, Hash],
+    words: int | None = None,
 ) -> TreeEnsemble:
     """Stages 3 and 6: the rankers of every level of each tree, one tree after the other.
 
@@ -234,27 +254,51 @@ def train_rankers(
         Y_NL: their labels.
         trees: as `grow_trees` gives them.
         inputs: hashes of rows and labels.
+        words: columns of words, which some trees see alone; None where all see all.
 
     Returns:
         The trees with their rankers.
     """
     rankers = []
     for index, planted in enumerate(trees):
+        columns = columns_of(index, words)
 
         def make(
-            settings: Settings, workspace: Workspace, planted: PlantedTree = planted
+            settings: Settings,
+            workspace: Workspace,
+            planted: PlantedTree = planted,
+            columns: int | None = columns,
         ) -> TreeRanker:
             spill = None if workspace.folder is None else workspace.folder / "ranker"
+            seen, ranker = rows_seen(X, columns), settings["ranker"]
+            if columns is not None:
+                ranker = ranker_params_of(ranker, seen)
             return train_ranker(
-                X, Y_NL, planted.tree, settings["ranker"], planted.seed,
+                seen, Y_NL, planted.tree, ranker, planted.seed,
                 runner.num_threads, runner.progress, spill,
             )  # fmt: skip
 
         own: dict[str, Hash] = {**inputs, "tree": planted.hash}
         stage_name = numbered(name, index)
-        output = runner.run(RANKER, make, own, stage_name, {"seed": planted.seed})
+        parameters: dict[str, Any] = {"seed": planted.seed}
+        if columns is not None:
+            parameters["columns"] = columns
+        output = runner.run(RANKER, make, own, stage_name, parameters)
         rankers.append(output.value)
     return TreeEnsemble(tuple(rankers))
+
+
+def rows_seen(X: HybridMatrix, columns: int | None) -> HybridMatrix:
+    """The rows as a tree sees them.
+
+    Args:
+        X: rows (N, F + H).
+        columns: the first columns that it sees; None for all.
+
+    Returns:
+        The rows.
+    """
+    return X if columns is None else first_columns(X, columns)
 
 
 def numbered(name: str, index: int) -> str:

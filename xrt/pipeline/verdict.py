@@ -29,6 +29,7 @@ from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion
 from xrt.fusion.weights import fuse
 from xrt.metrics.comparison import MACRO, Comparison, compare
+from xrt.metrics.judgement import CRITERION, Judgement, is_better
 from xrt.metrics.propensity import PropensityParams
 from xrt.pipeline.fusing import FusionFits
 from xrt.pipeline.params import PipelineParams
@@ -73,6 +74,19 @@ class Verdict:
         """(P@1 + nDCG@10) / 2, in [0, 1], of the model that ships, on the held-out rows."""
         figures = self.held_out.deep if self.ships_deep else self.held_out.linear
         return (figures["P@1"] + figures["nDCG@10"]) / 2
+
+    @property
+    def judgement(self) -> Judgement:
+        """The deep model beside the linear one."""
+        linear, deep = (
+            (figures["P@1"] + figures["nDCG@10"]) / 2
+            for figures in (self.held_out.linear, self.held_out.deep)
+        )
+        return Judgement(
+            name="the deep model, fused", plain_name="the linear model", figure=CRITERION,
+            plain=linear, learnt=deep, error=self.standard_error, ships=self.ships_deep,
+            note="always_deep" if self.ships_deep and not self.deep_wins else "",
+        )  # fmt: skip
 
     def added_on(self, tested: Comparison | None = None) -> dict[str, Comparison]:
         """What the encoder added, by the rows it was measured on.
@@ -153,7 +167,7 @@ def give_verdict(
     held_out = compare(Y_true, linear_NL, deep_NL, train_label_counts, num_train, propensity)
     gain, error = gain_of(Y_true, deep_NL, linear_NL)
     used = set(fusion.sources)
-    deep_wins = used != {BASELINE} and error is not None and gain > 0 and gain >= error
+    deep_wins = used != {BASELINE} and is_better(gain, error)
     return Verdict(
         held_out=held_out,
         gain=gain,
@@ -180,22 +194,22 @@ def _message(
     found = f"On {rows} the deep model scores {deep:.2f}, the linear one {linear:.2f}"
     found += " (mean of P@1 and nDCG@10, percent); "
     if error is None:
-        found += "one row tells nothing"
+        found += "a single row gives the difference no standard error; give more training rows"
     else:
         found += f"the difference of {100 * gain:+.2f} has a standard error of {100 * error:.2f}"
     if used <= WITHOUT_ENCODER:
         verb = "have" if len(used) > 1 else "has"
-        found += f"; only {' and '.join(sorted(used))} {verb} weight, nothing of the encoder's"
+        found += f"; only {' and '.join(sorted(used))} {verb} weight, no source uses the encoder"
     lower = [
         f"{name} {100 * held_out.deep[name]:.2f} against {100 * held_out.linear[name]:.2f}"
         for name in held_out.lower(GUARDED)
     ]
     if lower:
-        found += f"; deep is lower in {' and '.join(lower)}"
+        found += f"; the deep model is lower in {' and '.join(lower)}"
     if deep_wins:
         return f"{found}. The deep model is saved"
     if always_deep:
-        return f"{found}. The deep model is saved all the same (always_deep)"
+        return f"{found}. The deep model is saved since always_deep is set"
     return f"{found}. The linear model is saved"
 
 

@@ -35,7 +35,7 @@ class SearchParams:
 
     beam_size: Annotated[int, at_least(1)] = 10
     """Nodes kept at each inner level."""
-    path_weight: Annotated[float, at_least(0)] | None = 0.5
+    path_weight: Annotated[float, at_least(0)] | None = 1.0
     """Exponent of the path's score in that of a label; inner nodes are always ranked by the plain
     product. None: to be chosen on held-out rows when the model is trained."""
 

@@ -235,8 +235,7 @@ def make_shortlists(
     Returns:
         A shortlist for each tree; none without an index, or where trees are flat.
     """
-    level = ensemble.tree.depth - 2
-    if params.index is IndexKind.none or level < 0:
+    if params.index is IndexKind.none or any(ranker.tree.depth < 2 for ranker in ensemble.trees):
         return ()
     num_rows = training.rows.num_rows
     X, unit_NH = _taken(training.rows, spread(num_rows, FITTED_ROWS))
@@ -246,6 +245,7 @@ def make_shortlists(
     threads = training.num_threads
     shortlists = []
     for tree in ensemble.trees:
+        level = tree.tree.depth - 2
         shortlist = build_shortlist(tree, level, X, unit_NH, params, threads)
         choose_width(shortlist, tree, sample_X, sample_NH, training.search, what, threads)
         shortlists.append(shortlist)

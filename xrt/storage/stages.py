@@ -129,10 +129,13 @@ Make = Callable[[Settings, Workspace], Output]
 
 @dataclass(frozen=True, eq=False)
 class StageOutput(Generic[Output]):
-    """What a stage made, and its hash as an input of later stages."""
+    """What a stage made, its hash as an input of later stages, and the seconds that it took when it
+    was made.
+    """
 
     value: Output
     hash: Hash
+    seconds: float = 0.0
 
 
 class StageCache(Protocol):
@@ -215,10 +218,11 @@ class MemoryCache:
             for part in parts:
                 part.mkdir(parents=True)
             workspace = Workspace(*parts)
+        started = time.monotonic()
         value = make(settings, workspace)
         if workspace.scratch is not None:
             shutil.rmtree(workspace.scratch, ignore_errors=True)
-        return StageOutput(value, _no_hash)
+        return StageOutput(value, _no_hash, time.monotonic() - started)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Nothing to lock.
@@ -285,7 +289,7 @@ class FolderCache:
             self.folder, name or stage.name, stage.version, settings.values, hashes, produce,
             keeps_scratch=stage.needs_folder, neutral=settings.neutral,
         )  # fmt: skip
-        return StageOutput(stage.load(result.folder), result.output_hash)
+        return StageOutput(stage.load(result.folder), result.output_hash, result.seconds)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """As `run_lock` of the folder.

@@ -1,5 +1,5 @@
-"""Grows the label tree: balanced spherical 2-means, again and again, then merged to the branching
-of the settings.
+"""Grows the label tree: of uneven k-means (`k_means_tree`), or by balanced spherical 2-means, again
+and again, then merged to the branching of the settings.
 
 L points with F sparse and H dense coordinates each. A node's members are split at the median of
 their nearness to one centroid rather than the other, so that sizes differ by at most one.
@@ -12,15 +12,17 @@ merged to the branching of the settings. G groups, K clusters of all groups toge
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated
 
 import numpy as np
 
-from xrt.errors import DataError
+from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.progress import Progress
 from xrt.ranges import at_least, check_ranges
 from xrt.threads import run_blocks
+from xrt.tree.k_means_tree import build_k_means_tree, clusters_of
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.two_means import halve, halve_at_median, reorder, two_means, values_of
 
@@ -49,14 +51,84 @@ class ClusterParams:
         check_ranges(self, "tree")
 
 
+class TreeShape(str, Enum):
+    """How labels are divided."""
+
+    k_means = "k_means"
+    """Into `fan_out` clusters of uneven sizes, `depth` times (Bonsai)."""
+    halves = "halves"
+    """In two halves, again and again (Parabel, PECOS); see `branching` and `max_leaf_size`."""
+    both = "both"
+    """Of several trees the first is of k-means, the second of halves, and so on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TreeParams(ClusterParams):
     """Shape of the label tree, and the taxonomy that it follows where there is one."""
+
+    shape: TreeShape | None = None
+    """`k_means`: uneven clusters, wide and shallow; `halves`: balanced halves, merged to
+    `branching` children; `both`: trees of each, in turn. null: `halves` where `branching`,
+    `max_leaf_size` or `max_top_nodes`, which belong to it, is not at its default; else
+    `both`."""
+    fan_out: Annotated[int, at_least(2)] = 100
+    """Clusters that a node of a k-means tree is divided into, at most; a node with fewer labels is
+    not divided."""
+    depth: Annotated[int, at_least(1)] = 2
+    """Levels of clusters of a k-means tree, at most; the labels lie below."""
 
     paths: str | None = None
     """A taxonomy instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     inside: bool = False
     """With `paths`: the taxonomy is the top of the tree, k-means splits its larger groups below."""
+
+    def __post_init__(self) -> None:
+        """Check shape and ranges. Raises ConfigError for an unknown shape or number."""
+        super().__post_init__()
+        object.__setattr__(self, "shape", tree_shape(self.shape))
+
+    def shape_of(self, index: int) -> TreeShape:
+        """The shape of a tree.
+
+        Args:
+            index: its number among several, from 0.
+
+        Returns:
+            `k_means` or `halves`.
+        """
+        shape = self.shape or self._implied_shape
+        return (
+            (TreeShape.k_means, TreeShape.halves)[index % 2] if shape is TreeShape.both else shape
+        )
+
+    @property
+    def mixes_shapes(self) -> bool:
+        """Whether the number of a tree says its shape."""
+        return (self.shape or self._implied_shape) is TreeShape.both
+
+    @property
+    def _implied_shape(self) -> TreeShape:
+        plain = ClusterParams()
+        names = ("branching", "max_leaf_size", "max_top_nodes")
+        changed = any(getattr(self, name) != getattr(plain, name) for name in names)
+        return TreeShape.halves if changed else TreeShape.both
+
+
+def tree_shape(name: str | None) -> TreeShape | None:
+    """The shape of a name.
+
+    Args:
+        name: `k_means`, `halves`, `both`; None for none.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ConfigError: there is no such shape.
+    """
+    if name is None or name in list(TreeShape):
+        return None if name is None else TreeShape(name)
+    raise ConfigError(f"shape = {name!r}: choose one of {', '.join(TreeShape)}")
 
 
 def build_tree(
@@ -65,6 +137,7 @@ def build_tree(
     seed: int,
     num_threads: int | None = None,
     progress: Progress | None = None,
+    index: int = 0,
 ) -> LabelTree:
     """The label tree over the label features Z (one row a label); the same for the same seed.
 
@@ -74,15 +147,35 @@ def build_tree(
         seed: of all random choices.
         num_threads: threads; None for the default.
         progress: receives the progress; None for none.
+        index: number of the tree among several, from 0; says its shape where they mix.
 
     Returns:
         A tree of L labels.
     """
+    if params.shape_of(index) is TreeShape.k_means:
+        return build_k_means_tree(Z, params.fan_out, params.depth, seed, num_threads, progress)
     num_splits = splits_needed(Z.num_rows, params)
     if num_splits == 0:
         return LabelTree.flat(Z.num_rows)
     leaf_of_label = split_balanced(Z, num_splits, seed, num_threads, progress)
     return LabelTree.from_clusters(leaf_of_label, _merge(2**num_splits, params))
+
+
+def is_flat(num_labels: int, params: TreeParams) -> bool:
+    """Whether one leaf holds all labels, so that trees of all seeds are the same.
+
+    Args:
+        num_labels: number of labels.
+        params: the settings.
+
+    Returns:
+        True where the tree is flat.
+    """
+    divided = {
+        TreeShape.halves: splits_needed(num_labels, params) > 0,
+        TreeShape.k_means: clusters_of(num_labels, params.fan_out) > 1,
+    }
+    return not any(divided[params.shape_of(index)] for index in (0, 1))
 
 
 def splits_needed(num_labels: int, params: TreeParams) -> int:

@@ -91,7 +91,7 @@ def two_means(
         its dense part (H,).
     """
     n = len(members)
-    local_ptr, columns, used = _renumber(indptr, indices, members, column_map)
+    local_ptr, columns, used = renumber(indptr, indices, members, column_map)
     sums_f, sums_H = (
         np.zeros((len(used), 2), np.float32),
         np.zeros((2, dense_LH.shape[1]), np.float32),
@@ -127,10 +127,20 @@ def two_means(
 
 
 @njit(nogil=True, cache=True)
-def _renumber(
+def renumber(
     indptr: np.ndarray, indices: np.ndarray, members: np.ndarray, column_map: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row pointers and local columns of the members, and the columns in the order of first use."""
+    """Row pointers and local columns of the members, and the columns in the order of first use.
+
+    Args:
+        indptr: where each point's entries begin, of a csr matrix.
+        indices: columns of the entries.
+        members: the points.
+        column_map: int32 scratch, one entry a column: all -1 when called and left.
+
+    Returns:
+        Row pointers int64 (members + 1,), local columns of the entries, and the columns used.
+    """
     n = len(members)
     local_ptr = np.zeros(n + 1, np.int64)
     for m in range(n):
@@ -283,6 +293,23 @@ def reorder(members: np.ndarray, side: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=True)
+def splitmix(state: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """The next state of a generator, and 64 random bits (splitmix64).
+
+    Args:
+        state: the state; at first the seed.
+
+    Returns:
+        The next state, and the bits.
+    """
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    bits = state
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state, bits ^ (bits >> np.uint64(31))
+
+
+@njit(nogil=True, cache=True)
 def two_of(n: int, seed: np.uint64) -> tuple[np.int64, np.int64]:
     """Two different positions below n from a seed (splitmix64).
 
@@ -293,14 +320,8 @@ def two_of(n: int, seed: np.uint64) -> tuple[np.int64, np.int64]:
     Returns:
         The first and the second position.
     """
-    draws = np.empty(2, np.uint64)
-    state = np.uint64(seed)
-    for draw in range(2):
-        state = state + np.uint64(0x9E3779B97F4A7C15)
-        bits = state
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        draws[draw] = bits ^ (bits >> np.uint64(31))
-    first = np.int64(draws[0] % np.uint64(n))
-    second = (first + 1 + np.int64(draws[1] % np.uint64(n - 1))) % n
+    state, draw = splitmix(np.uint64(seed))
+    _, next_draw = splitmix(state)
+    first = np.int64(draw % np.uint64(n))
+    second = (first + 1 + np.int64(next_draw % np.uint64(n - 1))) % n
     return first, second

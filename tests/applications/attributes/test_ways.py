@@ -14,6 +14,7 @@ from xrt.applications.attributes.decoding.way import (
     choose_way,
     describe_choice,
     is_clearly_better,
+    judge_way,
 )
 from xrt.applications.attributes.evaluation import evaluate_decoding
 from xrt.applications.attributes.settings import AttributeSettings, Decode
@@ -152,7 +153,15 @@ def test_each_ships_where_decoding_together_fails(data, fit_decoder):
     assert figures["each"]["item accuracy"] > figures["row"]["item accuracy"] + 0.1
     assert chosen.way is Decode.each
     assert chosen.recount(training).way is Decode.each
+    (step,) = judge_way(chosen.figures)
+    assert not step.ships
+    assert step.plain == figures["each"]["item accuracy"]
+    assert step.learnt == figures["row"]["item accuracy"]
+    assert step.error is not None
+    assert step.plain - step.learnt > 2 * step.error
+    assert judge_way({}) == []
     override = choose_way(wrong, batches, held[places], Decode.row)
+    assert judge_way(override.figures)[0].note == "as the settings say"
     assert override.way is Decode.row
     assert override.figures["decode"]["chosen on held-out rows"] is False
     assert "as the settings say" in describe_choice(override.figures["decode"])

@@ -18,7 +18,7 @@ from xrt.applications.attributes.data.item_texts import ItemTexts
 from xrt.applications.attributes.data.space import AttributeSpace
 from xrt.applications.attributes.decoding.candidates import count_candidates
 from xrt.applications.attributes.decoding.decoder import AttributeDecoder, BatchPosterior
-from xrt.applications.attributes.decoding.way import choose_way, describe_choice
+from xrt.applications.attributes.decoding.way import choose_way, describe_choice, judge_way
 from xrt.applications.attributes.evaluation import evaluate_decoding
 from xrt.applications.attributes.label_trees import set_label_tree
 from xrt.applications.attributes.predictor import complete_scores, save_parts
@@ -234,6 +234,7 @@ class AttributeHooks:
             plots=plots,
             metrics={"attributes": metrics},
             command=COMMAND,
+            judgements=judge_way(decoder.figures),
         )
 
 

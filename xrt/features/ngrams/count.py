@@ -68,14 +68,14 @@ def learn(
         Table, stream and ends.
     """
     slots, offsets, chars, hashes, uses, num_terms = learned
-    line, starts, marks, spans = scratch_for(lengths_N)
+    line, starts, joints, spans = scratch_for(lengths_N)
     chunk_hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.int64)
     stream = np.empty(len(text) // 4 + 16, np.int32)
     ends_N = np.empty(len(lengths_N), np.int64)
     size, at = 0, 0
     for n in range(len(lengths_N)):
-        num_tokens, at = write_line(text, at, lengths_N[n], plan, line, starts)
-        spans, num_spans = find_spans(line, num_tokens, starts, plan, marks, spans)
+        num_tokens, at, has_units = write_line(text, at, lengths_N[n], plan, line, starts, joints)
+        spans, num_spans = find_spans(line, num_tokens, starts, joints, has_units, plan, spans)
         stream = _grown(stream, size, size + num_spans)
         slots = _half_empty(slots, hashes, num_terms, num_terms + num_spans)
         hashes = _grown(hashes, num_terms, num_terms + num_spans)
@@ -196,14 +196,14 @@ def look_up(
         Stream (int32), and where each text ends in it (int64).
     """
     slots, offsets, chars = table
-    line, starts, marks, spans = scratch_for(lengths_N)
+    line, starts, joints, spans = scratch_for(lengths_N)
     hashes, touched = np.empty(CHUNK, np.uint64), np.empty(CHUNK, np.int64)
     stream = np.empty(len(text) // 4 + 16, np.int32)
     ends_N = np.empty(len(lengths_N), np.int64)
     size, at = 0, 0
     for n in range(len(lengths_N)):
-        num_tokens, at = write_line(text, at, lengths_N[n], plan, line, starts)
-        spans, num_spans = find_spans(line, num_tokens, starts, plan, marks, spans)
+        num_tokens, at, has_units = write_line(text, at, lengths_N[n], plan, line, starts, joints)
+        spans, num_spans = find_spans(line, num_tokens, starts, joints, has_units, plan, spans)
         if size + num_spans > len(stream):
             longer = np.empty(size + num_spans + len(stream) // 2, np.int32)
             longer[:size] = stream[:size]

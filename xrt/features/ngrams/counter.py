@@ -17,17 +17,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import CapacityError
+from xrt.features.ngrams.characters import character_table
 from xrt.features.ngrams.count import Learned, count_columns, learn, look_up, merge, nothing_learned
 from xrt.features.ngrams.table import MAX_TERMS, Terms, copy_terms, sorted_terms
 from xrt.features.ngrams.text import (
     BLOCK_CHARS,
     NgramPlan,
     TextBlocks,
-    character_table,
     shortest_word,
     whole,
 )
-from xrt.features.tfidf_params import TfidfParams
+from xrt.features.tfidf_params import WORDS_AND_SIGNS, TfidfParams
 from xrt.progress import Progress
 from xrt.threads import default_num_threads, run_blocks
 
@@ -55,11 +55,26 @@ class _Stream:
     ends_N: np.ndarray
 
 
-class NgramCounter:
-    """Counts the n-grams of one kind: 'word' (where `can_count`) or 'char'."""
+LONGEST_IN_RUN = 3
+"""Units of an n-gram in a script without blanks between words, at most."""
 
-    def __init__(self, params: TfidfParams, kind: str, block_chars: int = BLOCK_CHARS) -> None:
-        self.params, self.kind, self.block_chars = params, kind, block_chars
+
+class NgramCounter:
+    """Counts the n-grams of one kind: 'word' (where `can_count`) or 'char'.
+
+    With `scripts`, words are found in all scripts (see `characters`); without, as scikit-learn
+    finds them.
+    """
+
+    def __init__(
+        self,
+        params: TfidfParams,
+        kind: str,
+        scripts: bool = True,
+        block_chars: int = BLOCK_CHARS,
+    ) -> None:
+        self.params, self.kind, self.scripts = params, kind, scripts
+        self.block_chars = block_chars
         self._plan: NgramPlan | None = None
 
     @staticmethod
@@ -129,7 +144,7 @@ class NgramCounter:
         blocks, plan = TextBlocks(texts, self.block_chars), self._get_plan()
 
         def rows_of(block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            text, lengths = blocks.encode(block, self.params.lowercase)
+            text, lengths = blocks.encode(block, self.params.lowercase, self.scripts)
             return _rows(*look_up(text, lengths, plan, terms.table))
 
         parts = run_blocks(rows_of, len(blocks), None, progress, blocks.num_texts)
@@ -140,12 +155,14 @@ class NgramCounter:
             params = self.params
             if self.kind == "char":
                 shortest, longest = params.char_ngrams or (0, 0)
-                table = character_table(r"\S", params.lowercase)
-                self._plan = NgramPlan(table, 1, True, shortest, longest)
+                table = character_table(r"\S", params.lowercase, self.scripts)
+                self._plan = NgramPlan(table, 1, True, shortest, longest, 0, False)
             else:
-                table = character_table(r"\w", params.lowercase)
-                min_chars = shortest_word(params.token_pattern) or 1
-                self._plan = NgramPlan(table, min_chars, False, 1, params.word_ngram_max)
+                pattern, longest = params.token_pattern, params.word_ngram_max
+                table = character_table(r"\w", params.lowercase, self.scripts)
+                min_chars, signs = shortest_word(pattern) or 1, pattern == WORDS_AND_SIGNS
+                in_run = LONGEST_IN_RUN if self.scripts else 0
+                self._plan = NgramPlan(table, min_chars, False, 1, longest, in_run, signs)
         return self._plan
 
     def _learn_blocks(
@@ -159,7 +176,7 @@ class NgramCounter:
             free.put(number)
 
         def learn_block(block: int) -> _Stream:
-            text, lengths = blocks.encode(block, self.params.lowercase)
+            text, lengths = blocks.encode(block, self.params.lowercase, self.scripts)
             first_row = blocks.bounds[block][0]
             number = free.get()
             try:

@@ -5,32 +5,38 @@ before, between and after them: " red shirt ". A span (lo, hi) of it is one n-gr
 the space between them, or a few characters of a word, which may begin or end with the space around
 it. T tokens of a text; `starts[t]` is where token t begins, and it ends before `starts[t + 1] - 1`.
 
-Which characters belong to tokens, and their lower-case forms, are computed with Python's `re` and
-`str.lower`: a table has one entry for each code point, the lower-case code point (or the same one,
-where case is kept) plus `IN_TOKEN` where that belongs to a token. Two characters do not fit a
-table: 'İ', whose lower-case form is two characters, and 'Σ', whose form depends on its neighbours.
-Texts with one of these are lowered by Python first; the table then changes nothing.
+What characters mean is in a table (see `characters`). Where it knows scripts without blanks, a run
+of such letters is a chain of units, each a token of its own, with no space between.
+`joints[t]` says what token t is: a word, the first unit of a run, or a further unit.
 """
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+from xrt.features.ngrams.characters import (
+    CODE_POINT,
+    CONTINUES,
+    HARD_TO_LOWER,
+    IN_TOKEN,
+    LEADS,
+    SKIPPED,
+    SPECIAL,
+    UNSPACED,
+    composed,
+)
+from xrt.features.tfidf_params import WORDS_AND_SIGNS
 from xrt.jit import njit
-
-IN_TOKEN = np.uint32(1 << 31)
-CODE_POINT = np.uint32((1 << 21) - 1)
-NUM_CODE_POINTS = 0x110000
-HARD_TO_LOWER = ("\u0130", "\u03a3")
 
 _WORDS = re.compile(r"(?:\(\?u\))?(?:\\b)?((?:\\w)+)\+(?:\\b)?")
 
 
 def shortest_word(token_pattern: str) -> int | None:
     r"""Letters a word needs at least where the pattern means whole runs of \w, else None.
+
+    `WORDS_AND_SIGNS` is known, too.
 
     >>> shortest_word(r"(?u)\b\w\w+\b"), shortest_word(r"\w+"), shortest_word(r"[a-z]+")
     (2, 1, None)
@@ -41,42 +47,10 @@ def shortest_word(token_pattern: str) -> int | None:
     Returns:
         The number of letters, or None.
     """
+    if token_pattern == WORDS_AND_SIGNS:
+        return 1
     match = _WORDS.fullmatch(token_pattern)
     return match[1].count("w") if match else None
-
-
-@lru_cache(maxsize=4)
-def character_table(token_class: str, lowercase: bool) -> np.ndarray:
-    r"""The table for tokens made of `token_class` (a class of `re`: r"\w" or r"\S"), uint32 (code
-    points).
-
-    Surrogates, which no UTF-8 holds, are never kept.
-
-    Args:
-        token_class: the characters of a token.
-        lowercase: whether characters become lower-case.
-
-    Returns:
-        The table, read-only.
-    """
-    every = np.arange(NUM_CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
-    if lowercase:
-        every = "".join(_lowered(every[lo : lo + 4096]) for lo in range(0, len(every), 4096))
-    table = np.frombuffer(every.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint32)
-    in_token = np.zeros(NUM_CODE_POINTS, np.bool_)
-    for run in re.finditer(token_class + "+", every):
-        in_token[run.start() : run.end()] = True
-    in_token[0xD800:0xE000] = False
-    table[in_token] |= IN_TOKEN
-    table.flags.writeable = False
-    return table
-
-
-def _lowered(chars: str) -> str:
-    """Each character's own lower-case form; one with a longer form stays as it is."""
-    if not any(char in chars for char in HARD_TO_LOWER):
-        return chars.lower()
-    return "".join(low if len(low := char.lower()) == 1 else char for char in chars)
 
 
 BLOCK_CHARS = 1 << 18
@@ -112,7 +86,9 @@ class TextBlocks:
         lo, hi = self.bounds[block]
         return hi - lo
 
-    def encode(self, block: int, lowercase: bool) -> tuple[np.ndarray, np.ndarray]:
+    def encode(
+        self, block: int, lowercase: bool, scripts: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The texts of a block in UTF-8, one after another (uint8), and the number of characters
         of each (int64).
 
@@ -121,22 +97,30 @@ class TextBlocks:
         Args:
             block: number of the block.
             lowercase: whether texts will be made lower-case.
+            scripts: whether texts are composed (`characters.composed`).
 
         Returns:
             Bytes and lengths; one newline where all texts are empty.
         """
         lo, hi = self.bounds[block]
-        texts, lengths = self.texts[lo:hi], self.lengths_N[lo:hi]
-        together = "".join(texts)
+        before, lengths = self.texts[lo:hi], self.lengths_N[lo:hi]
+        texts, together = before, "".join(before)
+        data = _encoded(together)
+        if scripts and not together.isascii():
+            texts = composed(texts, data)
         if lowercase and any(char in together for char in HARD_TO_LOWER):
             texts = [_lower(text) for text in texts]
+        if texts is not before:
             lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-            together = "".join(texts)
-        try:
-            data = together.encode()
-        except UnicodeEncodeError:
-            data = whole(together).encode()
+            data = _encoded("".join(texts))
         return np.frombuffer(data or b"\n", np.uint8), lengths
+
+
+def _encoded(together: str) -> bytes:
+    try:
+        return together.encode()
+    except UnicodeEncodeError:
+        return whole(together).encode()
 
 
 def whole(text: str) -> str:
@@ -163,20 +147,30 @@ _SPACE = np.uint8(32)
 
 
 class NgramPlan(NamedTuple):
-    """What to look for: tokens by the table `folded` with at least `min_chars` characters, then
+    """What to look for: tokens by the table `table` with at least `min_chars` characters, then
     n-grams of `shortest` to `longest` words, or with `of_chars` of so many characters in a word.
+    Runs of letters that the table calls UNSPACED give n-grams of 1 to `longest_in_run` units.
+
+    With `signs`, '#' and '++' behind a word of one letter belong to it.
     """
 
-    folded: np.ndarray
+    table: np.ndarray
     min_chars: int
     of_chars: bool
     shortest: int
     longest: int
+    longest_in_run: int
+    signs: bool
+
+
+_HASH, _PLUS = np.uint32(ord("#")), np.uint32(ord("+"))
+_WORD, _FIRST_UNIT, _NEXT_UNIT = 0, 1, 2
+_PLAIN, _IN_RUN, _BEHIND_MARK, _LED = (np.uint32(flag) for flag in (0, 1, 2, 4))
 
 
 @njit(nogil=True, cache=True)
 def scratch_for(lengths_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`line`, `starts`, `marks` and `spans` for texts of at most so many characters.
+    """`line`, `starts`, `joints` and `spans` for texts of at most so many characters.
 
     Args:
         lengths_N: characters of each text.
@@ -188,66 +182,140 @@ def scratch_for(lengths_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     for length in lengths_N:
         longest = max(longest, length)
     line = np.empty(4 * longest + 32, np.uint8)  # it is read up to 8 bytes beyond its end
-    starts = np.empty(longest // 2 + 3, np.int64)
+    starts = np.empty(longest + 3, np.int64)
     return line, starts, np.empty(len(line), np.int64), np.empty((256, 2), np.int64)
 
 
 @njit(nogil=True, cache=True)
-def write_line(
-    text: np.ndarray, at: int, length: int, plan: NgramPlan, line: np.ndarray, starts: np.ndarray
-) -> tuple[int, int]:
+def write_line(  # noqa: C901 (one loop over bytes)
+    text: np.ndarray,
+    at: int,
+    length: int,
+    plan: NgramPlan,
+    line: np.ndarray,
+    starts: np.ndarray,
+    joints: np.ndarray,
+) -> tuple[int, int, bool]:
     """Write the tokens of the next `length` characters of `text` (valid UTF-8) to `line`.
 
-    Reading begins at byte `at`. Fills `starts`; returns T and where reading ended.
+    Reading begins at byte `at`. Fills `starts` and `joints`; returns T, where reading ended, and
+    whether there are units.
 
     Args:
         text: texts in UTF-8, uint8.
         at: the byte to begin at.
         length: characters to read.
         plan: what tokens are made of.
-        line: receives the tokens, with a space before, between and behind them.
+        line: receives the tokens, with a space before and behind each word and run.
         starts: receives where each token begins, and where the next one would.
+        joints: receives what each token is; one more behind the last.
 
     Returns:
-        Number of tokens, and the byte behind the last one read.
+        Number of tokens, the byte behind the last one read, and whether a token is a unit.
     """
-    folded, min_chars = plan.folded, plan.min_chars
+    table, min_chars = plan.table, plan.min_chars
     line[0] = _SPACE
     num_tokens, out, num_chars = 0, 1, 0
-    starts[0] = 1
+    state, has_units = _PLAIN, False
+    starts[0], joints[0] = 1, _WORD
     i = at
-    for _ in range(length):
+    for c in range(length):
         first = np.uint32(text[i])
         if first < 0x80:
             code, i = first, i + 1
-        elif first < 0xE0:
-            code = (first & np.uint32(0x1F)) << np.uint32(6) | _low_bits(text[i + 1])
-            i += 2
-        elif first < 0xF0:
-            code = (first & np.uint32(0x0F)) << np.uint32(12) | _low_bits(text[i + 2])
-            code |= _low_bits(text[i + 1]) << np.uint32(6)
-            i += 3
         else:
-            code = (first & np.uint32(0x07)) << np.uint32(18) | _low_bits(text[i + 3])
-            code |= _low_bits(text[i + 1]) << np.uint32(12) | _low_bits(text[i + 2]) << np.uint32(6)
-            i += 4
-        form = folded[code]
+            code, i = _read_long(text, i)
+        form = table[code]
+        if form & SPECIAL | state:
+            in_run = state & _IN_RUN
+            if form & SKIPPED and (state & _BEHIND_MARK or not form & CONTINUES):
+                continue
+            if form & UNSPACED:
+                if num_chars >= min_chars:
+                    line[out] = _SPACE
+                    num_tokens += 1
+                    starts[num_tokens] = out + 1
+                if num_chars:
+                    out, num_chars = starts[num_tokens], 0
+                if not in_run:
+                    joints[num_tokens] = _FIRST_UNIT
+                elif not (state & _LED or form & CONTINUES):
+                    num_tokens += 1
+                    starts[num_tokens], joints[num_tokens] = out, _NEXT_UNIT
+                out = _write(line, out, form & CODE_POINT)
+                state, has_units = _IN_RUN | _led(form), True
+                continue
+            if form & CONTINUES and not form & SKIPPED and (num_chars or in_run):
+                out = _write(line, out, form & CODE_POINT)
+                num_chars += not in_run
+                state = in_run | _BEHIND_MARK | _led(form)
+                continue
+            if in_run:
+                line[out] = _SPACE
+                out += 1
+                num_tokens += 1
+                starts[num_tokens], joints[num_tokens] = out, _WORD
+            state = _PLAIN
         if form & IN_TOKEN:
             out = _write(line, out, form & CODE_POINT)
             num_chars += 1
         elif num_chars:
+            if plan.signs and num_chars == 1:
+                out = _write_signs(line, out, form & CODE_POINT, text, i, c + 1 < length, table)
             if num_chars >= min_chars:
                 line[out] = _SPACE
                 out += 1
                 num_tokens += 1
-                starts[num_tokens] = out
+                starts[num_tokens], joints[num_tokens] = out, _WORD
             out = starts[num_tokens]
             num_chars = 0
-    if num_chars and num_chars >= min_chars:
+    if (num_chars and num_chars >= min_chars) or state & _IN_RUN:
         line[out] = _SPACE
         num_tokens += 1
-        starts[num_tokens] = out + 1
-    return num_tokens, i
+        starts[num_tokens], joints[num_tokens] = out + 1, _WORD
+    return num_tokens, i, has_units
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _led(form: np.uint32) -> np.uint32:
+    return _LED if form & LEADS else _PLAIN
+
+
+@njit(nogil=True, cache=True)
+def _read_long(text: np.ndarray, i: int) -> tuple[np.uint32, int]:
+    """A code point of two bytes or more, and where the next one begins."""
+    first = np.uint32(text[i])
+    if first < 0xE0:
+        return (first & np.uint32(0x1F)) << np.uint32(6) | _low_bits(text[i + 1]), i + 2
+    if first < 0xF0:
+        code = (first & np.uint32(0x0F)) << np.uint32(12) | _low_bits(text[i + 2])
+        return code | _low_bits(text[i + 1]) << np.uint32(6), i + 3
+    code = (first & np.uint32(0x07)) << np.uint32(18) | _low_bits(text[i + 3])
+    code |= _low_bits(text[i + 1]) << np.uint32(12) | _low_bits(text[i + 2]) << np.uint32(6)
+    return code, i + 4
+
+
+@njit(nogil=True, cache=True)
+def _write_signs(
+    line: np.ndarray,
+    out: int,
+    sign: np.uint32,
+    text: np.ndarray,
+    i: int,
+    more: bool,
+    table: np.ndarray,
+) -> int:
+    """Write '#', or '++' where another plus stands at byte `i`; returns where to go on."""
+    if sign == _HASH:
+        out = _write(line, out, sign)
+    if sign != _PLUS or not more:
+        return out
+    code = np.uint32(text[i])
+    if code >= 0x80:
+        code, _ = _read_long(text, i)
+    if table[code] & CODE_POINT == _PLUS:
+        out = _write(line, _write(line, out, sign), sign)
+    return out
 
 
 @njit(nogil=True, cache=True)
@@ -281,8 +349,7 @@ def _write(line: np.ndarray, out: int, code: np.uint64) -> int:
 def _room_for_spans(num_tokens: int, starts: np.ndarray, plan: NgramPlan) -> int:
     """Spans that `find_spans` may find at most."""
     if not plan.of_chars:
-        longest = min(plan.longest, num_tokens)
-        return longest * num_tokens
+        return min(max(plan.longest, plan.longest_in_run), num_tokens) * num_tokens
     room = 0
     for t in range(num_tokens):
         num_bytes = starts[t + 1] - starts[t] + 1
@@ -295,21 +362,21 @@ def find_spans(
     line: np.ndarray,
     num_tokens: int,
     starts: np.ndarray,
+    joints: np.ndarray,
+    has_units: bool,
     plan: NgramPlan,
-    marks: np.ndarray,
     spans: np.ndarray,
 ) -> tuple[np.ndarray, int]:
     """Fill `spans` (room, 2), or a longer one, with the n-grams of a line; returns it, and how
     many there are.
 
-    `marks` is scratch, as long as the line.
-
     Args:
         line: bytes of the tokens.
         num_tokens: number of tokens.
         starts: where each token begins in the line.
+        joints: what each token is; overwritten where n-grams are of characters.
+        has_units: whether a token is a unit.
         plan: which n-grams are wanted.
-        marks: scratch.
         spans: receives first byte, and the byte behind the last, of each n-gram.
 
     Returns:
@@ -318,13 +385,48 @@ def find_spans(
     room = _room_for_spans(num_tokens, starts, plan)
     if room > len(spans):
         spans = np.empty((room + room // 2, 2), np.int64)
+    if plan.of_chars:
+        return spans, _find_char_spans(line, num_tokens, starts, plan, joints, spans)
+    if has_units:
+        return spans, _find_mixed_spans(num_tokens, starts, joints, plan, spans)
     count = 0
-    if not plan.of_chars:
-        for n in range(plan.shortest, min(plan.longest, num_tokens) + 1):
-            for t in range(num_tokens - n + 1):
-                spans[count, 0], spans[count, 1] = starts[t], starts[t + n] - 1
-                count += 1
-        return spans, count
+    for n in range(plan.shortest, min(plan.longest, num_tokens) + 1):
+        for t in range(num_tokens - n + 1):
+            spans[count, 0], spans[count, 1] = starts[t], starts[t + n] - 1
+            count += 1
+    return spans, count
+
+
+@njit(nogil=True, cache=True)
+def _find_mixed_spans(
+    num_tokens: int, starts: np.ndarray, joints: np.ndarray, plan: NgramPlan, spans: np.ndarray
+) -> int:
+    """N-grams of words, which no run stands between, and of units of one run."""
+    count = 0
+    for t in range(num_tokens):
+        is_word = joints[t] == _WORD
+        follower = _WORD if is_word else _NEXT_UNIT
+        for n in range(1, (plan.longest if is_word else plan.longest_in_run) + 1):
+            end = t + n
+            if end > num_tokens or (n > 1 and joints[end - 1] != follower):
+                break
+            spans[count, 0] = starts[t]
+            spans[count, 1] = starts[end] - (joints[end] != _NEXT_UNIT)
+            count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _find_char_spans(
+    line: np.ndarray,
+    num_tokens: int,
+    starts: np.ndarray,
+    plan: NgramPlan,
+    marks: np.ndarray,
+    spans: np.ndarray,
+) -> int:
+    """N-grams of the characters of each word; `marks` is scratch."""
+    count = 0
     for t in range(num_tokens):
         num_chars = 0
         for i in range(starts[t] - 1, starts[t + 1]):
@@ -340,4 +442,4 @@ def find_spans(
             for c in range(num_chars - n + 1):
                 spans[count, 0], spans[count, 1] = marks[c], marks[c + n]
                 count += 1
-    return spans, count
+    return count

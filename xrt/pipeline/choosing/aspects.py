@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from xrt.features.tfidf_params import WORDS_OF_TWO
 from xrt.pipeline.choosing.choices import Values, values_that_differ
 from xrt.pipeline.params import PipelineParams
 
@@ -43,8 +44,9 @@ class Aspect:
 
 
 _VIEW = ("word_ngram_max", "char_ngrams", "sublinear_tf", "token_pattern", "min_df")
-_SHAPE = ("branching", "max_leaf_size", "max_top_nodes", "paths", "inside")
-_ONE_LETTER = r"(?u)\b\w+\b"
+_SHAPE = (
+    "shape", "fan_out", "depth", "branching", "max_leaf_size", "max_top_nodes", "paths", "inside",
+)  # fmt: skip
 
 
 def _view(**values: Any) -> Values:
@@ -56,26 +58,21 @@ KNOWN: Mapping[str, Aspect] = MappingProxyType(
         "features": Aspect(
             tuple(f"features.{name}" for name in _VIEW),
             (
-                Option("words", _view(sublinear_tf=False)),
-                Option("words, sublinear", _view(sublinear_tf=True, token_pattern=_ONE_LETTER)),
-                Option("words and 4-grams", _view(sublinear_tf=False, char_ngrams=[4, 4]), ratio=6),
+                Option("counted words", _view(sublinear_tf=False, token_pattern=WORDS_OF_TWO)),
+                Option("words and 4-grams", _view(char_ngrams=[4, 4]), ratio=3),
                 Option(
-                    "words and 4-grams, sublinear",
-                    _view(sublinear_tf=True, token_pattern=_ONE_LETTER, char_ngrams=[4, 4]),
-                    ratio=6,
+                    "counted words and 4-grams",
+                    _view(sublinear_tf=False, token_pattern=WORDS_OF_TWO, char_ngrams=[4, 4]),
+                    ratio=3,
                 ),
-                Option(
-                    "words and pairs, sublinear",
-                    _view(sublinear_tf=True, token_pattern=_ONE_LETTER, word_ngram_max=2),
-                    ratio=2,
-                ),
+                Option("words and pairs", _view(word_ngram_max=2), ratio=2),
             ),
         ),
         "tree": Aspect(
             tuple(f"tree.{name}" for name in _SHAPE),
             (
-                Option("wide tree", {"tree.branching": 64, "tree.max_leaf_size": 400}, ratio=1.5),
-                Option("small leaves", {"tree.max_leaf_size": 50}),
+                Option("balanced halves", {"tree.shape": "halves"}, ratio=0.7),
+                Option("k-means", {"tree.shape": "k_means"}, ratio=1.3),
             ),
         ),
         "ranker": Aspect(
@@ -90,7 +87,7 @@ KNOWN: Mapping[str, Aspect] = MappingProxyType(
                 Option("small weights kept", {"ranker.threshold": 0.01}),
             ),
         ),
-        "num_trees": Aspect(("num_trees",), (Option("3 trees", {"num_trees": 3}, ratio=3),)),
+        "num_trees": Aspect(("num_trees",), (Option("5 trees", {"num_trees": 5}, ratio=1.7),)),
         "search.path_weight": Aspect(
             ("search.path_weight",),
             (

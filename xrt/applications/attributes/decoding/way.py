@@ -4,7 +4,7 @@ say. N rows, A attributes.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from xrt.applications.attributes.decoding.decoder import AttributeDecoder, BatchPosterior
 from xrt.applications.attributes.settings import Decode
+from xrt.metrics.judgement import Judgement
 
 
 def choose_way(
@@ -46,7 +47,9 @@ def choose_way(
     is_better = is_clearly_better(_is_whole(each_NA, cells_NA), _is_whole(row_NA, cells_NA))
     better = Decode.each if is_better else Decode.row
     way = better if setting is Decode.auto else setting
+    wins, losses = _wins(_is_whole(row_NA, cells_NA), _is_whole(each_NA, cells_NA))
     comparison = {
+        "error": math.sqrt(wins + losses) / max(1, len(cells_NA)),
         "ships": way.value,
         "chosen on held-out rows": setting is Decode.auto,
         "rows": len(cells_NA),
@@ -96,8 +99,37 @@ def is_clearly_better(is_right_N: np.ndarray, other_N: np.ndarray, num_errors: f
     Returns:
         True where it exceeds them.
     """
-    wins, losses = int((is_right_N & ~other_N).sum()), int((other_N & ~is_right_N).sum())
+    wins, losses = _wins(is_right_N, other_N)
     return wins - losses > num_errors * math.sqrt(wins + losses)
+
+
+def judge_way(figures: Mapping[str, Any]) -> list[Judgement]:
+    """The most probable row beside each attribute's most probable value.
+
+    Args:
+        figures: The decoder's figures, with what `choose_way` leaves there.
+
+    Returns:
+        The judgement; none where there was nothing to choose on, or no row gives a value.
+    """
+    if "decode" not in figures:
+        return []
+    figures = figures["decode"]
+    row, each = (figures[way]["item accuracy"] for way in ("row", "each"))
+    if row is None or each is None:
+        return []
+    ships, note = figures["ships"] == Decode.row.value, ""
+    if not figures["chosen on held-out rows"]:
+        note = "as the settings say"
+    elif ships and row <= each:
+        note = "not clearly worse, and its values go together"
+    return [
+        Judgement(
+            name="joint decoding (decode=row)", plain_name="each attribute alone (decode=each)",
+            figure="item accuracy", plain=each, learnt=row, error=figures["error"], ships=ships,
+            note=note,
+        )
+    ]  # fmt: skip
 
 
 def describe_choice(figures: dict[str, Any]) -> str:
@@ -119,6 +151,11 @@ def describe_choice(figures: dict[str, Any]) -> str:
         f"{_percent(figures['best score alone']['item accuracy'])} (decode=each ships where it is "
         "better by more than chance)"
     )
+
+
+def _wins(is_right_N: np.ndarray, other_N: np.ndarray) -> tuple[int, int]:
+    """Rows that are right by one way alone, and by the other alone."""
+    return int((is_right_N & ~other_N).sum()), int((other_N & ~is_right_N).sum())
 
 
 def _percent(share: float | None) -> str:

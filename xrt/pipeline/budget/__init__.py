@@ -1,0 +1,1 @@
+"""`budget=30m`: what a given time is spent on."""
