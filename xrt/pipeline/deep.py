@@ -58,6 +58,9 @@ def fit_deep(
 
     Returns:
         The linear model, calibrated; the deep one, or None; the verdict; the held-out rows.
+
+    Raises:
+        DataError: no row can be held out.
     """
     params, corpus = runner.params, rows.corpus
     held = hold_out(rows, params.validation_rows, params.seed)

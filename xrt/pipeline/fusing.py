@@ -61,7 +61,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 9,
+    "fusion", 10,
     (
         "search", "num_trees", "num_deep_trees", "shortlist", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
