@@ -67,7 +67,12 @@ def table(files: Path) -> CatalogueTable:
 
 
 def test_report_has_the_figures_of_every_attribute(run: Path):
-    result = json.loads((run / "report.json").read_text())["attributes"]
+    content = json.loads((run / "report.json").read_text())
+    steps = {step["name"]: step for step in content["judgements"]}
+    decoding = steps["joint decoding (decode=row)"]
+    assert decoding["plain_name"] == "each attribute alone (decode=each)"
+    assert decoding["ships"] == (content["attributes"]["decode"] == "row")
+    result = content["attributes"]
     names = [attribute["name"] for attribute in result["attributes"]]
     assert names == ["brand", "L0", "L1", "L2", "L3", "L4"]
     assert result["attributes"][1]["scores"]["accuracy"] > 0.9
