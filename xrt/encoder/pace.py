@@ -48,10 +48,12 @@ class Pace:
     Attributes:
         trained: a row of a step, forwards and back, all processes together.
         encoded: a row that is tokenised and read.
+        rows_of_step: rows of a step.
     """
 
     trained: float
     encoded: float
+    rows_of_step: float = 1.0
 
 
 class StepTimer(FitHook):
@@ -144,7 +146,11 @@ def measure_pace(
                 bf16=computes_in_bf16(trainer), device=device_of(trainer),
             )  # fmt: skip
             read = (now() - started) / tokens.num_rows / num_devices(trainer)
-    return Pace(trained=float(ends_S[-1] - ends_S[0]) / tokens.num_rows, encoded=read + tokenised)
+    return Pace(
+        trained=float(ends_S[-1] - ends_S[0]) / tokens.num_rows,
+        encoded=read + tokenised,
+        rows_of_step=tokens.num_rows / plan.num_batches,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
