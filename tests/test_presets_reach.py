@@ -12,7 +12,7 @@ from xrt.cli.doors import _training_fields
 from xrt.features.ngrams.text import shortest_word
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 95
+MOST_SETTINGS = 97
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {

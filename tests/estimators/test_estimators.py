@@ -263,6 +263,17 @@ def test_each_label_in_one_row_only_leaves_none_to_choose_on(caplog: Any):
     assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
 
 
+def test_labels_of_one_row_each_are_learned_where_one_is_held_out():
+    X_NF = np.eye(8, dtype=np.float32)
+    estimator = linear(fused=True).fit(X_NF, X_NF)
+    assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
+
+
+def test_rows_that_are_all_the_same_leave_none_to_choose_on(caplog: Any):
+    linear(fused=True).fit(np.ones((8, 2), np.float32), np.eye(8, dtype=np.float32))
+    assert "no row can be held out" in caplog.text
+
+
 def test_hybrid_rows_are_learned_with_their_dense_part(checkerboard: Board, tmp_path: Path):
     """The sparse block tells labels 0-3 from 4-7 only; the dense one tells the rest."""
     _, Y_NL = checkerboard

@@ -12,21 +12,26 @@ import scipy.sparse as sp
 
 from tests.small_corpora import make_rows, write_rows
 from xrt import config
+from xrt.cli.train import _said_of_stop
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
 from xrt.errors import ArtifactError, ConfigError, DataError
-from xrt.estimators import XRLinear
-from xrt.pipeline import PipelineParams
+from xrt.estimators import XRLinear, XRTransformer
+from xrt.pipeline import DatasetParams, PipelineParams, train
 from xrt.pipeline.choosing import contest
 from xrt.pipeline.choosing.aspects import KNOWN, leave_given, open_aspects, options_of
 from xrt.pipeline.choosing.choices import PLAIN, Choices, Tried, with_values
 from xrt.pipeline.choosing.contest import ChoosingStopped
 from xrt.pipeline.choosing.stage import FEWEST_ROWS
 from xrt.pipeline.choosing.trial import FIGURES, Trials, figures_of_rows, take_subsample
+from xrt.pipeline.choosing.work import GROWTH, VISIT, work_at, work_of_tree
+from xrt.pipeline.estimate.stages import CHOICES_COST, estimate
 from xrt.pipeline.params import ASPECTS
 from xrt.pipeline.trainer import Trainer
+from xrt.storage.reading import read_json_bounded
 from xrt.storage.stages import FolderCache, MemoryCache, read_stage
 from xrt.tree.clustering import TreeParams
+from xrt.tree.label_tree import LabelTree
 
 SOME = ("ranker", "search.path_weight")  # few options: each test trains in a second or two
 
@@ -42,7 +47,13 @@ def corpus(file: Path) -> Corpus:
 
 
 def params_of(**changes: Any) -> PipelineParams:
-    settings = {"tree": TreeParams(max_leaf_size=4), "choose": SOME, "num_threads": 1, **changes}
+    settings = {
+        "num_trees": 1,
+        "tree": TreeParams(max_leaf_size=4),
+        "choose": SOME,
+        "num_threads": 1,
+        **changes,
+    }
     return PipelineParams(**settings)
 
 
@@ -84,7 +95,7 @@ def test_what_the_corpus_needs_is_chosen_and_everything_tried_is_told(caplog: An
 
 def test_plain_settings_stay_where_nothing_is_better():
     rng = np.random.default_rng(0)
-    X_NF = sp.csr_array((rng.random((300, 12)) < 0.3).astype(np.float32))
+    X_NF = sp.csr_array((rng.random((300, 40)) < 0.3).astype(np.float32))
     Y_NL = sp.csr_array(np.eye(6, dtype=np.float32)[rng.integers(0, 6, 300)])  # noise
     estimator = XRLinear(choose=SOME, max_leaf_size=2, num_threads=1).fit(X_NF, Y_NL)
     assert estimator.choices_.values == {}
@@ -173,10 +184,11 @@ def test_too_few_rows_keep_the_settings_and_say_so(caplog: Any):
 
 
 def test_no_row_that_can_be_held_out_keeps_the_settings(caplog: Any):
-    X_NF = sp.identity(FEWEST_ROWS, dtype=np.float32, format="csr")
-    estimator = XRLinear(choose=None, num_threads=1).fit(X_NF, X_NF)
+    X_NF = sp.csr_array(np.ones((FEWEST_ROWS, 2), np.float32))
+    Y_NL = sp.identity(FEWEST_ROWS, dtype=np.float32, format="csr")
+    estimator = XRLinear(choose=None, num_threads=1).fit(X_NF, Y_NL)
     assert estimator.choices_.values == {}
-    assert "no setting is chosen: no validation row can be spared" in caplog.text
+    assert "no setting is chosen: no row can be held out" in caplog.text
 
 
 def test_an_argument_that_is_given_is_not_chosen():
@@ -185,6 +197,7 @@ def test_an_argument_that_is_given_is_not_chosen():
     for argument, value, aspect in (
         ("num_trees", 1, "num_trees"),
         ("branching", 16, "tree"),
+        ("shape", "halves", "tree"),
         ("path_weight", 0.5, "search.path_weight"),
         ("threshold", 0.1, "ranker"),
         ("features", PipelineParams().features, "features"),
@@ -229,12 +242,12 @@ def test_an_experiment_chooses_nothing(experiment: str):
 
 
 def test_both_doors_choose_the_same(file: Path, corpus: Corpus, tmp_path: Path):
-    words = ["dataset=files", f"dataset.trn={file}", "encoder=none", "linear=auto",
+    words = ["dataset=files", f"dataset.trn={file}", "encoder=none", "linear=auto", "num_trees=1",
              "tree.max_leaf_size=4", "num_threads=1", f"choose=[{','.join(SOME)}]"]  # fmt: skip
     node = config.compose(words)
     params = leave_given(config.build(config.pipeline_params(), node), config.given_settings(words))
     run = Trainer(params, FolderCache(tmp_path)).fit(corpus)
-    estimator = XRLinear(choose=SOME, max_leaf_size=4, num_threads=1).fit(corpus)
+    estimator = XRLinear(choose=SOME, num_trees=1, max_leaf_size=4, num_threads=1).fit(corpus)
     assert run.choices is not None
     assert without_times(run.choices) == without_times(estimator.choices_)
     texts = corpus.texts
@@ -350,3 +363,76 @@ def test_a_memory_cache_leaves_nothing_behind(corpus: Corpus):
 def test_a_corpus_without_labels_is_refused_before_anything_is_tried():
     with pytest.raises(DataError):
         XRLinear(choose=None).fit(["a"] * 300, sp.csr_array((300, 3)))
+
+
+def test_report_and_model_tell_what_was_chosen(file: Path, tmp_path: Path):
+    dataset = DatasetParams(name="small", trn=str(file), tst=str(file))
+    outcome = train(params_of(dataset=dataset, choose=("search.path_weight",)), tmp_path)
+    choices = outcome.choices
+    assert choices is not None
+    report = read_json_bounded(tmp_path / "report.json")
+    assert report["choices"]["message"] == choices.message
+    assert len(report["choices"]["tried"]) == len(choices.tried) >= 2
+    page = (tmp_path / "report.html").read_text()
+    assert "Settings tried on held-out rows" in page
+    assert "half the path" in page
+    assert read_json_bounded(tmp_path / "model" / "choices.json") == report["choices"]
+    judged = [one for one in outcome.judgements if one.name.startswith("chosen settings")]
+    assert [one.ships for one in judged] == [bool(choices.values)]
+    assert judged[0].learnt - judged[0].plain == pytest.approx(
+        max(tried.gain for tried in choices.tried if tried.values)
+    )
+    assert "## Settings that were chosen" in (tmp_path / "model" / "README.md").read_text()
+    assert f"chosen:  {' '.join(choices.as_words()) or choices.message}" in outcome.to_text()
+    manifest = read_json_bounded(tmp_path / "model" / "manifest.json")
+    trained = choices.applied_to(params_of(dataset=dataset))
+    assert manifest["configuration"]["search"]["path_weight"] == trained.search.path_weight
+    assert manifest["configuration"]["choose"] == []
+
+
+def test_the_stop_is_told_with_the_command_that_trains_the_best_so_far():
+    stop = ChoosingStopped(Choices(values={"num_trees": 3, "features.char_ngrams": [4, 4]}))
+    words = ["dataset=files", "dataset.trn=my file.csv", "linear=auto"]
+    assert _said_of_stop(stop, words) == (
+        "xrt: settings were being chosen; to train with the best so far: xrt train dataset=files "
+        "'dataset.trn=my file.csv' linear=default num_trees=3 'features.char_ngrams=[4,4]'"
+    )
+
+
+def test_an_encoder_chooses_too_and_keeps_what_it_chose():
+    texts, Y_NL = misspelt(FEWEST_ROWS, seed=0)
+    estimator = XRTransformer(
+        encoder="tiny-random", max_length=16, num_epochs=0.1, num_threads=1, always_deep=True,
+        choose=["search.path_weight"],
+    )  # fmt: skip
+    estimator.fit(texts, Y_NL)
+    assert estimator.choices_.aspects == ("search.path_weight",)
+    weight = estimator.choices_.applied_to(PipelineParams()).search.path_weight
+    assert estimator.model_.search.path_weight == weight
+
+
+def test_an_estimate_counts_the_choosing(corpus: Corpus):
+    def stages(choose: tuple[str, ...]) -> list[str]:
+        told = estimate(params_of(choose=choose), corpus, probe=False)
+        return [stage.name for stage in told.stages]
+
+    assert set(stages(SOME)) - set(stages(())) == {CHOICES_COST}
+
+
+def test_work_is_counted_by_hand_alike():
+    """Two clusters of two labels: each row visits the root, and each of its clusters once."""
+    tree = LabelTree.from_clusters(np.array([0, 0, 1, 1]), [np.array([0, 0], np.int32)])
+    Y_nl = sp.csr_array(np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]], np.float32))
+    visits = 3 + (1 + 2 + 1)
+    assert work_of_tree(tree, Y_nl, 10.0) == visits * (10 + VISIT)
+    assert work_of_tree(tree, Y_nl, 10.0, matcher_negatives=2) == (visits + 2 * 3) * (10 + VISIT)
+    assert work_at(5.0, 100, 200) == pytest.approx(5 * 2**GROWTH)
+
+
+def test_what_is_too_dear_together_is_tried_in_part(
+    monkeypatch: pytest.MonkeyPatch, corpus: Corpus
+):
+    monkeypatch.setattr(contest, "MOST_RATIO", 0.0)
+    choices = Trainer(params_of(choose=("ranker", "num_trees"))).fit(corpus).choices
+    assert choices is not None
+    assert all("," not in tried.name for tried in choices.tried if "trees" in tried.name)

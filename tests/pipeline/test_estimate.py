@@ -12,7 +12,13 @@ from xrt.data.formats import read_corpus
 from xrt.errors import CapacityError, ConfigError
 from xrt.pipeline.estimate.costs import Estimate, StageCost, show_bytes, show_seconds
 from xrt.pipeline.estimate.machine import Machine, available_memory
-from xrt.pipeline.estimate.stages import ACTIVATIONS, estimate, refuse_if_too_small
+from xrt.pipeline.estimate.stages import (
+    ACTIVATIONS,
+    _groups,
+    estimate,
+    refuse_if_too_small,
+)
+from xrt.tree.clustering import TreeParams, TreeShape
 
 
 @pytest.fixture
@@ -142,3 +148,17 @@ def test_an_encoder_that_is_not_here_is_one_line_and_nothing_is_trained(small, m
     params = replace(params, encoder=replace(params.encoder, name="someone/encoder"))
     with pytest.raises(ConfigError, match=r"encoder.name = 'someone/encoder'.*hf download"):
         estimate(params, corpus)
+
+
+@pytest.mark.parametrize(
+    ("tree", "num_labels", "groups"),
+    [
+        (TreeParams(shape=TreeShape.k_means, fan_out=50, depth=2), 5000, [4, 4, 1]),
+        (TreeParams(shape=TreeShape.k_means, fan_out=50, depth=1), 5000, [4, 7]),
+        (TreeParams(shape=TreeShape.k_means, fan_out=50), 40, [3]),
+        (TreeParams(shape=TreeShape.halves, max_leaf_size=100), 5000, [4, 5]),
+        (TreeParams(max_leaf_size=5000), 5000, [313]),
+    ],
+)
+def test_groups_of_nodes_follow_the_shape_of_the_tree(tree, num_labels, groups):
+    assert _groups(tree, num_labels) == groups

@@ -152,7 +152,7 @@ def test_without_an_encoder_it_is_the_linear_model(
 
 
 def test_without_a_row_to_hold_out_there_is_no_objective(params: PipelineParams, tmp_path: Path):
-    rows = [{"title": row["title"], "labels": [str(n)]} for n, row in enumerate(make_rows(9, 0))]
+    rows = [{"title": "always the same", "labels": [str(n)]} for n in range(9)]
     trn = write_rows(tmp_path / "trn.jsonl", rows)
     alone = replace(params, encoder=None, dataset=DatasetParams(trn=str(trn)))
     assert train(alone, tmp_path / "run").objective is None
@@ -164,7 +164,7 @@ def test_without_a_test_file_it_tells_no_figures(params: PipelineParams, copied:
     assert outcome.reports == {}
     assert outcome.objective is not None
     assert 0.3 < outcome.objective < 1
-    assert outcome.to_text().startswith("model:")
+    assert "\nmodel:" in outcome.to_text()
     assert (copied / "report.html").is_file()
 
 

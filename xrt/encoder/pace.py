@@ -48,12 +48,10 @@ class Pace:
     Attributes:
         trained: a row of a step, forwards and back, all processes together.
         encoded: a row that is tokenised and read.
-        rows_of_step: rows of a step.
     """
 
     trained: float
     encoded: float
-    rows_of_step: float = 1.0
 
 
 class StepTimer(FitHook):
@@ -149,7 +147,6 @@ def measure_pace(
     return Pace(
         trained=float(ends_S[-1] - ends_S[0]) / tokens.num_rows,
         encoded=read + tokenised,
-        rows_of_step=tokens.num_rows / plan.num_batches,
     )
 
 

@@ -357,4 +357,6 @@ def _restored(artifact: Artifact, cls: type[XrtEstimator]) -> dict[str, Any]:
     known = {name: settings[name] for name in cls._get_param_names() if name in settings}
     if isinstance(known.get("features"), dict):
         known["features"] = TfidfParams(**known["features"])
+    if isinstance(known.get("choose"), list):
+        known["choose"] = tuple(known["choose"])
     return known

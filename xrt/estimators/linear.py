@@ -209,7 +209,7 @@ class XRLinear(XrtEstimator):
             ConfigError: one of them is out of range.
         """
         given = [
-            *(f"tree.{name}" for name in self._given(*_SHAPE, "paths")),
+            *(f"tree.{name}" for name in self._given("shape", *_SHAPE, "paths")),
             *(f"ranker.{name}" for name in self._given(*_RANKERS)),
             *(f"search.{name}" for name in self._given("path_weight")),
             *self._given("num_trees", "features"),

@@ -20,8 +20,8 @@ class TfidfParams:
     r"""The terms of TF-IDF, and their weights.
 
     Counts by their logarithm and words of one letter did better than plain counts of words of two
-    letters and more on all sets of the bench suite with texts but tibkat's library records, where
-    plain counts are 1.4 better at P@1 (bench/records).
+    letters and more on all sets of texts that were tried, with fusion. Without it, plain counts are
+    1.5 better at P@1 on tibkat's library records (bench/records).
     """
 
     word_ngram_max: int = 1

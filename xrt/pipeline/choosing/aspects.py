@@ -43,66 +43,61 @@ class Aspect:
     options: tuple[Option, ...]
 
 
-_VIEW = ("word_ngram_max", "char_ngrams", "sublinear_tf", "token_pattern", "min_df")
-_SHAPE = (
-    "shape", "fan_out", "depth", "branching", "max_leaf_size", "max_top_nodes", "paths", "inside",
-)  # fmt: skip
+_VIEW = ("word_ngram_max", "char_ngrams", "sublinear_tf", "token_pattern")
+_SHAPE = ("shape", "fan_out", "depth", "branching", "max_leaf_size", "max_top_nodes", "paths")
+_COSTS = ("cost_positive", "cost_negative", "matcher_negatives", "threshold")
 
 
 def _view(**values: Any) -> Values:
-    return MappingProxyType({f"features.{name}": value for name, value in values.items()})
+    return {f"features.{name}": value for name, value in values.items()}
 
 
 KNOWN: Mapping[str, Aspect] = MappingProxyType(
     {
-        "features": Aspect(
-            tuple(f"features.{name}" for name in _VIEW),
-            (
-                Option("counted words", _view(sublinear_tf=False, token_pattern=WORDS_OF_TWO)),
-                Option("words and 4-grams", _view(char_ngrams=[4, 4]), ratio=3),
-                Option(
-                    "counted words and 4-grams",
-                    _view(sublinear_tf=False, token_pattern=WORDS_OF_TWO, char_ngrams=[4, 4]),
-                    ratio=3,
-                ),
-                Option("words and pairs", _view(word_ngram_max=2), ratio=2),
-            ),
-        ),
-        "tree": Aspect(
-            tuple(f"tree.{name}" for name in _SHAPE),
-            (
-                Option("balanced halves", {"tree.shape": "halves"}, ratio=0.7),
-                Option("k-means", {"tree.shape": "k_means"}, ratio=1.3),
-            ),
-        ),
-        "ranker": Aspect(
-            tuple(
-                f"ranker.{name}"
-                for name in ("cost_positive", "cost_negative", "matcher_negatives", "threshold")
-            ),
-            (
-                Option("hard negatives", {"ranker.matcher_negatives": 5}, ratio=1.5),
-                Option("higher cost of true labels", {"ranker.cost_positive": 2.0}),
-                Option("lower costs", {"ranker.cost_positive": 0.5, "ranker.cost_negative": 0.5}),
-                Option("small weights kept", {"ranker.threshold": 0.01}),
-            ),
-        ),
-        "num_trees": Aspect(("num_trees",), (Option("5 trees", {"num_trees": 5}, ratio=1.7),)),
         "search.path_weight": Aspect(
             ("search.path_weight",),
-            (
-                Option("path weight 0.5", {"search.path_weight": 0.5}, ratio=0),
-                Option("path weight 1", {"search.path_weight": 1.0}, ratio=0),
-            ),
+            (Option("half the path", {"search.path_weight": 0.5}, ratio=0),),
         ),
         "neighbours": Aspect(
             ("neighbours.num_neighbours",),
             (Option("200 neighbours", {"neighbours.num_neighbours": 200}, ratio=0),),
         ),
+        "features": Aspect(
+            tuple(f"features.{name}" for name in _VIEW),
+            (
+                Option("counted words", _view(sublinear_tf=False, token_pattern=WORDS_OF_TWO)),
+                Option("4-grams beside words", _view(char_ngrams=[4, 4]), ratio=3),
+                Option(
+                    "4-grams beside words, counted",
+                    _view(char_ngrams=[4, 4], sublinear_tf=False, token_pattern=WORDS_OF_TWO),
+                    ratio=3,
+                ),
+                Option("pairs beside words", _view(word_ngram_max=2), ratio=2),
+            ),
+        ),
+        "ranker": Aspect(
+            tuple(f"ranker.{name}" for name in _COSTS),
+            (
+                Option("true labels cost double", {"ranker.cost_positive": 2.0}),
+                Option("hard negatives", {"ranker.matcher_negatives": 5}, ratio=1.5),
+                Option(
+                    "half the costs", {"ranker.cost_positive": 0.5, "ranker.cost_negative": 0.5}
+                ),
+                Option("small weights kept", {"ranker.threshold": 0.02}),
+            ),
+        ),
+        "tree": Aspect(
+            tuple(f"tree.{name}" for name in _SHAPE),
+            (
+                Option("k-means", {"tree.shape": "k_means"}, ratio=1.3),
+                Option("halves", {"tree.shape": "halves"}, ratio=0.7),
+            ),
+        ),
+        "num_trees": Aspect(("num_trees",), (Option("5 trees", {"num_trees": 5}, ratio=1.7),)),
     }
 )
-"""Every aspect by its name; `ASPECTS` has the names."""
-_TRIED_FIRST = ("search.path_weight", "neighbours", "features")  # the first two share a training
+"""Every aspect by its name, in the order in which options are tried: those of the first two take no
+training of their own."""
 
 
 def open_aspects(choose: Sequence[str], given: Collection[str]) -> tuple[str, ...]:
@@ -162,7 +157,6 @@ def options_of(
     if not params.fused:
         closed.add("neighbours")
     open_names = [name for name in KNOWN if name in params.choose and name not in closed]
-    open_names.sort(key=lambda name: (*_TRIED_FIRST, name).index(name))
     found = []
     for name in open_names:
         for option in KNOWN[name].options:

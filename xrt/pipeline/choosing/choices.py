@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from xrt.errors import ArtifactError
+from xrt.metrics.judgement import CRITERION, Judgement
 from xrt.pipeline.choosing.trial import FIGURES
 from xrt.pipeline.params import PipelineParams
+from xrt.tree.clustering import tree_shape
 
 Values = Mapping[str, Any]
 """Settings by their full names, with values that JSON can hold."""
@@ -72,6 +74,27 @@ class Choices:
             The settings to train with.
         """
         return replace(with_values(params, self.values), choose=())
+
+    @property
+    def judgement(self) -> Judgement | None:
+        """The chosen settings, or the best of those that were not, beside those that stand, on the
+        most rows; None where nothing was compared.
+        """
+        done = [tried for tried in self.tried if tried.figures]
+        plain = {tried.num_rows: tried for tried in done if not tried.values}
+        others = [tried for tried in done if tried.values and tried.num_rows in plain]
+        if self.values:
+            others = [tried for tried in others if tried.values == self.values]
+        if not others:
+            return None
+        best = max(others, key=lambda tried: (tried.num_rows, tried.gain))
+        return Judgement(
+            name="chosen settings" if self.values else f"chosen settings ({best.name})",
+            plain_name="settings that stand", figure=CRITERION,
+            plain=plain[best.num_rows].figures["criterion"], learnt=best.figures["criterion"],
+            error=best.standard_error, ships=bool(self.values),
+            note=f"trained on {best.num_rows:,} rows",
+        )  # fmt: skip
 
     @property
     def seconds(self) -> float:
@@ -185,6 +208,8 @@ def with_values(params: PipelineParams, values: Values) -> PipelineParams:
         else:
             top[name] = value
     for part, own in parts.items():
+        if part == "tree" and "shape" in own:
+            own["shape"] = tree_shape(own["shape"])
         top[part] = replace(getattr(params, part), **own)
     return replace(params, **top)
 

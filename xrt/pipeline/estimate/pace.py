@@ -11,11 +11,12 @@ import numpy as np
 
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
+from xrt.pipeline.budget.plan import rows_of_step
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trainer import Trainer
 from xrt.sparse import as_csr
 
-PROBE_ROWS = 256
+PROBE_ROWS = 384
 ENCODINGS = 1.5
 """How often a training row is encoded: once at the end, and some for the start of the heads."""
 
@@ -48,7 +49,7 @@ def measure_linear(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -
         texts=sample.texts, Y=as_csr(Y_nL[:, used]), X=sample.X,
         labels=LabelTable.from_ids([str(label) for label in used]),
     )  # fmt: skip
-    probed = replace(params, encoder=None, fused=False, num_trees=1)
+    probed = replace(params, encoder=None, fused=False, num_trees=1, choose=())
     for _ in range(2):  # the first time kernels are compiled, or read from the disk
         clock, started = _Clock(), time.perf_counter()
         Trainer(probed, progress=clock).fit(small)
@@ -63,7 +64,7 @@ def encoder_seconds(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) 
 
     Args:
         params: settings of the run, with an encoder.
-        corpus: the training corpus.
+        corpus: the training corpus, with texts.
         rows_n: positions of rows to try it on; the first PROBE_ROWS of them are taken.
 
     Returns:
@@ -71,24 +72,27 @@ def encoder_seconds(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) 
 
     Raises:
         ConfigError: the encoder cannot be had.
+        TrainingError: a process died.
     """
-    from xrt.encoder.pace import measure_pace
+    from xrt.encoder.pace import encoder_shape, measure_pace
 
-    assert corpus.texts is not None
     assert params.encoder is not None
-    few_n, matcher = rows_n[:PROBE_ROWS], params.matcher
+    assert corpus.texts is not None
+    rows_n = rows_n[:PROBE_ROWS]
+    texts = [corpus.texts[row] for row in rows_n]
     pace = measure_pace(
-        [corpus.texts[row] for row in few_n], as_csr(corpus.Y[few_n]), params.encoder, matcher,
-        params.trainer, seed=params.seed,
+        texts, as_csr(corpus.Y[rows_n]), params.encoder, params.matcher, params.trainer,
+        seed=params.seed,
     )  # fmt: skip
-    trained = matcher.num_epochs * corpus.num_instances
-    if matcher.steps:
-        trained = matcher.steps * pace.rows_of_step
+    trained = params.matcher.num_epochs * corpus.num_instances
+    if params.matcher.steps:
+        lengths_n = encoder_shape(params.encoder, texts, params.seed).lengths_n
+        trained = params.matcher.steps * rows_of_step(params, lengths_n, params.encoder.max_length)
     return trained * pace.trained + ENCODINGS * corpus.num_instances * pace.encoded
 
 
 class _Clock:
-    """A `Progress` that notes what each step took."""
+    """A `Progress` that adds up what each step took."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)

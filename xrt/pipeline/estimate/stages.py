@@ -13,13 +13,14 @@ import numpy as np
 from xrt.data.corpus import Corpus
 from xrt.errors import CapacityError
 from xrt.features.tfidf import TfidfFeatures
+from xrt.pipeline.choosing.aspects import options_of
 from xrt.pipeline.estimate.costs import UNCERTAINTY, Estimate, StageCost, show_bytes
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.pace import encoder_seconds, measure_linear
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trees import MAX_PIFA_FEATURES
 from xrt.threads import default_num_threads
-from xrt.tree.clustering import TreeParams
+from xrt.tree.clustering import TreeParams, TreeShape
 
 SAMPLE_ROWS = 3_000
 """Rows that are looked at, and trained on for the seconds."""
@@ -27,6 +28,9 @@ HYBRID_TREE = 3
 """Times as long as a linear tree's rankers: those with an embedding."""
 LIBRARIES = 400 << 20
 """Bytes of the interpreter and its libraries; with an encoder torch's too."""
+CHOICES_COST = "choices, as long again"
+"""The stage that tries settings: its allowance is the work of the linear model's training."""
+_CHOICES_DISK = 1 << 20
 ACTIVATIONS = 120
 """Bytes of a step for each token, layer and number of a vector; measured in float32."""
 _FEW_KEPT_FROM = 0.05  # weights up to this dropped: then few are kept
@@ -154,6 +158,8 @@ def _stages(params: PipelineParams, shape: _Shape) -> Iterator[StageCost]:
     solver = 68 * threads * shape.num_features + 132 * whole * min(shape.num_rows, 2**31)
     solver += 48 * int(shape.num_rows * shape.labels_per_row)
     weights = int(5.5 * shape.weights)
+    if _chooses(params, bool(shape.text_bytes)):
+        yield StageCost(name=CHOICES_COST, memory=solver + of_texts, disk=_CHOICES_DISK)
     yield StageCost(name="TF-IDF", memory=of_texts, disk=of_texts)
     yield StageCost(
         name="label tree", memory=2 * label_features, disk=trees * 12 * shape.num_labels
@@ -207,15 +213,30 @@ def _seconds(params: PipelineParams, corpus: Corpus, shape: _Shape) -> dict[str,
         f"hybrid rankers, {deep} tree(s)": (2 * HYBRID_TREE * deep + trees) * rankers,
         "the same without held-out rows, fusion": trees * (tree + rankers),
     }
+    if _chooses(params, corpus.texts is not None):
+        again = trees * (tree + rankers) if params.fused else 0.0
+        found[CHOICES_COST] = found["TF-IDF"] + trees * (tree + rankers) + again
     if params.encoder is not None:
         found["matcher"] = encoder_seconds(params, corpus, shape.sample)
     return found
 
 
+def _chooses(params: PipelineParams, has_texts: bool) -> bool:
+    """Whether the run chooses settings; those that it finds may take longer than these."""
+    return bool(options_of(params, has_texts=has_texts))
+
+
 def _groups(tree: TreeParams, num_labels: int) -> list[int]:
     """Groups of sixteen nodes under one node, level by level below the root."""
-    given = tree.paths is not None and not tree.inside
-    if given or num_labels <= tree.max_leaf_size:
+    if tree.paths is not None and not tree.inside:
+        return [-(-num_labels // _WIDTH)]
+    if tree.shape_of(0) is TreeShape.k_means:
+        groups, labels = [], num_labels
+        while len(groups) < tree.depth and labels >= tree.fan_out:
+            groups.append(-(-tree.fan_out // _WIDTH))
+            labels = -(-labels // tree.fan_out)
+        return [*groups, -(-labels // _WIDTH)]
+    if num_labels <= tree.max_leaf_size:
         return [-(-num_labels // _WIDTH)]
     clusters = 2 ** int(np.ceil(np.log2(num_labels / tree.max_leaf_size)))
     groups = [-(-max(1, num_labels // clusters) // _WIDTH)]
