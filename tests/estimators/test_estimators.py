@@ -327,3 +327,14 @@ def test_threads_change_nothing_and_neither_does_a_second_fit(fitted: XRLinear, 
 
 def test_defaults_are_those_of_a_run():
     assert XRLinear().pipeline_params() == PipelineParams()
+
+
+def test_groups_and_times_of_rows_are_given_to_fit(tiny_corpus: Tiny, caplog: Any):
+    texts, Y_NL, _ = tiny_corpus
+    linear(fused=True).fit(texts, Y_NL, groups=["one"] * len(texts))
+    assert "no row can be held out" in caplog.text
+    caplog.clear()
+    linear(fused=True).fit(texts, Y_NL, times=np.arange(len(texts)))
+    assert caplog.text.count("no row can be held out") == 0
+    with pytest.raises(DataError, match=r"times: \(2,\) for"):
+        linear().fit(texts, Y_NL, times=[1, 2])
