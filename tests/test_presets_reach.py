@@ -9,10 +9,10 @@ from hydra.core.global_hydra import GlobalHydra
 
 from xrt import config
 from xrt.cli.doors import _training_fields
-from xrt.features.ngrams.text import shortest_word
+from xrt.features.tfidf_params import WORDS_AND_SIGNS
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 95
+MOST_SETTINGS = 97
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
@@ -43,9 +43,9 @@ MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
     "several trees": ("experiment=tibkat", lambda p: p.num_trees > 1 and p.num_deep_trees > 1),
     "settings chosen on held-out rows": ("linear=auto", lambda p: p.choose),
     "LoRA": ("encoder=roberta_large_lora", lambda p: p.encoder.lora_rank > 0),
-    "words of one letter": (
-        "features=short_words",
-        lambda p: shortest_word(p.features.token_pattern) == 1,
+    "signs of words": (
+        "features=words_signs",
+        lambda p: p.features.token_pattern == WORDS_AND_SIGNS,
     ),
     "character n-grams": ("features=words_chars", lambda p: p.features.char_ngrams is not None),
     "one-vs-rest": ("tree=flat", lambda p: p.tree.max_leaf_size >= 1_000_000),

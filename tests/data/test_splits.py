@@ -4,44 +4,43 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.reference.slow_splits import take_groups
 from xrt.data import validation_split
+from xrt.data.splits import can_hold_out
 from xrt.errors import ConfigError, DataError
 
 
-def spare_rows(Y, order, size):
-    """The rule, row by row."""
-    left, taken = (Y != 0).sum(axis=0), []
-    for row in order:
-        labels = np.flatnonzero(Y[row])
-        if len(taken) < size and labels.size and (left[labels] > 1).all():
-            left[labels] -= 1
-            taken.append(row)
-    return sorted(taken)
-
-
 @st.composite
-def label_matrices(draw):
-    shape = draw(st.integers(2, 12)), draw(st.integers(1, 6))
-    cells = draw(
-        st.lists(st.booleans(), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])
-    )
-    return np.array(cells, np.float32).reshape(shape)
+def labelled_rows(draw):
+    num_rows = draw(st.integers(2, 14))
+    has_label = draw(st.lists(st.booleans(), min_size=num_rows, max_size=num_rows))
+    groups = draw(st.lists(st.integers(-2, 5), min_size=num_rows, max_size=num_rows))
+    times = draw(
+        st.lists(
+            st.sampled_from([1.0, 2.0, 3.0, 7.5, float("nan")]),
+            min_size=num_rows, max_size=num_rows,
+        )
+    )  # fmt: skip
+    return np.array(has_label, np.float32)[:, None], np.array(groups), np.array(times)
 
 
 @settings(deadline=None)
-@given(label_matrices(), st.integers(0, 5), st.floats(0.05, 0.9))
-def test_every_label_keeps_a_training_row(Y, seed, fraction):
+@given(labelled_rows(), st.integers(0, 5), st.floats(0.05, 0.9), st.booleans(), st.booleans())
+def test_groups_stand_on_one_side_and_the_newest_are_held_out(rows, seed, fraction, grouped, timed):
+    Y, groups, times = rows
+    given = {"groups": groups if grouped else None, "times": times if timed else None}
     try:
-        split = validation_split(sp.csr_array(Y), fraction=fraction, seed=seed)
+        split = validation_split(sp.csr_array(Y), fraction=fraction, seed=seed, **given)
     except DataError:
-        assert spare_rows(Y, range(len(Y)), 1) == []
+        assert not can_hold_out(sp.csr_array(Y), given["groups"])
         return
+    assert can_hold_out(sp.csr_array(Y), given["groups"])
     assert sorted([*split.train, *split.validation]) == list(range(len(Y)))
-    assert ((Y[split.train].sum(axis=0) > 0) == (Y.sum(axis=0) > 0)).all()
-    assert (Y[split.validation].sum(axis=1) > 0).all()
+    assert len(split.train)
+    assert Y[split.validation].all()
+    assert Y[split.train].any()
     wanted = max(1, round(fraction * len(Y)))
-    order = np.random.default_rng(seed).permutation(len(Y))
-    assert split.validation.tolist() == spare_rows(Y, order, wanted)
+    assert split.validation.tolist() == take_groups(Y[:, 0], wanted, seed, **given)
 
 
 def test_size_seed_and_repetition():
@@ -53,11 +52,29 @@ def test_size_seed_and_repetition():
     assert len(validation_split(Y).validation) == 5
 
 
+def test_labels_of_a_single_row_are_held_out_in_their_share():
+    """A hundred labels of one row each among two hundred rows of one label."""
+    Y = sp.csr_array(
+        (np.ones(300, np.float32), np.r_[np.zeros(200), 1:101].astype(int), np.arange(301))
+    )
+    held = np.concatenate(
+        [validation_split(Y, size=30, seed=seed).validation for seed in range(20)]
+    )
+    assert 0.25 < (held >= 200).mean() < 0.42
+
+
 def test_fewer_than_wanted_is_told(caplog):
-    Y = sp.csr_array(np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.float32))
-    split = validation_split(Y, size=3)
-    assert len(split.validation) == 1
-    assert "3 rows wanted, 1 held out" in caplog.text
+    Y = sp.csr_array(np.ones((6, 1), np.float32))
+    split = validation_split(Y, size=3, groups=np.array([0, 0, 1, 1, 2, 2]))
+    assert len(split.validation) == 2
+    assert "3 rows wanted, 2 held out" in caplog.text
+
+
+def test_the_smallest_group_is_held_out_where_all_are_larger_than_wanted(caplog):
+    Y = sp.csr_array(np.ones((50, 1), np.float32))
+    groups = np.repeat([0, 1, 2], [20, 13, 17])
+    assert validation_split(Y, size=5, groups=groups).validation.tolist() == list(range(20, 33))
+    assert "5 rows wanted, 13 held out, the smallest group" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -69,6 +86,14 @@ def test_bad_settings(options):
         validation_split(sp.csr_array(np.ones((3, 1), np.float32)), **options)
 
 
+@pytest.mark.parametrize("given", [{"groups": np.zeros(2, int)}, {"times": np.zeros(4)}])
+def test_groups_and_times_of_another_length(given):
+    with pytest.raises(DataError, match=f"{len(next(iter(given.values())))} .* for 3 rows"):
+        validation_split(sp.csr_array(np.ones((3, 1), np.float32)), size=1, **given)
+
+
 def test_no_row_to_spare():
-    with pytest.raises(DataError, match="no validation row can be spared"):
-        validation_split(sp.csr_array(np.eye(3, dtype=np.float32)))
+    Y = sp.csr_array(np.ones((3, 1), np.float32))
+    with pytest.raises(DataError, match=r"no row can be held out: .* 3 rows .* 1 group"):
+        validation_split(Y, size=1, groups=np.zeros(3, int))
+    assert len(validation_split(sp.csr_array(np.eye(3, dtype=np.float32))).validation) == 1

@@ -263,6 +263,17 @@ def test_each_label_in_one_row_only_leaves_none_to_choose_on(caplog: Any):
     assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
 
 
+def test_labels_of_one_row_each_are_learned_where_one_is_held_out():
+    X_NF = np.eye(8, dtype=np.float32)
+    estimator = linear(fused=True).fit(X_NF, X_NF)
+    assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
+
+
+def test_rows_that_are_all_the_same_leave_none_to_choose_on(caplog: Any):
+    linear(fused=True).fit(np.ones((8, 2), np.float32), np.eye(8, dtype=np.float32))
+    assert "no row can be held out" in caplog.text
+
+
 def test_hybrid_rows_are_learned_with_their_dense_part(checkerboard: Board, tmp_path: Path):
     """The sparse block tells labels 0-3 from 4-7 only; the dense one tells the rest."""
     _, Y_NL = checkerboard
@@ -316,3 +327,14 @@ def test_threads_change_nothing_and_neither_does_a_second_fit(fitted: XRLinear, 
 
 def test_defaults_are_those_of_a_run():
     assert XRLinear().pipeline_params() == PipelineParams()
+
+
+def test_groups_and_times_of_rows_are_given_to_fit(tiny_corpus: Tiny, caplog: Any):
+    texts, Y_NL, _ = tiny_corpus
+    linear(fused=True).fit(texts, Y_NL, groups=["one"] * len(texts))
+    assert "no row can be held out" in caplog.text
+    caplog.clear()
+    linear(fused=True).fit(texts, Y_NL, times=np.arange(len(texts)))
+    assert caplog.text.count("no row can be held out") == 0
+    with pytest.raises(DataError, match=r"times: \(2,\) for"):
+        linear().fit(texts, Y_NL, times=[1, 2])

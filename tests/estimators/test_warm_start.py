@@ -137,7 +137,7 @@ def test_other_trees_and_terms_are_refused(tiny_corpus: Tiny):
     message = r"num_trees = 3: the earlier model has 2; set num_trees=2"
     refused(estimator, texts, Y_NL, ConfigError, message, num_trees=3)
     words = TfidfParams(min_df=1)
-    message = r"features = .*min_df=1.* made with .*min_df=2.*; leave features out"
+    message = r"features = .*min_df=1.* made with .*min_df=None.*; leave features out"
     refused(estimator, texts, Y_NL, ConfigError, message, num_trees=2, features=words)
     flat = LabelTree.flat(10)
     message = r"the tree given, 10, is not the earlier model's, 4-10; leave it out"

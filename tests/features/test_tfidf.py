@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf import TfidfFeatures
-from xrt.features.tfidf_params import WORDS_OF_TWO, TfidfParams
+from xrt.features.tfidf_params import FEW_TEXTS, WORDS_OF_TWO, TfidfParams
 from xrt.progress import SilentProgress
 
 TEXTS = ["red shirt", "blue shirt", "red mug, red lamp", "groß 𝐀𝐁 機械学習"]
@@ -114,9 +114,30 @@ def test_a_block_without_terms_is_left_out(tmp_path):
 
 def test_empty_vocabulary_says_what_to_change():
     with pytest.raises(DataError, match=r"no term is left of 2 texts with min_df 2.*lower min_df"):
-        TfidfFeatures().fit(["every word", "differs here"])
+        TfidfFeatures(TfidfParams(min_df=2)).fit(["every word", "differs here"])
+    with pytest.raises(DataError, match="no term is left of 2 texts with min_df 1"):
+        TfidfFeatures().fit(["", "..."])
     with pytest.raises(DataError, match="no term is left of 0 texts"):
         TfidfFeatures().fit([])
+
+
+def test_few_texts_keep_every_term(tmp_path):
+    texts = [f"common word{row}" for row in range(FEW_TEXTS)]
+    assert TfidfFeatures().fit(texts[1:]).num_features == FEW_TEXTS
+    tfidf = TfidfFeatures().fit(texts)
+    assert tfidf.feature_names() == ["common"]
+    tfidf.save(tmp_path)
+    assert TfidfFeatures.load(tmp_path).params == tfidf.params == TfidfParams()
+
+
+def test_terms_of_one_text_are_taken_where_there_are_no_others(caplog):
+    texts = [f"code{row}" for row in range(FEW_TEXTS)]
+    tfidf = TfidfFeatures().fit(texts)
+    assert tfidf.num_features == FEW_TEXTS
+    (record,) = caplog.records
+    assert "no term occurs in two of 1000 texts" in record.message
+    with pytest.raises(DataError, match="no term is left of 1000 texts with min_df 2"):
+        TfidfFeatures(TfidfParams(min_df=2)).fit(texts)
 
 
 @pytest.mark.parametrize(

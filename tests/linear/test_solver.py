@@ -121,7 +121,19 @@ def test_small_weights_are_dropped():
     assert 0 < (cut != 0).sum() < (full != 0).sum()
 
 
-def test_the_threshold_falls_with_the_length_of_rows():
+def test_no_weight_of_few_rows_is_dropped():
+    X, Y = problem()
+    kept, cut = (
+        train_level(X, Y, None, LabelTree.flat(6), 0, SolverParams(threshold=t), 0)
+        for t in (None, 0.1)
+    )
+    assert sparse_weights(kept).nnz > sparse_weights(cut).nnz
+    assert SolverParams().threshold_for(30, solver.FEW_ROWS - 1) == 0
+    assert SolverParams(threshold=0.1).threshold_for(30, 5) == 0.1
+
+
+def test_the_threshold_falls_with_the_length_of_rows(monkeypatch):
+    monkeypatch.setattr(solver, "FEW_ROWS", 0)
     assert SolverParams().threshold_for(3) == SolverParams().threshold_for(128) == 0.1
     assert SolverParams().threshold_for(512) == 0.05
     assert SolverParams(threshold=0.1).threshold_for(512) == 0.1

@@ -95,7 +95,7 @@ def test_what_the_corpus_needs_is_chosen_and_everything_tried_is_told(caplog: An
 
 def test_plain_settings_stay_where_nothing_is_better():
     rng = np.random.default_rng(0)
-    X_NF = sp.csr_array((rng.random((300, 12)) < 0.3).astype(np.float32))
+    X_NF = sp.csr_array((rng.random((300, 40)) < 0.3).astype(np.float32))
     Y_NL = sp.csr_array(np.eye(6, dtype=np.float32)[rng.integers(0, 6, 300)])  # noise
     estimator = XRLinear(choose=SOME, max_leaf_size=2, num_threads=1).fit(X_NF, Y_NL)
     assert estimator.choices_.values == {}
@@ -184,10 +184,11 @@ def test_too_few_rows_keep_the_settings_and_say_so(caplog: Any):
 
 
 def test_no_row_that_can_be_held_out_keeps_the_settings(caplog: Any):
-    X_NF = sp.identity(FEWEST_ROWS, dtype=np.float32, format="csr")
-    estimator = XRLinear(choose=None, num_threads=1).fit(X_NF, X_NF)
+    X_NF = sp.csr_array(np.ones((FEWEST_ROWS, 2), np.float32))
+    Y_NL = sp.identity(FEWEST_ROWS, dtype=np.float32, format="csr")
+    estimator = XRLinear(choose=None, num_threads=1).fit(X_NF, Y_NL)
     assert estimator.choices_.values == {}
-    assert "no setting is chosen: no validation row can be spared" in caplog.text
+    assert "no setting is chosen: no row can be held out" in caplog.text
 
 
 def test_an_argument_that_is_given_is_not_chosen():

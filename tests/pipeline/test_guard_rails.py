@@ -148,7 +148,7 @@ def test_without_a_test_file_the_loser_is_not_finished(tmp_path: Path, caplog: A
 
 
 def test_rows_that_cannot_judge_are_refused_before_any_work(tmp_path: Path):
-    rows = [{"title": f"{word} thing", "labels": [word]} for word in WORDS]
+    rows = [{"title": "one and the same thing", "labels": [word]} for word in WORDS]  # one group
     params = small_params(write_rows(tmp_path / "trn.jsonl", rows))
     with pytest.raises(
         DataError, match=r"trn\.jsonl: no row can be held out.*24 rows.*give more rows"

@@ -204,19 +204,24 @@ def test_it_is_the_same_in_every_run_and_read_back_from_json(truth, rng):
 
 
 @pytest.mark.parametrize(
-    "Y", [np.eye(3), [[1, 0], [0, 1], [0, 0]], [[1, 1]], [[1, 1, 0], [1, 0, 1]]]
+    ("Y", "texts", "groups"),
+    [
+        (np.eye(3), ["a"] * 3, None),  # one text
+        ([[1, 0], [0, 0]], ["a", "b"], None),  # one row with a label
+        (np.eye(3), ["a", "b", "c"], [4, 4, 4]),
+    ],
 )
-def test_without_a_row_to_hold_out_an_encoder_is_refused(Y):
+def test_without_a_row_to_hold_out_an_encoder_is_refused(Y, texts, groups):
     Y = as_csr(Y)
     labels = LabelTable.from_ids([str(i) for i in range(Y.shape[1])])
-    corpus = Corpus(texts=["a"] * Y.shape[0], Y=Y, labels=labels)
+    corpus = Corpus(texts, Y, labels, groups=None if groups is None else np.array(groups))
     params = PipelineParams(encoder=EncoderParams(name="tiny-random"))
-    with pytest.raises(DataError, match=f"each of the {Y.shape[0]} rows has no label") as error:
+    with pytest.raises(DataError, match=f"of {Y.shape[0]} rows . have a label") as error:
         require_held_out(params, corpus)
     assert list(error.value.settings) == ["encoder=none"]
     require_held_out(replace(params, encoder=None), corpus)
-    twice = Corpus(texts=["a"] * (2 * Y.shape[0]), Y=as_csr(sp.vstack([Y, Y])), labels=labels)
-    require_held_out(params, twice)
+    twice = [*texts, *(text + " more" for text in texts)]
+    require_held_out(params, Corpus(twice, as_csr(sp.vstack([Y, Y])), labels))
 
 
 def test_fused_scores_of_the_verdict_are_not_those_that_ship(truth, rng):

@@ -4,6 +4,7 @@ Shapes: N rows, L labels.
 """
 
 import json
+import math
 from array import array
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
@@ -89,7 +90,9 @@ class RowCollector:
         self.num_seen = 0
         self.num_surrogates = 0
         self._columns, self._weights, self._ends = array("q"), array("f"), array("q", [0])
-        self._row_weights = array("f")
+        self._row_weights, self._times = array("f"), array("d")
+        self._groups = array("q")
+        self._group_numbers: dict[str, int] = {"": -1}
         self._fingerprints: set[int] = set()
         self._num_duplicates = 0
         self._column_of: dict[Hashable, int] = {}
@@ -102,6 +105,8 @@ class RowCollector:
         weights: Sequence[float] | None,
         id: str = "",
         weight: float = 1.0,
+        group: str = "",
+        time: float = math.nan,
     ) -> None:
         """Add a row whose labels are ids. A label that is there twice counts once, at its top
         weight.
@@ -112,7 +117,14 @@ class RowCollector:
             weights: The weight of each label; None: all 1.
             id: The row's own id; '' for none.
             weight: How much the row counts.
+            group: The group that the row stays with where rows are held out; '' for none.
+            time: The row's time; NaN for none.
         """
+        if self.options.group_column is not None:
+            number = self._group_numbers.setdefault(group, len(self._group_numbers) - 1)
+            self._groups.append(number)
+        if self.options.time_column is not None:
+            self._times.append(time)
         columns = [self._column(label) for label in labels]
         self.add_columns(text, columns, weights, id, weight)
 
@@ -200,6 +212,7 @@ class RowCollector:
             ids = sorted_ids(self._label_ids)
             labels = LabelTable.from_ids(ids)
             columns = labels_in_order(list(self._label_ids), labels)[columns]
+        groups, times = self._sides()
         Y = csr_from_parts(
             np.frombuffer(self._weights, np.float32) if self._weights else np.zeros(0, np.float32),
             columns,
@@ -212,6 +225,8 @@ class RowCollector:
             labels=labels,
             ids=self.ids if any(self.ids) else None,
             row_weights=np.array(self._row_weights, np.float32) if self._row_weights else None,
+            groups=groups,
+            times=times,
             report=ReadReport(
                 path=self.path,
                 num_rows=len(self.texts),
@@ -223,9 +238,40 @@ class RowCollector:
                 skipped_rows=tuple(self.bad.rows),
                 bad_lines_path=self.bad.write(),
                 num_split_cells=num_split,
-                notes=tuple(notes),
+                notes=(*notes, *self._side_notes(groups, times)),
             ),
         )
+
+    def _sides(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Groups and times of the rows. Raises DataError where a column is named and no row has
+        it.
+        """
+        groups = np.array(self._groups, np.int64) if self._groups else None
+        times = np.array(self._times, np.float64) if self._times else None
+        for what, name, there in (
+            ("group", self.options.group_column, groups is None or (groups >= 0).any()),
+            ("time", self.options.time_column, times is None or not np.isnan(times).all()),
+        ):
+            if not there:
+                raise DataError(
+                    f"{self.path}: none of the {len(self.texts)} rows has a {what} under {name!r}; "
+                    "name another column, or none"
+                )
+        return groups, times
+
+    def _side_notes(self, groups: np.ndarray | None, times: np.ndarray | None) -> list[str]:
+        num_rows, notes = len(self.texts), []
+        if groups is not None and (groups < 0).any():
+            notes.append(
+                f"{(groups < 0).sum()} of {num_rows} rows have no group under "
+                f"{self.options.group_column!r}; they stay with rows of the same text"
+            )
+        if times is not None and np.isnan(times).any():
+            notes.append(
+                f"{np.isnan(times).sum()} of {num_rows} rows have no time under "
+                f"{self.options.time_column!r}; they count as the oldest"
+            )
+        return notes
 
 
 def csr_from_parts(

@@ -84,6 +84,10 @@ class Corpus:
     row_weights: (N,) float32, how much each row counts in training; None where all count 1.
     X: (N, F) float32 bag-of-words rows of formats that carry them.
     filters: (M, 2) int64 pairs (row, label column) to strike from rankings before scoring.
+    groups: (N,) int64, rows with the same number are on the same side where rows are held out; a
+    row with a negative number is in none. None where the file does not say.
+    times: (N,) float64, larger is newer, NaN is unknown: the newest rows are held out. None where
+    the file does not say.
     """
 
     texts: list[str] | None
@@ -94,6 +98,8 @@ class Corpus:
     ids: list[str] | None = None
     report: ReadReport = field(default_factory=ReadReport)
     row_weights: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         num_rows, num_labels = self.Y.shape
@@ -109,6 +115,8 @@ class Corpus:
             "X": None if self.X is None else self.X.shape[0],
             "ids": None if self.ids is None else len(self.ids),
             "row_weights": None if self.row_weights is None else len(self.row_weights),
+            "groups": None if self.groups is None else len(self.groups),
+            "times": None if self.times is None else len(self.times),
         }
         for what, size in sizes.items():
             if size is not None and size != num_rows:
@@ -157,6 +165,8 @@ class Corpus:
             X=None if self.X is None else self.X[rows],
             ids=None if self.ids is None else [self.ids[i] for i in rows],
             row_weights=None if self.row_weights is None else self.row_weights[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            times=None if self.times is None else self.times[rows],
             filters=None if self.filters is None else move_filters(self.filters, rows),
             report=replace(self.report, num_rows=len(rows)),
         )

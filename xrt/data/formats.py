@@ -89,6 +89,8 @@ def read_corpus(
     label_column: str | Sequence[str] = "labels",
     label_separator: str | None = None,
     weight_column: str | None = None,
+    group_column: str | None = None,
+    time_column: str | None = None,
     id_column: str | None = None,
     skip_bad_lines: bool = False,
     bad_lines_folder: str | Path = ".",
@@ -115,6 +117,10 @@ def read_corpus(
             and no splitting for JSONL and for a list of columns.
         weight_column: The column (key) of JSONL, CSV, TSV or Parquet that says how much each row
             counts in training; None reads none, whatever the columns are called.
+        group_column: The column (key) of those formats that says which rows stay together where
+            rows are held out (`Corpus.groups`).
+        time_column: The column (key) of those formats that says how new each row is
+            (`Corpus.times`): dates in ISO form, or numbers.
         id_column: The column (key) of those formats that holds each row's own id (`Corpus.ids`);
             None takes `uid`, else `id`, where they are there.
         skip_bad_lines: Write bad lines to `<file name>.bad-lines.jsonl` instead of raising.
@@ -135,6 +141,8 @@ def read_corpus(
         label_column=label_column,
         label_separator=label_separator,
         weight_column=weight_column,
+        group_column=group_column,
+        time_column=time_column,
         id_column=id_column,
         skip_bad_lines=skip_bad_lines,
         bad_lines_folder=bad_lines_folder,
@@ -146,6 +154,8 @@ def read_corpus(
         ("label_column", None if label_column == "labels" else label_column),
         ("label_separator", label_separator),
         ("weight_column", weight_column),
+        ("group_column", group_column),
+        ("time_column", time_column),
         ("id_column", id_column),
     ):
         if named is not None and corpus_format not in _WITH_COLUMNS:

@@ -2,7 +2,8 @@ r"""JSONL: one object a line, with `title`, `content`, `labels` or other keys.
 
 Labels may be a list of strings or integers, one string or integer, or an object label -> weight
 (weights above 0 are kept in Y, a weight of 0 means that the label does not apply). A key `uid` or
-`id` becomes the row's id; the key that `weight_column` names, if any, its weight.
+`id` becomes the row's id; the keys that `weight_column`,
+`group_column` and `time_column` name, if any, its weight, group and time.
 """
 
 import json

@@ -32,6 +32,8 @@ class ReadOptions:
     label_separator: splits the value of a label column; None means ';' for a single column of
     CSV, TSV or Parquet, and no splitting for JSONL and for several columns.
     weight_column: the column (key) of each row's weight; None: rows count alike.
+    group_column: the column (key) of the group that a row stays with where rows are held out.
+    time_column: the column (key) of each row's time, by which the newest are held out.
     id_column: the column (key) of each row's own id; None takes `uid`, else `id`.
     id_when_there: as `id_column`, but files without it are read, too.
     """
@@ -40,6 +42,8 @@ class ReadOptions:
     label_column: str | Sequence[str] = "labels"
     label_separator: str | None = None
     weight_column: str | None = None
+    group_column: str | None = None
+    time_column: str | None = None
     id_column: str | None = None
     skip_bad_lines: bool = False
     bad_lines_folder: str | Path = "."
@@ -51,10 +55,9 @@ class ReadOptions:
             raise ConfigError("text_columns = []: name a column, or leave it out")
         if not len(self.label_column):
             raise ConfigError("label_column is empty; name at least one column")
-        if self.weight_column == "":
-            raise ConfigError("weight_column = '': name a column, or leave it out")
-        if self.id_column == "":
-            raise ConfigError("id_column = '': name a column, or leave it out")
+        for name in ("weight_column", "group_column", "time_column", "id_column"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} = '': name a column, or leave it out")
         if self.label_separator == "":
             raise ConfigError("label_separator = '': give at least one character, or leave it out")
 
@@ -65,6 +68,14 @@ class ReadOptions:
             return (self.id_column,)
         first = () if self.id_when_there is None else (self.id_when_there,)
         return (*first, *DEFAULT_ID_COLUMNS)
+
+    @property
+    def side_columns(self) -> dict[str, str]:
+        """The columns named for the rows' weights, groups and times, by what they say."""
+        named = {
+            "weights": self.weight_column, "groups": self.group_column, "times": self.time_column
+        }  # fmt: skip
+        return {what: name for what, name in named.items() if name is not None}
 
     @property
     def text_names(self) -> tuple[str, ...] | None:

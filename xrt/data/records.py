@@ -10,6 +10,7 @@ from xrt.data.cells import clean_label, id_text
 from xrt.data.label_cells import LabelCells
 from xrt.data.nothing import says_nothing
 from xrt.data.options import DEFAULT_ID_COLUMNS, DEFAULT_SEPARATOR, BadLine, ReadOptions
+from xrt.data.times import TimeReader
 from xrt.errors import DataError
 
 TEXT_ADVICE = {"text_columns": "to name the columns of the text"}
@@ -22,8 +23,8 @@ _NO_IDS = (bool, list, tuple, dict)
 
 
 class Row(NamedTuple):
-    """Text, label ids, their weights (None: all 1), the row's own id ('' where it has none) and
-    its weight.
+    """Text, label ids, their weights (None: all 1), the row's own id ('' where it has none), its
+    weight, its group ('' where it has none) and its time (NaN where it has none).
     """
 
     text: str
@@ -31,6 +32,8 @@ class Row(NamedTuple):
     weights: list[float] | None
     id: str
     weight: float = 1.0
+    group: str = ""
+    time: float = math.nan
 
 
 class RecordParser:
@@ -46,7 +49,9 @@ class RecordParser:
         self.text_names, self.label_names = options.text_names, options.label_names
         self.prefixed = options.prefixed
         self.weight_name, self.id_names = options.weight_column, options.id_names
-        self.id_column = options.id_column
+        self.id_column, self.group_name = options.id_column, options.group_column
+        self.time_name = options.time_column
+        self._times = TimeReader(options.time_column or "")
         separator, by_default = options.label_separator, False
         if separator is None and split_by_default and not options.prefixed:
             separator, by_default = DEFAULT_SEPARATOR, True
@@ -82,7 +87,10 @@ class RecordParser:
             elif weights is not None:
                 weights += [1.0] * len(found)
             labels += found
-        return Row(text, labels, weights, self.id(record), self.weight(record))
+        return Row(
+            text, labels, weights, self.id(record), self.weight(record), self.group(record),
+            self.time(record),
+        )  # fmt: skip
 
     def id(self, record: Mapping[str, Any]) -> str:
         """The row's own id.
@@ -185,6 +193,43 @@ class RecordParser:
             )
         return float(number)
 
+    def group(self, record: Mapping[str, Any]) -> str:
+        """The group that the row stays with where rows are held out.
+
+        Args:
+            record: Value by key.
+
+        Returns:
+            The group; '' for none, and where no column is named for it.
+
+        Raises:
+            BadLine: it is a list, an object or true/false.
+        """
+        if self.group_name is None:
+            return ""
+        value = record.get(self.group_name)
+        if isinstance(value, _NO_IDS):
+            raise BadLine(
+                f"{self.group_name!r} holds {_kind(value)} as a group; use strings or numbers"
+            )
+        return "" if value is None or value != value else id_text(value)
+
+    def time(self, record: Mapping[str, Any]) -> float:
+        """The row's time.
+
+        Args:
+            record: Value by key.
+
+        Returns:
+            A number, larger is newer; NaN for none, and where no column is named for it.
+
+        Raises:
+            BadLine: it is neither a date nor a number, or of another kind than those before.
+        """
+        if self.time_name is None:
+            return math.nan
+        return self._times.read(record.get(self.time_name))
+
     def _labels(self, name: str, value: Any) -> tuple[list[str | int], list[float] | None]:
         if isinstance(value, str):
             return list(self.cells[name].split(value)), None
@@ -283,11 +328,12 @@ def label_of(value: Any, name: str) -> str | int:
     raise BadLine(f"{name!r} holds {_kind(value)} as a label; use strings or integers")
 
 
-def missing_weights(path: object, name: str, columns: Iterable[str]) -> str:
-    """The message for a file without the column of the rows' weights.
+def missing_side_column(path: object, what: str, name: str, columns: Iterable[str]) -> str:
+    """The message for a file without the column of the rows' weights, groups or times.
 
     Args:
         path: The file.
+        what: What the column says of the rows: `weights`.
         name: The column that is missing.
         columns: The columns that there are.
 
@@ -295,7 +341,7 @@ def missing_weights(path: object, name: str, columns: Iterable[str]) -> str:
         The message.
     """
     return (
-        f"{path}: no column {name} for the rows' weights; the columns are {shown(columns)}: give "
+        f"{path}: no column {name} for the rows' {what}; the columns are {shown(columns)}: give "
         "one of these, or leave it out"
     )
 

@@ -20,7 +20,7 @@ from xrt.data.records import (
     RecordParser,
     default_text_columns,
     missing_labels,
-    missing_weights,
+    missing_side_column,
     shown,
 )
 from xrt.data.sources import require_file
@@ -193,7 +193,7 @@ def raw_text(line: Line) -> str:
 def _as_named(columns: Sequence[str], options: ReadOptions) -> list[str]:
     """The columns, called as the options call them where only unseen signs or blanks differ."""
     named = [*(options.text_names or ()), *options.label_names, *options.id_names]
-    named += [] if options.weight_column is None else [options.weight_column]
+    named += options.side_columns.values()
     by_look = {clean_label(name): name for name in named}
     return [
         name if name in named else by_look.get(clean_label(name), clean_label(name) or name)
@@ -214,13 +214,13 @@ def _columns_to_read(path: str | Path, columns: Sequence[str], options: ReadOpti
     missing = [name for name in options.label_names if name not in columns]
     if missing and options.require_labels:
         raise DataError(missing_labels(path, missing, columns), settings=LABEL_ADVICE)
-    weight_name = options.weight_column
-    if weight_name is not None and weight_name not in columns:
-        raise DataError(missing_weights(path, weight_name, columns))
+    for what, name in options.side_columns.items():
+        if name not in columns:
+            raise DataError(missing_side_column(path, what, name, columns))
     if options.id_column is not None and options.id_column not in columns:
         raise DataError(
             f"{path}: no column {options.id_column!r} of ids; the columns are {shown(columns)}: "
             "give one of these"
         )
-    named = {*text_names, *options.label_names, weight_name, *options.id_names}
+    named = {*text_names, *options.label_names, *options.side_columns.values(), *options.id_names}
     return [name for name in columns if name in named]

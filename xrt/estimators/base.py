@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
+from xrt.data.times import as_groups, as_times
 from xrt.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix, as_row_weights
@@ -62,7 +63,15 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
     """The settings that were chosen, and all that was tried; only where something was open."""
     _kind = ""
 
-    def fit(self, X: Any, Y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        Y: Any = None,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        times: Any = None,
+    ) -> Self:
         """Train on a Corpus; or on texts, or rows (N, F), with labels Y (N, L).
 
         Rows are brought to length 1. A HybridMatrix is taken by XRLinear only: its sparse block is
@@ -74,6 +83,11 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
                 0.3 times as much to get wrong, and above 1 they count like repetitions. Entries
                 that are all 1 change nothing.
             sample_weight: (N,), how much each row counts; rows without it count 1.
+            groups: (N,) numbers or texts: rows with the same one stay together where rows are held
+                out; None or '' for a row of no group. Without it rows of the same, or nearly the
+                same, text do.
+            times: (N,) numbers or dates: the newest rows are held out. Without it rows are drawn at
+                random.
 
         Returns:
             This estimator, trained.
@@ -87,7 +101,7 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
         if isinstance(X, HybridMatrix):
             X = check_rows(X)
             X, dense_NH = X.sparse, X.dense
-        corpus = corpus_of(X, Y, sample_weight)
+        corpus = with_sides(corpus_of(X, Y, sample_weight), groups, times)
         corpus.require_trainable()
         counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
         self._keep(self._train(corpus, dense_NH), counts_L, corpus.num_instances)
@@ -313,6 +327,31 @@ def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:
     weights_N = as_row_weights(sample_weight, count)
     corpus = Corpus(texts=texts, Y=labels_NL, labels=table, X=rows_NF, row_weights=weights_N)
     corpus.validate()
+    return corpus
+
+
+def with_sides(corpus: Corpus, groups: Any = None, times: Any = None) -> Corpus:
+    """The corpus with groups and times of its rows.
+
+    Args:
+        corpus: N rows.
+        groups: (N,) numbers or texts, or None.
+        times: (N,) numbers or dates, or None.
+
+    Returns:
+        The corpus; that given where neither is.
+
+    Raises:
+        DataError: not N of them, one cannot be read, or the corpus has its own.
+    """
+    for name, given, own in (("groups", groups, corpus.groups), ("times", times, corpus.times)):
+        if given is not None and own is not None:
+            raise DataError(f"the corpus holds {name} of its rows; leave {name} out")
+    num_rows = corpus.num_instances
+    if groups is not None:
+        corpus = replace(corpus, groups=as_groups(groups, num_rows))
+    if times is not None:
+        corpus = replace(corpus, times=as_times(times, num_rows))
     return corpus
 
 

@@ -9,8 +9,9 @@ same.
 N texts, F features (word n-grams first, then character n-grams).
 """
 
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from xrt.sparse import normalize_rows
 from xrt.storage.atomic import save_array, write_bytes, write_json
 from xrt.storage.reading import load_array, read_bytes_bounded
 from xrt.storage.saved_values import SavedValues
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
 _MAX_VOCABULARY_BYTES = 4 << 30
@@ -129,9 +132,26 @@ class TfidfFeatures:
             DataError: `texts` is no list of strings, or no term passes the frequency limits.
         """
         texts = check_texts(texts)
-        blocks, counts = [], []
-        for kind in self.params.kinds:
-            counter = _make_counter(self.params, kind, self._scripts)
+        learned = self._learn(texts, self.params, progress)
+        if not learned and self.params.min_df is None and texts:
+            learned = self._learn(texts, replace(self.params, min_df=1), progress)
+            if learned:
+                logger.warning(
+                    "no term occurs in two of %d texts: those of one text are taken (min_df 1)",
+                    len(texts),
+                )
+        if not learned:
+            raise DataError(_nothing_left(self.params, len(texts)))
+        self._blocks = [block for block, _ in learned]
+        return self._weigh([counts_NF for _, counts_NF in learned])
+
+    def _learn(
+        self, texts: Sequence[str], params: TfidfParams, progress: Progress | None
+    ) -> list[tuple[_Block, sp.csr_array]]:
+        """Blocks that have terms, with their counts (N, F of the block)."""
+        learned = []
+        for kind in params.kinds:
+            counter = _make_counter(params, kind, self._scripts)
             if progress is not None:
                 progress.start(f"TF-IDF, {kind}s", len(texts))
             result = counter.learn(texts, progress)
@@ -139,12 +159,8 @@ class TfidfFeatures:
                 progress.finish()
             if result is not None:
                 terms, counts_NF = result
-                blocks.append(_Block(kind, terms, idf_of(counts_NF), counter))
-                counts.append(counts_NF)
-        if not blocks:
-            raise DataError(_nothing_left(self.params, len(texts)))
-        self._blocks = blocks
-        return self._weigh(counts)
+                learned.append((_Block(kind, terms, idf_of(counts_NF), counter), counts_NF))
+        return learned
 
     def transform(self, texts: Sequence[str], progress: Progress | None = None) -> sp.csr_array:
         """Rows of `texts`, csr float32 (N, F), length 1; a text without known terms is an empty
@@ -248,7 +264,7 @@ def _saved_params(saved: SavedValues) -> TfidfParams:
         return TfidfParams(
             word_ngram_max=saved.whole("word_ngram_max"),
             char_ngrams=saved.whole_numbers("char_ngrams", 2) if chars else None,  # type: ignore[arg-type]
-            min_df=saved.whole("min_df", 1),
+            min_df=saved.whole("min_df", 1) if saved.has("min_df") else None,
             max_df=saved.number("max_df", 0, 1),
             max_features=saved.whole("max_features", 1) if saved.has("max_features") else None,
             sublinear_tf=saved.flag("sublinear_tf"),
@@ -271,7 +287,7 @@ def _make_counter(params: TfidfParams, kind: str, scripts: bool) -> NgramCounter
 def _nothing_left(params: TfidfParams, num_texts: int) -> str:
     """The message for an empty vocabulary."""
     return (
-        f"no term is left of {num_texts} texts with min_df {params.min_df}, max_df "
+        f"no term is left of {num_texts} texts with min_df {params.min_df_for(num_texts)}, max_df "
         f"{params.max_df:g} and token_pattern {params.token_pattern!r}; lower min_df, raise "
         "max_df, or check that the texts are not empty"
     )

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.data.splits import Split
 from xrt.fusion.judging import judge_step
 from xrt.fusion.weights import quality
 from xrt.hybrid import HybridMatrix
 from xrt.metrics.judgement import Judgement
 from xrt.pipeline.encoding import MatcherOutputs, embed_frozen, embed_names
-from xrt.pipeline.rows import TrainingRows
+from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import TreeGrower, paths_above
 from xrt.search.beam import SearchParams
@@ -142,7 +141,7 @@ def make_blocks(
     rows: TrainingRows,
     matcher: MatcherOutputs,
     matcher_hash: Hash,
-    split: Split,
+    held: HeldOut,
     search: SearchParams,
     inputs: Mapping[str, Hash],
 ) -> Blocks:
@@ -155,7 +154,7 @@ def make_blocks(
         rows: the training rows.
         matcher: the fine-tuned encoder with its embeddings.
         matcher_hash: of it.
-        split: rows to train on, and the held-out rows.
+        held: rows to train on, and the held-out rows.
         search: how trees are searched.
         inputs: hashes of rows, labels and held-out rows.
 
@@ -170,7 +169,7 @@ def make_blocks(
         candidates = [frozen] if params.embedding_weight is not None else [tuned, frozen]
     if params.embedding_weight is not None:
         return replace(candidates[0], weight=params.embedding_weight)
-    return _choose(runner, rows, candidates, split, search, inputs)
+    return _choose(runner, rows, candidates, held, search, inputs)
 
 
 def _with_frozen(runner: StageRunner, rows: TrainingRows, tuned: Blocks) -> Blocks:
@@ -200,7 +199,7 @@ def _choose(
     runner: StageRunner,
     rows: TrainingRows,
     candidates: list[Blocks],
-    split: Split,
+    held: HeldOut,
     search: SearchParams,
     inputs: Mapping[str, Hash],
 ) -> Blocks:
@@ -211,16 +210,16 @@ def _choose(
 
     def make(settings: Settings, workspace: Workspace) -> dict[str, Any]:
         rng = np.random.default_rng(settings["seed"])
-        size = min(MAX_TRIAL_ROWS, len(split.train))
-        sample = np.sort(rng.choice(split.train, size, replace=False))
+        size = min(MAX_TRIAL_ROWS, len(held.train))
+        sample = np.sort(rng.choice(held.train, size, replace=False))
         cheap = replace(settings["ranker"], matcher_negatives=0)
         shape, seed = settings["tree"], settings["seed"]
         paths = paths_above(shape, rows.corpus.labels)
-        Y_fit, Y_true = rows.labels_of(sample), rows.labels_of(split.validation)
+        Y_fit, Y_true = rows.labels_of(sample), rows.labels_of(held.validation)
         figures, scores = [], []
         for blocks in tried:
             X_fit, X_held = (
-                blocks.rows(rows, chosen).hybrid for chosen in (sample, split.validation)
+                blocks.rows(rows, chosen).hybrid for chosen in (sample, held.validation)
             )
             tree = TreeGrower(X_fit, Y_fit, runner.num_threads).grow(shape, seed, paths)
             ranker = train_ranker(X_fit, Y_fit, tree, cheap, seed, runner.num_threads)
@@ -233,7 +232,7 @@ def _choose(
         if best == 0:  # the plain one
             return {"chosen": 0, "tried": figures, "judgement": None}
         plain_name, name = (f"embedding of {_lengths(tried[i])}" for i in (0, best))
-        weights_n = rows.weights_of(split.validation)
+        weights_n = rows.weights_of(held.validation)
         step = judge_step(name, plain_name, Y_true, scores[best], scores[0], weights_n)
         chosen = best if step.ships else 0
         return {"chosen": chosen, "tried": figures, "judgement": step.to_dict()}
@@ -242,7 +241,7 @@ def _choose(
     parameters = {"search": search, "tried": WEIGHTS}
     output = runner.run(BLOCK_WEIGHTS, make, {**inputs, **keys}, parameters=parameters)
     chosen = output.value
-    logger.info("lengths of the embedding on %d held-out rows: %s", len(split.validation), chosen)
+    logger.info("lengths of the embedding on %d held-out rows: %s", len(held.validation), chosen)
     if chosen["judgement"] is not None:
         runner.judgements.append(Judgement.from_dict(chosen["judgement"]))
     return tried[int(chosen["chosen"])]

@@ -45,6 +45,8 @@ def load_corpora(
         params.trn,
         labels=None,
         weight_column=params.weight_column,
+        group_column=params.group_column,
+        time_column=params.time_column,
         **_reading(params),  # type: ignore[arg-type]
     )
     if not params.confidences:

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from xrt.data.splits import Split, validation_split
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.pacing import TimeLimit
@@ -27,11 +26,11 @@ from xrt.pipeline.fusing import (
 )
 from xrt.pipeline.linear import tree_trainer
 from xrt.pipeline.params import MatcherFeatures
-from xrt.pipeline.rows import TrainingRows, lazy_hash, make_features
+from xrt.pipeline.rows import HeldOut, TrainingRows, hold_out, lazy_hash, make_features
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import grow_trees
-from xrt.pipeline.verdict import Verdict, reach_verdict
+from xrt.pipeline.verdict import Verdict, no_held_out_rows, reach_verdict
 from xrt.pipeline.word_trees import word_columns, word_inputs
 from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
@@ -59,45 +58,48 @@ def fit_deep(
 
     Returns:
         The linear model, calibrated; the deep one, or None; the verdict; the held-out rows.
+
+    Raises:
+        DataError: no row can be held out.
     """
     params, corpus = runner.params, rows.corpus
-    size = max(1, min(params.validation_rows, corpus.num_instances // 10))
-    split = validation_split(corpus.Y, size=size, seed=params.seed)
-    held_out = split.validation
-    held_out_input: dict[str, Hash] = {"held out": lazy_hash(held_out)}
-    inputs = {**rows.inputs, **held_out_input, "texts": lazy_hash(corpus.texts)}
-    matcher, matcher_hash = _fine_tune(runner, rows, split, inputs, limit)
+    held = hold_out(rows, params.validation_rows, params.seed)
+    if held is None:
+        raise no_held_out_rows(corpus)
+    inputs = {**rows.inputs, **held.inputs, "texts": lazy_hash(corpus.texts)}
+    matcher, matcher_hash = _fine_tune(runner, rows, held, inputs, limit)
     if watch is not None:
         watch(matcher)
     inputs["matcher"] = matcher_hash
-    blocks = make_blocks(runner, rows, matcher, matcher_hash, split, model.search, inputs)
+    blocks = make_blocks(runner, rows, matcher, matcher_hash, held, model.search, inputs)
     inputs |= rows.name_inputs
 
     def score() -> SourceScores:
-        trial = _deep_model(runner, model, rows, matcher, blocks, split.train, inputs, "fit-")
-        held_rows = trial.source_rows(as_csr(rows.X_NF[held_out]), blocks.embeddings(held_out))
+        trial = _deep_model(runner, model, rows, matcher, blocks, held.train, inputs, "fit-")
+        every = held.every
+        held_rows = trial.source_rows(as_csr(rows.X_NF[every]), blocks.embeddings(every))
         return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
 
     own = {**inputs, **blocks.inputs, **word_inputs(params, rows.features)}
-    fits = choose_fusion(runner, rows, split, score, own)
+    fits = choose_fusion(runner, rows, held, score, own)
     chosen = fits.value
-    known = {"labels": inputs["labels"], **held_out_input, "fusion": fits.hash}
-    verdict = reach_verdict(runner, rows, split, chosen, known)
+    known = {"labels": inputs["labels"], **held.inputs, "fusion": fits.hash}
+    verdict = reach_verdict(runner, rows, held, chosen, known)
     runner.judgements.append(verdict.judgement)
     runner.judgements.extend((chosen.fused if verdict.ships_deep else chosen.linear).judgements)
     linear = with_fusion(model, chosen.linear)
-    held = HeldOutRows(held_out, chosen.sources, verdict.criterion)
+    held_out = HeldOutRows(held.validation, chosen.sources, verdict.criterion)
     if not (compared or verdict.ships_deep):
-        return linear, None, verdict, held
+        return linear, None, verdict, held_out
     every_row = np.arange(corpus.num_instances)
     deep = _deep_model(runner, model, rows, matcher, blocks, every_row, inputs, "")
-    return linear, with_fusion(deep, chosen.fused), verdict, held
+    return linear, with_fusion(deep, chosen.fused), verdict, held_out
 
 
 def _fine_tune(
     runner: StageRunner,
     rows: TrainingRows,
-    split: Split,
+    held: HeldOut,
     inputs: Mapping[str, Hash],
     limit: TimeLimit | None,
 ) -> tuple[MatcherOutputs, Hash]:
@@ -108,12 +110,12 @@ def _fine_tune(
     if params.matcher_features is MatcherFeatures.words and params.features != words:
         made, inputs["rows"] = make_features(runner, rows.corpus, words, name="matcher-features")
         X_NF = made.X_NF
-    X = HybridMatrix.of(as_csr(X_NF[split.train])).weighted(rows.weights_of(split.train))
+    X = HybridMatrix.of(as_csr(X_NF[held.train])).weighted(rows.weights_of(held.train))
     (tree,) = grow_trees(
-        runner, "matcher-tree", X, rows.labels_of(split.train), rows.corpus.labels, inputs,
+        runner, "matcher-tree", X, rows.labels_of(held.train), rows.corpus.labels, inputs,
         TreeParams(**asdict(params.matcher_tree), shape=TreeShape.halves),
     )  # fmt: skip
-    return fine_tune_matcher(runner, rows, tree, *split, inputs, limit)
+    return fine_tune_matcher(runner, rows, tree, held, inputs, limit)
 
 
 def _deep_model(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xrt.encoder.params import EncoderParams
-from xrt.pipeline.rows import TrainingRows, lazy_hash
+from xrt.pipeline.rows import HeldOut, TrainingRows, lazy_hash
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import PlantedTree
 from xrt.storage.atomic import save_array, write_json
@@ -81,8 +81,7 @@ def fine_tune_matcher(
     runner: StageRunner,
     rows: TrainingRows,
     planted: PlantedTree,
-    fit_rows: np.ndarray,
-    validation_rows: np.ndarray,
+    held: HeldOut,
     inputs: Mapping[str, Hash],
     limit: "TimeLimit | None" = None,
 ) -> tuple[MatcherOutputs, Hash]:
@@ -92,8 +91,7 @@ def fine_tune_matcher(
         runner: runs the stage.
         rows: the training rows; they have texts.
         planted: the tree.
-        fit_rows: the rows to train on.
-        validation_rows: the held-out rows, which choose the best weights.
+        held: the rows to train on, and the held-out rows, which choose the best weights.
         inputs: hashes of texts, labels and held-out rows.
         limit: a time that the fine-tuning keeps.
 
@@ -112,7 +110,8 @@ def fine_tune_matcher(
 
         assert workspace.folder is not None
         assert workspace.scratch is not None
-        held_out = [texts[row] for row in validation_rows]
+        fit_rows, held_out = held.train, [texts[row] for row in held.every]
+        num_judged = len(held.validation)
         result = fine_tune(
             [texts[row] for row in fit_rows],
             rows.labels_of(fit_rows),
@@ -122,7 +121,7 @@ def fine_tune_matcher(
             params=settings["matcher"],
             trainer=params.trainer,
             progress=runner.progress,
-            validation=(held_out, rows.labels_of(validation_rows)) if held_out else None,
+            validation=(held_out[:num_judged], rows.labels_of(held.validation)),
             row_weights=rows.weights_of(fit_rows),
             seed=settings["seed"],
             limit=limit,
@@ -130,14 +129,13 @@ def fine_tune_matcher(
         encoder = result.encoder
         embeddings_NH = np.empty((len(texts), encoder.hidden_size), np.float32)
         embeddings_NH[fit_rows] = result.train_embeddings
-        if held_out:
-            embeddings_NH[validation_rows] = encode(
-                encoder,
-                TokenStore.of_texts(held_out, encoder.tokenizer, encoder.max_length),
-                bf16=uses_bf16(runner),
-                device=best_device(params.trainer.accelerator),
-                progress=runner.progress,
-            )
+        embeddings_NH[held.every] = encode(
+            encoder,
+            TokenStore.of_texts(held_out, encoder.tokenizer, encoder.max_length),
+            bf16=uses_bf16(runner),
+            device=best_device(params.trainer.accelerator),
+            progress=runner.progress,
+        )
         encoder.save(workspace.folder / "encoder")
         return MatcherOutputs(
             encoder_folder=workspace.folder / "encoder",

@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.data.splits import Split
 from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.model import XrtModel
 from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.params import PipelineParams
-from xrt.pipeline.rows import TrainingRows
+from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.sources.registry import BASELINE, SOURCES
-from xrt.sparse import load_csr, save_csr
+from xrt.sparse import as_csr, load_csr, save_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 9,
+    "fusion", 10,
     (
         "search", "num_trees", "num_deep_trees", "shortlist", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
@@ -88,7 +87,7 @@ def frequencies_of(params: PipelineParams, Y_NL: sp.csr_array) -> LabelFrequenci
 def choose_fusion(
     runner: StageRunner,
     rows: TrainingRows,
-    split: Split,
+    held: HeldOut,
     score: Callable[[], SourceScores],
     inputs: Mapping[str, Hash],
     name: str | None = None,
@@ -99,8 +98,8 @@ def choose_fusion(
     Args:
         runner: runs the stage.
         rows: the training rows.
-        split: rows to train on, and the held-out rows.
-        score: gives the scores of the sources, trained on the former, on the latter.
+        held: rows to train on, and the held-out rows.
+        score: gives the scores of the sources, trained on the former, on `held.every`.
         inputs: hashes of all that `score` uses.
         name: of the stage.
         baseline: the source that a fusion must beat, as in `fit_scores`.
@@ -110,10 +109,12 @@ def choose_fusion(
     """
 
     def make(settings: Settings, workspace: Workspace) -> FusionFits:
-        sources, seed = score(), settings["seed"]
-        Y_true = rows.labels_of(split.validation)
-        frequencies = frequencies_of(runner.params, rows.labels_of(split.train))
-        weights_n = rows.weights_of(split.validation)
+        every, seed = score(), settings["seed"]
+        size = len(held.validation)
+        sources = {name: as_csr(scores_NL[:size]) for name, scores_NL in every.items()}
+        Y_true = rows.labels_of(held.validation)
+        frequencies = frequencies_of(runner.params, rows.labels_of(held.train))
+        weights_n = rows.weights_of(held.validation)
         fused = fit_scores(sources, Y_true, frequencies, seed, baseline, weights_n)
         alone = {BASELINE: sources[BASELINE]}
         linear = fit_scores(alone, Y_true, frequencies, seed, BASELINE, weights_n)
@@ -122,7 +123,7 @@ def choose_fusion(
     output = runner.run(FUSION, make, inputs, name, {"candidates": runner.candidates})
     chosen = output.value.fused
     weights, figures = dict(chosen.fusion.weights), dict(chosen.figures)
-    logger.info("fusion on %d held-out rows: %s, %s", len(split.validation), weights, figures)
+    logger.info("fusion on %d held-out rows: %s, %s", len(held.validation), weights, figures)
     return output
 
 

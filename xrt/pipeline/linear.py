@@ -24,7 +24,7 @@ from xrt.pipeline.fusing import (
     frequencies_of,
     with_fusion,
 )
-from xrt.pipeline.rows import TrainingRows, hold_out, lazy_hash
+from xrt.pipeline.rows import TrainingRows, hold_out
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import PlantedTree, grow_trees, train_rankers
@@ -191,11 +191,11 @@ def _choose_path_weight(
     """The search with the path weight that is best for one tree on rows it was not trained
     on.
     """
-    params, Y_NL = runner.params, rows.corpus.Y
-    held = hold_out(Y_NL, params.validation_rows, params.seed, "the path weight stays 1")
+    params = runner.params
+    held = hold_out(rows, params.validation_rows, params.seed, "the path weight stays 1")
     if held is None:
         return replace(params.search, path_weight=1.0)
-    inputs = {**rows.inputs, "held out": lazy_hash(held.validation)}
+    inputs = {**rows.inputs, **held.inputs}
 
     def make(settings: Settings, workspace: Workspace) -> dict[str, Any]:
         training = linear_training(
@@ -234,17 +234,17 @@ def fuse_linear(
     Returns:
         The model, and the held-out rows; the model as it was and None where no row can be held out.
     """
-    params, corpus = runner.params, rows.corpus
+    params = runner.params
     purpose = "scores stay ranks, other sources than trees are left out"
-    held = hold_out(corpus.Y, params.validation_rows, params.seed, purpose)
+    held = hold_out(rows, params.validation_rows, params.seed, purpose)
     if held is None:
         return model, None
-    inputs = {**rows.inputs, "held out": lazy_hash(held.validation)}
+    inputs = {**rows.inputs, **held.inputs}
 
     def score() -> SourceScores:
         training = linear_training(runner, rows, held.train, "fit-", trees, inputs, model.search)
         trial = with_sources(model, fit_sources(training))
-        X_held = rows.X.take(held.validation)
+        X_held = rows.X.take(held.every)
         return trial.score_sources(trial.source_rows(X_held), runner.candidates, runner.num_threads)
 
     own = {**inputs, **rows.name_inputs, **word_inputs(runner.params, rows.features)}

@@ -42,6 +42,12 @@ class DatasetParams:
     """Weights of labels in the training file are confidences; false trains as if all were 1."""
     weight_column: str | None = None
     """Column (key) of the training file that says how much each row counts in training."""
+    group_column: str | None = None
+    """Column (key) of the training file whose rows with the same value stay together where rows are
+    held out; null: rows of the same, or nearly the same, text do."""
+    time_column: str | None = None
+    """Column (key) of the training file with a date in ISO form, or a number: the newest rows are
+    held out."""
     id_column: str | None = None
     """Column (key) of each row's own id; `uid` or `id` when not given."""
     filters: str | None = None

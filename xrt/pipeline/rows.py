@@ -8,18 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
-from xrt.data.splits import Split, validation_split
+from xrt.data.splits import validation_split
 from xrt.errors import ConfigError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix, as_row_weights
 from xrt.pipeline.label_names import LabelNameRows, label_name_rows
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.row_groups import group_rows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import taxonomy_input
 from xrt.sparse import as_csr, load_csr, normalize_rows, save_csr
@@ -126,6 +128,7 @@ class TrainingRows:
         features: makes TF-IDF rows of texts; None for a corpus of rows.
         names: the labels' names as further rows; None where there are none.
         inputs: the hashes of rows and labels.
+        groups: gives the rows that stay together where rows are held out, int64 (N,).
     """
 
     corpus: Corpus
@@ -133,6 +136,7 @@ class TrainingRows:
     features: TfidfFeatures | None
     names: LabelNameRows | None
     inputs: dict[str, Hash]
+    groups: Callable[[], np.ndarray]
 
     @property
     def X_NF(self) -> sp.csr_array:
@@ -193,26 +197,68 @@ def training_rows(
     inputs |= taxonomy_input(params.tree, corpus.labels)
     X = HybridMatrix.of(made.X_NF, dense_NH).weighted(corpus.row_weights)
     names = label_name_rows(made.features, corpus.labels, params.label_text_weight)
-    return TrainingRows(corpus, X, made.features, names, inputs)
+    groups = cache(lambda: group_rows(runner, corpus, dense_NH))
+    return TrainingRows(corpus, X, made.features, names, inputs, groups)
 
 
-def hold_out(Y_NL: sp.csr_array, size: int, seed: int, purpose: str) -> Split | None:
-    """Hold rows out of training.
+class HeldOut(NamedTuple):
+    """Which training rows are held out; sorted positions, int64, no row in two of them.
+
+    Attributes:
+        train: the rows to train on until all choices are made.
+        validation: the rows that choices are made on: the newest where times are known, else drawn
+            at random.
+        drawn: where `validation` are the newest, further rows, drawn at random, which are only
+            reported on; else none.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    drawn: np.ndarray
+
+    @property
+    def every(self) -> np.ndarray:
+        """All rows that are not trained on: those of `validation`, then `drawn`."""
+        return np.concatenate([self.validation, self.drawn])
+
+    @property
+    def inputs(self) -> dict[str, Hash]:
+        """The hash of the held-out rows, as an input of stages."""
+        parts = [self.validation, self.drawn] if len(self.drawn) else self.validation
+        return {"held out": lazy_hash(parts)}
+
+
+def hold_out(rows: TrainingRows, size: int, seed: int, purpose: str = "") -> HeldOut | None:
+    """Hold rows out of training, group by group, and the newest where times are known.
 
     Args:
-        Y_NL: labels of all rows.
-        size: rows at most; never more than a tenth of all.
+        rows: the training rows.
+        size: rows at most; never more than a tenth of all. Where times are known, half as many more
+            are drawn at random to report on.
         seed: of the choice.
         purpose: what they are for and what happens without them, for the log.
 
     Returns:
-        The rows to train on and the held-out rows; None where no row can be spared.
+        The rows to train on and the held-out rows; None where no row can be held out.
     """
+    Y_NL, times_N = rows.corpus.Y, rows.corpus.times
+    size = max(1, min(size, Y_NL.shape[0] // 10))
+    groups_N = rows.groups()
     try:
-        return validation_split(Y_NL, size=max(1, min(size, Y_NL.shape[0] // 10)), seed=seed)
+        train, newest = validation_split(Y_NL, size=size, seed=seed, groups=groups_N, times=times_N)
     except DataError as err:
-        logger.warning("no row is held out: %s; %s", err, purpose)
+        logger.warning("%s%s", err, "; " + purpose if purpose else "")
         return None
+    nothing = np.zeros(0, np.int64)
+    if times_N is None or len(train) < 2:
+        return HeldOut(train, newest, nothing)
+    try:
+        other, drawn = validation_split(
+            as_csr(Y_NL[train]), size=max(1, size // 2), seed=seed, groups=groups_N[train]
+        )
+    except DataError:
+        return HeldOut(train, newest, nothing)
+    return HeldOut(train[other], newest, train[drawn])
 
 
 def require_texts(params: PipelineParams, corpus: Corpus) -> None:

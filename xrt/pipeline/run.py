@@ -87,7 +87,7 @@ class TrainOutcome:
             lines += ["", self.budget.to_text()]
         lines += ["", self.application.text, ""] if self.application.text else []
         if self.judgements:
-            lines += [f"{JUDGED} (percent)", judgement_table(self.judgements), ""]
+            lines += ["", f"{JUDGED} (percent)", judgement_table(self.judgements), ""]
         if self.choices is not None:
             lines.append(f"chosen:  {' '.join(self.choices.as_words()) or self.choices.message}")
         lines.append(f"model:   {self.model_folder}")

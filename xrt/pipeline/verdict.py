@@ -20,7 +20,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
-from xrt.data.splits import Split
+from xrt.data.equal_rows import groups_of
+from xrt.data.splits import can_hold_out
 from xrt.errors import DataError
 from xrt.fusion.cross_fitting import gain_of
 from xrt.fusion.fit import cross_fitted_fusion
@@ -32,7 +33,7 @@ from xrt.metrics.judgement import CRITERION, Judgement, is_better
 from xrt.metrics.propensity import PropensityParams
 from xrt.pipeline.fusing import FusionFits
 from xrt.pipeline.params import PipelineParams
-from xrt.pipeline.rows import TrainingRows
+from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.sources.registry import BASELINE, SOURCES
 from xrt.sparse import top_k_rows
@@ -222,7 +223,7 @@ VERDICT = Stage[Verdict](
 def reach_verdict(
     runner: StageRunner,
     rows: TrainingRows,
-    split: Split,
+    held: HeldOut,
     fits: FusionFits,
     inputs: Mapping[str, Hash],
 ) -> Verdict:
@@ -231,7 +232,7 @@ def reach_verdict(
     Args:
         runner: runs the stage.
         rows: the training rows.
-        split: rows to train on, and the held-out rows.
+        held: rows to train on, and the held-out rows.
         fits: the fusion with the scores of the sources.
         inputs: hashes of labels, held-out rows and fusion.
 
@@ -239,13 +240,13 @@ def reach_verdict(
         The verdict, which is in the log, too.
     """
     train_counts_L = np.bincount(
-        rows.corpus.Y[split.train].indices, minlength=rows.corpus.num_labels
+        rows.corpus.Y[held.train].indices, minlength=rows.corpus.num_labels
     )
 
     def make(settings: Settings, workspace: Workspace) -> Verdict:
         return give_verdict(
-            fits.sources, fits.fused.fusion, rows.labels_of(split.validation), train_counts_L,
-            len(split.train), settings["dataset.propensity"], settings["seed"],
+            fits.sources, fits.fused.fusion, rows.labels_of(held.validation), train_counts_L,
+            len(held.train), settings["dataset.propensity"], settings["seed"],
             settings["always_deep"],
         )  # fmt: skip
 
@@ -267,12 +268,24 @@ def require_held_out(params: PipelineParams, corpus: Corpus) -> None:
     """
     if params.encoder is None:
         return
-    counts_L = np.bincount(corpus.Y.indices, minlength=corpus.num_labels)
-    rows = np.repeat(np.arange(corpus.num_instances), np.diff(corpus.Y.indptr))
-    if len(np.unique(rows)) == len(np.unique(rows[counts_L[corpus.Y.indices] < 2])):
-        raise DataError(
-            f"{corpus.report.path or 'the corpus'}: no row can be held out to judge the encoder: "
-            f"each of the {corpus.num_instances} rows has no label or is the only one with one of "
-            "its labels; give more rows",
-            settings={"encoder=none": "to train a linear model"},
-        )
+    groups_N = groups_of(corpus) if corpus.groups is None else corpus.groups
+    if not can_hold_out(corpus.Y, groups_N):
+        raise no_held_out_rows(corpus)
+
+
+def no_held_out_rows(corpus: Corpus) -> DataError:
+    """What is raised where an encoder is set and no row can be held out to judge it.
+
+    Args:
+        corpus: the training corpus.
+
+    Returns:
+        The error.
+    """
+    num_labelled = int((np.diff(corpus.Y.indptr) > 0).sum())
+    return DataError(
+        f"{corpus.report.path or 'the corpus'}: no row can be held out to judge the encoder: of "
+        f"{corpus.num_instances} rows {num_labelled} have a label, and those are all alike, or "
+        "more than half of them stay together; give more rows",
+        settings={"encoder=none": "to train a linear model"},
+    )

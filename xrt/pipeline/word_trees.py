@@ -93,7 +93,7 @@ def ranker_params_of(params: RankerParams, X: HybridMatrix) -> RankerParams:
     Returns:
         The settings.
     """
-    threshold = params.threshold_for(X.sparse.nnz / max(X.num_rows, 1))
+    threshold = params.threshold_for(X.sparse.nnz / max(X.num_rows, 1), X.num_rows)
     return replace(
         params,
         cost_positive=2 * params.cost_positive,

@@ -18,7 +18,7 @@ from xrt.applications.audit.evidence.nearest_rows import (
     agreement_of_pairs,
 )
 from xrt.applications.audit.scoring.decoys import draw_decoys
-from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of_texts
+from xrt.applications.audit.scoring.folds import fold_of_rows
 from xrt.applications.audit.scoring.out_of_fold import in_row_order
 from xrt.applications.audit.scoring.probabilities import Evidence, calibrated, shrunk_thresholds
 from xrt.applications.audit.suggestions.pairs import LabelPairs, join_pairs
@@ -28,6 +28,7 @@ from xrt.applications.audit.suggestions.suspects import (
     suspected_missing,
     suspected_wrong,
 )
+from xrt.data.equal_rows import groups_of_texts
 from xrt.data.formats import read_corpus
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix

@@ -97,7 +97,8 @@ class AttributeHooks:
         assert dataset.trn is not None
         corpus, self.space, self.item_texts = read_attributes(
             dataset.trn, self.settings.schema, format=dataset.format,
-            weight_column=dataset.weight_column, skip_bad_lines=dataset.skip_bad_lines,
+            weight_column=dataset.weight_column, group_column=dataset.group_column,
+            time_column=dataset.time_column, skip_bad_lines=dataset.skip_bad_lines,
         )  # fmt: skip
         for message in corpus.report.messages():
             logger.info("%s", message)

@@ -198,7 +198,8 @@ class NgramCounter:
         """Numbers of the terms that stay, in column order."""
         params = self.params
         df_V = learned.uses[: 2 * learned.num_terms : 2]
-        selected = np.flatnonzero((df_V >= params.min_df) & (df_V <= params.max_df * num_texts))
+        min_df = params.min_df_for(num_texts)
+        selected = np.flatnonzero((df_V >= min_df) & (df_V <= params.max_df * num_texts))
         selected = sorted_terms(learned.offsets, learned.chars, selected)
         if params.max_features is None or len(selected) <= params.max_features:
             return selected
@@ -282,7 +283,9 @@ class SklearnCounter:
         """
         params = self.params
         counter = self._counter(
-            min_df=params.min_df, max_df=float(params.max_df), max_features=params.max_features
+            min_df=params.min_df_for(len(texts)),
+            max_df=float(params.max_df),
+            max_features=params.max_features,
         )
         try:
             counts_NF = counter.fit_transform(_watched(texts, progress))

@@ -12,6 +12,7 @@ from xrt.pipeline.choosing.aspects import options_of
 from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.choosing.contest import Contest
 from xrt.pipeline.choosing.memory import TrialMemory
+from xrt.pipeline.row_groups import group_rows
 from xrt.pipeline.rows import labels_hash, lazy_hash
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import taxonomy_input
@@ -72,7 +73,10 @@ def choose_settings(
     # another draw than that of fusion, which would flatter what is chosen here
     size = min(HELD_OUT_ROWS, num_rows // 5)
     try:
-        held = validation_split(corpus.Y, size=size, seed=params.seed + 1)
+        held = validation_split(
+            corpus.Y, size=size, seed=params.seed + 1,
+            groups=group_rows(runner, corpus, dense_NH), times=corpus.times,
+        )  # fmt: skip
     except DataError as err:
         return _nothing(aspects, f"no setting is chosen: {err}")
 
@@ -81,7 +85,8 @@ def choose_settings(
         contest = Contest(params, corpus, held, options, dense_NH, memory, runner.progress)
         return contest.run()
 
-    output = runner.run(CHOICES, make, _inputs(runner, corpus, dense_NH, has_tree))
+    inputs = _inputs(runner, corpus, dense_NH, has_tree)
+    output = runner.run(CHOICES, make, {**inputs, "held out": lazy_hash(held.validation)})
     for line in output.value.to_text().split("\n"):
         logger.info("%s", line)
     return output.value

@@ -4,10 +4,11 @@ Shapes: N rows, A attributes, L labels.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ from xrt.data.corpus import Corpus, ReadReport
 from xrt.data.formats import CorpusFormat, align_labels
 from xrt.data.labels import LabelTable
 from xrt.data.options import BadLine, ReadOptions
-from xrt.data.records import RecordParser, missing_weights
+from xrt.data.records import RecordParser, missing_side_column
+from xrt.data.times import as_groups
 from xrt.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ def read_attributes(
     *,
     format: CorpusFormat | str | None = None,
     weight_column: str | None = None,
+    group_column: str | None = None,
+    time_column: str | None = None,
     skip_bad_lines: bool = False,
     bad_lines_folder: str | Path = ".",
 ) -> tuple[Corpus, AttributeSpace, ItemTexts]:
@@ -61,6 +65,9 @@ def read_attributes(
         item_texts: What training fitted.
         format: One of csv, tsv, parquet, jsonl; None tells it from name and content.
         weight_column: The column of each row's weight in training; None: rows count alike.
+        group_column: The column whose rows with the same value stay together where rows are held
+            out.
+        time_column: The column of each row's time, a date or a number.
         skip_bad_lines: Write bad lines to `<file name>.bad-lines.jsonl` instead of raising.
         bad_lines_folder: The folder of that file.
 
@@ -69,7 +76,8 @@ def read_attributes(
 
     Raises:
         DataError: the file cannot be used, no text column is there, or, in training, a target
-            column is not, no row gives any attribute, or a weight is no number above 0.
+            column is not, no row gives any attribute, a weight is no number above 0, or a time
+            neither a date nor a number.
     """
     training = item_texts is None
     table = source
@@ -81,9 +89,10 @@ def read_attributes(
             table, format=format, columns=columns, skip_bad_lines=skip_bad_lines,
             bad_lines_folder=bad_lines_folder,
         )  # fmt: skip
-    weights = None
-    if weight_column is not None:
-        weights, table = _take_weights(table, weight_column)
+    options = ReadOptions(
+        weight_column=weight_column, group_column=group_column, time_column=time_column
+    )
+    sides, table = _take_sides(table, options)
     if item_texts is None:
         item_texts = ItemTexts.fit(table, schema or AttributeSchema())
     schema = item_texts.schema
@@ -100,7 +109,9 @@ def read_attributes(
     else:
         notes += note_absent_texts(table.columns, schema)
     corpus = _corpus(table, item_texts.texts(table), targets, values, codes_AN, notes)
-    corpus = replace(corpus, row_weights=weights)
+    corpus = replace(
+        corpus, row_weights=sides["row_weights"], groups=sides["groups"], times=sides["times"]
+    )
     if labels is not None:
         corpus = align_labels(corpus, labels)
     space = AttributeSpace(
@@ -351,19 +362,43 @@ def _corpus(
     )
 
 
-def _take_weights(table: CatalogueTable, name: str) -> tuple[np.ndarray, CatalogueTable]:
-    """The weight of each row, float32 (N,), and the table without that column."""
-    if name not in table.columns:
-        raise DataError(missing_weights(table.path, name, table.columns))
-    parser = RecordParser(ReadOptions(weight_column=name), split_by_default=False)
-    weights = np.empty(table.num_rows, np.float32)
+def _take_sides(
+    table: CatalogueTable, options: ReadOptions
+) -> tuple[dict[str, np.ndarray | None], CatalogueTable]:
+    """Weights, groups and times of the rows, as a corpus has them, and the table without their
+    columns.
+    """
+    for what, name in options.side_columns.items():
+        if name not in table.columns:
+            raise DataError(missing_side_column(table.path, what, name, table.columns))
+    parser = RecordParser(options, split_by_default=False)
+    readers: dict[str, tuple[str | None, Callable[[dict[str, Any]], Any]]] = {
+        "row_weights": (options.weight_column, parser.weight),
+        "groups": (options.group_column, parser.group),
+        "times": (options.time_column, parser.time),
+    }
+    values: dict[str, list[Any] | None] = {
+        what: None if name is None else _side(table, name, read)
+        for what, (name, read) in readers.items()
+    }
+    taken = set(options.side_columns.values())
+    others = {name: cells for name, cells in table.columns.items() if name not in taken}
+    weights, times = values["row_weights"], values["times"]
+    return {
+        "row_weights": None if weights is None else np.array(weights, np.float32),
+        "groups": as_groups(values["groups"], table.num_rows),
+        "times": None if times is None else np.array(times, np.float64),
+    }, replace(table, columns=others)
+
+
+def _side(table: CatalogueTable, name: str, read: Callable[[dict[str, Any]], Any]) -> list[Any]:
+    values = []
     for row, cell in enumerate(table.columns[name]):
         try:
-            weights[row] = parser.weight({name: cell})
+            values.append(read({name: cell}))
         except BadLine as fault:
             raise DataError(f"{table.path}: row {row + 1}: {fault}") from None
-    others = {other: cells for other, cells in table.columns.items() if other != name}
-    return weights, replace(table, columns=others)
+    return values
 
 
 def _without_missing(schema: AttributeSchema, has_values: Sequence[bool]) -> AttributeSchema:

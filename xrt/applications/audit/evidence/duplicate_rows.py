@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from xrt.applications.audit.audit_params import AuditParams
 from xrt.applications.audit.evidence.evidence_stages import AuditedRows
 from xrt.applications.audit.evidence.nearest_rows import NearestRows
-from xrt.applications.audit.scoring.folds import groups_of
 from xrt.data.corpus import Corpus
+from xrt.data.equal_rows import groups_of
 from xrt.errors import DataError
 from xrt.progress import Progress
 from xrt.sources.votes import Neighbours

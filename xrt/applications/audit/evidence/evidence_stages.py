@@ -13,9 +13,10 @@ import scipy.sparse as sp
 from xrt.applications.audit.audit_params import AuditParams
 from xrt.applications.audit.evidence.nearest_rows import NearestRows
 from xrt.applications.audit.scoring.decoys import draw_decoys
-from xrt.applications.audit.scoring.folds import fold_of_rows, groups_of
+from xrt.applications.audit.scoring.folds import fold_of_rows
 from xrt.applications.audit.scoring.out_of_fold import FoldScores, in_row_order, score_fold
 from xrt.data.corpus import Corpus
+from xrt.data.equal_rows import groups_of
 from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.features.label_features import label_text_features
 from xrt.features.tfidf import TfidfFeatures
