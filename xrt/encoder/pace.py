@@ -144,7 +144,10 @@ def measure_pace(
                 bf16=computes_in_bf16(trainer), device=device_of(trainer),
             )  # fmt: skip
             read = (now() - started) / tokens.num_rows / num_devices(trainer)
-    return Pace(trained=float(ends_S[-1] - ends_S[0]) / tokens.num_rows, encoded=read + tokenised)
+    return Pace(
+        trained=float(ends_S[-1] - ends_S[0]) / tokens.num_rows,
+        encoded=read + tokenised,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

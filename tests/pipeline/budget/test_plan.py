@@ -1,15 +1,17 @@
 """What a plan chooses, from costs that are made up."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from xrt.encoder.pace import Pace
 from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.pipeline import PipelineParams
 from xrt.pipeline.budget import plan as plan_module
-from xrt.pipeline.budget.linear_times import LinearTimes
+from xrt.pipeline.budget.linear_times import LinearTimes, linear_times
 from xrt.pipeline.budget.measuring import costs_of, measure_choices
 from xrt.pipeline.budget.plan import (
     MOST_EPOCHS,
@@ -188,6 +190,25 @@ def test_paces_that_there_is_no_time_to_measure_follow_from_others():
         assert pace.trained == pytest.approx(wanted.trained)
         assert many[choice].trained == pytest.approx(wanted.trained)
         assert many[choice].encoded == pytest.approx(wanted.encoded)
+
+
+@pytest.mark.parametrize(
+    ("took", "tree", "fusion"),
+    [
+        ({"tree": 60.0, "linear": 80.0, "fit-tree": 5.0, "fit-linear": 3.0, "linear-fusion": 20.0},
+         4.0, 12.0),  # kernels were compiled in the first two
+        ({"tree": 5.0, "linear": 3.0, "tree-2": 5.0, "linear-2": 3.0, "linear-fusion": 20.0},
+         8.0, 4.0),  # stages of an earlier run, of which those within the fusion are not known
+    ],
+)  # fmt: skip
+def test_times_of_the_linear_model_follow_from_its_stages(took, tree, fusion):
+    runner = SimpleNamespace(
+        seconds={"features": 9.0, **took}, params=SimpleNamespace(num_trees=2), cache=None
+    )
+    rows = SimpleNamespace(names=None, X_NF=sp.csr_array(np.ones((4, 6))))
+    times = linear_times(runner, rows, 7)
+    assert (times.tree, times.fusion, times.nonzeros) == (tree, fusion, 6.0)
+    assert (times.num_names, times.num_tests) == (0, 7)
 
 
 def test_rankers_beside_embeddings_take_longer_the_shorter_the_texts():

@@ -231,7 +231,8 @@ def _groups(tree: TreeParams, num_labels: int) -> list[int]:
     if tree.paths is not None and not tree.inside:
         return [-(-num_labels // _WIDTH)]
     if tree.shape_of(0) is TreeShape.k_means:
-        groups, labels = [], num_labels
+        groups: list[int] = []
+        labels = num_labels
         while len(groups) < tree.depth and labels >= tree.fan_out:
             groups.append(-(-tree.fan_out // _WIDTH))
             labels = -(-labels // tree.fan_out)
