@@ -175,7 +175,7 @@ def _save_ranker(ranker: TreeRanker, folder: Path) -> None:
 
 
 RANKER = Stage[TreeRanker](
-    "ranker", 3, ("ranker",), _save_ranker, lambda folder: TreeRanker.load(folder / "ranker")
+    "ranker", 4, ("ranker",), _save_ranker, lambda folder: TreeRanker.load(folder / "ranker")
 )
 
 

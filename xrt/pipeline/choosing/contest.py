@@ -47,6 +47,8 @@ LEAST_WORK = 1e9
 """Work that is always allowed, however small the corpus: some ten seconds on two cores."""
 MOST_COMBINED = 4
 """Settings of the second round, beside those that stand."""
+SURE = 2.0
+"""Standard errors that a gain must have: of many options the best has one by chance."""
 FINALISTS = 2
 """Settings of the last round, beside those that stand."""
 
@@ -326,9 +328,9 @@ class Contest:
         return sorted(better, key=lambda one: -self._gain(size, one.key)[0])
 
     def _is_safe(self, size: int, key: str) -> bool:
-        """Better by a standard error, and no figure worse by one."""
+        """Better by SURE standard errors, and no figure worse by one."""
         mean_E, error_E = self._differences(size, key)
-        return bool(mean_E[0] > 0 and mean_E[0] >= error_E[0] and (mean_E >= -error_E).all())
+        return bool(mean_E[0] > 0 and mean_E[0] >= SURE * error_E[0] and (mean_E >= -error_E).all())
 
     def _choices(self, complete: bool) -> Choices:
         """What is best on the most rows on which anything was compared."""
@@ -351,7 +353,7 @@ class Contest:
                 )
             else:
                 message = (
-                    "the settings stay as they are: nothing was better by a standard error on "
+                    "the settings stay as they are: nothing was better by two standard errors on "
                     f"{num_held_out:,} held-out rows without a figure that got worse"
                 )
         return Choices(
