@@ -13,4 +13,6 @@ def hydra_as_new() -> Iterator[None]:
     GlobalHydra.instance().clear()
     handlers, level = logging.root.handlers[:], logging.root.level
     yield
+    for handler in set(logging.root.handlers) - set(handlers):
+        handler.close()
     logging.root.handlers, logging.root.level = handlers, level
