@@ -8,9 +8,10 @@ the share that a choice has of what the encoder can add to the linear model:
     * (1 - exp(-rows / few))     rows: rows trained on; few: 0.55 passes, 25,000 rows at most
     * 0.94, 0.98, 1              one, two, three trees of hybrid rankers
 
-The figures follow from the records of tibkat: 64 tokens and 1.4 passes against 128 and 3, frozen
-layers, three trees (bench/records, 2026-11-21 and 2026-11-22). They are rough, and they need only
-be good enough to order choices; what a choice takes is measured.
+The figures are fitted by eye to the records of tibkat: 64 tokens and 1.4 passes against 128 and 3,
+frozen layers, three trees (bench/records, 2026-11-21 and 2026-11-22). They are rough, were checked
+on no other corpus, and need only be good enough to order choices; what a choice takes is
+measured.
 
 N training rows, n of a sample.
 """
