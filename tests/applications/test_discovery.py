@@ -102,7 +102,7 @@ def test_settings_groups_and_hooks_reach_training(
     hooks: list[Any] = []
     done = SimpleNamespace(to_text=lambda: "trained", objective=None)
     monkeypatch.setattr(
-        "xrt.pipeline.train", lambda params, folder, progress, own: (hooks.append(own), done)[1]
+        "xrt.pipeline.train", lambda params, folder, progress, own, *_: (hooks.append(own), done)[1]
     )
     monkeypatch.chdir(tmp_path)
     assert cli.main(["train"]) == 0

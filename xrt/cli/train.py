@@ -206,7 +206,7 @@ def _folders(runtime: Any) -> list[Path]:
 
 def _said_of_stop(stop: "ChoosingStopped", words: Sequence[str]) -> str:
     """One line with the command that trains what was found before Ctrl-C."""
-    kept = [word for word in words if word.partition("=")[0] != "linear"]
+    kept = [word for word in words if not word.startswith("linear=")]
     chosen = ["linear=default", *stop.choices.as_words()]
     command = shlex.join(["xrt", "train", *kept, *chosen])
     return f"xrt: settings were being chosen; to train with the best so far: {command}"

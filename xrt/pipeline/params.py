@@ -122,9 +122,6 @@ class PipelineParams:
     num_trees: Annotated[int, at_least(1)] = 3
     """Trees of the linear model, from different seeds; their scores are averaged. A taxonomy and a
     flat tree are always one."""
-    word_trees: bool = True
-    """With n-grams of characters beside words: of several trees of the linear model the second,
-    fourth, ... sees both, the others see words alone and take a fraction of the time."""
     search: SearchParams = field(default_factory=SearchParams)
     shortlist: ShortlistParams = field(default_factory=ShortlistParams)
     neighbours: NeighbourParams = field(default_factory=NeighbourParams)

@@ -24,14 +24,14 @@ def word_columns(
     """How many columns the trees on words see.
 
     Args:
-        params: of these, `word_trees` and `num_trees` are used.
+        params: of these, `num_trees` is used.
         features: what made the rows; None for rows that came as they are.
         num_dense: dense columns of the rows.
 
     Returns:
         W; None where every tree sees all columns.
     """
-    if not params.word_trees or params.num_trees == 1 or features is None or num_dense:
+    if params.num_trees == 1 or features is None or num_dense:
         return None
     sizes = features.block_sizes
     return sizes["word"] if len(sizes) > 1 and "word" in sizes else None
@@ -41,7 +41,7 @@ def word_inputs(params: PipelineParams, features: TfidfFeatures | None) -> dict[
     """What says to a stage that some trees see words alone.
 
     Args:
-        params: of these, `word_trees` and `num_trees` are used.
+        params: of these, `num_trees` is used.
         features: what made the rows; None for rows that came as they are.
 
     Returns:

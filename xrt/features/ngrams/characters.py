@@ -68,6 +68,18 @@ _GRAPHEME_JOINER = "\u034f"
 """Keeps a letter and its mark apart for sorting; without it they are one character."""
 
 
+def is_unspaced(letter: str) -> bool:
+    """Whether a character may be a letter of a script without blanks between words.
+
+    Args:
+        letter: one character.
+
+    Returns:
+        True where TF-IDF may take a run of them apart.
+    """
+    return any(low <= ord(letter) < high for low, high in _UNSPACED)
+
+
 @lru_cache(maxsize=8)
 def character_table(token_class: str, lowercase: bool, scripts: bool = False) -> np.ndarray:
     r"""The table for words made of `token_class` (a class of `re`: r"\w" or r"\S"), uint32 (code

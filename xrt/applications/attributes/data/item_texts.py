@@ -16,6 +16,7 @@ from xrt.applications.attributes.data.numbers import parse_number
 from xrt.applications.attributes.data.schema import AttributeSchema
 from xrt.applications.attributes.data.schema_inference import infer_schema
 from xrt.errors import ArtifactError, XrtError
+from xrt.features.ngrams.characters import is_unspaced
 
 NUM_BINS = 10
 """Quantile bins of a numeric column, at most."""
@@ -206,7 +207,8 @@ def make_value_tokens(name: str, cells: list[str]) -> list[str]:
 def make_token(text: str) -> str:
     """A text as one word: small, every run of signs and blanks an underscore.
 
-    A text of signs only becomes its code points, so that "+" and "-" differ.
+    A text of signs only becomes its code points, so that "+" and "-" differ. So do the letters of
+    scripts without blanks, which TF-IDF would take apart.
 
     Args:
         text: A name or a cell.
@@ -215,7 +217,13 @@ def make_token(text: str) -> str:
         The word.
     """
     word = _NO_WORD.sub("_", text.lower()).strip("_")
-    return word or "_".join(f"u{ord(sign):x}" for sign in text.strip()[:8])
+    if not word:
+        return "_".join(map(_code_point, text.strip()[:8]))
+    return "".join(_code_point(letter) if is_unspaced(letter) else letter for letter in word)
+
+
+def _code_point(sign: str) -> str:
+    return f"u{ord(sign):x}"
 
 
 def _numbers(cells: list[str]) -> np.ndarray:
