@@ -10,7 +10,7 @@ from tests.reference.slow_calibration import slow_walk
 from xrt.errors import ArtifactError
 from xrt.fusion.boosting import Booster, fit_booster, gather_features
 from xrt.fusion.calibration import hits_of
-from xrt.fusion.fit import BOOSTING, FusionFit, fit_scores
+from xrt.fusion.fit import BOOSTING, FEWEST_ROWS, FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion, fit_fusion
 from xrt.fusion.weights import fuse
@@ -125,6 +125,18 @@ def test_a_source_that_knows_nothing_does_not_join_the_baseline(rng: Any):
         {"linear": sources["linear"], "neighbours": sources["ranker"]}, Y, known(), 0, "linear"
     )
     assert better.fusion.sources == {"linear", "neighbours"}
+
+
+@pytest.mark.parametrize(("num_rows", "ships"), [(FEWEST_ROWS - 1, False), (FEWEST_ROWS, True)])
+def test_few_rows_cannot_tell_that_a_fusion_is_better(rng: Any, num_rows: int, ships: bool):
+    """Neighbours that are always right beside a baseline that never is."""
+    Y = as_csr(np.eye(num_rows, 30, dtype=np.float32) + np.eye(num_rows, 30, k=1, dtype=np.float32))
+    wrong = as_csr(np.eye(num_rows, 30, k=5, dtype=np.float32))
+    learnt = fit_scores({"linear": wrong, "neighbours": Y}, Y, known(), 0, "linear")
+    assert ("neighbours" in learnt.fusion.sources) == ships
+    (step,) = (each for each in learnt.judgements if each.plain_name == "linear alone")
+    assert step.ships == ships
+    assert (f"{num_rows} held-out rows cannot tell; {FEWEST_ROWS} can" in step.note) == (not ships)
 
 
 def test_each_learnt_step_stands_beside_its_plain_alternative(rng: Any, tmp_path: Path):

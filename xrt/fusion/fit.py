@@ -30,6 +30,8 @@ from xrt.storage.reading import read_json_bounded
 
 logger = logging.getLogger(__name__)
 
+FEWEST_ROWS = 20
+"""Held-out rows on which a fusion may beat the baseline; noise does on fewer."""
 MIN_HITS = 50
 """True predictions among the held-out rows' candidates that calibration needs."""
 
@@ -100,10 +102,11 @@ def fit_scores(
     """Fusion, calibration and thresholds of sources (N, L) that were not trained on these rows.
 
     Trees are kept where they are better than weights alone. Where a `baseline` is named, a fusion
-    is kept only where it is better than that source alone. Better is by at least one standard error
-    of (P@1 + nDCG@10) / 2 over the rows. `frequencies` are those of the rows that the sources were
-    trained on. `weights_N` is how much each row counts. Confidences of labels reach trees and
-    curves; where rankings are compared a label is true or not.
+    is kept only where it is better than that source alone, and never on fewer than FEWEST_ROWS
+    rows. Better is by at least one standard error of (P@1 + nDCG@10) / 2 over the rows.
+    `frequencies` are those of the rows that the sources were trained on. `weights_N` is how much
+    each row counts. Confidences of labels reach trees and curves; where rankings are compared a
+    label is true or not.
 
     Args:
         sources: scores of each source by its name, csr_array (N, L).
@@ -134,6 +137,9 @@ def fit_scores(
         alone_NL = fuse(sources, {baseline: 1.0}, CANDIDATES)
         name = f"fusion of {', '.join(sources)}"
         step = judge_step(name, f"{baseline} alone", Y_true, fused_NL, alone_NL, weights_N)
+        if step.ships and Y_true.shape[0] < FEWEST_ROWS:
+            note = f"{Y_true.shape[0]} held-out rows cannot tell; {FEWEST_ROWS} can"
+            step = replace(step, ships=False, note=note)
         figures["over " + baseline] = _gain(step)
         if len(sources) > 1:
             judgements.append(step)

@@ -64,7 +64,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 10,
+    "fusion", 11,
     (
         "search", "num_trees", "num_deep_trees", "shortlist", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
