@@ -12,7 +12,7 @@ from xrt.encoder.params import EncoderParams, MatcherParams
 from xrt.pipeline import PipelineParams
 from xrt.pipeline.budget import plan as plan_module
 from xrt.pipeline.budget.linear_times import LinearTimes, linear_times
-from xrt.pipeline.budget.measuring import costs_of, measure_choices
+from xrt.pipeline.budget.measuring import costs_of, measure_choices, without_disturbance
 from xrt.pipeline.budget.plan import (
     MOST_EPOCHS,
     PLANNED,
@@ -216,3 +216,13 @@ def test_rankers_beside_embeddings_take_longer_the_shorter_the_texts():
     assert long.rankers(1, 0) == 20.0
     assert 20 * 2 < long.rankers(1, WIDTH) < short.rankers(1, WIDTH)
     assert long.rankers(3, WIDTH) == pytest.approx(3 * long.rankers(1, WIDTH))
+
+
+def test_a_shorter_text_takes_no_longer_whatever_was_measured():
+    measured = {32: Pace(trained=1.0, encoded=0.5), 64: Pace(trained=9.0, encoded=0.1)}
+    measured[128] = Pace(trained=2.0, encoded=0.4)
+    assert without_disturbance(measured) == {
+        32: Pace(trained=1.0, encoded=0.1),
+        64: Pace(trained=2.0, encoded=0.1),
+        128: Pace(trained=2.0, encoded=0.4),
+    }

@@ -139,7 +139,9 @@ def measure_choices(
         found[length, layers] = pace
         logger.info("%d tokens, %d layers frozen: %.1f rows/s trained, %.1f rows/s read",
                     length, layers, 1 / pace.trained, 1 / pace.encoded)  # fmt: skip
-    whole = {length: pace for (length, layers), pace in found.items() if layers == frozen[0]}
+    whole = without_disturbance(
+        {length: pace for (length, layers), pace in found.items() if layers == frozen[0]}
+    )
     saved = {layers: _saved(found, middle, frozen[0], layers, num_layers) for layers in frozen}
     paces = {}
     for choice in choices:
@@ -151,12 +153,30 @@ def measure_choices(
     return paces
 
 
+def without_disturbance(whole: Mapping[int, Pace]) -> dict[int, Pace]:
+    """The paces without what other work on the machine added: shorter texts take no longer.
+
+    Args:
+        whole: the pace that was measured at each length.
+
+    Returns:
+        A pace for each length.
+    """
+    paces: dict[int, Pace] = {}
+    trained = encoded = float("inf")
+    for length in sorted(whole, reverse=True):
+        trained = min(trained, whole[length].trained)
+        encoded = min(encoded, whole[length].encoded)
+        paces[length] = Pace(trained=trained, encoded=encoded)
+    return paces
+
+
 def _saved(
     found: Mapping[tuple[int, int], Pace], length: int, none: int, layers: int, num_layers: int
 ) -> float:
     """What a step with frozen layers takes, beside one without."""
     if (length, layers) in found:
-        return found[length, layers].trained / found[length, none].trained
+        return min(1.0, found[length, layers].trained / found[length, none].trained)
     return 1 - BACKWARD * (layers - none) / max(1, num_layers)
 
 
