@@ -109,3 +109,13 @@ def stages_that_run(
         return {text.split(":")[0] for text in messages if ": runs (" in text}
 
     return ran
+
+
+@pytest.fixture(autouse=True)
+def log_files_are_closed() -> Iterator[None]:
+    """A run in this process leaves hydra's log file open; it would be told of in a later test."""
+    yield
+    for handler in logging.root.handlers[:]:
+        if type(handler) is logging.FileHandler:
+            logging.root.removeHandler(handler)
+            handler.close()
