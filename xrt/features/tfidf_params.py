@@ -23,8 +23,9 @@ class TfidfParams:
     r"""The terms of TF-IDF, and their weights.
 
     Counts by their logarithm and words of one letter did better than plain counts of words of two
-    letters and more on all sets of texts that were tried, with fusion. Without it, plain counts are
-    1.5 better at P@1 on tibkat's library records (bench/records).
+    letters and more on package descriptions and grocery products, and as well on shopping queries
+    (bench/records/2026-11-30-linear-choices.md). On tibkat's library records plain counts are
+    better without fusion.
     """
 
     word_ngram_max: int = 1
