@@ -23,7 +23,7 @@ from xrt.sources.neighbours import SparseNeighbours
 from xrt.sources.shortlist import ShortlistParams
 from xrt.sparse import as_csr
 from xrt.storage.artifact import write_artifact
-from xrt.tree.clustering import ClusterParams, TreeParams
+from xrt.tree.clustering import MatcherTreeParams, TreeParams
 
 
 def save_rows_model(folder: Path) -> Path:
@@ -68,7 +68,7 @@ def save_deep_model(folder: Path, index: IndexKind) -> Path:
         trn,
         shortlist=ShortlistParams(index=index),
         tree=TreeParams(branching=2, max_leaf_size=2),
-        matcher_tree=ClusterParams(max_leaf_size=4),
+        matcher_tree=MatcherTreeParams(max_leaf_size=4),
     )
     return train(params, folder.parent / "deep-run").model_folder
 

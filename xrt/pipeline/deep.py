@@ -5,7 +5,7 @@ N training rows, L labels, F TF-IDF columns, H hidden width.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,7 +35,6 @@ from xrt.pipeline.word_trees import word_columns, word_inputs
 from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash
-from xrt.tree.clustering import TreeParams, TreeShape
 
 
 def fit_deep(
@@ -113,7 +112,7 @@ def _fine_tune(
     X = HybridMatrix.of(as_csr(X_NF[held.train])).weighted(rows.weights_of(held.train))
     (tree,) = grow_trees(
         runner, "matcher-tree", X, rows.labels_of(held.train), rows.corpus.labels, inputs,
-        TreeParams(**asdict(params.matcher_tree), shape=TreeShape.halves),
+        params.matcher_tree.tree,
     )  # fmt: skip
     return fine_tune_matcher(runner, rows, tree, held, inputs, limit)
 
