@@ -118,6 +118,8 @@ def clean_hydra() -> Iterator[None]:
         (["tree.branching=1"], "tree.branching = 1: at least 2 is needed"),
         (["tree=nope"], "Could not find 'tree/nope' Available options in 'tree'"),
         (["sede=1"], "sede: no such setting; did you mean seed?"),
+        (["shortlist=auto"], "shortlist: no such setting; FAISS finds labels and training rows"),
+        (["shortlist.width=3"], "shortlist: no such setting; FAISS finds labels and training rows"),
         (["seed:1"], "seed:1: not a setting; write key=value"),
         (
             ["encoder=none", "encoder.max_length=9"],

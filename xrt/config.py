@@ -346,6 +346,13 @@ def explain(error: Exception) -> str:
     return f"{name}: {message}" if name else message
 
 
+_GONE = {
+    "shortlist": "FAISS finds labels and training rows of every model with an encoder by itself, "
+    "and trees are searched from the root; leave it out",
+}
+"""Parts of the settings of earlier versions, and what stands in their place."""
+
+
 def no_such_setting(name: str, parent: str) -> str:
     """What to say of a name that is no setting.
 
@@ -371,6 +378,8 @@ def _nearest(name: str, parent: str, params: type) -> str:
 
 
 def _nearest_of(name: str, names: Sequence[str]) -> str:
+    if name in _GONE:
+        return f"; {_GONE[name]}"
     near = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import deep_model, without_shortlists
+from tests.deep_models import deep_model
 from xrt.model import XrtModel, every_pair
 from xrt.search.constraints import Constraint
 from xrt.sources.registry import SOURCES
@@ -17,8 +17,7 @@ Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
 
 @pytest.fixture(scope="module")
 def model(tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathFactory) -> XrtModel:
-    made = deep_model(tiny_corpus, tmp_path_factory.mktemp("encoder"))
-    return without_shortlists(made)
+    return deep_model(tiny_corpus, tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.mark.parametrize("name", SOURCES)
