@@ -50,6 +50,22 @@ def test_the_model_scores_given_labels_as_a_wide_beam_does(
     np.testing.assert_array_equal(got_NA, expected_NL[:, columns_A].toarray())
 
 
+@pytest.mark.parametrize("name", ["neighbours", "embedding_neighbours"])
+def test_nearest_rows_are_searched_once_for_the_same_rows(
+    model: XrtModel, tiny_corpus: Tiny, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, searches = model.sources[name], []
+    nearest = type(source).nearest  # type: ignore[attr-defined]
+    monkeypatch.setattr(type(source), "nearest", lambda *args: searches.append(1) or nearest(*args))
+    rows = model.source_rows(tiny_corpus[0][:5])
+    named_NL = source.score(rows, 5, model.search, 1)
+    given_NL = source.score_given(rows, named_NL, model.search, 1)
+    np.testing.assert_array_equal(given_NL.toarray(), named_NL.toarray())
+    assert len(searches) == 1
+    source.score(model.source_rows(tiny_corpus[0][:5]), 5, model.search, 1)
+    assert len(searches) == 2
+
+
 def test_pairs_of_rows_without_any(model: XrtModel, tiny_corpus: Tiny) -> None:
     rows = model.source_rows(tiny_corpus[0][:2])
     none = sp.csr_array((2, len(model.labels)), dtype=np.float32)
