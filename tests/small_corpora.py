@@ -13,7 +13,7 @@ from xrt.pipeline import DatasetParams, PipelineParams
 from xrt.pipeline.trainer import Fitted, Trainer
 from xrt.storage.artifact import MANIFEST
 from xrt.storage.stages import FolderCache
-from xrt.tree.clustering import ClusterParams, TreeParams
+from xrt.tree.clustering import MatcherTreeParams, TreeParams
 
 WORDS = tuple(
     f"{a}{b}{c}" for a in ("ka", "lo", "mi", "nu") for b in ("re", "so", "ti") for c in ("", "x")
@@ -53,7 +53,7 @@ def small_params(trn: Path, tst: Path | None = None, **changes: Any) -> Pipeline
         "matcher": MatcherParams(steps=3, max_batch_rows=16),
         "tree": TreeParams(max_leaf_size=4),
         "num_trees": 1,
-        "matcher_tree": ClusterParams(max_leaf_size=4),
+        "matcher_tree": MatcherTreeParams(max_leaf_size=4),
         "trainer": TrainerParams(accelerator="cpu", devices=1, precision=Precision.fp32),
         "num_threads": 1,
         "always_deep": True,

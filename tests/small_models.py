@@ -21,7 +21,7 @@ from xrt.pipeline import DatasetParams, PipelineParams, train
 from xrt.sources.neighbours import SparseNeighbours
 from xrt.sparse import as_csr
 from xrt.storage.artifact import write_artifact
-from xrt.tree.clustering import ClusterParams, TreeParams
+from xrt.tree.clustering import MatcherTreeParams, TreeParams
 
 
 def save_rows_model(folder: Path) -> Path:
@@ -65,7 +65,7 @@ def save_deep_model(folder: Path) -> Path:
     params = small_params(
         trn,
         tree=TreeParams(branching=2, max_leaf_size=2),
-        matcher_tree=ClusterParams(max_leaf_size=4),
+        matcher_tree=MatcherTreeParams(max_leaf_size=4),
     )
     return train(params, folder.parent / "deep-run").model_folder
 

@@ -17,7 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from xrt import config
 from xrt.cli import main
+from xrt.cli.doors import _training_fields
 from xrt.errors import ConfigError
+from xrt.former_settings import FORMER
 from xrt.pipeline.params import PipelineParams
 
 FOLDERS = config.conf_folders()
@@ -93,6 +95,12 @@ def test_an_added_key_is_refused():
         config.build(Outer, node)
 
 
+def test_settings_that_are_gone_are_none_of_today():
+    names = {name for name, _ in _training_fields()}
+    parts = {name.rpartition(".")[0] for name in names}
+    assert not (names | parts) & set(FORMER)
+
+
 @pytest.fixture
 def clean_hydra() -> Iterator[None]:
     """Hydra as new, and the logging that it sets up undone."""
@@ -118,8 +126,11 @@ def clean_hydra() -> Iterator[None]:
         (["tree.branching=1"], "tree.branching = 1: at least 2 is needed"),
         (["tree=nope"], "Could not find 'tree/nope' Available options in 'tree'"),
         (["sede=1"], "sede: no such setting; did you mean seed?"),
-        (["shortlist=auto"], "shortlist: no such setting; FAISS finds labels and training rows"),
-        (["shortlist.width=3"], "shortlist: no such setting; FAISS finds labels and training rows"),
+        (["shortlist=auto"], "shortlist: no such setting now; leave it out; trees are"),
+        (["shortlist.width=3"], "shortlist: no such setting now; leave it out; trees are"),
+        (["features.max_df=0.5"], "features.max_df: no such setting now; leave it out; TF-IDF"),
+        (["+encoder.lora.rank=4"], "encoder.lora: no such setting now; write encoder.lora_rank"),
+        (["dataset.propensity_model=x"], "dataset.propensity_model: Invalid value 'x'"),
         (["seed:1"], "seed:1: not a setting; write key=value"),
         (
             ["encoder=none", "encoder.max_length=9"],
@@ -140,6 +151,22 @@ def test_faults_stop_the_run_in_one_line(
     err = capsys.readouterr().err
     assert err.startswith(f"xrt: error: {message}")
     assert err.count("\n") == 1
+
+
+@needs_pipeline
+@pytest.mark.usefixtures("clean_hydra")
+def test_an_older_file_of_settings_is_told_what_took_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiment").mkdir()
+    older = "# @package _global_\ndataset:\n  propensity_a: 0.6\n"
+    (tmp_path / "experiment" / "older.yaml").write_text(older)
+    assert main(["train", f"--config-dir={tmp_path}", "experiment=older"]) == 2
+    assert capsys.readouterr().err == (
+        "xrt: error: dataset.propensity_a: no such setting now; choose "
+        "dataset.propensity_model=default, wikipedia or amazon\n"
+    )
 
 
 DONE = SimpleNamespace(to_text=lambda: "trained", objective=None)

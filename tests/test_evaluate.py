@@ -9,8 +9,9 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus, LabelTable, ReadReport
 from xrt.errors import DataError
-from xrt.evaluate import evaluate_scores, predict_corpus, reading_of, strike
+from xrt.evaluate import _propensity, evaluate_scores, predict_corpus, reading_of, strike
 from xrt.metrics.propensity import PropensityParams
+from xrt.storage.saved_values import SavedValues
 
 
 def scores_of(rng: np.random.Generator, num_rows: int, num_labels: int) -> sp.csr_array:
@@ -110,3 +111,17 @@ def test_files_are_read_as_the_training_file_was():
     }  # fmt: skip
     assert reading(trn="a.csv.gz") == {"format": "csv"}
     assert reading(trn="a.txt", format="nosuch") == {}
+
+
+@pytest.mark.parametrize(
+    ("saved", "a", "b"),
+    [
+        ({}, 0.55, 1.5),
+        ({"propensity_model": "default"}, 0.55, 1.5),
+        ({"propensity_model": "wikipedia"}, 0.5, 0.4),
+        ({"propensity_model": "amazon"}, 0.6, 2.6),
+        ({"propensity_a": 0.7, "propensity_b": 2.0}, 0.7, 2.0),  # of earlier versions
+    ],
+)
+def test_constants_of_the_propensity_model_are_those_of_training(saved: dict, a: float, b: float):
+    assert _propensity(SavedValues(saved, "dataset")) == PropensityParams(a=a, b=b)

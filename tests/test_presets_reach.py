@@ -12,7 +12,7 @@ from xrt.cli.doors import _training_fields
 from xrt.features.tfidf_params import WORDS_AND_SIGNS
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 92
+MOST_SETTINGS = 86
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {

@@ -29,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xrt.applications import applications
 from xrt.errors import ConfigError
+from xrt.former_settings import replaced_by
 
 HYDRA_VERSION_BASE = "1.3"
 PIPELINE_PARAMS = "xrt.pipeline:PipelineParams"
@@ -305,7 +306,7 @@ def build_all(types: Sequence[type], node: DictConfig) -> list[Any]:
     values = [_build(params, node, "", faults) for params in types]
     names = [field.name for params in types for field in dataclasses.fields(params)]
     for name in sorted({str(key) for key in node} - {*names, *OWN_SETTINGS}):
-        faults.append(f"{name}: no such setting{_nearest_of(name, names)}")
+        faults.append(f"{name}: {_unknown(name, _nearest_of(name, names))}")
     if faults:
         raise ConfigError("; ".join(faults))
     return values
@@ -346,13 +347,6 @@ def explain(error: Exception) -> str:
     return f"{name}: {message}" if name else message
 
 
-_GONE = {
-    "shortlist": "FAISS finds labels and training rows of every model with an encoder by itself, "
-    "and trees are searched from the root; leave it out",
-}
-"""Parts of the settings of earlier versions, and what stands in their place."""
-
-
 def no_such_setting(name: str, parent: str) -> str:
     """What to say of a name that is no setting.
 
@@ -361,10 +355,17 @@ def no_such_setting(name: str, parent: str) -> str:
         parent: What stands before it; '' for a setting at the top.
 
     Returns:
-        A message that names the nearest setting, or all that there are.
+        A message that says what took its place, or names the nearest setting, or all that there
+        are.
     """
     full = f"{parent}.{name}" if parent else name
-    return f"{full}: no such setting{_nearest(name, parent, settings_type())}"
+    return f"{full}: {_unknown(full, _nearest(name, parent, settings_type()))}"
+
+
+def _unknown(name: str, nearest: str) -> str:
+    """What to say of a full name that is no setting; `nearest` is the half sentence on others."""
+    instead = replaced_by(name)
+    return f"no such setting{nearest}" if instead is None else f"no such setting now; {instead}"
 
 
 def _nearest(name: str, parent: str, params: type) -> str:
@@ -378,8 +379,6 @@ def _nearest(name: str, parent: str, params: type) -> str:
 
 
 def _nearest_of(name: str, names: Sequence[str]) -> str:
-    if name in _GONE:
-        return f"; {_GONE[name]}"
     near = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
 
@@ -428,8 +427,9 @@ def _build(annotation: Any, node: Any, where: str, faults: list[str]) -> Any:
     values, before = {}, len(faults)
     if where:
         unknown = sorted(set(map(str, node)) - {field.name for field in dataclasses.fields(params)})
+        full = {name: f"{where}.{name}" for name in unknown}
         faults += [
-            f"{where}.{name}: no such setting{_nearest(name, '', params)}" for name in unknown
+            f"{full[name]}: {_unknown(full[name], _nearest(name, '', params))}" for name in unknown
         ]
     for field in dataclasses.fields(params):
         if not field.init:

@@ -12,7 +12,7 @@ from xrt.data.corpus import Corpus
 from xrt.data.formats import CorpusFormat, detect_format, format_by_name, read_corpus
 from xrt.data.sources import plain_name
 from xrt.errors import DataError
-from xrt.metrics.propensity import PropensityParams
+from xrt.metrics.propensity import PropensityModel, PropensityParams
 from xrt.metrics.report import RankingReport, check_ks, evaluate_ranking
 from xrt.model import XrtModel
 from xrt.predict import Predictor
@@ -169,9 +169,7 @@ def evaluate_model(
     corpus = read_as_trained(corpus_path, manifest, labels=model.labels, **(reading or {}))
     scores_NL = predict_corpus(model, corpus, max(ks), progress=progress)
     known = SavedValues(dataset, f"{model_folder}: configuration.dataset")
-    propensity = PropensityParams(
-        a=known.number("propensity_a", default=0.55), b=known.number("propensity_b", default=1.5)
-    )
+    propensity = _propensity(known)
     path = predictor.artifact.path("label_counts.npy")
     counts_L = load_array(path, np.int64, 1, length=len(model.labels))
     threshold = tuned_threshold(model)
@@ -184,6 +182,16 @@ def evaluate_model(
         ks,
         threshold,
         corpus.row_weights,
+    )
+
+
+def _propensity(dataset: SavedValues) -> PropensityParams:
+    """The constants of a model; earlier versions saved the two numbers."""
+    if dataset.has("propensity_model"):
+        return dataset.choice("propensity_model", PropensityModel).constants
+    return PropensityParams(
+        a=dataset.number("propensity_a", default=0.55),
+        b=dataset.number("propensity_b", default=1.5),
     )
 
 

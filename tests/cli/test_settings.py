@@ -216,7 +216,7 @@ def test_faults_are_one_line(words: list[str], message: str, capsys, monkeypatch
     ("params", "names", "idle"),
     [
         ({}, ["trainer.devices", "seed"], "trainer.devices"),
-        ({}, ["matcher_tree.branching"], "matcher_tree.branching"),
+        ({}, ["matcher_tree.max_leaf_size"], "matcher_tree.max_leaf_size"),
         ({}, ["always_deep", "frozen_weight"], "always_deep, frozen_weight"),
         ({"fused": False}, ["validation_rows"], "validation_rows"),
         ({"dataset": DatasetParams(trn="x")}, ["dataset.filters"], "dataset.filters"),

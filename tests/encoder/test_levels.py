@@ -77,8 +77,6 @@ def test_wide_levels_use_candidates():
         ("token_budget", 0),
         ("num_epochs", 0.0),
         ("steps", -1),
-        ("warmup_fraction", 1.5),
-        ("weight_decay", -1.0),
     ],
 )
 def test_bad_settings_name_the_field(field, value):

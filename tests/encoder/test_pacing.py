@@ -127,13 +127,13 @@ def test_a_stopped_fit_goes_on_with_the_time_it_had_left(tmp_path, monkeypatch):
 
 
 def test_the_end_of_a_schedule_is_moved_without_a_jump():
-    schedule = LinearSchedule(num_steps=100, warmup_fraction=0.1)
+    schedule = LinearSchedule(num_steps=100, warmup_share=0.1)
     before = [schedule(step) for step in range(60)]
     schedule.end_at(60, 80)
     assert schedule(60) == pytest.approx(before[59], abs=0.02)
     assert schedule(70) == pytest.approx(schedule(60) / 2)
     assert schedule(80) == 0
-    again = LinearSchedule(num_steps=100, warmup_fraction=0.1)
+    again = LinearSchedule(num_steps=100, warmup_share=0.1)
     again.__dict__.update(schedule.__dict__)  # what LambdaLR keeps in a checkpoint
     assert again(70) == schedule(70)
 

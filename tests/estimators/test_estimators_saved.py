@@ -52,6 +52,18 @@ def test_what_was_saved_is_loaded_with_its_settings(tiny_corpus: Tiny, tmp_path:
     assert open_artifact(tmp_path / "m").manifest["training"]["num_rows"] == 32
 
 
+def test_a_setting_of_an_earlier_version_does_not_keep_a_model_shut(
+    tiny_corpus: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    texts, Y_NL, _ = tiny_corpus
+    estimator = linear(features=TfidfParams(min_df=1)).fit(texts, Y_NL)
+    settings = estimator._settings()
+    settings["features"]["max_df"] = 0.9
+    monkeypatch.setattr(estimator, "_settings", lambda: settings)
+    estimator.save(tmp_path / "m")
+    assert XRLinear.load(tmp_path / "m").features == TfidfParams(min_df=1)
+
+
 def test_a_saved_estimator_is_a_model_like_any_other(
     fitted: XRLinear, tiny_corpus: Tiny, tmp_path: Path
 ):

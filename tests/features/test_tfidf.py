@@ -176,8 +176,6 @@ def test_progress_counts_every_text():
         ({"char_ngrams": (0, 2)}, "char_ngrams"),
         ({"char_ngrams": (1, 2, 3)}, "char_ngrams"),
         ({"min_df": 0}, "min_df = 0"),
-        ({"max_df": 0.0}, "max_df = 0"),
-        ({"max_df": 1.5}, "max_df = 1.5"),
         ({"max_features": 0}, "max_features = 0"),
         ({"token_pattern": "("}, "not a regular expression"),
         ({"token_pattern": "(a)(b)"}, "2 capturing groups"),

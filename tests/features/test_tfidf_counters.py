@@ -21,7 +21,7 @@ SETTINGS = [
     {"word_ngram_max": 2, "lowercase": False},
     {"word_ngram_max": 2, "token_pattern": r"(?u)\b\w+\b"},
     {"token_pattern": r"\w\w\w+"},
-    {"word_ngram_max": 2, "min_df": 2, "max_df": 0.6},
+    {"word_ngram_max": 2, "min_df": 2},
     {"word_ngram_max": 2, "max_features": 3},
     {"word_ngram_max": 0, "char_ngrams": (1, 3)},
     {"word_ngram_max": 0, "char_ngrams": (3, 5), "lowercase": False},

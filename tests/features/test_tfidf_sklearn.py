@@ -29,7 +29,6 @@ SETTINGS = [
     ({"word_ngram_max": 1}, {"ngram_range": (1, 1)}),
     ({"word_ngram_max": 2}, {"ngram_range": (1, 2)}),
     ({"word_ngram_max": 2, "min_df": 2}, {"ngram_range": (1, 2), "min_df": 2}),
-    ({"word_ngram_max": 1, "max_df": 0.25}, {"max_df": 0.25}),
     ({"word_ngram_max": 2, "max_features": 9}, {"ngram_range": (1, 2), "max_features": 9}),
     ({"word_ngram_max": 1, "lowercase": False}, {"lowercase": False}),
     ({"word_ngram_max": 1, "token_pattern": r"(\w)\w*"}, {"token_pattern": r"(\w)\w*"}),

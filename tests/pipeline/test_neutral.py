@@ -10,6 +10,7 @@ from typing import Any
 import xrt.pipeline
 from xrt.encoder.params import EncoderParams
 from xrt.features.tfidf_params import TfidfParams
+from xrt.metrics.propensity import PropensityModel
 from xrt.pipeline import neutral
 from xrt.pipeline.params import DatasetParams, PipelineParams
 from xrt.pipeline.runner import StageRunner, setting_of
@@ -122,7 +123,7 @@ def test_keys_of_earlier_run_folders_stay():
         search=type(PipelineParams().search)(**pinned["search"]),
         tree=type(PipelineParams().tree)(**pinned["tree"]),
         num_trees=1,
-        dataset=DatasetParams(propensity_a=0.55, propensity_b=1.5),
+        dataset=DatasetParams(propensity_model=PropensityModel.default),
     )
     keys = []
 

@@ -291,7 +291,7 @@ class LevelMatcher(pl.LightningModule):
             Optimiser and schedule, as Lightning takes them.
         """
         optimizer = make_optimizer(self.encoder, self.heads, self.params, self.device)
-        self.schedule = LinearSchedule(self.num_steps, self.params.warmup_fraction)
+        self.schedule = LinearSchedule(self.num_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {
             "optimizer": optimizer,

@@ -9,6 +9,10 @@ from xrt.encoder.params import MatcherParams
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+WARMUP_SHARE = 0.1
+"""Share of the steps in which the learning rate rises; it falls linearly to 0 after."""
+WEIGHT_DECAY = 0.01
+"""Weight decay of the encoder's matrices; biases, norms and the heads have none."""
 GRADIENT_CLIP = 1.0
 """Largest norm of the encoder's gradient, and of the heads'."""
 
@@ -21,7 +25,7 @@ def make_optimizer(
     Args:
         encoder: the encoder.
         heads: the heads.
-        params: learning rates and weight decay.
+        params: learning rates.
         device: where the weights lie; `fused` is set for a CPU and CUDA.
 
     Returns:
@@ -39,9 +43,9 @@ class LinearSchedule:
     to 0 at the new end. Checkpoints hold all of this, since `LambdaLR` saves the attributes.
     """
 
-    def __init__(self, num_steps: int, warmup_fraction: float) -> None:
+    def __init__(self, num_steps: int, warmup_share: float = WARMUP_SHARE) -> None:
         self.num_steps = num_steps
-        self.num_warmup = round(num_steps * warmup_fraction)
+        self.num_warmup = round(num_steps * warmup_share)
         self.bend: tuple[int, float] | None = None
 
     def end_at(self, step: int, num_steps: int) -> None:
@@ -72,7 +76,7 @@ def parameter_groups(
     Args:
         encoder: the encoder; frozen parameters are left out.
         heads: the heads.
-        params: learning rates and weight decay.
+        params: learning rates.
 
     Returns:
         Groups as torch's optimisers take them; none is empty.
@@ -84,7 +88,7 @@ def parameter_groups(
             (decayed if parameter.ndim >= 2 else plain).append(parameter)
     encoder_rate, head_rate = params.encoder_learning_rate, params.head_learning_rate
     groups = [
-        {"params": decayed, "lr": encoder_rate, "weight_decay": params.weight_decay},
+        {"params": decayed, "lr": encoder_rate, "weight_decay": WEIGHT_DECAY},
         {"params": plain, "lr": encoder_rate, "weight_decay": 0.0},
         {"params": list(heads.parameters()), "lr": head_rate, "weight_decay": 0.0},
     ]

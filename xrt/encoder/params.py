@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated
 
 from xrt.errors import ConfigError
-from xrt.ranges import SHARE, SHARE_BELOW_ONE, above, at_least, check_ranges
+from xrt.ranges import SHARE_BELOW_ONE, above, at_least, check_ranges
 
 
 class Pooling(str, Enum):
@@ -101,7 +101,7 @@ class MatcherParams:
     max_match_clusters: Annotated[int, at_least(1)] = 32768
     """Nodes of a level at the most; levels with more nodes are left to the rankers."""
     encoder_learning_rate: Annotated[float, above(0)] = 2e-4
-    """Highest learning rate of the encoder's weights."""
+    """Highest learning rate of the encoder's weights; it rises and falls within the fine-tuning."""
     head_learning_rate: Annotated[float, above(0)] = 2e-3
     """Highest learning rate of the heads' weights."""
     num_epochs: Annotated[float, above(0)] = 3.0
@@ -112,10 +112,6 @@ class MatcherParams:
     """Tokens of a step, padding included, over all processes together."""
     max_batch_rows: Annotated[int, at_least(1)] = 64
     """Rows of a step at the most, over all processes together."""
-    warmup_fraction: Annotated[float, SHARE] = 0.1
-    """Share of the steps in which the learning rate rises; it falls linearly to 0 after."""
-    weight_decay: Annotated[float, at_least(0)] = 0.01
-    """Weight decay of the encoder's matrices; biases, norms and the heads have none."""
     dense_level_limit: Annotated[int, at_least(0)] = 32768
     """Levels with at most so many nodes are trained on all of them; wider ones on candidates: the
     children of a row's true nodes and of those that the matcher ranks highest above."""

@@ -5,7 +5,7 @@ N rows, L labels, F features.
 
 import inspect
 import reprlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Self, get_args
@@ -395,7 +395,9 @@ def _restored(artifact: Artifact, cls: type[XrtEstimator]) -> dict[str, Any]:
         saved.whole("num_threads", 1, 4096)
     known = {name: settings[name] for name in cls._get_param_names() if name in settings}
     if isinstance(known.get("features"), dict):
-        known["features"] = TfidfParams(**known["features"])
+        names = {field.name for field in fields(TfidfParams)}  # others are of earlier versions
+        given = {name: value for name, value in known["features"].items() if name in names}
+        known["features"] = TfidfParams(**given)
     if isinstance(known.get("choose"), list):
         known["choose"] = tuple(known["choose"])
     return known

@@ -265,7 +265,6 @@ def _saved_params(saved: SavedValues) -> TfidfParams:
             word_ngram_max=saved.whole("word_ngram_max"),
             char_ngrams=saved.whole_numbers("char_ngrams", 2) if chars else None,  # type: ignore[arg-type]
             min_df=saved.whole("min_df", 1) if saved.has("min_df") else None,
-            max_df=saved.number("max_df", 0, 1),
             max_features=saved.whole("max_features", 1) if saved.has("max_features") else None,
             sublinear_tf=saved.flag("sublinear_tf"),
             lowercase=saved.flag("lowercase"),
@@ -287,9 +286,9 @@ def _make_counter(params: TfidfParams, kind: str, scripts: bool) -> NgramCounter
 def _nothing_left(params: TfidfParams, num_texts: int) -> str:
     """The message for an empty vocabulary."""
     return (
-        f"no term is left of {num_texts} texts with min_df {params.min_df_for(num_texts)}, max_df "
-        f"{params.max_df:g} and token_pattern {params.token_pattern!r}; lower min_df, raise "
-        "max_df, or check that the texts are not empty"
+        f"no term is left of {num_texts} texts with min_df {params.min_df_for(num_texts)} and "
+        f"token_pattern {params.token_pattern!r}; lower min_df, or check that the texts are not "
+        "empty"
     )
 
 

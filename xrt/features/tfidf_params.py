@@ -35,8 +35,6 @@ class TfidfParams:
     none."""
     min_df: int | None = None
     """Texts that a term must occur in, at least; null: 2, and 1 for fewer than 1,000 texts."""
-    max_df: float = 1.0
-    """Share of the texts that a term may occur in, at most; 1.0 for no limit."""
     max_features: int | None = None
     """Terms of each block, at most, the most frequent ones; null for all."""
     sublinear_tf: bool = True
@@ -56,8 +54,6 @@ class TfidfParams:
         self._check_ngrams()
         if self.min_df is not None and self.min_df < 1:
             raise ConfigError(f"min_df = {self.min_df}: a number of texts, at least 1, is needed")
-        if not 0.0 < self.max_df <= 1.0:
-            raise ConfigError(f"max_df = {self.max_df}: a share above 0 and up to 1 is needed")
         if self.max_features is not None and self.max_features < 1:
             raise ConfigError(f"max_features = {self.max_features}: at least 1 or none is needed")
         try:

@@ -11,6 +11,7 @@ Shapes: N instances, L labels, K the deepest rank. Metrics return float64 (K,).
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,29 @@ class PropensityParams:
             raise ConfigError(
                 f"propensity.b = {self.b}: a finite number above 0 is needed (usual: 1.5)"
             )
+
+
+class PropensityModel(str, Enum):
+    """For which data the constants of the propensity model were measured."""
+
+    default = "default"
+    """A = 0.55, B = 1.5: what is used where nobody has measured."""
+    wikipedia = "wikipedia"
+    """A = 0.5, B = 0.4: Wikipedia sets."""
+    amazon = "amazon"
+    """A = 0.6, B = 2.6: Amazon sets."""
+
+    @property
+    def constants(self) -> PropensityParams:
+        """A and B."""
+        return _CONSTANTS[self]
+
+
+_CONSTANTS = {
+    PropensityModel.default: PropensityParams(a=0.55, b=1.5),
+    PropensityModel.wikipedia: PropensityParams(a=0.5, b=0.4),
+    PropensityModel.amazon: PropensityParams(a=0.6, b=2.6),
+}
 
 
 def inverse_propensities(

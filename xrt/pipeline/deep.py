@@ -5,7 +5,7 @@ N training rows, L labels, F TF-IDF columns, H hidden width.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.pacing import TimeLimit
 from xrt.encoder.params import Precision
+from xrt.fusion.candidates import Candidates
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
@@ -20,7 +21,6 @@ from xrt.pipeline.blocks import Blocks, make_blocks
 from xrt.pipeline.encoding import MatcherOutputs, fine_tune_matcher
 from xrt.pipeline.fusing import (
     HeldOutRows,
-    SourceScores,
     choose_fusion,
     with_fusion,
 )
@@ -35,7 +35,6 @@ from xrt.pipeline.word_trees import word_columns, word_inputs
 from xrt.sources.base import Source, Training
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash
-from xrt.tree.clustering import TreeParams, TreeShape
 
 
 def fit_deep(
@@ -74,11 +73,11 @@ def fit_deep(
     blocks = make_blocks(runner, rows, matcher, matcher_hash, held, model.search, inputs)
     inputs |= rows.name_inputs
 
-    def score() -> SourceScores:
+    def score() -> Candidates:
         trial = _deep_model(runner, model, rows, matcher, blocks, held.train, inputs, "fit-")
         every = held.every
         held_rows = trial.source_rows(as_csr(rows.X_NF[every]), blocks.embeddings(every))
-        return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
+        return trial.candidates(held_rows, runner.candidates, runner.num_threads)
 
     own = {**inputs, **blocks.inputs, **word_inputs(params, rows.features)}
     fits = choose_fusion(runner, rows, held, score, own)
@@ -113,7 +112,7 @@ def _fine_tune(
     X = HybridMatrix.of(as_csr(X_NF[held.train])).weighted(rows.weights_of(held.train))
     (tree,) = grow_trees(
         runner, "matcher-tree", X, rows.labels_of(held.train), rows.corpus.labels, inputs,
-        TreeParams(**asdict(params.matcher_tree), shape=TreeShape.halves),
+        params.matcher_tree.tree,
     )  # fmt: skip
     return fine_tune_matcher(runner, rows, tree, held, inputs, limit)
 

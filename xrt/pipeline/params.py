@@ -8,13 +8,13 @@ from xrt.data.labels import LABEL_TEXT_WEIGHT
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
 from xrt.errors import ConfigError
 from xrt.features.tfidf_params import TfidfParams
-from xrt.metrics.propensity import PropensityParams
+from xrt.metrics.propensity import PropensityModel, PropensityParams
 from xrt.pipeline.budget.duration import seconds_of
 from xrt.ranges import above, at_least, check_ranges
 from xrt.search.beam import SearchParams
 from xrt.sources.neighbours import NeighbourParams
 from xrt.sources.ranker import RankerParams
-from xrt.tree.clustering import ClusterParams, TreeParams
+from xrt.tree.clustering import MatcherTreeParams, TreeParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +53,21 @@ class DatasetParams:
     """Pairs (row, label) of the test file to strike from rankings."""
     skip_bad_lines: bool = False
     """Leave out rows that cannot be read, and write them to a file, instead of stopping."""
-    propensity_a: Annotated[float, above(0)] = 0.55
-    """A of the propensity model, for PSP and PSnDCG; Wikipedia sets use 0.5, Amazon sets 0.6."""
-    propensity_b: Annotated[float, above(0)] = 1.5
-    """B of the propensity model; Wikipedia sets use 0.4, Amazon sets 2.6."""
+    propensity_model: PropensityModel = PropensityModel.default
+    """Constants A and B of PSP and PSnDCG as they were measured: `default` (0.55, 1.5), `wikipedia`
+    (0.5, 0.4), `amazon` (0.6, 2.6)."""
     num_rows: int | None = None
     """Training rows of the demo catalogue, which is made where no file is named; a sixth as many
     are its test rows."""
 
     def __post_init__(self) -> None:
-        """Check names and ranges. Raises ConfigError for an empty name, a number out of range."""
-        check_ranges(self, "dataset")
+        """Check names. Raises ConfigError for an empty name, an unknown propensity model."""
+        if self.propensity_model not in list(PropensityModel):
+            raise ConfigError(
+                f"dataset.propensity_model = {str(self.propensity_model)!r}: choose one of "
+                f"{', '.join(PropensityModel)}"
+            )
+        object.__setattr__(self, "propensity_model", PropensityModel(self.propensity_model))
         for name in ("trn", "tst", "labels", "filters"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} = '': name a file, or write null for none")
@@ -86,7 +90,7 @@ class DatasetParams:
     @property
     def propensity(self) -> PropensityParams:
         """The constants of PSP and PSnDCG."""
-        return PropensityParams(a=self.propensity_a, b=self.propensity_b)
+        return self.propensity_model.constants
 
 
 ASPECTS = ("features", "tree", "ranker", "num_trees", "search.path_weight", "neighbours")
@@ -111,8 +115,7 @@ class PipelineParams:
     tree: TreeParams = field(default_factory=TreeParams)
     encoder: EncoderParams | None = None
     matcher: MatcherParams = field(default_factory=MatcherParams)
-    matcher_tree: ClusterParams = field(default_factory=lambda: ClusterParams(max_top_nodes=1024))
-    """The tree whose levels the matcher is trained on; refined afterwards with `tree`'s shape."""
+    matcher_tree: MatcherTreeParams = field(default_factory=MatcherTreeParams)
     matcher_features: MatcherFeatures = MatcherFeatures.same
     """TF-IDF that the matcher's tree is grown on. With `words`, other `features` need no other
     fine-tuning: the run folder's matcher is used again."""

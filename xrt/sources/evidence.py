@@ -188,7 +188,8 @@ class SourceEvidence:
 
         Args:
             column: the label.
-            suggested: whether the model suggests the label; else its score is asked for by name.
+            suggested: whether its score is the one that the source's own search gave; else it is
+                exact, however the label ranks.
 
         Returns:
             The evidence.

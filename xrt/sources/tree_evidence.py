@@ -66,11 +66,11 @@ class TreeEvidence(SourceEvidence):
         return self._search()
 
     def label(self, column: int, suggested: bool) -> LabelEvidence:
-        """See `SourceEvidence.label`; asked for by name, a label has a score by every tree.
+        """See `SourceEvidence.label`; where scores are exact, a label has one by every tree.
 
         Args:
             column: the label's column.
-            suggested: whether the label is suggested.
+            suggested: whether its score is that of the search, in which a tree may not name it.
 
         Returns:
             Paths and scores by each tree, and the parts of the margin.

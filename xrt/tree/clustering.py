@@ -26,6 +26,8 @@ from xrt.tree.k_means_tree import build_k_means_tree, clusters_of
 from xrt.tree.label_tree import LabelTree
 from xrt.tree.two_means import halve, halve_at_median, reorder, two_means, values_of
 
+MATCHER_TOP_NODES = 1024
+"""Nodes under the root of the matcher's tree, at most."""
 MAX_ROUNDS = 20
 """Rounds of 2-means in a node, at most."""
 TOLERANCE = 0.005
@@ -37,18 +39,23 @@ _PIECE_MEMBERS = 8192  # members of a large node whose side is decided in one bl
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterParams:
-    """Shape of a tree of clusters."""
+class MatcherTreeParams:
+    """The tree whose levels the matcher is trained on; refined afterwards with `tree`'s shape."""
 
-    branching: Annotated[int, at_least(2)] = 16
-    """Children of an inner node."""
     max_leaf_size: Annotated[int, at_least(1)] = 200
     """Labels under a node of the last inner level; at least as many as labels gives a flat tree."""
-    max_top_nodes: Annotated[int, at_least(1)] = 64
-    """Merging stops once a level has at most so many nodes; they hang under the root."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, "tree")
+        check_ranges(self, "matcher_tree")
+
+    @property
+    def tree(self) -> "TreeParams":
+        """All that says the shape of that tree: halves, up to `MATCHER_TOP_NODES` on top."""
+        return TreeParams(
+            max_leaf_size=self.max_leaf_size,
+            max_top_nodes=MATCHER_TOP_NODES,
+            shape=TreeShape.halves,
+        )
 
 
 class TreeShape(str, Enum):
@@ -63,9 +70,15 @@ class TreeShape(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeParams(ClusterParams):
+class TreeParams:
     """Shape of the label tree, and the taxonomy that it follows where there is one."""
 
+    branching: Annotated[int, at_least(2)] = 16
+    """Children of an inner node."""
+    max_leaf_size: Annotated[int, at_least(1)] = 200
+    """Labels under a node of the last inner level; at least as many as labels gives a flat tree."""
+    max_top_nodes: Annotated[int, at_least(1)] = 64
+    """Merging stops once a level has at most so many nodes; they hang under the root."""
     shape: TreeShape | None = None
     """`k_means`: uneven clusters, wide and shallow; `halves`: balanced halves, merged to
     `branching` children; `both`: trees of each, in turn. null: `halves` where `branching`,
@@ -76,7 +89,6 @@ class TreeParams(ClusterParams):
     not divided."""
     depth: Annotated[int, at_least(1)] = 2
     """Levels of clusters of a k-means tree, at most; the labels lie below."""
-
     paths: str | None = None
     """A taxonomy instead of k-means: a file of lines `label id TAB ancestor > ancestor`."""
     inside: bool = False
@@ -84,7 +96,7 @@ class TreeParams(ClusterParams):
 
     def __post_init__(self) -> None:
         """Check shape and ranges. Raises ConfigError for an unknown shape or number."""
-        super().__post_init__()
+        check_ranges(self, "tree")
         object.__setattr__(self, "shape", tree_shape(self.shape))
 
     def shape_of(self, index: int) -> TreeShape:
@@ -108,7 +120,7 @@ class TreeParams(ClusterParams):
 
     @property
     def _implied_shape(self) -> TreeShape:
-        plain = ClusterParams()
+        plain = TreeParams()
         names = ("branching", "max_leaf_size", "max_top_nodes")
         changed = any(getattr(self, name) != getattr(plain, name) for name in names)
         return TreeShape.halves if changed else TreeShape.both

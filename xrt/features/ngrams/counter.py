@@ -199,7 +199,7 @@ class NgramCounter:
         params = self.params
         df_V = learned.uses[: 2 * learned.num_terms : 2]
         min_df = params.min_df_for(num_texts)
-        selected = np.flatnonzero((df_V >= min_df) & (df_V <= params.max_df * num_texts))
+        selected = np.flatnonzero(df_V >= min_df)
         selected = sorted_terms(learned.offsets, learned.chars, selected)
         if params.max_features is None or len(selected) <= params.max_features:
             return selected
@@ -284,7 +284,6 @@ class SklearnCounter:
         params = self.params
         counter = self._counter(
             min_df=params.min_df_for(len(texts)),
-            max_df=float(params.max_df),
             max_features=params.max_features,
         )
         try:
