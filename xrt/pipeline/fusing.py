@@ -64,7 +64,7 @@ def _load_fits(folder: Path) -> FusionFits:
 FUSION = Stage(
     "fusion", 12,
     (
-        "search", "num_trees", "num_deep_trees", "shortlist", "neighbours", "embedding_neighbours",
+        "search", "num_trees", "num_deep_trees", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
     ),
     _save_fits, _load_fits,
