@@ -48,7 +48,19 @@ class Candidates(Mapping[str, sp.csr_array]):
         """The scores of a source, csr_array (N, L)."""
         if name not in self.names:
             raise KeyError(name)
-        return self.with_values(self.scores_SP[self.names.index(name)])
+        return self.with_values(self.scores_of(name))
+
+    def scores_of(self, name: str) -> np.ndarray:
+        """The scores of a source.
+
+        Args:
+            name: the source.
+
+        Returns:
+            Scores in the order of the entries of `pairs_NL`, float32 (P,).
+        """
+        scores_P: np.ndarray = self.scores_SP[self.names.index(name)]
+        return scores_P
 
     def __iter__(self) -> Iterator[str]:
         """The names of the sources."""
