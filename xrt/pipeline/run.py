@@ -166,12 +166,13 @@ def train(
             application, choices,
         )  # fmt: skip
         judgements = (*fitted.judgements, *application.judgements)
-        page = write_run_report(
-            folder, params, reports, verdict, tested, application, choices, judgements
-        )
         used = fitted.budget
         if spending is not None and used is not None:
             used = finished(used, spending)
+        slices = {} if fitted.held_out is None else fitted.held_out.slices
+        page = write_run_report(
+            folder, params, reports, verdict, tested, application, choices, judgements, used, slices
+        )
     return TrainOutcome(
         folder / "model",
         page,
