@@ -36,6 +36,12 @@ from xrt.tree.label_tree import LabelTree
 SOME = ("ranker", "search.path_weight")  # few options: each test trains in a second or two
 
 
+@pytest.fixture(autouse=True)
+def enough_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corpora of a few hundred rows are too small to choose on; here they may take their time."""
+    monkeypatch.setattr(contest, "SHARE", 1e6)
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(tmp_path_factory.mktemp("choosing") / "trn.jsonl", make_rows(400, seed=3))
@@ -128,7 +134,7 @@ def test_the_stage_is_kept_and_goes_on_where_it_was_stopped(
     real = Trials.run
 
     def stopping(trials: Trials, params: PipelineParams) -> Any:
-        if len(runs) == 4:
+        if len(runs) == 3:
             raise KeyboardInterrupt
         runs.append(params)
         return real(trials, params)
@@ -137,7 +143,7 @@ def test_the_stage_is_kept_and_goes_on_where_it_was_stopped(
     with pytest.raises(ChoosingStopped) as stop:
         Trainer(params_of(), FolderCache(tmp_path)).fit(corpus)
     assert not stop.value.choices.complete
-    assert 2 <= len(stop.value.choices.tried) <= 4
+    assert 2 <= len(stop.value.choices.tried) <= 3
     monkeypatch.setattr(Trials, "run", lambda t, p: runs.append(p) or real(t, p))
     again = Trainer(params_of(), FolderCache(tmp_path)).fit(corpus).choices
     assert whole is not None
@@ -162,7 +168,7 @@ def test_what_fails_is_left_out_in_one_line(
     real = Trials.run
 
     def failing(trials: Trials, params: PipelineParams) -> Any:
-        if params.ranker.matcher_negatives:
+        if params.ranker.threshold == 0.02:
             raise MemoryError
         return real(trials, params)
 
@@ -170,9 +176,9 @@ def test_what_fails_is_left_out_in_one_line(
     choices = Trainer(params_of()).fit(corpus).choices
     assert choices is not None
     faults = [tried for tried in choices.tried if tried.fault]
-    assert {tried.name for tried in faults} == {"hard negatives"}
+    assert {tried.name for tried in faults} == {"small weights kept"}
     assert "left out: out of memory" in faults[0].fault
-    assert "hard negatives" in caplog.text
+    assert "small weights kept" in caplog.text
     assert faults[0].fault in choices.to_text()
 
 
@@ -432,7 +438,7 @@ def test_work_is_counted_by_hand_alike():
 def test_what_is_too_dear_together_is_tried_in_part(
     monkeypatch: pytest.MonkeyPatch, corpus: Corpus
 ):
-    monkeypatch.setattr(contest, "MOST_RATIO", 0.0)
+    monkeypatch.setattr(contest, "MOST_RATIO", 1.1)
     choices = Trainer(params_of(choose=("ranker", "num_trees"))).fit(corpus).choices
     assert choices is not None
     assert all("," not in tried.name for tried in choices.tried if "trees" in tried.name)

@@ -45,8 +45,6 @@ FIRST_SHARE = 0.4
 """Of that, for the first round."""
 MOST_RATIO = 3.0
 """What is put together takes at most so many times the work of the settings that stand."""
-LEAST_WORK = 0.0
-"""Work that is always allowed, however small the corpus."""
 SURE = 2.0
 """Standard errors that a gain must have: of many options the best has one by chance."""
 CHEAP = 1.5
@@ -152,7 +150,7 @@ class Contest:
         num_trees = self._num_trees
         times = num_trees * (2 if self.params.fused else 1)  # fused trains twice
         training = times * work_at(probe.work, size, self.corpus.num_instances)
-        self.allowance = max(LEAST_WORK, SHARE * training)
+        self.allowance = SHARE * training
         quick = {aspect for aspect, _ in self.options} <= ONE_TREE_TELLS
         trees = 1 if quick else num_trees
         room = FIRST_SHARE * self.allowance - (1 + len(self.options)) * self._judging(trees)
@@ -192,7 +190,7 @@ class Contest:
             ]
         except XrtError:  # told where it is tried
             return option.ratio
-        return option.ratio * visits[1] / visits[0]
+        return float(option.ratio * visits[1] / visits[0])
 
     @property
     def _share_of_all_columns(self) -> float:
