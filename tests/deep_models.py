@@ -22,9 +22,7 @@ from xrt.sources.label_head import LabelHead
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.registry import by_name
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.trees import TreeEnsemble
-from xrt.sparse import binarize
 
 WEIGHTS = dict(linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.3, embedding_neighbours=0.1)
 
@@ -32,7 +30,6 @@ WEIGHTS = dict(linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.3, embedding_ne
 def deep_model(
     corpus: tuple[list[str], sp.csr_array, tuple[str, ...]],
     folder: Path,
-    index: IndexKind = IndexKind.flat,
 ) -> XrtModel:
     """Trained on texts, Y and label names; the encoder is written to the folder."""
     texts, Y_NL, names = corpus
@@ -46,14 +43,9 @@ def deep_model(
     ranker = train_ranker(rows.hybrid, Y_NL, tree, RankerParams(), 0, 1)
     few = NeighbourParams(num_neighbours=4)
     weight_LH = np.random.default_rng(0).normal(size=(len(names), 32)).astype(np.float32)
-    shortlist = Shortlist(
-        centroids(rows.unit_NH, tree.level_targets(Y_NL)[0]),
-        ShortlistParams(index=index, width=2),
-        level=0,
-    )
     return joined(
         bare,
-        HybridTrees(TreeEnsemble((ranker,)), (shortlist,)),
+        HybridTrees(TreeEnsemble((ranker,))),
         LabelHead(weight_LH, np.zeros(len(names), np.float32)),
         DenseNeighbours(rows.unit_NH, Y_NL, few),
         SparseNeighbours(rows.X.sparse, Y_NL, few),
@@ -70,17 +62,3 @@ def without(model: XrtModel, *kinds: type[Source], **changes: Any) -> XrtModel:
     """The model without sources of these kinds."""
     sources = [source for source in model.sources.values() if not isinstance(source, kinds)]
     return replace(model, sources=by_name(sources), **changes)
-
-
-def without_shortlists(model: XrtModel) -> XrtModel:
-    """The model whose hybrid trees are searched from the root."""
-    if HybridTrees.name not in model.sources:
-        return model
-    return joined(model, HybridTrees(model.source(HybridTrees).ensemble))
-
-
-def centroids(embeddings_NH: np.ndarray, Y_level: sp.csr_array) -> np.ndarray:
-    """Unit-length mean of the embeddings of each node's rows: float32 (K, H), 0 without rows."""
-    sums_KH = np.asarray(binarize(Y_level).T @ embeddings_NH, np.float32)
-    lengths_K = np.linalg.norm(sums_KH, axis=1, keepdims=True)
-    return sums_KH / np.where(lengths_K > 0, lengths_K, 1.0)

@@ -18,9 +18,7 @@ from xrt.demo.catalogue import DemoParams
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import fit_fusion
 from xrt.pipeline import DatasetParams, PipelineParams, train
-from xrt.sources.faiss_index import IndexKind
 from xrt.sources.neighbours import SparseNeighbours
-from xrt.sources.shortlist import ShortlistParams
 from xrt.sparse import as_csr
 from xrt.storage.artifact import write_artifact
 from xrt.tree.clustering import MatcherTreeParams, TreeParams
@@ -61,12 +59,11 @@ def save_fused_model(folder: Path) -> Path:
     return folder
 
 
-def save_deep_model(folder: Path, index: IndexKind) -> Path:
-    """An encoder of random weights, with a head, neighbours and a shortlist of this kind."""
+def save_deep_model(folder: Path) -> Path:
+    """An encoder of random weights, with a head and neighbours."""
     trn = write_rows(folder.parent / "deep.jsonl", make_rows(140, 0))
     params = small_params(
         trn,
-        shortlist=ShortlistParams(index=index),
         tree=TreeParams(branching=2, max_leaf_size=2),
         matcher_tree=MatcherTreeParams(max_leaf_size=4),
     )

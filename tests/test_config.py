@@ -126,6 +126,8 @@ def clean_hydra() -> Iterator[None]:
         (["tree.branching=1"], "tree.branching = 1: at least 2 is needed"),
         (["tree=nope"], "Could not find 'tree/nope' Available options in 'tree'"),
         (["sede=1"], "sede: no such setting; did you mean seed?"),
+        (["shortlist=auto"], "shortlist: no such setting now; leave it out; trees are"),
+        (["shortlist.width=3"], "shortlist: no such setting now; leave it out; trees are"),
         (["features.max_df=0.5"], "features.max_df: no such setting now; leave it out; TF-IDF"),
         (["+encoder.lora.rank=4"], "encoder.lora: no such setting now; write encoder.lora_rank"),
         (["dataset.propensity_model=x"], "dataset.propensity_model: Invalid value 'x'"),

@@ -2,7 +2,7 @@
 
 import argparse
 import ast
-import importlib
+import importlib.util
 import re
 import runpy
 import tomllib
@@ -137,6 +137,10 @@ def test_workflows_run_scripts_that_exist_on_every_supported_python():
         commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
         for name in re.findall(r"(?:scripts|\.ci)/[\w.]+", "\n".join(commands)):
             assert (ROOT / name).is_file(), f"{path.name}: no {name}"
+        for name in re.findall(r"-m ([\w.]+)", "\n".join(commands)):
+            assert importlib.util.find_spec(name), f"{path.name}: no module {name}"
+        for step in (step for job in jobs.values() for step in job["steps"]):
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+@\S+", step.get("uses", "a/b@c")), step
     tested = yaml.safe_load(workflows[0].read_text())["jobs"]["test"]["strategy"]["matrix"]
     assert tested["python"] == supported
 

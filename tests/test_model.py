@@ -1,5 +1,6 @@
 """The model's own parts, and a model of every source there is, saved and loaded."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import centroids, joined, without_shortlists
+from tests.deep_models import joined
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import Compute, EncoderParams
@@ -28,7 +29,6 @@ from xrt.sources.label_head import LabelHead
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.registry import SOURCES
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.trees import TreeEnsemble, exp_scores
 from xrt.storage.artifact import write_artifact
 from xrt.tree.clustering import TreeParams
@@ -67,14 +67,9 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
         rng.normal(size=(Y_NL.shape[1], 32)).astype(np.float32),
         rng.normal(size=Y_NL.shape[1]).astype(np.float32),
     )
-    shortlist = Shortlist(
-        centroids(unit_NH, tree.level_targets(Y_NL)[0]),
-        ShortlistParams(index=IndexKind.flat, width=2),
-        level=0,
-    )
     return joined(
         bare,
-        HybridTrees(TreeEnsemble((ranker,)), (shortlist,)),
+        HybridTrees(TreeEnsemble((ranker,))),
         head,
         SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4)),
         DenseNeighbours(unit_NH, Y_NL, temperature=0.1),
@@ -213,6 +208,21 @@ def test_the_head_takes_rows_in_blocks(rng: np.random.Generator):
     assert got.indices.tolist() == [5 if sign > 0 else 7 for sign in signs_N1[:, 0]]
 
 
+def test_a_shortlist_of_an_earlier_version_is_left_out_in_one_line(
+    deep: XrtModel, tiny_corpus: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    deep.save(tmp_path / "m")
+    path = tmp_path / "m" / "model.json"
+    settings = json.loads(path.read_text())
+    settings["sources"]["ranker"] = {"shortlist": [{"index": "flat", "level": 0}]}
+    path.write_text(json.dumps(settings))
+    loaded = XrtModel.load(tmp_path / "m")
+    (line,) = caplog.messages
+    assert "the shortlist of an earlier xrt is not used; trees are searched from the root" in line
+    texts = tiny_corpus[0][:3]
+    np.testing.assert_array_equal(loaded.predict(texts).toarray(), deep.predict(texts).toarray())
+
+
 def test_exp_scores_keep_stored_zeros():
     log_scores = sp.csr_array((2, 3), dtype=np.float32)
     log_scores.data = np.array([0.0, -1.0], np.float32)
@@ -258,7 +268,6 @@ def test_given_labels_are_scored_however_they_rank(
     kind: str, request: pytest.FixtureRequest, tiny_corpus: Tiny
 ):
     model, texts = request.getfixturevalue(kind), tiny_corpus[0]
-    model = without_shortlists(model)  # they may miss a label
     num_labels = len(model.labels)
     wide = replace(model, search=replace(model.search, beam_size=num_labels))
     every_NL = wide.predict(texts, num_labels).toarray()

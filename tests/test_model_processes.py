@@ -27,7 +27,6 @@ from xrt.model import XrtModel
 from xrt.predict import Predictor
 from xrt.sources.dense_neighbours import DenseNeighbours
 from xrt.sources.faiss_index import faiss_threads
-from xrt.sources.shortlist import IndexKind
 from xrt.threads import default_num_threads, openmp_threads, torch_threads
 
 Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
@@ -146,15 +145,6 @@ def test_a_deep_predictor_is_copied(deep: XrtModel, tiny_corpus: Tiny, tmp_path:
         assert twin.explain(texts[0]) == expected[1], how
     assert deep.encoder is not None
     assert "readers" in vars(deep.encoder)  # the one that was copied goes on as before
-
-
-@pytest.mark.parametrize("index", [IndexKind.hnsw, IndexKind.ivf_pq])
-def test_indexes_of_every_kind_are_copied(tiny_corpus, tmp_path, index):
-    model = deep_model(tiny_corpus, tmp_path / "encoder", index)
-    predictor = Predictor(model, num_threads=1)
-    expected = predictor.predict(tiny_corpus[0])
-    for how, twin in copies_of(predictor, tmp_path).items():
-        assert twin.predict(tiny_corpus[0]) == expected, how
 
 
 def test_estimators_that_have_predicted_are_copied(deep, tiny_corpus, tmp_path):

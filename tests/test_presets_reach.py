@@ -12,7 +12,7 @@ from xrt.cli.doors import _training_fields
 from xrt.features.tfidf_params import WORDS_AND_SIGNS
 from xrt.pipeline.params import PipelineParams
 
-MOST_SETTINGS = 90
+MOST_SETTINGS = 86
 """Settings of `xrt train`; a new one takes the place of another."""
 
 MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
@@ -29,7 +29,6 @@ MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
         lambda p: p.embedding_weight is None,
     ),
     "the frozen encoder beside": ("experiment=many_labels", lambda p: p.frozen_weight > 0),
-    "shortlist": ("experiment=many_labels", lambda p: p.shortlist.index is not None),
     "wide beam": (
         "experiment=many_labels",
         lambda p: p.search.beam_size > PipelineParams().search.beam_size,

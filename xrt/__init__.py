@@ -20,7 +20,7 @@ in pyproject.toml enforces it):
     linear/       one-vs-rest on candidate rows
     encoder/      the transformer: batches, heads, loss, matcher, training level by level
     ranker        every level of the tree on [TF-IDF ; embedding]
-    search/       FAISS shortlist, beam search, neighbours, fusion, calibration
+    search/       beam search, neighbours, fusion, calibration
     artifact      the saved folder: manifest, hashes, no pickle
     stages        steps whose outputs are kept and skipped when nothing changed
     model_card    what a saved model tells its reader

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 SWITCHES = {"skip_bad_lines": "true", "require_labels": "false", "force": "true"}
 """Values of settings where advice gives the name only."""
-PRESETS = ("dataset", "encoder", "trainer", "training", "tree", "shortlist")
+PRESETS = ("dataset", "encoder", "trainer", "training", "tree")
 """Groups of presets that advice names; the command line only has them."""
 
 

@@ -19,6 +19,7 @@ from xrt.encoder.params import Compute
 from xrt.errors import ArtifactError, DataError
 from xrt.features.tfidf import TfidfFeatures
 from xrt.fusion.calibration import Calibration
+from xrt.fusion.candidates import Candidates, complete_scores, name_candidates
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion
 from xrt.hybrid import HybridMatrix
@@ -240,40 +241,80 @@ class XrtModel:
         Raises:
             DataError: fusion needs a source that the model does not have.
         """
-        names = self._weighted()
-        return {
-            name: self.sources[name].score(rows, k, self.search, num_threads, constraint)
-            for name in names
-        }
+        used = self._weighted()
+        return name_candidates(used, rows, k, self.search, num_threads, constraint)
 
-    def score_sources_given(
-        self, rows: SourceRows, pairs_NL: sp.csr_array, num_threads: int | None = None
-    ) -> dict[str, sp.csr_array]:
-        """Exact scores of given pairs by each source with non-zero weight.
+    def candidates(
+        self,
+        rows: SourceRows,
+        k: int = CANDIDATES,
+        num_threads: int | None = None,
+        constraint: Constraint | None = None,
+    ) -> Candidates:
+        """What the sources with non-zero weight name, and the score of each of it by each of them.
+
+        A source that has all the weight ranks what it names, by the scores that it gives itself.
+
+        Args:
+            rows: as `source_rows` gives them.
+            k: labels that a source names for a row, at most.
+            num_threads: threads; None for all processors.
+            constraint: which labels may be named; None for all.
+
+        Returns:
+            The candidates.
+
+        Raises:
+            DataError: fusion needs a source that the model does not have.
+        """
+        used = self._weighted()
+        own = name_candidates(used, rows, k, self.search, num_threads, constraint)
+        if len(used) == 1:
+            return Candidates.of(own)
+        return complete_scores(used, own, rows, self.search, num_threads)
+
+    def candidates_given(
+        self,
+        rows: SourceRows,
+        pairs_NL: sp.csr_array,
+        num_threads: int | None = None,
+        own: Mapping[str, sp.csr_array] | None = None,
+    ) -> Candidates:
+        """Given pairs, scored as `candidates` would score them, however they rank.
+
+        Boosted trees may look at how a label stands among the row's own candidates. So with them
+        these are found and scored, too: the score of a pair does not depend on what else is asked.
 
         Args:
             rows: N rows, as `source_rows` gives them.
             pairs_NL: the pairs (row, label) are its stored entries.
             num_threads: threads; None for all processors.
+            own: what the sources name for the rows, where that is known; None: it is found out
+                where it is needed.
 
         Returns:
-            By name of the source: scores in [0, 1], (N, L).
+            The pairs, and the row's own candidates where they are known or needed.
 
         Raises:
             DataError: fusion needs a source that the model does not have.
         """
-        names = self._weighted()
-        return {
-            name: self.sources[name].score_given(rows, pairs_NL, self.search, num_threads)
-            for name in names
-        }
+        used = self._weighted()
+        if len(used) == 1:
+            ((name, source),) = used.items()
+            return Candidates.of(
+                {name: source.score_given(rows, pairs_NL, self.search, num_threads)}
+            )
+        if own is None and self.fusion.booster is not None:
+            own = name_candidates(used, rows, CANDIDATES, self.search, num_threads)
+        return complete_scores(used, own or {}, rows, self.search, num_threads, pairs_NL)
 
-    def _weighted(self) -> list[str]:
-        """Names of the sources with non-zero weight, those that need no encoder first."""
+    def _weighted(self) -> dict[str, Source]:
+        """The sources with non-zero weight, those that need no encoder first."""
         for name in self.fusion.sources - set(self.sources):
             self._source(name)  # raises
         names = (name for name in self.sources if name in self.fusion.sources)
-        return sorted(names, key=lambda name: self.sources[name].uses_embeddings)
+        ordered = sorted(names, key=lambda name: self.sources[name].uses_embeddings)
+        return {name: self.sources[name] for name in ordered}
 
     def predict(
         self,
@@ -334,7 +375,12 @@ class XrtModel:
         weights_L = self.tail_weights(tail) if check_number(tail, "tail") else None
         reordered = weights_L is not None or self.reorders
         num_fused = max(k, CANDIDATES) if reordered else k
-        sources = self.score_sources(rows, self.num_named(num_fused), num_threads, constraint)
+        num_named = self.num_named(num_fused)
+        sources: Mapping[str, sp.csr_array]
+        if self._baseline_alone:
+            sources = self.score_sources(rows, num_named, num_threads, constraint)
+        else:
+            sources = self.candidates(rows, num_named, num_threads, constraint)
         scores_NL = self.fuse(sources, num_fused)
         if weights_L is not None:
             scores_NL.data = scores_NL.data * weights_L[scores_NL.indices]
@@ -364,7 +410,7 @@ class XrtModel:
         """The `k` labels with the highest fused scores, calibrated where the model is.
 
         Args:
-            sources: scores by name of the source, as `score_sources` gives them.
+            sources: scores by name of the source, as `candidates` gives them.
             k: labels of a row, at most.
 
         Returns:
@@ -405,7 +451,8 @@ class XrtModel:
         embeddings_NM: np.ndarray | None = None,
         num_threads: int | None = None,
     ) -> np.ndarray:
-        """Scores of given labels for each text or row, however they rank.
+        """Scores of given labels for each text or row, however they rank: what `predict` says of a
+        label, and what it would say of one that no source names.
 
         Args:
             inputs: N texts, or rows (N, F).
@@ -424,8 +471,8 @@ class XrtModel:
             raise DataError("no labels to score; give at least one")
         rows = self.source_rows(inputs, embeddings_NM, num_threads)
         pairs_NL = every_pair(rows.num_rows, columns_A, len(self.labels))
-        sources = self.score_sources_given(rows, pairs_NL, num_threads)
-        scores_NL = self.fuse(sources, len(columns_A))
+        candidates = self.candidates_given(rows, pairs_NL, num_threads)
+        scores_NL = self.fuse(candidates, len(self.labels))
         return np.asarray(scores_NL[:, columns_A].toarray(), np.float32)
 
     def about_scores(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ int64) indices and no duplicates; an absent entry means 0.
 """
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +335,75 @@ def _rank(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, ranked_NK: 
         best = best_places(data[lo:hi], k)
         for j in range(len(best)):
             ranked_NK[row, j] = indices[lo + best[j]]
+
+
+def pattern_of(X_NM: sp.csr_array, value: float = 1.0) -> sp.csr_array:
+    """The same entries, those of 0 too, all with one value.
+
+    Args:
+        X_NM: any matrix.
+        value: of each entry.
+
+    Returns:
+        csr float32 (N, M), with shared indices.
+    """
+    pattern = sp.csr_array(X_NM.shape, dtype=np.float32)
+    pattern.indptr, pattern.indices = X_NM.indptr, X_NM.indices
+    pattern.data = np.full(X_NM.nnz, value, np.float32)
+    return pattern
+
+
+def sum_csr(parts: Sequence[sp.csr_array]) -> sp.csr_array:
+    """The sum of matrices with an entry wherever one of them has one: entries of 0 stay.
+
+    Args:
+        parts: matrices of one shape, at least one; columns of each row ascend.
+
+    Returns:
+        csr float32 (N, M); a single part as it is.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    indptr, indices, data = parts[0].indptr, parts[0].indices, parts[0].data
+    for part in parts[1:]:
+        indptr, indices, data = _add(indptr, indices, data, part.indptr, part.indices, part.data)
+    total = sp.csr_array(parts[0].shape, dtype=np.float32)
+    total.indptr, total.indices, total.data = indptr, indices, data
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _add(
+    ptr_a: np.ndarray,
+    columns_a: np.ndarray,
+    values_a: np.ndarray,
+    ptr_b: np.ndarray,
+    columns_b: np.ndarray,
+    values_b: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sum of two csr matrices, row by row like a zip fastener; stored zeros are kept."""
+    num_rows = len(ptr_a) - 1
+    indptr = np.zeros_like(ptr_a)
+    columns = np.empty(len(columns_a) + len(columns_b), columns_a.dtype)
+    values = np.empty(len(columns), np.float32)
+    place = 0
+    for row in range(num_rows):
+        a, end_a = ptr_a[row], ptr_a[row + 1]
+        b, end_b = ptr_b[row], ptr_b[row + 1]
+        while a < end_a or b < end_b:
+            take_a = b == end_b or (a < end_a and columns_a[a] <= columns_b[b])
+            take_b = a == end_a or (b < end_b and columns_b[b] <= columns_a[a])
+            columns[place] = columns_a[a] if take_a else columns_b[b]
+            values[place] = 0.0
+            if take_a:
+                values[place] += values_a[a]
+                a += 1
+            if take_b:
+                values[place] += values_b[b]
+                b += 1
+            place += 1
+        indptr[row + 1] = place
+    return indptr, columns[:place].copy(), values[:place].copy()
 
 
 def widen(X_NM: sp.csr_array, num_columns: int) -> sp.csr_array:

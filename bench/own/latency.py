@@ -72,6 +72,7 @@ def parts_of_xrt() -> dict[str, tuple[Any, str]]:
         "head": (LabelHead, "top"),
         "TF-IDF neighbours": (SparseNeighbours, "vote"),
         "embedding neighbours": (DenseNeighbours, "vote"),
+        "complete scores": (xrt.model, "complete_scores"),
         "fusion": (Fusion, "scores"),
     }
 

@@ -195,7 +195,7 @@ def test_as_text_and_as_json(remembering: Predictor, tiny_corpus: Tiny):
         f"weighted mean: {best.parts.mean:.3f}",
         f"{best.margins[0].terms[0].term} {best.margins[0].terms[0].part:+.2f}",
         f"all together {best.margins[0].margin:+.2f}",
-        f"level 1: fit {best.paths[0].nodes[0].fit:.3f}, place 1 of 1; ",
+        f"level 1: fit {best.paths[0].nodes[0].fit:.3f}, ",
         f"row {found.nearest[0].rows[0].row}, similarity 1.000",
         "\n     a small red mug\n",
     ):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import centroids, joined
+from tests.deep_models import joined
 from tests.reference.slow_linear import sparse_weights
 from tests.reference.slow_margin import slow_parts, slow_path
 from xrt.data.corpus import Corpus, LabelTable
@@ -32,7 +32,6 @@ from xrt.sources.label_head import LabelHead
 from xrt.sources.linear_trees import LinearTrees
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.sources.tree_evidence import search_tree
 from xrt.sources.trees import TreeEnsemble
 from xrt.tree.clustering import TreeParams, build_tree
@@ -41,7 +40,7 @@ Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
 
 WEIGHTS = dict(linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.3, embedding_neighbours=0.1)
 TEXTS = ("a small red mug", "a large blue mug chair", "red", "")
-KINDS = ("one tree", "three trees", "memory", "boosted", "deep", "shortlist")
+KINDS = ("one tree", "three trees", "memory", "boosted", "deep")
 
 
 def grown(tiny: Tiny, **settings: Any) -> XrtModel:
@@ -120,12 +119,7 @@ def deep_models(
         DenseNeighbours(unit_NH, Y_NL, NeighbourParams(num_neighbours=6)),
         fusion=Fusion(WEIGHTS),
     )
-    params = ShortlistParams(index=IndexKind.flat, width=2)
-    shortlists = tuple(
-        Shortlist(centroids(unit_NH, tree.level_targets(Y_NL)[1]), params, level=1)
-        for tree in trees
-    )
-    return {"deep": one, "shortlist": joined(one, HybridTrees(ranker, shortlists))}
+    return {"deep": one}
 
 
 def explained(model: XrtModel, text: str = TEXTS[0], k: int = 5, **how: Any) -> Explanation:
@@ -264,20 +258,6 @@ def test_clusters_are_summed_up(models: dict[str, XrtModel]):
             list(np.sort(parts_F[parts_F > 0])[::-1][:3])
         )
         assert each.paths[0].nodes[-1].cluster is None
-
-
-def test_nodes_above_a_shortlist_have_no_beam(models: dict[str, XrtModel]):
-    model = models["shortlist"]
-    (suggested,) = explained(model, k=1).labels
-    others = [label for label in model.labels.ids if label != suggested.label.label]
-    for each in (suggested, *explained(model, k=1, labels=others).labels):
-        (path,) = [path for path in each.paths if path.source == "ranker"]
-        by_name = each.place is None  # then no shortlist is asked
-        assert [n.searched for n in path.nodes] == [by_name, *[True] * (len(path.nodes) - 1)]
-        assert path.nodes[0].place is None
-        assert path.lost_at != 1
-    shown = explained(model, k=1).to_text()
-    assert ", no beam, as the shortlist opens the search below" in shown
 
 
 @pytest.mark.parametrize("kind", ["memory", "deep"])

@@ -82,6 +82,7 @@ def test_seconds_are_measured_on_a_sample(small):
     told = estimate(replace(params, encoder=None), corpus)
     assert told.seconds is not None
     assert 0 < told.seconds < 60
+    assert all(stage.seconds for stage in told.stages)
     assert "linear rankers" in told.to_text()
     assert told.to_dict()["seconds"] == told.seconds
 

@@ -28,7 +28,6 @@ from xrt.pipeline import PipelineParams, train
 from xrt.predict import Predictor
 from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.neighbours import NeighbourSource
-from xrt.sources.shortlist import IndexKind, ShortlistParams
 from xrt.storage.reading import load_array, read_json_bounded
 
 TEXTS = [row["title"] for row in make_rows(30, seed=9)]
@@ -97,15 +96,14 @@ def linear(model: XrtModel) -> XrtModel:
 
 
 def test_all_of_it_is_saved_and_loaded(params: PipelineParams, copied: Path, caplog: Any):
-    shortlist = ShortlistParams(index=IndexKind.flat, width=4)
-    changed = replace(params, **ALL, label_text_weight=0.5, shortlist=shortlist)  # type: ignore[arg-type]
+    changed = replace(params, **ALL, label_text_weight=0.5)  # type: ignore[arg-type]
     ran = stages_that_run(changed, copied, caplog)
     assert {"frozen", "label-names", "fit-ranker-2", "ranker-tree-2", "linear"} <= ran
     assert not {"features", "matcher", "matcher-tree"} & ran
     assert stages_that_run(changed, copied, caplog) == set()
     loaded = Predictor.load(copied / "model").model
     hybrid, encoder = loaded.source(HybridTrees), encoder_of(loaded)
-    assert len(hybrid.trees) == len(hybrid.shortlists) == 2
+    assert len(hybrid.trees) == 2
     assert (encoder.weight, encoder.frozen_weight) == (0.7, 0.5)
     assert loaded.embed(TEXTS).shape == (len(TEXTS), 64)
     kept = fit_in_folder(changed, corpus_of(params), copied).model

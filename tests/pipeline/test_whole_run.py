@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import joined, without_shortlists
 from tests.small_corpora import fit_in_folder, make_rows, write_rows
 from xrt.data.formats import read_corpus
 from xrt.data.labels import LabelTable
 from xrt.fusion.fusion import Fusion
-from xrt.hybrid import unit_rows
 from xrt.model import XrtModel
 from xrt.pipeline import DatasetParams, PipelineParams, TrainOutcome, train
 from xrt.pipeline.trainer import Trainer
 from xrt.predict import Predictor
 from xrt.search.beam import SearchParams
-from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.registry import SOURCES
-from xrt.sources.shortlist import IndexKind, Shortlist, ShortlistParams
 from xrt.storage.reading import read_json_bounded
 
 TEXTS = [row["title"] for row in make_rows(40, seed=9)]
@@ -166,42 +162,6 @@ def test_without_a_test_file_it_tells_no_figures(params: PipelineParams, copied:
     assert 0.3 < outcome.objective < 1
     assert "\nmodel:" in outcome.to_text()
     assert (copied / "report.html").is_file()
-
-
-def test_a_shortlist_of_all_nodes_searches_as_an_endless_beam_does(model: XrtModel):
-    ranker = model.source(HybridTrees).ensemble
-    num_nodes = ranker.tree.num_nodes(0)
-    params = ShortlistParams(index=IndexKind.flat, width=num_nodes)
-    sides = np.random.default_rng(0).normal(size=(num_nodes, 32))
-    every = Shortlist(unit_rows(sides), params, level=0)
-    search = SearchParams(beam_size=num_nodes)
-    ranked = replace(model, fusion=Fusion({"ranker": 1.0}), calibration=None, search=search)
-    root = without_shortlists(ranked)
-    short = joined(ranked, HybridTrees(ranker, (every,)))
-    assert num_nodes >= 4
-    np.testing.assert_allclose(
-        dense(short.predict(TEXTS, LABELS)), dense(root.predict(TEXTS, LABELS)), atol=1e-5
-    )
-
-
-@pytest.mark.parametrize("index", [IndexKind.flat, IndexKind.hnsw])
-def test_a_shortlist_is_saved_with_the_model(
-    params: PipelineParams, copied: Path, stages_that_run: Any, index: IndexKind, data: Path
-):
-    shortlist = ShortlistParams(index=index, width=4)
-    changed = replace(params, shortlist=shortlist)
-    assert stages_that_run(changed, copied) == {"fusion", "verdict"}
-    loaded = Predictor.load(copied / "model").model
-    kept = fit_in_folder(changed, read_corpus(data / "trn.jsonl"), copied).model
-    for one in (loaded, kept):
-        shortlists = one.source(HybridTrees).shortlists
-        assert [index.params for index in shortlists] == [shortlist]
-    ranked = [
-        replace(one, fusion=Fusion({"ranker": 1.0}), calibration=None).predict(TEXTS, 5)
-        for one in (loaded, kept)
-    ]
-    assert np.diff(ranked[0].indptr).min() == 5
-    np.testing.assert_array_equal(dense(ranked[0]), dense(ranked[1]))
 
 
 def test_a_model_does_not_tell_where_it_was_made(tmp_path):

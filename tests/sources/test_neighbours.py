@@ -7,8 +7,8 @@ import scipy.sparse as sp
 from tests.reference import slow_neighbours
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.sources.dense_neighbours import DenseNeighbours
-from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
-from xrt.sources.votes import Neighbours, vote_labels
+from xrt.sources.neighbours import TEMPERATURE, NeighbourParams, SparseNeighbours
+from xrt.sources.votes import Neighbours, vote_labels, votes_given
 from xrt.sparse import as_csr, normalize_rows
 
 PARAMS = NeighbourParams(num_neighbours=20)
@@ -78,6 +78,24 @@ def test_confidences_and_weights_of_rows_equal_the_slow_twin(kind, tmp_path):
     np.save(tmp_path / "weights.npy", -np.ones(2500, np.float32))
     with pytest.raises(ArtifactError, match=r"weights\.npy: not 2500 weights above 0"):
         kind.load(tmp_path)
+
+
+@pytest.mark.parametrize("confident", [True, False])
+def test_votes_for_given_pairs_equal_the_slow_twin(confident):
+    rng = np.random.default_rng(3)
+    X = np.abs(rng.normal(size=(40, 9))).astype(np.float32)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    Y = (rng.random((40, 12)) < 0.2) * (1 if confident else rng.uniform(0.2, 1, (40, 12)))
+    weights, params = rng.uniform(0.5, 2, 40), NeighbourParams(num_neighbours=7)
+    memory = SparseNeighbours(X, Y, params, weights=weights)
+    pairs = sp.csr_array(rng.random((40, 12)) < 0.5, dtype=np.float32)
+    found = votes_given(
+        memory.nearest(X), memory.Y_NL, pairs, TEMPERATURE, 1, memory.confident, memory.weights_N
+    ).toarray()
+    for row in range(40):
+        slow = slow_neighbours.vote(X, Y, X[row], params, 12, row_weights=weights)
+        np.testing.assert_allclose(found[row], slow * pairs.toarray()[row], rtol=1e-4, atol=1e-7)
+    assert (found > 0).sum() > 100
 
 
 @both_kinds

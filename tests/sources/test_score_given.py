@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import deep_model, without_shortlists
+from tests.deep_models import deep_model
 from xrt.model import XrtModel, every_pair
 from xrt.search.constraints import Constraint
 from xrt.sources.registry import SOURCES
@@ -17,8 +17,7 @@ Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
 
 @pytest.fixture(scope="module")
 def model(tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathFactory) -> XrtModel:
-    made = deep_model(tiny_corpus, tmp_path_factory.mktemp("encoder"))
-    return without_shortlists(made)
+    return deep_model(tiny_corpus, tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -49,6 +48,22 @@ def test_the_model_scores_given_labels_as_a_wide_beam_does(
     expected_NL = wide.predict(texts, 3, constraint=Constraint(marked, allows=True))
     got_NA = model.score(texts, columns_A)
     np.testing.assert_array_equal(got_NA, expected_NL[:, columns_A].toarray())
+
+
+@pytest.mark.parametrize("name", ["neighbours", "embedding_neighbours"])
+def test_nearest_rows_are_searched_once_for_the_same_rows(
+    model: XrtModel, tiny_corpus: Tiny, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, searches = model.sources[name], []
+    nearest = type(source).nearest  # type: ignore[attr-defined]
+    monkeypatch.setattr(type(source), "nearest", lambda *args: searches.append(1) or nearest(*args))
+    rows = model.source_rows(tiny_corpus[0][:5])
+    named_NL = source.score(rows, 5, model.search, 1)
+    given_NL = source.score_given(rows, named_NL, model.search, 1)
+    np.testing.assert_array_equal(given_NL.toarray(), named_NL.toarray())
+    assert len(searches) == 1
+    source.score(model.source_rows(tiny_corpus[0][:5]), 5, model.search, 1)
+    assert len(searches) == 2
 
 
 def test_pairs_of_rows_without_any(model: XrtModel, tiny_corpus: Tiny) -> None:

@@ -49,8 +49,8 @@ def test_what_was_saved_is_opened(saved: Path) -> None:
     assert artifact.num_bytes == sum(
         path.stat().st_size for path in saved.rglob("*.*") if path.name != "manifest.json"
     )
-    with pytest.raises(ArtifactError, match=r"this linear model has no shortlist\.npy"):
-        artifact.path("shortlist.npy")
+    with pytest.raises(ArtifactError, match=r"this linear model has no absent\.npy"):
+        artifact.path("absent.npy")
     assert not artifact.has("enc")
 
 

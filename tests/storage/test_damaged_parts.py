@@ -12,7 +12,6 @@ from xrt import XRLinear
 from xrt.errors import ArtifactError
 from xrt.hybrid import HybridMatrix
 from xrt.linear.scoring import step
-from xrt.linear.slabs import ChunkSlabs
 from xrt.linear.weights import LevelWeights, node_weights
 from xrt.search.beam import SearchParams, beam_search
 from xrt.sources.ranker import TreeRanker
@@ -104,7 +103,6 @@ READERS: dict[str, Callable[[LevelWeights, HybridMatrix], object]] = {
     "all": lambda level, X: level.check(),
     "one row": search_one_row,
     "rows": lambda level, X: step(level, X, every_cluster(level, X), 3),
-    "slabs": lambda level, X: ChunkSlabs.of(level),
     "matrix": lambda level, X: sparse_weights(level),
     "nodes": take_nodes,
 }

@@ -102,6 +102,9 @@ def best_device(accelerator: str = "auto") -> str:
     return "cuda" if accelerator == "gpu" else accelerator
 
 
+_HAS_BF16 = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+
+
 def supports_bf16(device: str | torch.device) -> bool:
     """True where bfloat16 products run in hardware: recent GPUs, CPUs with AVX512-BF16 or AMX.
 
@@ -116,4 +119,6 @@ def supports_bf16(device: str | torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind != "cpu":
         return False
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    # private names of torch: where a release takes them away, bfloat16 is not chosen
+    checks = (getattr(torch.cpu, name, None) for name in _HAS_BF16)
+    return any(check is not None and bool(check()) for check in checks)

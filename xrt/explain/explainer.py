@@ -195,8 +195,8 @@ class Case:
     @cached_property
     def scored(self) -> Scored:
         """The steps from sources to the scores of what is suggested."""
-        sources = self.model.score_sources(self.rows, self.num_named, self.num_threads)
-        return score_steps(self.model, sources)
+        candidates = self.model.candidates(self.rows, self.num_named, self.num_threads)
+        return score_steps(self.model, candidates)
 
     @property
     def num_named(self) -> int:
@@ -237,7 +237,8 @@ class Case:
         """
         suggested = column in self.best
         scored = self.scored if suggested else self._scored_alone(column)
-        evidence = {name: self.evidence[name].label(column, suggested) for name in scored.sources}
+        searched = suggested and len(scored.sources) == 1  # else its scores are exact ones
+        evidence = {name: self.evidence[name].label(column, searched) for name in scored.sources}
         paths = tuple(path for each in evidence.values() for path in each.paths)
         score = entry(scored.final, column) or 0.0
         return LabelExplanation(
@@ -253,8 +254,9 @@ class Case:
     def _scored_alone(self, column: int) -> Scored:
         """The steps to the score of a label asked for by name, as in `XrtModel.score`."""
         pairs = every_pair(1, np.array([column]), len(self.model.labels))
-        sources = self.model.score_sources_given(self.rows, pairs, self.num_threads)
-        return score_steps(self.model, sources)
+        own = self.scored.sources.own
+        candidates = self.model.candidates_given(self.rows, pairs, self.num_threads, own)
+        return score_steps(self.model, candidates)
 
     def _why_not(self, column: int, score: float, paths: Sequence[TreePath]) -> str:
         """What kept the label from being suggested."""

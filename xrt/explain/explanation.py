@@ -220,10 +220,6 @@ def _node(node: PathNode) -> str:
 
 
 def _standing(node: PathNode) -> str:
-    if not node.searched:
-        return f"fit {node.fit:.3f}, no beam, as the shortlist opens the search below"
-    if not node.beam_size:
-        return f"fit {node.fit:.3f}"
     beam = f"place {node.place} of {node.beam_size}" if node.place else "not in the beam"
     return f"fit {node.fit:.3f}, {beam}"
 

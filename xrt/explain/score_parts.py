@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.explain.explanation import ScoreParts, SourcePart
-from xrt.fusion.weights import fuse
+from xrt.fusion.candidates import Candidates
+from xrt.fusion.weights import weighted_mean
 from xrt.model import XrtModel
 from xrt.sources.evidence import LabelEvidence
 from xrt.sparse import as_csr, best_places, top_k_rows
@@ -21,7 +22,7 @@ class Scored:
     """Scores of one row at each step, all (1, L): of the sources, fused, boosted and calibrated."""
 
     weights: Mapping[str, float]
-    sources: Mapping[str, sp.csr_array]
+    sources: Candidates
     mean: sp.csr_array
     boosted: sp.csr_array | None
     calibrated: sp.csr_array | None
@@ -33,12 +34,12 @@ class Scored:
         return next(scores for scores in steps if scores is not None)
 
 
-def score_steps(model: XrtModel, sources: Mapping[str, sp.csr_array]) -> Scored:
+def score_steps(model: XrtModel, sources: Candidates) -> Scored:
     """The steps from the sources' scores of a row to what `XrtModel.predict` tells.
 
     Args:
         model: the model.
-        sources: scores of the row by source, csr_array (1, L).
+        sources: the candidates of the row, scored by every source.
 
     Returns:
         The scores after each step; None for a step that the model does not have.
@@ -48,7 +49,7 @@ def score_steps(model: XrtModel, sources: Mapping[str, sp.csr_array]) -> Scored:
     if len(sources) == 1 and fusion.booster is None:  # as it is, whatever its weight
         (mean,) = sources.values()
     else:
-        mean = fuse(sources, fusion.weights, len(model.labels))
+        mean = weighted_mean(sources, fusion.weights)
         if fusion.booster is not None:
             assert known is not None
             boosted = fusion.booster.apply(mean, sources, known.counts_L)
@@ -84,7 +85,7 @@ def parts_of(
             SourcePart(
                 source,
                 score or 0.0,
-                score is not None,
+                entry(scored.sources.own.get(source), label) is not None,
                 weight,
                 weight * (score or 0.0),
                 of_source.tree_scores,
@@ -97,16 +98,18 @@ def parts_of(
     return ScoreParts(tuple(parts), min(1.0, sum(p.part for p in parts)), boosted, calibrated)
 
 
-def entry(scores: sp.csr_array, label: int) -> float | None:
+def entry(scores: sp.csr_array | None, label: int) -> float | None:
     """A label's score in a row (1, L); None where it has none. An entry of 0 is a score.
 
     Args:
-        scores: scores, csr_array (1, L).
+        scores: scores, csr_array (1, L), or None for none at all.
         label: the label's column.
 
     Returns:
         The score, or None.
     """
+    if scores is None:
+        return None
     here = np.flatnonzero(scores.indices == label)
     return float(scores.data[here[0]]) if len(here) else None
 

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError
+from xrt.fusion.candidates import look_up
 from xrt.jit import njit
 from xrt.storage.array_faults import rises
 from xrt.storage.atomic import save_array, write_json
@@ -203,8 +204,8 @@ def gather_features(
     names: tuple[str, ...],
     label_counts_L: np.ndarray,
 ) -> np.ndarray:
-    """What trees look at for each candidate: float32 (P, D). A source that did not find a label
-    scores 0.
+    """What trees look at for each candidate: float32 (P, D). A label that a source has no entry for
+    scores 0 there.
 
     Args:
         candidates_NL: weighted mean of the sources, csr_array (N, L), an entry for each candidate.
@@ -216,32 +217,11 @@ def gather_features(
         A column for each source, then the mean, then log(1 + count of the label); D = sources + 2.
     """
     features_PD = np.zeros((candidates_NL.nnz, len(names) + 2), np.float32)
-    indptr, indices = candidates_NL.indptr, candidates_NL.indices
     for column, name in enumerate(names):
-        part = sources[name]
-        _look_up(indptr, indices, part.indptr, part.indices, part.data, features_PD[:, column])
+        look_up(candidates_NL, sources[name], features_PD[:, column])
     features_PD[:, -2] = candidates_NL.data
-    features_PD[:, -1] = np.log1p(label_counts_L[indices])
+    features_PD[:, -1] = np.log1p(label_counts_L[candidates_NL.indices])
     return features_PD
-
-
-@njit(nogil=True, cache=True)
-def _look_up(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    part_ptr: np.ndarray,
-    part_indices: np.ndarray,
-    part_data: np.ndarray,
-    out_P: np.ndarray,
-) -> None:
-    """Entries of one csr matrix at the places of another; columns ascend in both."""
-    for row in range(len(indptr) - 1):
-        q, end = part_ptr[row], part_ptr[row + 1]
-        for p in range(indptr[row], indptr[row + 1]):
-            while q < end and part_indices[q] < indices[p]:
-                q += 1
-            if q < end and part_indices[q] == indices[p]:
-                out_P[p] = part_data[q]
 
 
 @njit(nogil=True, cache=True)

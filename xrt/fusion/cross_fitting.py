@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.fusion.candidates import Candidates
 from xrt.metrics.ranking import judge, ndcg_of_rows
 from xrt.sparse import as_csr
 
@@ -54,7 +55,7 @@ def cross_fitted(
     return as_csr(sp.vstack(parts, format="csr")[back])
 
 
-def rows_of(sources: Sources, rows: np.ndarray) -> dict[str, sp.csr_array]:
+def rows_of(sources: Sources, rows: np.ndarray) -> Sources:
     """The given rows of every source.
 
     Args:
@@ -64,6 +65,8 @@ def rows_of(sources: Sources, rows: np.ndarray) -> dict[str, sp.csr_array]:
     Returns:
         Scores by source, csr_array (rows, L).
     """
+    if isinstance(sources, Candidates):
+        return sources.rows(rows)
     return {name: as_csr(scores_NL[rows]) for name, scores_NL in sources.items()}
 
 

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from xrt.errors import ArtifactError
 from xrt.fusion.calibration import LOWEST_COUNTS, Calibration, fit_calibration, hits_of
+from xrt.fusion.candidates import Candidates
 from xrt.fusion.cross_fitting import Sources, cross_fitted, gain_of
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion, fit_fusion
@@ -120,6 +121,7 @@ def fit_scores(
         The fusion, the calibration with thresholds, and figures by name. The calibration is None
         with fewer than MIN_HITS true predictions.
     """
+    sources = Candidates.of(sources)
     fitted = fit_weights(sources, Y_true, weights_N)
     figures: dict[str, Any] = {"weighted": fitted.figures, "alone": fitted.alone}
     fused_NL = cross_fitted_fusion(sources, Y_true, frequencies, seed, False, weights_N)
@@ -149,7 +151,7 @@ def fit_scores(
                 else replace(each, ships=False, note="fusion does not ship")
                 for each in judgements
             ]  # fmt: skip
-            sources, fused_NL, boosted = {baseline: sources[baseline]}, alone_NL, False
+            sources, fused_NL, boosted = sources.alone(baseline), alone_NL, False
     fusion = fit_fusion(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
     calibration = None
     if int(hits_of(fused_NL, Y_true).sum()) >= MIN_HITS:
@@ -186,7 +188,8 @@ def cross_fitted_fusion(
     """
     counts_L = frequencies.counts_L
     return cross_fitted(
-        sources, Y_true, seed, lambda s, Y, w: fit_fusion(s, Y, counts_L, boosted, seed, w),
+        Candidates.of(sources), Y_true, seed,
+        lambda s, Y, w: fit_fusion(s, Y, counts_L, boosted, seed, w),
         lambda chosen, s: chosen.scores(s, counts_L, CANDIDATES), weights_N,
     )  # fmt: skip
 

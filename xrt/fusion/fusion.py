@@ -1,5 +1,5 @@
 """How the scores of several sources become one: by weight, and where it helps by boosted trees
-that score the first labels of the weighted mean anew.
+that score all candidates anew.
 
 N rows, L labels.
 """
@@ -15,8 +15,8 @@ import scipy.sparse as sp
 from xrt.errors import ArtifactError
 from xrt.fusion.boosting import Booster, fit_booster
 from xrt.fusion.calibration import truth_of, weights_of_rows
-from xrt.fusion.weights import fit_weights, fuse
-from xrt.sources.base import CANDIDATES
+from xrt.fusion.candidates import Candidates
+from xrt.fusion.weights import fit_weights, fuse, weighted_mean
 from xrt.sparse import top_k_rows
 from xrt.storage.saved_values import SavedValues
 
@@ -42,8 +42,8 @@ class Fusion:
     ) -> sp.csr_array:
         """The `k` best labels of each row: (N, L), in [0, 1].
 
-        Trees choose among the CANDIDATES best by weighted mean, or `k` where that is more; they
-        need to know how often labels were seen in training (L,).
+        Trees score all candidates anew; they need to know how often labels were seen in training
+        (L,).
 
         Args:
             sources: scores of each source by its name, csr_array (N, L).
@@ -59,8 +59,9 @@ class Fusion:
         if self.booster is None:
             return fuse(sources, self.weights, k)
         assert label_counts_L is not None
-        candidates_NL = fuse(sources, self.weights, max(k, CANDIDATES))
-        return top_k_rows(self.booster.apply(candidates_NL, sources, label_counts_L), k)
+        candidates = Candidates.of(sources, self.sources)
+        mean_NL = weighted_mean(candidates, self.weights)
+        return top_k_rows(self.booster.apply(mean_NL, candidates, label_counts_L), k)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the trees into the folder; gives the settings that `load` asks for.
@@ -119,13 +120,14 @@ def fit_fusion(
     Returns:
         The fusion; without trees where there are too few candidates to fit them.
     """
-    weights = fit_weights(sources, Y_true, weights_N).weights
+    candidates = Candidates.of(sources)
+    weights = fit_weights(candidates, Y_true, weights_N).weights
     if not boosted:
         return Fusion(weights)
-    candidates_NL = fuse(sources, weights, CANDIDATES)
+    candidates_NL = weighted_mean(candidates, weights)
     truth_P, of_rows_P = truth_of(candidates_NL, Y_true), weights_of_rows(candidates_NL, weights_N)
     hits_P, weights_P = truth_P > 0, of_rows_P
     if (truth_P[hits_P] != 1).any():
         weights_P = np.where(hits_P, truth_P, 1) * (1 if of_rows_P is None else of_rows_P)
-    booster = fit_booster(candidates_NL, sources, hits_P, label_counts_L, seed, weights_P)
+    booster = fit_booster(candidates_NL, candidates, hits_P, label_counts_L, seed, weights_P)
     return Fusion(weights, booster)

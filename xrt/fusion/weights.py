@@ -1,27 +1,31 @@
 """Fuses the scores of several models of the same labels into one.
 
-N rows, L labels, S sources. Each source gives a sparse matrix of scores in [0, 1] for the labels it
-found; what it did not find counts 0 there. The fused score is the weighted mean, again in [0, 1].
-The weights are chosen on validation rows that no source was trained on, and a single source wins
-where no fusion is better.
+N rows, L labels, S sources, P candidates. Each source gives a score in [0, 1] for every candidate;
+where scores are not complete, what a source has no entry for counts 0. The fused score is the
+weighted mean, again in [0, 1]. The weights are chosen on validation rows that no source was trained
+on, and a single source wins where no fusion is better.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import DataError
+from xrt.fusion.candidates import Candidates
 from xrt.metrics.ranking import judge, ndcg_at, precision_at
-from xrt.sparse import as_csr, top_k_rows
+from xrt.sparse import top_k_rows
 
 GRID_STEPS = 10
 
 
 def fuse(sources: Mapping[str, sp.csr_array], weights: Mapping[str, float], k: int) -> sp.csr_array:
     """The `k` best labels of each row by weighted mean of the sources' scores: (N, L), in [0, 1].
+
+    What no weighted source names is no candidate. A source that has all the weight ranks what it
+    names by the scores that it gave itself.
 
     Args:
         sources: scores of each source by its name, csr_array (N, L).
@@ -34,19 +38,42 @@ def fuse(sources: Mapping[str, sp.csr_array], weights: Mapping[str, float], k: i
     Raises:
         DataError: a weighted source is missing, or no weight is above 0.
     """
+    used = _shares(sources, weights)
+    if len(used) > 1:
+        return top_k_rows(weighted_mean(Candidates.of(sources, used), weights), k)
+    (name,) = used
+    own = sources.own if isinstance(sources, Candidates) else sources
+    return top_k_rows(own[name], k)
+
+
+def weighted_mean(candidates: Candidates, weights: Mapping[str, float]) -> sp.csr_array:
+    """The weighted mean of the sources' scores of every candidate: (N, L), in [0, 1].
+
+    Args:
+        candidates: scores of the sources.
+        weights: weight of each source; those of 0 are not needed among the sources.
+
+    Returns:
+        The fused scores, an entry for each candidate.
+
+    Raises:
+        DataError: a weighted source is missing, or no weight is above 0.
+    """
+    mean_P = np.zeros(candidates.scores_SP.shape[1], np.float32)
+    for name, share in _shares(candidates, weights).items():
+        mean_P += candidates.scores_SP[candidates.names.index(name)] * np.float32(share)
+    return candidates.with_values(np.minimum(mean_P, 1))  # shares may sum to a little more
+
+
+def _shares(sources: Collection[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights above 0, brought to a sum of 1."""
     missing = [name for name, weight in weights.items() if weight and name not in sources]
     if missing:
         raise DataError(f"fusion needs the scores of {', '.join(missing)}, which are not there")
-    used = [(name, weight) for name, weight in weights.items() if weight > 0]
-    total = sum(weight for _, weight in used)
-    fused = None
-    for name, weight in used:
-        part = sources[name] * np.float32(weight / total)
-        fused = part if fused is None else fused + part
-    if fused is None:
+    total = sum(weight for weight in weights.values() if weight > 0)
+    if not total:
         raise DataError("fusion has no source with a weight above 0")
-    fused.data = np.minimum(fused.data, 1)  # rounded weights may sum to a little more
-    return top_k_rows(as_csr(fused, "fused scores"), k)
+    return {name: weight / total for name, weight in weights.items() if weight > 0}
 
 
 @dataclass(frozen=True)
@@ -79,6 +106,7 @@ def fit_weights(
     Returns:
         The weights, their figures, and the figures of each source alone.
     """
+    sources = Candidates.of(sources)
     alone = {name: _figures({name: 1.0}, sources, Y_true, weights_N) for name in sources}
     best = max(alone, key=lambda name: _value(alone[name]))
     tenths = {name: GRID_STEPS * (name == best) for name in sources}

@@ -13,6 +13,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.embed import best_device
 from xrt.encoder.pacing import TimeLimit
 from xrt.encoder.params import Precision
+from xrt.fusion.candidates import Candidates
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
@@ -20,7 +21,6 @@ from xrt.pipeline.blocks import Blocks, make_blocks
 from xrt.pipeline.encoding import MatcherOutputs, fine_tune_matcher
 from xrt.pipeline.fusing import (
     HeldOutRows,
-    SourceScores,
     choose_fusion,
     with_fusion,
 )
@@ -73,11 +73,11 @@ def fit_deep(
     blocks = make_blocks(runner, rows, matcher, matcher_hash, held, model.search, inputs)
     inputs |= rows.name_inputs
 
-    def score() -> SourceScores:
+    def score() -> Candidates:
         trial = _deep_model(runner, model, rows, matcher, blocks, held.train, inputs, "fit-")
         every = held.every
         held_rows = trial.source_rows(as_csr(rows.X_NF[every]), blocks.embeddings(every))
-        return trial.score_sources(held_rows, runner.candidates, runner.num_threads)
+        return trial.candidates(held_rows, runner.candidates, runner.num_threads)
 
     own = {**inputs, **blocks.inputs, **word_inputs(params, rows.features)}
     fits = choose_fusion(runner, rows, held, score, own)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.fusion.candidates import Candidates
 from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.model import XrtModel
@@ -20,13 +21,10 @@ from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.slices import DRAWN, NEWEST, Slices, measure_slice
-from xrt.sources.registry import BASELINE, SOURCES
-from xrt.sparse import as_csr, load_csr, save_csr
+from xrt.sources.registry import BASELINE
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
 
 logger = logging.getLogger(__name__)
-
-SourceScores = Mapping[str, sp.csr_array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,35 +34,32 @@ class FusionFits:
     Attributes:
         fused: fusion and calibration of all sources.
         linear: those of the linear trees alone.
-        sources: the scores of the sources that they were chosen on, (n, L) each.
+        sources: the candidates that they were chosen on, of n rows, scored by every source.
     """
 
     fused: FusionFit
     linear: FusionFit
-    sources: SourceScores
+    sources: Candidates
 
 
 def _save_fits(fits: FusionFits, folder: Path) -> None:
     fits.fused.save(folder / "fused")
     fits.linear.save(folder / "linear")
-    for source, scores_NL in fits.sources.items():
-        save_csr(folder / "sources", source, scores_NL)
+    fits.sources.save(folder / "candidates")
 
 
 def _load_fits(folder: Path) -> FusionFits:
-    scores = folder / "sources"
-    names = [name for name in SOURCES if (scores / f"{name}.shape.json").is_file()]
     return FusionFits(
         FusionFit.load(folder / "fused"),
         FusionFit.load(folder / "linear"),
-        {name: load_csr(scores, name) for name in names},
+        Candidates.load(folder / "candidates"),
     )
 
 
 FUSION = Stage(
-    "fusion", 12,
+    "fusion", 13,
     (
-        "search", "num_trees", "num_deep_trees", "shortlist", "neighbours", "embedding_neighbours",
+        "search", "num_trees", "num_deep_trees", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
     ),
     _save_fits, _load_fits,
@@ -89,7 +84,7 @@ def choose_fusion(
     runner: StageRunner,
     rows: TrainingRows,
     held: HeldOut,
-    score: Callable[[], SourceScores],
+    score: Callable[[], Candidates],
     inputs: Mapping[str, Hash],
     name: str | None = None,
     baseline: str | None = None,
@@ -100,7 +95,7 @@ def choose_fusion(
         runner: runs the stage.
         rows: the training rows.
         held: rows to train on, and the held-out rows.
-        score: gives the scores of the sources, trained on the former, on `held.every`.
+        score: gives the candidates of `held.every`, scored by sources trained on the former.
         inputs: hashes of all that `score` uses.
         name: of the stage.
         baseline: the source that a fusion must beat, as in `fit_scores`.
@@ -112,15 +107,15 @@ def choose_fusion(
     def make(settings: Settings, workspace: Workspace) -> FusionFits:
         every, seed = score(), settings["seed"]
         size = len(held.validation)
-        sources = {name: as_csr(scores_NL[:size]) for name, scores_NL in every.items()}
+        sources = every.rows(np.arange(size))
         Y_true = rows.labels_of(held.validation)
         frequencies = frequencies_of(runner.params, rows.labels_of(held.train))
         weights_n = rows.weights_of(held.validation)
         fused = fit_scores(sources, Y_true, frequencies, seed, baseline, weights_n)
-        alone = {BASELINE: sources[BASELINE]}
+        alone = sources.alone(BASELINE)
         linear = fit_scores(alone, Y_true, frequencies, seed, BASELINE, weights_n)
         if len(held.drawn):
-            drawn = {name: as_csr(scores_NL[size:]) for name, scores_NL in every.items()}
+            drawn = every.rows(np.arange(size, every.num_rows))
             parts = {
                 NEWEST: (sources, Y_true), DRAWN: (drawn, rows.labels_of(held.drawn))
             }  # fmt: skip
@@ -175,10 +170,12 @@ def criterion_of(fit: FusionFit) -> float:
 
 @dataclass(frozen=True, eq=False)
 class HeldOutRows:
-    """The held-out rows, positions (n,), and the scores (n, L) of sources not trained on them."""
+    """The held-out rows, positions (n,), and their candidates, scored by sources that were not
+    trained on them.
+    """
 
     rows: np.ndarray
-    sources: SourceScores
+    sources: Candidates
     criterion: float
     """(P@1 + nDCG@10) / 2, in [0, 1], of the model that ships, by cross-fitting: each half of the
     rows with the fusion that the other half gives."""

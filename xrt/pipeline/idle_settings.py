@@ -17,7 +17,7 @@ class _Rule(NamedTuple):
 _RULES = (
     _Rule(
         (
-            "matcher.", "matcher_tree.", "matcher_features", "trainer.", "shortlist.",
+            "matcher.", "matcher_tree.", "matcher_features", "trainer.",
             "embedding_neighbours.", "embedding_weight", "frozen_weight", "num_deep_trees",
             "always_deep", "budget",
         ),

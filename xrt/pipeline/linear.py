@@ -12,13 +12,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.labels import LabelTable
+from xrt.fusion.candidates import Candidates
 from xrt.fusion.path_weight import choose_path_weight
 from xrt.hybrid import HybridMatrix
 from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
 from xrt.pipeline.fusing import (
     HeldOutRows,
-    SourceScores,
     choose_fusion,
     criterion_of,
     frequencies_of,
@@ -241,11 +241,11 @@ def fuse_linear(
         return model, None
     inputs = {**rows.inputs, **held.inputs}
 
-    def score() -> SourceScores:
+    def score() -> Candidates:
         training = linear_training(runner, rows, held.train, "fit-", trees, inputs, model.search)
         trial = with_sources(model, fit_sources(training))
         X_held = rows.X.take(held.every)
-        return trial.score_sources(trial.source_rows(X_held), runner.candidates, runner.num_threads)
+        return trial.candidates(trial.source_rows(X_held), runner.candidates, runner.num_threads)
 
     own = {**inputs, **rows.name_inputs, **word_inputs(runner.params, rows.features)}
     fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", BASELINE).value

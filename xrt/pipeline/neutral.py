@@ -51,7 +51,6 @@ NEUTRAL: Mapping[str, Any] = {
     },
     "search": {"beam_size": 10, "path_weight": 0.5},
     "seed": 0,
-    "shortlist": {"index": "none", "width": None, "recall_target": 0.99, "union": False},
     "trainer.precision": "auto",
     "tree": {
         "branching": 16,

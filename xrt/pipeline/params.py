@@ -14,7 +14,6 @@ from xrt.ranges import above, at_least, check_ranges
 from xrt.search.beam import SearchParams
 from xrt.sources.neighbours import NeighbourParams
 from xrt.sources.ranker import RankerParams
-from xrt.sources.shortlist import ShortlistParams
 from xrt.tree.clustering import MatcherTreeParams, TreeParams
 
 
@@ -126,7 +125,6 @@ class PipelineParams:
     """Trees of the linear model, from different seeds; their scores are averaged. A taxonomy and a
     flat tree are always one."""
     search: SearchParams = field(default_factory=SearchParams)
-    shortlist: ShortlistParams = field(default_factory=ShortlistParams)
     neighbours: NeighbourParams = field(default_factory=NeighbourParams)
     """How training rows with similar TF-IDF vote."""
     embedding_neighbours: NeighbourParams = field(default_factory=NeighbourParams)

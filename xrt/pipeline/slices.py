@@ -12,6 +12,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
+from xrt.fusion.cross_fitting import Sources
 from xrt.fusion.fit import FusionFit
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.metrics.calibration import NUM_BINS, reliability
@@ -29,7 +30,7 @@ TITLE = "How often the first label is true: rows drawn at random, and the newest
 
 def measure_slice(
     fit: FusionFit,
-    sources: Mapping[str, sp.csr_array],
+    sources: Sources,
     Y_true: sp.csr_array,
     frequencies: LabelFrequencies,
 ) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def measure_slice(
 
     Args:
         fit: fusion and calibration.
-        sources: scores of each source by its name, csr_array (N, L).
+        sources: scores of each source by its name, csr_array (N, L), or candidates.
         Y_true: the labels of the rows, csr_array (N, L).
         frequencies: how often labels occur in the rows that the sources were trained on.
 

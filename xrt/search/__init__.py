@@ -1,3 +1,1 @@
-"""From features to suggestions: beam search down the tree, a FAISS shortlist to open it, fused
-scores.
-"""
+"""From features to suggestions: beam search down the tree, fused scores."""

@@ -7,10 +7,10 @@ N rows, L labels, F TF-IDF columns, M columns of embeddings, H of them by the fi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +22,8 @@ from xrt.search.constraints import Constraint
 from xrt.sources.blocks import EmbeddingBlocks
 from xrt.sources.evidence import Naming, SourceEvidence
 from xrt.storage.saved_values import SavedValues
+
+T = TypeVar("T")
 
 CANDIDATES = 50
 """Labels that each source names for a row before scores are fused."""
@@ -40,6 +42,23 @@ class SourceRows:
     """Of the model's encoders; None without an encoder."""
     embed: Callable[[], np.ndarray] | None = None
     """Gives the embeddings of the rows, as the encoders give them: float32 (N, M)."""
+    _known: dict[object, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, asker: object, work: Callable[[], T]) -> T:
+        """What a source works out of these rows for more than one question: who is asked to `score`
+        and then to `score_given` the same rows searches once.
+
+        Args:
+            asker: who asks; each has one result.
+            work: gives the result.
+
+        Returns:
+            The result of the first call, kept as long as the rows are.
+        """
+        if asker not in self._known:
+            self._known[asker] = work()
+        result: T = self._known[asker]
+        return result
 
     @property
     def num_rows(self) -> int:

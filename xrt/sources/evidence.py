@@ -59,9 +59,8 @@ class PathNode:
     """A node on the way to a label.
 
     `fit` is f(margin) in (0, 1], `log_score` the log score of the way down to here. `place` is that
-    in the beam of `beam_size` nodes, None where the node was not in it. `searched` is False above
-    the level at which a shortlist opens the search: there is no beam there. `terms` are those of
-    the text that add most to the margin. `cluster` is None for the label itself.
+    in the beam of `beam_size` nodes, None where the node was not in it. `terms` are those of the
+    text that add most to the margin. `cluster` is None for the label itself.
     """
 
     level: int
@@ -71,7 +70,6 @@ class PathNode:
     log_score: float
     place: int | None
     beam_size: int
-    searched: bool
     terms: tuple[TermPart, ...]
     cluster: ClusterSummary | None
 
@@ -93,7 +91,7 @@ class TreePath:
     @property
     def lost_at(self) -> int | None:
         """The first level whose beam did not hold the label's cluster; None where all did."""
-        lost = (n.level for n in self.nodes[:-1] if n.beam_size and n.place is None)
+        lost = (n.level for n in self.nodes[:-1] if n.place is None)
         return next(lost, None)
 
 
@@ -190,7 +188,8 @@ class SourceEvidence:
 
         Args:
             column: the label.
-            suggested: whether the model suggests the label; else its score is asked for by name.
+            suggested: whether its score is the one that the source's own search gave; else it is
+                exact, however the label ranks.
 
         Returns:
             The evidence.

@@ -11,12 +11,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.errors import DataError
+from xrt.linear.scoring import index_type
 from xrt.search.beam import SearchParams
 from xrt.search.constraints import Constraint
 from xrt.sources.base import ModelShape, SourceRows, Training
 from xrt.sources.evidence import Naming, SourceEvidence
 from xrt.sources.faiss_index import faiss_threads, half_precision_index
-from xrt.sparse import as_csr, best_columns
+from xrt.sources.products import given_products
+from xrt.sparse import best_columns, top_k_rows
 from xrt.storage.atomic import save_array
 from xrt.storage.reading import check_finite, load_array
 from xrt.storage.saved_values import SavedValues
@@ -78,7 +81,7 @@ class LabelHead:
         Returns:
             Scores in [0, 1], csr_array (N, L).
         """
-        return self.top(rows.unit_NH, k, constraint)
+        return self.top(rows.unit_NH, k, constraint, num_threads)
 
     def score_given(
         self,
@@ -98,7 +101,7 @@ class LabelHead:
         Returns:
             Scores in [0, 1], csr_array (N, L).
         """
-        return self.top_given(rows.unit_NH, pairs_NL)
+        return self.top_given(rows.unit_NH, pairs_NL, num_threads)
 
     def explain(
         self,
@@ -187,7 +190,11 @@ class LabelHead:
         return {name: value for name, value in vars(self).items() if name != "_index"}
 
     def top(
-        self, embeddings_NH: np.ndarray, k: int, constraint: Constraint | None = None
+        self,
+        embeddings_NH: np.ndarray,
+        k: int,
+        constraint: Constraint | None = None,
+        num_threads: int | None = None,
     ) -> sp.csr_array:
         """The `k` labels with the highest logits, scored by the sigmoid: (N, L); only such as the
         constraint lets through.
@@ -196,44 +203,56 @@ class LabelHead:
             embeddings_NH: embeddings by the fine-tuned encoder, of length 1, (N, H).
             k: most labels of a row.
             constraint: which labels are let through; None: all.
+            num_threads: threads; None for the default.
 
         Returns:
             Scores in [0, 1], csr_array; with a constraint a row may have fewer than `k`.
+
+        Raises:
+            DataError: an embedding holds a number that is not finite.
         """
         num_rows, num_labels = len(embeddings_NH), len(self.bias_L)
-        k = min(k, num_labels)
+        _require_finite(embeddings_NH)
+        k, num_close = min(k, num_labels), min(k + SPARE, num_labels)
         if num_rows <= FEW_ROWS and num_labels >= MIN_LABELS and constraint is None:
-            labels_NK, logits_NK = self._top_of_few(embeddings_NH, k)
+            close_NC = self._close_of_few(embeddings_NH, num_close)
         else:
-            labels_NK, logits_NK = self._top_of_many(embeddings_NH, k, constraint)
-        scores_NK = np.exp(log_sigmoids(logits_NK)).astype(np.float32)
-        indptr = np.arange(num_rows + 1) * k
-        parts = (scores_NK.ravel(), labels_NK.ravel(), indptr)
-        scores_NL = as_csr(sp.csr_array(parts, shape=(num_rows, num_labels)))
-        return scores_NL if constraint is None else constraint.keep(scores_NL)
+            close_NC = self._close_of_many(embeddings_NH, num_close, constraint)
+        close_NL = _pairs(close_NC, num_labels)
+        if constraint is not None:
+            close_NL = constraint.keep(close_NL)
+        close_NL.data = self._logits_given(embeddings_NH, close_NL, num_threads)
+        return _sigmoids(top_k_rows(close_NL, k))
 
-    def top_given(self, embeddings_NH: np.ndarray, pairs_NL: sp.csr_array) -> sp.csr_array:
-        """Scores of the stored entries of `pairs_NL`, (N, L), from products of the same blocks as
-        those of `top`: a sum is rounded in the same way.
+    def top_given(
+        self, embeddings_NH: np.ndarray, pairs_NL: sp.csr_array, num_threads: int | None = None
+    ) -> sp.csr_array:
+        """Scores of the stored entries of `pairs_NL`, (N, L), to the bit those of `top`. Only the
+        products of these pairs are computed.
 
         Args:
             embeddings_NH: embeddings by the fine-tuned encoder, of length 1, (N, H).
             pairs_NL: pairs of rows and labels, the stored entries of a csr_array (N, L).
+            num_threads: threads; None for the default.
 
         Returns:
             Scores in [0, 1], float32, with the pattern of the pairs.
+
+        Raises:
+            DataError: an embedding holds a number that is not finite.
         """
-        logits_P = np.empty(pairs_NL.nnz, np.float32)
-        block = self._rows_of_block
-        for first in range(0, len(embeddings_NH), block):
-            logits_BL = self._logits(embeddings_NH[first : first + block])
-            ptr = pairs_NL.indptr[first : first + len(logits_BL) + 1]
-            rows_p = np.repeat(np.arange(len(logits_BL)), np.diff(ptr))
-            logits_P[ptr[0] : ptr[-1]] = logits_BL[rows_p, pairs_NL.indices[ptr[0] : ptr[-1]]]
+        _require_finite(embeddings_NH)
         scores = sp.csr_array(pairs_NL.shape, dtype=np.float32)
         scores.indptr, scores.indices = pairs_NL.indptr, pairs_NL.indices
-        scores.data = np.exp(log_sigmoids(logits_P)).astype(np.float32)
-        return scores
+        scores.data = self._logits_given(embeddings_NH, pairs_NL, num_threads)
+        return _sigmoids(scores)
+
+    def _logits_given(
+        self, embeddings_NH: np.ndarray, pairs_NL: sp.csr_array, num_threads: int | None
+    ) -> np.ndarray:
+        products_P = given_products(embeddings_NH, self.weight_LH, pairs_NL, num_threads)
+        logits_P: np.ndarray = products_P + self.bias_L[pairs_NL.indices]
+        return logits_P
 
     @property
     def _rows_of_block(self) -> int:
@@ -244,36 +263,53 @@ class LabelHead:
         logits_BL += self.bias_L
         return logits_BL
 
-    def _top_of_many(
-        self, embeddings_NH: np.ndarray, k: int, constraint: Constraint | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The best labels of each row, ascending, and their logits: (N, k) each."""
+    def _close_of_many(
+        self, embeddings_NH: np.ndarray, num_close: int, constraint: Constraint | None
+    ) -> np.ndarray:
+        """The labels with the highest logits as products of matrices round them, ascending: (N, C).
+        With a constraint some of them are not let through where few are.
+        """
         num_rows, block = len(embeddings_NH), self._rows_of_block
-        labels_NK = np.empty((num_rows, k), np.int32)
-        logits_NK = np.empty((num_rows, k), np.float32)
+        close_NC = np.empty((num_rows, num_close), np.int32)
         for first in range(0, num_rows, block):
             rows = slice(first, first + block)
             logits_BL = self._logits(embeddings_NH[rows])
             if constraint is not None:
                 here = constraint.rows(first, first + block)
                 logits_BL[~here.mask(len(logits_BL))] = -np.inf
-            labels_NK[rows] = best_columns(logits_BL, k)
-            logits_NK[rows] = np.take_along_axis(logits_BL, labels_NK[rows], axis=1)
-        return labels_NK, logits_NK
+            close_NC[rows] = best_columns(logits_BL, num_close)
+        return close_NC
 
-    def _top_of_few(self, embeddings_NH: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `_top_of_many`: half precision names `k` + SPARE labels, whose logits are exact."""
-        num_rows, num_close = len(embeddings_NH), min(k + SPARE, len(self.bias_L))
-        ones_N1 = np.ones((num_rows, 1), np.float32)
+    def _close_of_few(self, embeddings_NH: np.ndarray, num_close: int) -> np.ndarray:
+        """As `_close_of_many`, by half precision."""
+        ones_N1 = np.ones((len(embeddings_NH), 1), np.float32)
         with faiss_threads(1):
             close_NC = self._index.search(np.hstack([embeddings_NH, ones_N1]), num_close)[1]
-        close_NC = np.sort(close_NC, axis=1)
-        weight_NCH = self.weight_LH[close_NC]
-        logits_NC = np.einsum("nh,nch->nc", embeddings_NH, weight_NCH) + self.bias_L[close_NC]
-        best_NK = best_columns(logits_NC, k)
-        labels_NK = np.take_along_axis(close_NC, best_NK, axis=1).astype(np.int32)
-        return labels_NK, np.take_along_axis(logits_NC, best_NK, axis=1)
+        return np.sort(close_NC, axis=1).astype(np.int32)
 
     @cached_property
     def _index(self) -> Any:
         return half_precision_index(np.hstack([self.weight_LH, self.bias_L[:, None]]))
+
+
+def _pairs(labels_NC: np.ndarray, num_labels: int) -> sp.csr_array:
+    """The labels of each row, ascending, as stored entries."""
+    num_rows, width = labels_NC.shape
+    pairs = sp.csr_array((num_rows, num_labels), dtype=np.float32)
+    pairs.indptr = np.arange(num_rows + 1, dtype=index_type(num_rows * width)) * width
+    pairs.indices, pairs.data = labels_NC.ravel(), np.ones(labels_NC.size, np.float32)
+    return pairs
+
+
+def _sigmoids(logits_NL: sp.csr_array) -> sp.csr_array:
+    logits_NL.data = np.exp(log_sigmoids(logits_NL.data)).astype(np.float32)
+    return logits_NL
+
+
+def _require_finite(embeddings_NH: np.ndarray) -> None:
+    finite_N = np.isfinite(embeddings_NH).all(axis=1)
+    if not finite_N.all():
+        row = int(np.argmin(finite_N))
+        raise DataError(
+            f"embeddings: row {row} holds a number that is not finite; embed the text again"
+        )

@@ -8,7 +8,7 @@ among equals the lower row, and only similarities above 0.
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.simd import SIMD
+from xrt.sources.products import dot
 
 PAGE_BITS = 10
 """A page of the similarities is 2^10 rows: 4 KiB, which is cheap to skip and cheap to sweep."""
@@ -94,17 +94,9 @@ def nearest_of_close(
             row = close_MC[query, c]
             if row < 0 or row == leave_out_M[query]:
                 continue
-            similarity = _dot(queries_MH[query], close_MCH[query, c])
+            similarity = dot(queries_MH[query], close_MCH[query, c])
             if similarity > 0.0:
                 held = _insert(row, similarity, held, rows_MW[query], similarities_MW[query])
-
-
-@njit(nogil=True, cache=True, fastmath=SIMD)
-def _dot(x_H: np.ndarray, y_H: np.ndarray) -> np.float32:
-    total = np.float32(0)
-    for h in range(len(x_H)):
-        total += x_H[h] * y_H[h]
-    return total
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -26,7 +26,7 @@ from xrt.search.constraints import Constraint
 from xrt.sources.base import ModelShape, SourceRows, Training
 from xrt.sources.evidence import Naming, SourceEvidence
 from xrt.sources.nearest import nearest_by_postings
-from xrt.sources.votes import Neighbours, block_bounds, vote_labels
+from xrt.sources.votes import Neighbours, block_bounds, vote_labels, votes_given
 from xrt.sparse import as_csr, binarize, load_csr, normalize_rows, save_csr, top_k_rows
 from xrt.storage.atomic import save_array, write_json
 from xrt.storage.reading import load_array
@@ -103,7 +103,8 @@ class NeighbourSource(ABC):
         Returns:
             Scores in [0, 1], csr_array (N, L).
         """
-        return self.vote(self.queries_of(rows), k, num_threads, constraint=constraint)
+        k = check_count(k, "k")
+        return self._best_votes(self._nearest_of(rows, num_threads), k, num_threads, constraint)
 
     def score_given(
         self,
@@ -112,7 +113,7 @@ class NeighbourSource(ABC):
         search: SearchParams,
         num_threads: int | None = None,
     ) -> sp.csr_array:
-        """The votes for the pairs; see `Source.score_given`.
+        """The votes for the pairs, as many as `score` counts; see `Source.score_given`.
 
         Args:
             rows: the rows to score, N.
@@ -123,9 +124,14 @@ class NeighbourSource(ABC):
         Returns:
             Scores in [0, 1], csr_array (N, L); a pair without a vote has no entry.
         """
-        neighbours = self.nearest(self.queries_of(rows), num_threads)
-        pairs = Constraint(pairs_NL, allows=True)
-        return pairs.keep(self._all_votes(neighbours, num_threads))
+        return votes_given(
+            self._nearest_of(rows, num_threads), self.Y_NL, pairs_NL, self.temperature,
+            num_threads, self.confident, self.weights_N,
+        )  # fmt: skip
+
+    def _nearest_of(self, rows: SourceRows, num_threads: int | None) -> Neighbours:
+        """The nearest training rows, searched once for the same rows."""
+        return rows.once(self, lambda: self.nearest(self.queries_of(rows), num_threads))
 
     def explain(
         self,
@@ -224,6 +230,15 @@ class NeighbourSource(ABC):
         """
         k = check_count(k, "k")
         neighbours = self.nearest(queries, num_threads, leave_out)
+        return self._best_votes(neighbours, k, num_threads, constraint)
+
+    def _best_votes(
+        self,
+        neighbours: Neighbours,
+        k: int,
+        num_threads: int | None,
+        constraint: Constraint | None,
+    ) -> sp.csr_array:
         if constraint is None:
             return self._votes(neighbours, k, num_threads)
         return top_k_rows(constraint.keep(self._all_votes(neighbours, num_threads)), k)

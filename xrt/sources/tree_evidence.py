@@ -42,17 +42,12 @@ NUM_LABELS, NUM_TERMS = 4, 5
 
 @dataclass(frozen=True, eq=False)
 class SearchedTree:
-    """A tree, the row `X` (1, F + H), and the beam of each level: (1, K_t), log scores.
-
-    `first_level` is the first level that was searched; above it there is no beam (None), and nodes
-    of it are scored along their whole path.
-    """
+    """A tree, the row `X` (1, F + H), and the beam of each level: (1, K_t), log scores."""
 
     ranker: TreeRanker
     X: HybridMatrix
     params: SearchParams
-    first_level: int
-    beams: tuple[sp.csr_array | None, ...]
+    beams: tuple[sp.csr_array, ...]
 
 
 class TreeEvidence(SourceEvidence):
@@ -71,16 +66,16 @@ class TreeEvidence(SourceEvidence):
         return self._search()
 
     def label(self, column: int, suggested: bool) -> LabelEvidence:
-        """See `SourceEvidence.label`; asked for by name, a label has a score by every tree.
+        """See `SourceEvidence.label`; where scores are exact, a label has one by every tree.
 
         Args:
             column: the label's column.
-            suggested: whether the label is suggested.
+            suggested: whether its score is that of the search, in which a tree may not name it.
 
         Returns:
             Paths and scores by each tree, and the parts of the margin.
         """
-        paths = tuple(self._path(number, column, suggested) for number in range(len(self.trees)))
+        paths = tuple(self._path(number, column) for number in range(len(self.trees)))
         scores = tuple(
             path.score if not suggested or names_label(tree, column) else None
             for path, tree in zip(paths, self.trees, strict=True)
@@ -88,12 +83,12 @@ class TreeEvidence(SourceEvidence):
         margin = margin_parts(self._source, self.trees, column, self._naming.term)
         return LabelEvidence(paths, scores, margin)
 
-    def _path(self, number: int, column: int, suggested: bool) -> TreePath:
+    def _path(self, number: int, column: int) -> TreePath:
         tree = self.trees[number]
         weight = tree.params.path_weight
         assert weight is not None
         evidence = self if number == 0 else None  # only the first tree is shown
-        nodes = path_to(tree, column, not suggested, evidence)
+        nodes = path_to(tree, column, evidence)
         score = float(np.exp(nodes[-1].log_score))
         return TreePath(self._source, number + 1, len(self.trees), weight, score, nodes)
 
@@ -152,28 +147,21 @@ def search_tree(
     X: HybridMatrix,
     k: int,
     params: SearchParams,
-    start: sp.csr_array | None = None,
-    first_level: int = 0,
 ) -> SearchedTree:
     """Search as `beam_search` does, and keep the beam of every level.
-
-    `start` are the log scores of the nodes of `first_level` where a shortlist opens the search.
 
     Args:
         ranker: tree and weights.
         X: one row.
         k: most labels.
         params: beam size and path weight.
-        start: log scores of nodes, csr_array (1, K), or None: the root.
-        first_level: the level of `start`, from 0.
 
     Returns:
-        The beams of all levels; None for those above `first_level`.
+        The beams of all levels.
     """
     assert params.path_weight is not None
-    beam = root_beam(1) if start is None else start
-    beams: list[sp.csr_array | None] = [None] * first_level + ([] if start is None else [start])
-    for t in range(len(beams), ranker.tree.depth):
+    beam, beams = root_beam(1), []
+    for t in range(ranker.tree.depth):
         last = t == ranker.tree.depth - 1
         beam = step(
             ranker.levels[t],
@@ -184,7 +172,7 @@ def search_tree(
             params.path_weight if last else 1.0,
         )
         beams.append(beam)
-    return SearchedTree(ranker, X, params, first_level, tuple(beams))
+    return SearchedTree(ranker, X, params, tuple(beams))
 
 
 def names_label(searched: SearchedTree, label: int) -> bool:
@@ -203,18 +191,14 @@ def names_label(searched: SearchedTree, label: int) -> bool:
 def path_to(
     searched: SearchedTree,
     label: int,
-    from_root: bool = False,
     describe: TreeEvidence | None = None,
 ) -> tuple[PathNode, ...]:
-    """The nodes from the root to the label, coarse to fine.
-
-    Levels above `first_level` have no beam, unless `from_root`. Without `describe` there are no
-    words, only numbers.
+    """The nodes from the root to the label, coarse to fine. Without `describe` there are no words,
+    only numbers.
 
     Args:
         searched: a tree that was searched.
         label: the label's column.
-        from_root: whether levels above `first_level` count as searched.
         describe: tells clusters and terms in words; None: nothing does.
 
     Returns:
@@ -227,7 +211,7 @@ def path_to(
         weights = weights_at(searched, t, node)
         margin = margin_of(weights, searched.X)
         log_fit = float(log_scores(np.array([margin]))[0])
-        searched_here, last = from_root or t >= searched.first_level, t == tree.depth - 1
+        last = t == tree.depth - 1
         log_score = log_fit + log_score * (params.path_weight if last else 1.0)
         place, beam_size = _place(searched.beams[t], node)
         cluster: ClusterSummary | None = None
@@ -245,7 +229,6 @@ def path_to(
                 log_score,
                 place,
                 beam_size,
-                searched_here,
                 terms,
                 cluster,
             )
@@ -336,10 +319,8 @@ def term_parts(
     )
 
 
-def _place(beam: sp.csr_array | None, node: int) -> tuple[int | None, int]:
+def _place(beam: sp.csr_array, node: int) -> tuple[int | None, int]:
     """A node's place in a beam, from 1, None where it is not in it; and the size of the beam."""
-    if beam is None:
-        return None, 0
     here = np.flatnonzero(beam.indices == node)
     if not len(here):
         return None, int(beam.nnz)

@@ -14,13 +14,12 @@ import scipy.sparse as sp
 
 from xrt.errors import ArtifactError, DataError
 from xrt.hybrid import HybridMatrix
-from xrt.jit import njit
 from xrt.linear.weights import LevelWeights
 from xrt.search.beam import SearchParams, beam_search, constrained_search
 from xrt.search.constraints import Constraint
 from xrt.sources.path_scores import path_scores
 from xrt.sources.ranker import TreeRanker
-from xrt.sparse import top_k_rows
+from xrt.sparse import sum_csr, top_k_rows
 from xrt.tree.label_tree import LabelTree
 
 FOUND_IN_EACH = 20
@@ -249,44 +248,6 @@ def mean_scores(parts: Sequence[sp.csr_array], k: int) -> sp.csr_array:
     if len(parts) == 1:
         few = parts[0].nnz <= k or np.diff(parts[0].indptr).max(initial=0) <= k
         return parts[0] if few else top_k_rows(parts[0], k)
-    indptr, indices, data = parts[0].indptr, parts[0].indices, parts[0].data
-    for part in parts[1:]:
-        indptr, indices, data = _add(indptr, indices, data, part.indptr, part.indices, part.data)
-    mean = sp.csr_array(parts[0].shape, dtype=np.float32)
-    mean.data = data / np.float32(len(parts))
-    mean.indices, mean.indptr = indices, indptr
+    mean = sum_csr(parts)
+    mean.data = mean.data / np.float32(len(parts))
     return top_k_rows(mean, k)
-
-
-@njit(nogil=True, cache=True)
-def _add(
-    ptr_a: np.ndarray,
-    columns_a: np.ndarray,
-    values_a: np.ndarray,
-    ptr_b: np.ndarray,
-    columns_b: np.ndarray,
-    values_b: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The sum of two csr matrices, row by row like a zip fastener; stored zeros are kept."""
-    num_rows = len(ptr_a) - 1
-    indptr = np.zeros_like(ptr_a)
-    columns = np.empty(len(columns_a) + len(columns_b), columns_a.dtype)
-    values = np.empty(len(columns), np.float32)
-    place = 0
-    for row in range(num_rows):
-        a, end_a = ptr_a[row], ptr_a[row + 1]
-        b, end_b = ptr_b[row], ptr_b[row + 1]
-        while a < end_a or b < end_b:
-            take_a = b == end_b or (a < end_a and columns_a[a] <= columns_b[b])
-            take_b = a == end_a or (b < end_b and columns_b[b] <= columns_a[a])
-            columns[place] = columns_a[a] if take_a else columns_b[b]
-            values[place] = 0.0
-            if take_a:
-                values[place] += values_a[a]
-                a += 1
-            if take_b:
-                values[place] += values_b[b]
-                b += 1
-            place += 1
-        indptr[row + 1] = place
-    return indptr, columns[:place].copy(), values[:place].copy()

@@ -101,6 +101,52 @@ def vote_labels(
     return scores
 
 
+def votes_given(
+    neighbours: Neighbours,
+    Y_NL: sp.csr_array,
+    pairs_ML: sp.csr_array,
+    temperature: float,
+    num_threads: int | None = None,
+    confident: bool = True,
+    weights_N: np.ndarray | None = None,
+) -> sp.csr_array:
+    """The scores of given pairs, to the bit those of `vote_labels`; no label is ranked.
+
+    Args:
+        neighbours: rows and similarities, (M, W).
+        Y_NL: labels of the training rows, csr_array (N, L).
+        pairs_ML: the pairs are its stored entries, csr_array (M, L).
+        temperature: what similarities are divided by.
+        num_threads: threads; None for the default.
+        confident: whether each label counts 1.
+        weights_N: weights of the training rows, (N,); None: all 1.
+
+    Returns:
+        The scores, csr_array (M, L); a pair without a vote has no entry.
+    """
+    rows_MW, similarities_MW = neighbours.rows_MW, neighbours.similarities_MW
+    bounds, scratch = block_bounds(len(rows_MW)), threading.local()
+    confidences = None if confident else Y_NL.data
+    scores_P = np.full(pairs_ML.nnz, -1, np.float32)
+
+    def vote(block: int) -> None:
+        if not hasattr(scratch, "votes_L"):
+            scratch.votes_L = np.zeros(Y_NL.shape[1], np.float64)
+        _vote_given(
+            rows_MW, similarities_MW, bounds[block], bounds[block + 1], Y_NL.indptr, Y_NL.indices,
+            confidences, weights_N, pairs_ML.indptr, pairs_ML.indices, 1.0 / temperature,
+            scratch.votes_L, scores_P,
+        )  # fmt: skip
+
+    run_blocks(vote, len(bounds) - 1, num_threads)
+    has_vote_P = scores_P >= 0
+    before = np.concatenate([[0], np.cumsum(has_vote_P)]).astype(pairs_ML.indptr.dtype)
+    scores_ML = sp.csr_array(pairs_ML.shape, dtype=np.float32)
+    scores_ML.indptr = before[pairs_ML.indptr]
+    scores_ML.indices, scores_ML.data = pairs_ML.indices[has_vote_P], scores_P[has_vote_P]
+    return scores_ML
+
+
 @njit(nogil=True, cache=True)
 def _vote(
     rows_MW: np.ndarray,
@@ -127,21 +173,12 @@ def _vote(
     voted = np.empty(len(votes_L), np.int32)
     position = 0
     for query in range(low, high):
-        num_voted = 0
         num_found = _softmax(
             rows_MW[query], similarities_MW[query], weights_N, sharpness, weights_W
         )
-        for w in range(num_found):
-            row = rows_MW[query, w]
-            for p in range(indptr[row], indptr[row + 1]):
-                label = indices[p]
-                if votes_L[label] == 0.0:
-                    voted[num_voted] = label
-                    num_voted += 1
-                if confidences is None:
-                    votes_L[label] += max(weights_W[w], _LEAST)
-                else:
-                    votes_L[label] += max(weights_W[w] * confidences[p], _LEAST)
+        num_voted = _add_votes(
+            rows_MW[query], weights_W, num_found, indptr, indices, confidences, votes_L, voted
+        )
         scores = np.empty(num_voted, np.float32)
         for v in range(num_voted):
             scores[v] = min(votes_L[voted[v]], 1.0)
@@ -152,6 +189,72 @@ def _vote(
             labels_out[position], scores_out[position] = voted[v], scores[v]
             position += 1
     return counts, labels_out[:position].copy(), scores_out[:position].copy()
+
+
+@njit(nogil=True, cache=True)
+def _vote_given(
+    rows_MW: np.ndarray,
+    similarities_MW: np.ndarray,
+    low: int,
+    high: int,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    confidences: np.ndarray | None,
+    weights_N: np.ndarray | None,
+    pair_ptr: np.ndarray,
+    pair_labels: np.ndarray,
+    sharpness: float,
+    votes_L: np.ndarray,
+    scores_P: np.ndarray,
+) -> None:
+    """Votes of queries low .. high - 1 for the labels of their pairs, to `scores_P`; what has no
+    vote stays as it is.
+
+    `votes_L` is all zeros before and after.
+    """
+    weights_W = np.empty(rows_MW.shape[1], np.float64)
+    voted = np.empty(len(votes_L), np.int32)
+    for query in range(low, high):
+        if pair_ptr[query] == pair_ptr[query + 1]:
+            continue
+        num_found = _softmax(
+            rows_MW[query], similarities_MW[query], weights_N, sharpness, weights_W
+        )
+        num_voted = _add_votes(
+            rows_MW[query], weights_W, num_found, indptr, indices, confidences, votes_L, voted
+        )
+        for p in range(pair_ptr[query], pair_ptr[query + 1]):
+            if votes_L[pair_labels[p]] > 0.0:
+                scores_P[p] = min(votes_L[pair_labels[p]], 1.0)
+        for v in range(num_voted):
+            votes_L[voted[v]] = 0.0
+
+
+@njit(nogil=True, cache=True)
+def _add_votes(
+    rows_W: np.ndarray,
+    weights_W: np.ndarray,
+    num_found: int,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    confidences: np.ndarray | None,
+    votes_L: np.ndarray,
+    voted: np.ndarray,
+) -> int:
+    """Add the votes of a query's neighbours to `votes_L`; how many labels have one: `voted`."""
+    num_voted = 0
+    for w in range(num_found):
+        row = rows_W[w]
+        for p in range(indptr[row], indptr[row + 1]):
+            label = indices[p]
+            if votes_L[label] == 0.0:
+                voted[num_voted] = label
+                num_voted += 1
+            if confidences is None:
+                votes_L[label] += max(weights_W[w], _LEAST)
+            else:
+                votes_L[label] += max(weights_W[w] * confidences[p], _LEAST)
+    return num_voted
 
 
 @njit(nogil=True, cache=True)

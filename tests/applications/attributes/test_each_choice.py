@@ -11,7 +11,7 @@ from xrt.pipeline import train
 
 CONF = ROOT / "conf"
 LINEAR_GROUPS = ("features", "linear", "tree", "ranker", "search")
-DEEP_GROUPS = (*LINEAR_GROUPS, "shortlist", "training")
+DEEP_GROUPS = (*LINEAR_GROUPS, "training")
 NEED_A_TAXONOMY = {"tree=given", "tree=inside"}
 SMALL_ENCODER = ["encoder=tiny", "encoder.max_length=8", "matcher.max_batch_rows=16"]
 

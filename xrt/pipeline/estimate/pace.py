@@ -3,8 +3,6 @@
 n rows of the sample, L labels.
 """
 
-import time
-from collections import defaultdict
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,12 +49,13 @@ def measure_linear(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -
     )  # fmt: skip
     probed = replace(params, encoder=None, fused=False, num_trees=1, choose=())
     for _ in range(2):  # the first time kernels are compiled, or read from the disk
-        clock, started = _Clock(), time.perf_counter()
-        Trainer(probed, progress=clock).fit(small)
-        total = time.perf_counter() - started
-    tree, rankers = clock.of("label features", "cluster labels"), clock.of("rankers")
-    features = max(0.0, total - tree - rankers) if corpus.texts is not None else 0.0
-    return LinearPace(features=features, tree=tree, rankers=rankers, num_labels=len(used))
+        trainer = Trainer(probed)
+        trainer.fit(small)
+    took = {name: trainer.runner.seconds.get(name, 0.0) for name in ("features", "tree", "linear")}
+    return LinearPace(
+        features=took["features"] if corpus.texts is not None else 0.0,
+        tree=took["tree"], rankers=took["linear"], num_labels=len(used),
+    )  # fmt: skip
 
 
 def encoder_seconds(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) -> float:
@@ -89,25 +88,3 @@ def encoder_seconds(params: PipelineParams, corpus: Corpus, rows_n: np.ndarray) 
         lengths_n = encoder_shape(params.encoder, texts, params.seed).lengths_n
         trained = params.matcher.steps * rows_of_step(params, lengths_n, params.encoder.max_length)
     return trained * pace.trained + ENCODINGS * corpus.num_instances * pace.encoded
-
-
-class _Clock:
-    """A `Progress` that adds up what each step took."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._step, self._started = "", 0.0
-
-    def start(self, description: str, total: int | None) -> None:
-        self._step, self._started = description, time.perf_counter()
-
-    def advance(self, n: int = 1, **figures: float) -> None:
-        pass
-
-    def finish(self) -> None:
-        if self._step:
-            self.seconds[self._step] += time.perf_counter() - self._started
-        self._step = ""
-
-    def of(self, *steps: str) -> float:
-        return sum(took for name, took in self.seconds.items() if name.startswith(steps))
