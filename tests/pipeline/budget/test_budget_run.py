@@ -1,7 +1,7 @@
 """Whole runs with a budget, on 24 labels and a random encoder."""
 
-import importlib.util
 import html
+import importlib.util
 import json
 import logging
 import time

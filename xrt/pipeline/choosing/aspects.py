@@ -93,9 +93,25 @@ KNOWN: Mapping[str, Aspect] = MappingProxyType(
 )
 """Every aspect by its name, in the order in which options are tried: those of the first two take no
 training of their own."""
+FEWEST_ROWS = 5_000
+"""Rows of a corpus on which anything is chosen. What is held out of fewer tells no gain of less
+than a point, and tries take longer than the training.
+"""
 ONE_TREE_TELLS = frozenset({"features", "ranker", "search.path_weight"})
 """Aspects whose options one tree without fusion tells apart: a first round of these alone takes a
 third of the work."""
+
+
+def is_large_enough(num_rows: int) -> bool:
+    """Whether anything is chosen on so many rows.
+
+    Args:
+        num_rows: rows of a corpus.
+
+    Returns:
+        False for fewer than FEWEST_ROWS.
+    """
+    return num_rows >= FEWEST_ROWS
 
 
 def open_aspects(choose: Sequence[str], given: Collection[str]) -> tuple[str, ...]:
