@@ -25,7 +25,7 @@ from xrt.pipeline.choosing.contest import ChoosingStopped
 from xrt.pipeline.choosing.trial import FIGURES, Trials, figures_of_rows, take_subsample
 from xrt.pipeline.choosing.work import GROWTH, VISIT, work_at, work_of_tree
 from xrt.pipeline.estimate.stages import CHOICES_COST, estimate
-from xrt.pipeline.params import ASPECTS
+from xrt.pipeline.params import ASPECTS, AUTO_ASPECTS
 from xrt.pipeline.trainer import Trainer
 from xrt.storage.reading import read_json_bounded
 from xrt.storage.stages import FolderCache, MemoryCache, read_stage
@@ -253,8 +253,8 @@ def test_no_row_that_can_be_held_out_keeps_the_settings(caplog: Any):
 
 
 def test_an_argument_that_is_given_is_not_chosen():
-    every = XRLinear(choose=None)
-    assert set(every.pipeline_params().choose) == set(ASPECTS)
+    assert XRLinear(choose=None).pipeline_params().choose == AUTO_ASPECTS
+    assert set(XRLinear(choose=ASPECTS).pipeline_params().choose) == set(ASPECTS)
     for argument, value, aspect in (
         ("num_trees", 1, "num_trees"),
         ("branching", 16, "tree"),
@@ -263,7 +263,7 @@ def test_an_argument_that_is_given_is_not_chosen():
         ("threshold", 0.1, "ranker"),
         ("features", PipelineParams().features, "features"),
     ):
-        chosen = XRLinear(choose=None, **{argument: value}).pipeline_params().choose
+        chosen = XRLinear(choose=ASPECTS, **{argument: value}).pipeline_params().choose
         assert set(ASPECTS) - set(chosen) == {aspect}
     assert XRLinear.preset("fast").pipeline_params().choose == ()
     with pytest.raises(ConfigError, match="choose = colour: nothing that can be chosen"):

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.data.corpus import Corpus
+from xrt.fusion.candidate_recall import CandidateRecall
 from xrt.fusion.candidates import Candidates
 from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
@@ -22,6 +24,7 @@ from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.slices import DRAWN, NEWEST, Slices, measure_slice
 from xrt.sources.registry import BASELINE
+from xrt.sparse import as_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
 
 logger = logging.getLogger(__name__)
@@ -112,6 +115,8 @@ def choose_fusion(
         frequencies = frequencies_of(runner.params, rows.labels_of(held.train))
         weights_n = rows.weights_of(held.validation)
         fused = fit_scores(sources, Y_true, frequencies, seed, baseline, weights_n)
+        recall = CandidateRecall.of(sources, Y_true, weights_n).to_dict()
+        fused = replace(fused, figures={**fused.figures, "candidates": recall})
         alone = sources.alone(BASELINE)
         linear = fit_scores(alone, Y_true, frequencies, seed, BASELINE, weights_n)
         if len(held.drawn):
@@ -181,6 +186,23 @@ class HeldOutRows:
     rows with the fusion that the other half gives."""
     slices: Slices = field(default_factory=dict)
     """The newest rows and rows drawn at random, where times are known; else empty."""
+
+    def recall_of(self, model: XrtModel, corpus: Corpus) -> CandidateRecall:
+        """How many of the true labels the sources of a model name.
+
+        Args:
+            model: the model, for its sources; it scores nothing itself.
+            corpus: the training corpus.
+
+        Returns:
+            Recall by source and for their union.
+        """
+        weights_N = corpus.row_weights
+        return CandidateRecall.of(
+            self.sources.of_sources(model.fusion.sources),
+            as_csr(corpus.Y[self.rows]),
+            None if weights_N is None else weights_N[self.rows],
+        )
 
     def scored_by(self, model: XrtModel, candidates: int) -> HeldOutScores:
         """The rows with scores as the model fuses and calibrates them.
