@@ -151,10 +151,10 @@ def existing(path: Path) -> Path:
 
 def checked(corpus: SuiteCorpus, folder: Path, sizes: tuple[int, int, int]) -> SuiteCorpus:
     """The corpus, with so many training rows, test rows and labels of training rows."""
-    found = (corpus.Y_trn.shape[0], corpus.Y_tst.shape[0], corpus.Y_trn.shape[1])
-    if found != sizes:
+    actual = (corpus.Y_trn.shape[0], corpus.Y_tst.shape[0], corpus.Y_trn.shape[1])
+    if actual != sizes:
         raise SystemExit(
-            f"{folder}: {found[0]} and {found[1]} rows and {found[2]} labels in training, "
+            f"{folder}: {actual[0]} and {actual[1]} rows and {actual[2]} labels in training, "
             f"the set of this name has {sizes[0]}, {sizes[1]} and {sizes[2]}"
         )
     return corpus

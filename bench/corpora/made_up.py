@@ -119,10 +119,10 @@ class World:
     def row(self, anchor: int) -> MadeRow:
         """A row with this label and others."""
         shape, rng = self.shape, self.rng
-        wanted = shape.labels_a_row if shape.exact else 1 + rng.poisson(shape.labels_a_row - 1)
+        num_labels = shape.labels_a_row if shape.exact else 1 + rng.poisson(shape.labels_a_row - 1)
         labels = {anchor: None}
-        for _ in range(20 * int(wanted)):
-            if len(labels) >= wanted:
+        for _ in range(20 * int(num_labels)):
+            if len(labels) >= num_labels:
                 break
             labels[self.companion(anchor)] = None
         shown_LW = self.label_words_LW[list(labels)]
@@ -143,11 +143,11 @@ class World:
 
     def recorded(self, labels: Sequence[int]) -> list[int]:
         """Labels as they are written down: the anchor, and most of the others."""
-        kept = [labels[0], *(i for i in labels[1:] if self.rng.random() >= self.shape.lost)]
+        recorded = [labels[0], *(i for i in labels[1:] if self.rng.random() >= self.shape.lost)]
         if self.rng.random() < self.shape.wrong:
             wrong = self.drawn_label(0, self.shape.num_labels)
-            kept = [*kept, wrong] if self.shape.labels_a_row > 1 else [wrong]
-        return kept
+            recorded = [*recorded, wrong] if self.shape.labels_a_row > 1 else [wrong]
+        return recorded
 
 
 def train_anchors(shape: TextShape, world: World, rng: np.random.Generator) -> np.ndarray:
@@ -219,11 +219,11 @@ def label_words(num_train: int = 8_000, num_test: int = 1_500, seed: int = SEED)
     labels: list[list[int]] = []
     while len(texts) < num_train + num_test:
         text = draw(mass_F, rng.random(length) * mass_F[-1])
-        named = np.unique(label_of_F[text])
-        kept = [int(i) for i in named if i >= 0 and rng.random() < 0.85]
-        if kept:
+        occurring = np.unique(label_of_F[text])
+        row_labels = [int(i) for i in occurring if i >= 0 and rng.random() < 0.85]
+        if row_labels:
             texts.append(WORDS.text(words[text]))
-            labels.append(kept)
+            labels.append(row_labels)
     Y = labels_matrix(labels, num_labels)
     return SuiteCorpus.of_texts(
         texts[:num_train], Y[:num_train], texts[num_train:], Y[num_train:], SPLIT

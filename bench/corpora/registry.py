@@ -66,8 +66,8 @@ def made(
     name: str, group: str, shape: made_up.TextShape, short: tuple[int, int] | None = None
 ) -> SuiteSet:
     """A set that is made up of a shape; the short suite has all of it unless said."""
-    kept = short or (shape.num_train, shape.num_test)
-    return SuiteSet(name, group, lambda _: made_up.made_texts(shape), shape.num_train, kept)
+    short_sizes = short or (shape.num_train, shape.num_test)
+    return SuiteSet(name, group, lambda _: made_up.made_texts(shape), shape.num_train, short_sizes)
 
 
 REAL = (

@@ -20,21 +20,25 @@ from sklearn.metrics import average_precision_score
 def main() -> None:
     """Rank, judge, write the figures."""
     cells = np.load(sys.argv[1])
-    given, truth, linear = cells["given"], cells["truth"], cells["linear"].astype(float)
-    labels = [np.flatnonzero(row).tolist() for row in given]
+    given_NL, truth, linear = cells["given"], cells["truth"], cells["linear"].astype(float)
+    labels = [np.flatnonzero(row).tolist() for row in given_NL]
     started = time.process_time()
     quality = rank.get_label_quality_scores_per_class(labels, linear)
     seconds = time.process_time() - started
-    figures: dict[str, Any] = {"command": "cleanlab", "rows": len(given), "labels": given.shape[1]}
-    for kind, here in (("missing", ~given), ("wrong", given)):
+    figures: dict[str, Any] = {
+        "command": "cleanlab",
+        "rows": len(given_NL),
+        "labels": given_NL.shape[1],
+    }
+    for kind, here in (("missing", ~given_NL), ("wrong", given_NL)):
         figures[kind] = {
             "damage": int(truth[here].sum()),
             "average_precision": float(average_precision_score(truth[here], -quality[here])),
         }
     started = time.process_time()
     flagged = np.asarray(cleanlab_filter.find_multilabel_issues_per_class(labels, linear, n_jobs=1))
-    assert flagged.shape == given.shape, flagged.shape
-    for kind, here in (("missing", ~given), ("wrong", given)):
+    assert flagged.shape == given_NL.shape, flagged.shape
+    for kind, here in (("missing", ~given_NL), ("wrong", given_NL)):
         flagged_here = flagged & here
         figures[kind] |= {
             "flagged": int(flagged_here.sum()),

@@ -72,9 +72,9 @@ def best_of_rows(scores_NL: sp.csr_matrix, k: int) -> sp.csr_matrix:
     rank_E = (
         np.arange(scores_NL.nnz) - scores_NL.indptr[rows_E]
     )  # rows_E is sorted, so is the order
-    kept = order_E[rank_E < k]
-    pairs = (rows_E[kept], scores_NL.indices[kept])
-    return sp.csr_matrix((scores_NL.data[kept], pairs), shape=scores_NL.shape)
+    best = order_E[rank_E < k]
+    pairs = (rows_E[best], scores_NL.indices[best])
+    return sp.csr_matrix((scores_NL.data[best], pairs), shape=scores_NL.shape)
 
 
 def make(name: str, rows: LinearRows, num_threads: int, scratch: Path) -> NeighbourVote:

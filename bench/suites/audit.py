@@ -218,7 +218,7 @@ def dense(
     rows = np.flatnonzero(np.diff(as_csr(matrices[0] + matrices[1]).indptr))
     pairs = assessed.pairs
     truth = matrices[1][rows].toarray() + matrices[2][rows].toarray() > 0
-    given = matrices[0][rows].toarray() > 0
+    given_NL = matrices[0][rows].toarray() > 0
     figures: dict[str, Any] = {"rows_kept": len(rows), "labels_kept": len(columns)}
     scores = {}
     for name, values_P in (
@@ -227,9 +227,11 @@ def dense(
     ):  # fmt: skip
         cells = sp.csc_array((values_P, (pairs.rows_P, pairs.labels_P)), shape=Y_NL.shape)
         scores[name] = as_csr(cells[:, columns])[rows].toarray().astype(np.float32)
-    np.savez(output, linear=scores["linear"], given=given, truth=truth)
-    wrong_ranks = np.zeros(given.shape, np.float32)
-    wrong_ranks[given] = rankdata(1 - scores["all"][given]) + rankdata(scores["decoy"][given])
+    np.savez(output, linear=scores["linear"], given=given_NL, truth=truth)
+    wrong_ranks = np.zeros(given_NL.shape, np.float32)
+    wrong_ranks[given_NL] = rankdata(1 - scores["all"][given_NL]) + rankdata(
+        scores["decoy"][given_NL]
+    )
     for name, missing, wrong in (
         ("self-confidence of the linear probability", scores["linear"], 1 - scores["linear"]),
         ("all evidence", scores["all"], 1 - scores["all"]),
@@ -237,7 +239,7 @@ def dense(
     ):
         figures[name] = {
             kind: ranked_recovery(ordered(values[cells], truth[cells]), int(truth[cells].sum()))
-            for kind, values, cells in (("missing", missing, ~given), ("wrong", wrong, given))
+            for kind, values, cells in (("missing", missing, ~given_NL), ("wrong", wrong, given_NL))
         }
     return figures
 

@@ -45,9 +45,9 @@ def main(arguments: Sequence[str]) -> int:
             figures = accuracy(model, held_out)
             weights = model.model_.trees.num_weights
             length = model.model_.rows_of(trn.texts).nnz / trn.num_instances
-            shown = "default" if threshold is None else f"{threshold:g}"
+            name = "default" if threshold is None else f"{threshold:g}"
             cells = "  ".join(f"{100 * figure:5.2f}" for figure in figures)
-            print(f"{seed:4}  {shown:>9}  {cells}  {weights:12,}  {length:.0f}", flush=True)
+            print(f"{seed:4}  {name:>9}  {cells}  {weights:12,}  {length:.0f}", flush=True)
     return 0
 
 
@@ -58,6 +58,6 @@ def part(corpus: Corpus, rows: np.ndarray) -> Corpus:
 
 def accuracy(model: XRLinear, held_out: Corpus) -> tuple[float, float, float]:
     """P@1, P@5, R@10."""
-    judged = judge(held_out.Y, model.predict(held_out.texts, k=10), 10)
-    precision = precision_at(judged)
-    return precision[0], precision[4], recall_at(judged)[9]
+    ranking = judge(held_out.Y, model.predict(held_out.texts, k=10), 10)
+    precision = precision_at(ranking)
+    return precision[0], precision[4], recall_at(ranking)[9]

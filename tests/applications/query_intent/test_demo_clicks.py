@@ -105,6 +105,10 @@ def test_the_number_of_queries_does_not_change_the_first_chunk():
 def test_settings_out_of_range_are_told():
     with pytest.raises(ConfigError, match="num_queries = 0"):
         ClickParams(num_queries=0)
+    with pytest.raises(ConfigError, match="min_searches = 0: a number above 0 is needed"):
+        ClickParams(min_searches=0)
+    with pytest.raises(ConfigError, match="popularity_exponent = -1"):
+        ClickParams(popularity_exponent=-1)
     with pytest.raises(ConfigError, match="delisted"):
         ClickParams(delisted=1.0)
     with pytest.raises(ConfigError, match="seed = -1"):

@@ -75,9 +75,10 @@ class ClickParams:
                 raise ConfigError(f"{name} = {getattr(self, name)}: at least 1 is needed")
         for name in ("delisted", "test_share", "attract_matching", "attract_partly"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must lie in 0..1, below 1")
-        if self.min_searches <= 0 or self.popularity_exponent <= 0:
-            raise ConfigError("min_searches and popularity_exponent must be above 0")
+                raise ConfigError(f"{name} = {getattr(self, name)}: 0 to below 1 is needed")
+        for name in ("min_searches", "popularity_exponent"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} = {getattr(self, name)}: a number above 0 is needed")
 
 
 @dataclass(frozen=True)

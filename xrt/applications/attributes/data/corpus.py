@@ -381,8 +381,8 @@ def _take_sides(
         what: None if name is None else _side(table, name, read)
         for what, (name, read) in readers.items()
     }
-    taken = set(options.side_columns.values())
-    others = {name: cells for name, cells in table.columns.items() if name not in taken}
+    side_names = set(options.side_columns.values())
+    others = {name: cells for name, cells in table.columns.items() if name not in side_names}
     weights, times = values["row_weights"], values["times"]
     return {
         "row_weights": None if weights is None else np.array(weights, np.float32),

@@ -215,7 +215,9 @@ def _check(
             "both must be rows x attributes"
         )
     if true_NA.shape[1] != len(names):
-        raise DataError(f"{true_NA.shape[1]} columns of values for {len(names)} attributes")
+        raise DataError(
+            f"{true_NA.shape[1]} columns of values for {len(names)} attributes; give one for each"
+        )
     highest = int(predicted_NA.max(initial=-1))
     if highest >= num_known:
         raise DataError(
@@ -223,7 +225,9 @@ def _check(
             "number of labels of the model"
         )
     if counts_L is not None and len(counts_L) < num_known:
-        raise DataError(f"{len(counts_L)} training counts for {num_known} known labels")
+        raise DataError(
+            f"{len(counts_L)} training counts for {num_known} known labels; give one for each"
+        )
 
 
 def _check_shape(what: str, values: np.ndarray | None, shape: tuple[int, ...]) -> None:

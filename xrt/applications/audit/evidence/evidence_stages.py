@@ -64,11 +64,11 @@ def make_rows(folder: Path, corpus: Corpus, progress: Progress | None) -> Audite
         X_NF = normalize_rows(as_csr(corpus.X, "X"))
         return AuditedRows(X_NF, None, nothing, group_N, content_hash(X_NF))
     runner = StageRunner(PipelineParams(), FolderCache(folder), progress)
-    made, key = make_features(runner, corpus, name="rows")
-    assert made.features is not None
+    text_rows, key = make_features(runner, corpus, name="rows")
+    assert text_rows.features is not None
     assert isinstance(key, str)
-    names_LF = label_text_features(list(corpus.labels.names), made.features)
-    return AuditedRows(made.X_NF, made.features, names_LF, group_N, key)
+    names_LF = label_text_features(list(corpus.labels.names), text_rows.features)
+    return AuditedRows(text_rows.X_NF, text_rows.features, names_LF, group_N, key)
 
 
 SCORES = ("best_NL", "given_NL", "decoys_NL")

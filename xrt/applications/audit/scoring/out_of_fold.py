@@ -64,11 +64,11 @@ def score_fold(
     del X, Y_trained
     rows = HybridMatrix.of(as_csr(X_NF[held]))
     best = trees.search(rows, params.candidates, settings.search, threads)
-    given, decoys = (
+    given_HL, decoys_HL = (
         path_scores(trees.trees[0], rows, as_csr(pairs_NL[held]), settings.search, threads)
         for pairs_NL in (Y_NL, decoys_NL)
     )
-    return FoldScores(best, given, decoys)
+    return FoldScores(best, given_HL, decoys_HL)
 
 
 def in_row_order(parts: list[sp.csr_array], fold_N: np.ndarray) -> sp.csr_array:

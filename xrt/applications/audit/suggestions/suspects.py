@@ -125,10 +125,10 @@ def assess_pairs(
         pairs, evidence, fold_N[pairs.rows_P], fitted_P, likely_P, params.seed
     )
     progress.advance()
-    given = _take(pairs, evidence, pairs.given_P)
-    false = decoys, evidence_of(decoys, linear_D, counts_D)
+    given_pairs = _take(pairs, evidence, pairs.given_P)
+    decoy_pairs = decoys, evidence_of(decoys, linear_D, counts_D)
     decoy_P = np.zeros(len(pairs), np.float32)
-    decoy_P[pairs.given_P] = looks_like_decoy(given, false, fold_N, params.seed)
+    decoy_P[pairs.given_P] = looks_like_decoy(given_pairs, decoy_pairs, fold_N, params.seed)
     progress.advance()
     progress.finish()
     known_P = pairs.given_P & (evidence.counts_P >= params.min_label_rows)
@@ -194,15 +194,15 @@ def suspected_wrong(assessed: AssessedPairs, params: AuditParams) -> Suspects:
         The suspects, at most `max_suggestions`, the highest score first.
     """
     pairs = assessed.pairs
-    given = np.flatnonzero(pairs.given_P & assessed.enough_rows(params.min_label_rows))
-    if not len(given):
-        return _best(WRONG, given, np.zeros(0, np.float32), params.max_suggestions)
-    unlikely, like_decoy = -assessed.probability_P[given], assessed.decoy_P[given]
+    places = np.flatnonzero(pairs.given_P & assessed.enough_rows(params.min_label_rows))
+    if not len(places):
+        return _best(WRONG, places, np.zeros(0, np.float32), params.max_suggestions)
+    unlikely, like_decoy = -assessed.probability_P[places], assessed.decoy_P[places]
     scores = (_rank_share(unlikely) + _rank_share(like_decoy)) / 2
     suspect = scores >= np.quantile(scores, 1 - params.wrong_quantile)
-    suspect &= pairs.ranks_P[given] > params.top_ranks
-    suspect &= assessed.probability_P[given] < assessed.thresholds_L[pairs.labels_P[given]]
-    return _best(WRONG, given[suspect], scores[suspect], params.max_suggestions)
+    suspect &= pairs.ranks_P[places] > params.top_ranks
+    suspect &= assessed.probability_P[places] < assessed.thresholds_L[pairs.labels_P[places]]
+    return _best(WRONG, places[suspect], scores[suspect], params.max_suggestions)
 
 
 def _rank_share(values: np.ndarray) -> np.ndarray:
