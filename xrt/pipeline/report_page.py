@@ -6,6 +6,7 @@ As a page for people, `report.html`, and for programs, `report.json`.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from xrt.pipeline.hooks import ApplicationReport
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.verdict import Verdict
 from xrt.report import Table, bar_chart, line_chart, metrics_table, write_report
+from xrt.sources.faiss_index import MEASURED_BEST
 from xrt.storage.atomic import write_json
 from xrt.storage.hashing import plain
 from xrt.storage.reading import read_json_bounded
@@ -34,6 +36,7 @@ def write_run_report(
     application: ApplicationReport | None = None,
     choices: Choices | None = None,
     judgements: Sequence[Judgement] = (),
+    indexes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write `report.html` and `report.json` into the run folder.
 
@@ -48,6 +51,7 @@ def write_run_report(
         application: what an application reports; None without one.
         choices: the settings that were chosen; None where nothing was open to choice.
         judgements: learnt steps beside their plain alternatives.
+        indexes: what FAISS indexes the model has, by source; None for none.
 
     Returns:
         The path of the page.
@@ -59,6 +63,7 @@ def write_run_report(
         "tested": None if tested is None else tested.to_dict(),
         "judgements": [judgement.to_dict() for judgement in judgements],
         **({} if choices is None else {"choices": choices.to_dict()}),
+        **({"indexes": indexes} if indexes else {}),
         **application.content,
     }
     write_json(folder / "report.json", plain(content))
@@ -73,6 +78,8 @@ def write_run_report(
     if judgements:
         lines = [judgement.cells for judgement in judgements]
         tables.append(Table(title=JUDGED, columns=list(COLUMNS), rows=lines, note=NOTE))
+    if indexes:
+        tables.append(_indexes(indexes))
     if verdict is not None:
         tables += _added(verdict, tested)
     losses_path = folder / "stages" / "matcher" / "losses.json"
@@ -82,6 +89,16 @@ def write_run_report(
     page = folder / "report.html"
     write_report(page, params.dataset.name, tables, plots, plain(asdict(params)))
     return page
+
+
+def _indexes(indexes: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = ("kind", "vectors", "cells", "recall", "rows")
+    return Table(
+        title="FAISS indexes",
+        columns=["source", "kind", "vectors", "cells gone through", "recall", "measured on"],
+        rows=[[source, *(about.get(name) for name in names)] for source, about in indexes.items()],
+        note=f"Recall: share of the exact best {MEASURED_BEST} that are found.",
+    )
 
 
 def _tried(choices: Choices) -> Table:

@@ -167,8 +167,9 @@ def train(
         )  # fmt: skip
         judgements = (*fitted.judgements, *application.judgements)
         page = write_run_report(
-            folder, params, reports, verdict, tested, application, choices, judgements
-        )
+            folder, params, reports, verdict, tested, application, choices, judgements,
+            fitted.model.about_indexes(),
+        )  # fmt: skip
         used = fitted.budget
         if spending is not None and used is not None:
             used = finished(used, spending)

@@ -448,6 +448,6 @@ def _read(path: Path, vectors: Vectors, mmap: bool) -> Any:
     if fault is not None:
         raise ArtifactError(f"{path}: a damaged index ({fault}); {_RESTORE}")
     if mmap:
-        lists: Any = faiss.downcast_InvertedLists(index.invlists)
+        lists: Any = faiss.downcast_InvertedLists(index.invlists)  # type: ignore[attr-defined]
         lists.prefetch_nthread = 0  # else FAISS starts 32 threads at each search to read ahead
     return index
