@@ -77,6 +77,18 @@ def test_recall_is_measured_and_reached(
     assert index.describe()["rows"] == "held-out"
 
 
+@pytest.mark.parametrize(("width", "columns"), [(15, 16), (16, 32), (31, 32)])
+def test_faiss_sees_columns_it_multiplies_at_once(width: int, columns: int):
+    rng = np.random.default_rng(0)
+    rows_KH, offsets_K = rng.normal(size=(20, width)), rng.normal(size=20)
+    offset = Vectors(rows_KH.astype(np.float32), offsets_K.astype(np.float32))
+    assert offset.num_columns == columns
+    products = offset.queries(rows_KH[:3]) @ offset.take(slice(None)).T
+    np.testing.assert_allclose(products, rows_KH[:3] @ rows_KH.T + offsets_K, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(offset.take(np.array([4, 2])), offset.take(slice(0, 5))[[4, 2]])
+    assert Vectors(rows_KH).num_columns == -(-width // 16) * 16
+
+
 @pytest.mark.usefixtures("few")
 def test_more_cells_are_gone_through_until_recall_is_reached(
     vectors: Vectors, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
@@ -236,7 +248,7 @@ CELLS: dict[str, Callable[[Any], None]] = {
     "other ranges": lambda index: put(index.sq.trained, 2, np.nan),
     "not for inner products": lambda index: set_attribute(index, "metric_type", faiss.METRIC_L2),
     "settings that xrt does not use": lambda index: set_attribute(index, "by_residual", False),
-    "vectors of 17 columns, not": lambda index: set_attribute(index, "ntotal", 5),
+    "vectors of 32 columns, not": lambda index: set_attribute(index, "ntotal", 5),
 }
 
 

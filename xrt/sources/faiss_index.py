@@ -47,6 +47,8 @@ ITERATIONS = 8
 """Of the k-means."""
 RANGE_VECTORS = 65_536
 """Vectors that tell the range of each column."""
+COLUMNS_STEP = 16
+"""FAISS multiplies so many columns at once, and ten times slower where some are left over."""
 SEED = 1234
 BLOCK = 2**15
 """Vectors that are made float32 at a time."""
@@ -61,7 +63,8 @@ _RESTORE = "copy the model again from where it came, or train it anew"
 @dataclass(frozen=True, eq=False)
 class Vectors:
     """Vectors to index, the rows of a matrix (K, H), float32 or float16, and what is added to the
-    products of each, (K,): one column more, M = H + 1, where there is such an offset.
+    products of each, (K,). FAISS sees M columns: an offset is one more, and columns of 0 follow up
+    to a multiple of COLUMNS_STEP.
     """
 
     matrix_KH: np.ndarray
@@ -72,8 +75,9 @@ class Vectors:
 
     @property
     def num_columns(self) -> int:
-        """Columns of a vector, M."""
-        return int(self.matrix_KH.shape[1]) + (self.offsets_K is not None)
+        """Columns that FAISS sees, M."""
+        used = int(self.matrix_KH.shape[1]) + (self.offsets_K is not None)
+        return -(-used // COLUMNS_STEP) * COLUMNS_STEP
 
     def take(self, numbers: Any) -> np.ndarray:
         """Some of the vectors.
@@ -84,10 +88,8 @@ class Vectors:
         Returns:
             float32 (n, M).
         """
-        rows_nH: np.ndarray = self.matrix_KH[numbers].astype(np.float32)
-        if self.offsets_K is None:
-            return rows_nH
-        return np.column_stack([rows_nH, self.offsets_K[numbers]]).astype(np.float32, copy=False)
+        offsets = None if self.offsets_K is None else self.offsets_K[numbers]
+        return self._padded(self.matrix_KH[numbers], offsets)
 
     def queries(self, rows_nH: np.ndarray) -> np.ndarray:
         """Rows as they are multiplied with the vectors.
@@ -96,11 +98,17 @@ class Vectors:
             rows_nH: rows, (n, H).
 
         Returns:
-            float32 (n, M), contiguous.
+            float32 (n, M).
         """
-        if self.offsets_K is not None:
-            rows_nH = np.column_stack([rows_nH, np.ones(len(rows_nH), np.float32)])
-        return np.ascontiguousarray(rows_nH, np.float32)
+        return self._padded(rows_nH, None if self.offsets_K is None else 1)
+
+    def _padded(self, rows_nH: np.ndarray, last: Any) -> np.ndarray:
+        width = self.matrix_KH.shape[1]
+        padded_nM = np.zeros((len(rows_nH), self.num_columns), np.float32)
+        padded_nM[:, :width] = rows_nH
+        if last is not None:
+            padded_nM[:, width] = last
+        return padded_nM
 
 
 class VectorIndex:
