@@ -16,7 +16,7 @@ from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import ConfigError, DataError, NotFittedError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.params import AUTO_ASPECTS, PipelineParams
 from xrt.search.beam import SearchParams
 
 FEW = 3  # labels under a node at most, so that ten labels have a tree
