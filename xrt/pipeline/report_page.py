@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.slices import Slices, slices_table
 from xrt.pipeline.verdict import Verdict
 from xrt.report import Table, bar_chart, line_chart, metrics_table, write_report
+from xrt.sources.faiss_index import MEASURED_BEST
 from xrt.storage.atomic import write_json
 from xrt.storage.hashing import plain
 from xrt.storage.reading import read_json_bounded
@@ -43,6 +45,7 @@ def write_run_report(
     recalls: Mapping[str, CandidateRecall] | None = None,
     budget: BudgetReport | None = None,
     slices: Slices = MappingProxyType({}),
+    indexes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write `report.html` and `report.json` into the run folder.
 
@@ -60,6 +63,7 @@ def write_run_report(
         recalls: recall of the true labels among the candidates, by a description of the rows.
         budget: what a budget was spent on; None without one.
         slices: the newest held-out rows beside rows drawn at random; empty where no time is known.
+        indexes: what FAISS indexes the model has, by source; None for none.
 
     Returns:
         The path of the page.
@@ -75,6 +79,7 @@ def write_run_report(
         **({} if choices is None else {"choices": choices.to_dict()}),
         **({} if budget is None else {"budget": budget.to_dict()}),
         **({"slices": dict(slices)} if slices else {}),
+        **({"indexes": indexes} if indexes else {}),
         **application.content,
     }
     write_json(folder / "report.json", plain(content))
@@ -97,6 +102,8 @@ def write_run_report(
         tables.append(later)
     if budget is not None:
         tables.append(_spent(budget))
+    if indexes:
+        tables.append(_indexes(indexes))
     if verdict is not None:
         tables += _added(verdict, tested)
     losses_path = folder / "stages" / "matcher" / "losses.json"
@@ -106,6 +113,16 @@ def write_run_report(
     page = folder / "report.html"
     write_report(page, params.dataset.name, tables, plots, plain(asdict(params)))
     return page
+
+
+def _indexes(indexes: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = ("kind", "vectors", "cells", "recall", "rows")
+    return Table(
+        title="FAISS indexes",
+        columns=["source", "kind", "vectors", "cells gone through", "recall", "measured on"],
+        rows=[[source, *(about.get(name) for name in names)] for source, about in indexes.items()],
+        note=f"Recall: share of the exact best {MEASURED_BEST} that are found.",
+    )
 
 
 def _spent(budget: BudgetReport) -> Table:

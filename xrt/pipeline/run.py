@@ -185,7 +185,7 @@ def train(
         slices = {} if fitted.held_out is None else fitted.held_out.slices
         page = write_run_report(
             folder, params, reports, verdict, tested, application, choices, judgements, recalls,
-            used, slices,
+            used, slices, fitted.model.about_indexes(),
         )  # fmt: skip
     return TrainOutcome(
         folder / "model",
