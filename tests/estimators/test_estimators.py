@@ -1,6 +1,7 @@
 """XRLinear and XRTransformer: scikit-learn's manners, and one answer however they are fed."""
 
 import inspect
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -257,8 +258,9 @@ def test_rows_without_any_feature_are_learned_from_the_bias_alone(checkerboard: 
 
 def test_each_label_in_one_row_only_leaves_none_to_choose_on(caplog: Any):
     X_NF = np.eye(8, dtype=np.float32)
+    caplog.set_level(logging.INFO)
     estimator = linear(choose=["search.path_weight"]).fit(X_NF, X_NF)
-    assert "8 rows are too few to choose settings on, 200 are needed" in caplog.text
+    assert "8 rows are too few to choose settings on, 5,000 are needed" in caplog.text
     assert estimator.model_.search.path_weight == SearchParams().path_weight
     assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
 
