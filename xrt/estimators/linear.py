@@ -55,7 +55,7 @@ class XRLinear(XrtEstimator):
         label_text_weight: float = PipelineParams.label_text_weight,
         validation_rows: int = PipelineParams.validation_rows,
         fused: bool = PipelineParams.fused,
-        choose: Sequence[str] | None = (),
+        choose: Sequence[str] | None = None,
         warm_start: bool = False,
         seed: int = PipelineParams.seed,
         num_threads: int | None = None,
@@ -134,7 +134,7 @@ class XRLinear(XrtEstimator):
         """An estimator with the settings of PRESETS[name], and others given on top.
 
         Args:
-            name: of the preset, `fast` or `quality`.
+            name: of the preset: `auto`, `default`, `fast` or `quality`.
             **overrides: arguments of the class, in place of the preset's.
 
         Returns:

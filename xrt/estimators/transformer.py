@@ -44,7 +44,7 @@ class XRTransformer(XrtEstimator):
         validation_rows: int = 2_000,
         always_deep: bool = False,
         budget: str | None = None,
-        choose: Sequence[str] | None = (),
+        choose: Sequence[str] | None = None,
         run_folder: str | None = None,
         seed: int = 0,
         num_threads: int | None = None,

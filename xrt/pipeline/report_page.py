@@ -92,7 +92,7 @@ def write_run_report(
     if recalls:
         cells = [line for rows, recall in recalls.items() for line in recall.cells(rows)]
         tables.append(Table(title=TITLE, columns=list(RECALL), rows=cells, note=RECALL_NOTE))
-    if choices is not None:
+    if choices is not None and choices.tried:
         tables.append(_tried(choices))
     if judgements:
         lines = [judgement.cells for judgement in judgements]
