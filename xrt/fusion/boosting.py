@@ -174,13 +174,16 @@ def fit_booster(
     if min(int(hits_P.sum()), int((~hits_P).sum())) < MIN_LEAF:
         return None
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     names = candidates.names
     features_PD = gather_features(mean_NL, candidates, names, label_counts_L)
-    fitted = HistGradientBoostingClassifier(
+    booster = HistGradientBoostingClassifier(
         max_iter=NUM_TREES, learning_rate=LEARNING_RATE, max_leaf_nodes=LEAVES,
         min_samples_leaf=MIN_LEAF, l2_regularization=L2, early_stopping=False, random_state=seed,
-    ).fit(features_PD, hits_P, weights_P)  # fmt: skip
+    )  # fmt: skip
+    with threadpool_limits(1, "openmp"):  # on a busy machine threads that wait take minutes
+        fitted = booster.fit(features_PD, hits_P, weights_P)
     return _as_arrays(fitted, names)
 
 
