@@ -95,6 +95,21 @@ def test_a_label_scores_the_same_whatever_is_asked_beside_it(rng: Any):
     np.testing.assert_array_equal(scored[whole > 0], whole[whole > 0])
 
 
+def test_held_out_labels_without_training_rows_teach_nothing(rng: Any):
+    """All rows of such a label are held out, so it is true more often than a new text would say."""
+    sources, Y = problem(rng, interaction=True)
+    counts_L = np.arange(NUM_LABELS) // 4  # the first four were in no training row
+    truth = Y.toarray()
+    truth[:, :4] = 1
+    candidates = Candidates.of(sources)
+    mean_NL = weighted_mean(candidates, {"linear": 0.5, "ranker": 0.5})
+    boosters = [fit_booster(mean_NL, candidates, hits_of(mean_NL, as_csr(each)), counts_L)
+                for each in (Y.toarray(), truth)]  # fmt: skip
+    scored = [booster.apply(mean_NL, candidates, counts_L).data for booster in boosters if booster]
+    np.testing.assert_array_equal(scored[0], scored[1])
+    assert fit_booster(mean_NL, candidates, hits_of(mean_NL, Y), np.zeros(NUM_LABELS)) is None
+
+
 def test_trees_are_kept_where_weights_cannot_say_it(rng: Any):
     sources, Y = problem(rng, interaction=True)
     learnt = fit_scores(sources, Y, known(), seed=0)

@@ -159,6 +159,10 @@ def fit_booster(
     """Trees that tell the true candidates (`hits_P`, bool) from the others; None where there are
     fewer than MIN_LEAF of either kind.
 
+    Labels without training rows are left out: on held-out rows they are there because all of their
+    rows were held out, so that "no training row" would mean "true here". No label of the model that
+    ships tells such a thing.
+
     Args:
         mean_NL: the candidates' weighted mean over the sources, csr_array (N, L) with an entry for
             each candidate.
@@ -171,19 +175,22 @@ def fit_booster(
     Returns:
         The trees, or None.
     """
-    if min(int(hits_P.sum()), int((~hits_P).sum())) < MIN_LEAF:
+    known_P = label_counts_L[mean_NL.indices] > 0
+    num_hits = int(hits_P[known_P].sum())
+    if min(num_hits, int(known_P.sum()) - num_hits) < MIN_LEAF:
         return None
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
     names = candidates.names
-    features_PD = gather_features(mean_NL, candidates, names, label_counts_L)
+    features_PD = gather_features(mean_NL, candidates, names, label_counts_L)[known_P]
+    weights_P = None if weights_P is None else weights_P[known_P]
     booster = HistGradientBoostingClassifier(
         max_iter=NUM_TREES, learning_rate=LEARNING_RATE, max_leaf_nodes=LEAVES,
         min_samples_leaf=MIN_LEAF, l2_regularization=L2, early_stopping=False, random_state=seed,
     )  # fmt: skip
     with threadpool_limits(1, "openmp"):  # on a busy machine threads that wait take minutes
-        fitted = booster.fit(features_PD, hits_P, weights_P)
+        fitted = booster.fit(features_PD, hits_P[known_P], weights_P)
     return _as_arrays(fitted, names)
 
 
