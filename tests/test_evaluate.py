@@ -61,7 +61,7 @@ def corpus(**parts: Any) -> Corpus:
 
 def recorder(features: Any) -> Any:
     """A model that tells what it was asked."""
-    return SimpleNamespace(features=features, predict=lambda inputs, k, *_: (inputs, k))
+    return SimpleNamespace(features=features, predict=lambda inputs, k, *_, **__: (inputs, k))
 
 
 def test_room_is_made_for_what_filters_strike():

@@ -6,7 +6,7 @@ a probability where the model has learnt how, and labels are ranked. What source
 `xrt.sources.registry`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -325,6 +325,7 @@ class XrtModel:
         progress: Progress | None = None,
         constraint: Constraint | None = None,
         tail: float = 0.0,
+        watch: Callable[[Candidates], None] | None = None,
     ) -> sp.csr_array:
         """The best labels of each text or row.
 
@@ -337,6 +338,7 @@ class XrtModel:
             constraint: which labels may be named; None for all.
             tail: above 0, up to 1, favours rare labels: scores are multiplied by
                 `frequencies.tail_weights`.
+            watch: is shown the candidates of the rows, unless the linear model answers alone.
 
         Returns:
             Scores in [0, 1], higher is better: csr_array (N, L).
@@ -346,7 +348,7 @@ class XrtModel:
                 model does not know how often labels were seen.
         """
         rows = self.source_rows(inputs, embeddings_NM, num_threads, progress)
-        return self.predict_rows(rows, k, num_threads, constraint, tail)
+        return self.predict_rows(rows, k, num_threads, constraint, tail, watch)
 
     def predict_rows(
         self,
@@ -355,6 +357,7 @@ class XrtModel:
         num_threads: int | None = None,
         constraint: Constraint | None = None,
         tail: float = 0.0,
+        watch: Callable[[Candidates], None] | None = None,
     ) -> sp.csr_array:
         """As `predict`, of rows as `source_rows` gives them.
 
@@ -364,6 +367,7 @@ class XrtModel:
             num_threads: as in `predict`.
             constraint: as in `predict`.
             tail: as in `predict`.
+            watch: as in `predict`.
 
         Returns:
             csr_array (N, L).
@@ -381,6 +385,8 @@ class XrtModel:
             sources = self.score_sources(rows, num_named, num_threads, constraint)
         else:
             sources = self.candidates(rows, num_named, num_threads, constraint)
+            if watch is not None:
+                watch(sources)
         scores_NL = self.fuse(sources, num_fused)
         if weights_L is not None:
             scores_NL.data = scores_NL.data * weights_L[scores_NL.indices]

@@ -52,6 +52,11 @@ class ModelCard:
     calibrated: bool = False
     thresholds: Mapping[str, float] = field(default_factory=dict)
     judged: str = ""
+    recalls: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = field(
+        default_factory=dict
+    )
+    """Recall of the true labels among the candidates, and candidates of a row, by source, for each
+    description of rows."""
     choices: tuple[str, ...] = ()
     """What was chosen on held-out rows in a sentence, then each chosen setting; empty where nothing
     was open to choice."""
@@ -73,6 +78,7 @@ def render_model_card(card: ModelCard) -> str:
         "## Data and shape\n\n" + _facts(card),
         *([_choices(card)] if card.choices else []),
         f"## Metrics\n\nMeasured on {_inline(card.evaluated_on)}.\n\n" + _metrics_table(card),
+        *([f"## Candidates\n\n{_recalls(card)}"] if card.recalls else []),
         *([f"## In use\n\n```text\n{card.judged.strip()}\n```"] if card.judged else []),
         *([f"## What the encoder added\n\n{_added(card)}"] if card.verdict else []),
         "## Scores\n\n" + _scores(card),
@@ -136,6 +142,22 @@ def _metrics_table(card: ModelCard) -> str:
             f"{column[name]:.4f}" if name in column else "" for column in card.metrics.values()
         )
         lines.append(f"| {_inline(name)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _recalls(card: ModelCard) -> str:
+    lines = [
+        "Each source names the labels that it scores best, and every source scores all of these: "
+        "recall is the share of a row's true labels among them.",
+        "",
+        "| rows | source | recall | candidates a row |",
+        "|---|---|---:|---:|",
+    ]
+    lines += [
+        f"| {_inline(rows)} | {name} | {recall[name]:.4f} | {per_row[name]:.1f} |"
+        for rows, (recall, per_row) in card.recalls.items()
+        for name in recall
+    ]
     return "\n".join(lines)
 
 

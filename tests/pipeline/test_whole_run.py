@@ -105,6 +105,21 @@ def test_fusion_is_not_below_the_linear_model_on_its_validation_rows(run_folder:
     assert sum(chosen["fusion"]["weights"].values()) == pytest.approx(1.0)
 
 
+def test_every_report_tells_the_recall_of_candidates(run_folder: Path, model: XrtModel):
+    told = read_json_bounded(run_folder / "report.json")["candidates"]
+    assert [rows.split(" ", 1)[1] for rows in told] == ["held-out training rows", "test rows"]
+    page, card = ((run_folder / name).read_text() for name in ("report.html", "model/README.md"))
+    for rows, measured in told.items():
+        used = [name for name in SOURCES if name in model.fusion.sources]
+        sources = used if len(used) == 1 else {*used, "union"}
+        assert set(measured["recall"]) == set(measured["per_row"]) == set(sources)
+        for name, recall in measured["recall"].items():
+            assert 0 < recall <= max(measured["recall"].values())
+            assert f"| {rows} | {name} | {recall:.4f} |" in card
+        assert rows in page
+    assert "Recall of true labels among the candidates" in page
+
+
 def test_report_and_manifest_tell_of_both_models(run_folder: Path):
     page = (run_folder / "report.html").read_text()
     assert ">linear<" in page

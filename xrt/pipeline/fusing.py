@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.data.corpus import Corpus
+from xrt.fusion.candidate_recall import CandidateRecall
 from xrt.fusion.candidates import Candidates
 from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
@@ -24,6 +26,7 @@ from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.sources.base import CANDIDATES
 from xrt.sources.registry import BASELINE
+from xrt.sparse import as_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
 
 logger = logging.getLogger(__name__)
@@ -114,6 +117,8 @@ def choose_fusion(
         frequencies = frequencies_of(runner.params, rows.labels_of(held.train))
         weights_n = rows.weights_of(held.validation)
         fused = fit_scores(sources, Y_true, frequencies, seed, baseline, weights_n)
+        recall = CandidateRecall.of(sources, Y_true, weights_n).to_dict()
+        fused = replace(fused, figures={**fused.figures, "candidates": recall})
         if len(held.drawn):
             drawn = every.rows(np.arange(size, every.num_rows))
             slices = {
@@ -190,6 +195,23 @@ class HeldOutRows:
     criterion: float
     """(P@1 + nDCG@10) / 2, in [0, 1], of the model that ships, by cross-fitting: each half of the
     rows with the fusion that the other half gives."""
+
+    def recall_of(self, model: XrtModel, corpus: Corpus) -> CandidateRecall:
+        """How many of the true labels the sources of a model name.
+
+        Args:
+            model: the model, for its sources; it scores nothing itself.
+            corpus: the training corpus.
+
+        Returns:
+            Recall by source and for their union.
+        """
+        weights_N = corpus.row_weights
+        return CandidateRecall.of(
+            self.sources.of_sources(model.fusion.sources),
+            as_csr(corpus.Y[self.rows]),
+            None if weights_N is None else weights_N[self.rows],
+        )
 
     def scored_by(self, model: XrtModel, candidates: int) -> HeldOutScores:
         """The rows with scores as the model fuses and calibrates them.

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from xrt.fusion.candidate_recall import COLUMNS as RECALL
+from xrt.fusion.candidate_recall import NOTE as RECALL_NOTE
+from xrt.fusion.candidate_recall import TITLE, CandidateRecall
 from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
 from xrt.metrics.judgement import COLUMNS, JUDGED, NOTE, Judgement
 from xrt.metrics.report import RankingReport
@@ -34,6 +37,7 @@ def write_run_report(
     application: ApplicationReport | None = None,
     choices: Choices | None = None,
     judgements: Sequence[Judgement] = (),
+    recalls: Mapping[str, CandidateRecall] | None = None,
 ) -> Path:
     """Write `report.html` and `report.json` into the run folder.
 
@@ -48,16 +52,19 @@ def write_run_report(
         application: what an application reports; None without one.
         choices: the settings that were chosen; None where nothing was open to choice.
         judgements: learnt steps beside their plain alternatives.
+        recalls: recall of the true labels among the candidates, by a description of the rows.
 
     Returns:
         The path of the page.
     """
     application = ApplicationReport() if application is None else application
+    recalls = recalls or {}
     content = {
         "models": {name: report.to_dict() for name, report in reports.items()},
         "verdict": None if verdict is None else verdict.to_dict(),
         "tested": None if tested is None else tested.to_dict(),
         "judgements": [judgement.to_dict() for judgement in judgements],
+        "candidates": {rows: recall.to_dict() for rows, recall in recalls.items()},
         **({} if choices is None else {"choices": choices.to_dict()}),
         **application.content,
     }
@@ -68,6 +75,9 @@ def write_run_report(
         flat = {name: report.to_dict()["metrics"] for name, report in reports.items()}
         tables.append(metrics_table(flat))
         plots += _bins(reports) + _reliability(reports)
+    if recalls:
+        cells = [line for rows, recall in recalls.items() for line in recall.cells(rows)]
+        tables.append(Table(title=TITLE, columns=list(RECALL), rows=cells, note=RECALL_NOTE))
     if choices is not None:
         tables.append(_tried(choices))
     if judgements:

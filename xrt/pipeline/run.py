@@ -12,6 +12,8 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
+from xrt.fusion.candidate_recall import CandidateRecall, recall_text
+from xrt.fusion.candidates import Candidates
 from xrt.metrics.comparison import SHOWN, Comparison, compare
 from xrt.metrics.judgement import JUDGED, Judgement, judgement_table
 from xrt.metrics.report import RankingReport, compare_table
@@ -68,6 +70,9 @@ class TrainOutcome:
     """Each learnt step beside its plain alternative on held-out rows, and which of them ships."""
     budget: BudgetReport | None = None
     """What a budget was spent on; None without one."""
+    recalls: Mapping[str, CandidateRecall] = field(default_factory=dict)
+    """How many of the true labels the sources of the model that ships name, by a description of the
+    rows: held-out ones, and those of the test file where several sources answer."""
 
     def to_text(self) -> str:
         """The models side by side, what the encoder added, and the next step.
@@ -88,6 +93,8 @@ class TrainOutcome:
         lines += ["", self.application.text, ""] if self.application.text else []
         if self.judgements:
             lines += ["", f"{JUDGED} (percent)", judgement_table(self.judgements), ""]
+        if self.recalls:
+            lines += ["", recall_text(self.recalls), ""]
         if self.choices is not None:
             lines.append(f"chosen:  {' '.join(self.choices.as_words()) or self.choices.message}")
         lines.append(f"model:   {self.model_folder}")
@@ -153,21 +160,27 @@ def train(
             models["deep"] = fitted.deep
         if hooks is not None:
             hooks.learn(trn, fitted.held_out_scores(candidates))
-        reports, tested, scores = _evaluate(models, trn, tst, params, progress, hooks)
+        recalls: dict[str, CandidateRecall] = {}
+        if (held := fitted.held_out) is not None:
+            of_held = f"{len(held.rows):,} held-out training rows"
+            recalls[of_held] = held.recall_of(fitted.model, trn)
+        shipped = "linear" if fitted.model is fitted.linear else "deep"
+        reports, tested, scores, seen = _evaluate(models, trn, tst, params, progress, hooks)
+        if tst is not None and shipped in seen:
+            recalls[f"{tst.num_instances:,} test rows"] = seen[shipped]
         application = ApplicationReport()
         if hooks is not None:
-            shipped = "linear" if fitted.model is fitted.linear else "deep"
             application = hooks.judge(fitted.model, tst, scores.get(shipped))
         verdict = fitted.verdict
         if fitted.plan is not None:
             params = fitted.plan.applied(params)
         artifact = save_model(
             fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
-            application, choices,
+            application, choices, recalls,
         )  # fmt: skip
         judgements = (*fitted.judgements, *application.judgements)
         page = write_run_report(
-            folder, params, reports, verdict, tested, application, choices, judgements
+            folder, params, reports, verdict, tested, application, choices, judgements, recalls
         )
         used = fitted.budget
         if spending is not None and used is not None:
@@ -184,6 +197,7 @@ def train(
         choices,
         judgements,
         used,
+        recalls,
     )
 
 
@@ -259,25 +273,35 @@ def _evaluate(
     params: PipelineParams,
     progress: Progress | None,
     hooks: TrainingHooks | None = None,
-) -> tuple[dict[str, RankingReport], Comparison | None, dict[str, sp.csr_array]]:
+) -> tuple[
+    dict[str, RankingReport],
+    Comparison | None,
+    dict[str, sp.csr_array],
+    dict[str, CandidateRecall],
+]:
     """Every model on the test file, on the same rows with the same code; where there are two, both
-    side by side; and the scores.
+    side by side; the scores; and the recall of candidates of models of several sources.
     """
     if tst is None:
-        return {}, None, {}
+        return {}, None, {}, {}
     k = max(KS) if hooks is None else hooks.candidates(trn)
     training = label_counts(trn), trn.num_instances, params.dataset.propensity
-    reports, kept, scores = {}, [], {}
+    reports, kept, scores, recalls = {}, [], {}, {}
     for name, model in models.items():
+
+        def measure(candidates: Candidates, name: str = name) -> None:
+            recalls[name] = CandidateRecall.of(candidates, tst.Y)
+
         scores_NL = predict_corpus(
-            model, tst, k, num_threads=params.num_threads or None, progress=progress
-        )
+            model, tst, k, num_threads=params.num_threads or None, progress=progress,
+            watch=measure,
+        )  # fmt: skip
         scores[name] = scores_NL
         threshold = tuned_threshold(model)
         reports[name] = evaluate_scores(scores_NL, tst, *training, threshold=threshold)
         kept.append(strike(scores_NL, tst.filters))
     tested = compare(tst.Y, kept[0], kept[1], *training) if len(kept) > 1 else None
-    return reports, tested, scores
+    return reports, tested, scores, recalls
 
 
 def label_counts(corpus: Corpus) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 from xrt.data.corpus import Corpus
 from xrt.encoder.params import EncoderParams
+from xrt.fusion.candidate_recall import CandidateRecall
 from xrt.metrics.comparison import Comparison
 from xrt.metrics.report import RankingReport
 from xrt.model import XrtModel
@@ -31,6 +32,7 @@ def save_model(
     hooks: TrainingHooks | None,
     application: ApplicationReport,
     choices: Choices | None = None,
+    recalls: Mapping[str, CandidateRecall] | None = None,
 ) -> Artifact:
     """Write the model that ships, with its card and the manifest, whole or not at all.
 
@@ -45,6 +47,7 @@ def save_model(
         hooks: hooks of an application; None without one.
         application: what the application reports.
         choices: the settings that were chosen; None where nothing was open to choice.
+        recalls: recall of the true labels among the candidates, by a description of the rows.
 
     Returns:
         The model's folder with its manifest.
@@ -60,6 +63,11 @@ def save_model(
     if verdict is not None:
         card = replace(card, verdict=verdict.message, added=verdict.added_on(tested))
 
+    if recalls:
+        card = replace(
+            card,
+            recalls={rows: (each.recall, each.per_row) for rows, each in recalls.items()},
+        )
     if choices is not None:
         card = replace(card, choices=(choices.message, *choices.as_words()))
 
