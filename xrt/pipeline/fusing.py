@@ -62,7 +62,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 12,
+    "fusion", 13,
     (
         "search", "num_trees", "num_deep_trees", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
