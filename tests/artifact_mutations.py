@@ -166,12 +166,26 @@ def renew_manifest(folder: Path) -> None:
         data = (folder / name).read_bytes()
         record |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     settings = folder / "model.json"
+    for index in folder.rglob("index.faiss"):  # its hash stands in model.json, too
+        _renew_index(settings, index)
     if settings.exists():
         data = settings.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         manifest["files"]["model.json"] = {"size": len(data), "sha256": sha256}
     path.unlink()
     path.write_bytes(_render(manifest))
+
+
+def _renew_index(settings: Path, index: Path) -> None:
+    try:
+        content = json.loads(settings.read_bytes())
+        part = content["sources"][index.parent.name]["index"]
+        part["sha256"] = hashlib.sha256(index.read_bytes()).hexdigest()
+        text = json.dumps(content)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return
+    settings.unlink()
+    settings.write_text(text)
 
 
 def answers(folder: Path, verify: bool | str) -> Any:

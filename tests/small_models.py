@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +19,7 @@ from xrt.demo.catalogue import DemoParams
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import fit_fusion
 from xrt.pipeline import DatasetParams, PipelineParams, train
+from xrt.sources import faiss_index
 from xrt.sources.neighbours import SparseNeighbours
 from xrt.sparse import as_csr
 from xrt.storage.artifact import write_artifact
@@ -60,15 +62,18 @@ def save_fused_model(folder: Path) -> Path:
     return folder
 
 
-def save_deep_model(folder: Path) -> Path:
-    """An encoder of random weights, with a head and neighbours."""
+def save_deep_model(folder: Path, exact_up_to: int = faiss_index.EXACT_UP_TO) -> Path:
+    """An encoder of random weights, with a head and neighbours, whose FAISS indexes have cells
+    above so many vectors.
+    """
     trn = write_rows(folder.parent / "deep.jsonl", make_rows(140, 0))
     params = small_params(
         trn,
         tree=TreeParams(branching=2, max_leaf_size=2),
         matcher_tree=MatcherTreeParams(max_leaf_size=4),
     )
-    return train(params, folder.parent / "deep-run").model_folder
+    with patch.object(faiss_index, "EXACT_UP_TO", exact_up_to):
+        return train(params, folder.parent / "deep-run").model_folder
 
 
 def save_attribute_model(folder: Path) -> Path:

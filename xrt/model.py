@@ -28,6 +28,7 @@ from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.search.constraints import Constraint
 from xrt.sources.base import CANDIDATES, ModelShape, Source, SourceRows
+from xrt.sources.faiss_index import VectorIndex
 from xrt.sources.registry import BASELINE, SOURCES
 from xrt.sources.trees import TreeEnsemble
 from xrt.sparse import normalize_rows, top_k_rows
@@ -483,10 +484,11 @@ class XrtModel:
 
     def about_scores(self) -> dict[str, Any]:
         """How scores come about, as plain values: the sources' weights, whether boosted trees and
-        a calibration follow, and the tuned thresholds.
+        a calibration follow, the tuned thresholds, and the indexes.
 
         Returns:
-            `fusion`, `boosted`, `calibrated` and `thresholds`, fit for JSON.
+            `fusion`, `boosted`, `calibrated`, `thresholds` and, where there are any, `indexes`, fit
+            for JSON.
         """
         calibration = self.calibration
         return {
@@ -494,6 +496,20 @@ class XrtModel:
             "boosted": self.fusion.booster is not None,
             "calibrated": calibration is not None,
             "thresholds": {} if calibration is None else dict(calibration.thresholds),
+            **({"indexes": indexes} if (indexes := self.about_indexes()) else {}),
+        }
+
+    def about_indexes(self) -> dict[str, dict[str, Any]]:
+        """What FAISS indexes there are, and how many of the exact best each finds.
+
+        Returns:
+            `VectorIndex.describe` by the name of the source.
+        """
+        indexes = {name: getattr(source, "index", None) for name, source in self.sources.items()}
+        return {
+            name: index.describe()
+            for name, index in indexes.items()
+            if isinstance(index, VectorIndex)
         }
 
     def save(self, folder: Path) -> None:

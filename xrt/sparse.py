@@ -337,20 +337,16 @@ def _rank(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, ranked_NK: 
             ranked_NK[row, j] = indices[lo + best[j]]
 
 
-def pattern_of(X_NM: sp.csr_array, value: float = 1.0) -> sp.csr_array:
-    """The same entries, those of 0 too, all with one value.
+def pattern_of(X_NM: sp.csr_array) -> sp.csr_array:
+    """The same entries, those of 0 too, all 1.
 
     Args:
         X_NM: any matrix.
-        value: of each entry.
 
     Returns:
         csr float32 (N, M), with shared indices.
     """
-    pattern = sp.csr_array(X_NM.shape, dtype=np.float32)
-    pattern.indptr, pattern.indices = X_NM.indptr, X_NM.indices
-    pattern.data = np.full(X_NM.nnz, value, np.float32)
-    return pattern
+    return count_entries([X_NM], [1.0])
 
 
 def sum_csr(parts: Sequence[sp.csr_array]) -> sp.csr_array:
@@ -364,11 +360,30 @@ def sum_csr(parts: Sequence[sp.csr_array]) -> sp.csr_array:
     """
     if len(parts) == 1:
         return parts[0]
-    indptr, indices, data = parts[0].indptr, parts[0].indices, parts[0].data
-    for part in parts[1:]:
-        indptr, indices, data = _add(indptr, indices, data, part.indptr, part.indices, part.data)
+    return _summed([part.data for part in parts], parts)
+
+
+def count_entries(parts: Sequence[sp.csr_array], values: Sequence[float]) -> sp.csr_array:
+    """The union of the entries of matrices, those of 0 too.
+
+    Args:
+        parts: matrices of one shape, at least one; columns of each row ascend.
+        values: what an entry of each of them counts.
+
+    Returns:
+        csr float32 (N, M): the sum of what the entries at a place count.
+    """
+    data = [np.full(p.nnz, v, np.float32) for p, v in zip(parts, values, strict=True)]
+    return _summed(data, parts)
+
+
+def _summed(data: Sequence[np.ndarray], parts: Sequence[sp.csr_array]) -> sp.csr_array:
+    """The sum of matrices with other values than their own."""
+    indptr, indices, values = parts[0].indptr, parts[0].indices, data[0]
+    for more, part in zip(data[1:], parts[1:], strict=True):
+        indptr, indices, values = _add(indptr, indices, values, part.indptr, part.indices, more)
     total = sp.csr_array(parts[0].shape, dtype=np.float32)
-    total.indptr, total.indices, total.data = indptr, indices, data
+    total.indptr, total.indices, total.data = indptr, indices, values
     return total
 
 

@@ -1,6 +1,7 @@
 """XRLinear and XRTransformer: scikit-learn's manners, and one answer however they are fed."""
 
 import inspect
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import ConfigError, DataError, NotFittedError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.hybrid import HybridMatrix
-from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.params import AUTO_ASPECTS, PipelineParams
 from xrt.search.beam import SearchParams
 
 FEW = 3  # labels under a node at most, so that ten labels have a tree
@@ -257,8 +258,9 @@ def test_rows_without_any_feature_are_learned_from_the_bias_alone(checkerboard: 
 
 def test_each_label_in_one_row_only_leaves_none_to_choose_on(caplog: Any):
     X_NF = np.eye(8, dtype=np.float32)
+    caplog.set_level(logging.INFO)
     estimator = linear(choose=["search.path_weight"]).fit(X_NF, X_NF)
-    assert "8 rows are too few to choose settings on, 200 are needed" in caplog.text
+    assert "8 rows are too few to choose settings on, 5,000 are needed" in caplog.text
     assert estimator.model_.search.path_weight == SearchParams().path_weight
     assert dense(estimator.predict(X_NF, 1)).argmax(1).tolist() == list(range(8))
 
@@ -326,7 +328,8 @@ def test_threads_change_nothing_and_neither_does_a_second_fit(fitted: XRLinear, 
 
 
 def test_defaults_are_those_of_a_run():
-    assert XRLinear().pipeline_params() == PipelineParams()
+    assert XRLinear(choose=()).pipeline_params() == PipelineParams()
+    assert XRLinear().pipeline_params() == PipelineParams(choose=AUTO_ASPECTS)
 
 
 def test_groups_and_times_of_rows_are_given_to_fit(tiny_corpus: Tiny, caplog: Any):
@@ -337,6 +340,6 @@ def test_groups_and_times_of_rows_are_given_to_fit(tiny_corpus: Tiny, caplog: An
     with caplog.at_level("INFO", "xrt.pipeline.fusing"):
         linear(fused=True).fit(texts, Y_NL, times=np.arange(len(texts)))
     assert "no row can be held out" not in caplog.text
-    assert "rows drawn at random: {'newest': {'P@1'" in caplog.text
+    assert "'slices': {'newest': {'rows': 3" in caplog.text
     with pytest.raises(DataError, match=r"times: \(2,\) for"):
         linear().fit(texts, Y_NL, times=[1, 2])

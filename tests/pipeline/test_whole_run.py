@@ -134,6 +134,13 @@ def test_report_and_manifest_tell_of_both_models(run_folder: Path):
     assert 0 <= report["metrics"]["ECE@5"] <= 1
     assert sum(report["reliability"]["num_predicted"]) == 30 * 5
     assert str(run_folder.parent) not in (run_folder / "model" / "manifest.json").read_text()
+    head = manifest["indexes"]["matcher"]
+    assert head == {
+        "kind": "SQfp16", "vectors": LABELS, "recall": 1.0, "rows": head["rows"],
+    }  # fmt: skip
+    assert head["rows"] in ("held-out", "training")
+    assert read_json_bounded(run_folder / "report.json")["indexes"] == manifest["indexes"]
+    assert ">FAISS indexes<" in page
 
 
 def test_outcome_is_the_models_side_by_side(params: PipelineParams, copied: Path):

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from tests.deep_models import deep_model
+from xrt.linear.weights import LevelWeights
 from xrt.model import XrtModel, every_pair
 from xrt.search.constraints import Constraint
 from xrt.sources.registry import SOURCES
@@ -36,6 +37,27 @@ def test_given_pairs_have_the_scores_of_a_wide_search(
         np.testing.assert_array_equal(got_NL.indptr, expected_NL.indptr)
         np.testing.assert_array_equal(got_NL.indices, expected_NL.indices)
         np.testing.assert_array_equal(got_NL.data, expected_NL.data)
+
+
+@pytest.mark.parametrize("keys", [True, False])
+@pytest.mark.parametrize("name", SOURCES)
+def test_one_row_has_the_scores_of_a_batch(
+    model: XrtModel, tiny_corpus: Tiny, name: str, keys: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, with weights laid out for single queries and without."""
+    texts, num_labels = [*tiny_corpus[0][:9], "", "of no known word"], len(model.labels)
+    rows, source = model.source_rows(texts), model.sources[name]
+    pairs_NL = every_pair(len(texts), np.arange(1, num_labels, 2), num_labels)
+    whole = source.score_given(rows, pairs_NL, model.search, 1).toarray()
+    if not keys:
+        monkeypatch.setattr(LevelWeights, "row_keys", None)
+    embeddings_NM = rows.embeddings_NM
+    for row, text in enumerate(texts):
+        alone = model.source_rows([text], embeddings_NM[row : row + 1])
+        got = source.score_given(alone, sp.csr_array(pairs_NL[[row]]), model.search, 1)
+        np.testing.assert_allclose(got.toarray()[0], whole[row], rtol=1e-6, atol=1e-9)
+        if name in ("linear", "ranker"):
+            np.testing.assert_array_equal(got.toarray()[0], whole[row])
 
 
 def test_the_model_scores_given_labels_as_a_wide_beam_does(

@@ -173,7 +173,7 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
             write_text(target / "README.md", self._card())
             if verdict is not None:
                 write_json(target / "verdict.json", verdict.to_dict())
-            if choices is not None:
+            if choices is not None and choices.tried:
                 write_json(target / CHOICES_FILE, choices.to_dict())
 
         manifest = {
@@ -283,7 +283,9 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
 
 def _told(choices: "Choices | None") -> tuple[str, ...]:
     """What was chosen, for a card: the sentence, then the settings."""
-    return () if choices is None else (choices.message, *choices.as_words())
+    if choices is None or not choices.tried:
+        return ()
+    return choices.message, *choices.as_words()
 
 
 def corpus_of(X: Any, Y: Any = None, sample_weight: Any = None) -> Corpus:

@@ -13,7 +13,7 @@ from xrt.estimators.presets import PRESETS
 from xrt.features.tfidf_params import TfidfParams
 from xrt.model import XrtModel
 from xrt.pipeline.choosing.aspects import open_aspects
-from xrt.pipeline.params import ASPECTS, PipelineParams
+from xrt.pipeline.params import AUTO_ASPECTS, PipelineParams
 from xrt.progress import Progress
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import RankerParams
@@ -55,7 +55,7 @@ class XRLinear(XrtEstimator):
         label_text_weight: float = PipelineParams.label_text_weight,
         validation_rows: int = PipelineParams.validation_rows,
         fused: bool = PipelineParams.fused,
-        choose: Sequence[str] | None = (),
+        choose: Sequence[str] | None = None,
         warm_start: bool = False,
         seed: int = PipelineParams.seed,
         num_threads: int | None = None,
@@ -92,8 +92,9 @@ class XRLinear(XrtEstimator):
             fused: train the trees twice to see on held-out rows whether the votes of similar rows
                 help, and to make scores probabilities; False takes half the time.
             choose: parts of the model that `fit` chooses on held-out training rows, of ASPECTS:
-                those none of whose settings are given; None for all of these, () for none. What
-                was chosen and all that was tried is `choices_`.
+                those none of whose settings are given; None for those of AUTO_ASPECTS, () for
+                none. Fewer than 5,000 rows choose nothing. What was chosen and all that was tried
+                is `choices_`.
             warm_start: a further `fit` keeps vocabulary and label trees of the model that is there,
                 fitted or loaded. Labels and columns must be the same, and settings of the trees'
                 shape count no more. Classifiers start from zero and learn only the rows of this
@@ -133,7 +134,7 @@ class XRLinear(XrtEstimator):
         """An estimator with the settings of PRESETS[name], and others given on top.
 
         Args:
-            name: of the preset, `fast` or `quality`.
+            name: of the preset: `auto`, `default`, `fast` or `quality`.
             **overrides: arguments of the class, in place of the preset's.
 
         Returns:
@@ -222,7 +223,7 @@ class XRLinear(XrtEstimator):
             label_text_weight=self.label_text_weight,
             validation_rows=self.validation_rows,
             fused=self.fused,
-            choose=open_aspects(ASPECTS if self.choose is None else self.choose, given),
+            choose=open_aspects(AUTO_ASPECTS if self.choose is None else self.choose, given),
             seed=self.seed,
             num_threads=self.num_threads or 0,
             **self._given("num_trees"),

@@ -24,6 +24,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "quality": MappingProxyType({**FAST, "num_trees": 5, "threshold": 0.05}),
     }
 )
-"""Arguments of XRLinear by name of the preset, beside its defaults: `auto` chooses on held-out rows
-what is not given; `default` takes what is best on most data; `fast` is one tree of balanced halves
-on counted words; `quality` is the mean of five that keep smaller weights too."""
+"""Arguments of XRLinear by name of the preset, beside its defaults: `auto`, what XRLinear() is,
+chooses on held-out rows what is not given; `default` takes what is best on most data; `fast` is one
+tree of balanced halves on counted words; `quality` is the mean of five that keep smaller weights
+too."""

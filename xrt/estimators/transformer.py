@@ -44,7 +44,7 @@ class XRTransformer(XrtEstimator):
         validation_rows: int = 2_000,
         always_deep: bool = False,
         budget: str | None = None,
-        choose: Sequence[str] | None = (),
+        choose: Sequence[str] | None = None,
         run_folder: str | None = None,
         seed: int = 0,
         num_threads: int | None = None,
@@ -66,8 +66,8 @@ class XRTransformer(XrtEstimator):
                 is left decides tokens, layers, passes and trees; `max_length` and `num_epochs` are
                 kept where they are not the defaults. None sets no limit.
             choose: parts of the linear model, and of the rankers on embeddings, that `fit` chooses
-                on held-out training rows, of ASPECTS; None for all, () for none. What was chosen
-                and all that was tried is `choices_`.
+                on held-out training rows, of ASPECTS; None for AUTO_ASPECTS, () for none. What was
+                chosen and all that was tried is `choices_`.
             run_folder: keeps the stages: a fit that was stopped goes on when it is called again.
                 None: nothing is kept.
             seed: of all random choices; at least 0.
@@ -94,7 +94,7 @@ class XRTransformer(XrtEstimator):
         from xrt.encoder.params import EncoderParams, MatcherParams
         from xrt.pipeline import PipelineParams
         from xrt.pipeline.choosing.aspects import open_aspects
-        from xrt.pipeline.params import ASPECTS
+        from xrt.pipeline.params import AUTO_ASPECTS
         from xrt.pipeline.trainer import Trainer
 
         params = PipelineParams(
@@ -104,7 +104,7 @@ class XRTransformer(XrtEstimator):
             validation_rows=self.validation_rows,
             always_deep=self.always_deep,
             budget=self.budget,
-            choose=ASPECTS if self.choose is None else open_aspects(self.choose, ()),
+            choose=AUTO_ASPECTS if self.choose is None else open_aspects(self.choose, ()),
             seed=self.seed,
             num_threads=self.num_threads or 0,
         )

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError
-from xrt.fusion.candidates import look_up
+from xrt.fusion.candidates import Candidates, look_up
 from xrt.jit import njit
 from xrt.storage.array_faults import rises
 from xrt.storage.atomic import save_array, write_json
@@ -218,7 +218,10 @@ def gather_features(
     """
     features_PD = np.zeros((candidates_NL.nnz, len(names) + 2), np.float32)
     for column, name in enumerate(names):
-        look_up(candidates_NL, sources[name], features_PD[:, column])
+        if isinstance(sources, Candidates):
+            features_PD[:, column] = sources.scores_of(name)
+        else:
+            look_up(candidates_NL, sources[name], features_PD[:, column])
     features_PD[:, -2] = candidates_NL.data
     features_PD[:, -1] = np.log1p(label_counts_L[candidates_NL.indices])
     return features_PD

@@ -71,7 +71,7 @@ class Calibration:
             A copy of the scores with a probability in each entry.
         """
         calibrated = scores_NL.copy()
-        bin_P = self._bins(label_counts_L)[scores_NL.indices]
+        bin_P = self._bins(label_counts_L[scores_NL.indices])  # not of all labels: one row is quick
         for bin, curve in enumerate(self.curves):
             here = bin_P == bin
             calibrated.data[here] = curve(scores_NL.data[here])
@@ -99,8 +99,8 @@ class Calibration:
             raise DataError(f"min_score = {name!r}: give a number, or a tuned one ({known})")
         return self.thresholds[name]
 
-    def _bins(self, label_counts_L: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.lowest_counts, label_counts_L, side="right") - 1
+    def _bins(self, counts_P: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.lowest_counts, counts_P, side="right") - 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON.

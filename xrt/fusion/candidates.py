@@ -21,7 +21,7 @@ from xrt.jit import njit
 from xrt.search.beam import SearchParams
 from xrt.search.constraints import Constraint
 from xrt.sources.base import Source, SourceRows
-from xrt.sparse import as_csr, load_csr, pattern_of, save_csr, sum_csr
+from xrt.sparse import as_csr, count_entries, load_csr, pattern_of, save_csr
 from xrt.storage.atomic import save_array, write_json
 from xrt.storage.reading import load_array
 from xrt.storage.saved_values import SavedValues
@@ -46,9 +46,7 @@ class Candidates(Mapping[str, sp.csr_array]):
 
     def __getitem__(self, name: str) -> sp.csr_array:
         """The scores of a source, csr_array (N, L)."""
-        if name not in self.names:
-            raise KeyError(name)
-        return self.with_values(self.scores_SP[self.names.index(name)])
+        return self.with_values(self.scores_of(name))
 
     def __iter__(self) -> Iterator[str]:
         """The names of the sources."""
@@ -62,6 +60,23 @@ class Candidates(Mapping[str, sp.csr_array]):
     def num_rows(self) -> int:
         """Number of rows, N."""
         return int(self.pairs_NL.shape[0])
+
+    def scores_of(self, name: str) -> np.ndarray:
+        """The scores of a source.
+
+        Args:
+            name: the source.
+
+        Returns:
+            float32 (P,), in the order of the candidates.
+
+        Raises:
+            KeyError: there is no such source.
+        """
+        if name not in self.names:
+            raise KeyError(name)
+        scores_P: np.ndarray = self.scores_SP[self.names.index(name)]
+        return scores_P
 
     @cached_property
     def named_SP(self) -> np.ndarray:
@@ -266,10 +281,8 @@ def union_of(own: Mapping[str, sp.csr_array], asked_NL: sp.csr_array | None = No
     Returns:
         csr_array (N, L), an entry for each pair: how many sources name it.
     """
-    parts = [pattern_of(named_NL) for named_NL in own.values()]
-    if asked_NL is not None:
-        parts.append(pattern_of(asked_NL, 0.0))
-    return sum_csr(parts)
+    asked = [] if asked_NL is None else [asked_NL]
+    return count_entries([*own.values(), *asked], [1.0] * len(own) + [0.0] * len(asked))
 
 
 def look_up(pairs_NL: sp.csr_array, scores_NL: sp.csr_array, out_P: np.ndarray) -> None:

@@ -61,7 +61,7 @@ def weighted_mean(candidates: Candidates, weights: Mapping[str, float]) -> sp.cs
     """
     mean_P = np.zeros(candidates.scores_SP.shape[1], np.float32)
     for name, share in _shares(candidates, weights).items():
-        mean_P += candidates.scores_SP[candidates.names.index(name)] * np.float32(share)
+        mean_P += candidates.scores_of(name) * np.float32(share)
     return candidates.with_values(np.minimum(mean_P, 1))  # shares may sum to a little more
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xrt.linear.buffers import QueryBuffers, scratch
-from xrt.linear.kernels.single_query import expand_all, expand_row
+from xrt.linear.kernels.single_query import expand_all, expand_row, score_row
 from xrt.linear.scoring import Beam, RowBlock, step_block
 from xrt.linear.weights import LevelWeights
 
@@ -80,6 +80,42 @@ def step_row(
         return next_beam
     is_open = next_beam.scores > -np.inf
     return QueryBeam(next_beam.nodes[is_open], next_beam.scores[is_open])
+
+
+def score_nodes(
+    weights: LevelWeights,
+    row: RowBlock,
+    above: QueryBeam,
+    nodes: np.ndarray,
+    parents: np.ndarray,
+    path_weight: float = 1.0,
+) -> np.ndarray:
+    """Log scores of given nodes of a level for one row, whatever their rank.
+
+    Args:
+        weights: of the level; its `row_keys` are there.
+        row: a block of one row.
+        above: the clusters of the nodes, each once, with their log scores.
+        nodes: the nodes, int32.
+        parents: for each the place of its cluster in `above`, int64.
+        path_weight: factor of the scores above.
+
+    Returns:
+        float32, one for each node: to the bit what `step_row` gives them.
+    """
+    child_ptr, children, chunk_ptr, _, _, entry_children, entry_values, dense, bias = (
+        weights.kernel_arrays
+    )
+    assert weights.row_keys is not None
+    buffers, _ = query_buffers_for(row, len(above.nodes), weights.widest, 0)
+    scores = np.empty(len(nodes), np.float32)
+    arguments: tuple[Any, ...] = (
+        row.columns, row.values, row.dense, above.nodes, above.scores, child_ptr, children,
+        chunk_ptr, *weights.row_keys.arrays, entry_children, entry_values, dense, bias,
+        np.float32(path_weight), buffers.ints, buffers.floats, nodes, parents, scores,
+    )  # fmt: skip
+    score_row(*arguments)
+    return scores
 
 
 def _step(

@@ -85,9 +85,11 @@ def fit_deep(
     known = {"labels": inputs["labels"], **held.inputs, "fusion": fits.hash}
     verdict = reach_verdict(runner, rows, held, chosen, known)
     runner.judgements.append(verdict.judgement)
-    runner.judgements.extend((chosen.fused if verdict.ships_deep else chosen.linear).judgements)
+    ships = chosen.fused if verdict.ships_deep else chosen.linear
+    runner.judgements.extend(ships.judgements)
     linear = with_fusion(model, chosen.linear)
-    held_out = HeldOutRows(held.validation, chosen.sources, verdict.criterion)
+    slices = ships.figures.get("slices", {})
+    held_out = HeldOutRows(held.validation, chosen.sources, verdict.criterion, slices)
     if not (compared or verdict.ships_deep):
         return linear, None, verdict, held_out
     every_row = np.arange(corpus.num_instances)

@@ -6,7 +6,7 @@ on them goes into the model of all rows.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,12 @@ from xrt.fusion.candidate_recall import CandidateRecall
 from xrt.fusion.candidates import Candidates
 from xrt.fusion.fit import FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
-from xrt.metrics.calibration import reliability
-from xrt.metrics.ranking import judge, precision_at
 from xrt.model import XrtModel
 from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
-from xrt.sources.base import CANDIDATES
+from xrt.pipeline.slices import DRAWN, NEWEST, Slices, measure_slice
 from xrt.sources.registry import BASELINE
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
@@ -119,16 +117,20 @@ def choose_fusion(
         fused = fit_scores(sources, Y_true, frequencies, seed, baseline, weights_n)
         recall = CandidateRecall.of(sources, Y_true, weights_n).to_dict()
         fused = replace(fused, figures={**fused.figures, "candidates": recall})
-        if len(held.drawn):
-            drawn = every.rows(np.arange(size, every.num_rows))
-            slices = {
-                "newest": _accuracy(fused, sources, Y_true, frequencies),
-                "drawn": _accuracy(fused, drawn, rows.labels_of(held.drawn), frequencies),
-            }
-            logger.info("newest held-out rows, chosen on, and rows drawn at random: %s", slices)
-            fused = replace(fused, figures={**fused.figures, "slices": slices})
         alone = sources.alone(BASELINE)
         linear = fit_scores(alone, Y_true, frequencies, seed, BASELINE, weights_n)
+        if len(held.drawn):
+            drawn = every.rows(np.arange(size, every.num_rows))
+            parts = {
+                NEWEST: (sources, Y_true), DRAWN: (drawn, rows.labels_of(held.drawn))
+            }  # fmt: skip
+            fused, linear = (
+                replace(fit, figures={**fit.figures, "slices": {
+                    name: measure_slice(fit, scores, Y_part, frequencies)
+                    for name, (scores, Y_part) in parts.items()
+                }})
+                for fit in (fused, linear)
+            )  # fmt: skip
         return FusionFits(fused, linear, sources)
 
     output = runner.run(FUSION, make, inputs, name, {"candidates": runner.candidates})
@@ -136,19 +138,6 @@ def choose_fusion(
     weights, figures = dict(chosen.fusion.weights), dict(chosen.figures)
     logger.info("fusion on %d held-out rows: %s, %s", len(held.validation), weights, figures)
     return output
-
-
-def _accuracy(
-    fit: FusionFit, sources: Candidates, Y_true: sp.csr_array, frequencies: LabelFrequencies
-) -> dict[str, float]:
-    """P@1, P@5 and, of probabilities, ECE@1 of the fused scores of some held-out rows."""
-    scores_NL = fit.fusion.scores(sources, frequencies.counts_L, CANDIDATES)
-    figures = {}
-    if fit.calibration is not None:
-        scores_NL = fit.calibration.apply(scores_NL, frequencies.counts_L)
-        figures["ECE@1"] = reliability(Y_true, scores_NL, 1).expected_error
-    precision_K = precision_at(judge(Y_true, scores_NL, 5))
-    return {"P@1": float(precision_K[0]), "P@5": float(precision_K[4]), **figures}
 
 
 def with_fusion(model: XrtModel, fit: FusionFit) -> XrtModel:
@@ -195,6 +184,8 @@ class HeldOutRows:
     criterion: float
     """(P@1 + nDCG@10) / 2, in [0, 1], of the model that ships, by cross-fitting: each half of the
     rows with the fusion that the other half gives."""
+    slices: Slices = field(default_factory=dict)
+    """The newest rows and rows drawn at random, where times are known; else empty."""
 
     def recall_of(self, model: XrtModel, corpus: Corpus) -> CandidateRecall:
         """How many of the true labels the sources of a model name.

@@ -255,5 +255,6 @@ def fuse_linear(
         training = linear_training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))
     return with_fusion(model, fits.fused), HeldOutRows(
-        held.validation, fits.sources, criterion_of(fits.fused)
-    )
+        held.validation, fits.sources, criterion_of(fits.fused),
+        fits.fused.figures.get("slices", {}),
+    )  # fmt: skip

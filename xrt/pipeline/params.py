@@ -95,6 +95,9 @@ class DatasetParams:
 
 ASPECTS = ("features", "tree", "ranker", "num_trees", "search.path_weight", "neighbours")
 """What a run can choose for itself, see `xrt.pipeline.choosing`."""
+AUTO_ASPECTS = ("features", "ranker")
+"""Those of ASPECTS that `linear=auto` chooses; on no corpus that was looked at did another gain
+anything on all rows."""
 
 
 class MatcherFeatures(str, Enum):

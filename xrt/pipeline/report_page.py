@@ -6,6 +6,8 @@ As a page for people, `report.html`, and for programs, `report.json`.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +17,15 @@ from xrt.fusion.candidate_recall import TITLE, CandidateRecall
 from xrt.metrics.comparison import BINS_NOTE, SHOWN, Comparison
 from xrt.metrics.judgement import COLUMNS, JUDGED, NOTE, Judgement
 from xrt.metrics.report import RankingReport
+from xrt.pipeline.budget.report import BudgetReport
 from xrt.pipeline.choosing.choices import COLUMNS as TRIED
 from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.hooks import ApplicationReport
 from xrt.pipeline.params import PipelineParams
+from xrt.pipeline.slices import Slices, slices_table
 from xrt.pipeline.verdict import Verdict
 from xrt.report import Table, bar_chart, line_chart, metrics_table, write_report
+from xrt.sources.faiss_index import MEASURED_BEST
 from xrt.storage.atomic import write_json
 from xrt.storage.hashing import plain
 from xrt.storage.reading import read_json_bounded
@@ -38,6 +43,9 @@ def write_run_report(
     choices: Choices | None = None,
     judgements: Sequence[Judgement] = (),
     recalls: Mapping[str, CandidateRecall] | None = None,
+    budget: BudgetReport | None = None,
+    slices: Slices = MappingProxyType({}),
+    indexes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write `report.html` and `report.json` into the run folder.
 
@@ -53,6 +61,9 @@ def write_run_report(
         choices: the settings that were chosen; None where nothing was open to choice.
         judgements: learnt steps beside their plain alternatives.
         recalls: recall of the true labels among the candidates, by a description of the rows.
+        budget: what a budget was spent on; None without one.
+        slices: the newest held-out rows beside rows drawn at random; empty where no time is known.
+        indexes: what FAISS indexes the model has, by source; None for none.
 
     Returns:
         The path of the page.
@@ -66,6 +77,9 @@ def write_run_report(
         "judgements": [judgement.to_dict() for judgement in judgements],
         "candidates": {rows: recall.to_dict() for rows, recall in recalls.items()},
         **({} if choices is None else {"choices": choices.to_dict()}),
+        **({} if budget is None else {"budget": budget.to_dict()}),
+        **({"slices": dict(slices)} if slices else {}),
+        **({"indexes": indexes} if indexes else {}),
         **application.content,
     }
     write_json(folder / "report.json", plain(content))
@@ -78,11 +92,18 @@ def write_run_report(
     if recalls:
         cells = [line for rows, recall in recalls.items() for line in recall.cells(rows)]
         tables.append(Table(title=TITLE, columns=list(RECALL), rows=cells, note=RECALL_NOTE))
-    if choices is not None:
+    if choices is not None and choices.tried:
         tables.append(_tried(choices))
     if judgements:
         lines = [judgement.cells for judgement in judgements]
         tables.append(Table(title=JUDGED, columns=list(COLUMNS), rows=lines, note=NOTE))
+    later = slices_table(slices)
+    if later is not None:
+        tables.append(later)
+    if budget is not None:
+        tables.append(_spent(budget))
+    if indexes:
+        tables.append(_indexes(indexes))
     if verdict is not None:
         tables += _added(verdict, tested)
     losses_path = folder / "stages" / "matcher" / "losses.json"
@@ -92,6 +113,35 @@ def write_run_report(
     page = folder / "report.html"
     write_report(page, params.dataset.name, tables, plots, plain(asdict(params)))
     return page
+
+
+def _indexes(indexes: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = ("kind", "vectors", "cells", "recall", "rows")
+    return Table(
+        title="FAISS indexes",
+        columns=["source", "kind", "vectors", "cells gone through", "recall", "measured on"],
+        rows=[[source, *(about.get(name) for name in names)] for source, about in indexes.items()],
+        note=f"Recall: share of the exact best {MEASURED_BEST} that are found.",
+    )
+
+
+def _spent(budget: BudgetReport) -> Table:
+    """What a budget was spent on, what was decided, and what more time would bring."""
+    spent = [
+        [part, f"{took:.1f} s, {took / max(budget.seconds, 1e-9):.0%}"]
+        for part, took in budget.spent.items()
+    ]
+    rows = [
+        ["budget", budget.budget],
+        *spent,
+        ["all", f"{budget.seconds:.1f} s"],
+        ["decided", budget.plan.message],
+        *([["the same without a budget", budget.repeat]] if budget.repeat else []),
+        ["more time", budget.more_time],
+    ]
+    note = "Seconds of this machine, until the report was written."
+    return Table(title="What the budget was spent on", columns=["part", "spent"], rows=rows,
+                 note=note)  # fmt: skip
 
 
 def _tried(choices: Choices) -> Table:

@@ -179,12 +179,14 @@ def train(
             application, choices, recalls,
         )  # fmt: skip
         judgements = (*fitted.judgements, *application.judgements)
-        page = write_run_report(
-            folder, params, reports, verdict, tested, application, choices, judgements, recalls
-        )
         used = fitted.budget
         if spending is not None and used is not None:
             used = finished(used, spending)
+        slices = {} if fitted.held_out is None else fitted.held_out.slices
+        page = write_run_report(
+            folder, params, reports, verdict, tested, application, choices, judgements, recalls,
+            used, slices, fitted.model.about_indexes(),
+        )  # fmt: skip
     return TrainOutcome(
         folder / "model",
         page,

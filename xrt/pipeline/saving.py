@@ -68,7 +68,8 @@ def save_model(
             card,
             recalls={rows: (each.recall, each.per_row) for rows, each in recalls.items()},
         )
-    if choices is not None:
+    tried = choices is not None and bool(choices.tried)
+    if choices is not None and tried:
         card = replace(card, choices=(choices.message, *choices.as_words()))
 
     def write(target: Path) -> None:
@@ -76,7 +77,7 @@ def save_model(
         write_text(target / "README.md", render_model_card(card))
         if verdict is not None:
             write_json(target / "verdict.json", verdict.to_dict())
-        if choices is not None:
+        if choices is not None and tried:
             write_json(target / "choices.json", choices.to_dict())
         if hooks is not None:
             hooks.write(target)

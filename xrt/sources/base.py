@@ -173,6 +173,16 @@ class Training:
     """Rows that are not trained on, to measure on; None where all rows are trained on."""
     num_threads: int | None = None
 
+    def measured_NH(self) -> tuple[np.ndarray, str]:
+        """Embeddings to measure on, of length 1, and what rows these are.
+
+        Returns:
+            float32 (n, H) and `held-out`, or `training` where no rows are held out.
+        """
+        if self.held_out is None:
+            return self.rows.unit_NH, "training"
+        return self.held_out.unit_NH, "held-out"
+
 
 class Source(Protocol):
     """Gives labels scores in [0, 1]."""

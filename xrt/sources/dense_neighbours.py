@@ -3,7 +3,6 @@
 N training rows, M queries, H dense columns, W neighbours a query, C candidates of FAISS.
 """
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from xrt.errors import DataError
 from xrt.sources.base import SourceRows, Training
-from xrt.sources.faiss_index import faiss_threads, half_precision_index
+from xrt.sources.faiss_index import VectorIndex, Vectors
 from xrt.sources.nearest import nearest_of_close
 from xrt.sources.neighbours import (
     TEMPERATURE,
@@ -24,15 +23,16 @@ from xrt.sources.neighbours import (
 from xrt.sources.votes import Neighbours, block_bounds
 from xrt.storage.atomic import save_array
 from xrt.storage.reading import check_finite, load_array
-from xrt.threads import openmp_threads, run_blocks
+from xrt.storage.saved_values import SavedValues
+from xrt.threads import run_blocks
 
 SPARE = 8
 """Rows that FAISS finds beyond those asked for, so that exact similarities decide on the last."""
 
 
 class DenseNeighbours(NeighbourSource):
-    """Votes of training rows with near embeddings (N, H), which are kept as float16; the FAISS
-    index is built from them at the first query.
+    """Votes of training rows with near embeddings (N, H), which are kept as float16, found by a
+    FAISS index.
     """
 
     name: ClassVar[str] = "embedding_neighbours"
@@ -57,10 +57,7 @@ class DenseNeighbours(NeighbourSource):
         self.params, self.temperature = params or NeighbourParams(), temperature
         self._keep_labels(len(embeddings_NH), Y_NL, weights, num_texts)
         self.unit_NH = _unit_rows(embeddings_NH, "embeddings").astype(np.float16)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the index, which is made again of the embeddings."""
-        return {name: value for name, value in vars(self).items() if name != "_index"}
+        self.index = VectorIndex(Vectors(self.unit_NH))
 
     @classmethod
     def fit(cls, training: Training) -> Self | None:
@@ -84,7 +81,9 @@ class DenseNeighbours(NeighbourSource):
             unit_NH, Y_NL = np.vstack([unit_NH, names_RH]), training.names.below(Y_NL)
             if weights_N is not None:
                 weights_N = np.append(weights_N, np.ones(len(names_RH), np.float32))
-        return cls(unit_NH, Y_NL, params, num_texts, weights_N)
+        source = cls(unit_NH, Y_NL, params, num_texts, weights_N)
+        source.index = VectorIndex.build(Vectors(source.unit_NH), *training.measured_NH())
+        return source
 
     def queries_of(self, rows: SourceRows) -> np.ndarray:
         """The fine-tuned encoder's embeddings, of length 1.
@@ -106,10 +105,6 @@ class DenseNeighbours(NeighbourSource):
     def num_rows(self) -> int:
         """Number of training rows, N."""
         return len(self.unit_NH)
-
-    @cached_property
-    def _index(self) -> Any:
-        return half_precision_index(self.unit_NH)
 
     def nearest(
         self, queries: Any, num_threads: int | None = None, leave_out: np.ndarray | None = None
@@ -142,10 +137,7 @@ class DenseNeighbours(NeighbourSource):
         if not len(queries_MH):
             return neighbours
         num_close = min(self.params.num_neighbours + 1 + SPARE, self.num_rows)
-        # FAISS gives each query one thread; the others would wait in a loop
-        threads = min(openmp_threads(num_threads), len(queries_MH))
-        with faiss_threads(threads):
-            close_MC = np.sort(self._index.search(queries_MH, num_close)[1], axis=1)
+        close_MC = np.sort(self.index.search(queries_MH, num_close, num_threads), axis=1)
         bounds = block_bounds(len(queries_MH))
 
         def score_block(block: int) -> None:
@@ -158,6 +150,40 @@ class DenseNeighbours(NeighbourSource):
 
         run_blocks(score_block, len(bounds) - 1, num_threads)
         return neighbours
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """See `NeighbourSource.save`.
+
+        Args:
+            folder: the source's own folder; it is made where it does not exist.
+
+        Returns:
+            What the index is.
+        """
+        super().save(folder)
+        return {"index": self.index.save(folder)}
+
+    @classmethod
+    def load(cls, folder: Path, settings: SavedValues | None = None, mmap: bool = True) -> Self:
+        """See `NeighbourSource.load`.
+
+        Args:
+            folder: the source's own folder, in the model's.
+            settings: what `save` gave; those of earlier versions, and none, have no index.
+            mmap: whether arrays and the index are memory-mapped.
+
+        Returns:
+            The source.
+
+        Raises:
+            ArtifactError: a part is damaged or the parts do not fit together.
+        """
+        source = super().load(folder, settings, mmap)
+        vectors = Vectors(source.unit_NH)
+        source.index = VectorIndex(vectors)
+        if settings is not None and settings.has("index"):
+            source.index = VectorIndex.load(folder, settings.part("index"), vectors, mmap)
+        return source
 
     def _save_rows(self, folder: Path) -> None:
         save_array(folder / "embeddings.npy", self.unit_NH)

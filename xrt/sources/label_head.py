@@ -4,54 +4,63 @@ N rows, L labels, H hidden width.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from xrt.errors import DataError
+from xrt.errors import ArtifactError
 from xrt.linear.scoring import index_type
 from xrt.search.beam import SearchParams
 from xrt.search.constraints import Constraint
 from xrt.sources.base import ModelShape, SourceRows, Training
 from xrt.sources.evidence import Naming, SourceEvidence
-from xrt.sources.faiss_index import faiss_threads, half_precision_index
+from xrt.sources.faiss_index import VectorIndex, Vectors, require_finite
 from xrt.sources.products import given_products
-from xrt.sparse import best_columns, top_k_rows
+from xrt.sparse import as_csr, top_k_rows
 from xrt.storage.atomic import save_array
 from xrt.storage.reading import check_finite, load_array
 from xrt.storage.saved_values import SavedValues
 from xrt.tree.path_scores import log_sigmoids
 
-FEW_ROWS = 4
-"""Up to so many rows the weights are read in half precision first: reading them is what takes time
-then. Above, one product of matrices for all rows is faster."""
-
-MIN_LABELS = 2_000
-"""Labels from which on that pays."""
-
 SPARE = 64
-"""Labels beyond those asked for that half precision names, so that exact logits decide."""
+"""Labels beyond those asked for that FAISS names, so that exact logits decide."""
+
+MOST_FORBIDDEN = 512
+"""Labels forbidden to a row up to which FAISS names so many more; above, all labels are scored."""
+
+MOST_PAIRS = 2**22
+"""Pairs of rows and labels that are looked at at once under a constraint."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelHead:
-    """The matcher's head over the labels: weights (L, H) and biases (L,)."""
+    """The matcher's head over the labels: weights (L, H) and biases (L,), and the FAISS index over
+    them; one that goes through all of them where none is given.
+    """
 
     weight_LH: np.ndarray
     bias_L: np.ndarray
+    index: VectorIndex = None  # type: ignore[assignment]
 
     name: ClassVar[str] = "matcher"
     title: ClassVar[str] = "the encoder's own ranking"
     uses_embeddings: ClassVar[bool] = True
     stays_without_weight: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if self.index is None:
+            object.__setattr__(self, "index", VectorIndex(self._vectors))
+
+    @property
+    def _vectors(self) -> Vectors:
+        return Vectors(self.weight_LH, self.bias_L)
+
     @classmethod
     def fit(cls, training: Training) -> Self | None:
-        """The head that the matcher was trained with; None where it was not trained down to the
-        labels. See `Source.fit`.
+        """The head that the matcher was trained with, and an index over its labels, measured on
+        held-out rows; None where it was not trained down to the labels. See `Source.fit`.
 
         Args:
             training: what to fit on, and the settings.
@@ -59,7 +68,13 @@ class LabelHead:
         Returns:
             The source, or None.
         """
-        return None if training.head is None else cls(*training.head)
+        if training.head is None:
+            return None
+        weight_LH, bias_L = training.head
+        queries_NH, rows = training.measured_NH()
+        return cls(
+            weight_LH, bias_L, VectorIndex.build(Vectors(weight_LH, bias_L), queries_NH, rows)
+        )
 
     def score(
         self,
@@ -159,11 +174,11 @@ class LabelHead:
             folder: the source's own folder, in the model's.
 
         Returns:
-            No settings: an empty mapping.
+            What the index is.
         """
         save_array(folder / "weight.npy", self.weight_LH)
         save_array(folder / "bias.npy", self.bias_L)
-        return {}
+        return {"index": self.index.save(folder)}
 
     @classmethod
     def load(cls, folder: Path, settings: SavedValues, mmap: bool = True) -> Self:
@@ -171,8 +186,8 @@ class LabelHead:
 
         Args:
             folder: the source's own folder, in the model's.
-            settings: not used.
-            mmap: whether arrays are memory-mapped.
+            settings: what `save` gave; those of earlier versions have no index.
+            mmap: whether arrays and the index are memory-mapped.
 
         Returns:
             The source.
@@ -180,14 +195,18 @@ class LabelHead:
         Raises:
             ArtifactError: a file is missing or damaged.
         """
-        return cls(
-            load_array(folder / "weight.npy", np.float32, 2, mmap),
-            load_array(folder / "bias.npy", np.float32, 1, mmap),
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the index, which is made again of the weights."""
-        return {name: value for name, value in vars(self).items() if name != "_index"}
+        weight_LH = load_array(folder / "weight.npy", np.float32, 2, mmap)
+        bias_L = load_array(folder / "bias.npy", np.float32, 1, mmap)
+        if len(weight_LH) != len(bias_L):
+            raise ArtifactError(
+                f"{folder}: weights of {len(weight_LH)} labels, but biases of {len(bias_L)}; copy "
+                "the model again, or train it anew"
+            )
+        index = None
+        if settings.has("index"):
+            vectors = Vectors(weight_LH, bias_L)
+            index = VectorIndex.load(folder, settings.part("index"), vectors, mmap)
+        return cls(weight_LH, bias_L, index)  # type: ignore[arg-type]
 
     def top(
         self,
@@ -211,13 +230,38 @@ class LabelHead:
         Raises:
             DataError: an embedding holds a number that is not finite.
         """
-        num_rows, num_labels = len(embeddings_NH), len(self.bias_L)
-        _require_finite(embeddings_NH)
-        k, num_close = min(k, num_labels), min(k + SPARE, num_labels)
-        if num_rows <= FEW_ROWS and num_labels >= MIN_LABELS and constraint is None:
-            close_NC = self._close_of_few(embeddings_NH, num_close)
-        else:
-            close_NC = self._close_of_many(embeddings_NH, num_close, constraint)
+        num_labels = len(self.bias_L)
+        require_finite(embeddings_NH, "embeddings")
+        if constraint is None:
+            return self._best(embeddings_NH, None, k, SPARE, num_threads)
+        most = int(np.diff(constraint.marked_NL.indptr).max(initial=0))
+        if not constraint.allows and most <= MOST_FORBIDDEN:
+            return self._best(embeddings_NH, constraint, k, SPARE + most, num_threads)
+        block = max(1, MOST_PAIRS // max(1, most if constraint.allows else num_labels))
+        parts = []
+        for low in range(0, max(1, len(embeddings_NH)), block):
+            rows_BH = embeddings_NH[low : low + block]
+            here = constraint.rows(low, low + len(rows_BH))
+            if constraint.allows:
+                pairs_BL = _for_all(here.marked_NL, len(rows_BH))
+            else:
+                pairs_BL = here.keep(
+                    _pairs(np.tile(np.arange(num_labels), (len(rows_BH), 1)), num_labels)
+                )
+            parts.append(top_k_rows(self.top_given(rows_BH, pairs_BL, num_threads), k))
+        return as_csr(sp.vstack(parts, format="csr"))
+
+    def _best(
+        self,
+        embeddings_NH: np.ndarray,
+        constraint: Constraint | None,
+        k: int,
+        spare: int,
+        num_threads: int | None,
+    ) -> sp.csr_array:
+        """The best of the `k` + `spare` labels that the index names."""
+        num_labels = len(self.bias_L)
+        close_NC = np.sort(self.index.search(embeddings_NH, k + spare, num_threads), axis=1)
         close_NL = _pairs(close_NC, num_labels)
         if constraint is not None:
             close_NL = constraint.keep(close_NL)
@@ -241,7 +285,7 @@ class LabelHead:
         Raises:
             DataError: an embedding holds a number that is not finite.
         """
-        _require_finite(embeddings_NH)
+        require_finite(embeddings_NH, "embeddings")
         scores = sp.csr_array(pairs_NL.shape, dtype=np.float32)
         scores.indptr, scores.indices = pairs_NL.indptr, pairs_NL.indices
         scores.data = self._logits_given(embeddings_NH, pairs_NL, num_threads)
@@ -254,62 +298,25 @@ class LabelHead:
         logits_P: np.ndarray = products_P + self.bias_L[pairs_NL.indices]
         return logits_P
 
-    @property
-    def _rows_of_block(self) -> int:
-        return max(1, 2**25 // len(self.bias_L))  # 128 MiB of logits at a time
-
-    def _logits(self, embeddings_BH: np.ndarray) -> np.ndarray:
-        logits_BL: np.ndarray = embeddings_BH @ self.weight_LH.T
-        logits_BL += self.bias_L
-        return logits_BL
-
-    def _close_of_many(
-        self, embeddings_NH: np.ndarray, num_close: int, constraint: Constraint | None
-    ) -> np.ndarray:
-        """The labels with the highest logits as products of matrices round them, ascending: (N, C).
-        With a constraint some of them are not let through where few are.
-        """
-        num_rows, block = len(embeddings_NH), self._rows_of_block
-        close_NC = np.empty((num_rows, num_close), np.int32)
-        for first in range(0, num_rows, block):
-            rows = slice(first, first + block)
-            logits_BL = self._logits(embeddings_NH[rows])
-            if constraint is not None:
-                here = constraint.rows(first, first + block)
-                logits_BL[~here.mask(len(logits_BL))] = -np.inf
-            close_NC[rows] = best_columns(logits_BL, num_close)
-        return close_NC
-
-    def _close_of_few(self, embeddings_NH: np.ndarray, num_close: int) -> np.ndarray:
-        """As `_close_of_many`, by half precision."""
-        ones_N1 = np.ones((len(embeddings_NH), 1), np.float32)
-        with faiss_threads(1):
-            close_NC = self._index.search(np.hstack([embeddings_NH, ones_N1]), num_close)[1]
-        return np.sort(close_NC, axis=1).astype(np.int32)
-
-    @cached_property
-    def _index(self) -> Any:
-        return half_precision_index(np.hstack([self.weight_LH, self.bias_L[:, None]]))
-
 
 def _pairs(labels_NC: np.ndarray, num_labels: int) -> sp.csr_array:
-    """The labels of each row, ascending, as stored entries."""
-    num_rows, width = labels_NC.shape
-    pairs = sp.csr_array((num_rows, num_labels), dtype=np.float32)
-    pairs.indptr = np.arange(num_rows + 1, dtype=index_type(num_rows * width)) * width
-    pairs.indices, pairs.data = labels_NC.ravel(), np.ones(labels_NC.size, np.float32)
+    """The labels of each row, ascending, as stored entries; -1 is none."""
+    named_NC = labels_NC >= 0
+    pairs = sp.csr_array((len(labels_NC), num_labels), dtype=np.float32)
+    indptr = np.concatenate([[0], np.cumsum(named_NC.sum(axis=1))])
+    pairs.indptr = indptr.astype(index_type(int(indptr[-1])))
+    pairs.indices = labels_NC[named_NC].astype(np.int32)
+    pairs.data = np.ones(len(pairs.indices), np.float32)
     return pairs
+
+
+def _for_all(marked: sp.csr_array, num_rows: int) -> sp.csr_array:
+    """Marked labels of each row; one row holds for all."""
+    if marked.shape[0] == num_rows:
+        return marked
+    return _pairs(np.tile(marked.indices, (num_rows, 1)), marked.shape[1])
 
 
 def _sigmoids(logits_NL: sp.csr_array) -> sp.csr_array:
     logits_NL.data = np.exp(log_sigmoids(logits_NL.data)).astype(np.float32)
     return logits_NL
-
-
-def _require_finite(embeddings_NH: np.ndarray) -> None:
-    finite_N = np.isfinite(embeddings_NH).all(axis=1)
-    if not finite_N.all():
-        row = int(np.argmin(finite_N))
-        raise DataError(
-            f"embeddings: row {row} holds a number that is not finite; embed the text again"
-        )

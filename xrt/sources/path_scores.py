@@ -14,6 +14,7 @@ from xrt.hybrid import HybridMatrix
 from xrt.jit import njit
 from xrt.linear.kernels.beam_step import add_dense, add_sparse, find_by_bisection
 from xrt.linear.scoring import RowBlock, block_bounds, check_columns
+from xrt.linear.single_query import QueryBeam, score_nodes
 from xrt.linear.weights import LevelWeights
 from xrt.search.beam import SearchParams
 from xrt.sources.ranker import TreeRanker
@@ -44,19 +45,51 @@ def path_scores(
     Raises:
         DataError: the rows have other columns than the weights.
     """
+    result = sp.csr_array(pairs_NL.shape, dtype=np.float32)
+    result.indptr, result.indices = pairs_NL.indptr, pairs_NL.indices
+    result.data = score_paths(ranker, X, pairs_NL, params, num_threads)
+    return result
+
+
+def score_paths(
+    ranker: TreeRanker,
+    X: HybridMatrix,
+    pairs_NL: sp.csr_array,
+    params: SearchParams,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """As `path_scores`, without a matrix around the scores.
+
+    Args:
+        ranker: the tree and the rankers at its nodes.
+        X: rows (N, F + H).
+        pairs_NL: the pairs are its E stored entries, (N, L).
+        params: the path weight; the beam does not matter.
+        num_threads: threads; None for all processors.
+
+    Returns:
+        Scores in [0, 1], float32 (E,), in the order of the pairs.
+
+    Raises:
+        DataError: the rows have other columns than the weights.
+    """
     tree, levels = ranker.tree, ranker.levels
     assert params.path_weight is not None
     check_columns(levels[0], X)
-    bounds = block_bounds(X.num_rows, num_threads)
     ways = _ways(tree, pairs_NL)
     scores = np.zeros(X.num_rows, np.float32)
+    if X.num_rows == 1 and all(weights.row_keys is not None for weights in levels):
+        row = RowBlock.of(X, 0, 1)
+        for t, (weights, above, nodes) in enumerate(zip(levels, ways[:-1], ways[1:], strict=True)):
+            path_weight = params.path_weight if t == tree.depth - 1 else 1.0
+            beam = QueryBeam(above.nodes, scores)
+            scores = score_nodes(weights, row, beam, nodes.nodes, nodes.parents, path_weight)
+        return np.asarray(np.exp(scores))
+    bounds = block_bounds(X.num_rows, num_threads)
     for t, (weights, above, nodes) in enumerate(zip(levels, ways[:-1], ways[1:], strict=True)):
         path_weight = params.path_weight if t == tree.depth - 1 else 1.0
         scores = _score_level(weights, X, above, nodes, scores, path_weight, bounds, num_threads)
-    result = sp.csr_array(pairs_NL.shape, dtype=np.float32)
-    result.indptr, result.indices = pairs_NL.indptr, pairs_NL.indices
-    result.data = np.exp(scores)
-    return result
+    return np.asarray(np.exp(scores))
 
 
 class _Nodes(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from xrt.errors import ArtifactError, CapacityError, XrtError
+from xrt.storage.atomic import sha256_of
 
 MAX_JSON_BYTES = 16 << 20
 MAX_JSON_DEPTH = 32
@@ -67,6 +68,28 @@ def read_bytes_bounded(path: str | Path, max_bytes: int) -> bytes:
     if len(data) != size:
         raise ArtifactError(f"{path}: changed while it was read; {_NEXT}")
     return data
+
+
+def require_hash(path: str | Path, sha256: str) -> None:
+    """Check that a file is the one that was written.
+
+    Args:
+        path: the file.
+        sha256: what its SHA-256 has to be, in hexadecimal.
+
+    Raises:
+        ArtifactError: the file is missing, unreadable or another one.
+        CapacityError: the process may not open another file.
+    """
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise _unreadable(path, error, "cannot be read") from error
+    if found != sha256:
+        raise ArtifactError(
+            f"{path}: another file than was saved with the model (its sha256 is {found[:12]}..., "
+            f"not {sha256[:12]}...); {_NEXT}"
+        )
 
 
 def _unreadable(path: str | Path, error: BaseException, what: str) -> XrtError:

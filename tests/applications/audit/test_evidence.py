@@ -19,7 +19,7 @@ from xrt.applications.audit.evidence.nearest_rows import (
 )
 from xrt.applications.audit.scoring.decoys import draw_decoys
 from xrt.applications.audit.scoring.folds import fold_of_rows
-from xrt.applications.audit.scoring.out_of_fold import in_row_order
+from xrt.applications.audit.scoring.out_of_fold import in_row_order, score_fold
 from xrt.applications.audit.scoring.probabilities import Evidence, calibrated, shrunk_thresholds
 from xrt.applications.audit.suggestions.pairs import LabelPairs, join_pairs
 from xrt.applications.audit.suggestions.suggestion import read_suggestions
@@ -30,6 +30,7 @@ from xrt.applications.audit.suggestions.suspects import (
 )
 from xrt.data.equal_rows import groups_of_texts
 from xrt.data.formats import read_corpus
+from xrt.data.labels import LabelTable
 from xrt.errors import ConfigError, DataError
 from xrt.hybrid import HybridMatrix
 from xrt.search.beam import SearchParams
@@ -100,6 +101,20 @@ def test_path_scores_of_rows_without_words_and_without_labels(
     np.testing.assert_array_equal(found.data, every[rows, found.indices])
     nothing = sp.csr_array((3, 40), dtype=np.float32)
     assert path_scores(model, empty, nothing, WIDE).nnz == 0
+
+
+def test_a_pair_has_one_score_named_or_given() -> None:
+    """By all trees of the fold: a given label that is named too has the same score."""
+    X_NF, Y_NL = random_rows(200, 60, 4), random_labels(200, 40, 5)
+    held_out_N = np.arange(200) % 4 == 0
+    labels = LabelTable.from_ids([f"L{i}" for i in range(40)])
+    params = AuditParams(candidates=12, num_threads=1)
+    found = score_fold(X_NF, Y_NL, Y_NL, None, labels, held_out_N, params)
+    best, given = found.best_NL.toarray(), found.given_NL.toarray()
+    np.testing.assert_array_equal(given, found.decoys_NL.toarray())
+    both = (best > 0) & (given > 0)
+    assert both.sum() > 20
+    np.testing.assert_array_equal(best[both], given[both])
 
 
 def test_nearest_rows_are_those_of_the_readable_twin() -> None:

@@ -1,5 +1,6 @@
 """Whole runs with a budget, on 24 labels and a random encoder."""
 
+import html
 import importlib.util
 import json
 import logging
@@ -62,6 +63,13 @@ def test_what_was_spent_and_planned_is_told_and_kept(run, params):
         assert line in text
     record = json.loads((folder / "budget.json").read_text())
     assert record["finished"]
+    report = json.loads((folder / "report.json").read_text())["budget"]
+    assert report["plan"] == record["plan"]
+    assert report["spent"] == outcome.budget.spent
+    page = (folder / "report.html").read_text()
+    assert "What the budget was spent on" in page
+    for told in (outcome.budget.plan.message, outcome.budget.more_time):
+        assert html.escape(told, quote=True) in page
     assert list(record["spent"]) == [
         "reading", "linear model", "planning", "fine-tuning", "rankers and fusion",
         "tests and saving",

@@ -317,6 +317,104 @@ def expand_row(
     Returns:
         Views of `nodes_out` and `scores_out`.
     """
+    scores, pairs_ptr = _score_children(
+        columns, values, dense_1H, beam_nodes, beam_scores, child_ptr, chunk_ptr, keys, starts,
+        starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K, path_weight,
+        ints, floats,
+    )  # fmt: skip
+    best: tuple[np.ndarray, np.ndarray] = best_of_row(
+        keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
+    )
+    return best
+
+
+@njit(nogil=True, cache=True)
+def score_row(
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_1H: np.ndarray,
+    above_nodes: np.ndarray,
+    above_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    chunk_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    starts_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    entry_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    path_weight: np.float32,
+    ints: np.ndarray,
+    floats: np.ndarray,
+    nodes: np.ndarray,
+    parents: np.ndarray,
+    scores_out: np.ndarray,
+) -> None:
+    """Log scores of given nodes of a level for one row, as `expand_row` scores them.
+
+    Args:
+        columns: as in `expand_row`.
+        values: as in `expand_row`.
+        dense_1H: as in `expand_row`.
+        above_nodes: the clusters of the nodes, each once.
+        above_scores: log scores of these clusters.
+        child_ptr: as in `expand_row`.
+        children: as in `expand_row`.
+        chunk_ptr: as in `expand_row`.
+        keys: as in `RowKeys`.
+        starts: as in `RowKeys`.
+        starts_ptr: as in `RowKeys`.
+        shift_P: as in `RowKeys`.
+        entry_ptr: as in `RowKeys`.
+        entry_children: as in `expand_row`.
+        entry_values: as in `expand_row`.
+        dense_KH: as in `expand_row`.
+        bias_K: as in `expand_row`.
+        path_weight: as in `expand_row`.
+        ints: scratch, int64.
+        floats: scratch, float32.
+        nodes: the nodes.
+        parents: for each the place of its cluster among `above_nodes`.
+        scores_out: receives a log score for each node.
+    """
+    scores, pairs_ptr = _score_children(
+        columns, values, dense_1H, above_nodes, above_scores, child_ptr, chunk_ptr, keys, starts,
+        starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K, path_weight,
+        ints, floats,
+    )  # fmt: skip
+    for e in range(len(nodes)):
+        cluster = above_nodes[parents[e]]
+        of_cluster = children[child_ptr[cluster] : child_ptr[cluster + 1]]
+        scores_out[e] = scores[pairs_ptr[parents[e]] + np.searchsorted(of_cluster, nodes[e])]
+
+
+@njit(nogil=True, cache=True)
+def _score_children(
+    columns: np.ndarray,
+    values: np.ndarray,
+    dense_1H: np.ndarray,
+    beam_nodes: np.ndarray,
+    beam_scores: np.ndarray,
+    child_ptr: np.ndarray,
+    chunk_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    starts_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    entry_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    dense_KH: np.ndarray,
+    bias_K: np.ndarray,
+    path_weight: np.float32,
+    ints: np.ndarray,
+    floats: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log scores of all children of the clusters, and where those of each begin."""
     num_pairs = np.uint64(len(beam_nodes))
     num_places = num_pairs * np.uint64(len(columns))
     pairs_ptr, ints = ints[: num_pairs + _ONE], ints[num_pairs + _ONE :]
@@ -348,10 +446,7 @@ def expand_row(
         above = path_weight * beam_scores[pair]
         for child in range(np.uint64(len(margins_C))):
             margins_C[child] = above + log_score(margins_C[child])
-    best: tuple[np.ndarray, np.ndarray] = best_of_row(
-        keep, beam_nodes, child_ptr, children, pairs_ptr, scores, nodes_out, scores_out
-    )
-    return best
+    return scores, pairs_ptr
 
 
 @njit(nogil=True, cache=True)

@@ -14,6 +14,8 @@ from xrt.pipeline.budget.plan import Plan
 from xrt.pipeline.estimate.stages import estimate
 from xrt.pipeline.params import PipelineParams
 
+OF_TREES = ("label tree", "linear rankers")
+"""How the names of the stages begin that make the linear model's trees."""
 FUSION = 0.5
 """Seconds of scoring held-out rows and of fusion, beside those of a tree."""
 
@@ -38,7 +40,7 @@ def prospect(
     assert params.budget is not None
     assert corpus.texts is not None
     linear = estimate(replace(params, encoder=None, budget=None), corpus)
-    trees = [each.seconds or 0.0 for each in linear.stages[1:3]]
+    trees = [stage.seconds or 0.0 for stage in linear.stages if stage.name.startswith(OF_TREES)]
     tree = sum(trees) / params.num_trees
     rng = np.random.default_rng(params.seed)
     size = min(corpus.num_instances, LENGTH_ROWS)

@@ -53,6 +53,14 @@ class BudgetReport:
         lines.append(f"more:    {self.more_time}")
         return "\n".join(lines)
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON.
+
+        Returns:
+            Plain values.
+        """
+        return {"budget": self.budget, "spent": dict(self.spent), **facts_of(self)}
+
 
 def repeat_settings(plan: Plan, pace: Mapping[str, float] | None) -> str:
     """The settings of a run without a budget that does the same.

@@ -21,7 +21,8 @@ class Option:
     Attributes:
         name: for people.
         values: the settings.
-        ratio: about how many times the work of the settings that stand it takes to train.
+        ratio: about how many times the work of the settings that stand it takes to train, beside
+            what more nonzeros of the rows take.
     """
 
     name: str
@@ -66,23 +67,17 @@ KNOWN: Mapping[str, Aspect] = MappingProxyType(
             tuple(f"features.{name}" for name in _VIEW),
             (
                 Option("counted words", _view(sublinear_tf=False, token_pattern=WORDS_OF_TWO)),
-                Option("4-grams beside words", _view(char_ngrams=[4, 4]), ratio=3),
+                Option("4-grams beside words", _view(char_ngrams=[4, 4])),
                 Option(
                     "4-grams beside words, counted",
                     _view(char_ngrams=[4, 4], sublinear_tf=False, token_pattern=WORDS_OF_TWO),
-                    ratio=3,
                 ),
-                Option("pairs beside words", _view(word_ngram_max=2), ratio=2),
             ),
         ),
         "ranker": Aspect(
             tuple(f"ranker.{name}" for name in _COSTS),
             (
                 Option("true labels cost double", {"ranker.cost_positive": 2.0}),
-                Option("hard negatives", {"ranker.matcher_negatives": 5}, ratio=1.5),
-                Option(
-                    "half the costs", {"ranker.cost_positive": 0.5, "ranker.cost_negative": 0.5}
-                ),
                 Option("small weights kept", {"ranker.threshold": 0.02}),
             ),
         ),
@@ -98,6 +93,25 @@ KNOWN: Mapping[str, Aspect] = MappingProxyType(
 )
 """Every aspect by its name, in the order in which options are tried: those of the first two take no
 training of their own."""
+FEWEST_ROWS = 5_000
+"""Rows of a corpus on which anything is chosen. What is held out of fewer tells no gain of less
+than a point, and tries take longer than the training.
+"""
+ONE_TREE_TELLS = frozenset({"features", "ranker", "search.path_weight"})
+"""Aspects whose options one tree without fusion tells apart: a first round of these alone takes a
+third of the work."""
+
+
+def is_large_enough(num_rows: int) -> bool:
+    """Whether anything is chosen on so many rows.
+
+    Args:
+        num_rows: rows of a corpus.
+
+    Returns:
+        False for fewer than FEWEST_ROWS.
+    """
+    return num_rows >= FEWEST_ROWS
 
 
 def open_aspects(choose: Sequence[str], given: Collection[str]) -> tuple[str, ...]:

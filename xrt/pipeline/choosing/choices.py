@@ -25,6 +25,7 @@ class Tried:
         name: for people.
         values: the settings that differ from those that stand.
         num_rows: rows that were trained on.
+        one_tree: with one tree and without fusion, in the place of all that the settings say.
         figures: FIGURES on the held-out rows, 0 to 1; empty where the try failed.
         gain: of the criterion over the settings that stand, on the same rows.
         standard_error: of `gain`.
@@ -36,12 +37,18 @@ class Tried:
     name: str
     values: Values
     num_rows: int
+    one_tree: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
     gain: float = 0.0
     standard_error: float = 0.0
     work: float = 0.0
     seconds: float = 0.0
     fault: str = ""
+
+    @property
+    def round(self) -> tuple[int, bool]:
+        """What tries that are compared have in common."""
+        return self.num_rows, self.one_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +88,22 @@ class Choices:
         most rows; None where nothing was compared.
         """
         done = [tried for tried in self.tried if tried.figures]
-        plain = {tried.num_rows: tried for tried in done if not tried.values}
-        others = [tried for tried in done if tried.values and tried.num_rows in plain]
+        if not done:
+            return None
+        last = [tried for tried in done if tried.round == done[-1].round]
+        plain = next((tried for tried in last if not tried.values), None)
+        others = [tried for tried in last if tried.values]
         if self.values:
             others = [tried for tried in others if tried.values == self.values]
-        if not others:
+        if not others or plain is None:
             return None
-        best = max(others, key=lambda tried: (tried.num_rows, tried.gain))
+        best = max(others, key=lambda tried: tried.gain)
         return Judgement(
             name="chosen settings" if self.values else f"chosen settings ({best.name})",
             plain_name="settings that stand", figure=CRITERION,
-            plain=plain[best.num_rows].figures["criterion"], learnt=best.figures["criterion"],
+            plain=plain.figures["criterion"], learnt=best.figures["criterion"],
             error=best.standard_error, ships=bool(self.values),
-            note=f"trained on {best.num_rows:,} rows",
+            note=f"trained on {best.num_rows:,} rows{', one tree' if best.one_tree else ''}",
         )  # fmt: skip
 
     @property
@@ -117,7 +127,7 @@ class Choices:
         """
         return [
             [
-                f"{tried.num_rows:,}",
+                f"{tried.num_rows:,}" + (", one tree" if tried.one_tree else ""),
                 tried.name,
                 *(f"{100 * tried.figures[name]:.2f}" if tried.figures else "-" for name in FIGURES),
                 f"{100 * tried.gain:+.2f} ± {100 * tried.standard_error:.2f}"

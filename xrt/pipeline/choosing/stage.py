@@ -8,7 +8,7 @@ import numpy as np
 from xrt.data.corpus import Corpus
 from xrt.data.splits import validation_split
 from xrt.errors import DataError
-from xrt.pipeline.choosing.aspects import options_of
+from xrt.pipeline.choosing.aspects import FEWEST_ROWS, is_large_enough, options_of
 from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.choosing.contest import Contest
 from xrt.pipeline.choosing.memory import TrialMemory
@@ -23,13 +23,11 @@ from xrt.storage.stages import Hash, Settings, Stage, Workspace
 
 logger = logging.getLogger(__name__)
 
-FEWEST_ROWS = 200
-"""Rows of a corpus on which anything is chosen."""
 HELD_OUT_ROWS = 4_000
 """Rows that tries are judged on, at most; and never more than a fifth."""
 
 CHOICES = Stage[Choices](
-    "choices", 1,
+    "choices", 2,
     (
         "choose", "features", "tree", "ranker", "num_trees", "search", "neighbours",
         "label_text_weight", "fused", "dataset.propensity", "seed",
@@ -66,9 +64,11 @@ def choose_settings(
         return None
     aspects = tuple(dict.fromkeys(aspect for aspect, _ in options))
     num_rows = corpus.num_instances
-    if num_rows < FEWEST_ROWS:
+    if not is_large_enough(num_rows):
         return _nothing(
-            aspects, f"{num_rows} rows are too few to choose settings on, {FEWEST_ROWS} are needed"
+            aspects,
+            f"{num_rows:,} rows are too few to choose settings on, {FEWEST_ROWS:,} are needed",
+            logging.INFO,
         )
     # another draw than that of fusion, which would flatter what is chosen here
     size = min(HELD_OUT_ROWS, num_rows // 5)
@@ -92,9 +92,9 @@ def choose_settings(
     return output.value
 
 
-def _nothing(aspects: tuple[str, ...], why: str) -> Choices:
+def _nothing(aspects: tuple[str, ...], why: str, level: int = logging.WARNING) -> Choices:
     choices = Choices(aspects=aspects, message=f"{why}; the settings stay as they are")
-    logger.warning("%s", choices.message)
+    logger.log(level, "%s", choices.message)
     return choices
 
 

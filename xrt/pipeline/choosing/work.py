@@ -12,6 +12,8 @@ from xrt.tree.label_tree import LabelTree
 
 VISIT = 30
 """What a visit of a row costs besides its nonzeros."""
+JUDGED = 400
+"""What scoring a held-out row by a tree costs, and judging it."""
 GROWTH = 1.2
 """Work grows with this power of the number of rows, where labels grow in number as well."""
 
@@ -77,3 +79,16 @@ def work_at(work: float, num_rows: int, more_rows: int) -> float:
         Units of work.
     """
     return float(work * (more_rows / num_rows) ** GROWTH)
+
+
+def work_of_judging(num_rows: int, num_trees: int) -> float:
+    """The work of scoring held-out rows.
+
+    Args:
+        num_rows: how many.
+        num_trees: trees that score them.
+
+    Returns:
+        Units of work.
+    """
+    return float(JUDGED * num_rows * num_trees)

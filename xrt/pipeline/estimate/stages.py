@@ -13,7 +13,7 @@ import numpy as np
 from xrt.data.corpus import Corpus
 from xrt.errors import CapacityError
 from xrt.features.tfidf import TfidfFeatures
-from xrt.pipeline.choosing.aspects import options_of
+from xrt.pipeline.choosing.aspects import is_large_enough, options_of
 from xrt.pipeline.estimate.costs import UNCERTAINTY, Estimate, StageCost, show_bytes
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.pace import encoder_seconds, measure_linear
@@ -28,7 +28,7 @@ HYBRID_TREE = 3
 """Times as long as a linear tree's rankers: those with an embedding."""
 LIBRARIES = 400 << 20
 """Bytes of the interpreter and its libraries; with an encoder torch's too."""
-CHOICES_COST = "choices, as long again"
+CHOICES_COST = "choices, at most as long again"
 """The stage that tries settings: its allowance is the work of the linear model's training."""
 _CHOICES_DISK = 1 << 20
 ACTIVATIONS = 120
@@ -158,7 +158,7 @@ def _stages(params: PipelineParams, shape: _Shape) -> Iterator[StageCost]:
     solver = 68 * threads * shape.num_features + 132 * whole * min(shape.num_rows, 2**31)
     solver += 48 * int(shape.num_rows * shape.labels_per_row)
     weights = int(5.5 * shape.weights)
-    if _chooses(params, bool(shape.text_bytes)):
+    if _chooses(params, bool(shape.text_bytes), shape.num_rows):
         yield StageCost(name=CHOICES_COST, memory=solver + of_texts, disk=_CHOICES_DISK)
     yield StageCost(name="TF-IDF", memory=of_texts, disk=of_texts)
     yield StageCost(
@@ -213,7 +213,7 @@ def _seconds(params: PipelineParams, corpus: Corpus, shape: _Shape) -> dict[str,
         f"hybrid rankers, {deep} tree(s)": (2 * HYBRID_TREE * deep + trees) * rankers,
         "the same without held-out rows, fusion": trees * (tree + rankers),
     }
-    if _chooses(params, corpus.texts is not None):
+    if _chooses(params, corpus.texts is not None, shape.num_rows):
         again = trees * (tree + rankers) if params.fused else 0.0
         found[CHOICES_COST] = found["TF-IDF"] + trees * (tree + rankers) + again
     if params.encoder is not None:
@@ -221,9 +221,9 @@ def _seconds(params: PipelineParams, corpus: Corpus, shape: _Shape) -> dict[str,
     return found
 
 
-def _chooses(params: PipelineParams, has_texts: bool) -> bool:
+def _chooses(params: PipelineParams, has_texts: bool, num_rows: int) -> bool:
     """Whether the run chooses settings; those that it finds may take longer than these."""
-    return bool(options_of(params, has_texts=has_texts))
+    return is_large_enough(num_rows) and bool(options_of(params, has_texts=has_texts))
 
 
 def _groups(tree: TreeParams, num_labels: int) -> list[int]:

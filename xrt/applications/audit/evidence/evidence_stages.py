@@ -80,7 +80,7 @@ def _save_fold(scores: FoldScores, folder: Path) -> None:
 
 
 FOLD = Stage[FoldScores](
-    "fold", 2, ("fold", "folds", "candidates", "seed"), _save_fold,
+    "fold", 3, ("fold", "folds", "candidates", "seed"), _save_fold,
     lambda folder: FoldScores(*(load_csr(folder, name) for name in SCORES)),
 )  # fmt: skip
 

@@ -16,7 +16,6 @@ from xrt.pipeline.label_names import LabelNameRows
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.trainer import Trainer
 from xrt.progress import Progress
-from xrt.sources.path_scores import path_scores
 from xrt.sparse import as_csr
 
 
@@ -63,12 +62,12 @@ def score_fold(
     trees = Trainer(settings, progress=progress).fit_trees(X, Y_trained, labels)
     del X, Y_trained
     rows = HybridMatrix.of(as_csr(X_NF[held]))
-    best = trees.search(rows, params.candidates, settings.search, threads)
-    given_HL, decoys_HL = (
-        path_scores(trees.trees[0], rows, as_csr(pairs_NL[held]), settings.search, threads)
-        for pairs_NL in (Y_NL, decoys_NL)
+    named_HL = trees.search(rows, params.candidates, settings.search, threads)
+    best_HL, given_HL, decoys_HL = (  # all trees score all pairs, so that they can be compared
+        trees.score_pairs(rows, pairs_HL, settings.search, threads)
+        for pairs_HL in (named_HL, as_csr(Y_NL[held]), as_csr(decoys_NL[held]))
     )
-    return FoldScores(best, given_HL, decoys_HL)
+    return FoldScores(best_HL, given_HL, decoys_HL)
 
 
 def in_row_order(parts: list[sp.csr_array], fold_N: np.ndarray) -> sp.csr_array:
