@@ -243,19 +243,19 @@ def test_damaged_parts_are_refused(name: str, change: Any, message: str, tmp_pat
         LabelNames.load(tmp_path, SavedValues({}, "here"))
 
 
-def named_corpus(num_rows: int = 400, named: bool = True) -> Corpus:
-    """Texts of five of 200 words; labels are named by the words that they stand for. The trees see
-    two texts of a label, at most, and so many labels are found by their names alone.
+def named_corpus(named: bool = True) -> Corpus:
+    """400 texts of five of 400 words; labels are the words, and named by them. The trees see some
+    five texts of a label, so that many labels are found by their names alone.
     """
     rng = np.random.default_rng(0)
-    words = np.array([f"word{i}" for i in range(200)])
-    chosen = [rng.choice(200, 5, replace=False) for _ in range(num_rows)]
+    words = np.array([f"word{i}" for i in range(400)])
+    chosen = [rng.choice(400, 5, replace=False) for _ in range(400)]
     texts = [" ".join(words[each]) for each in chosen]
-    Y_NL = np.zeros((num_rows, 200), np.float32)
+    Y_NL = np.zeros((400, 400), np.float32)
     for row, each in enumerate(chosen):
-        Y_NL[row, each[:3]] = 1
-    names = tuple(words) if named else ("",) * 200
-    ids = tuple(f"l{i}" for i in range(200))
+        Y_NL[row, each] = 1
+    ids = tuple(f"l{i}" for i in range(400))
+    names = tuple(str(word) for word in words) if named else ("",) * 400
     return Corpus(texts=texts, Y=as_csr(Y_NL), labels=LabelTable(ids, names))
 
 
@@ -271,7 +271,7 @@ def test_a_fused_model_finds_labels_by_their_names(fused: XRLinear, tmp_path: Pa
     """Names are no training rows here, and yet in the fusion."""
     model = fused.model_
     assert LabelNames.name in model.fusion.sources
-    assert model.source(LabelNames).words.shares_LF.shape == (200, model.num_features)
+    assert model.source(LabelNames).words.shares_LF.shape == (400, model.num_features)
     text = "word7 word11"
     assert {each.label for each in Predictor(model).predict(text, 2)} == {"l7", "l11"}
     fused.save(tmp_path / "m")
