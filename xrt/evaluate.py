@@ -1,7 +1,7 @@
 """Measures a model on a labelled corpus."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ from xrt.data.corpus import Corpus
 from xrt.data.formats import CorpusFormat, detect_format, format_by_name, read_corpus
 from xrt.data.sources import plain_name
 from xrt.errors import DataError
-from xrt.fusion.candidates import Candidates
 from xrt.metrics.propensity import PropensityModel, PropensityParams
 from xrt.metrics.report import RankingReport, check_ks, evaluate_ranking
-from xrt.model import XrtModel
+from xrt.model import WatchCandidates, XrtModel
 from xrt.predict import Predictor
 from xrt.progress import Progress
 from xrt.sparse import as_csr
@@ -107,7 +106,7 @@ def predict_corpus(
     embeddings_NM: np.ndarray | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
-    watch: Callable[[Candidates], None] | None = None,
+    watch: WatchCandidates | None = None,
 ) -> sp.csr_array:
     """Scores for a corpus of texts or rows, with room for pairs that a filter file strikes.
 
@@ -118,7 +117,7 @@ def predict_corpus(
         embeddings_NM: embeddings as `XrtModel.embed` gives them, which spare the encoding.
         num_threads: threads; None for all processors.
         progress: told of the texts that are encoded.
-        watch: is shown the candidates of the rows, as in `XrtModel.predict`.
+        watch: is shown the candidates, block by block, as in `XrtModel.predict`.
 
     Returns:
         csr_array (N, L), in [0, 1].

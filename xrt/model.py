@@ -31,7 +31,7 @@ from xrt.sources.base import CANDIDATES, ModelShape, Source, SourceRows
 from xrt.sources.faiss_index import VectorIndex
 from xrt.sources.registry import BASELINE, SOURCES
 from xrt.sources.trees import TreeEnsemble
-from xrt.sparse import normalize_rows, top_k_rows
+from xrt.sparse import as_csr, normalize_rows, top_k_rows
 from xrt.storage.atomic import write_json
 from xrt.storage.saved_values import SavedValues
 
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from xrt.model_encoder import ModelEncoder
 
 S = TypeVar("S", bound=Source)
+WatchCandidates = Callable[[Candidates, int], None]
+"""Is shown the candidates of a block of rows, and which row is the first of them."""
+ROWS_AT_ONCE = 4096
+"""Rows whose candidates are in memory together, with what fusion looks at: about 20 KB a row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,7 +330,7 @@ class XrtModel:
         progress: Progress | None = None,
         constraint: Constraint | None = None,
         tail: float = 0.0,
-        watch: Callable[[Candidates], None] | None = None,
+        watch: WatchCandidates | None = None,
     ) -> sp.csr_array:
         """The best labels of each text or row.
 
@@ -339,7 +343,7 @@ class XrtModel:
             constraint: which labels may be named; None for all.
             tail: above 0, up to 1, favours rare labels: scores are multiplied by
                 `frequencies.tail_weights`.
-            watch: is shown the candidates of the rows, unless the linear model answers alone.
+            watch: is shown the candidates, block by block, unless the linear model answers alone.
 
         Returns:
             Scores in [0, 1], higher is better: csr_array (N, L).
@@ -358,7 +362,7 @@ class XrtModel:
         num_threads: int | None = None,
         constraint: Constraint | None = None,
         tail: float = 0.0,
-        watch: Callable[[Candidates], None] | None = None,
+        watch: WatchCandidates | None = None,
     ) -> sp.csr_array:
         """As `predict`, of rows as `source_rows` gives them.
 
@@ -381,14 +385,22 @@ class XrtModel:
         reordered = weights_L is not None or self.reorders
         num_fused = max(k, CANDIDATES) if reordered else k
         num_named = self.num_named(num_fused)
-        sources: Mapping[str, sp.csr_array]
         if self._baseline_alone:
             sources = self.score_sources(rows, num_named, num_threads, constraint)
+            scores_NL = self.fuse(sources, num_fused)
         else:
-            sources = self.candidates(rows, num_named, num_threads, constraint)
-            if watch is not None:
-                watch(sources)
-        scores_NL = self.fuse(sources, num_fused)
+            blocks = []
+            for low in range(0, max(1, rows.num_rows), ROWS_AT_ONCE):
+                high = min(rows.num_rows, low + ROWS_AT_ONCE)
+                block = rows if high - low == rows.num_rows else rows.part(low, high)
+                within = None if constraint is None else constraint.rows(low, high)
+                candidates = self.candidates(block, num_named, num_threads, within)
+                if watch is not None:
+                    watch(candidates, low)
+                blocks.append(self.fuse(candidates, num_fused))
+            scores_NL = blocks[0]
+            if len(blocks) > 1:
+                scores_NL = as_csr(sp.vstack(blocks, format="csr"))
         if weights_L is not None:
             scores_NL.data = scores_NL.data * weights_L[scores_NL.indices]
         return top_k_rows(scores_NL, k) if reordered else scores_NL

@@ -70,8 +70,8 @@ def parts_of_xrt() -> dict[str, tuple[Any, str]]:
         "hybrid trees": (HybridTrees, "score"),
         "linear trees": (LinearTrees, "score"),
         "head": (LabelHead, "top"),
-        "TF-IDF neighbours": (SparseNeighbours, "vote"),
-        "embedding neighbours": (DenseNeighbours, "vote"),
+        "TF-IDF neighbours": (SparseNeighbours, "score"),
+        "embedding neighbours": (DenseNeighbours, "score"),
         "complete scores": (xrt.model, "complete_scores"),
         "fusion": (Fusion, "scores"),
     }

@@ -19,8 +19,9 @@ from xrt.estimators import XRLinear
 from xrt.explain.explanation import Explanation
 from xrt.fusion.boosting import Booster
 from xrt.fusion.calibration import fit_calibration
+from xrt.fusion.features import feature_names
 from xrt.fusion.fusion import Fusion
-from xrt.fusion.weights import fuse
+from xrt.fusion.weights import weighted_mean
 from xrt.hybrid import HybridMatrix
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
@@ -75,18 +76,20 @@ def calibrated(model: XrtModel, texts: list[str], Y_NL: sp.csr_array) -> XrtMode
     assert model.frequencies is not None
     counts_L, texts = model.frequencies.counts_L, texts * 16
     Y_true = sp.csr_array(sp.vstack([Y_NL] * 16))
-    sources = model.score_sources(model.source_rows(texts), num_threads=1)
-    candidates_NL = fuse(sources, model.fusion.weights, 50)
+    candidates = model.candidates(model.source_rows(texts), num_threads=1)
+    mean_NL = weighted_mean(candidates, model.fusion.weights)
+    features = feature_names(candidates.names)
+    mean, count = features.index("weighted mean"), features.index("label count")
     # one tree: below a mean of 0.3 half as likely as even, else twice, and more if often seen
     booster = Booster(
-        sources=tuple(sources), bias=0.0, starts=np.array([0, 5], np.int32),
-        feature_J=np.array([2, -1, 3, -1, -1], np.int32),
+        sources=candidates.names, bias=0.0, starts=np.array([0, 5], np.int32),
+        feature_J=np.array([mean, -1, count, -1, -1], np.int32),
         threshold_J=np.array([0.3, 0, np.log(10), 0, 0]),
         left_J=np.array([1, 0, 3, 0, 0], np.int32), right_J=np.array([2, 0, 4, 0, 0], np.int32),
         value_J=np.array([0, -0.7, 0, 0.7, 1.4]),
     )  # fmt: skip
     assert booster.is_sound()
-    boosted_NL = booster.apply(candidates_NL, sources, counts_L)
+    boosted_NL = booster.apply(mean_NL, candidates, counts_L)
     curves = fit_calibration(boosted_NL, Y_true, counts_L, (0, 9))
     return replace(model, fusion=replace(model.fusion, booster=booster), calibration=curves)
 

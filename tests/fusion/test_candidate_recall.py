@@ -46,6 +46,16 @@ def test_rows_count_by_their_weights():
     assert weighted == pytest.approx(expected)
 
 
+def test_blocks_of_rows_make_the_figures_of_all():
+    candidates, Y_true = Candidates.of(scattered(7)), truth(40)
+    blocks = [np.arange(7), np.arange(7, 30)]
+    parts = [CandidateRecall.of(candidates.rows(b), as_csr(Y_true[b])) for b in blocks]
+    joined, whole = CandidateRecall.joined(parts), CandidateRecall.of(candidates, Y_true)
+    assert joined.recall == pytest.approx(whole.recall)
+    assert joined.per_row == pytest.approx(whole.per_row)
+    assert joined.num_rows == 30
+
+
 def test_a_source_alone_has_no_union_and_rows_may_lack_candidates():
     sources = {"a": scattered(8, share=0.0)["a"]}
     found = CandidateRecall.of(Candidates.of(sources), truth(40))

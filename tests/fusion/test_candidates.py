@@ -215,6 +215,28 @@ def test_a_constraint_holds_for_what_is_named(boosted: XrtModel, texts: list[str
             assert (each.label in labels) == allows
 
 
+@pytest.mark.parametrize("at_once", [1, 4, 9, 10])
+def test_blocks_of_rows_predict_as_all_at_once(
+    boosted: XrtModel, texts: list[str], at_once: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Constraints of single rows and what a watcher sees stay with their rows."""
+    embeddings_NM = boosted.embed(texts)
+    marked_NL = as_csr(np.eye(len(texts), len(boosted.labels), dtype=np.float32))
+    forbidden = Constraint(marked_NL, allows=False)
+    expected = boosted.predict(texts, 5, embeddings_NM, constraint=forbidden, tail=0.5)
+    monkeypatch.setattr("xrt.model.ROWS_AT_ONCE", at_once)
+    seen: list[int] = []
+
+    def watch(candidates: Candidates, low: int) -> None:
+        assert low == sum(seen)
+        seen.append(candidates.num_rows)
+
+    found = boosted.predict(texts, 5, embeddings_NM, constraint=forbidden, tail=0.5, watch=watch)
+    np.testing.assert_array_equal(found.toarray(), expected.toarray())
+    assert seen == [min(at_once, 9 - low) for low in range(0, 9, at_once)]
+    assert boosted.predict([], 5).shape == (0, len(boosted.labels))
+
+
 def test_the_tail_reorders_complete_scores(boosted: XrtModel, texts: list[str]):
     plain = boosted.predict(texts, 50).toarray()
     weighted = boosted.predict(texts, 50, tail=1.0).toarray()

@@ -8,12 +8,14 @@ import pytest
 
 from tests.reference.slow_calibration import slow_walk
 from xrt.errors import ArtifactError
-from xrt.fusion.boosting import Booster, fit_booster, gather_features
+from xrt.fusion.boosting import Booster, fit_booster
 from xrt.fusion.calibration import hits_of
+from xrt.fusion.candidates import Candidates, look_up, union_of
+from xrt.fusion.features import gather_features
 from xrt.fusion.fit import BOOSTING, FEWEST_ROWS, FusionFit, fit_scores
 from xrt.fusion.frequencies import LabelFrequencies
 from xrt.fusion.fusion import Fusion, fit_fusion
-from xrt.fusion.weights import fuse
+from xrt.fusion.weights import fuse, weighted_mean
 from xrt.metrics.judgement import is_better
 from xrt.sparse import as_csr
 from xrt.storage.atomic import save_array
@@ -39,29 +41,19 @@ def problem(rng: Any, interaction: bool) -> tuple[dict[str, Any], Any]:
     return {"linear": as_csr(parts[0]), "ranker": as_csr(parts[1])}, as_csr(truth)
 
 
-def fitted(rng: Any) -> tuple[Booster, Any, dict[str, Any]]:
+def fitted(rng: Any) -> tuple[Booster, Any, Candidates]:
     sources, Y = problem(rng, interaction=True)
-    candidates_NL = fuse(sources, {"linear": 0.5, "ranker": 0.5}, NUM_LABELS)
-    booster = fit_booster(candidates_NL, sources, hits_of(candidates_NL, Y), known().counts_L)
+    candidates = Candidates.of(sources)
+    mean_NL = weighted_mean(candidates, {"linear": 0.5, "ranker": 0.5})
+    booster = fit_booster(mean_NL, candidates, hits_of(mean_NL, Y), known().counts_L)
     assert booster is not None
-    return booster, candidates_NL, sources
-
-
-def test_features_are_what_each_source_says(rng: Any):
-    booster, candidates_NL, sources = fitted(rng)
-    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
-    rows = np.repeat(np.arange(NUM_ROWS), np.diff(candidates_NL.indptr))
-    columns = candidates_NL.indices
-    for d, name in enumerate(booster.sources):
-        np.testing.assert_array_equal(features_PD[:, d], sources[name].toarray()[rows, columns])
-    np.testing.assert_array_equal(features_PD[:, 2], candidates_NL.data)
-    np.testing.assert_allclose(features_PD[:, 3], np.log(columns + 2.0), rtol=1e-6)
+    return booster, mean_NL, candidates
 
 
 def test_walks_are_those_of_the_readable_twin(rng: Any):
-    booster, candidates_NL, sources = fitted(rng)
-    scored = booster.apply(candidates_NL, sources, known().counts_L).data
-    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
+    booster, mean_NL, candidates = fitted(rng)
+    scored = booster.apply(mean_NL, candidates, known().counts_L).data
+    features_PD = gather_features(mean_NL, candidates, booster.sources, known().counts_L)
     nodes = list(
         zip(
             booster.feature_J.tolist(), booster.threshold_J.tolist(), booster.left_J.tolist(),
@@ -81,20 +73,26 @@ def test_the_arrays_are_scikit_learns_model(rng: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         HistGradientBoostingClassifier, "fit", lambda s, *a: models.append(fit(s, *a)) or models[-1]
     )
-    booster, candidates_NL, sources = fitted(rng)
-    features_PD = gather_features(candidates_NL, sources, booster.sources, known().counts_L)
+    booster, mean_NL, candidates = fitted(rng)
+    features_PD = gather_features(mean_NL, candidates, booster.sources, known().counts_L)
     expected = models[0].predict_proba(features_PD)[:, 1]
-    got = booster.apply(candidates_NL, sources, known().counts_L).data
+    got = booster.apply(mean_NL, candidates, known().counts_L).data
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_a_label_scores_the_same_whatever_stands_beside_it(rng: Any):
-    booster, candidates_NL, sources = fitted(rng)
-    whole = booster.apply(candidates_NL, sources, known().counts_L).toarray()
-    few = candidates_NL.toarray()
-    few[:, 5:] = 0
-    part = booster.apply(as_csr(few), sources, known().counts_L).toarray()
-    np.testing.assert_array_equal(part, np.where(few > 0, whole, 0))
+def test_a_label_scores_the_same_whatever_is_asked_beside_it(rng: Any):
+    booster, mean_NL, candidates = fitted(rng)
+    whole = booster.apply(mean_NL, candidates, known().counts_L).toarray()
+    asked_NL = as_csr(np.ones((NUM_ROWS, NUM_LABELS), np.float32))
+    pairs_NL = union_of(candidates.own, asked_NL)
+    scores_SP = np.zeros((2, pairs_NL.nnz), np.float32)
+    for place, name in enumerate(candidates.names):
+        look_up(pairs_NL, candidates[name], scores_SP[place])
+    every = Candidates(pairs_NL, candidates.names, scores_SP, candidates.own)
+    every_mean_NL = weighted_mean(every, {"linear": 0.5, "ranker": 0.5})
+    scored = booster.apply(every_mean_NL, every, known().counts_L).toarray()
+    assert (scored > 0).all()
+    np.testing.assert_array_equal(scored[whole > 0], whole[whole > 0])
 
 
 def test_trees_are_kept_where_weights_cannot_say_it(rng: Any):

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from tests.small_corpora import make_rows, write_rows
 from xrt import config
+from xrt.cli.settings import ready_for_hydra
 from xrt.cli.train import _said_of_stop
 from xrt.data.corpus import Corpus
 from xrt.data.formats import read_corpus
@@ -342,8 +343,6 @@ def test_words_of_a_command_line_give_the_same_settings():
     values = {"features.char_ngrams": [4, 4], "features.token_pattern": r"(?u)\b\w+\b",
               "features.sublinear_tf": True, "num_trees": 3, "ranker.threshold": None}  # fmt: skip
     choices = Choices(values=values)
-    from xrt.cli.settings import ready_for_hydra
-
     words = shlex.split(shlex.join(choices.as_words()))
     node = config.compose([*ready_for_hydra(words), "encoder=none", "linear=fast"])
     built = config.build(config.pipeline_params(), node)
@@ -453,7 +452,8 @@ def test_report_and_model_tell_what_was_chosen(file: Path, tmp_path: Path):
 
 def test_the_stop_is_told_with_the_command_that_trains_the_best_so_far():
     stop = ChoosingStopped(Choices(values={"num_trees": 3, "features.char_ngrams": [4, 4]}))
-    words = ["dataset=files", "dataset.trn=my file.csv", "linear=auto"]
+    words = ready_for_hydra(["dataset=files", "dataset.trn=my file.csv", "linear=auto"])
+    assert words[1] == "dataset.trn='my file.csv'"
     assert _said_of_stop(stop, words) == (
         "xrt: settings were being chosen; to train with the best so far: xrt train dataset=files "
         "'dataset.trn=my file.csv' linear=default num_trees=3 'features.char_ngrams=[4,4]'"

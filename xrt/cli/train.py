@@ -206,10 +206,19 @@ def _folders(runtime: Any) -> list[Path]:
 
 def _said_of_stop(stop: "ChoosingStopped", words: Sequence[str]) -> str:
     """One line with the command that trains what was found before Ctrl-C."""
-    kept = [word for word in words if not word.startswith("linear=")]
+    kept = [_unquoted(word) for word in words if not word.startswith("linear=")]
     chosen = ["linear=default", *stop.choices.as_words()]
     command = shlex.join(["xrt", "train", *kept, *chosen])
     return f"xrt: settings were being chosen; to train with the best so far: {command}"
+
+
+def _unquoted(word: str) -> str:
+    """A setting without the quotes that `ready_for_hydra` put around its value, and puts again."""
+    name, separator, value = word.partition("=")
+    inner = value[1:-1]
+    if value != f"'{inner}'" or "'" in inner or "\\" in inner:
+        return word
+    return name + separator + inner
 
 
 def require_given(config: DictConfig, choices: Mapping[str, str | None]) -> None:

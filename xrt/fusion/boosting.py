@@ -1,13 +1,11 @@
-"""Boosted trees that score a label anew from all that is known of it: the score of every source,
-their weighted mean, and how often the label was seen in training.
+"""Boosted trees that score a candidate anew from all that is known of it: the last step.
 
 Fitted on held-out rows by scikit-learn's histogram gradient boosting, kept as plain arrays, and
-walked by a compiled kernel. What a label scores does not depend on the other labels of its row.
+walked by a compiled kernel. What they look at: `features`.
 
 N rows, L labels, P candidates (the entries of a csr matrix), D features, J nodes of all trees.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,19 +14,21 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import ArtifactError
-from xrt.fusion.candidates import Candidates, look_up
+from xrt.fusion.candidates import Candidates
+from xrt.fusion.features import feature_names, gather_features
 from xrt.jit import njit
 from xrt.storage.array_faults import rises
 from xrt.storage.atomic import save_array, write_json
 from xrt.storage.reading import load_array
 from xrt.storage.saved_values import SavedValues
 
-NUM_TREES = 80
-LEAVES = 8
-LEARNING_RATE = 0.08
+NUM_TREES = 160
+LEAVES = 16
+LEARNING_RATE = 0.05
 MIN_LEAF = 100
 L2 = 5.0
-"""Small trees, few of them: found by cross-validation on 2,000 held-out rows of tibkat."""
+"""Small trees: found by cross-validation on 2,000 held-out rows of four sets
+(bench/records/2026-12-01-ranking.md)."""
 
 _ARRAYS = {"starts": np.int32, "feature": np.int32, "left": np.int32, "right": np.int32}
 _REAL_ARRAYS = {"threshold": np.float64, "value": np.float64}
@@ -36,7 +36,7 @@ _REAL_ARRAYS = {"threshold": np.float64, "value": np.float64}
 
 @dataclass(frozen=True, eq=False)
 class Booster:
-    """Trees over the features [score of each source ; their mean ; log(1 + count of the label)].
+    """Trees over the features of candidates, as `gather_features` gives them.
 
     A node with `feature_J` -1 is a leaf that adds `value_J`; others send a candidate to `left_J`
     where its feature is at most `threshold_J`, else to `right_J`. `starts` (T + 1,) says where the
@@ -55,23 +55,23 @@ class Booster:
 
     def apply(
         self,
-        candidates_NL: sp.csr_array,
-        sources: Mapping[str, sp.csr_array],
+        mean_NL: sp.csr_array,
+        candidates: Candidates,
         label_counts_L: np.ndarray,
     ) -> sp.csr_array:
-        """The same candidates with new scores in (0, 1): csr_array (N, L).
+        """The candidates with new scores in (0, 1).
 
         Args:
-            candidates_NL: weighted mean of the sources, csr_array (N, L), an entry for each
-                candidate.
-            sources: scores of each source by its name, csr_array (N, L).
+            mean_NL: the candidates' weighted mean over the sources, csr_array (N, L) with an entry
+                for each candidate.
+            candidates: the same candidates with the score of every source.
             label_counts_L: training rows of each label, (L,).
 
         Returns:
-            A copy of the candidates with the new scores.
+            csr_array (N, L), with an entry for each candidate.
         """
-        features_PD = gather_features(candidates_NL, sources, self.sources, label_counts_L)
-        scored = candidates_NL.copy()
+        features_PD = gather_features(mean_NL, candidates, self.sources, label_counts_L)
+        scored = mean_NL.copy()
         scored.data = _walk(
             features_PD, self.bias, self.starts, self.feature_J, self.threshold_J, self.left_J,
             self.right_J, self.value_J,
@@ -87,7 +87,9 @@ class Booster:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*_ARRAYS, *_REAL_ARRAYS):
             save_array(folder / f"{name}.npy", self._array(name))
-        write_json(folder / "booster.json", {"sources": list(self.sources), "bias": self.bias})
+        features = list(feature_names(self.sources))
+        head = {"sources": list(self.sources), "features": features, "bias": self.bias}
+        write_json(folder / "booster.json", head)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -104,6 +106,11 @@ class Booster:
         """
         head = SavedValues.read(folder / "booster.json")
         sources, bias = head.texts("sources"), head.number("bias")
+        if not head.has("features") or head.texts("features") != feature_names(sources):
+            raise ArtifactError(
+                f"{folder}: boosted trees over the features of another version; train the model "
+                "anew, or use it with the version of xrt that trained it"
+            )
         arrays: dict[str, np.ndarray] = {
             name: load_array(folder / f"{name}.npy", kind, 1)
             for name, kind in (_ARRAYS | _REAL_ARRAYS).items()
@@ -130,7 +137,7 @@ class Booster:
         return bool(
             all(child_J[inner].all() for child_J in behind)
             and (self.feature_J >= -1).all()
-            and (self.feature_J < len(self.sources) + 2).all()
+            and (self.feature_J < len(feature_names(self.sources))).all()
             and not np.isnan(self.threshold_J).any()
             and np.isfinite(self.value_J).all()
             and np.isfinite(self.bias)
@@ -142,8 +149,8 @@ class Booster:
 
 
 def fit_booster(
-    candidates_NL: sp.csr_array,
-    sources: Mapping[str, sp.csr_array],
+    mean_NL: sp.csr_array,
+    candidates: Candidates,
     hits_P: np.ndarray,
     label_counts_L: np.ndarray,
     seed: int = 0,
@@ -152,12 +159,10 @@ def fit_booster(
     """Trees that tell the true candidates (`hits_P`, bool) from the others; None where there are
     fewer than MIN_LEAF of either kind.
 
-    `candidates_NL` holds the weighted mean of the sources, `weights_P` how much each candidate
-    counts.
-
     Args:
-        candidates_NL: weighted mean of the sources, csr_array (N, L), an entry for each candidate.
-        sources: scores of each source by its name, csr_array (N, L).
+        mean_NL: the candidates' weighted mean over the sources, csr_array (N, L) with an entry for
+            each candidate.
+        candidates: the same candidates with the score of every source.
         hits_P: whether each candidate is true, bool (P,).
         label_counts_L: training rows of each label, (L,).
         seed: seed of what is random.
@@ -169,13 +174,16 @@ def fit_booster(
     if min(int(hits_P.sum()), int((~hits_P).sum())) < MIN_LEAF:
         return None
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
-    names = tuple(sources)
-    features_PD = gather_features(candidates_NL, sources, names, label_counts_L)
-    fitted = HistGradientBoostingClassifier(
+    names = candidates.names
+    features_PD = gather_features(mean_NL, candidates, names, label_counts_L)
+    booster = HistGradientBoostingClassifier(
         max_iter=NUM_TREES, learning_rate=LEARNING_RATE, max_leaf_nodes=LEAVES,
         min_samples_leaf=MIN_LEAF, l2_regularization=L2, early_stopping=False, random_state=seed,
-    ).fit(features_PD, hits_P, weights_P)  # fmt: skip
+    )  # fmt: skip
+    with threadpool_limits(1, "openmp"):  # on a busy machine threads that wait take minutes
+        fitted = booster.fit(features_PD, hits_P, weights_P)
     return _as_arrays(fitted, names)
 
 
@@ -196,35 +204,6 @@ def _as_arrays(fitted: Any, names: tuple[str, ...]) -> Booster:
         right_J=(joined["right"] + offset_J).astype(np.int32),
         value_J=joined["value"].astype(np.float64),
     )
-
-
-def gather_features(
-    candidates_NL: sp.csr_array,
-    sources: Mapping[str, sp.csr_array],
-    names: tuple[str, ...],
-    label_counts_L: np.ndarray,
-) -> np.ndarray:
-    """What trees look at for each candidate: float32 (P, D). A label that a source has no entry for
-    scores 0 there.
-
-    Args:
-        candidates_NL: weighted mean of the sources, csr_array (N, L), an entry for each candidate.
-        sources: scores of each source by its name, csr_array (N, L).
-        names: the sources to look at, in the order of the columns.
-        label_counts_L: training rows of each label, (L,).
-
-    Returns:
-        A column for each source, then the mean, then log(1 + count of the label); D = sources + 2.
-    """
-    features_PD = np.zeros((candidates_NL.nnz, len(names) + 2), np.float32)
-    for column, name in enumerate(names):
-        if isinstance(sources, Candidates):
-            features_PD[:, column] = sources.scores_of(name)
-        else:
-            look_up(candidates_NL, sources[name], features_PD[:, column])
-    features_PD[:, -2] = candidates_NL.data
-    features_PD[:, -1] = np.log1p(label_counts_L[candidates_NL.indices])
-    return features_PD
 
 
 @njit(nogil=True, cache=True)

@@ -3,7 +3,7 @@
 N rows, L labels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -33,6 +33,29 @@ class CandidateRecall:
 
     recall: Mapping[str, float]
     per_row: Mapping[str, float]
+    num_rows: int
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The figures of all rows from those of blocks of them, of equal weights.
+
+        Args:
+            parts: figures of the blocks, at least one.
+
+        Returns:
+            The figures.
+        """
+        num_rows = sum(part.num_rows for part in parts)
+        shares = [part.num_rows / max(1, num_rows) for part in parts]
+        kinds = [(part.recall, part.per_row) for part in parts]
+        recall, per_row = (
+            {
+                name: float(sum(s * kind[i][name] for s, kind in zip(shares, kinds, strict=True)))
+                for name in parts[0].recall
+            }
+            for i in (0, 1)
+        )
+        return cls(recall, per_row, num_rows)
 
     def cells(self, rows: str) -> list[list[str | float]]:
         """The lines of a table with COLUMNS.
@@ -74,6 +97,7 @@ class CandidateRecall:
         return cls(
             {name: _recall(pairs_NL, Y_true, weights_N) for name, pairs_NL in named.items()},
             {name: pairs_NL.nnz / num_rows for name, pairs_NL in named.items()},
+            candidates.num_rows,
         )
 
 

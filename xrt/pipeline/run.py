@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,6 +35,7 @@ from xrt.pipeline.trainer import Trainer
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict
 from xrt.progress import Progress
 from xrt.sources.base import CANDIDATES
+from xrt.sparse import as_csr
 from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
 from xrt.storage.stages import FolderCache, run_lock
@@ -290,14 +292,18 @@ def _evaluate(
     training = label_counts(trn), trn.num_instances, params.dataset.propensity
     reports, kept, scores, recalls = {}, [], {}, {}
     for name, model in models.items():
+        parts: list[CandidateRecall] = []
 
-        def measure(candidates: Candidates, name: str = name) -> None:
-            recalls[name] = CandidateRecall.of(candidates, tst.Y)
+        def measure(candidates: Candidates, low: int, parts: Any = parts) -> None:
+            Y_true = as_csr(tst.Y[low : low + candidates.num_rows])
+            parts.append(CandidateRecall.of(candidates, Y_true))
 
         scores_NL = predict_corpus(
             model, tst, k, num_threads=params.num_threads or None, progress=progress,
             watch=measure,
         )  # fmt: skip
+        if parts:
+            recalls[name] = CandidateRecall.joined(parts)
         scores[name] = scores_NL
         threshold = tuned_threshold(model)
         reports[name] = evaluate_scores(scores_NL, tst, *training, threshold=threshold)

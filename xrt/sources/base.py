@@ -61,6 +61,19 @@ class SourceRows:
         result: T = self._known[asker]
         return result
 
+    def part(self, low: int, high: int) -> "SourceRows":
+        """Some of the rows; texts are still embedded all at once.
+
+        Args:
+            low: first row.
+            high: the row behind the last.
+
+        Returns:
+            Rows low .. high - 1.
+        """
+        embed = None if self.embed is None else lambda: self.embeddings_NM[low:high]
+        return SourceRows(self.X.take(np.arange(low, high)), self.blocks, embed)
+
     @property
     def num_rows(self) -> int:
         """Number of rows, N."""
