@@ -1,5 +1,6 @@
 """A small model of texts in which every source of scores has a say; its encoder is random."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import EncoderParams
 from xrt.encoder.tiny import write_tiny_encoder
 from xrt.estimators import XRLinear
+from xrt.features.name_words import name_words
 from xrt.fusion.fusion import Fusion
 from xrt.model import XrtModel
 from xrt.model_encoder import ModelEncoder
@@ -19,12 +21,15 @@ from xrt.sources.base import Source
 from xrt.sources.dense_neighbours import DenseNeighbours
 from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.label_head import LabelHead
+from xrt.sources.label_names import LabelNames
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.registry import by_name
 from xrt.sources.trees import TreeEnsemble
 
-WEIGHTS = dict(linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.3, embedding_neighbours=0.1)
+WEIGHTS = dict(
+    linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.2, embedding_neighbours=0.1, label_names=0.1
+)
 
 
 def deep_model(
@@ -49,8 +54,16 @@ def deep_model(
         LabelHead(weight_LH, np.zeros(len(names), np.float32)),
         DenseNeighbours(rows.unit_NH, Y_NL, few),
         SparseNeighbours(rows.X.sparse, Y_NL, few),
+        names_in(linear, names),
         fusion=Fusion(WEIGHTS),
     )
+
+
+def names_in(model: XrtModel, names: Sequence[str]) -> LabelNames:
+    """The source that finds these names in texts."""
+    words = name_words(names, model.features)
+    assert words is not None
+    return LabelNames(words)
 
 
 def joined(model: XrtModel, *sources: Source, **changes: Any) -> XrtModel:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import numpy as np
 import scipy.sparse as sp
 
-from tests.deep_models import joined
+from tests.deep_models import joined, names_in
 from tests.small_corpora import make_rows, small_params, write_rows
 from xrt import XRLinear
 from xrt.applications.attributes.catalogue_training import train_attributes
@@ -38,7 +38,7 @@ def save_rows_model(folder: Path) -> Path:
 
 
 def save_fused_model(folder: Path) -> Path:
-    """Two trees and the votes of neighbours, fused by boosted trees, calibrated."""
+    """Two trees, votes of neighbours and names of labels: fused by boosted trees, calibrated."""
     corpus = read_corpus(write_rows(folder.parent / "fused.jsonl", make_rows(500, 0)))
     shape = {"branching": 2, "max_leaf_size": 4, "num_threads": 1, "num_trees": 2}
     estimator = XRLinear(**shape, fused=True, validation_rows=150).fit(corpus)
@@ -53,9 +53,10 @@ def save_fused_model(folder: Path) -> Path:
     counts_L = np.bincount(corpus.Y.indices, minlength=len(model.labels))
     fusion = fit_fusion(sources, as_csr(corpus.Y[300:]), counts_L, boosted=True)
     assert fusion.booster is not None
-    fusion = replace(fusion, weights={"linear": 0.6, "neighbours": 0.4})
+    fusion = replace(fusion, weights={"linear": 0.6, "neighbours": 0.3, "label_names": 0.1})
     frequencies = model.frequencies or LabelFrequencies(counts_L, corpus.num_instances)
-    whole = joined(model, memory, fusion=fusion, frequencies=frequencies)
+    names = names_in(model, [id.lower() for id in model.labels.ids])
+    whole = joined(model, memory, names, fusion=fusion, frequencies=frequencies)
     training = {"num_rows": 500, "num_labels": len(model.labels)}
     write_artifact(folder, whole.save, {"kind": "linear", "training": training})
     return folder

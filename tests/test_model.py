@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import joined
+from tests.deep_models import joined, names_in
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import Compute, EncoderParams
@@ -54,7 +54,7 @@ def linear(tiny_corpus: Tiny) -> XrtModel:
 @pytest.fixture(scope="module")
 def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathFactory) -> XrtModel:
     """Every source has a say; the encoder is random and has learned nothing."""
-    texts, Y_NL, _ = tiny_corpus
+    texts, Y_NL, names = tiny_corpus
     folder = write_tiny_encoder(tmp_path_factory.mktemp("tiny") / "encoder", texts, seed=0)
     encoder = TextEncoder.from_pretrained(folder, EncoderParams(name="tiny", max_length=16))
     bare = replace(linear, encoder=ModelEncoder(encoder, bf16=False))
@@ -73,6 +73,7 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
         head,
         SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4)),
         DenseNeighbours(unit_NH, Y_NL, temperature=0.1),
+        names_in(linear, names),
         fusion=Fusion(dict.fromkeys(SOURCES, 0.2)),
     )
 

@@ -26,7 +26,8 @@ class SourcePart:
 
     `weight` is its share of all weights. A source that did not name the label counts 0: `found` is
     False. `trees` are the scores of each tree of a source with trees, None where a tree did not
-    name the label; `voters` tells how many of the nearest training rows have the label.
+    name the label; `voters` tells how many of the nearest training rows have the label;
+    `name_words` are the words of its name that stand in the text.
     """
 
     source: str
@@ -37,6 +38,7 @@ class SourcePart:
     trees: tuple[float | None, ...] = ()
     voters: int | None = None
     num_nearest: int | None = None
+    name_words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,8 @@ def _aside(part: SourcePart) -> str:
         have = "has" if part.voters == 1 else "have"
         few = ", too few to be named" if part.voters and not part.found else ""
         return f"; {part.voters} of the {part.num_nearest} nearest rows {have} it{few}"
+    if part.name_words:
+        return f"; in the text: {', '.join(part.name_words)}"
     if not part.found:
         return "; did not name it"
     if len(part.trees) > 1:

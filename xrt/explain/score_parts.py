@@ -91,6 +91,7 @@ def parts_of(
                 of_source.tree_scores,
                 of_source.voters,
                 of_source.num_nearest,
+                of_source.name_words,
             )
         )
     boosted = None if scored.boosted is None else entry(scored.boosted, label)

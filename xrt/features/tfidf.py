@@ -24,7 +24,7 @@ from xrt.features.tfidf_params import TfidfParams as TfidfParams
 from xrt.inputs import check_texts
 from xrt.jit import njit
 from xrt.progress import Progress
-from xrt.sparse import normalize_rows
+from xrt.sparse import as_csr, normalize_rows
 from xrt.storage.atomic import save_array, write_bytes, write_json
 from xrt.storage.reading import load_array, read_bytes_bounded
 from xrt.storage.saved_values import SavedValues
@@ -187,6 +187,41 @@ class TfidfFeatures:
             if progress is not None:
                 progress.finish()
         return self._weigh(counts)
+
+    def single_words(self, texts: Sequence[str]) -> tuple[sp.csr_array, np.ndarray] | None:
+        """The single words of texts, each once, with their idf; a word that is no column counts as
+        much as the rarest that is one.
+
+        Args:
+            texts: N strings.
+
+        Returns:
+            The idf of the words that are columns, csr float32 (N, F), and the sum over all words,
+            float64 (N,); None where no column is a word, or no text has one.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            DataError: `texts` is no list of strings.
+        """
+        block = next((block for block in self._fitted() if block.kind == "word"), None)
+        if block is None:
+            return None
+        every = replace(self.params.single_words, min_df=1, max_features=None)
+        learned = _make_counter(every, "word", self._scripts).learn(check_texts(texts))
+        if learned is None:
+            return None
+        terms, counts_NV = learned
+        column_of = {term: column for column, term in enumerate(block.terms.strings())}
+        columns_V = np.array([column_of.get(term, -1) for term in terms.strings()], np.int64)
+        idf_V = np.where(columns_V < 0, block.idf_F.max(), block.idf_F[columns_V])
+        known_V = np.flatnonzero(columns_V >= 0)
+        ones_NV = sp.csr_array(
+            (np.ones(counts_NV.nnz), counts_NV.indices, counts_NV.indptr), shape=counts_NV.shape
+        )
+        places_VF = sp.csr_array(
+            (idf_V[known_V], (known_V, columns_V[known_V])), shape=(len(idf_V), self.num_features)
+        )
+        return as_csr(ones_NV @ places_VF), ones_NV @ idf_V.astype(np.float64)
 
     def save(self, folder: str | Path) -> None:
         """Write parameters (JSON), terms (text, one a line) and the idf (npy) to `folder`.

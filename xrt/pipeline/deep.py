@@ -79,7 +79,7 @@ def fit_deep(
         held_rows = trial.source_rows(as_csr(rows.X_NF[every]), blocks.embeddings(every))
         return trial.candidates(held_rows, runner.candidates, runner.num_threads)
 
-    own = {**inputs, **blocks.inputs, **word_inputs(params, rows.features)}
+    own = {**inputs, **rows.source_inputs, **blocks.inputs, **word_inputs(params, rows.features)}
     fits = choose_fusion(runner, rows, held, score, own)
     chosen = fits.value
     known = {"labels": inputs["labels"], **held.inputs, "fusion": fits.hash}
@@ -154,6 +154,7 @@ def _deep_model(
         rows.names,
         None if rows.names is None else lambda: blocks.names(runner, rows),
         matcher.head,
+        rows.name_words,
         blocks.rows(rows, others) if len(others) else None,
         runner.num_threads,
     )

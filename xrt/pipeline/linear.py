@@ -153,6 +153,7 @@ def linear_training(
         ),
         search,
         rows.names,
+        name_words=rows.name_words,
         num_threads=runner.num_threads,
     )
 
@@ -247,7 +248,7 @@ def fuse_linear(
         X_held = rows.X.take(held.every)
         return trial.candidates(trial.source_rows(X_held), runner.candidates, runner.num_threads)
 
-    own = {**inputs, **rows.name_inputs, **word_inputs(runner.params, rows.features)}
+    own = {**inputs, **rows.source_inputs, **word_inputs(runner.params, rows.features)}
     fits = choose_fusion(runner, rows, held, score, own, "linear-fusion", BASELINE).value
     runner.judgements.extend(fits.fused.judgements)
     if further := fits.fused.fusion.sources - set(model.sources):

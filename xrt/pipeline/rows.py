@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from xrt.data.corpus import Corpus
 from xrt.data.splits import validation_split
 from xrt.errors import ConfigError, DataError
+from xrt.features.name_words import NameWords, name_words
 from xrt.features.tfidf import TfidfFeatures
 from xrt.features.tfidf_params import TfidfParams
 from xrt.hybrid import HybridMatrix, as_row_weights
@@ -128,6 +129,7 @@ class TrainingRows:
         features: makes TF-IDF rows of texts; None for a corpus of rows.
         names: the labels' names as further rows; None where there are none.
         inputs: the hashes of rows and labels.
+        name_words: gives the words of the labels' names; None where there are none.
         groups: gives the rows that stay together where rows are held out, int64 (N,).
     """
 
@@ -136,6 +138,7 @@ class TrainingRows:
     features: TfidfFeatures | None
     names: LabelNameRows | None
     inputs: dict[str, Hash]
+    name_words: Callable[[], NameWords | None]
     groups: Callable[[], np.ndarray]
 
     @property
@@ -147,6 +150,14 @@ class TrainingRows:
     def name_inputs(self) -> dict[str, Hash]:
         """The hash of the labels' names, where they are rows."""
         return {} if self.names is None else dict(self.names.inputs)
+
+    @property
+    def source_inputs(self) -> dict[str, Hash]:
+        """The hashes of what all sources make of the labels' names: rows, and words in texts."""
+        names = self.corpus.labels.names
+        if self.features is None or not any(names):
+            return self.name_inputs
+        return {**self.name_inputs, "names in texts": lazy_hash(list(names))}
 
     def labels_of(self, rows: np.ndarray) -> sp.csr_array:
         """The labels of some rows.
@@ -197,8 +208,9 @@ def training_rows(
     inputs |= taxonomy_input(params.tree, corpus.labels)
     X = HybridMatrix.of(made.X_NF, dense_NH).weighted(corpus.row_weights)
     names = label_name_rows(made.features, corpus.labels, params.label_text_weight)
+    words = cache(lambda: name_words(corpus.labels.names, made.features))
     groups = cache(lambda: group_rows(runner, corpus, dense_NH))
-    return TrainingRows(corpus, X, made.features, names, inputs, groups)
+    return TrainingRows(corpus, X, made.features, names, inputs, words, groups)
 
 
 class HeldOut(NamedTuple):

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.errors import DataError
+from xrt.features.name_words import NameWords
 from xrt.hybrid import HybridMatrix
 from xrt.search.beam import SearchParams
 from xrt.search.constraints import Constraint
@@ -178,6 +179,9 @@ class Training:
     """Gives the dense columns of the names' hybrid rows: float32 (R, M)."""
     head: tuple[np.ndarray, np.ndarray] | None = None
     """Weights (L, H) and biases (L,) of the matcher's head over the labels, where it has one."""
+    name_words: Callable[[], NameWords | None] | None = None
+    """Gives the words of the labels' names, whatever `label_text_weight` is; None, or gives None,
+    where no label has a name or no column is a word."""
     held_out: SourceRows | None = None
     """Rows that are not trained on, to measure on; None where all rows are trained on."""
     num_threads: int | None = None

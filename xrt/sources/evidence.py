@@ -178,6 +178,8 @@ class LabelEvidence:
     """Nearest training rows that have the label."""
     num_nearest: int | None = None
     """Nearest training rows that vote."""
+    name_words: tuple[str, ...] = ()
+    """Words of the label's name that stand in the text."""
 
 
 class SourceEvidence:

@@ -6,6 +6,7 @@ from xrt.sources.base import Source
 from xrt.sources.dense_neighbours import DenseNeighbours
 from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.label_head import LabelHead
+from xrt.sources.label_names import LabelNames
 from xrt.sources.linear_trees import LinearTrees
 from xrt.sources.neighbours import SparseNeighbours
 
@@ -15,6 +16,7 @@ SOURCES: dict[str, type[Source]] = {
     LabelHead.name: LabelHead,
     SparseNeighbours.name: SparseNeighbours,
     DenseNeighbours.name: DenseNeighbours,
+    LabelNames.name: LabelNames,
 }
 """Every source by its name."""
 
