@@ -18,7 +18,7 @@ def main(folder: Path) -> None:
     test = read_corpus(folder / "tst.jsonl", labels=corpus.labels)
     print(f"{corpus.num_instances} instances, {corpus.num_labels} labels")
 
-    # without arguments: one tree, beam of 10; a Corpus brings texts, labels and their names
+    # without arguments: three trees, beam of 10; a Corpus brings texts, labels and their names
     model = XRLinear().fit(corpus)
     scores_NL = model.predict(test.texts, k=10)
     report = evaluate_ranking(test.Y, scores_NL, ks=[1, 3, 5])

@@ -208,7 +208,8 @@ class XrtModel:
             The rows.
 
         Raises:
-            DataError: inputs cannot be used, or embeddings are not those of so many rows.
+            DataError: inputs cannot be used, or embeddings are not those of so many rows or of this
+                model's width.
         """
         inputs = as_inputs(inputs)
         X = self.hybrid_rows_of(inputs)
@@ -223,6 +224,7 @@ class XrtModel:
                 f"embeddings have the shape {np.shape(embeddings_NM)} for {X.num_rows} rows; pass "
                 "what `embed` gives"
             )
+        self.encoder.blocks.check_width(embeddings_NM)  # also where no source looks at them
         return SourceRows(X, self.encoder.blocks, lambda: embeddings_NM)
 
     def score_sources(

@@ -45,7 +45,7 @@ class EmbeddingBlocks:
         Raises:
             DataError: they have another width.
         """
-        self._check(embeddings_NM)
+        self.check_width(embeddings_NM)
         return unit_rows(embeddings_NM[:, : self.width])
 
     def join(self, X_NF: sp.csr_array, embeddings_NM: np.ndarray) -> HybridMatrix:
@@ -67,7 +67,15 @@ class EmbeddingBlocks:
             dense_NM = np.hstack([dense_NM, frozen_NG])
         return HybridMatrix.of(X_NF, dense_NM)
 
-    def _check(self, embeddings_NM: np.ndarray) -> None:
+    def check_width(self, embeddings_NM: np.ndarray) -> None:
+        """Refuse embeddings of another model.
+
+        Args:
+            embeddings_NM: as the encoders give them, (N, M).
+
+        Raises:
+            DataError: they have another width.
+        """
         if embeddings_NM.shape[1] != self.num_dense:
             raise DataError(
                 f"embeddings have {embeddings_NM.shape[1]} columns, this model's have "

@@ -29,6 +29,7 @@ def test_a_tree_takes_its_clusters_and_its_rankers(
                   for stage in plain.stages]  # fmt: skip
         return SimpleNamespace(stages=stages, seconds=1.0)
 
+    monkeypatch.setattr("xrt.pipeline.choosing.aspects.FEWEST_ROWS", 1)  # few rows choose nothing
     monkeypatch.setattr(module, "estimate", told)
     monkeypatch.setattr(module, "plan_for", lambda *arguments, **_: arguments[3])
     corpus = Corpus(
