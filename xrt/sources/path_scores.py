@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from xrt.hybrid import HybridMatrix
 from xrt.jit import njit
-from xrt.linear.kernels.beam_step import add_dense, add_sparse, find_by_bisection
+from xrt.linear.kernels.beam_step import add_dense_of_given, add_sparse, find_by_bisection
 from xrt.linear.scoring import RowBlock, block_bounds, check_columns
 from xrt.linear.single_query import QueryBeam, score_nodes
 from xrt.linear.weights import LevelWeights
@@ -192,8 +192,8 @@ def _walk(
     path_weight: np.float32,
     scores_out: np.ndarray,
 ) -> None:
-    """Log scores of some rows' nodes of a level: all children of their parents get margins, and
-    those on the way are taken.
+    """Log scores of some rows' nodes of a level: all children of their parents get margins of the
+    sparse columns, and those on the way their dense products.
     """
     longest = most = widest = 0
     for row in range(len(indptr) - 1):
@@ -207,7 +207,7 @@ def _walk(
     found = np.empty(longest, np.float32)
     begins, margins = np.empty(most, np.int64), np.empty(widest, np.float32)
     floats = np.empty(4 * dense_nH.shape[1], np.float32)
-    this_row, only = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    this_row = np.zeros(1, np.int64)
     for row in range(len(indptr) - 1):
         low, high, used = indptr[row], indptr[row + 1], 0
         this_row[0] = row
@@ -228,11 +228,12 @@ def _walk(
                 add_sparse(
                     num_suspected, starts, ends, found, entry_children, entry_values, margins_C
                 )
-            if dense_nH.shape[1]:
-                add_dense(dense_nH, this_row, only, dense_KH[first:last], margins_C, floats)
+        here = slice(node_ptr[row], node_ptr[row + 1])
+        add_dense_of_given(
+            dense_nH, this_row, child_ptr, children, dense_KH,
+            above_nodes[above_ptr[row] : above_ptr[row + 1]], begins, nodes[here],
+            parents[here] - above_ptr[row], margins, floats, scores_out[here],
+        )  # fmt: skip
         for e in range(node_ptr[row], node_ptr[row + 1]):
-            cluster = above_nodes[parents[e]]
-            first, last = child_ptr[cluster], child_ptr[cluster + 1]
-            child = np.searchsorted(children[first:last], nodes[e])
-            margin = margins[begins[parents[e] - above_ptr[row]] + child]
-            scores_out[e] = path_weight * above_scores[parents[e]] + log_score(margin)
+            above = path_weight * above_scores[parents[e]]
+            scores_out[e] = above + log_score(scores_out[e])

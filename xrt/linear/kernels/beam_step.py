@@ -291,6 +291,52 @@ def add_dense(
                 scores[place + 3] += d
 
 
+@njit(nogil=True, cache=True)
+def add_dense_of_given(
+    dense_nH: np.ndarray,
+    this_row: np.ndarray,
+    child_ptr: np.ndarray,
+    children: np.ndarray,
+    dense_KH: np.ndarray,
+    clusters: np.ndarray,
+    begins: np.ndarray,
+    nodes: np.ndarray,
+    parents: np.ndarray,
+    margins: np.ndarray,
+    floats: np.ndarray,
+    margins_out: np.ndarray,
+) -> None:
+    """Margins of given nodes of one row: those without dense products, and these added for the
+    given nodes alone. A cluster has many more children than are asked for.
+
+    Args:
+        dense_nH: dense part of the rows, float32 (n, H).
+        this_row: which of them, (1,).
+        child_ptr: where the children of each cluster begin.
+        children: the children of all clusters.
+        dense_KH: their dense weights, (K, H).
+        clusters: the clusters of the nodes, each once.
+        begins: where the margins of the children of each of these begin in `margins`.
+        nodes: the nodes.
+        parents: for each the place of its cluster among `clusters`.
+        margins: of all children of these clusters, without dense products.
+        floats: scratch, float32: room for 4 H numbers.
+        margins_out: receives the margin of each node.
+    """
+    places = np.empty(len(nodes), np.int64)
+    for e in range(len(nodes)):
+        first, last = child_ptr[clusters[parents[e]]], child_ptr[clusters[parents[e]] + 1]
+        child = np.searchsorted(children[first:last], nodes[e])
+        places[e] = first + child
+        margins_out[e] = margins[begins[parents[e]] + child]
+    if dense_nH.shape[1] and len(nodes):
+        only = np.zeros(1, np.int64)
+        products = np.zeros(len(nodes), np.float32)
+        add_dense(dense_nH, this_row, only, dense_KH[places], products, floats)
+        for e in range(len(nodes)):
+            margins_out[e] += products[e]
+
+
 MAX_INSERTED = 128
 """Nodes to choose, at most, by insertion; more are chosen with a heap."""
 _FEW = 24

@@ -19,7 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from xrt.jit import njit
-from xrt.linear.kernels.beam_step import add_dense, add_sparse, as_float, best_of_row
+from xrt.linear.kernels.beam_step import (
+    add_dense,
+    add_dense_of_given,
+    add_sparse,
+    as_float,
+    best_of_row,
+)
 from xrt.linear.kernels.simd import prefetch
 from xrt.tree.path_scores import log_score
 
@@ -381,15 +387,18 @@ def score_row(
         parents: for each the place of its cluster among `above_nodes`.
         scores_out: receives a log score for each node.
     """
-    scores, pairs_ptr = _score_children(
-        columns, values, dense_1H, above_nodes, above_scores, child_ptr, chunk_ptr, keys, starts,
-        starts_ptr, shift_P, entry_ptr, entry_children, entry_values, dense_KH, bias_K, path_weight,
-        ints, floats,
+    margins, pairs_ptr, ints, floats = _sparse_margins(
+        columns, values, above_nodes, child_ptr, chunk_ptr, keys, starts, starts_ptr, shift_P,
+        entry_ptr, entry_children, entry_values, bias_K, ints, floats,
+    )  # fmt: skip
+    first_row = ints[:_ONE]
+    first_row[0] = 0
+    add_dense_of_given(
+        dense_1H, first_row, child_ptr, children, dense_KH, above_nodes, pairs_ptr, nodes, parents,
+        margins, floats, scores_out,
     )  # fmt: skip
     for e in range(len(nodes)):
-        cluster = above_nodes[parents[e]]
-        of_cluster = children[child_ptr[cluster] : child_ptr[cluster + 1]]
-        scores_out[e] = scores[pairs_ptr[parents[e]] + np.searchsorted(of_cluster, nodes[e])]
+        scores_out[e] = path_weight * above_scores[parents[e]] + log_score(scores_out[e])
 
 
 @njit(nogil=True, cache=True)
@@ -415,38 +424,71 @@ def _score_children(
     floats: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log scores of all children of the clusters, and where those of each begin."""
-    num_pairs = np.uint64(len(beam_nodes))
-    num_places = num_pairs * np.uint64(len(columns))
-    pairs_ptr, ints = ints[: num_pairs + _ONE], ints[num_pairs + _ONE :]
-    found_ptr, ints = ints[: num_pairs + _ONE], ints[num_pairs + _ONE :]
-    begins, ints = ints[:num_places], ints[num_places:]
-    ends, first_row = ints[:num_places], ints[num_places : num_places + _ONE]
-    row_values, floats = floats[:num_places], floats[num_places:]
-    pairs_ptr[0], first_row[0] = 0, 0
-    for pair in range(num_pairs):
-        node = np.uint64(beam_nodes[pair])
-        pairs_ptr[pair + _ONE] = pairs_ptr[pair] + child_ptr[node + _ONE] - child_ptr[node]
-    scores, floats = floats[: pairs_ptr[num_pairs]], floats[pairs_ptr[num_pairs] :]
-    _find(
-        columns, values, beam_nodes, chunk_ptr, keys, starts, starts_ptr, shift_P, entry_ptr,
-        entry_children, entry_values, begins, ends, row_values, found_ptr,
+    scores, pairs_ptr, ints, floats = _sparse_margins(
+        columns, values, beam_nodes, child_ptr, chunk_ptr, keys, starts, starts_ptr, shift_P,
+        entry_ptr, entry_children, entry_values, bias_K, ints, floats,
     )  # fmt: skip
-    for pair in range(num_pairs):
+    first_row = ints[:_ONE]
+    first_row[0] = 0
+    for pair in range(np.uint64(len(beam_nodes))):
         node = np.uint64(beam_nodes[pair])
         low, high = child_ptr[node], child_ptr[node + _ONE]
         margins_C = scores[pairs_ptr[pair] : pairs_ptr[pair + _ONE]]
-        margins_C[:] = bias_K[low:high]
-        entries = slice(found_ptr[pair], found_ptr[pair + _ONE])
-        add_sparse(
-            entries.stop - entries.start, begins[entries], ends[entries], row_values[entries],
-            entry_children, entry_values, margins_C,
-        )  # fmt: skip
         if dense_1H.shape[1] > 0:
             add_dense(dense_1H, first_row, first_row, dense_KH[low:high], margins_C, floats)
         above = path_weight * beam_scores[pair]
         for child in range(np.uint64(len(margins_C))):
             margins_C[child] = above + log_score(margins_C[child])
     return scores, pairs_ptr
+
+
+@njit(nogil=True, cache=True)
+def _sparse_margins(
+    columns: np.ndarray,
+    values: np.ndarray,
+    beam_nodes: np.ndarray,
+    child_ptr: np.ndarray,
+    chunk_ptr: np.ndarray,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    starts_ptr: np.ndarray,
+    shift_P: np.ndarray,
+    entry_ptr: np.ndarray,
+    entry_children: np.ndarray,
+    entry_values: np.ndarray,
+    bias_K: np.ndarray,
+    ints: np.ndarray,
+    floats: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Margins of all children of the clusters without their dense products, where those of each
+    begin, and the scratch that is left.
+    """
+    num_pairs = np.uint64(len(beam_nodes))
+    num_places = num_pairs * np.uint64(len(columns))
+    pairs_ptr, ints = ints[: num_pairs + _ONE], ints[num_pairs + _ONE :]
+    found_ptr, ints = ints[: num_pairs + _ONE], ints[num_pairs + _ONE :]
+    begins, ints = ints[:num_places], ints[num_places:]
+    ends, ints = ints[:num_places], ints[num_places:]
+    row_values, floats = floats[:num_places], floats[num_places:]
+    pairs_ptr[0] = 0
+    for pair in range(num_pairs):
+        node = np.uint64(beam_nodes[pair])
+        pairs_ptr[pair + _ONE] = pairs_ptr[pair] + child_ptr[node + _ONE] - child_ptr[node]
+    margins, floats = floats[: pairs_ptr[num_pairs]], floats[pairs_ptr[num_pairs] :]
+    _find(
+        columns, values, beam_nodes, chunk_ptr, keys, starts, starts_ptr, shift_P, entry_ptr,
+        entry_children, entry_values, begins, ends, row_values, found_ptr,
+    )  # fmt: skip
+    for pair in range(num_pairs):
+        node = np.uint64(beam_nodes[pair])
+        margins_C = margins[pairs_ptr[pair] : pairs_ptr[pair + _ONE]]
+        margins_C[:] = bias_K[child_ptr[node] : child_ptr[node + _ONE]]
+        entries = slice(found_ptr[pair], found_ptr[pair + _ONE])
+        add_sparse(
+            entries.stop - entries.start, begins[entries], ends[entries], row_values[entries],
+            entry_children, entry_values, margins_C,
+        )  # fmt: skip
+    return margins, pairs_ptr, ints, floats
 
 
 @njit(nogil=True, cache=True)
