@@ -1,0 +1,1 @@
+"""`xrt serve`: saved models behind HTTP. Needs the extra `serve`."""
