@@ -60,7 +60,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 14,
+    "fusion", 15,
     (
         "search", "num_trees", "num_deep_trees", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
