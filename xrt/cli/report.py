@@ -34,8 +34,7 @@ def report(arguments: argparse.Namespace) -> int:
     reading = reading_arguments(arguments)
     if reading and arguments.test is None:
         raise ConfigError(
-            f"{', '.join(reading)}: how the test file is read, but none is given",
-            settings={"test": "to name one"},
+            f"{', '.join(reading)}: how a test file is read, but none is named; add --test FILE"
         )
     told, page = read_report(arguments.path)
     if arguments.test is not None:
@@ -45,8 +44,8 @@ def report(arguments: argparse.Namespace) -> int:
         model = folder if (folder / "manifest.json").is_file() else folder / MODEL
         if owner_of(str(model)) is not None:
             raise ConfigError(
-                f"{model}: a model of this kind is measured by xrt evaluate {model} FILE; leave the "
-                "test file out here"
+                f"{model}: a model of this kind is measured by xrt evaluate {model} FILE; leave "
+                "the test file out here"
             )
         told = report_on_file(told, model, arguments.test, RichProgress(), reading)
         page = page.with_name(f"{page.stem}-{Path(arguments.test).stem}.html")

@@ -210,7 +210,8 @@ def _missed(told: Mapping[str, Any]) -> Section:
     rows = []
     for label in told["missed"]:
         instead = ", ".join(
-            f"{_cut(label_text(other))} ×{other['rows']:,}" for other in label["instead"]
+            _cut(label_text(other)) + (f" ×{other['rows']:,}" if other["rows"] > 1 else "")
+            for other in label["instead"]
         )
         share = label["missed"] / label["rows"]
         rows.append(

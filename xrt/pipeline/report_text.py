@@ -68,7 +68,10 @@ def _print_mistakes(report: RunReport, console: Console) -> None:
     if told is not None and told["missed"]:
         table = _grid("left", "right", "right", "left")
         for label in told["missed"][:NUM_LABELS]:
-            instead = ", ".join(f"{label_text(each)} ×{each['rows']}" for each in label["instead"])
+            instead = ", ".join(
+                label_text(each) + (f" ×{each['rows']:,}" if each["rows"] > 1 else "")
+                for each in label["instead"]
+            )
             table.add_row(
                 _text(label_text(label), 40), f"{label['missed']:,} of {label['rows']:,}",
                 f"{label['in_training']:,} in training",
