@@ -20,10 +20,12 @@ def serve(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: An option cannot be used, or the extra `serve` is not installed.
     """
+    from xrt.serve.logs import set_up_logs
     from xrt.serve.options import ServeOptions, bind_socket, name_models, read_key
     from xrt.threads import default_num_threads
 
     _require_extra()
+    set_up_logs(arguments.log_format)
     threads = arguments.threads or max(1, default_num_threads() // arguments.workers)
     options = ServeOptions(
         folders=name_models(arguments.models),
@@ -55,9 +57,6 @@ def serve(arguments: argparse.Namespace) -> int:
     def tell_ready() -> None:
         print(f"xrt: serving {names} at {address}", file=sys.stderr, flush=True)
 
-    from xrt.serve.logs import set_up_logs
-
-    set_up_logs(options.log_format)
     if options.workers == 1:
         from xrt.serve.worker import run_alone
 

@@ -20,17 +20,29 @@ class PatientProtocol(HttpToolsProtocol):
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a head."""
+        """Expect a head.
+
+        Args:
+            transport: The connection.
+        """
         super().connection_made(transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing any more."""
+        """Expect nothing any more.
+
+        Args:
+            exc: What ended the connection; None for an end in order.
+        """
         self._head_is_there()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; those of a head that does not end are counted."""
+        """Take bytes; those of a head that does not end are counted.
+
+        Args:
+            data: The bytes.
+        """
         super().data_received(data)
         if self._head_timer is not None:
             self._head_bytes += len(data)
@@ -48,7 +60,11 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer what is no HTTP.
+
+        Args:
+            msg: What uvicorn would have said.
+        """
         self._refuse(400, "Bad Request", "this is no HTTP request")
 
     def _expect_head(self) -> None:

@@ -19,7 +19,14 @@ class JsonLines(logging.Formatter):
     """A record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object in one line."""
+        """The object in one line.
+
+        Args:
+            record: The record.
+
+        Returns:
+            The line.
+        """
         values = getattr(record, "values", None)
         return json.dumps(
             {
@@ -34,7 +41,14 @@ class PlainLines(logging.Formatter):
     """A record as a line to read."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The line.
+
+        Args:
+            record: The record.
+
+        Returns:
+            The line.
+        """
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         return f"{_time(record)} {level}{record.getMessage()}"
 

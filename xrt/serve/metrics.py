@@ -30,43 +30,51 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        only = {"registry": self.registry}
+        registry = self.registry
         self.requests = Counter(
             "xrt_requests", "Requests by method, route and status.",
-            ("method", "route", "status"), **only,
+            ("method", "route", "status"), registry=registry,
         )  # fmt: skip
         self.seconds = Histogram(
             "xrt_request_seconds", "Seconds from the head of a request to its answer.",
-            ("route",), buckets=_SECONDS, **only,
+            ("route",), buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self.refusals = Counter(
             "xrt_refusals", "Requests that were refused before a model saw them, by reason.",
-            ("reason",), **only,
+            ("reason",), registry=registry,
         )  # fmt: skip
         self.queue_depth = Gauge(
-            "xrt_queue_depth", "Requests that wait.", multiprocess_mode="livesum", **only
+            "xrt_queue_depth", "Requests that wait.", multiprocess_mode="livesum", registry=registry
         )
         self.batch_texts = Histogram(
-            "xrt_batch_texts", "Texts that were computed together.", buckets=_TEXTS, **only
+            "xrt_batch_texts",
+            "Texts that were computed together.",
+            buckets=_TEXTS,
+            registry=registry,
         )
         self.queue_seconds = Histogram(
-            "xrt_queue_seconds", "Seconds in the queue.", buckets=_SECONDS, **only
+            "xrt_queue_seconds", "Seconds in the queue.", buckets=_SECONDS, registry=registry
         )
         self.model_seconds = Histogram(
-            "xrt_model_seconds", "Seconds in the model, of a batch.", buckets=_SECONDS, **only
+            "xrt_model_seconds",
+            "Seconds in the model, of a batch.",
+            buckets=_SECONDS,
+            registry=registry,
         )
-        self.texts = Counter("xrt_texts", "Texts that were answered.", ("model",), **only)
+        self.texts = Counter(
+            "xrt_texts", "Texts that were answered.", ("model",), registry=registry
+        )
         self.texts_without_label = Counter(
             "xrt_texts_without_label", "Texts without a label above the threshold.",
-            ("model",), **only,
+            ("model",), registry=registry,
         )  # fmt: skip
         self.top_score = Histogram(
             "xrt_top_score", "The best score of a text: a change of its mean is drift.",
-            ("model",), buckets=_SCORES, **only,
+            ("model",), buckets=_SCORES, registry=registry,
         )  # fmt: skip
         self.model_info = Gauge(
             "xrt_model_info", "1 for the version that is served, 0 for earlier ones.",
-            ("model", "version"), multiprocess_mode="livemax", **only,
+            ("model", "version"), multiprocess_mode="livemax", registry=registry,
         )  # fmt: skip
 
     def count_texts(self, model: str, top_scores: Iterable[float | None]) -> None:
@@ -107,6 +115,6 @@ class Metrics:
         """
         if os.environ.get(FOLDER_VARIABLE):
             of_all = CollectorRegistry()
-            multiprocess.MultiProcessCollector(of_all)
+            multiprocess.MultiProcessCollector(of_all)  # type: ignore[no-untyped-call]
             return generate_latest(of_all)
         return generate_latest(self.registry)

@@ -173,7 +173,8 @@ class ModelThread:
                 return None
             if self._calls:
                 return self._calls.popleft()
-            jobs, num_texts = [], 0
+            jobs: list[Job] = []
+            num_texts = 0
             while self._waiting and num_texts < BATCH_TEXTS:
                 if jobs and num_texts + self._waiting[0].task.size > BATCH_TEXTS:
                     break

@@ -5,12 +5,12 @@ import os
 import re
 import socket
 import stat
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from xrt.errors import ConfigError
+from xrt.serve.logs import LOGGER
 
 KEY_VARIABLE = "XRT_SERVE_KEY"
 LEAST_KEY = 16
@@ -113,10 +113,8 @@ def read_key(key_file: str | None) -> str | None:
     except OSError as err:
         raise ConfigError(f"{path}: {err.strerror}; give a file with the key") from err
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        print(
-            f"xrt: warning: {path}: others may read the key (mode {stat.S_IMODE(mode):o}); "
-            f"chmod 600 {path}",
-            file=sys.stderr,
+        LOGGER.warning(
+            "%s: others may read the key (mode %o); chmod 600 %s", path, stat.S_IMODE(mode), path
         )
     return _checked_key(content.decode("latin-1").strip("\r\n"), str(path))
 

@@ -164,7 +164,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Responses for the documentation of a route.
 
     Args:
-        statuses: The HTTP statuses of the errors that it may answer.
+        *statuses: The HTTP statuses of the errors that it may answer.
 
     Returns:
         The argument `responses` of a route.

@@ -231,6 +231,6 @@ def note(request: Request, **values: Any) -> None:
 
     Args:
         request: The request.
-        values: Names and values.
+        **values: Names and values.
     """
     request.scope["xrt.notes"].update(values)

@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(eq=False)
 class Reload:
-    """A reload under way: who asked for it (None: the supervisor), and whose answers are missing."""
+    """A reload under way: who asked for it (None: the supervisor), and who has still to answer."""
 
     name: str | None
     asked_by: Place | None
@@ -179,8 +179,9 @@ class Supervisor:
         process = place.process
         assert process is not None
         process.join()
-        mark_process_dead(process.pid)
-        self._read(place) if place.pipe is not None else None
+        mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+        if place.pipe is not None:
+            self._read(place)  # its last words
         was_ready = place.is_ready
         place.failures = 0 if was_ready else place.failures + 1
         pause = 0.0 if was_ready else min(2.0 ** (place.failures - 1), LONGEST_PAUSE)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from fastapi import APIRouter
 from uvicorn import Config, Server
 
 from xrt.errors import XrtError
@@ -116,7 +117,12 @@ class Worker(Server):
         self.bound.listen(BACKLOG)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end at the first signal; end at once at the second."""
+        """Begin to end at the first signal; end at once at the second.
+
+        Args:
+            sig: The number of the signal.
+            frame: What was interrupted.
+        """
         if self._closing_at is None:
             self.begin_to_end()
         else:
@@ -196,7 +202,7 @@ def not_reloaded(cause: str) -> Problem:
     return Problem(409, f"the models are those of before: {cause}")
 
 
-def make_routers(state: ServerState) -> list[object]:
+def make_routers(state: ServerState) -> list[APIRouter]:
     """Routes of the page and of reviewing.
 
     Args:

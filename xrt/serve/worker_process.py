@@ -62,7 +62,7 @@ class SharedReloader:
         """Tell the supervisor something; from any thread.
 
         Args:
-            message: A word, and what goes with it.
+            *message: A word, and what goes with it.
         """
         with self._sending:
             try:

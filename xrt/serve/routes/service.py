@@ -1,6 +1,6 @@
 """Routes for those who run the server: health, metrics, reloading."""
 
-from fastapi import APIRouter, Body, Depends
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -46,7 +46,7 @@ async def metrics(request: Request) -> Response:
         **problems(400, 401, 404, 408, 409, 413, 415, 422, 503),
     },
 )
-async def reload(request: Request, body: ReloadRequest = Body()) -> Response:
+async def reload(request: Request, body: ReloadRequest) -> Response:
     """Load models from their folders anew, try them, and serve them from then on; in all workers,
     or in none where one cannot be opened.
     """
