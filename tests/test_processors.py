@@ -10,7 +10,9 @@ import pytest
 from xrt import cli
 from xrt.processors import SPIN_COUNT, cpu_quota, num_processors, share_processors
 
-V1 = "30 25 0:27 {root} /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct"
+V1 = (
+    "30 25 0:27 {root} /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct"
+)
 MEMORY = "31 25 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory"
 V2 = "32 25 0:29 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
 
@@ -47,17 +49,20 @@ def v1(folder: str, quota: int, period: int = 100_000) -> dict[str, str]:
         ([V2.format(root="/")], "0::/a/b\n", {"a/c/cpu.max": "10000 100000\n"}, None),
         # in a container: the namespace shows its own group as the root, or the host's path
         ([V2.format(root="/")], "0::/\n", {"cpu.max": "200000 100000\n"}, 2.0),
-        ([V2.format(root="/docker/f7")], "0::/docker/f7/in\n", {"in/cpu.max": "100000 100000\n"}, 1.0),
+        ([V2.format(root="/docker/f7")], "0::/docker/f7/in\n",
+         {"in/cpu.max": "100000 100000\n"}, 1.0),
         ([V2.format(root="/docker/f7")], "0::/docker/f7\n", {"cpu.max": "100000 100000\n"}, 1.0),
         ([V2.format(root="/")], "0::/../other\n", {"cpu.max": "100000 100000\n"}, 1.0),
         ([V2.format(root="/else")], "0::/a\n", {"cpu.max": "70000 100000\n"}, 0.7),
         ([V1.format(root="/"), MEMORY], "4:memory:/x\n3:cpu,cpuacct:/a/b\n0::/\n",
          v1("a/b", 100_000) | v1("a", -1) | v1("", -1), 1.0),
-        ([V1.format(root="/"), MEMORY], "3:cpu,cpuacct:/a/b\n", v1("a/b", -1) | v1("a", 25_000, 50_000), 0.5),
+        ([V1.format(root="/"), MEMORY], "3:cpu,cpuacct:/a/b\n", v1("a/b", -1) |
+         v1("a", 25_000, 50_000), 0.5),
         ([V1.format(root="/"), MEMORY], "3:cpuacct,cpu:/a/b\n", v1("a/b", -1) | v1("a", -1), None),
         # both versions mounted, as systemd's hybrid does: each may hold a quota
         ([V1.format(root="/"), V2.format(root="/").replace("cgroup rw", "cgroup/unified rw")],
-         "3:cpu,cpuacct:/a\n0::/u\n", v1("a", 300_000) | {"unified/u/cpu.max": "200000 100000\n"}, 2.0),
+         "3:cpu,cpuacct:/a\n0::/u\n",
+         v1("a", 300_000) | {"unified/u/cpu.max": "200000 100000\n"}, 2.0),
         # broken files set no limit
         ([V2.format(root="/")], "0::/a\nnonsense\n", {"a/cpu.max": "many few\n"}, None),
         ([V2.format(root="/")], "0::/a (deleted)\n", {"cpu.max": "0 0\n"}, None),
@@ -144,7 +149,9 @@ def test_threads_spin_for_a_moment_unless_the_user_says_otherwise(bare):
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
-@pytest.mark.parametrize("words", [["train", "no.such=1"], ["inspect", "none"], ["predict", "none"]])
+@pytest.mark.parametrize(
+    "words", [["train", "no.such=1"], ["inspect", "none"], ["predict", "none"]]
+)
 def test_every_command_says_so_before_it_loads_a_library(bare, words, capsys):
     assert cli.main(words) == 2
     assert os.environ["GOMP_SPINCOUNT"] == str(SPIN_COUNT)

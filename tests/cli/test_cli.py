@@ -19,7 +19,7 @@ from xrt.cli.text_input import Line, LineReader, read_chunks
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.data.jsonl import read_jsonl
 from xrt.data.options import ReadOptions
-from xrt.errors import ArtifactError, ConfigError, DataError
+from xrt.errors import ArtifactError, DataError
 from xrt.estimators import XRLinear
 
 
