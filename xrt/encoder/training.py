@@ -226,7 +226,7 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps,
                            level=finest, seed=run.seed, dropout=run.encoder_params.dropout,
                            level_data=level_data, most_steps=most_steps)  # fmt: skip
-    pacing = None if run.limit is None else Pacing(run.limit.seconds, matcher)
+    pacing = None if run.limit is None else Pacing(run.limit, matcher)
     validation = None
     if run.held_out is not None:
         validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
