@@ -10,7 +10,7 @@ from xrt.data.corpus import Corpus, LabelTable
 from xrt.errors import ConfigError
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline import PipelineParams, trees
-from xrt.pipeline.rows import QUARTER, TrainingRows, hold_out, training_rows
+from xrt.pipeline.rows import TrainingRows, hold_out, training_rows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.trees import TreeGrower, tree_seeds
 from xrt.sources.trees import tree_seed
@@ -71,9 +71,12 @@ def test_at_most_a_tenth_is_held_out_and_nothing_where_no_row_can_be_spared(capl
     held = hold_out(rows_of([f"text word{i} other{i}" for i in range(40)]), 100, 0)
     assert held is not None
     assert (len(held.train), len(held.validation), len(held.drawn)) == (36, 4, 0)
-    quarter = hold_out(rows_of([f"text word{i} other{i}" for i in range(40)]), 100, 0, part=QUARTER)
-    assert quarter is not None
-    assert (len(quarter.train), len(quarter.validation)) == (30, 10)
+    for enough, num_held_out in ((3, 4), (6, 6), (1_000, 10)):
+        held = hold_out(
+            rows_of([f"text word{i} other{i}" for i in range(40)]), 100, 0, enough=enough
+        )
+        assert held is not None
+        assert (len(held.train), len(held.validation)) == (40 - num_held_out, num_held_out)
     assert caplog.text == ""
     assert hold_out(rows_of(["one text"] * 40), 2, 0, "the path weight stays 1") is None
     assert "the path weight stays 1" in caplog.text

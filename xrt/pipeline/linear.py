@@ -24,7 +24,7 @@ from xrt.pipeline.fusing import (
     frequencies_of,
     with_fusion,
 )
-from xrt.pipeline.rows import QUARTER, TrainingRows, hold_out
+from xrt.pipeline.rows import ENOUGH_ROWS, TrainingRows, hold_out
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import PlantedTree, grow_trees, train_rankers
@@ -237,7 +237,7 @@ def fuse_linear(
     """
     params = runner.params
     purpose = "scores stay ranks, other sources than trees are left out"
-    held = hold_out(rows, params.validation_rows, params.seed, purpose, QUARTER)
+    held = hold_out(rows, params.validation_rows, params.seed, purpose, ENOUGH_ROWS)
     if held is None:
         return model, None
     inputs = {**rows.inputs, **held.inputs}
