@@ -89,7 +89,7 @@ class XRLinear(XrtEstimator):
             label_text_weight: length of a label's name as one more training row, 0 for none; labels
                 have names in a Corpus alone.
             validation_rows: rows held out for `fused` and the path weight; never more than a
-                tenth, but up to a quarter for `fused` where a tenth is less than 1,000 rows.
+                tenth, but up to a quarter for `fused` where a tenth is less than 750 rows.
             fused: train the trees twice to see on held-out rows whether the votes of similar rows
                 help, and to make scores probabilities; False takes half the time.
             choose: parts of the model that `fit` chooses on held-out training rows, of ASPECTS:

@@ -215,7 +215,7 @@ def training_rows(
 
 TENTH, QUARTER = 10, 4
 """One row in TENTH is held out, at most; one in QUARTER where that is not enough."""
-ENOUGH_ROWS = 1_000
+ENOUGH_ROWS = 750
 """Held-out rows that are enough for the fusion of a linear model, which is trained anew without
 them in seconds: fitted on a tenth of 3,000 rows, fusion lost up to two points at P@1
 (bench/records/2026-12-01-defaults.md)."""
