@@ -1,4 +1,4 @@
-"""Who is let in: keys, names of hosts, lengths of bodies, a full queue; and what is written down."""
+"""Who is let in: keys, names of hosts, lengths of bodies, a full queue; and what is logged."""
 
 import json
 import logging
@@ -48,7 +48,13 @@ def test_without_the_key_nobody_is_let_in(guarded: TestClient, sent: str):
 def test_with_the_key_everybody_is(guarded: TestClient):
     headers = {"Authorization": f"Bearer {KEY}"}
     assert guarded.post(PREDICT, json=BODY, headers=headers).status_code == 200
-    assert guarded.get("/v1/models", headers=headers, ).status_code == 200
+    assert (
+        guarded.get(
+            "/v1/models",
+            headers=headers,
+        ).status_code
+        == 200
+    )
     scheme = guarded.get("/openapi.json", headers=headers).json()["components"]["securitySchemes"]
     assert scheme == {"key": {"type": "http", "scheme": "bearer"}}
 
@@ -178,9 +184,7 @@ def test_readiness_follows_the_phase(client: TestClient):
             state.phase = Phase.ready
 
 
-def test_a_line_is_logged_without_what_was_sent(
-    client: TestClient, log: pytest.LogCaptureFixture
-):
+def test_a_line_is_logged_without_what_was_sent(client: TestClient, log: pytest.LogCaptureFixture):
     client.post(PREDICT, json={"texts": ["secret kati"]})
     client.get("/v1/models/secret?q=secret")
     client.get("/secret/secret")

@@ -41,7 +41,7 @@ def test_which_addresses_only_this_machine_reaches(host: str, expected: bool):
 
 
 def test_elsewhere_needs_a_key():
-    with pytest.raises(ConfigError, match="--host 0.0.0.0: .* no key; give --key-file FILE"):
+    with pytest.raises(ConfigError, match=r"--host 0.0.0.0: .* no key; give --key-file FILE"):
         ServeOptions({}, host="0.0.0.0")
     assert ServeOptions({}, host="0.0.0.0", key="k" * 16).key
     assert "kkkk" not in repr(ServeOptions({}, key="k" * 16))
@@ -78,7 +78,7 @@ def test_sizes_and_times():
     ]  # fmt: skip
     assert [parse_time(t) for t in ("30s", "500ms", "2m", "1")] == [30, 0.5, 120, 1]
     for bad in ("", "8XB", "-1s", "0s", "nan", "1e9s", "99999999m", "٣s"):
-        with pytest.raises(ValueError, match="no such (size|time)"):
+        with pytest.raises(ValueError, match=r"no such (size|time)"):
             parse_time(bad)
 
 
@@ -117,7 +117,8 @@ def test_faults_are_one_line(
 
 
 @pytest.mark.parametrize(
-    "words", [["--port", "70000"], ["--deadline", "soon"], ["--max-body", "8XB"], ["--workers", "0"]]
+    "words",
+    [["--port", "70000"], ["--deadline", "soon"], ["--max-body", "8XB"], ["--workers", "0"]],
 )
 def test_bad_values_of_options_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):

@@ -93,7 +93,10 @@ def test_a_long_body_is_refused_by_its_head(server: Served):
 
 
 def test_what_is_no_http_is_refused_as_a_problem(server: Served):
-    for sent, status in ((b"\x16\x03\x01 hello\r\n\r\n", b"400"), (b"GET /" + b"a" * 2**17, b"431")):
+    for sent, status in (
+        (b"\x16\x03\x01 hello\r\n\r\n", b"400"),
+        (b"GET /" + b"a" * 2**17, b"431"),
+    ):
         with connect(server) as connection:
             connection.sendall(sent)
             answer = read_all(connection)
@@ -105,7 +108,7 @@ def test_a_client_that_has_gone_is_not_computed(server: Served):
     def num_batches() -> float:
         with urllib.request.urlopen(server.address + "/metrics") as response:
             lines = response.read().decode().splitlines()
-        return float(next(l for l in lines if l.startswith("xrt_batch_texts_sum")).split()[-1])
+        return float(next(li for li in lines if li.startswith("xrt_batch_texts_sum")).split()[-1])
 
     before, body = num_batches(), json.dumps(MANY_TEXTS).encode()
     asked = 40

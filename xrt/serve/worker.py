@@ -150,7 +150,8 @@ class Worker(Server):
         """Whether a connection waits to be accepted, or has not sent its first request yet."""
         if select.select([self.bound], [], [], 0)[0]:
             return True
-        return any(connection.cycle is None for connection in self.server_state.connections)
+        connections = self.server_state.connections
+        return any(isinstance(each, PatientProtocol) and each.cycle is None for each in connections)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what is in flight; what is still in the queue at the end of the grace time gets
