@@ -21,7 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 good, 2 a fault of the input, 1 a fault of xrt; see `xrt.cli.ending`.
     """
     from xrt.cli.ending import run_to_end
+    from xrt.processors import share_processors
+    from xrt.threads import default_num_threads
 
+    share_processors(default_num_threads())
     return run_to_end(list(sys.argv[1:] if argv is None else argv), _dispatch)
 
 
