@@ -97,9 +97,7 @@ def test_limits_are_told(queue: ReviewQueue):
         (json.dumps(suggestion(9, score=float("nan"))), "line 3: NaN is no number"),
     ],
 )
-def test_a_line_that_is_no_suggestion_is_told_by_its_number(
-    tmp_path: Path, line: str, words: str
-):
+def test_a_line_that_is_no_suggestion_is_told_by_its_number(tmp_path: Path, line: str, words: str):
     path = write_queue(tmp_path / "suggestions.jsonl", 2)
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(DataError, match=words):
@@ -107,7 +105,7 @@ def test_a_line_that_is_no_suggestion_is_told_by_its_number(
 
 
 def test_a_missing_file_is_named_and_an_empty_one_is_an_empty_queue(tmp_path: Path):
-    with pytest.raises(DataError, match="suggestions.jsonl: no such file"):
+    with pytest.raises(DataError, match=r"suggestions\.jsonl: no such file"):
         ReviewQueue(tmp_path / "suggestions.jsonl", None)
     (tmp_path / "suggestions.jsonl").write_text("")
     page = ReviewQueue(tmp_path / "suggestions.jsonl", None).page()

@@ -108,7 +108,9 @@ class ReviewQueue:
         if not 1 <= limit <= MAX_ROWS:
             raise DataError(f"limit = {limit}: give a number from 1 to {MAX_ROWS}")
         if kind is not None and kind not in KINDS:
-            raise DataError(f"kind = {kind[:_SHOWN_CHARACTERS]!r}: choose one of {', '.join(KINDS)}")
+            raise DataError(
+                f"kind = {kind[:_SHOWN_CHARACTERS]!r}: choose one of {', '.join(KINDS)}"
+            )
         loaded, accepted = self._current(), self._accepted()
 
         def is_wanted(position: int) -> bool:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from types import FrameType
 
 from fastapi import APIRouter
-from fastapi import APIRouter
 from uvicorn import Config, Server
 
 from xrt.errors import XrtError

@@ -40,6 +40,7 @@ export const byId = (id) => document.getElementById(id);
 
 export function percent(score) {
   const value = score * 100;
+  if (value === 0) return "0 %";
   if (value > 0 && value < 0.1) return "<0.1 %";
   return `${value.toFixed(value < 10 ? 1 : 0)} %`;
 }

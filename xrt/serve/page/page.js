@@ -15,18 +15,29 @@ const viewsOf = (model) => [
   ...(review.queue ? [["review", "Review"]] : []),
 ];
 
-const chosen = () => models.find((model) => model.name === byId("model").value) ?? models[0];
+/** The view and the model that the address names behind its #, as in #review/name. */
+function wanted() {
+  const [view, name = ""] = location.hash.slice(1).split("/");
+  let model = models[0];
+  try {
+    model = models.find((each) => each.name === decodeURIComponent(name)) ?? model;
+  } catch {
+    // a % that encodes nothing: the first model
+  }
+  const views = viewsOf(model);
+  return { model, views, view: views.some(([each]) => each === view) ? view : views[0][0] };
+}
+
+const addressOf = (view, model) => `#${view}${models.length > 1 ? `/${encodeURIComponent(model.name)}` : ""}`;
 
 function show(focus) {
-  const model = chosen();
-  if (!model) return;
-  const views = viewsOf(model);
-  const [wanted] = location.hash.slice(1).split("/");
-  const view = views.some(([name]) => name === wanted) ? wanted : views[0][0];
+  if (!models.length) return;
+  const { model, views, view } = wanted();
+  byId("model").value = model.name;
   fill(
     byId("views"),
     views.map(([name, title]) =>
-      h("a", { href: `#${name}`, "aria-current": name === view ? "page" : null }, title, name === "review" ? h("span", { class: "tag" }, count(review.queue.total - review.queue.decided)) : null),
+      h("a", { href: addressOf(name, model), "aria-current": name === view ? "page" : null }, title, name === "review" ? h("span", { class: "tag" }, count(review.queue.total - review.queue.decided), h("span", { class: "visually-hidden" }, " undecided")) : null),
     ),
   );
   document.title = `${views.find(([name]) => name === view)[1]} · ${model.name} · xrt`;
@@ -39,19 +50,23 @@ function show(focus) {
 }
 
 async function start() {
-  const [list, state] = await Promise.all([ask("v1/models"), ask("v1/review")]);
+  const list = await ask("v1/models");
+  review = await ask("v1/review");
   ({ models } = list);
-  review = state;
-  const select = byId("model");
-  fill(select, models.map((model) => h("option", { value: model.name }, model.name)));
+  fill(byId("model"), models.map((model) => h("option", { value: model.name }, model.name)));
   byId("model-choice").hidden = models.length < 2;
   byId("forget-key").hidden = !hasKey();
-  const wanted = location.hash.split("/")[1];
-  if (wanted && models.some((model) => model.name === decodeURIComponent(wanted))) select.value = decodeURIComponent(wanted);
   show(false);
 }
 
-byId("model").addEventListener("change", () => show(false));
+byId("model").addEventListener("change", (event) => {
+  const model = models.find((each) => each.name === event.target.value);
+  location.hash = addressOf(wanted().view, model);
+});
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("main").focus();
+});
 byId("forget-key").addEventListener("click", () => {
   forgetKey();
   location.reload();
@@ -59,7 +74,7 @@ byId("forget-key").addEventListener("click", () => {
 window.addEventListener("hashchange", async () => {
   const state = await told(() => ask("v1/review"));
   if (state) review = state;
-  show(true);
+  show(document.activeElement !== byId("model"));
 });
 // a file that is dropped beside the field must not replace the page
 for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());

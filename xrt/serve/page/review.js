@@ -58,8 +58,8 @@ export function reviewView(model, review) {
     fill(list, rows.map(line));
     fill(
       pageButtons,
-      h("button", { type: "button", class: "quiet", disabled: !rows.length || rows[0].position === 0, onclick: () => load({ before: rows[0].position }) }, "Previous page"),
-      h("button", { type: "button", class: "quiet", disabled: next === null, onclick: () => load({ after: next }) }, "Next page"),
+      h("button", { type: "button", class: "quiet", disabled: !rows.length || rows[0].position === 0, onclick: () => load({ before: rows[0].position }) }, "Earlier"),
+      h("button", { type: "button", class: "quiet", disabled: next === null, onclick: () => load({ after: next }) }, "Later"),
     );
     showCard();
   }
@@ -227,7 +227,7 @@ export function reviewView(model, review) {
 
   const choice = (name, options, change) =>
     h("label", { class: "inline" }, name, " ", h("select", { onchange: (event) => { change(event.target.value); load({ after: 0 }); } }, options.map(([value, title]) => h("option", { value }, title))));
-  const hint = h("p", { class: "note keys" }, [["A", "accept"], ["R", "reject"], ["J", "next"], ["K", "previous"], ["/", "add a label"]].map(([key, what]) => [h("kbd", {}, key), ` ${what} `]));
+  const hint = h("p", { class: "note keys" }, [["A", "accept"], ["R", "reject"], ["J", "next"], ["K", "previous"], ["/", "add a label"]].map(([key, what]) => h("span", {}, h("kbd", {}, key), ` ${what}`)));
   const element = h(
     "div",
     { class: "review" },
@@ -246,7 +246,7 @@ export function reviewView(model, review) {
     h(
       "div",
       { class: "columns queue-columns" },
-      h("nav", { class: "side", "aria-label": "Queue" }, list, h("div", { class: "line spread" }, pageButtons, h("span", { class: "line" }, h("span", { class: "note", "aria-hidden": "true" }, "Go to"), jump))),
+      h("nav", { class: "side", "aria-label": "Queue" }, list, h("div", { class: "line spread" }, pageButtons, h("span", { class: "inline" }, h("span", { "aria-hidden": "true" }, "Go to"), jump))),
       h("div", {}, card),
     ),
     h(

@@ -10,30 +10,34 @@ const inWords = (source) => source.replaceAll("_", " ");
 /** The panel of one explained label. */
 export function whyPanel(explanation, text) {
   const label = explanation.labels[0];
-  const terms = label.margins.flatMap((margin) => margin.terms);
+  const margins = label.margins.filter((margin) => margin.terms.length);
   return h(
     "div",
     { class: "why" },
     label.why_not ? h("p", {}, `Not suggested: ${label.why_not}`) : null,
     explanation.notes.map((note) => h("p", { class: "note" }, note)),
-    terms.length ? termsPart(terms, text) : null,
+    margins.length ? termsPart(margins, text) : null,
     partsPart(label),
     label.paths.map(pathPart),
     explanation.nearest.map((nearest) => nearestPart(nearest, label.label.label)),
   );
 }
 
-function termsPart(terms, text) {
+function termsPart(margins, text) {
+  const terms = margins.flatMap((margin) => margin.terms);
   return h(
     "section",
     {},
     h("h4", {}, "Terms of the text"),
     h("p", { class: "marked", tabindex: "0", role: "group", "aria-label": "The text with its terms marked" }, marked(text, terms)),
-    h(
-      "ul",
-      { class: "chips", "aria-label": "Terms and what they add" },
-      terms.slice(0, 16).map((term) =>
-        h("li", { class: term.part < 0 ? "against" : "for" }, term.term, " ", h("span", { class: "figure" }, signed(term.part))),
+    margins.map((margin) =>
+      h(
+        "ul",
+        { class: "chips", "aria-label": `What terms add, ${inWords(margin.source)}` },
+        margins.length > 1 ? h("li", { class: "plain-chip" }, inWords(margin.source)) : null,
+        margin.terms.slice(0, 12).map((term) =>
+          h("li", { class: term.part < 0 ? "against" : "for" }, term.term, " ", h("span", { class: "figure" }, signed(term.part))),
+        ),
       ),
     ),
   );

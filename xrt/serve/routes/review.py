@@ -198,9 +198,7 @@ def make_review_router(
         page = _from_files(
             lambda: queue.page(after, limit, before=before, undecided=undecided, kind=kind)
         )
-        return QueueRows(
-            rows=page.rows, total=page.total, decided=page.decided, next=page.next
-        )
+        return QueueRows(rows=page.rows, total=page.total, decided=page.decided, next=page.next)
 
     return router
 
