@@ -53,7 +53,13 @@ def predict(arguments: argparse.Namespace) -> int:
     if owner is not None:
         _refuse_options_of_servers(arguments)
         return owner.predict(arguments)
-    tagger = _open_server(arguments) if is_served else _open_folder(arguments)
+    with _server(arguments) if is_served else _folder(arguments) as tagger:
+        _tag(arguments, tagger)
+    return 0
+
+
+def _tag(arguments: argparse.Namespace, tagger: "_Tagger") -> None:
+    """Read the input and write the suggestions."""
     source = text_input(arguments, tagger.reading)
     bad = BadLines(source.name, source.options)
     with _target(arguments.out) as target:
@@ -69,7 +75,6 @@ def predict(arguments: argparse.Namespace) -> int:
             f"{source.name}: {len(bad.rows)} bad lines were skipped and written to {bad.write()}",
             file=sys.stderr,
         )
-    return 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class _Tagger:
     reading: Mapping[str, Any]
 
 
-def _open_folder(arguments: argparse.Namespace) -> _Tagger:
+@contextlib.contextmanager
+def _folder(arguments: argparse.Namespace) -> Iterator[_Tagger]:
     """The model of a folder."""
     from xrt.evaluate import reading_of
     from xrt.predict import Predictor
@@ -95,7 +101,7 @@ def _open_folder(arguments: argparse.Namespace) -> _Tagger:
         if path is not None
     }
     artifact = getattr(predictor, "artifact", None)
-    return _Tagger(
+    yield _Tagger(
         lambda texts: predictor.predict(
             texts, arguments.k, min_score, tail=arguments.tail, **constraints
         ),
@@ -103,7 +109,8 @@ def _open_folder(arguments: argparse.Namespace) -> _Tagger:
     )
 
 
-def _open_server(arguments: argparse.Namespace) -> _Tagger:
+@contextlib.contextmanager
+def _server(arguments: argparse.Namespace) -> Iterator[_Tagger]:
     """The model behind an address."""
     from xrt.client import Client, read_key_file
 
@@ -113,24 +120,24 @@ def _open_server(arguments: argparse.Namespace) -> _Tagger:
             "--compute); leave it out"
         )
     key = None if arguments.key_file is None else read_key_file(arguments.key_file)
-    client = Client(arguments.model, key, expect=arguments.expect)
-    model = client.model()
-    if model.get("kind") != "labels":
-        raise ConfigError(
-            f"{arguments.model}: a model of attributes; fill rows by xrt.client.Client.fill, or "
-            "give xrt predict the model's folder"
+    with Client(arguments.model, key, expect=arguments.expect) as client:
+        model = client.model()
+        if model.get("kind") != "labels":
+            raise ConfigError(
+                f"{arguments.model}: a model of attributes; fill rows by xrt.client.Client.fill, "
+                "or give xrt predict the model's folder"
+            )
+        constraints: dict[str, Any] = {
+            kind: [entry.id for entry in read_side_table(path)]
+            for kind, path in (("allowed", arguments.allowed), ("forbidden", arguments.forbidden))
+            if path is not None
+        }
+        yield _Tagger(
+            lambda texts: client.predict(
+                texts, arguments.k, _least_score(arguments), tail=arguments.tail, **constraints
+            ),
+            dict(model.get("reading") or {}),
         )
-    constraints: dict[str, Any] = {
-        kind: [entry.id for entry in read_side_table(path)]
-        for kind, path in (("allowed", arguments.allowed), ("forbidden", arguments.forbidden))
-        if path is not None
-    }
-    return _Tagger(
-        lambda texts: client.predict(
-            texts, arguments.k, _least_score(arguments), tail=arguments.tail, **constraints
-        ),
-        dict(model.get("reading") or {}),
-    )
 
 
 def _least_score(arguments: argparse.Namespace) -> float | str:
