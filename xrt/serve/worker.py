@@ -20,10 +20,14 @@ from uvicorn import Config, Server
 from xrt.errors import XrtError
 from xrt.serve.app import make_app
 from xrt.serve.connections import PatientProtocol
+from xrt.serve.decisions import DecisionFile
 from xrt.serve.logs import LOGGER
 from xrt.serve.metrics import Metrics
 from xrt.serve.options import BACKLOG, ServeOptions
 from xrt.serve.problems import Problem
+from xrt.serve.review_queue import ReviewQueue
+from xrt.serve.routes.page import make_page_router
+from xrt.serve.routes.review import make_review_router
 from xrt.serve.state import Phase, ServerState
 
 SECONDS_OF_NOTICE = 1.0
@@ -210,8 +214,14 @@ def make_routers(state: ServerState) -> list[APIRouter]:
 
     Returns:
         The routers.
+
+    Raises:
+        DataError: The file of decisions or of the queue cannot be used.
     """
-    return []
+    options = state.options
+    decisions = None if options.decisions is None else DecisionFile(options.decisions)
+    queue = None if options.queue is None else ReviewQueue(options.queue, decisions)
+    return [make_page_router(), make_review_router(state.labels_of, decisions, queue)]
 
 
 def run_alone(options: ServeOptions, bound: socket.socket, on_ready: Callable[[], None]) -> None:
