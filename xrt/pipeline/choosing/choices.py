@@ -169,7 +169,7 @@ class Choices:
                 f"{100 * tried.gain:+.2f} ± {100 * tried.standard_error:.2f}"
                 if tried.figures
                 else tried.fault,
-                f"{tried.seconds:.1f}",
+                f"{tried.seconds:.1f}" if tried.seconds else "-",
             ]
             for tried in self.tried
         ]
