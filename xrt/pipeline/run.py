@@ -38,6 +38,7 @@ from xrt.sources.base import CANDIDATES
 from xrt.sparse import as_csr
 from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
+from xrt.storage.stage_store import StageStore
 from xrt.storage.stages import FolderCache, run_lock
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ def train(
     progress: Progress | None = None,
     hooks: TrainingHooks | None = None,
     names: Collection[str] = (),
+    stages: Path | None = None,
 ) -> TrainOutcome:
     """Train what the settings say and save it under `run_folder`/model.
 
@@ -123,6 +125,7 @@ def train(
         progress: shows the stages; None shows nothing.
         hooks: what an application reads, learns and measures beyond the model; None without one.
         names: full names of the settings that are given: a budget leaves them as they are.
+        stages: folder in which runs share finished stages; None: each keeps its own.
 
     Returns:
         Where the model lies, and what it scored.
@@ -151,7 +154,8 @@ def train(
             num_tests = 0 if tst is None else tst.num_instances
             keep = partial(_keep_linear, folder=folder / LINEAR_MODEL, trn=trn)
             budget = Budget(spending, names, num_tests, keep)
-        trainer = Trainer(params, FolderCache(folder), progress, candidates, budget)
+        store = None if stages is None else StageStore(stages)
+        trainer = Trainer(params, FolderCache(folder, store), progress, candidates, budget)
         trainer.check(trn)
         _check_capacity(params, trn, folder)
         fitted = trainer.fit(trn, compared=tst is not None)
