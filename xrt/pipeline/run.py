@@ -27,6 +27,7 @@ from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
 from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
+from xrt.pipeline.outcome import held_out_figure, test_figure, write_outcome
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.report_page import write_run_report
 from xrt.pipeline.rows import require_texts
@@ -184,6 +185,11 @@ def train(
             fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
             application, choices, recalls,
         )  # fmt: skip
+        figures = {
+            "held_out": held_out_figure(fitted, trn),
+            "test": test_figure(tst, scores.get(shipped)),
+        }
+        write_outcome(folder, params, artifact, figures, trainer.runner.seconds)
         judgements = (*fitted.judgements, *application.judgements)
         used = fitted.budget
         if spending is not None and used is not None:
