@@ -1,4 +1,4 @@
-"""Arguments of Lightning's Trainer as settings: checked early, handed on, and what comes of them."""
+"""Arguments of Lightning's Trainer as settings: checked early, handed on, what comes of them."""
 
 import csv
 import importlib.util
@@ -89,8 +89,7 @@ def test_what_cannot_be_is_refused_with_the_settings(lightning, message):
         ({"max_time": "soon"}, "max_time = 'soon': write DD:HH:MM:SS"),
     ],
 )
-def test_what_only_lightning_can_tell_is_told_before_any_work(lightning, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_only_lightning_can_tell_is_told_before_any_work(lightning, message):
     with pytest.raises(ConfigError, match=message):
         check_attached(TrainerParams(lightning=lightning))
 

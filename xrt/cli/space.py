@@ -1,11 +1,12 @@
 """The values that `xrt sweep` tries, written as hydra's sweepers take them.
 
-    a,b,c  choice(a,b,c)          one of these
-    range(2,10,2)                 2, 4, 6, 8
-    interval(0.1,0.9)             a number between them; whole where both are written so
-    tag(log,interval(1e-5,1e-3))  the same, evenly over the logarithm
+a,b,c  choice(a,b,c)          one of these
+range(2,10,2)                 2, 4, 6, 8
+interval(0.1,0.9)             a number between them; whole where both are written so
+tag(log,interval(1e-5,1e-3))  the same, evenly over the logarithm
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -103,6 +104,32 @@ def first_words(space: dict[str, Values]) -> list[str]:
         A word for each name.
     """
     return [f"{name}={first_value(values)}" for name, values in space.items()]
+
+
+def grid_of(space: dict[str, Values]) -> list[dict[str, str | int]]:
+    """All trials that there are, for values that can be counted.
+
+    Args:
+        space: the values by name.
+
+    Returns:
+        The values of each trial by name; the last setting changes fastest.
+
+    Raises:
+        ConfigError: a setting has any number of an interval.
+    """
+    lists: list[list[str | int]] = []
+    for name, values in space.items():
+        if isinstance(values, Choice):
+            lists.append(list(values.values))
+        elif values.is_whole:
+            lists.append(list(range(int(values.low), int(values.high) + 1)))
+        else:
+            raise ConfigError(
+                f"{name}: an interval of numbers has no grid; list the values, or leave --sampler "
+                "grid out"
+            )
+    return [dict(zip(space, point, strict=True)) for point in itertools.product(*lists)]
 
 
 def first_value(values: Values) -> str:

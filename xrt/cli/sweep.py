@@ -1,8 +1,8 @@
 """`xrt sweep`: a search over settings by Optuna; each trial is a plain `xrt train`.
 
-    runs/NAME-sweep/journal.log   the study, in Optuna's journal: a sweep that was stopped goes on
-    runs/NAME-sweep/NUMBER/       the run folder of a trial, NUMBER.log what it printed
-    runs/.stages/                 stages that trials share: what has not changed is made once
+runs/NAME-sweep/journal.log   the study, in Optuna's journal: a sweep that was stopped goes on
+runs/NAME-sweep/NUMBER/       the run folder of a trial, NUMBER.log what it printed
+runs/.stages/                 stages that trials share: what has not changed is made once
 """
 
 import argparse
@@ -11,12 +11,13 @@ import logging
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xrt.cli.settings import ready_for_hydra
-from xrt.cli.space import Choice, Values, first_words, split_space
+from xrt.cli.space import Choice, Values, first_words, grid_of, split_space
 from xrt.cli.trials import Trial, is_hopeless, validations_of
 from xrt.config import COMPOSITION_ERRORS, build, compose, explain, pipeline_params
 from xrt.errors import ConfigError, XrtError
@@ -94,15 +95,15 @@ def _open_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal = folder / JOURNAL
     _mend(journal)
-    samplers = {
-        "tpe": lambda: optuna.samplers.TPESampler(seed=arguments.seed, constant_liar=True),
-        "random": lambda: optuna.samplers.RandomSampler(seed=arguments.seed),
-        "grid": lambda: optuna.samplers.BruteForceSampler(seed=arguments.seed),
-    }
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(journal))), study_name=folder.name,
-        sampler=samplers[arguments.sampler](), direction="maximize", load_if_exists=True,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(arguments.seed)
+        if arguments.sampler == "tpe":  # a trial that runs counts as a bad one
+            sampler = optuna.samplers.TPESampler(seed=arguments.seed, constant_liar=True)
+        study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(journal))), study_name=folder.name,
+            sampler=sampler, direction="maximize", load_if_exists=True,
+        )  # fmt: skip
     wanted = {name: repr(values) for name, values in sorted(space.items())}
     earlier = study.user_attrs.get(SPACE)
     if earlier is not None and earlier != wanted:
@@ -116,8 +117,7 @@ def _open_study(
 
 
 def _mend(journal: Path) -> None:
-    """Cut off a line that a killed sweep did not finish, and drop its lock: ours keeps others out.
-    """
+    """Cut off a line that a killed sweep did not finish, and drop its lock, as ours is held."""
     for stale in journal.parent.glob(f"{JOURNAL}.lock*"):
         stale.unlink()
     if journal.is_file():
@@ -144,7 +144,7 @@ class _Trials:
         self.threads = max(1, default_num_threads() // self.workers)
         self.running: list[Trial] = []
         self.interrupted = self._of_state("RUNNING")
-        self.is_exhausted = False
+        self.grid = grid_of(space) if arguments.sampler == "grid" else None
 
     def run(self, received: list[int]) -> int:
         """Run to the last trial, or to a signal; the exit code."""
@@ -176,22 +176,17 @@ class _Trials:
         if self.interrupted:
             earlier = self.interrupted.pop(0)
             return self._trial(earlier.number, earlier.params)
-        if self.is_exhausted or len(self.study.get_trials(deepcopy=False)) >= self.most:
+        begun = self.study.get_trials(deepcopy=False)
+        if len(begun) >= self.most and not self._of_state("WAITING"):
             return None
+        if self.grid is not None and not self._of_state("WAITING"):
+            tried = [one.params for one in begun]
+            point = next((point for point in self.grid if point not in tried), None)
+            if point is None:
+                return None
+            self.study.enqueue_trial(point)
         asked = self.study.ask(_distributions(self.space))
-        if self._is_repeated(asked.number, asked.params):
-            self._tell(asked.number, None, "FAIL")
-            self.is_exhausted = True
-            return None
         return self._trial(asked.number, asked.params)
-
-    def _is_repeated(self, number: int, params: dict[str, Any]) -> bool:
-        """Whether a grid has been gone through: its sampler then begins anew."""
-        import optuna
-
-        is_grid = isinstance(self.study.sampler, optuna.samplers.BruteForceSampler)
-        others = (one for one in self.study.get_trials(deepcopy=False) if one.number != number)
-        return is_grid and any(one.params == params for one in others)
 
     def _trial(self, number: int, params: dict[str, Any]) -> Trial:
         words = [*self.words, *(f"{name}={value}" for name, value in params.items())]

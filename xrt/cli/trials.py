@@ -70,17 +70,29 @@ class Trial:
         shutil.rmtree(self.folder / "scratch", ignore_errors=True)
 
     def objective(self) -> float | None:
-        """The criterion on held-out rows; None where the run has none."""
+        """The criterion on held-out rows.
+
+        Returns:
+            A number from 0 to 1; None where the run has none.
+        """
         path = self.folder / OUTCOME
         figure = read_json_bounded(path).get("held_out") if path.is_file() else None
         return None if figure is None else float(figure["value"])
 
     def validations(self) -> list[float]:
-        """nDCG@5 of the finest level of the matcher, of each validation so far."""
+        """Figures of the matcher's validations so far.
+
+        Returns:
+            As `validations_of`.
+        """
         return validations_of(self.folder)
 
     def fault(self) -> str:
-        """The last line that the training has written."""
+        """Why it failed.
+
+        Returns:
+            The last line that the training has written.
+        """
         text = self.log.read_text(errors="replace") if self.log.is_file() else ""
         lines = [line for line in text.splitlines() if line.strip()]
         return lines[-1].removeprefix("xrt: ") if lines else "it wrote nothing"

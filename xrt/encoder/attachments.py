@@ -75,7 +75,9 @@ def attached(params: TrainerParams, attachments: Attachments) -> dict[str, Any]:
     if max_time := params.lightning.get("max_time"):
         callbacks.append(_timer(max_time))
     callbacks += [_callback(text) for text in as_list(params.lightning.get("callbacks"))]
-    loggers = [_logger(text, attachments.folder) for text in as_list(params.lightning.get("logger"))]
+    loggers = [
+        _logger(text, attachments.folder) for text in as_list(params.lightning.get("logger"))
+    ]
     arguments["callbacks"] = [*callbacks, *attachments.callbacks]
     arguments["logger"] = [*loggers, *attachments.loggers] or False
     return arguments

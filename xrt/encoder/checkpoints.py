@@ -183,7 +183,10 @@ class Checkpointer(FitHook):
             trainer.save_checkpoint(self.path)
         if stop and not last:
             trainer.should_stop = True
-            if SIGNALLED in dict(pl_module.named_buffers(recurse=False)):  # behind the checkpoint, which goes on without it
+            # behind the checkpoint, which goes on without it
+            if SIGNALLED in dict(pl_module.named_buffers(recurse=False)):
+                pl_module.named_buffers(recurse=False)
+            ):  # behind the checkpoint, which goes on without it
                 pl_module.get_buffer(SIGNALLED).fill_(True)
 
     def on_exception(

@@ -68,12 +68,20 @@ class LevelBatches:
 
     def __iter__(self) -> Iterator[LevelBatch]:
         for rows in self.stream:
-            yield self._share(rows)
+            yield self.of_rows(rows)
 
-    def _share(self, rows: np.ndarray) -> LevelBatch:
-        """Weights add up so that the mean over processes is the mean over all rows of the step,
-        where a row counts by its weight beside the mean weight of all training rows: a step of rows
-        that count little is a small one.
+    def of_rows(self, rows: np.ndarray) -> LevelBatch:
+        """This process's share of a step.
+
+        Weights add up so that the mean over processes is the mean over all rows of the step, where
+        a row counts by its weight beside the mean weight of all training rows: a step of rows that
+        count little is a small one.
+
+        Args:
+            rows: row numbers of the step.
+
+        Returns:
+            The share; a row of weight 0 where there are fewer rows than processes.
         """
         mine = rows_of_rank(rows, self.rank, self.world_size)
         weight = self.world_size / len(rows)

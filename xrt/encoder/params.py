@@ -101,7 +101,7 @@ class TrainerParams:
     """Arguments of Lightning's Trainer by their names there, such as `strategy` (`auto`,
     `ddp_spawn`, `fsdp`), `num_nodes`, `logger` (a list of `csv`, `tensorboard`, `wandb`, `mlflow`),
     `callbacks` (a list of `module:Class(argument=value)`), `accumulate_grad_batches`, `max_time`,
-    `profiler`, `deterministic`; `trainer.NAME=value` is short for `trainer.lightning.NAME=value`."""
+    `profiler`, `deterministic`. On the command line `trainer.NAME=value` will do."""
 
     @property
     def strategy(self) -> str:

@@ -124,8 +124,7 @@ class XRTransformer(XrtEstimator):
         return fitted.model
 
     def _given_params(self, params: "PipelineParams") -> "PipelineParams":
-        """All settings at once. Raises ConfigError where some are given beside, or no encoder is.
-        """
+        """All settings at once. Raises ConfigError where some are given beside."""
         defaults = inspect.signature(type(self)).parameters
         beside = [
             name

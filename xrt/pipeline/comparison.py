@@ -117,10 +117,9 @@ def differing(runs: Sequence[Run]) -> list[str]:
     """
     settings = [run.settings for run in runs]
     names = dict.fromkeys(name for one in settings for name in one)
+    values = {name: {repr(one.get(name)) for one in settings} for name in names}
     return [
-        name
-        for name in names
-        if name not in _OF_THE_MACHINE and any(one.get(name) != settings[0].get(name) for one in settings)
+        name for name, found in values.items() if name not in _OF_THE_MACHINE and len(found) > 1
     ]
 
 
@@ -173,8 +172,8 @@ def write_comparison(runs: Sequence[Run], path: Path) -> Path:
         values = [settings.get(name) for name in names]
         rows.append([run.name, run.content["model"], *figures, *cost, *values])
     note = (
-        f"{runs[0].content['criterion']}, best first. Held out: training rows on which settings may "
-        "be chosen; test: for reporting only. ±: standard error of the rows' mean. Seconds: what "
+        f"{runs[0].content['criterion']}, best first. Held out: training rows on which settings "
+        "may be chosen; test: for reporting only. ±: standard error of the rows' mean. Seconds: what "
         "all stages took when they were made. A column for each setting that differs."
     )
     table = Table(title="Runs", columns=[*_COLUMNS, *names], rows=rows, note=note)

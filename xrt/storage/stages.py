@@ -393,9 +393,7 @@ def _make_stage(
             produce(temporary)
         files = take_inventory(temporary)
         if DONE in files:
-            raise ArtifactError(
-                f"stage {name}: {DONE} is written by the cache; rename this output"
-            )
+            raise ArtifactError(f"stage {name}: {DONE} is written by the cache; rename this output")
         done = {**record, "seconds": round(time.monotonic() - started, 3)}
         write_json(temporary / DONE, {**done, "files": records_to_json(files)})
 
