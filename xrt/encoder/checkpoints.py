@@ -185,8 +185,6 @@ class Checkpointer(FitHook):
             trainer.should_stop = True
             # behind the checkpoint, which goes on without it
             if SIGNALLED in dict(pl_module.named_buffers(recurse=False)):
-                pl_module.named_buffers(recurse=False)
-            ):  # behind the checkpoint, which goes on without it
                 pl_module.get_buffer(SIGNALLED).fill_(True)
 
     def on_exception(

@@ -173,8 +173,8 @@ def write_comparison(runs: Sequence[Run], path: Path) -> Path:
         rows.append([run.name, run.content["model"], *figures, *cost, *values])
     note = (
         f"{runs[0].content['criterion']}, best first. Held out: training rows on which settings "
-        "may be chosen; test: for reporting only. ±: standard error of the rows' mean. Seconds: what "
-        "all stages took when they were made. A column for each setting that differs."
+        "may be chosen; test: for reporting only. ±: standard error of the rows' mean. Seconds: "
+        "what all stages took when they were made. A column for each setting that differs."
     )
     table = Table(title="Runs", columns=[*_COLUMNS, *names], rows=rows, note=note)
     charts = [
