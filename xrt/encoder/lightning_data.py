@@ -218,6 +218,7 @@ def matcher_modules(
         model, heads, params, num_steps=params.num_steps(plan.num_batches),
         level=len(heads) - 1, seed=seed, dropout=encoder.dropout, level_data=training.levels,
     )  # fmt: skip
+    module.train()  # a Trainer leaves modules in the mode they are in
     return module, MatcherData(training, validation, plan)
 
 
