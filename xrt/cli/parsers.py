@@ -4,9 +4,12 @@ Nothing heavy is imported, so that `xrt --help` and a misspelt option answer at 
 """
 
 import argparse
+from collections.abc import Callable
+from typing import TypeVar
 
 from xrt.applications import application_commands, applications
 
+T = TypeVar("T")
 _TRAIN_HELP = """\
 settings are given as key=value and group=choice; conf/ holds the groups:
   xrt train experiment=quickstart                 a preset
@@ -71,6 +74,9 @@ def main_parser() -> argparse.ArgumentParser:
     _add_sweep_arguments(
         commands.add_parser("sweep", help="search settings: xrt sweep key=a,b,c --trials 20")
     )
+
+    add_serve_arguments(commands.add_parser("serve", help="models behind HTTP, and a page"))
+
     for command in application_commands():
         commands.add_parser(command.name, help=command.help)
     return parser
@@ -244,6 +250,109 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_expect_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `xrt serve`.
+
+    Args:
+        parser: Takes the arguments.
+    """
+    from xrt.serve.options import ServeOptions, parse_size, parse_time
+
+    default = ServeOptions({})
+
+    def size(text: str) -> int:
+        return _read(parse_size, text, "8MB or 512KiB")
+
+    def seconds(text: str) -> float:
+        return _read(parse_time, text, "30s or 500ms")
+
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL",
+        help="folder of a trained model, or NAME=FOLDER; its name in addresses is the folder's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--host", default=default.host, metavar="ADDRESS",
+        help=f"where to listen (default {default.host}: this machine only; elsewhere needs a key)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=_port, default=default.port, metavar="N",
+        help=f"port (default {default.port}; 0: any that is free)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=_positive, default=default.workers, metavar="N",
+        help="processes that answer (default 1); they share the memory of the models",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=_positive, metavar="N",
+        help="threads of each worker (default: the processors, divided by the workers)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--key-file", metavar="FILE",
+        help="file with the key that clients have to send (default: the variable XRT_SERVE_KEY)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-body", type=size, default=default.max_body, metavar="SIZE",
+        help="largest body of a request (default 8MB)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queue-length", type=_positive, default=default.queue_length, metavar="N",
+        help=f"requests of a worker that may wait (default {default.queue_length}); more get 429",
+    )  # fmt: skip
+    parser.add_argument(
+        "--deadline", type=seconds, default=default.deadline, metavar="TIME",
+        help="a request without an answer after this time gets 504 (default 30s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--grace", type=seconds, default=default.grace, metavar="TIME",
+        help="what requests in flight have to end after SIGTERM (default 30s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--decisions", metavar="FILE",
+        help="what people decide on the page is added here, for `xrt audit --decisions`",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queue",
+        metavar="FILE",
+        help="suggestions.jsonl of `xrt audit`, to go through on the page",
+    )
+    parser.add_argument(
+        "--allow-reload", action="store_true",
+        help="POST /-/reload loads models from their folders anew",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cors", nargs="+", metavar="ORIGIN", help="web pages of these origins may ask the server"
+    )
+    parser.add_argument(
+        "--root-path", default=default.root_path, metavar="PATH",
+        help="path under which a proxy shows the server",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-texts", action="store_true", help="write the texts of requests into the log, too"
+    )
+    parser.add_argument(
+        "--log-format", choices=("plain", "json"), default=default.log_format,
+        help="lines of the log (default plain)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compute", default=default.compute, metavar="KIND",
+        help="how encoders compute: auto (default, as trained), fp32, bf16, int8, onnx",
+    )  # fmt: skip
+
+
+def _read(parse: Callable[[str], T], text: str, example: str) -> T:
+    try:
+        return parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as {example}") from None
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise argparse.ArgumentTypeError(f"{value}: a port is 0 to 65535")
+    return value
 
 
 def _positive(text: str) -> int:
