@@ -48,7 +48,6 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.explanation import explain
 
         return explain(arguments)
-<<<<<<< HEAD
     if arguments.command == "compare":
         from xrt.cli.compare import compare
 
@@ -57,12 +56,10 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.sweep import sweep
 
         return sweep(arguments)
-=======
     if arguments.command == "serve":
         from xrt.cli.serving import serve
 
         return serve(arguments)
->>>>>>> main
     from xrt.cli import inspection
 
     return {"evaluate": inspection.evaluate, "inspect": inspection.inspect}[arguments.command](
