@@ -1,5 +1,5 @@
-"""The command line: `xrt train | predict | explain | evaluate | inspect | serve`, and applications'
-own.
+"""The command line: `xrt train | predict | explain | evaluate | inspect | report | serve`, and
+applications' own.
 
 This module imports nothing heavy, so that `xrt --help` and a misspelt option answer at once; each
 command imports what it needs when it runs. Faults of the user end in one line and exit code 2.
@@ -56,6 +56,10 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.sweep import sweep
 
         return sweep(arguments)
+    if arguments.command == "report":
+        from xrt.cli.report import report
+
+        return report(arguments)
     if arguments.command == "serve":
         from xrt.cli.serving import serve
 

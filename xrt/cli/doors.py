@@ -31,6 +31,7 @@ _NAMES: dict[str, dict[str, str | None]] = {
     "inspect": {},
     "compare": {},
     "sweep": {},
+    "report": {"label_column": "label_columns"},
     "serve": {},
 }
 """Names that differ from those of Python, by command; None: the command has nothing like it."""

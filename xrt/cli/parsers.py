@@ -75,6 +75,9 @@ def main_parser() -> argparse.ArgumentParser:
         commands.add_parser("sweep", help="search settings: xrt sweep key=a,b,c --trials 20")
     )
 
+    add_report_arguments(
+        commands.add_parser("report", help="a run as a summary, and as a page to show")
+    )
     add_serve_arguments(commands.add_parser("serve", help="models behind HTTP, and a page"))
 
     for command in application_commands():
@@ -213,6 +216,33 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write bad lines to FILE's name .bad-lines.jsonl and go on",
     )
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `xrt report`.
+
+    Args:
+        parser: Takes the arguments.
+    """
+    parser.add_argument(
+        "path", metavar="MODEL_OR_RUN", help="folder of a run (runs/NAME), or of a trained model"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write the page here (default: report.html of the run, or beside the model)",
+    )
+    parser.add_argument(
+        "--no-examples",
+        action="store_true",
+        help="leave the texts of rows out, for a page that others may see",
+    )
+    parser.add_argument(
+        "--test",
+        metavar="FILE",
+        help="measure the model on this labelled file, and show examples of its rows",
+    )
+    add_reading_arguments(parser)
 
 
 def add_expect_argument(parser: argparse.ArgumentParser) -> None:

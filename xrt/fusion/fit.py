@@ -25,7 +25,7 @@ from xrt.fusion.weights import fit_weights, fuse
 from xrt.metrics.calibration import reliability
 from xrt.metrics.judgement import Judgement
 from xrt.sources.base import CANDIDATES
-from xrt.sparse import top_k_rows
+from xrt.sparse import load_csr, save_csr, top_k_rows
 from xrt.storage.atomic import write_json
 from xrt.storage.reading import read_json_bounded
 
@@ -36,6 +36,10 @@ FEWEST_ROWS = 20
 MIN_HITS = 50
 """True predictions among the held-out rows' candidates that calibration needs."""
 
+KEPT = 10
+"""Scores of each held-out row that are kept for the report."""
+HELD_OUT = "held-out"
+"""The file of these scores."""
 ECE_K = 5
 BOOSTING = "boosted trees over the scores of the sources"
 
@@ -44,13 +48,16 @@ BOOSTING = "boosted trees over the scores of the sources"
 class FusionFit:
     """The fusion of the sources, the calibration (None where there was too little to learn it
     from), and what was found about both on the held-out rows, by cross-fitting; each learnt step
-    beside its plain alternative in `judgements`.
+    beside its plain alternative in `judgements`. `held_out_NL` are the best KEPT scores of each
+    held-out row, fused and calibrated by what the other half of the rows gave; None where the fit
+    was saved by an earlier version.
     """
 
     fusion: Fusion
     calibration: Calibration | None
     figures: Mapping[str, Any]
     judgements: tuple[Judgement, ...] = ()
+    held_out_NL: sp.csr_array | None = None
 
     def save(self, folder: Path) -> None:
         """Write all of it into a folder.
@@ -67,6 +74,8 @@ class FusionFit:
             "judgements": [judgement.to_dict() for judgement in self.judgements],
         }
         write_json(folder / "scores.json", content)
+        if self.held_out_NL is not None:
+            save_csr(folder, HELD_OUT, self.held_out_NL)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -89,7 +98,9 @@ class FusionFit:
         except (KeyError, TypeError) as err:
             raise ArtifactError(f"{folder}: unreadable scores.json ({err!r}); run again") from err
         calibration = None if calibrated is None else Calibration.from_dict(calibrated)
-        return cls(Fusion.load(weighted, folder), calibration, figures, judgements)
+        scored = any(folder.glob(f"{HELD_OUT}*"))
+        held_out_NL = load_csr(folder, HELD_OUT) if scored else None
+        return cls(Fusion.load(weighted, folder), calibration, figures, judgements, held_out_NL)
 
 
 def fit_scores(
@@ -153,16 +164,17 @@ def fit_scores(
             ]  # fmt: skip
             sources, fused_NL, boosted = sources.alone(baseline), alone_NL, False
     fusion = fit_fusion(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
-    calibration = None
+    calibration, held_out_NL = None, fused_NL
     if int(hits_of(fused_NL, Y_true).sum()) >= MIN_HITS:
-        calibration, calibration_figures, step = _calibrate(
+        calibration, held_out_NL, calibration_figures, step = _calibrate(
             fused_NL, Y_true, frequencies, seed, weights_N
         )
         figures.update(calibration_figures)
         judgements.append(step)
     else:
         logger.info("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
-    return FusionFit(fusion, calibration, figures, tuple(judgements))
+    kept_NL = top_k_rows(held_out_NL, KEPT)
+    return FusionFit(fusion, calibration, figures, tuple(judgements), kept_NL)
 
 
 def cross_fitted_fusion(
@@ -205,8 +217,10 @@ def _calibrate(
     frequencies: LabelFrequencies,
     seed: int,
     weights_N: np.ndarray | None,
-) -> tuple[Calibration, dict[str, Any], Judgement]:
-    """Curves by frequency where they rank no worse and are better calibrated than one for all."""
+) -> tuple[Calibration, sp.csr_array, dict[str, Any], Judgement]:
+    """Curves by frequency where they rank no worse and are better calibrated than one for all; with
+    the scores of each half by the curves of the other.
+    """
     counts_L, source = frequencies.counts_L, {"fused": fused_NL}
 
     def judged(lowest_counts: tuple[int, ...]) -> sp.csr_array:
@@ -237,4 +251,4 @@ def _calibrate(
         learnt=bins.expected_error, error=None, ships=by_frequency,
         note="" if gain >= 0 or bins.expected_error > one.expected_error else "ranks are worse",
     )  # fmt: skip
-    return replace(calibration, thresholds=thresholds), figures, step
+    return replace(calibration, thresholds=thresholds), calibrated_NL, figures, step

@@ -22,6 +22,7 @@ from xrt.pipeline.encoding import MatcherOutputs, fine_tune_matcher
 from xrt.pipeline.fusing import (
     HeldOutRows,
     choose_fusion,
+    held_out_scores,
     with_fusion,
 )
 from xrt.pipeline.linear import tree_trainer
@@ -89,7 +90,8 @@ def fit_deep(
     runner.judgements.extend(ships.judgements)
     linear = with_fusion(model, chosen.linear)
     slices = ships.figures.get("slices", {})
-    held_out = HeldOutRows(held.validation, chosen.sources, verdict.criterion, slices)
+    scores = held_out_scores(linear=chosen.linear, deep=chosen.fused)
+    held_out = HeldOutRows(held.validation, chosen.sources, verdict.criterion, scores, slices)
     if not (compared or verdict.ships_deep):
         return linear, None, verdict, held_out
     every_row = np.arange(corpus.num_instances)

@@ -159,6 +159,19 @@ def with_fusion(model: XrtModel, fit: FusionFit) -> XrtModel:
     return replace(model, sources=sources, fusion=fit.fusion, calibration=fit.calibration)
 
 
+def held_out_scores(**fits: FusionFit) -> dict[str, sp.csr_array]:
+    """The scores of the held-out rows, for `HeldOutRows.scores`.
+
+    Args:
+        **fits: the fit of each model, by its name.
+
+    Returns:
+        Scores by name; empty where one is not known.
+    """
+    scores = {name: fit.held_out_NL for name, fit in fits.items() if fit.held_out_NL is not None}
+    return scores if len(scores) == len(fits) else {}
+
+
 def criterion_of(fit: FusionFit) -> float:
     """(P@1 + nDCG@10) / 2, in [0, 1], of a fusion that had to beat the baseline, by cross-fitting.
 
@@ -184,6 +197,9 @@ class HeldOutRows:
     criterion: float
     """(P@1 + nDCG@10) / 2, in [0, 1], of the model that ships, by cross-fitting: each half of the
     rows with the fusion that the other half gives."""
+    scores: Mapping[str, sp.csr_array] = field(default_factory=dict)
+    """The best scores of these rows, (n, L), by the model's name (`linear`, `deep`), each half with
+    the fusion and calibration of the other; empty where an earlier version fitted them."""
     slices: Slices = field(default_factory=dict)
     """The newest rows and rows drawn at random, where times are known; else empty."""
 

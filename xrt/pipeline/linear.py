@@ -22,6 +22,7 @@ from xrt.pipeline.fusing import (
     choose_fusion,
     criterion_of,
     frequencies_of,
+    held_out_scores,
     with_fusion,
 )
 from xrt.pipeline.rows import TrainingRows, hold_out
@@ -255,6 +256,6 @@ def fuse_linear(
         training = linear_training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))
     return with_fusion(model, fits.fused), HeldOutRows(
-        held.validation, fits.sources, criterion_of(fits.fused),
+        held.validation, fits.sources, criterion_of(fits.fused), held_out_scores(linear=fits.fused),
         fits.fused.figures.get("slices", {}),
     )  # fmt: skip

@@ -102,8 +102,9 @@ def fit_within(
         TimeLimit(plan.seconds, plan.most_epochs), watch,
     )  # fmt: skip
     pace, validations = seen[0].pace, seen[0].validations[-1]
-    if not verdict.ships_deep:
-        held = held_out or held
+    if held_out is not None:  # the linear model of such a run is fused, that of `fit_deep` is not
+        scores = {**held.scores, **held_out.scores}
+        held = replace(held if verdict.ships_deep else held_out, scores=scores)
     report = _report(
         budget, plan, more_time(plan, spending.seconds, validations, pace),
         repeat_settings(plan, pace),
