@@ -4,7 +4,7 @@ Figures on held-out training rows, on which settings may be chosen, stand apart 
 test file, which are for reporting only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def write_outcome(
     params: PipelineParams,
     artifact: Artifact,
     figures: Mapping[str, dict[str, Any] | None],
-    seconds: Mapping[str, float],
+    stages: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write `outcome.json`.
 
@@ -81,13 +81,13 @@ def write_outcome(
         params: settings of the run, with what was chosen.
         artifact: the saved model.
         figures: of `held_out_figure` and `test_figure`, by "held_out" and "test".
-        seconds: what each stage took when it was made.
+        stages: what each stage took when it was made, of `stage_lines`.
     """
     content = {
         "criterion": CRITERION,
         "model": "linear" if artifact.kind == "linear" else "deep",
         **figures,
-        "seconds": round(sum(seconds.values()), 3),
+        "seconds": round(sum(line["own_seconds"] for line in stages), 3),
         "model_bytes": artifact.num_bytes,
         "settings": asdict(params),
     }

@@ -32,7 +32,7 @@ from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
 from xrt.pipeline.looking_at_rows import LookedAtRows, look_at_rows
 from xrt.pipeline.outcome import held_out_figure, test_figure, write_outcome
 from xrt.pipeline.params import PipelineParams
-from xrt.pipeline.report_content import HELD_OUT, TEST
+from xrt.pipeline.report_content import HELD_OUT, TEST, stage_lines
 from xrt.pipeline.report_page import about_run, write_run_report
 from xrt.pipeline.rows import require_texts
 from xrt.pipeline.saving import save_model
@@ -197,7 +197,7 @@ def train(
             "held_out": held_out_figure(fitted, trn),
             "test": test_figure(tst, scores.get(shipped)),
         }
-        write_outcome(folder, params, artifact, figures, trainer.runner.seconds)
+        write_outcome(folder, params, artifact, figures, stage_lines(costs))
         judgements = (*fitted.judgements, *application.judgements)
         used = fitted.budget
         if spending is not None and used is not None:
