@@ -42,7 +42,7 @@ def main_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_predict_arguments(
-        commands.add_parser("predict", help="tag texts: text or JSONL in, JSONL out")
+        commands.add_parser("predict", help="tag texts: a table to look at, or JSON lines")
     )
 
     add_explain_arguments(commands.add_parser("explain", help="why a text gets its labels"))
@@ -119,7 +119,11 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Takes the arguments, with those of applications.
     """
-    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="folder of a trained model, or http://HOST:PORT/v1/models/NAME of xrt serve",
+    )
     parser.add_argument(
         "file",
         metavar="FILE",
@@ -140,6 +144,18 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="drop labels that score less: a number (default 0), micro-F1 or macro-F1 (tuned in "
         "training)",
+    )
+    parser.add_argument(
+        "--as",
+        dest="write_as",
+        choices=("auto", "table", "jsonl"),
+        default="auto",
+        help="auto (default): a table where the output is a terminal, else JSON lines",
+    )
+    parser.add_argument(
+        "--key-file",
+        metavar="FILE",
+        help="file with the key of the server (default: the variable XRT_SERVE_KEY)",
     )
     add_expect_argument(parser)
     parser.add_argument(
