@@ -239,7 +239,7 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
                            level=finest, seed=run.seed, dropout=run.encoder_params.dropout,
                            level_data=level_data, most_steps=most_steps)  # fmt: skip
     matcher.num_micro_batches = batches_a_step
-    pacing = None if run.limit is None else Pacing(run.limit.seconds, matcher)
+    pacing = None if run.limit is None else Pacing(run.limit, matcher)
     validation = None
     if run.held_out is not None:
         rows = run.held_out.at_level(run.tree, finest)

@@ -207,8 +207,7 @@ class Trainer:
             choices = choose_settings(runner, corpus, dense_NH, label_tree is not None)
             if choices is not None:
                 runner = replace(runner, params=choices.applied_to(self.params))
-                if choices.judgement is not None:
-                    runner.judgements.append(choices.judgement)
+                runner.judgements.extend(choices.judgements)
         else:
             num_dense = 0 if dense_NH is None else dense_NH.shape[1]
             require_same_inputs(earlier, corpus, self.params.features, num_dense)
