@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 CHOICES_FILE = "choices.json"
 """Of a model's folder: what was chosen, and all that was tried."""
-NOT_SAVED = ("progress", "run_folder", "paths", "tree")
+NOT_SAVED = ("progress", "run_folder", "paths", "tree", "params", "callbacks", "logger")
 """Arguments that JSON cannot hold, or that tell of the machine."""
 
 
