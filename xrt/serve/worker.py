@@ -7,6 +7,7 @@ within the grace time.
 
 import asyncio
 import os
+import select
 import socket
 import sys
 import threading
@@ -20,14 +21,20 @@ from uvicorn import Config, Server
 from xrt.errors import XrtError
 from xrt.serve.app import make_app
 from xrt.serve.connections import PatientProtocol
+from xrt.serve.decisions import DecisionFile
 from xrt.serve.logs import LOGGER
 from xrt.serve.metrics import Metrics
 from xrt.serve.options import BACKLOG, ServeOptions
 from xrt.serve.problems import Problem
+from xrt.serve.review_queue import ReviewQueue
+from xrt.serve.routes.page import make_page_router
+from xrt.serve.routes.review import make_review_router
 from xrt.serve.state import Phase, ServerState
 
 SECONDS_OF_NOTICE = 1.0
 """How long requests are still taken after `/health/ready` has turned 503."""
+SECONDS_FOR_BACKLOG = 5.0
+"""How long, beyond that, is waited for requests of connections that the system took already."""
 KEEP_ALIVE_SECONDS = 65
 """How long an idle connection stays open: longer than those of usual proxies (60 s)."""
 
@@ -46,6 +53,7 @@ class Worker(Server):
         self.bound = bound
         self.load_error: Exception | None = None
         self._closing_at: float | None = None
+        self._quiet_ticks = 0
         routers = make_routers(self.state)
         super().__init__(
             Config(
@@ -135,9 +143,19 @@ class Worker(Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop accepting, ten times a second."""
-        if self._closing_at is not None and time.monotonic() >= self._closing_at:
-            self.should_exit = True
+        if self._closing_at is not None:
+            self._quiet_ticks = 0 if self._somebody_comes() else self._quiet_ticks + 1
+            late = time.monotonic() - self._closing_at
+            if late >= (0 if self._quiet_ticks > 1 else SECONDS_FOR_BACKLOG):
+                self.should_exit = True
         return await super().on_tick(counter)
+
+    def _somebody_comes(self) -> bool:
+        """Whether a connection waits to be accepted, or has not sent its first request yet."""
+        if select.select([self.bound], [], [], 0)[0]:
+            return True
+        connections = self.server_state.connections
+        return any(isinstance(each, PatientProtocol) and each.cycle is None for each in connections)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what is in flight; what is still in the queue at the end of the grace time gets
@@ -210,8 +228,14 @@ def make_routers(state: ServerState) -> list[APIRouter]:
 
     Returns:
         The routers.
+
+    Raises:
+        DataError: The file of decisions or of the queue cannot be used.
     """
-    return []
+    options = state.options
+    decisions = None if options.decisions is None else DecisionFile(options.decisions)
+    queue = None if options.queue is None else ReviewQueue(options.queue, decisions)
+    return [make_page_router(), make_review_router(state.labels_of, decisions, queue)]
 
 
 def run_alone(options: ServeOptions, bound: socket.socket, on_ready: Callable[[], None]) -> None:
