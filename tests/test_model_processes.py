@@ -20,7 +20,7 @@ import scipy.sparse as sp
 import torch
 
 from tests.deep_models import deep_model
-from xrt import threads
+from xrt import processors, threads
 from xrt.errors import ConfigError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.model import XrtModel
@@ -204,7 +204,7 @@ def test_one_rule_of_threads(monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     for quota, affinity in ((3, range(8)), (8, range(3))):
-        monkeypatch.setattr(threads, "_num_processors", lambda quota=quota: quota)
+        monkeypatch.setattr(processors, "cpu_quota", lambda quota=quota: quota)
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid, a=affinity: set(a), raising=False)
         assert default_num_threads() == openmp_threads() == openmp_threads(0) == expected
 

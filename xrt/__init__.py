@@ -6,6 +6,7 @@ in pyproject.toml enforces it):
     errors        what can go wrong, in kinds
     progress      how long work reports where it stands
     jit           numba, and where its machine code is kept
+    processors    how many of them this process may use
     threads       blocks of numba work on a thread pool
     atomic        files and folders that are either whole or absent
     hashing       content hashes that are the same everywhere

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -162,29 +163,77 @@ def evaluate_model(
         DataError: the file cannot be used.
     """
     ks = check_ks(ks)
+    scored = score_file(model_folder, corpus_path, max(ks), progress, reading, expect)
+    return evaluate_scores(
+        scored.scores_NL,
+        scored.corpus,
+        scored.train_counts_L,
+        scored.num_train,
+        scored.propensity,
+        ks,
+        tuned_threshold(scored.model),
+        scored.corpus.row_weights,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredFile:
+    """A labelled file with the scores of a saved model, and what metrics need of its training.
+
+    Attributes:
+        model: the model.
+        corpus: N rows; the table may end with labels unseen in training.
+        scores_NL: scores of the labels known in training.
+        train_counts_L: training rows of each label.
+        num_train: training rows.
+        propensity: the constants of PSP and PSnDCG.
+    """
+
+    model: XrtModel
+    corpus: Corpus
+    scores_NL: sp.csr_array
+    train_counts_L: np.ndarray
+    num_train: int
+    propensity: PropensityParams
+
+
+def score_file(
+    model_folder: str | Path,
+    corpus_path: str | Path,
+    k: int,
+    progress: Progress | None = None,
+    reading: Mapping[str, Any] | None = None,
+    expect: str | None = None,
+) -> ScoredFile:
+    """A labelled file, read as the training file was, and scored by a saved model.
+
+    Args:
+        model_folder: The model.
+        corpus_path: The file.
+        k: Labels of a row that are scored, at most.
+        progress: Told of the rows done.
+        reading: Arguments of `read_corpus` that are to differ from those of training.
+        expect: The digest that the model must have.
+
+    Returns:
+        The rows with their scores.
+
+    Raises:
+        ArtifactError: the model is damaged, or another than expected.
+        DataError: the file cannot be used.
+    """
     predictor = Predictor.load(model_folder, expect=expect)
     assert predictor.artifact is not None
     manifest = predictor.artifact.manifest
-    dataset = _dataset(manifest)
     training = SavedValues(manifest.get("training"), f"{model_folder}: training")
     model = predictor.model
     corpus = read_as_trained(corpus_path, manifest, labels=model.labels, **(reading or {}))
-    scores_NL = predict_corpus(model, corpus, max(ks), progress=progress)
-    known = SavedValues(dataset, f"{model_folder}: configuration.dataset")
-    propensity = _propensity(known)
+    scores_NL = predict_corpus(model, corpus, k, progress=progress)
+    known = SavedValues(_dataset(manifest), f"{model_folder}: configuration.dataset")
     path = predictor.artifact.path("label_counts.npy")
     counts_L = load_array(path, np.int64, 1, length=len(model.labels))
-    threshold = tuned_threshold(model)
-    return evaluate_scores(
-        scores_NL,
-        corpus,
-        counts_L,
-        training.whole("num_rows", 1),
-        propensity,
-        ks,
-        threshold,
-        corpus.row_weights,
-    )
+    num_train = training.whole("num_rows", 1)
+    return ScoredFile(model, corpus, scores_NL, counts_L, num_train, _propensity(known))
 
 
 def _propensity(dataset: SavedValues) -> PropensityParams:

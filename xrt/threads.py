@@ -17,9 +17,9 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
-from functools import cache
 from typing import TypeVar
 
+from xrt.processors import num_processors
 from xrt.progress import Progress
 
 T = TypeVar("T")
@@ -40,16 +40,7 @@ def default_num_threads() -> int:
         first = os.environ.get(name, "").split(",")[0].strip()  # OpenMP takes a list, too
         if first.isascii() and first.isdigit() and int(first) > 0:
             return min(int(first), MAX_THREADS)
-    if hasattr(os, "sched_getaffinity"):
-        return min(_num_processors(), len(os.sched_getaffinity(0)))
-    return _num_processors()
-
-
-@cache
-def _num_processors() -> int:
-    import joblib
-
-    return int(joblib.cpu_count())
+    return num_processors()
 
 
 def openmp_threads(num_threads: int | None = None) -> int:

@@ -27,6 +27,7 @@ DOORS_OF = {
     "cli/explanation.py": ("explain",),
     "cli/inspection.py": ("evaluate", "inspect"),
     "cli/prediction.py": ("predict",),
+    "cli/report.py": ("report",),
     "cli/text_input.py": ("predict",),
     "cli/settings.py": ("train",),
     "cli/train.py": ("train",),

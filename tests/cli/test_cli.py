@@ -19,7 +19,7 @@ from xrt.cli.text_input import Line, LineReader, read_chunks
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.data.jsonl import read_jsonl
 from xrt.data.options import ReadOptions
-from xrt.errors import ArtifactError, ConfigError, DataError
+from xrt.errors import ArtifactError, DataError
 from xrt.estimators import XRLinear
 
 
@@ -286,17 +286,3 @@ def test_inspect_tells_kind_sizes_and_metrics(tmp_path: Path, capsys: pytest.Cap
     assert "ranker  2.0 kB" in shown
     assert cli.main(["inspect", str(tmp_path / "m"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bytes"] == {"ranker": 2000}
-
-
-def test_threads_of_a_training_sleep_while_they_wait(monkeypatch: pytest.MonkeyPatch):
-    """Two trainings at once otherwise halve each other's pace; what the user says is kept."""
-    from xrt.cli.train import run
-
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    with pytest.raises(ConfigError):
-        run(["no.such=1"])
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    with pytest.raises(ConfigError):
-        run(["no.such=1"])
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

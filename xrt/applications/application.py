@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from xrt.pipeline.params import PipelineParams
+    from xrt.predict import Predictor, Suggestion
 
 
 class Command(NamedTuple):
@@ -30,6 +31,36 @@ class Command(NamedTuple):
     parser: Callable[[str], argparse.ArgumentParser]
     parts: tuple[str, ...] = ()
     option_names: Mapping[str, str | None] = MappingProxyType({})
+
+
+class RowFiller(Protocol):
+    """A model that gives each row of a table values, one for each of its attributes."""
+
+    @property
+    def predictor(self) -> "Predictor":
+        """The model of the labels below."""
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The columns that the model reads, at least one."""
+
+    @property
+    def attributes(self) -> Sequence[str]:
+        """The columns whose values it gives."""
+
+    def fill(self, items: Sequence[Mapping[str, Any]]) -> "list[dict[str, Suggestion]]":
+        """The values of each item.
+
+        Args:
+            items: Items, each a mapping from column to cell.
+
+        Returns:
+            For each item the value of each attribute; the name of a suggestion is the bare value,
+            '' where there is none.
+
+        Raises:
+            DataError: No item has a column that the model reads, or a cell cannot be used.
+        """
 
 
 class Application:
@@ -154,3 +185,21 @@ class Application:
             NotImplementedError: The application has no models of its own.
         """
         raise NotImplementedError
+
+    def open_filler(
+        self, folder: str | Path, num_threads: int | None = None, compute: str = "auto"
+    ) -> RowFiller | None:
+        """Open a model of its kind for a server.
+
+        Args:
+            folder: The folder of the model.
+            num_threads: Threads that predict; None for the default.
+            compute: How its encoder computes.
+
+        Returns:
+            What fills rows; None here: the model suggests labels, as any other.
+
+        Raises:
+            ArtifactError: The folder is damaged.
+        """
+        return None

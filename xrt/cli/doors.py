@@ -29,6 +29,10 @@ _NAMES: dict[str, dict[str, str | None]] = {
     "explain": {},
     "evaluate": {"label_column": "label_columns"},
     "inspect": {},
+    "compare": {},
+    "sweep": {},
+    "report": {"label_column": "label_columns"},
+    "serve": {},
 }
 """Names that differ from those of Python, by command; None: the command has nothing like it."""
 

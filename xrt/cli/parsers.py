@@ -4,9 +4,12 @@ Nothing heavy is imported, so that `xrt --help` and a misspelt option answer at 
 """
 
 import argparse
+from collections.abc import Callable
+from typing import TypeVar
 
 from xrt.applications import application_commands, applications
 
+T = TypeVar("T")
 _TRAIN_HELP = """\
 settings are given as key=value and group=choice; conf/ holds the groups:
   xrt train experiment=quickstart                 a preset
@@ -39,7 +42,7 @@ def main_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_predict_arguments(
-        commands.add_parser("predict", help="tag texts: text or JSONL in, JSONL out")
+        commands.add_parser("predict", help="tag texts: a table to look at, or JSON lines")
     )
 
     add_explain_arguments(commands.add_parser("explain", help="why a text gets its labels"))
@@ -63,9 +66,51 @@ def main_parser() -> argparse.ArgumentParser:
     add_expect_argument(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
+    compare = commands.add_parser("compare", help="finished runs side by side, best first")
+    compare.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folder, or a folder of them such as a sweep's"
+    )
+    compare.add_argument("--html", metavar="FILE", help="write a page with charts, too")
+    _add_sweep_arguments(
+        commands.add_parser("sweep", help="search settings: xrt sweep key=a,b,c --trials 20")
+    )
+
+    add_report_arguments(
+        commands.add_parser("report", help="a run as a summary, and as a page to show")
+    )
+    add_serve_arguments(commands.add_parser("serve", help="models behind HTTP, and a page"))
+
     for command in application_commands():
         commands.add_parser(command.name, help=command.help)
     return parser
+
+
+def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "settings",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="settings of xrt train; those with several values are searched: a,b,c, range(2,10,2), "
+        "interval(0.1,0.9), tag(log,interval(1e-5,1e-3))",
+    )
+    parser.add_argument(
+        "--trials", type=_positive, default=20, metavar="N", help="trials in all (default 20)"
+    )
+    parser.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="trials at once (default 1)"
+    )
+    parser.add_argument(
+        "--sampler", choices=("tpe", "random", "grid"), default="tpe",
+        help="how values are chosen (default tpe)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the sampler (default 0)"
+    )
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="stop a fine-tuning whose validations stay below the median of other trials'",
+    )
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +119,11 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Takes the arguments, with those of applications.
     """
-    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="folder of a trained model, or http://HOST:PORT/v1/models/NAME of xrt serve",
+    )
     parser.add_argument(
         "file",
         metavar="FILE",
@@ -95,6 +144,18 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="drop labels that score less: a number (default 0), micro-F1 or macro-F1 (tuned in "
         "training)",
+    )
+    parser.add_argument(
+        "--as",
+        dest="write_as",
+        choices=("auto", "table", "jsonl"),
+        default="auto",
+        help="auto (default): a table where the output is a terminal, else JSON lines",
+    )
+    parser.add_argument(
+        "--key-file",
+        metavar="FILE",
+        help="file with the key of the server (default: the variable XRT_SERVE_KEY)",
     )
     add_expect_argument(parser)
     parser.add_argument(
@@ -173,6 +234,33 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `xrt report`.
+
+    Args:
+        parser: Takes the arguments.
+    """
+    parser.add_argument(
+        "path", metavar="MODEL_OR_RUN", help="folder of a run (runs/NAME), or of a trained model"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write the page here (default: report.html of the run, or beside the model)",
+    )
+    parser.add_argument(
+        "--no-examples",
+        action="store_true",
+        help="leave the texts of rows out, for a page that others may see",
+    )
+    parser.add_argument(
+        "--test",
+        metavar="FILE",
+        help="measure the model on this labelled file, and show examples of its rows",
+    )
+    add_reading_arguments(parser)
+
+
 def add_expect_argument(parser: argparse.ArgumentParser) -> None:
     """The argument that names the model that has to be used.
 
@@ -208,6 +296,109 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_expect_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `xrt serve`.
+
+    Args:
+        parser: Takes the arguments.
+    """
+    from xrt.serve.options import ServeOptions, parse_size, parse_time
+
+    default = ServeOptions({})
+
+    def size(text: str) -> int:
+        return _read(parse_size, text, "8MB or 512KiB")
+
+    def seconds(text: str) -> float:
+        return _read(parse_time, text, "30s or 500ms")
+
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL",
+        help="folder of a trained model, or NAME=FOLDER; its name in addresses is the folder's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--host", default=default.host, metavar="ADDRESS",
+        help=f"where to listen (default {default.host}: this machine only; elsewhere needs a key)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=_port, default=default.port, metavar="N",
+        help=f"port (default {default.port}; 0: any that is free)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=_positive, default=default.workers, metavar="N",
+        help="processes that answer (default 1); they share the memory of the models",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=_positive, metavar="N",
+        help="threads of each worker (default: the processors, divided by the workers)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--key-file", metavar="FILE",
+        help="file with the key that clients have to send (default: the variable XRT_SERVE_KEY)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-body", type=size, default=default.max_body, metavar="SIZE",
+        help="largest body of a request (default 8MB)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queue-length", type=_positive, default=default.queue_length, metavar="N",
+        help=f"requests of a worker that may wait (default {default.queue_length}); more get 429",
+    )  # fmt: skip
+    parser.add_argument(
+        "--deadline", type=seconds, default=default.deadline, metavar="TIME",
+        help="a request without an answer after this time gets 504 (default 30s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--grace", type=seconds, default=default.grace, metavar="TIME",
+        help="what requests in flight have to end after SIGTERM (default 30s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--decisions", metavar="FILE",
+        help="what people decide on the page is added here, for `xrt audit --decisions`",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queue",
+        metavar="FILE",
+        help="suggestions.jsonl of `xrt audit`, to go through on the page",
+    )
+    parser.add_argument(
+        "--allow-reload", action="store_true",
+        help="POST /-/reload loads models from their folders anew",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cors", nargs="+", metavar="ORIGIN", help="web pages of these origins may ask the server"
+    )
+    parser.add_argument(
+        "--root-path", default=default.root_path, metavar="PATH",
+        help="path under which a proxy shows the server",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-texts", action="store_true", help="write the texts of requests into the log, too"
+    )
+    parser.add_argument(
+        "--log-format", choices=("plain", "json"), default=default.log_format,
+        help="lines of the log (default plain)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compute", default=default.compute, metavar="KIND",
+        help="how encoders compute: auto (default, as trained), fp32, bf16, int8, onnx",
+    )  # fmt: skip
+
+
+def _read(parse: Callable[[str], T], text: str, example: str) -> T:
+    try:
+        return parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write it as {example}") from None
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise argparse.ArgumentTypeError(f"{value}: a port is 0 to 65535")
+    return value
 
 
 def _positive(text: str) -> int:

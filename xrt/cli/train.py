@@ -55,7 +55,6 @@ def run(words: Sequence[str]) -> int:
         XrtError: In one line for a setting that is unknown or of the wrong type, and for the faults
             of all runs of a sweep.
     """
-    _let_threads_sleep()
     settings = ready_for_hydra(words)
     if _asks_for_help(settings):
         return _print_reference([word for word in settings if not word.startswith("-")])
@@ -113,16 +112,6 @@ def _print_reference(settings: Sequence[str]) -> int:
     except COMPOSITION_ERRORS as err:
         raise ConfigError(explain(err)) from err
     return 0
-
-
-def _let_threads_sleep() -> None:
-    """Have torch's threads sleep while they wait, unless the user has said otherwise.
-
-    By default they spin: on shared processors two trainings at once then take four times as long
-    instead of twice. To be called before torch is imported. A predictor is not asked to: to wake a
-    thread takes as long as a short text.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _composition_fault(err: Exception, settings: Sequence[str]) -> Exception:
@@ -190,12 +179,20 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
         return None
     logger.info("run folder: %s", folder)
     try:
-        outcome = pipeline.train(params, folder, RichProgress(), hooks, given)
+        outcome = pipeline.train(params, folder, RichProgress(), hooks, given, _stages(config))
     except ChoosingStopped as stop:
         print(_said_of_stop(stop, words), file=sys.stderr)
         raise
     print(outcome.to_text())
     return outcome.objective
+
+
+def _stages(config: DictConfig) -> Path | None:
+    """The folder in which runs share finished stages: those of a sweep do."""
+    if config.paths.stages is not None:
+        return Path(config.paths.stages)
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    return Path(config.paths.runs) / ".stages" if in_sweep else None
 
 
 def _folders(runtime: Any) -> list[Path]:

@@ -5,7 +5,7 @@ made only where it helps there.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -25,17 +25,21 @@ from xrt.fusion.weights import fit_weights, fuse
 from xrt.metrics.calibration import reliability
 from xrt.metrics.judgement import Judgement
 from xrt.sources.base import CANDIDATES
-from xrt.sparse import top_k_rows
+from xrt.sparse import load_csr, save_csr, top_k_rows
 from xrt.storage.atomic import write_json
 from xrt.storage.reading import read_json_bounded
 
 logger = logging.getLogger(__name__)
 
-FEWEST_ROWS = 20
+FEWEST_ROWS = 50
 """Held-out rows on which a fusion may beat the baseline; noise does on fewer."""
 MIN_HITS = 50
 """True predictions among the held-out rows' candidates that calibration needs."""
 
+KEPT = 10
+"""Scores of each held-out row that are kept for the report."""
+HELD_OUT = "held-out"
+"""The file of these scores."""
 ECE_K = 5
 BOOSTING = "boosted trees over the scores of the sources"
 
@@ -44,13 +48,16 @@ BOOSTING = "boosted trees over the scores of the sources"
 class FusionFit:
     """The fusion of the sources, the calibration (None where there was too little to learn it
     from), and what was found about both on the held-out rows, by cross-fitting; each learnt step
-    beside its plain alternative in `judgements`.
+    beside its plain alternative in `judgements`. `held_out_NL` are the best KEPT scores of each
+    held-out row, fused and calibrated by what the other half of the rows gave; None where the fit
+    was saved by an earlier version.
     """
 
     fusion: Fusion
     calibration: Calibration | None
     figures: Mapping[str, Any]
     judgements: tuple[Judgement, ...] = ()
+    held_out_NL: sp.csr_array | None = None
 
     def save(self, folder: Path) -> None:
         """Write all of it into a folder.
@@ -67,6 +74,8 @@ class FusionFit:
             "judgements": [judgement.to_dict() for judgement in self.judgements],
         }
         write_json(folder / "scores.json", content)
+        if self.held_out_NL is not None:
+            save_csr(folder, HELD_OUT, self.held_out_NL)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -89,7 +98,9 @@ class FusionFit:
         except (KeyError, TypeError) as err:
             raise ArtifactError(f"{folder}: unreadable scores.json ({err!r}); run again") from err
         calibration = None if calibrated is None else Calibration.from_dict(calibrated)
-        return cls(Fusion.load(weighted, folder), calibration, figures, judgements)
+        scored = any(folder.glob(f"{HELD_OUT}*"))
+        held_out_NL = load_csr(folder, HELD_OUT) if scored else None
+        return cls(Fusion.load(weighted, folder), calibration, figures, judgements, held_out_NL)
 
 
 def fit_scores(
@@ -99,12 +110,14 @@ def fit_scores(
     seed: int,
     baseline: str | None = None,
     weights_N: np.ndarray | None = None,
+    optional: Sequence[str] = (),
 ) -> FusionFit:
     """Fusion, calibration and thresholds of sources (N, L) that were not trained on these rows.
 
-    Trees are kept where they are better than weights alone. Where a `baseline` is named, a fusion
-    is kept only where it is better than that source alone, and never on fewer than FEWEST_ROWS
-    rows. Better is by at least one standard error of (P@1 + nDCG@10) / 2 over the rows.
+    Trees are kept where they are better than weights alone, and of more than two sources an
+    `optional` one where the fusion is better with it than without. Where a `baseline` is named, a
+    fusion is kept only where it is better than that source alone, and never on fewer than
+    FEWEST_ROWS rows. Better is by at least one standard error of (P@1 + nDCG@10) / 2 over the rows.
     `frequencies` are those of the rows that the sources were trained on. `weights_N` is how much
     each row counts. Confidences of labels reach trees and curves; where rankings are compared a
     label is true or not.
@@ -116,6 +129,7 @@ def fit_scores(
         seed: seed of what is random.
         baseline: name of the source that a fusion has to be better than; None: no such test.
         weights_N: how much each row counts, (N,); None counts all alike.
+        optional: names of sources that the fusion is also tried without, one after the other.
 
     Returns:
         The fusion, the calibration with thresholds, and figures by name. The calibration is None
@@ -135,6 +149,16 @@ def fit_scores(
         figures["boosted"] = _gain(step)
         if step.ships:
             fused_NL, boosted = boosted_NL, True
+    for name in optional:
+        if name not in sources or len(sources) < 3:  # two are judged as a fusion over the baseline
+            continue
+        fewer = sources.of_sources([other for other in sources if other != name])
+        without_NL = cross_fitted_fusion(fewer, Y_true, frequencies, seed, boosted, weights_N)
+        step = judge_step(f"source {name}", "the fusion without it", Y_true, fused_NL, without_NL,
+                          weights_N)  # fmt: skip
+        judgements.append(step)
+        if not step.ships:
+            sources, fused_NL = fewer, without_NL
     if baseline is not None:
         alone_NL = fuse(sources, {baseline: 1.0}, CANDIDATES)
         name = f"fusion of {', '.join(sources)}"
@@ -153,16 +177,17 @@ def fit_scores(
             ]  # fmt: skip
             sources, fused_NL, boosted = sources.alone(baseline), alone_NL, False
     fusion = fit_fusion(sources, Y_true, frequencies.counts_L, boosted, seed, weights_N)
-    calibration = None
+    calibration, held_out_NL = None, fused_NL
     if int(hits_of(fused_NL, Y_true).sum()) >= MIN_HITS:
-        calibration, calibration_figures, step = _calibrate(
+        calibration, held_out_NL, calibration_figures, step = _calibrate(
             fused_NL, Y_true, frequencies, seed, weights_N
         )
         figures.update(calibration_figures)
         judgements.append(step)
     else:
         logger.info("too few held-out rows to calibrate scores; they stay ranks in [0, 1]")
-    return FusionFit(fusion, calibration, figures, tuple(judgements))
+    kept_NL = top_k_rows(held_out_NL, KEPT)
+    return FusionFit(fusion, calibration, figures, tuple(judgements), kept_NL)
 
 
 def cross_fitted_fusion(
@@ -205,8 +230,10 @@ def _calibrate(
     frequencies: LabelFrequencies,
     seed: int,
     weights_N: np.ndarray | None,
-) -> tuple[Calibration, dict[str, Any], Judgement]:
-    """Curves by frequency where they rank no worse and are better calibrated than one for all."""
+) -> tuple[Calibration, sp.csr_array, dict[str, Any], Judgement]:
+    """Curves by frequency where they rank no worse and are better calibrated than one for all; with
+    the scores of each half by the curves of the other.
+    """
     counts_L, source = frequencies.counts_L, {"fused": fused_NL}
 
     def judged(lowest_counts: tuple[int, ...]) -> sp.csr_array:
@@ -237,4 +264,4 @@ def _calibrate(
         learnt=bins.expected_error, error=None, ships=by_frequency,
         note="" if gain >= 0 or bins.expected_error > one.expected_error else "ranks are worse",
     )  # fmt: skip
-    return replace(calibration, thresholds=thresholds), figures, step
+    return replace(calibration, thresholds=thresholds), calibrated_NL, figures, step

@@ -137,6 +137,27 @@ def psp_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
     return shares_K
 
 
+def psp_parts(
+    judged: JudgedRanking, weights_L: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each row adds to the numerator and to the denominator of PSP@k.
+
+    Args:
+        judged: of `judge`, K at least k.
+        weights_L: of `inverse_propensities`, (L,).
+        k: the cut-off.
+
+    Returns:
+        Both float64 (N,).
+
+    Raises:
+        DataError: another number of weights than labels.
+    """
+    gained_N = _gains(judged, weights_L)[:, :k].sum(axis=1)
+    possible_N = _heaviest_true(judged, weights_L)[:, :k].sum(axis=1)
+    return gained_N, possible_N
+
+
 def psndcg_at(judged: JudgedRanking, weights_L: np.ndarray) -> np.ndarray:
     """PSnDCG@k in pyxclib's convention.
 

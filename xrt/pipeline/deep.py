@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.embed import best_device
+from xrt.encoder.devices import device_of
 from xrt.encoder.pacing import TimeLimit
 from xrt.encoder.params import Precision
 from xrt.fusion.candidates import Candidates
@@ -22,6 +22,7 @@ from xrt.pipeline.encoding import MatcherOutputs, fine_tune_matcher
 from xrt.pipeline.fusing import (
     HeldOutRows,
     choose_fusion,
+    held_out_scores,
     with_fusion,
 )
 from xrt.pipeline.linear import tree_trainer
@@ -89,7 +90,8 @@ def fit_deep(
     runner.judgements.extend(ships.judgements)
     linear = with_fusion(model, chosen.linear)
     slices = ships.figures.get("slices", {})
-    held_out = HeldOutRows(held.validation, chosen.sources, verdict.criterion, slices)
+    scores = held_out_scores(linear=chosen.linear, deep=chosen.fused)
+    held_out = HeldOutRows(held.validation, chosen.sources, verdict.criterion, scores, slices)
     if not (compared or verdict.ships_deep):
         return linear, None, verdict, held_out
     every_row = np.arange(corpus.num_instances)
@@ -158,7 +160,7 @@ def _deep_model(
         blocks.rows(rows, others) if len(others) else None,
         runner.num_threads,
     )
-    device = best_device(params.trainer.accelerator)
+    device = device_of(params.trainer)
     frozen = blocks.frozen_folder
     encoder = ModelEncoder(
         tuned=TextEncoder.load(matcher.encoder_folder).to(device),

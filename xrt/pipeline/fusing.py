@@ -23,7 +23,7 @@ from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.slices import DRAWN, NEWEST, Slices, measure_slice
-from xrt.sources.registry import BASELINE
+from xrt.sources.registry import BASELINE, OPTIONAL
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
 
@@ -114,7 +114,9 @@ def choose_fusion(
         Y_true = rows.labels_of(held.validation)
         frequencies = frequencies_of(runner.params, rows.labels_of(held.train))
         weights_n = rows.weights_of(held.validation)
-        fused = fit_scores(sources, Y_true, frequencies, seed, baseline, weights_n)
+        fused = fit_scores(
+            sources, Y_true, frequencies, seed, baseline, weights_n, optional=OPTIONAL
+        )
         recall = CandidateRecall.of(sources, Y_true, weights_n).to_dict()
         fused = replace(fused, figures={**fused.figures, "candidates": recall})
         alone = sources.alone(BASELINE)
@@ -159,6 +161,19 @@ def with_fusion(model: XrtModel, fit: FusionFit) -> XrtModel:
     return replace(model, sources=sources, fusion=fit.fusion, calibration=fit.calibration)
 
 
+def held_out_scores(**fits: FusionFit) -> dict[str, sp.csr_array]:
+    """The scores of the held-out rows, for `HeldOutRows.scores`.
+
+    Args:
+        **fits: the fit of each model, by its name.
+
+    Returns:
+        Scores by name; empty where one is not known.
+    """
+    scores = {name: fit.held_out_NL for name, fit in fits.items() if fit.held_out_NL is not None}
+    return scores if len(scores) == len(fits) else {}
+
+
 def criterion_of(fit: FusionFit) -> float:
     """(P@1 + nDCG@10) / 2, in [0, 1], of a fusion that had to beat the baseline, by cross-fitting.
 
@@ -184,6 +199,9 @@ class HeldOutRows:
     criterion: float
     """(P@1 + nDCG@10) / 2, in [0, 1], of the model that ships, by cross-fitting: each half of the
     rows with the fusion that the other half gives."""
+    scores: Mapping[str, sp.csr_array] = field(default_factory=dict)
+    """The best scores of these rows, (n, L), by the model's name (`linear`, `deep`), each half with
+    the fusion and calibration of the other; empty where an earlier version fitted them."""
     slices: Slices = field(default_factory=dict)
     """The newest rows and rows drawn at random, where times are known; else empty."""
 

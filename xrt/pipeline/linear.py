@@ -22,9 +22,10 @@ from xrt.pipeline.fusing import (
     choose_fusion,
     criterion_of,
     frequencies_of,
+    held_out_scores,
     with_fusion,
 )
-from xrt.pipeline.rows import TrainingRows, hold_out
+from xrt.pipeline.rows import ENOUGH_ROWS, TrainingRows, hold_out
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import PlantedTree, grow_trees, train_rankers
@@ -237,7 +238,9 @@ def fuse_linear(
     """
     params = runner.params
     purpose = "scores stay ranks, other sources than trees are left out"
-    held = hold_out(rows, params.validation_rows, params.seed, purpose)
+    # beside a deep model, which cannot spare as many, both are judged on the same rows
+    enough = ENOUGH_ROWS if params.encoder is None else 0
+    held = hold_out(rows, params.validation_rows, params.seed, purpose, enough)
     if held is None:
         return model, None
     inputs = {**rows.inputs, **held.inputs}
@@ -255,6 +258,6 @@ def fuse_linear(
         training = linear_training(runner, rows, None, "", trees, rows.inputs, model.search)
         model = with_sources(model, fit_sources(training, model.sources, further))
     return with_fusion(model, fits.fused), HeldOutRows(
-        held.validation, fits.sources, criterion_of(fits.fused),
+        held.validation, fits.sources, criterion_of(fits.fused), held_out_scores(linear=fits.fused),
         fits.fused.figures.get("slices", {}),
     )  # fmt: skip

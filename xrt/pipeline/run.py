@@ -2,7 +2,9 @@
 
 import logging
 import tempfile
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,18 +29,23 @@ from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
 from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
+from xrt.pipeline.looking_at_rows import LookedAtRows, look_at_rows
+from xrt.pipeline.outcome import held_out_figure, test_figure, write_outcome
 from xrt.pipeline.params import PipelineParams
-from xrt.pipeline.report_page import write_run_report
+from xrt.pipeline.report_content import HELD_OUT, TEST, stage_lines
+from xrt.pipeline.report_page import about_run, write_run_report
 from xrt.pipeline.rows import require_texts
 from xrt.pipeline.saving import save_model
-from xrt.pipeline.trainer import Trainer
+from xrt.pipeline.trainer import Fitted, Trainer
 from xrt.pipeline.verdict import NEXT_STEPS, Verdict
 from xrt.progress import Progress
 from xrt.sources.base import CANDIDATES
 from xrt.sparse import as_csr
 from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
-from xrt.storage.stages import FolderCache, run_lock
+from xrt.storage.memory_watch import watch_memory
+from xrt.storage.stage_store import StageStore
+from xrt.storage.stages import FolderCache, StageCost, run_lock
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +119,7 @@ def train(
     progress: Progress | None = None,
     hooks: TrainingHooks | None = None,
     names: Collection[str] = (),
+    stages: Path | None = None,
 ) -> TrainOutcome:
     """Train what the settings say and save it under `run_folder`/model.
 
@@ -123,6 +131,7 @@ def train(
         progress: shows the stages; None shows nothing.
         hooks: what an application reads, learns and measures beyond the model; None without one.
         names: full names of the settings that are given: a budget leaves them as they are.
+        stages: folder in which runs share finished stages; None: each keeps its own.
 
     Returns:
         Where the model lies, and what it scored.
@@ -151,7 +160,8 @@ def train(
             num_tests = 0 if tst is None else tst.num_instances
             keep = partial(_keep_linear, folder=folder / LINEAR_MODEL, trn=trn)
             budget = Budget(spending, names, num_tests, keep)
-        trainer = Trainer(params, FolderCache(folder), progress, candidates, budget)
+        store = None if stages is None else StageStore(stages)
+        trainer = Trainer(params, FolderCache(folder, store), progress, candidates, budget)
         trainer.check(trn)
         _check_capacity(params, trn, folder)
         fitted = trainer.fit(trn, compared=tst is not None)
@@ -160,6 +170,7 @@ def train(
         models = {"linear": fitted.linear}
         if fitted.deep is not None:
             models["deep"] = fitted.deep
+        costs = trainer.runner.costs
         if hooks is not None:
             hooks.learn(trn, fitted.held_out_scores(candidates))
         recalls: dict[str, CandidateRecall] = {}
@@ -167,7 +178,8 @@ def train(
             of_held = f"{len(held.rows):,} held-out training rows"
             recalls[of_held] = held.recall_of(fitted.model, trn)
         shipped = "linear" if fitted.model is fitted.linear else "deep"
-        reports, tested, scores, seen = _evaluate(models, trn, tst, params, progress, hooks)
+        with _measured(costs, "test rows", tst is not None):
+            reports, tested, scores, seen = _evaluate(models, trn, tst, params, progress, hooks)
         if tst is not None and shipped in seen:
             recalls[f"{tst.num_instances:,} test rows"] = seen[shipped]
         application = ApplicationReport()
@@ -176,18 +188,26 @@ def train(
         verdict = fitted.verdict
         if fitted.plan is not None:
             params = fitted.plan.applied(params)
-        artifact = save_model(
-            fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
-            application, choices, recalls,
-        )  # fmt: skip
+        with _measured(costs, "model"):
+            artifact = save_model(
+                fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
+                application, choices, recalls,
+            )  # fmt: skip
+        figures = {
+            "held_out": held_out_figure(fitted, trn),
+            "test": test_figure(tst, scores.get(shipped)),
+        }
+        write_outcome(folder, params, artifact, figures, stage_lines(costs))
         judgements = (*fitted.judgements, *application.judgements)
         used = fitted.budget
         if spending is not None and used is not None:
             used = finished(used, spending)
         slices = {} if fitted.held_out is None else fitted.held_out.slices
+        rows, examples = _look(fitted, trn, tst, scores, shipped, params)
+        about = about_run(folder, params, fitted.model, artifact, shipped, trn.num_instances)
         page = write_run_report(
             folder, params, reports, verdict, tested, application, choices, judgements, recalls,
-            used, slices, fitted.model.about_indexes(),
+            used, slices, fitted.model.about_indexes(), about, rows, examples, costs,
         )  # fmt: skip
     return TrainOutcome(
         folder / "model",
@@ -310,6 +330,55 @@ def _evaluate(
         kept.append(strike(scores_NL, tst.filters))
     tested = compare(tst.Y, kept[0], kept[1], *training) if len(kept) > 1 else None
     return reports, tested, scores, recalls
+
+
+def _look(
+    fitted: Fitted,
+    trn: Corpus,
+    tst: Corpus | None,
+    scores: Mapping[str, sp.csr_array],
+    shipped: str,
+    params: PipelineParams,
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
+    """What the report tells of single rows, held out and of the test file, and examples of the
+    latter where there are any.
+    """
+    told, examples = {}, None
+    propensity, calibrated = params.dataset.propensity, fitted.model.calibration is not None
+    held = fitted.held_out
+    if held is not None and shipped in held.scores:
+        others = np.setdiff1d(np.arange(trn.num_instances), held.rows)
+        counts_L = np.bincount(as_csr(trn.Y[others]).indices, minlength=trn.num_labels)
+        looked = LookedAtRows("held-out training rows", trn.subset(held.rows), held.scores)
+        told[HELD_OUT], examples = look_at_rows(
+            looked, shipped, counts_L, len(others), propensity, calibrated
+        )
+    if tst is not None and shipped in scores:
+        struck = {name: strike(each, tst.filters) for name, each in scores.items()}
+        looked = LookedAtRows("test rows", tst, struck)
+        told[TEST], examples = look_at_rows(
+            looked, shipped, label_counts(trn), trn.num_instances, propensity, calibrated
+        )
+    return told, examples
+
+
+@contextmanager
+def _measured(costs: dict[str, StageCost], name: str, is_made: bool = True) -> Iterator[None]:
+    """Note the time and the memory of a step that is no stage.
+
+    Args:
+        costs: takes the note.
+        name: of the step.
+        is_made: False where there is nothing to note.
+
+    Yields:
+        None, once.
+    """
+    started = time.monotonic()
+    with watch_memory() as peak:
+        yield
+    if is_made:
+        costs[name] = StageCost(round(time.monotonic() - started, 3), peak.num_bytes)
 
 
 def label_counts(corpus: Corpus) -> np.ndarray:

@@ -18,6 +18,7 @@ from xrt.storage.stages import (
     Settings,
     Stage,
     StageCache,
+    StageCost,
     StageOutput,
 )
 
@@ -32,7 +33,9 @@ class StageRunner:
         progress: is told how far a stage is.
         candidates: labels that each source names for a row.
         judgements: what held-out rows say of learnt steps; each adds its own.
-        seconds: what each stage so far took when it was made, by its name.
+        costs: what each stage so far took when it was made, by its name.
+        callbacks: callbacks of Lightning's for the fine-tuning, beside those of the settings.
+        loggers: the same of loggers.
     """
 
     params: PipelineParams
@@ -40,7 +43,14 @@ class StageRunner:
     progress: Progress | None = None
     candidates: int = CANDIDATES
     judgements: list[Judgement] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, StageCost] = field(default_factory=dict)
+    callbacks: tuple[Any, ...] = ()
+    loggers: tuple[Any, ...] = ()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage so far, by its name."""
+        return {name: cost.seconds for name, cost in self.costs.items()}
 
     @property
     def num_threads(self) -> int | None:
@@ -71,7 +81,7 @@ class StageRunner:
         others = parameters or {}
         settings = Settings({**values, **others}, neutral_values(stage.reads, others))
         output = self.cache.run(stage, make, settings, inputs, name)
-        self.seconds[name or stage.name] = output.seconds
+        self.costs[name or stage.name] = output.cost
         return output
 
 

@@ -1,4 +1,4 @@
-"""A run as one self-contained page: tables, charts and settings, no script, nothing fetched."""
+"""Reports as self-contained pages: sections of tables, charts and markup; nothing is fetched."""
 
 from xrt.report.charts import bar_chart, line_chart
 from xrt.report.page import Table, metrics_table, write_report

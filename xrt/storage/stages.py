@@ -4,6 +4,8 @@
     run_folder/scratch/NAME-KEY/    where a long stage keeps what it needs to resume after a kill
     run_folder/.lock                held by the process that works in the run folder
 
+Runs may share stages by a `StageStore`: one that another run has made is linked into the folder.
+
 A `Stage` says which settings it reads, and how its output lies in a folder. A `StageCache` runs it:
 `FolderCache` in a run folder, `MemoryCache` without files.
 
@@ -23,7 +25,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -37,15 +39,18 @@ from xrt.storage.inventory import (
     records_to_json,
     take_inventory,
 )
+from xrt.storage.memory_watch import watch_memory
 from xrt.storage.reading import read_json_bounded
+from xrt.storage.stage_store import DONE, StageStore
 
 logger = logging.getLogger(__name__)
 
-DONE = "done.json"
 Output = TypeVar("Output")
 Hash = str | Callable[[], str]
 """A content hash, or what computes it: a cache without files asks for none."""
 _held_locks: dict[Path, int] = {}
+_running: list[dict[str, float]] = []
+"""Of each stage that runs now, the outer ones first: seconds of the stages that it ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +66,22 @@ class StageResult:
     key: str
     was_cached: bool
     output_hash: str
-    seconds: float
+    cost: "StageCost"
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage took when it was made.
+
+    Attributes:
+        seconds: its time, with that of stages that it ran itself.
+        peak_bytes: the highest memory of the process meanwhile; None where it is not known.
+        nested: seconds of the stages that it ran itself, by name.
+    """
+
+    seconds: float = 0.0
+    peak_bytes: int | None = None
+    nested: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +149,11 @@ Make = Callable[[Settings, Workspace], Output]
 
 @dataclass(frozen=True, eq=False)
 class StageOutput(Generic[Output]):
-    """What a stage made, its hash as an input of later stages, and the seconds that it took when it
-    was made.
-    """
+    """What a stage made, its hash as an input of later stages, and what it took when made."""
 
     value: Output
     hash: Hash
-    seconds: float = 0.0
+    cost: StageCost = field(default_factory=StageCost)
 
 
 class StageCache(Protocol):
@@ -222,7 +240,7 @@ class MemoryCache:
         value = make(settings, workspace)
         if workspace.scratch is not None:
             shutil.rmtree(workspace.scratch, ignore_errors=True)
-        return StageOutput(value, _no_hash, time.monotonic() - started)
+        return StageOutput(value, _no_hash, StageCost(time.monotonic() - started))
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Nothing to lock.
@@ -255,6 +273,8 @@ class FolderCache:
     """
 
     folder: Path
+    store: StageStore | None = None
+    """Shared with other runs; None: the run keeps to its folder."""
 
     def run(
         self,
@@ -287,9 +307,9 @@ class FolderCache:
         hashes = {name: hash if isinstance(hash, str) else hash() for name, hash in inputs.items()}
         result = run_stage(
             self.folder, name or stage.name, stage.version, settings.values, hashes, produce,
-            keeps_scratch=stage.needs_folder, neutral=settings.neutral,
+            keeps_scratch=stage.needs_folder, neutral=settings.neutral, store=self.store,
         )  # fmt: skip
-        return StageOutput(stage.load(result.folder), result.output_hash, result.seconds)
+        return StageOutput(stage.load(result.folder), result.output_hash, result.cost)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """As `run_lock` of the folder.
@@ -322,6 +342,7 @@ def run_stage(
     verify: bool = True,
     keeps_scratch: bool = False,
     neutral: Mapping[str, Any] | None = None,
+    store: StageStore | None = None,
 ) -> StageResult:
     """Return the outputs of a stage; `produce(folder)` makes them unless they are up to date.
 
@@ -339,6 +360,7 @@ def run_stage(
         keeps_scratch: call `produce(folder, scratch)`: the scratch folder belongs to this key,
             survives a kill, and is removed when the stage is done.
         neutral: values at which parameters add nothing to the key.
+        store: where other runs may have put the outputs, and find these; None for none.
 
     Returns:
         The folder of the outputs, and their hash.
@@ -357,22 +379,44 @@ def run_stage(
             _remove_scratch(run, name)
             logger.info("%s: up to date, not run again", name)
             return _result(folder, was_cached=True)
-        logger.info("%s: runs (%s)", name, "; ".join(reasons))
-        started = time.monotonic()
-        with atomic_folder(folder) as temporary:
+        key = record["key"]
+        with contextlib.nullcontext() if store is None else store.claim(name, key):
+            if store is not None and store.take(name, key, folder):
+                _remove_scratch(run, name)
+                logger.info("%s: unchanged, kept (taken from %s)", name, store.folder)
+                return _result(folder, was_cached=True)
+            logger.info("%s: runs (%s)", name, "; ".join(reasons))
+            seconds = _make_stage(run, folder, record, produce, keeps_scratch)
+            if store is not None:
+                store.put(name, key, folder)
+        _remove_scratch(run, name)
+        for outer in _running[-1:]:
+            outer[name] = seconds
+        return _result(folder, was_cached=False)
+
+
+def _make_stage(
+    run: Path,
+    folder: Path,
+    record: Mapping[str, Any],
+    produce: Callable[..., None],
+    keeps_scratch: bool,
+) -> float:
+    """Have the outputs of a stage made, and put them into its folder with done.json; seconds."""
+    name, started = record["stage"], time.monotonic()
+    with atomic_folder(folder) as temporary:
+        with _nested_stages() as nested, watch_memory() as peak:
             if keeps_scratch:
                 produce(temporary, _scratch_folder(run, name, record["key"]))
             else:
                 produce(temporary)
-            files = take_inventory(temporary)
-            if DONE in files:
-                raise ArtifactError(
-                    f"stage {name}: {DONE} is written by the cache; rename this output"
-                )
-            done = {**record, "seconds": round(time.monotonic() - started, 3)}
-            write_json(temporary / DONE, {**done, "files": records_to_json(files)})
-        _remove_scratch(run, name)
-        return _result(folder, was_cached=False)
+        files = take_inventory(temporary)
+        if DONE in files:
+            raise ArtifactError(f"stage {name}: {DONE} is written by the cache; rename this output")
+        seconds = round(time.monotonic() - started, 3)
+        cost = {"seconds": seconds, "peak_bytes": peak.num_bytes, "nested": nested}
+        write_json(temporary / DONE, {**record, **cost, "files": records_to_json(files)})
+    return seconds
 
 
 def explain(
@@ -554,8 +598,29 @@ def _result(folder: Path, was_cached: bool) -> StageResult:
         key=done["key"],
         was_cached=was_cached,
         output_hash=content_hash(done["files"]),
-        seconds=done["seconds"],
+        cost=_cost_of(done),
     )
+
+
+def _cost_of(done: Mapping[str, Any]) -> StageCost:
+    """What a stage took; earlier versions wrote its seconds alone."""
+    peak, nested = done.get("peak_bytes"), done.get("nested")
+    return StageCost(
+        seconds=done["seconds"],
+        peak_bytes=peak if isinstance(peak, int) else None,
+        nested=nested if isinstance(nested, dict) else {},
+    )
+
+
+@contextlib.contextmanager
+def _nested_stages() -> Iterator[dict[str, float]]:
+    """Seconds of the stages that run while this is open, those inside of them not among them."""
+    nested: dict[str, float] = {}
+    _running.append(nested)
+    try:
+        yield nested
+    finally:
+        _running.pop()
 
 
 def _scratch_folder(run: Path, name: str, key: str) -> Path:

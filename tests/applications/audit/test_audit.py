@@ -333,6 +333,24 @@ def test_what_is_accepted(tmp_path: Path) -> None:
         accepted(suggestions, "every")
 
 
+def test_labels_that_people_added_are_followed_and_texts_without_a_row_passed_over(
+    tmp_path: Path,
+) -> None:
+    suggestions, path = some_suggestions(3), tmp_path / "log.jsonl"
+    added = {"id": "add:2:B", "accepted": True, "kind": "add", "corpus": "c", "row": 2}
+    typed = {"id": "text:0123:B", "accepted": True, "kind": "text", "text": "t", "label": "B"}
+    lines = [{"id": "add:1:A", "accepted": True}, {**added, "label": "B", "name": "b"}, typed]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    followed = accepted(suggestions, str(path))
+    assert [(s.row, s.label, s.kind) for s in followed] == [(1, "A", "add"), (2, "B", "add")]
+    assert (followed[1].corpus, followed[1].score) == ("c", 1.0)
+    path.write_text(path.read_text() + json.dumps({"id": "add:2:B", "accepted": False}) + "\n")
+    assert [s.row for s in accepted(suggestions, str(path))] == [1]
+    path.write_text(json.dumps(added) + "\n")  # names no label
+    with pytest.raises(DataError, match="1 of its 1 ids are no suggestions"):
+        accepted(suggestions, str(path))
+
+
 def test_suggestions_read_back_as_written(tmp_path: Path) -> None:
     suggestions = some_suggestions(3)
     write_suggestions(tmp_path / "s.jsonl", suggestions)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from xrt.applications.application import Application
+from xrt.applications.application import Application, RowFiller
 from xrt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -132,6 +132,23 @@ class AttributesApplication(Application):
         from xrt.applications.attributes.commands import evaluate
 
         return evaluate(arguments)
+
+    def open_filler(
+        self, folder: str | Path, num_threads: int | None = None, compute: str = "auto"
+    ) -> RowFiller:
+        """Open a model for a server.
+
+        Args:
+            folder: The folder of the model.
+            num_threads: Threads that predict; None for the default.
+            compute: How its encoder computes.
+
+        Returns:
+            The model.
+        """
+        from xrt.applications.attributes.predictor import AttributePredictor, ItemFiller
+
+        return ItemFiller(AttributePredictor.load(folder, True, num_threads, compute))
 
 
 APPLICATION = AttributesApplication()

@@ -216,6 +216,39 @@ class AttributePredictor:
         return self._last[1]
 
 
+@dataclass(frozen=True)
+class ItemFiller:
+    """The model behind a server: items in, a value of each attribute out."""
+
+    model: AttributePredictor
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model of the labels below."""
+        return self.model.predictor
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The columns that the texts of items are made of."""
+        return tuple(self.model.schema.input_columns())
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The columns whose values the model gives."""
+        return tuple(self.model.space.attributes)
+
+    def fill(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Suggestion]]:
+        """The values of each item, by its texts alone.
+
+        Args:
+            items: Items, each a mapping from column to cell.
+
+        Returns:
+            For each item the value of each attribute; the name of a suggestion is the bare value.
+        """
+        return self.model.predict_items(items)
+
+
 def _way(decode: str) -> Decode:
     ways = [Decode.row.value, Decode.each.value]
     if decode not in ways:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from xrt.applications.audit.correction.added_labels import read_added_labels
 from xrt.applications.audit.correction.label_values import RowChange
 from xrt.applications.audit.suggestions.suggestion import ADD, REMOVE, SuggestedChange, corpus_key
 from xrt.applications.audit.suggestions.trust import read_decisions
@@ -44,7 +45,7 @@ def accepted(suggestions: Sequence[SuggestedChange], accept: str) -> list[Sugges
             `read_decisions` reads them.
 
     Returns:
-        Those that are followed.
+        Those that are followed; behind them labels that a file of decisions adds to rows.
 
     Raises:
         DataError: There is no such file, it has an id that no suggestion has, or it is neither.
@@ -67,17 +68,19 @@ def _named(suggestions: Sequence[SuggestedChange], path: Path) -> list[Suggested
             f"{path}: no such file; accept `all`, a score from 0 to 1, or a file of ids"
         )
     is_json = path.stat().st_size > 0 and first_line(path).startswith(b"{")
+    known, added = {s.id for s in suggestions}, []
     if is_json:
         ids = {id for id, is_accepted in read_decisions(path).items() if is_accepted}
+        added = [s for s in read_added_labels(path) if s.id in ids - known]
     else:
         ids = _plain_ids(path)
-    unknown = sorted(ids - {s.id for s in suggestions})
+    unknown = sorted(ids - known - {s.id for s in added})
     if unknown:
         raise DataError(
             f"{path}: {len(unknown)} of its {len(ids)} ids are no suggestions ({unknown[0]!r}); "
             "give the suggestions that they were chosen from"
         )
-    return [s for s in suggestions if s.id in ids]
+    return [s for s in suggestions if s.id in ids] + added
 
 
 def _plain_ids(path: Path) -> set[str]:

@@ -26,7 +26,8 @@ def read_decisions(path: str | Path) -> dict[str, bool]:
     """Read decisions: JSON lines with `id` and `accepted`.
 
     `accepted` must be true or false; text such as "false" is refused, since any text would count as
-    true. Of two decisions on one suggestion the later counts.
+    true. Of two decisions on one suggestion the later counts. Lines of kind "text", about texts
+    that were typed into the page of `xrt serve`, are of no corpus and passed over.
 
     Args:
         path: The file.
@@ -45,7 +46,8 @@ def read_decisions(path: str | Path) -> dict[str, bool]:
                 f"{path}: line {number}: {wrong!r} is {shown_value(record.get(wrong))}; write "
                 '{"id": "add:12:label", "accepted": true} or false, without quotes'
             )
-        decisions[record["id"]] = record["accepted"]
+        if record.get("kind") != "text":
+            decisions[record["id"]] = record["accepted"]
     return decisions
 
 
