@@ -130,7 +130,7 @@ class Watched:
         nodes = session.send("Accessibility.getFullAXTree")["nodes"]
         roles = {
             "button", "link", "textbox", "combobox", "slider", "checkbox", "spinbutton", "option",
-            "listbox", "progressbar", "navigation", "list box", "image", "dialog", "group",
+            "listbox", "progressbar", "navigation", "image", "dialog",
         }  # fmt: skip
         return [
             f"{node['role']['value']} {node.get('properties')}"
