@@ -1,9 +1,10 @@
 """Load on a server, in a process of its own: `python -m bench.serving.load < PLAN`.
 
 PLAN is JSON: host, port, requests (a list of path and body), seconds, and either clients (each
-sends its next request when it has an answer) or rate (requests a second, whatever comes back, on
-at most `most` connections). Prints JSON: answers as rows of [seconds since the start, latency in seconds,
-status], and how many requests found no free connection. Status 0: the connection broke.
+sends its next request when it has an answer; with `once` each sends one) or rate (requests a
+second, whatever comes back, on at most `most` connections). Prints JSON: answers as rows of
+[seconds since the start, latency in seconds, status], and how many requests found no free
+connection. Status 0: the connection broke.
 
 Requests are made before the clock starts and answers are looked at only as far as their length, so
 that one core sends several thousand a second.
@@ -106,6 +107,9 @@ class Load:
         """Ask until the time is over; connect anew where the connection broke."""
         draw = random.Random(number)
         connection = await self.connect()
+        if self.plan.get("once"):
+            await self.ask(connection, draw.choice(self.requests))
+            return
         while time.perf_counter() - self.begin < self.seconds:
             if await self.ask(connection, draw.choice(self.requests)) == 0:
                 await asyncio.sleep(0.05)

@@ -9,7 +9,7 @@ Parts, all by default; --parts names some:
     clients    1, 16 and 200 clients, each of which asks again when it has an answer, for --seconds;
                both servers one after the other, then again in the opposite order (--rounds)
     lone       `Predictor.predict` of one text in a process of its own, and one client
-    overload   ten times the peak of 200 clients, for half of --seconds, on 1,000 connections
+    overload   ten times the peak of 200 clients, for half of --seconds, on 256 connections
     drain      SIGTERM with 60 requests in flight
     kill       SIGKILL of one of two workers under 16 clients
     reload     20 reloads under 8 clients
@@ -29,6 +29,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ from bench.serving.servers import (
 )
 
 CLIENTS = (1, 16, 200)
-OVERLOAD, CONNECTIONS = 10, 1000
+OVERLOAD, CONNECTIONS = 10, 256
 IN_FLIGHT = 60
 RELOADS = 20
 _LONE = """
@@ -214,12 +215,10 @@ def drain(args: argparse.Namespace) -> Iterator[Line]:
     """SIGTERM while 60 clients wait for an answer."""
     with serving("xrt", args.model, args.serve) as server:
         texts = (args.titles * 2)[:64]
-        requests = [(server.path, {"texts": texts})]
-        load = start_load(server, requests, 0.001, clients=IN_FLIGHT)
-        waiting = 0.0
-        while waiting < IN_FLIGHT / 2 and load.poll() is None:
-            waiting = gauge(server, "queue")
-            time.sleep(0.01)
+        load = start_load(server, [(server.path, {"texts": texts})], 0, clients=IN_FLIGHT, once=1)
+        waiting, until = 0.0, time.monotonic() + 10
+        while waiting < IN_FLIGHT / 2 and time.monotonic() < until:
+            waiting = gauge(server, "xrt_queue")
         code, seconds = server.end()
         figures = figures_of(result_of(load), 1)
         yield {
@@ -229,16 +228,15 @@ def drain(args: argparse.Namespace) -> Iterator[Line]:
 
 
 def gauge(server: Server, name: str) -> float:
-    """The largest value of the server's gauges whose name holds a word."""
-    import urllib.request
-
+    """The largest value of the server's gauges whose name begins with a word."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as response:
         lines = response.read().decode().splitlines()
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE") and "gauge" in line]
     values = [
         float(line.rsplit(" ", 1)[1])
         for line in lines
-        if not line.startswith("#") and name in line.partition("{")[0] and "bucket" not in line
-        and "sum" not in line and "count" not in line and "total" not in line
+        if (family := line.partition("{")[0].split(" ")[0]) in names and family.startswith(name)
+        and not family.endswith("_created")
     ]  # fmt: skip
     return max(values, default=0.0)
 
