@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
+from xrt.encoder.launcher import Group
 from xrt.metrics.judgement import Judgement
 from xrt.pipeline.neutral import neutral_values
 from xrt.pipeline.params import PipelineParams
@@ -35,6 +36,7 @@ class StageRunner:
         seconds: what each stage so far took when it was made, by its name.
         callbacks: callbacks of Lightning's for the fine-tuning, beside those of the settings.
         loggers: the same of loggers.
+        group: the processes that fine-tune together; None where the run starts its own.
     """
 
     params: PipelineParams
@@ -45,6 +47,7 @@ class StageRunner:
     seconds: dict[str, float] = field(default_factory=dict)
     callbacks: tuple[Any, ...] = ()
     loggers: tuple[Any, ...] = ()
+    group: Group | None = None
 
     @property
     def num_threads(self) -> int | None:
