@@ -28,6 +28,7 @@ from xrt.encoder.heads import (
     prior_log_odds,
     sample_rows,
 )
+from xrt.encoder.launcher import FitEnded
 from xrt.encoder.levels import LevelData
 from xrt.encoder.matcher import HEAD_SCALE, LevelBatches, LevelMatcher
 from xrt.encoder.out_of_memory import fit_with_retry
@@ -222,7 +223,9 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
     )  # fmt: skip
     level_data = _level_data(run, levels)
     checkpoint = run.folder.checkpoint(finest)
-    resume = resumable(checkpoint)
+    resume, group = resumable(checkpoint), run.attachments.group
+    if group is not None:  # as the first process has it, in the folder that all see
+        resume, checkpoint = group.share((resume, checkpoint.absolute()))
     if resume:  # the weights are in the checkpoint
         heads = [LevelHead(level.num_nodes, encoder.hidden_size) for level in level_data]
     else:
@@ -250,6 +253,8 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
             matcher, batches, checkpoint, resume, run.trainer, run.progress, validation, pacing,
             run.attachments,
         )  # fmt: skip
+    if group is not None and not group.is_first:
+        raise FitEnded
     figures = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()
@@ -290,8 +295,9 @@ def _start_heads(run: _Run, encoder: TextEncoder, levels: list[int]) -> list[Hea
     rows_n = sample_rows(run.targets[-1], ROWS_PER_LABEL, run.seed)
     weights_n = None if run.weights_N is None else run.weights_N[rows_n]
     pooled_nH = encode_sharded(
-        encoder, run.tokens.subset(rows_n), run.trainer, progress=run.progress
-    )
+        encoder, run.tokens.subset(rows_n), run.trainer, progress=run.progress,
+        alone=run.attachments.group is not None,
+    )  # fmt: skip
     unit_nH = unit_rows(pooled_nH)
     heads = []
     for t in levels:
@@ -309,7 +315,7 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
         return earlier_NH
     embeddings_NH = encode_sharded(encoder, run.tokens, run.trainer,
                                    token_budget=max(4096, run.params.token_budget),
-                                   target=run.folder.embeddings_path(t),
-                                   progress=run.progress)  # fmt: skip
+                                   target=run.folder.embeddings_path(t), progress=run.progress,
+                                   alone=run.attachments.group is not None)  # fmt: skip
     run.folder.seal_embeddings(t)
     return embeddings_NH
