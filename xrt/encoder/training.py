@@ -28,13 +28,13 @@ from xrt.encoder.heads import (
     prior_log_odds,
     sample_rows,
 )
-from xrt.encoder.launcher import FitEnded
+from xrt.encoder.launcher import FitEnded, Group
 from xrt.encoder.levels import LevelData
 from xrt.encoder.matcher import HEAD_SCALE, LevelBatches, LevelMatcher
 from xrt.encoder.out_of_memory import fit_with_retry
 from xrt.encoder.pacing import Pacing, TimeLimit, seconds_used
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
-from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.resolve import TINY_RANDOM, resolve_encoder
 from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.tokens import TokenStore
 from xrt.encoder.validation import Validation, ValidationRows, sample_held_out
@@ -152,7 +152,8 @@ def fine_tune_matcher(
             f"has {tree.num_nodes(0)} nodes already; raise it, or grow a tree with less branching"
         )
     folder = RunFolder(run_folder)
-    backbone, tokens = _read_texts(texts, encoder, seed, run_folder, progress)
+    attachments = attachments or Attachments()
+    backbone, tokens = _read_texts(texts, encoder, seed, run_folder, progress, attachments.group)
     if tokens.num_rows != Y_NL.shape[0]:
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
     weights_N = as_row_weights(row_weights, tokens.num_rows)
@@ -165,7 +166,6 @@ def fine_tune_matcher(
         parts += [held_out.tokens.ids, held_out.tokens.indptr, held_out.Y_nK]
     if weights_N is not None or (Y_NL.data != 1).any():
         parts += ["weighted", weights_N]
-    attachments = attachments or Attachments()
     if trainer.changing or attachments.callbacks:
         parts += ["lightning", trainer.changing, attachments.names]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
@@ -181,12 +181,16 @@ def _read_texts(
     seed: int,
     run_folder: Path,
     progress: Progress | None,
+    group: Group | None,
 ) -> tuple[Path, TokenStore]:
     """The encoder's folder, and the texts as its tokens; tokens of an earlier call are not used
     again.
     """
     raw = [] if isinstance(texts, TokenStore) else list(texts)
-    backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=seed)
+    if group is None or group.is_first or encoder.name != TINY_RANDOM:
+        backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=seed)
+    if group is not None and encoder.name == TINY_RANDOM:  # transformers saves in one process only
+        backbone = group.share(backbone.absolute() if group.is_first else None)
     if isinstance(texts, TokenStore):
         return backbone, texts
     tokenizer = TextEncoder.from_pretrained(backbone, encoder).tokenizer
@@ -198,8 +202,13 @@ def _read_texts(
 
 
 def _fine_tune(run: _Run, backbone: Path, levels: list[int]) -> MatcherOutputs:
-    finest = levels[-1]
-    if run.folder.is_done(finest):
+    finest, group = levels[-1], run.attachments.group
+    is_done = run.folder.is_done(finest)
+    if group is not None:  # what the first process has counts
+        is_done = group.share(is_done)
+        if is_done and not group.is_first:
+            raise FitEnded
+    if is_done:
         encoder = run.folder.load_encoder(finest)
     else:
         encoder = TextEncoder.from_pretrained(backbone, run.encoder_params)

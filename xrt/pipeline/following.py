@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xrt import __version__
 from xrt.encoder.launcher import FitEnded, Group, Rank
@@ -78,7 +79,7 @@ def joined(rank: Rank, params: PipelineParams, folder: Path) -> Iterator[Group]:
 def _check_alike(group: Group, params: PipelineParams, folder: Path) -> None:
     import torch
 
-    own = {
+    own: dict[str, Any] = {
         "xrt": __version__, "torch": torch.__version__.partition("+")[0],
         "settings": content_hash(params), "machine": platform.node(),
     }  # fmt: skip

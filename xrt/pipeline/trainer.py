@@ -184,7 +184,8 @@ class Trainer:
         corpus.require_trainable()
         require_texts(self.params, corpus)
         require_held_out(self.params, corpus)
-        if self.params.encoder is not None:
+        group = self.runner.group
+        if self.params.encoder is not None and (group is None or group.is_first):
             from xrt.encoder.attachments import check_attached
             from xrt.encoder.resolve import require_encoder
 
