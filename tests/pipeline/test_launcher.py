@@ -122,3 +122,17 @@ def test_a_linear_model_takes_one_process(tmp_path):
     with pytest.raises(ConfigError, match="2 processes train an encoder together"):
         with joined(Rank(0, 2, 0, 2, "127.0.0.1", 1), PipelineParams(), tmp_path):
             pass
+
+
+def test_a_number_of_machines_needs_a_launcher_and_is_that_of_the_launcher(tmp_path):
+    from xrt.encoder.params import EncoderParams, TrainerParams
+    from xrt.pipeline import PipelineParams, train
+    from xrt.pipeline.following import joined
+
+    trainer = TrainerParams(lightning={"num_nodes": 3})
+    params = PipelineParams(encoder=EncoderParams(name="tiny-random"), trainer=trainer)
+    with pytest.raises(ConfigError, match="num_nodes = 3: this process is alone"):
+        train(params, tmp_path / "run")
+    with pytest.raises(ConfigError, match="num_nodes = 3, but processes were started on 2 mach"):
+        with joined(Rank(0, 4, 0, 2, "127.0.0.1", 1), params, tmp_path):
+            pass

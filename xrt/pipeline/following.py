@@ -66,6 +66,11 @@ def joined(rank: Rank, params: PipelineParams, folder: Path) -> Iterator[Group]:
             f"{rank.world_size} processes train an encoder together; a linear model, a run with a "
             "budget and an estimate take one: start xrt without torchrun or srun"
         )
+    if params.trainer.lightning.get("num_nodes", rank.num_nodes) != rank.num_nodes:
+        raise ConfigError(
+            f"trainer.num_nodes = {params.trainer.num_nodes}, but processes were started on "
+            f"{rank.num_nodes} machines; leave it out"
+        )
     from xrt.encoder.devices import device_of
 
     group = Group(rank, device_of(params.trainer).startswith("cuda"))

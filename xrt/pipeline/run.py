@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
 from xrt.encoder.launcher import Group, Rank
+from xrt.errors import ConfigError
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
 from xrt.fusion.candidate_recall import CandidateRecall, recall_text
 from xrt.fusion.candidates import Candidates
@@ -235,6 +236,11 @@ def _group_of(
     rank: Rank | None, params: PipelineParams, folder: Path
 ) -> contextlib.AbstractContextManager[Group | None]:
     """The processes that a launcher has started; None without one."""
+    if rank is None and params.trainer.num_nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes = {params.trainer.num_nodes}: this process is alone; start xrt on "
+            "each machine by torchrun or srun (docs/training.md)"
+        )
     return contextlib.nullcontext() if rank is None else joined(rank, params, folder)
 
 
