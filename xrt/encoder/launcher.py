@@ -90,6 +90,7 @@ class Group:
         import torch.distributed as dist
 
         self.rank = rank
+        self.is_over = False
         os.environ.update(
             MASTER_ADDR=rank.address, MASTER_PORT=str(rank.port), RANK=str(rank.number),
             WORLD_SIZE=str(rank.world_size), LOCAL_RANK=str(rank.local_number),
@@ -134,15 +135,27 @@ class Group:
         dist.all_gather_object(values, value)
         return values
 
-    def close(self) -> None:
-        """Part; what gloo's threads do at the end of the interpreter may abort it."""
+    def part(self) -> None:
+        """End the group when all have come to its end; all call it.
+
+        What gloo's threads do at the end of the interpreter may abort it.
+        """
         import gc
 
         import torch.distributed as dist
 
-        if dist.is_initialized():
-            gc.collect()
+        gc.collect()  # what DDP holds of the group
+        dist.barrier()
+        dist.destroy_process_group()
+        self.is_over = True
+
+    def abandon(self) -> None:
+        """Leave a group that has not come to its end, after an error; others are not waited for."""
+        import torch.distributed as dist
+
+        if not self.is_over:
             dist.destroy_process_group()
+            self.is_over = True
 
 
 class FitEnded(Exception):

@@ -263,7 +263,7 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
             run.attachments,
         )  # fmt: skip
     if group is not None and not group.is_first:
-        raise FitEnded
+        raise SystemExit(TERMINATED) if stop_requested else FitEnded
     figures = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()

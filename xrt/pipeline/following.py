@@ -78,7 +78,7 @@ def joined(rank: Rank, params: PipelineParams, folder: Path) -> Iterator[Group]:
         _check_alike(group, params, folder)
         yield group
     finally:
-        group.close()
+        group.abandon()
 
 
 def _check_alike(group: Group, params: PipelineParams, folder: Path) -> None:
@@ -168,6 +168,7 @@ class LeadingCache:
         output = self.cache.run(stage, make_together, settings, hashes, name)
         if not began:
             self.group.share(_Told(key, is_fit=False))
+        self.group.part()
         return output
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
@@ -295,7 +296,6 @@ def follow(
     with (
         joined(rank, params, run_folder) as group,
         tempfile.TemporaryDirectory(prefix="xrt-rank-") as scratch,
-        contextlib.suppress(FitEnded),
     ):
         own = Path(scratch)
         if hooks is None:
@@ -305,7 +305,9 @@ def follow(
         candidates = CANDIDATES if hooks is None else hooks.candidates(trn)
         cache = FollowingCache(run_folder, group, own)
         trainer = Trainer(params, cache, None, candidates, group=group)
-        trainer.fit(trn, compared=tst is not None)
+        with contextlib.suppress(FitEnded):
+            trainer.fit(trn, compared=tst is not None)
+        group.part()
 
 
 @dataclass(frozen=True)
