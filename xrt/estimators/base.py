@@ -174,7 +174,7 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
             if verdict is not None:
                 write_json(target / "verdict.json", verdict.to_dict())
             if choices is not None and choices.tried:
-                write_json(target / CHOICES_FILE, choices.to_dict())
+                write_json(target / CHOICES_FILE, choices.without_seconds().to_dict())
 
         manifest = {
             "kind": model.kind,

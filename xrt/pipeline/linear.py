@@ -238,7 +238,9 @@ def fuse_linear(
     """
     params = runner.params
     purpose = "scores stay ranks, other sources than trees are left out"
-    held = hold_out(rows, params.validation_rows, params.seed, purpose, ENOUGH_ROWS)
+    # beside a deep model, which cannot spare as many, both are judged on the same rows
+    enough = ENOUGH_ROWS if params.encoder is None else 0
+    held = hold_out(rows, params.validation_rows, params.seed, purpose, enough)
     if held is None:
         return model, None
     inputs = {**rows.inputs, **held.inputs}

@@ -138,6 +138,15 @@ class Choices:
         """What all tries took here."""
         return sum(tried.seconds for tried in self.tried)
 
+    def without_seconds(self) -> Self:
+        """The same without what tries took, which differs from run to run, so that models of the
+        same seed have the same bytes.
+
+        Returns:
+            Choices whose tries took 0 seconds.
+        """
+        return replace(self, tried=tuple(replace(tried, seconds=0.0) for tried in self.tried))
+
     def as_words(self) -> list[str]:
         """The chosen settings as words of a command line.
 
@@ -160,7 +169,7 @@ class Choices:
                 f"{100 * tried.gain:+.2f} ± {100 * tried.standard_error:.2f}"
                 if tried.figures
                 else tried.fault,
-                f"{tried.seconds:.1f}",
+                f"{tried.seconds:.1f}" if tried.seconds else "-",
             ]
             for tried in self.tried
         ]
