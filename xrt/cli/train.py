@@ -179,12 +179,20 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
         return None
     logger.info("run folder: %s", folder)
     try:
-        outcome = pipeline.train(params, folder, RichProgress(), hooks, given)
+        outcome = pipeline.train(params, folder, RichProgress(), hooks, given, _stages(config))
     except ChoosingStopped as stop:
         print(_said_of_stop(stop, words), file=sys.stderr)
         raise
     print(outcome.to_text())
     return outcome.objective
+
+
+def _stages(config: DictConfig) -> Path | None:
+    """The folder in which runs share finished stages: those of a sweep do."""
+    if config.paths.stages is not None:
+        return Path(config.paths.stages)
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    return Path(config.paths.runs) / ".stages" if in_sweep else None
 
 
 def _folders(runtime: Any) -> list[Path]:

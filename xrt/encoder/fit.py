@@ -30,8 +30,9 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from xrt.encoder.attachments import Attachments, attached
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.checkpoints import TERMINATED, Checkpointer, ReportProgress
+from xrt.encoder.checkpoints import SIGNALLED, TERMINATED, Checkpointer, ReportProgress
 from xrt.encoder.cpu_tuning import Bf16Activations, GlibcMallocTuning, glibc_malloc_tuned
 from xrt.encoder.devices import check_devices, computes_in_bf16, device_of, num_devices
 from xrt.encoder.distributed import (
@@ -47,7 +48,7 @@ from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import Strategy, TrainerParams
 from xrt.encoder.tokens import TokenStore
 from xrt.encoder.validation import Validation
-from xrt.errors import TrainingError
+from xrt.errors import ConfigError, TrainingError
 from xrt.progress import Progress
 from xrt.storage.atomic import atomic_file, sweep_stale
 from xrt.storage.seals import remove_sealed, write_seal
@@ -67,10 +68,11 @@ def fit_level(
     validation: Validation | None = None,
     further: Sequence[FitHook] = (),
     pacing: FitHook | None = None,
+    attachments: Attachments | None = None,
 ) -> bool:
-    """Train a level to its last step, or to where validation stops it, in place; everything
-    Lightning does is in here. `further` hooks come last, `pacing` first, which may move the last
-    step.
+    """Train a level to its last step, or to where validation or a callback stops it, in place;
+    everything Lightning does is in here. `further` hooks come last, `pacing` first, which may move
+    the last step.
 
     True when SIGTERM came during the last step.
 
@@ -84,6 +86,7 @@ def fit_level(
         validation: validates while training; None: nothing does.
         further: more hooks.
         pacing: keeps to a time; None: nothing does.
+        attachments: loggers and callbacks beside those of `params`; None for none.
 
     Returns:
         Whether the run is to stop after this level.
@@ -102,11 +105,15 @@ def fit_level(
         hooks.insert(0, pacing)
     if device_of(params) == "cpu":
         hooks += [Bf16Activations(), GlibcMallocTuning()]
+    of_users = attached(params, attachments or Attachments())
+    callbacks = of_users.pop("callbacks")  # before xrt's own, which see what they stop
+    if callbacks:
+        matcher.register_buffer(SIGNALLED, torch.tensor(False))
     trainer = pl.Trainer(
-        **device_settings(params, [AtomicCheckpointIO()]),
+        **{**device_settings(params, [AtomicCheckpointIO()]), **of_users},
         max_steps=matcher.most_steps,
         max_epochs=-1,
-        callbacks=[_Hooks(hooks)],
+        callbacks=[*callbacks, _Hooks(hooks)],
         default_root_dir=checkpoint.parent,
         num_sanity_val_steps=0,
     )
@@ -117,6 +124,7 @@ def fit_level(
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
     stopped_early = validation is not None and validation.stops(matcher)
+    stopped_early |= bool(callbacks) and not matcher.get_buffer(SIGNALLED)
     if steps_done < matcher.last_step and not stopped_early:
         cause = "Ctrl-C" if checkpointer.interrupted else "SIGTERM"
         logger.warning("stopped by %s after step %d of %d; run again to go on",
@@ -175,7 +183,7 @@ def device_settings(params: TrainerParams, plugins: Sequence[Any] = ()) -> dict[
     check_devices(params)
     return {
         "accelerator": params.accelerator,
-        "devices": num_devices(params),
+        "devices": params.devices if isinstance(params.devices, list) else num_devices(params),
         "strategy": lightning_strategy(params),
         "precision": lightning_precision(params),
         "plugins": [OwnProcesses(), *plugins],
@@ -187,6 +195,9 @@ def device_settings(params: TrainerParams, plugins: Sequence[Any] = ()) -> dict[
     }
 
 
+_SPAWNED = (Strategy.auto.value, Strategy.ddp_spawn.value, "ddp")
+
+
 def lightning_strategy(params: TrainerParams) -> Any:
     """Lightning's engine for as many processes as there are devices; others than the first are
     spawned, since to repeat the command line would open their own run folders in a sweep.
@@ -196,12 +207,20 @@ def lightning_strategy(params: TrainerParams) -> Any:
 
     Returns:
         `auto` for one process, else an engine.
+
+    Raises:
+        ConfigError: the strategy needs processes that others have started.
     """
     num_processes = num_devices(params)
     if num_processes == 1:
         return "auto"
-    if params.strategy is Strategy.fsdp:
+    if params.strategy == Strategy.fsdp.value:
         return FullyShardedStrategy(num_processes)
+    if params.strategy not in _SPAWNED:
+        raise ConfigError(
+            f"trainer.lightning.strategy = {params.strategy}: would start its processes by "
+            "repeating the command line; start them by torchrun, or choose ddp_spawn or fsdp"
+        )
     return SpawnedDDP()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.encoder.adapters import add_adapters, merge_adapters
+from xrt.encoder.attachments import Attachments
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.checkpoints import TERMINATED, resumable
@@ -87,6 +88,7 @@ class _Run:
     weights_N: np.ndarray | None
     seed: int
     limit: TimeLimit | None
+    attachments: Attachments
 
 
 def fine_tune_matcher(
@@ -103,6 +105,7 @@ def fine_tune_matcher(
     row_weights: np.ndarray | None = None,
     seed: int = 0,
     limit: TimeLimit | None = None,
+    attachments: Attachments | None = None,
 ) -> MatcherOutputs:
     """Fine-tune an encoder on the levels of a label tree, all of them at every step.
 
@@ -125,6 +128,8 @@ def fine_tune_matcher(
             counts 1.
         seed: Of batches, dropout and samples.
         limit: A time to keep: the last step is moved to where it ends.
+        attachments: Loggers and callbacks beside those of `trainer`, and where they write; None for
+            none.
 
     Returns:
         The encoder, its heads and the embeddings of the training texts.
@@ -159,9 +164,12 @@ def fine_tune_matcher(
         parts += [held_out.tokens.ids, held_out.tokens.indptr, held_out.Y_nK]
     if weights_N is not None or (Y_NL.data != 1).any():
         parts += ["weighted", weights_N]
+    attachments = attachments or Attachments()
+    if trainer.changing or attachments.callbacks:
+        parts += ["lightning", trainer.changing, attachments.names]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
     run = _Run(folder, tokens, tree, tree.level_confidences(Y_NL), encoder, params,
-               trainer, progress, held_out, weights_N, seed, limit)  # fmt: skip
+               trainer, progress, held_out, weights_N, seed, limit, attachments)  # fmt: skip
     with torch_threads(default_num_threads()), quiet_lightning():
         return _fine_tune(run, backbone, levels)
 
@@ -207,7 +215,11 @@ def _fine_tune(run: _Run, backbone: Path, levels: list[int]) -> MatcherOutputs:
 def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
     """Candidates, heads and the fit; what comes of them goes into the run folder."""
     finest, params = levels[-1], run.params
-    plan = BatchPlan(run.tokens.lengths, params.token_budget, params.max_batch_rows, run.seed)
+    batches_a_step = run.trainer.batches_a_step
+    plan = BatchPlan(
+        run.tokens.lengths, params.token_budget * batches_a_step,
+        params.max_batch_rows * batches_a_step, run.seed,
+    )  # fmt: skip
     level_data = _level_data(run, levels)
     checkpoint = run.folder.checkpoint(finest)
     resume = resumable(checkpoint)
@@ -226,15 +238,18 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps,
                            level=finest, seed=run.seed, dropout=run.encoder_params.dropout,
                            level_data=level_data, most_steps=most_steps)  # fmt: skip
-    pacing = None if run.limit is None else Pacing(run.limit.seconds, matcher)
+    matcher.num_micro_batches = batches_a_step
+    pacing = None if run.limit is None else Pacing(run.limit, matcher)
     validation = None
     if run.held_out is not None:
-        validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
+        rows = run.held_out.at_level(run.tree, finest)
+        validation = Validation(rows, checkpoint, matcher, run.attachments.record)
     batches = LevelBatches(run.tokens, level_data, plan, run.weights_N)
     with attention_of(encoder, run.tokens.max_length, run.trainer):
         stop_requested = fit_with_retry(
-            matcher, batches, checkpoint, resume, run.trainer, run.progress, validation, pacing
-        )
+            matcher, batches, checkpoint, resume, run.trainer, run.progress, validation, pacing,
+            run.attachments,
+        )  # fmt: skip
     figures = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()

@@ -30,8 +30,9 @@ from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
 from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
 from xrt.pipeline.looking_at_rows import LookedAtRows, look_at_rows
+from xrt.pipeline.outcome import held_out_figure, test_figure, write_outcome
 from xrt.pipeline.params import PipelineParams
-from xrt.pipeline.report_content import HELD_OUT, TEST
+from xrt.pipeline.report_content import HELD_OUT, TEST, stage_lines
 from xrt.pipeline.report_page import about_run, write_run_report
 from xrt.pipeline.rows import require_texts
 from xrt.pipeline.saving import save_model
@@ -43,6 +44,7 @@ from xrt.sparse import as_csr
 from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
 from xrt.storage.memory_watch import watch_memory
+from xrt.storage.stage_store import StageStore
 from xrt.storage.stages import FolderCache, StageCost, run_lock
 
 logger = logging.getLogger(__name__)
@@ -117,6 +119,7 @@ def train(
     progress: Progress | None = None,
     hooks: TrainingHooks | None = None,
     names: Collection[str] = (),
+    stages: Path | None = None,
 ) -> TrainOutcome:
     """Train what the settings say and save it under `run_folder`/model.
 
@@ -128,6 +131,7 @@ def train(
         progress: shows the stages; None shows nothing.
         hooks: what an application reads, learns and measures beyond the model; None without one.
         names: full names of the settings that are given: a budget leaves them as they are.
+        stages: folder in which runs share finished stages; None: each keeps its own.
 
     Returns:
         Where the model lies, and what it scored.
@@ -156,7 +160,8 @@ def train(
             num_tests = 0 if tst is None else tst.num_instances
             keep = partial(_keep_linear, folder=folder / LINEAR_MODEL, trn=trn)
             budget = Budget(spending, names, num_tests, keep)
-        trainer = Trainer(params, FolderCache(folder), progress, candidates, budget)
+        store = None if stages is None else StageStore(stages)
+        trainer = Trainer(params, FolderCache(folder, store), progress, candidates, budget)
         trainer.check(trn)
         _check_capacity(params, trn, folder)
         fitted = trainer.fit(trn, compared=tst is not None)
@@ -188,6 +193,11 @@ def train(
                 fitted.model, folder / "model", trn, reports, params, verdict, tested, hooks,
                 application, choices, recalls,
             )  # fmt: skip
+        figures = {
+            "held_out": held_out_figure(fitted, trn),
+            "test": test_figure(tst, scores.get(shipped)),
+        }
+        write_outcome(folder, params, artifact, figures, stage_lines(costs))
         judgements = (*fitted.judgements, *application.judgements)
         used = fitted.budget
         if spending is not None and used is not None:

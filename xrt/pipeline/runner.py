@@ -34,6 +34,8 @@ class StageRunner:
         candidates: labels that each source names for a row.
         judgements: what held-out rows say of learnt steps; each adds its own.
         costs: what each stage so far took when it was made, by its name.
+        callbacks: callbacks of Lightning's for the fine-tuning, beside those of the settings.
+        loggers: the same of loggers.
     """
 
     params: PipelineParams
@@ -42,6 +44,8 @@ class StageRunner:
     candidates: int = CANDIDATES
     judgements: list[Judgement] = field(default_factory=list)
     costs: dict[str, StageCost] = field(default_factory=dict)
+    callbacks: tuple[Any, ...] = ()
+    loggers: tuple[Any, ...] = ()
 
     @property
     def seconds(self) -> dict[str, float]:
