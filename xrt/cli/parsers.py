@@ -66,6 +66,15 @@ def main_parser() -> argparse.ArgumentParser:
     add_expect_argument(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
+    compare = commands.add_parser("compare", help="finished runs side by side, best first")
+    compare.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folder, or a folder of them such as a sweep's"
+    )
+    compare.add_argument("--html", metavar="FILE", help="write a page with charts, too")
+    _add_sweep_arguments(
+        commands.add_parser("sweep", help="search settings: xrt sweep key=a,b,c --trials 20")
+    )
+
     add_report_arguments(
         commands.add_parser("report", help="a run as a summary, and as a page to show")
     )
@@ -74,6 +83,34 @@ def main_parser() -> argparse.ArgumentParser:
     for command in application_commands():
         commands.add_parser(command.name, help=command.help)
     return parser
+
+
+def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "settings",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="settings of xrt train; those with several values are searched: a,b,c, range(2,10,2), "
+        "interval(0.1,0.9), tag(log,interval(1e-5,1e-3))",
+    )
+    parser.add_argument(
+        "--trials", type=_positive, default=20, metavar="N", help="trials in all (default 20)"
+    )
+    parser.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="trials at once (default 1)"
+    )
+    parser.add_argument(
+        "--sampler", choices=("tpe", "random", "grid"), default="tpe",
+        help="how values are chosen (default tpe)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the sampler (default 0)"
+    )
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="stop a fine-tuning whose validations stay below the median of other trials'",
+    )
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
