@@ -49,6 +49,9 @@ class PathsConfig:
     """Folder of all runs."""
     run: str = MISSING
     """Folder of this run: its stages, its model, its report."""
+    stages: str | None = None
+    """Folder in which runs share finished stages; null: `.stages` in the folder of all runs for the
+    runs of a sweep, none for others. What lies there may be deleted at any time."""
 
 
 @dataclasses.dataclass

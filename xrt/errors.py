@@ -1,4 +1,4 @@
-"""Errors of six kinds. A message is one line: what happened, where, both numbers, what to do.
+"""Errors of seven kinds. A message is one line: what happened, where, both numbers, what to do.
 
 A message that advises a setting does not write it out, because the setting has another name at each
 door: `skip_bad_lines=True` in Python, `dataset.skip_bad_lines=true` in `xrt train`,
@@ -102,6 +102,10 @@ class NotFittedError(XrtError, ValueError, AttributeError):
 
 class CapacityError(XrtError, MemoryError):
     """Memory or disk of the machine is too small."""
+
+
+class ServerError(XrtError):
+    """A server that cannot be reached, has no time, or answers what was not asked."""
 
 
 class TrainingError(XrtError, RuntimeError):

@@ -12,6 +12,7 @@ FORMER: Mapping[str, str] = {
     "matcher.weight_decay": "leave it out; it is 0.01",
     "matcher_tree.branching": "leave it out; it is 16",
     "matcher_tree.max_top_nodes": "leave it out; it is 1024",
+    "trainer.strategy": "write trainer.lightning.strategy",
     "shortlist": "leave it out; trees are searched from the root, and FAISS finds labels and "
     "training rows by their embeddings without a setting",
     "word_trees": "leave it out; it is true",

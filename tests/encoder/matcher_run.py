@@ -133,7 +133,10 @@ def corpus(seed: int = 0) -> tuple[list[str], sp.csr_array, LabelTree]:
 def trainer_params(devices: int, strategy: Strategy = Strategy.auto) -> TrainerParams:
     """Processes on the CPU."""
     return TrainerParams(
-        accelerator="cpu", devices=devices, precision=Precision.fp32, strategy=strategy
+        accelerator="cpu",
+        devices=devices,
+        precision=Precision.fp32,
+        lightning={"strategy": strategy.value},
     )
 
 

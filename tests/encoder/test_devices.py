@@ -47,10 +47,10 @@ def tokens(encoder) -> TokenStore:
     ],
 )
 def test_other_processes_are_spawned_and_one_needs_none(strategy, kind):
-    several = TrainerParams(accelerator="cpu", devices=2, strategy=strategy)
+    several = TrainerParams(accelerator="cpu", devices=2, lightning={"strategy": strategy.value})
     engine = lightning_strategy(several)
     assert type(engine) is kind
-    alone = TrainerParams(accelerator="cpu", devices=1, strategy=strategy)
+    alone = TrainerParams(accelerator="cpu", devices=1, lightning={"strategy": strategy.value})
     assert lightning_strategy(alone) == "auto"
     trainer = fit.pl.Trainer(**device_settings(several))
     assert trainer.strategy.launcher._start_method == "spawn"
@@ -84,7 +84,7 @@ JOBS = {
 def test_processes_are_our_own_in_the_job_of_any_scheduler(monkeypatch, job, strategy):
     for name, value in JOBS[job].items():
         monkeypatch.setenv(name, value)
-    several = TrainerParams(accelerator="cpu", devices=2, strategy=strategy)
+    several = TrainerParams(accelerator="cpu", devices=2, lightning={"strategy": strategy.value})
     engine = fit.pl.Trainer(**device_settings(several)).strategy
     assert isinstance(engine.cluster_environment, OwnProcesses)
     assert engine.launcher._start_method == "spawn"
@@ -92,7 +92,7 @@ def test_processes_are_our_own_in_the_job_of_any_scheduler(monkeypatch, job, str
     assert engine.cluster_environment.main_address == "127.0.0.1"
     assert engine.cluster_environment.main_port > 1023
     assert engine.node_rank == 0
-    alone = TrainerParams(accelerator="cpu", devices=1, strategy=strategy)
+    alone = TrainerParams(accelerator="cpu", devices=1, lightning={"strategy": strategy.value})
     assert fit.pl.Trainer(**device_settings(alone)).strategy.global_rank == 0
 
 

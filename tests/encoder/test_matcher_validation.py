@@ -4,6 +4,7 @@ import json
 import logging
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +64,10 @@ def scores_that_fall_after(monkeypatch, best: int) -> None:
     score, seen = validation.score, []
 
     def measured(matcher, trainer, rows):
-        ndcg_n, *others = score(matcher, trainer, rows)
+        scored = score(matcher, trainer, rows)
         seen.append(trainer.global_step)
-        return np.full_like(ndcg_n, 0.9 if len(seen) == best + 1 else 0.1), *others
+        figure = 0.9 if len(seen) == best + 1 else 0.1
+        return replace(scored, ndcg_n=np.full_like(scored.ndcg_n, figure))
 
     monkeypatch.setattr(validation, "score", measured)
 
@@ -128,8 +130,9 @@ def jumpy(score):
     """Figures that depend on the step alone: rise to step 18, then fall."""
 
     def measured(matcher, trainer, rows):
-        ndcg_n, *others = score(matcher, trainer, rows)
-        return np.full_like(ndcg_n, 1 - abs(trainer.global_step - 18) / 100), *others
+        scored = score(matcher, trainer, rows)
+        figure = 1 - abs(trainer.global_step - 18) / 100
+        return replace(scored, ndcg_n=np.full_like(scored.ndcg_n, figure))
 
     return measured
 

@@ -37,8 +37,8 @@ def one_thread(monkeypatch):
 
 
 def fit(folder, monkeypatch, clock, limit, progress=None, held_out=True, **settings):
-    def paced(seconds, matcher):
-        return Pacing(seconds, matcher, clock)
+    def paced(limit, matcher):
+        return Pacing(limit, matcher, clock)
 
     texts, Y_NL, tree = corpus()
     with monkeypatch.context() as patch:
@@ -82,6 +82,18 @@ def test_slower_steps_end_in_time_with_the_rate_down(tmp_path, monkeypatch, capl
     facts = facts_of(tmp_path, 1)
     assert facts["validation"][-1]["step"] == result.pace["steps"]
     assert not facts["stopped_early"]
+
+
+def test_slower_steps_leave_what_follows_the_time_that_it_will_take(tmp_path, monkeypatch):
+    """Steps twice as slow as planned: what follows, planned to take 20 s, will take 20 s more."""
+    limit = TimeLimit(60.0, 0.0, planned=40.0, after=20.0)
+    result = fit(tmp_path, monkeypatch, StepClock(2.0), limit)
+    assert result.pace["seconds"] == pytest.approx(40, abs=4)
+    as_planned = TimeLimit(60.0, 0.0, planned=40.0, after=20.0)
+    assert as_planned.seconds_at(used=20.0, share=0.5) == 60
+    assert as_planned.seconds_at(used=10.0, share=0.5) == 60  # nothing is won by faster steps
+    assert as_planned.seconds_at(used=30.0, share=0.5) == 50
+    assert TimeLimit(60.0, 0.0, after=20.0).seconds_at(used=30.0, share=0.5) == 60
 
 
 def test_faster_steps_go_on_as_far_as_is_allowed(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from xrt.errors import ConfigError, DataError, NotFittedError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.hybrid import HybridMatrix
 from xrt.pipeline.params import AUTO_ASPECTS, PipelineParams
+from xrt.pipeline.rows import QUARTER
 from xrt.search.beam import SearchParams
 
 FEW = 3  # labels under a node at most, so that ten labels have a tree
@@ -340,6 +341,6 @@ def test_groups_and_times_of_rows_are_given_to_fit(tiny_corpus: Tiny, caplog: An
     with caplog.at_level("INFO", "xrt.pipeline.fusing"):
         linear(fused=True).fit(texts, Y_NL, times=np.arange(len(texts)))
     assert "no row can be held out" not in caplog.text
-    assert "'slices': {'newest': {'rows': 3" in caplog.text
+    assert f"'slices': {{'newest': {{'rows': {len(texts) // QUARTER}" in caplog.text
     with pytest.raises(DataError, match=r"times: \(2,\) for"):
         linear().fit(texts, Y_NL, times=[1, 2])

@@ -90,6 +90,24 @@ def test_bins_of_frequency_have_curves_of_their_own(rng: Any):
     assert of_one > share + 0.05
 
 
+@pytest.mark.parametrize("lowest_counts", [(0,), (0, 5)])
+def test_labels_without_training_rows_teach_curves_nothing(
+    rng: Any, lowest_counts: tuple[int, ...]
+):
+    scores_NL, Y = problem(rng)
+    counts_L = np.arange(scores_NL.shape[1]) // 2  # the first two were in no training row
+    truth = Y.toarray()
+    truth[:, :2] = 1
+    curves = [
+        fit_calibration(scores_NL, as_csr(each), counts_L, lowest_counts).to_dict()
+        for each in (Y.toarray(), truth)
+    ]
+    assert curves[0] == curves[1]
+    nothing_known = np.zeros(scores_NL.shape[1], int)
+    found = fit_calibration(scores_NL, as_csr(truth), nothing_known, lowest_counts).to_dict()
+    assert found != curves[0]
+
+
 def test_hits_are_the_entries_that_are_true(rng: Any):
     scores_NL, Y = problem(rng)
     wide = as_csr(sp.hstack([Y, sp.csr_array((NUM_ROWS, 3))], format="csr"))

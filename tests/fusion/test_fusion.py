@@ -140,6 +140,27 @@ def test_a_source_that_knows_nothing_does_not_join_the_baseline(rng: Any):
     assert better.fusion.sources == {"linear", "neighbours"}
 
 
+def test_an_optional_source_stays_only_where_the_fusion_is_better_with_it(rng: Any):
+    sources, Y = problem(rng, interaction=False)
+    noise = as_csr(rng.random(Y.shape).astype(np.float32) * (rng.random(Y.shape) < 0.3))
+    three = {**sources, "names": noise}
+    learnt = fit_scores(three, Y, known(), 0, optional=("names", "ranker"))
+    (step,) = (each for each in learnt.judgements if each.name.startswith("source "))
+    assert (step.name, step.plain_name) == ("source names", "the fusion without it")
+    assert not step.ships
+    assert learnt.fusion.sources == {"linear", "ranker"}  # two are not tried one without the other
+    alone = fit_scores(sources, Y, known(), 0)
+    assert learnt.fusion.weights == alone.fusion.weights
+
+    noisy = {"linear": sources["linear"], "noise": noise, "names": sources["ranker"]}
+    learnt = fit_scores(noisy, Y, known(), 0, optional=("names", "noise"))
+    steps = {each.name: each for each in learnt.judgements if each.name.startswith("source ")}
+    assert steps["source names"].ships
+    assert steps["source names"].learnt > steps["source names"].plain
+    assert not steps["source noise"].ships
+    assert learnt.fusion.sources == {"linear", "names"}
+
+
 @pytest.mark.parametrize(("num_rows", "ships"), [(FEWEST_ROWS - 1, False), (FEWEST_ROWS, True)])
 def test_few_rows_cannot_tell_that_a_fusion_is_better(rng: Any, num_rows: int, ships: bool):
     """Neighbours that are always right beside a baseline that never is."""

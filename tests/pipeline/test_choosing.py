@@ -19,7 +19,7 @@ from xrt.data.formats import read_corpus
 from xrt.errors import ArtifactError, ConfigError, DataError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.pipeline import DatasetParams, PipelineParams, train
-from xrt.pipeline.choosing import aspects, contest
+from xrt.pipeline.choosing import aspects, contest, trial
 from xrt.pipeline.choosing.aspects import KNOWN, leave_given, open_aspects, options_of
 from xrt.pipeline.choosing.choices import PLAIN, Choices, Tried, with_values
 from xrt.pipeline.choosing.contest import ChoosingStopped
@@ -28,6 +28,7 @@ from xrt.pipeline.choosing.work import GROWTH, VISIT, work_at, work_of_tree
 from xrt.pipeline.estimate.stages import CHOICES_COST, estimate
 from xrt.pipeline.params import ASPECTS, AUTO_ASPECTS
 from xrt.pipeline.trainer import Trainer
+from xrt.search.beam import SearchParams
 from xrt.storage.reading import read_json_bounded
 from xrt.storage.stages import FolderCache, MemoryCache, read_stage
 from xrt.tree.clustering import TreeParams
@@ -182,6 +183,42 @@ def test_what_fails_is_left_out_in_one_line(
     assert "left out: out of memory" in faults[0].fault
     assert "small weights kept" in caplog.text
     assert faults[0].fault in choices.to_text()
+
+
+def test_tries_fuse_scores_that_every_source_gave(corpus: Corpus, monkeypatch: pytest.MonkeyPatch):
+    """Labels that neighbours alone name have the trees' score, too, as in a model that is kept."""
+    seen: list[Any] = []
+    real = trial.cross_fitted_fusion
+    monkeypatch.setattr(
+        trial, "cross_fitted_fusion", lambda s, *rest: seen.append(s) or real(s, *rest)
+    )
+    params = params_of(tree=TreeParams(max_leaf_size=2), search=SearchParams(beam_size=1))
+    Trials(take_subsample(corpus, np.arange(300), np.arange(300, 400))).run(params)
+    (candidates,) = seen
+    named = dict(zip(candidates.names, candidates.named_SP, strict=True))
+    missed = named["neighbours"] & ~named["linear"]
+    assert missed.any()
+    assert (candidates.scores_of("linear")[missed] > 0).all()
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_dropping_small_weights_stands_beside_keeping_them(chosen: bool):
+    values = {"ranker.threshold": 0.02}
+    figures = [dict.fromkeys(FIGURES, figure) for figure in (0.5, 0.52)]
+    tried = (
+        Tried(name=PLAIN, values={}, num_rows=90, one_tree=True, figures=figures[0]),
+        Tried(
+            name="small weights kept", values=values, num_rows=90, one_tree=True,
+            figures=figures[1], gain=0.02, standard_error=0.01,
+        ),
+    )  # fmt: skip
+    step = Choices(values=values if chosen else {}, tried=tried).judgements[-1]
+    assert (step.name, step.plain_name) == ("small weights dropped", "small weights kept")
+    assert (step.plain, step.learnt, step.error) == (0.52, 0.5, 0.01)
+    assert step.ships is not chosen
+    assert "90 rows, one tree" in step.note
+    failed = replace(tried[1], figures={}, fault="left out")
+    assert Choices(tried=(tried[0], failed)).judgements == []
 
 
 def test_too_few_rows_keep_the_settings_and_say_so(caplog: Any):
@@ -436,7 +473,11 @@ def test_report_and_model_tell_what_was_chosen(file: Path, tmp_path: Path):
     page = (tmp_path / "report.html").read_text()
     assert "Settings tried on held-out rows" in page
     assert "half the path" in page
-    assert read_json_bounded(tmp_path / "model" / "choices.json") == report["choices"]
+    told = Choices.from_dict(report["choices"])
+    assert told.seconds > 0
+    of_model = Choices.from_dict(read_json_bounded(tmp_path / "model" / "choices.json"))
+    assert of_model == told.without_seconds()
+    assert of_model.seconds == 0
     judged = [one for one in outcome.judgements if one.name.startswith("chosen settings")]
     assert [one.ships for one in judged] == [bool(choices.values)]
     assert judged[0].learnt - judged[0].plain == pytest.approx(

@@ -112,7 +112,7 @@ def test_the_report_tells_what_the_encoder_added(tmp_path: Path, caplog: Any):
     assert "<h2>What the encoder added</h2>" in page
     for rows in ("24 held-out training rows", "30 test rows"):
         title = f"nDCG@10 on {rows}, by training frequency of the label"
-        assert f"<h2>{title}</h2>" in page
+        assert f"<h3>{title}</h3>" in page
         assert f'aria-label="{title}"' in page
         assert title in outcome.to_text()
     assert page.count(BINS_NOTE) == 2
@@ -170,7 +170,7 @@ def test_what_was_judged_stands_in_report_page_and_summary(tmp_path: Path, caplo
     assert JUDGED in outcome.to_text()
     assert fusion.name in outcome.to_text()
     page = outcome.report_path.read_text()
-    assert f"<h2>{JUDGED}</h2>" in page
+    assert f"<h3>{JUDGED}</h3>" in page
     assert fusion.name in page
     again, _ = run(tmp_path, make_rows, caplog, encoder=None)
     assert again.judgements == outcome.judgements  # read from the stages

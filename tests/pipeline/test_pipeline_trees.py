@@ -71,6 +71,12 @@ def test_at_most_a_tenth_is_held_out_and_nothing_where_no_row_can_be_spared(capl
     held = hold_out(rows_of([f"text word{i} other{i}" for i in range(40)]), 100, 0)
     assert held is not None
     assert (len(held.train), len(held.validation), len(held.drawn)) == (36, 4, 0)
+    for enough, num_held_out in ((3, 4), (6, 6), (1_000, 10)):
+        held = hold_out(
+            rows_of([f"text word{i} other{i}" for i in range(40)]), 100, 0, enough=enough
+        )
+        assert held is not None
+        assert (len(held.train), len(held.validation)) == (40 - num_held_out, num_held_out)
     assert caplog.text == ""
     assert hold_out(rows_of(["one text"] * 40), 2, 0, "the path weight stays 1") is None
     assert "the path weight stays 1" in caplog.text

@@ -83,7 +83,7 @@ class Served:
             time.sleep(0.05)
         raise AssertionError(f"not ready:\n{self.log.read_text()}")
 
-    def ask(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+    def ask(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
         """Status, JSON and headers of one request, on a connection of its own."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data)
@@ -92,12 +92,12 @@ class Served:
             request.add_header(name.replace("_", "-"), value)
         try:
             with urllib.request.urlopen(request, timeout=LONG_WAIT) as response:
-                return response.status, json.load(response), dict(response.headers)
+                return response.status, json.load(response), response.headers
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, json.load(error), dict(error.headers)
+                return error.code, json.load(error), error.headers
 
-    def predict(self, text: str = "kati lore") -> tuple[int, Any, dict[str, str]]:
+    def predict(self, text: str = "kati lore") -> tuple[int, Any, Any]:
         """Predict one text."""
         return self.ask(PREDICT, {"texts": [text], "k": 2})
 

@@ -48,6 +48,14 @@ def _dispatch(argv: list[str]) -> int:
         from xrt.cli.explanation import explain
 
         return explain(arguments)
+    if arguments.command == "compare":
+        from xrt.cli.compare import compare
+
+        return compare(arguments)
+    if arguments.command == "sweep":
+        from xrt.cli.sweep import sweep
+
+        return sweep(arguments)
     if arguments.command == "report":
         from xrt.cli.report import report
 

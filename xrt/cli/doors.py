@@ -29,6 +29,8 @@ _NAMES: dict[str, dict[str, str | None]] = {
     "explain": {},
     "evaluate": {"label_column": "label_columns"},
     "inspect": {},
+    "compare": {},
+    "sweep": {},
     "report": {"label_column": "label_columns"},
     "serve": {},
 }

@@ -42,7 +42,7 @@ def main_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_predict_arguments(
-        commands.add_parser("predict", help="tag texts: text or JSONL in, JSONL out")
+        commands.add_parser("predict", help="tag texts: a table to look at, or JSON lines")
     )
 
     add_explain_arguments(commands.add_parser("explain", help="why a text gets its labels"))
@@ -66,6 +66,15 @@ def main_parser() -> argparse.ArgumentParser:
     add_expect_argument(inspect)
     inspect.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
+    compare = commands.add_parser("compare", help="finished runs side by side, best first")
+    compare.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folder, or a folder of them such as a sweep's"
+    )
+    compare.add_argument("--html", metavar="FILE", help="write a page with charts, too")
+    _add_sweep_arguments(
+        commands.add_parser("sweep", help="search settings: xrt sweep key=a,b,c --trials 20")
+    )
+
     add_report_arguments(
         commands.add_parser("report", help="a run as a summary, and as a page to show")
     )
@@ -76,13 +85,45 @@ def main_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "settings",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="settings of xrt train; those with several values are searched: a,b,c, range(2,10,2), "
+        "interval(0.1,0.9), tag(log,interval(1e-5,1e-3))",
+    )
+    parser.add_argument(
+        "--trials", type=_positive, default=20, metavar="N", help="trials in all (default 20)"
+    )
+    parser.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="trials at once (default 1)"
+    )
+    parser.add_argument(
+        "--sampler", choices=("tpe", "random", "grid"), default="tpe",
+        help="how values are chosen (default tpe)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the sampler (default 0)"
+    )
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="stop a fine-tuning whose validations stay below the median of other trials'",
+    )
+
+
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `xrt predict`.
 
     Args:
         parser: Takes the arguments, with those of applications.
     """
-    parser.add_argument("model", metavar="MODEL", help="folder of a trained model")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="folder of a trained model, or http://HOST:PORT/v1/models/NAME of xrt serve",
+    )
     parser.add_argument(
         "file",
         metavar="FILE",
@@ -103,6 +144,18 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="drop labels that score less: a number (default 0), micro-F1 or macro-F1 (tuned in "
         "training)",
+    )
+    parser.add_argument(
+        "--as",
+        dest="write_as",
+        choices=("auto", "table", "jsonl"),
+        default="auto",
+        help="auto (default): a table where the output is a terminal, else JSON lines",
+    )
+    parser.add_argument(
+        "--key-file",
+        metavar="FILE",
+        help="file with the key of the server (default: the variable XRT_SERVE_KEY)",
     )
     add_expect_argument(parser)
     parser.add_argument(

@@ -228,6 +228,8 @@ def _allowed(annotation: Any, numbers: str) -> str:
 def _kind(kind: Any, numbers: str) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return ", ".join(str(member.value) for member in kind)
+    if get_origin(kind) is dict:
+        return "mapping"
     if get_origin(kind) in (list, tuple):
         kinds = [part for part in get_args(kind) if part is not ...]
         return f"list of {_plural(kinds[0])}" + (f", each {numbers}" if numbers else "")

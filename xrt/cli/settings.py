@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from xrt.config import conf_groups, no_such_setting, settings_type
+from xrt.encoder.params import PRECISION_NAMES, TrainerParams
+from xrt.encoder.trainer_arguments import OPEN, SET_BY_XRT
 from xrt.errors import ConfigError
 
 SHORT_NAMES = {"data.path": "dataset.trn"}
-_OWN_TEXTS = ("name", "paths.data", "paths.runs", "paths.run")
+_OPEN_PART = "trainer.lightning"
+"""A part whose names are those of Lightning's arguments; `trainer.NAME` is short for one."""
+_CALLS = ("callbacks", "logger")
+"""Names of that part whose values are lists of classes, with or without arguments."""
+_OWN_TEXTS = ("name", "paths.data", "paths.runs", "paths.run", "paths.stages")
 _SWITCHES = {
     "--help": 0, "-h": 0, "--hydra-help": 0, "--version": 0, "--cfg": 1, "-c": 1, "--resolve": 0,
     "--package": 1, "-p": 1, "--run": 0, "-r": 0, "--multirun": 0, "-m": 0, "--info": 1, "-i": 1,
@@ -70,7 +76,19 @@ def names_of(words: Sequence[str]) -> list[str]:
         The names, in the order of the words; short names are written in full.
     """
     names = [word.partition("=")[0].lstrip("+") for word in words if "=" in word]
-    return [SHORT_NAMES.get(name, name) for name in names if not name.startswith("-")]
+    return [_full_name(name) for name in names if not name.startswith("-")]
+
+
+def _full_name(name: str) -> str:
+    """The name itself, or what it is short for."""
+    part, _, argument = name.partition(".")
+    if part == "trainer" and argument in (OPEN | SET_BY_XRT.keys()) - _own_names():
+        return f"{_OPEN_PART}.{argument}"
+    return SHORT_NAMES.get(name, name)
+
+
+def _own_names() -> set[str]:
+    return {field.name for field in dataclasses.fields(TrainerParams)}
 
 
 def _option(word: str, remaining_words: Iterator[str]) -> list[str]:
@@ -97,8 +115,7 @@ def _setting(word: str, sweeps: bool, texts: dict[str, bool]) -> str:
         raise ConfigError(f"{word}: a setting cannot be removed; give it another value")
     if not equals:
         raise ConfigError(f"{word}: not a setting; write key=value")
-    name = name.lstrip("+")
-    name = SHORT_NAMES.get(name, name)
+    name = _full_name(name.lstrip("+"))
     if name == "hydra" or name.startswith(("hydra.", "hydra/")):
         return word
     if "@" in name or not name or "\0" in word:
@@ -106,6 +123,12 @@ def _setting(word: str, sweeps: bool, texts: dict[str, bool]) -> str:
     if name in _groups():
         return f"{name}={_choice(name, value, sweeps)}"
     _require_known(name)
+    if name == _OPEN_PART:
+        return f"++{word}"
+    if name.startswith(f"{_OPEN_PART}."):
+        return f"++{name}={_open_value(name, value, sweeps)}"
+    if name == "trainer.precision":
+        value = PRECISION_NAMES.get(value, value)
     if name not in texts or value in _NOT_TEXT or (sweeps and _FUNCTION.match(value)):
         return f"{name}={value}"
     if sweeps and "," in value:
@@ -113,6 +136,22 @@ def _setting(word: str, sweeps: bool, texts: dict[str, bool]) -> str:
     if texts[name]:
         return f"{name}={_quoted_list(name, value)}"
     return f"{name}={_quoted(value)}"
+
+
+def _open_value(name: str, value: str, sweeps: bool) -> str:
+    """The value of an argument of Lightning's: a list of classes is quoted, others are hydra's."""
+    if name.rpartition(".")[2] not in _CALLS or value in _NOT_TEXT or "${" in value:
+        return value
+    if sweeps and _FUNCTION.match(value):
+        return value
+    in_brackets = value.startswith("[") and value.endswith("]")
+    calls = (match[0].strip() for match in _CALL.finditer(value[1:-1] if in_brackets else value))
+    return f"[{','.join(_quoted(call) for call in calls if call)}]"
+
+
+_INNER = r"[^()'\"]|'[^']*'|\"[^\"]*\""
+_CALL = re.compile(rf"(?:[^,()'\"]|'[^']*'|\"[^\"]*\"|\((?:{_INNER}|\((?:{_INNER})*\))*\))+")
+"""A part of a list between its commas, those in parentheses left out."""
 
 
 def _choice(group: str, value: str, sweeps: bool) -> str:
@@ -144,9 +183,10 @@ def _require_known(name: str) -> None:
         fields = [field.name for field in dataclasses.fields(params) if field.init]
         if part not in fields:
             raise ConfigError(no_such_setting(part, parent))
-        params = _dataclass_of(get_type_hints(params)[part])
+        kind = get_type_hints(params)[part]
+        params = _dataclass_of(kind)
         if params is None:
-            if number + 1 < len(parts):
+            if number + 1 < len(parts) and get_origin(kind) is not dict:
                 whole = ".".join(parts[: number + 1])
                 raise ConfigError(f"{name}: no such setting; {whole} has no parts")
             return

@@ -28,6 +28,9 @@ POSITION = "xrt_position"
 RECORD = "validations_V4"
 """Buffer of a matcher: the validations so far, see `xrt.encoder.validation`."""
 
+SIGNALLED = "stopped_by_signal"
+"""Buffer of a matcher that callbacks may stop: whether it was a signal that stopped it."""
+
 
 def resumable(path: Path) -> bool:
     """Whether there is a checkpoint to go on from; sweeps leftovers beside it.
@@ -180,6 +183,9 @@ class Checkpointer(FitHook):
             trainer.save_checkpoint(self.path)
         if stop and not last:
             trainer.should_stop = True
+            # behind the checkpoint, which goes on without it
+            if SIGNALLED in dict(pl_module.named_buffers(recurse=False)):
+                pl_module.get_buffer(SIGNALLED).fill_(True)
 
     def on_exception(
         self, trainer: "pl.Trainer", pl_module: "pl.LightningModule", exception: BaseException

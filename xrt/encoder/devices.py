@@ -29,10 +29,17 @@ def check_devices(params: TrainerParams) -> None:
             f"{settings}: this machine has no mps device; choose cpu", settings={"trainer=cpu": ""}
         )
     num_gpus = torch.cuda.device_count()
-    if device == "cuda" and max(1, num_devices(params)) > num_gpus:
+    listed = params.devices if isinstance(params.devices, list) else []
+    most = max([num_devices(params), 1, *(number + 1 for number in listed)])
+    if device.startswith("cuda") and most > num_gpus:
         raise ConfigError(
             f"{settings}: this machine has {num_gpus} GPUs; choose fewer, or cpu",
             settings={"trainer=cpu": ""},
+        )
+    if listed and not device.startswith("cuda"):
+        raise ConfigError(
+            f"{settings}: a list names GPUs; write the number of processes",
+            settings={"trainer.devices": str(len(listed))},
         )
 
 
@@ -43,20 +50,25 @@ def device_of(params: TrainerParams) -> str:
         params: devices and arithmetic.
 
     Returns:
-        `cuda`, `cpu`, or another name of torch.
+        `cuda`, `cuda:1` where a list of devices begins with 1, `cpu`, or another name of torch.
     """
-    return best_device(params.accelerator)
+    device = best_device(params.accelerator)
+    if device == "cuda" and isinstance(params.devices, list):
+        return f"cuda:{params.devices[0]}"
+    return device
 
 
 def num_devices(params: TrainerParams) -> int:
-    """Processes of a fit, one a device.
+    """Processes of a fit on this machine, one a device.
 
     Args:
         params: devices and arithmetic.
 
     Returns:
-        The number set, or all GPUs, or 1 without one.
+        The number set, or of those listed, or all GPUs, or 1 without one.
     """
+    if isinstance(params.devices, list):
+        return len(params.devices)
     if params.devices:
         return params.devices
     return torch.cuda.device_count() if device_of(params) == "cuda" else 1

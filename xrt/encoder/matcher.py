@@ -68,12 +68,20 @@ class LevelBatches:
 
     def __iter__(self) -> Iterator[LevelBatch]:
         for rows in self.stream:
-            yield self._share(rows)
+            yield self.of_rows(rows)
 
-    def _share(self, rows: np.ndarray) -> LevelBatch:
-        """Weights add up so that the mean over processes is the mean over all rows of the step,
-        where a row counts by its weight beside the mean weight of all training rows: a step of rows
-        that count little is a small one.
+    def of_rows(self, rows: np.ndarray) -> LevelBatch:
+        """This process's share of a step.
+
+        Weights add up so that the mean over processes is the mean over all rows of the step, where
+        a row counts by its weight beside the mean weight of all training rows: a step of rows that
+        count little is a small one.
+
+        Args:
+            rows: row numbers of the step.
+
+        Returns:
+            The share; a row of weight 0 where there are fewer rows than processes.
         """
         mine = rows_of_rank(rows, self.rank, self.world_size)
         weight = self.world_size / len(rows)
@@ -203,18 +211,18 @@ class LevelMatcher(pl.LightningModule):
         # one graph a head: the order in which their gradients add up is part of a run's bytes
         return [HEAD_SCALE * nn.functional.normalize(vector_BH, dim=1) for _ in self.heads]
 
-    def scores(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
-        """Logits of all nodes of the finest level: (B, K).
+    def scores(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> list[Tensor]:
+        """Logits of all nodes of each level: (B, K_t).
 
         Args:
             input_ids_BT: token ids, (B, T).
             attention_mask_BT: 1 for a token, 0 for padding, (B, T).
 
         Returns:
-            The logits.
+            The logits, from coarse to fine.
         """
-        logits_BK: Tensor = self.head(self.pooled(input_ids_BT, attention_mask_BT)[-1])
-        return logits_BK
+        pooled = self.pooled(input_ids_BT, attention_mask_BT)
+        return [head(pooled_BH) for head, pooled_BH in zip(self.heads, pooled, strict=True)]
 
     def training_step(self, batch: LevelBatch, batch_idx: int) -> Tensor:
         """Loss of this process's rows, weighted for the mean over all processes.
@@ -242,8 +250,21 @@ class LevelMatcher(pl.LightningModule):
                 )
         loss = torch.stack(losses).sum()
         mean_loss = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")
-        self.losses_S[self.global_step] = mean_loss
+        assert isinstance(mean_loss, Tensor)
+        self._note(mean_loss, len(batch.rows))
         return loss
+
+    def _note(self, loss: Tensor, num_rows: int) -> None:
+        """Keep the loss of the step; loggers and callbacks get it with the learning rates."""
+        if self.global_step < len(self.losses_S):  # more only in a trainer of the user's own
+            self.losses_S[self.global_step] = loss
+        groups = self.trainer.optimizers[0].param_groups
+        figures = {
+            "loss": loss,
+            "learning_rate/encoder": groups[0]["lr"],
+            "learning_rate/heads": groups[-1]["lr"],
+        }
+        self.log_dict(figures, on_step=True, on_epoch=False, batch_size=num_rows)
 
     def _level(
         self, head: LevelHead, pooled_BH: Tensor, targets: LevelTargets

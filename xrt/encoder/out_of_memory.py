@@ -24,6 +24,8 @@ from xrt.progress import Progress
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
+    from xrt.encoder.attachments import Attachments
+
 _SIGNS = ("out of memory", "OutOfMemoryError", "can't allocate memory", "DefaultCPUAllocator",
           "ALLOC_FAILED")  # fmt: skip
 
@@ -115,6 +117,7 @@ def fit_with_retry(
     progress: Progress | None = None,
     validation: Validation | None = None,
     pacing: FitHook | None = None,
+    attachments: "Attachments | None" = None,
 ) -> bool:
     """`fit_level`, and again from the last whole step with half the tokens at a time when memory
     runs out.
@@ -128,6 +131,7 @@ def fit_with_retry(
         progress: receives the progress; None for none.
         validation: validates while training; None: nothing does.
         pacing: keeps to a time; None: nothing does.
+        attachments: loggers and callbacks; None for none.
 
     Returns:
         Whether the run is to stop after this level.
@@ -135,20 +139,23 @@ def fit_with_retry(
     Raises:
         CapacityError: memory runs out again. What `fit_level` raises passes as it is.
     """
-    arguments = (params, progress, validation, [SaveMicroBatches(checkpoint)], pacing)
+    further = [SaveMicroBatches(checkpoint)]
+    arguments = (params, progress, validation, further, pacing, attachments)
+    if attachments is not None and attachments.group is not None:  # others would wait for ever
+        return fit_level(matcher, batches, checkpoint, resume, *arguments)
     try:
         return fit_level(matcher, batches, checkpoint, resume, *arguments)
     except Exception as err:
         if not is_out_of_memory(err):
             raise
-        if matcher.num_micro_batches > 1:
+        if matcher.num_micro_batches > params.batches_a_step:
             raise _too_little_memory(matcher, batches) from err
     # out of the handler: the error's frames hold on to what the step had computed
     budget = matcher.params.token_budget
     logger.warning("out of memory with %d tokens at a time: each batch is now cut in two, %d at a "
                    "time; same batches and steps, but slower",
                    budget, -(-budget // 2))  # fmt: skip
-    matcher.num_micro_batches = 2
+    matcher.num_micro_batches = 2 * params.batches_a_step
     matcher.zero_grad(set_to_none=True)
     matcher.to("cpu")
     _release()

@@ -46,26 +46,47 @@ class TimeLimit:
     Attributes:
         seconds: time of the steps with their validations.
         most_epochs: passes over the rows at most, where the pace allows more than was planned.
+        planned: what the planned steps with their validations were expected to take; 0 where
+            nobody knows.
+        after: what everything behind them was expected to take. Where steps are slower than
+            expected, so will that be, and the steps leave it so much more of their time.
     """
 
     seconds: float
     most_epochs: float
+    planned: float = 0.0
+    after: float = 0.0
+
+    def seconds_at(self, used: float, share: float) -> float:
+        """The time of the steps at the pace that they have.
+
+        Args:
+            used: seconds so far.
+            share: of the planned steps that is done, above 0.
+
+        Returns:
+            `seconds`, less what `after` takes longer than expected.
+        """
+        if not self.planned:
+            return self.seconds
+        slower = max(1.0, used / (share * self.planned))
+        return self.seconds - (slower - 1) * self.after
 
 
 class Pacing(FitHook):
     """Moves the last step of a fit to where its time ends."""
 
     def __init__(
-        self, seconds: float, matcher: LevelMatcher, now: Callable[[], float] = time.perf_counter
+        self, limit: TimeLimit, matcher: LevelMatcher, now: Callable[[], float] = time.perf_counter
     ) -> None:
         """Gives the matcher its record of the time.
 
         Args:
-            seconds: time of the fit.
+            limit: time of the fit.
             matcher: what is trained; its `most_steps` bound the steps.
             now: the clock, seconds.
         """
-        self.seconds = seconds
+        self.limit = limit
         self.now = now
         self.every = max(1, matcher.num_steps // LOOKS)
         self._mark = 0.0
@@ -102,7 +123,8 @@ class Pacing(FitHook):
 
     def _look(self, matcher: LevelMatcher, step: int, used: float) -> None:
         planned, why = matcher.last_step, "time"
-        affordable = int((self.seconds - used) * step / max(used, 1e-9))
+        seconds = self.limit.seconds_at(used, step / matcher.num_steps)
+        affordable = int((seconds - used) * step / max(used, 1e-9))
         end = min(step + max(1, step // 50, affordable), matcher.most_steps)
         cooled = step + max(1, round(COOL_DOWN * step))
         if cooled < min(end, FLAT_UNTIL * planned) and is_flat(matcher):
@@ -111,7 +133,7 @@ class Pacing(FitHook):
             return
         matcher.end_at(step, end)
         logger.info("fine-tuning ends at step %d instead of %d (%s; %.0f of %.0f s used at step "
-                    "%d)", end, planned, why, used, self.seconds, step)  # fmt: skip
+                    "%d)", end, planned, why, used, seconds, step)  # fmt: skip
 
 
 def is_flat(matcher: LevelMatcher) -> bool:

@@ -2,10 +2,11 @@
 Lightning.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
+from xrt.encoder.trainer_arguments import CHANGE_RESULTS, check_arguments
 from xrt.errors import ConfigError
 from xrt.ranges import SHARE_BELOW_ONE, above, at_least, check_ranges
 
@@ -61,9 +62,21 @@ class Precision(str, Enum):
     fp32 = "32"
     """float32."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Precision | None":
+        """Lightning's names of the same."""
+        name = PRECISION_NAMES.get(str(value))
+        return None if name is None else cls[name]
+
+
+PRECISION_NAMES = {
+    "32": "fp32", "32-true": "fp32", "fp32": "fp32", "bf16-mixed": "bf16",
+}  # fmt: skip
+"""Names that Lightning has for the arithmetic, and those of xrt."""
+
 
 class Strategy(str, Enum):
-    """How several processes share the work."""
+    """How several processes share the work, by xrt's own means."""
 
     auto = "auto"
     """One process for one device, `ddp_spawn` for more."""
@@ -79,19 +92,62 @@ class TrainerParams:
 
     accelerator: str = "auto"
     """`auto`, `cpu`, `cuda` or `mps`."""
-    devices: Annotated[int, at_least(0)] = 0
-    """Processes, one a device; 0 takes every GPU, or one process where there is none."""
-    strategy: Strategy = Strategy.auto
-    """How several processes share the work."""
+    devices: Annotated[int, at_least(0)] | list[int] = 0
+    """Processes, one a device; 0 takes every GPU, or one process where there is none. A list has
+    the numbers of the GPUs to take."""
     precision: Precision = Precision.auto
     """Arithmetic of the encoder in training and prediction; weights are float32 always."""
+    lightning: dict[str, Any] = field(default_factory=dict)
+    """Arguments of Lightning's Trainer by their names there, such as `strategy` (`auto`,
+    `ddp_spawn`, `fsdp`), `num_nodes`, `logger` (a list of `csv`, `tensorboard`, `wandb`, `mlflow`),
+    `callbacks` (a list of `module:Class(argument=value)`), `accumulate_grad_batches`, `max_time`,
+    `profiler`, `deterministic`. On the command line `trainer.NAME=value` will do."""
+
+    @property
+    def strategy(self) -> str:
+        """How several processes share the work."""
+        return str(self.lightning.get("strategy", Strategy.auto.value))
+
+    @property
+    def num_nodes(self) -> int:
+        """Machines that train together."""
+        return int(self.lightning.get("num_nodes", 1))
+
+    @property
+    def batches_a_step(self) -> int:
+        """Batches whose gradients are added up for a step."""
+        return int(self.lightning.get("accumulate_grad_batches", 1))
+
+    @property
+    def changing(self) -> dict[str, Any]:
+        """The arguments of Lightning's with which other weights come out."""
+        return {name: self.lightning[name] for name in CHANGE_RESULTS if name in self.lightning}
 
     def __post_init__(self) -> None:
         if self.accelerator not in ("auto", "cpu", "cuda", "gpu", "mps"):
             raise ConfigError(
                 f"trainer.accelerator = {self.accelerator!r}: choose auto, cpu, cuda or mps"
             )
+        try:
+            object.__setattr__(self, "precision", Precision(self.precision))
+        except ValueError:
+            raise ConfigError(
+                f"trainer.precision = {self.precision!r}: choose auto, bf16 (bf16-mixed) or fp32 "
+                "(32-true); weights are float32 always"
+            ) from None
+        _check_devices(self.devices)
         check_ranges(self, "trainer")
+        check_arguments(self.lightning)
+
+
+def _check_devices(devices: Any) -> None:
+    listed = devices if isinstance(devices, list | tuple) else [devices]
+    wrong = [one for one in listed if not isinstance(one, int) or isinstance(one, bool)]
+    if wrong or not listed or (listed is devices and len(set(listed)) < len(listed)):
+        raise ConfigError(
+            f"trainer.devices = {devices!r}: a whole number is needed, or a list of the numbers of "
+            "GPUs, each once, as in [0,2]"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

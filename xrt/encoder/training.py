@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.encoder.adapters import add_adapters, merge_adapters
+from xrt.encoder.attachments import Attachments
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.batches import BatchPlan
 from xrt.encoder.checkpoints import TERMINATED, resumable
@@ -27,12 +28,13 @@ from xrt.encoder.heads import (
     prior_log_odds,
     sample_rows,
 )
+from xrt.encoder.launcher import FitEnded, Group
 from xrt.encoder.levels import LevelData
 from xrt.encoder.matcher import HEAD_SCALE, LevelBatches, LevelMatcher
 from xrt.encoder.out_of_memory import fit_with_retry
 from xrt.encoder.pacing import Pacing, TimeLimit, seconds_used
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
-from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.resolve import TINY_RANDOM, resolve_encoder
 from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.tokens import TokenStore
 from xrt.encoder.validation import Validation, ValidationRows, sample_held_out
@@ -87,6 +89,7 @@ class _Run:
     weights_N: np.ndarray | None
     seed: int
     limit: TimeLimit | None
+    attachments: Attachments
 
 
 def fine_tune_matcher(
@@ -103,6 +106,7 @@ def fine_tune_matcher(
     row_weights: np.ndarray | None = None,
     seed: int = 0,
     limit: TimeLimit | None = None,
+    attachments: Attachments | None = None,
 ) -> MatcherOutputs:
     """Fine-tune an encoder on the levels of a label tree, all of them at every step.
 
@@ -125,6 +129,8 @@ def fine_tune_matcher(
             counts 1.
         seed: Of batches, dropout and samples.
         limit: A time to keep: the last step is moved to where it ends.
+        attachments: Loggers and callbacks beside those of `trainer`, and where they write; None for
+            none.
 
     Returns:
         The encoder, its heads and the embeddings of the training texts.
@@ -146,7 +152,8 @@ def fine_tune_matcher(
             f"has {tree.num_nodes(0)} nodes already; raise it, or grow a tree with less branching"
         )
     folder = RunFolder(run_folder)
-    backbone, tokens = _read_texts(texts, encoder, seed, run_folder, progress)
+    attachments = attachments or Attachments()
+    backbone, tokens = _read_texts(texts, encoder, seed, run_folder, progress, attachments.group)
     if tokens.num_rows != Y_NL.shape[0]:
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
     weights_N = as_row_weights(row_weights, tokens.num_rows)
@@ -159,9 +166,11 @@ def fine_tune_matcher(
         parts += [held_out.tokens.ids, held_out.tokens.indptr, held_out.Y_nK]
     if weights_N is not None or (Y_NL.data != 1).any():
         parts += ["weighted", weights_N]
+    if trainer.changing or attachments.callbacks:
+        parts += ["lightning", trainer.changing, attachments.names]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
     run = _Run(folder, tokens, tree, tree.level_confidences(Y_NL), encoder, params,
-               trainer, progress, held_out, weights_N, seed, limit)  # fmt: skip
+               trainer, progress, held_out, weights_N, seed, limit, attachments)  # fmt: skip
     with torch_threads(default_num_threads()), quiet_lightning():
         return _fine_tune(run, backbone, levels)
 
@@ -172,12 +181,16 @@ def _read_texts(
     seed: int,
     run_folder: Path,
     progress: Progress | None,
+    group: Group | None,
 ) -> tuple[Path, TokenStore]:
     """The encoder's folder, and the texts as its tokens; tokens of an earlier call are not used
     again.
     """
     raw = [] if isinstance(texts, TokenStore) else list(texts)
-    backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=seed)
+    if group is None or group.is_first or encoder.name != TINY_RANDOM:
+        backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=seed)
+    if group is not None and encoder.name == TINY_RANDOM:  # transformers saves in one process only
+        backbone = group.share(backbone.absolute() if group.is_first else None)
     if isinstance(texts, TokenStore):
         return backbone, texts
     tokenizer = TextEncoder.from_pretrained(backbone, encoder).tokenizer
@@ -189,8 +202,13 @@ def _read_texts(
 
 
 def _fine_tune(run: _Run, backbone: Path, levels: list[int]) -> MatcherOutputs:
-    finest = levels[-1]
-    if run.folder.is_done(finest):
+    finest, group = levels[-1], run.attachments.group
+    is_done = run.folder.is_done(finest)
+    if group is not None:  # what the first process has counts
+        is_done = group.share(is_done)
+        if is_done and not group.is_first:
+            raise FitEnded
+    if is_done:
         encoder = run.folder.load_encoder(finest)
     else:
         encoder = TextEncoder.from_pretrained(backbone, run.encoder_params)
@@ -207,10 +225,16 @@ def _fine_tune(run: _Run, backbone: Path, levels: list[int]) -> MatcherOutputs:
 def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
     """Candidates, heads and the fit; what comes of them goes into the run folder."""
     finest, params = levels[-1], run.params
-    plan = BatchPlan(run.tokens.lengths, params.token_budget, params.max_batch_rows, run.seed)
+    batches_a_step = run.trainer.batches_a_step
+    plan = BatchPlan(
+        run.tokens.lengths, params.token_budget * batches_a_step,
+        params.max_batch_rows * batches_a_step, run.seed,
+    )  # fmt: skip
     level_data = _level_data(run, levels)
     checkpoint = run.folder.checkpoint(finest)
-    resume = resumable(checkpoint)
+    resume, group = resumable(checkpoint), run.attachments.group
+    if group is not None:  # as the first process has it, in the folder that all see
+        resume, checkpoint = group.share((resume, checkpoint.absolute()))
     if resume:  # the weights are in the checkpoint
         heads = [LevelHead(level.num_nodes, encoder.hidden_size) for level in level_data]
     else:
@@ -226,15 +250,20 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
     matcher = LevelMatcher(encoder, heads, params, num_steps=num_steps,
                            level=finest, seed=run.seed, dropout=run.encoder_params.dropout,
                            level_data=level_data, most_steps=most_steps)  # fmt: skip
-    pacing = None if run.limit is None else Pacing(run.limit.seconds, matcher)
+    matcher.num_micro_batches = batches_a_step
+    pacing = None if run.limit is None else Pacing(run.limit, matcher)
     validation = None
     if run.held_out is not None:
-        validation = Validation(run.held_out.at_level(run.tree, finest), checkpoint, matcher)
+        rows = run.held_out.at_level(run.tree, finest)
+        validation = Validation(rows, checkpoint, matcher, run.attachments.record)
     batches = LevelBatches(run.tokens, level_data, plan, run.weights_N)
     with attention_of(encoder, run.tokens.max_length, run.trainer):
         stop_requested = fit_with_retry(
-            matcher, batches, checkpoint, resume, run.trainer, run.progress, validation, pacing
-        )
+            matcher, batches, checkpoint, resume, run.trainer, run.progress, validation, pacing,
+            run.attachments,
+        )  # fmt: skip
+    if group is not None and not group.is_first:
+        raise SystemExit(TERMINATED) if stop_requested else FitEnded
     figures = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()
@@ -275,8 +304,9 @@ def _start_heads(run: _Run, encoder: TextEncoder, levels: list[int]) -> list[Hea
     rows_n = sample_rows(run.targets[-1], ROWS_PER_LABEL, run.seed)
     weights_n = None if run.weights_N is None else run.weights_N[rows_n]
     pooled_nH = encode_sharded(
-        encoder, run.tokens.subset(rows_n), run.trainer, progress=run.progress
-    )
+        encoder, run.tokens.subset(rows_n), run.trainer, progress=run.progress,
+        alone=run.attachments.group is not None,
+    )  # fmt: skip
     unit_nH = unit_rows(pooled_nH)
     heads = []
     for t in levels:
@@ -294,7 +324,7 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
         return earlier_NH
     embeddings_NH = encode_sharded(encoder, run.tokens, run.trainer,
                                    token_budget=max(4096, run.params.token_budget),
-                                   target=run.folder.embeddings_path(t),
-                                   progress=run.progress)  # fmt: skip
+                                   target=run.folder.embeddings_path(t), progress=run.progress,
+                                   alone=run.attachments.group is not None)  # fmt: skip
     run.folder.seal_embeddings(t)
     return embeddings_NH

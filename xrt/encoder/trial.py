@@ -126,7 +126,7 @@ def _check_longest(key: str, encoder: TextEncoder, row: list[int], trainer: Trai
     with (
         library_faults(lambda err: ConfigError(f"{fault} ({err})")),
         torch.inference_mode(),
-        torch.autocast(device, torch.bfloat16, in_bf16),
+        torch.autocast(torch.device(device).type, torch.bfloat16, in_bf16),
     ):
         vector_H = encoder(*_batch(encoder, [row]))[0]
     if not bool(torch.isfinite(vector_H).all()):

@@ -15,6 +15,7 @@ batch.
 """
 
 import itertools
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -56,10 +57,13 @@ LOGITS = 2**23  # 32 MiB at a time
 
 @dataclass(frozen=True, eq=False)
 class ValidationRows:
-    """A sample of held-out rows: their tokens and their targets (n, K)."""
+    """A sample of held-out rows: their tokens, their targets (n, K), and those of the levels above
+    from coarse to fine.
+    """
 
     tokens: TokenStore
     Y_nK: sp.csr_array
+    above: tuple[sp.csr_array, ...] = ()
 
     def at_level(self, tree: LabelTree, t: int) -> "ValidationRows":
         """The same rows with the targets of a level; these have those of the labels.
@@ -69,9 +73,10 @@ class ValidationRows:
             t: the level, from 0.
 
         Returns:
-            Rows with targets (n, K_t).
+            Rows with targets (n, K_t), and those of all levels above.
         """
-        return ValidationRows(self.tokens, tree.level_confidences(self.Y_nK)[t])
+        *above, Y_nK = tree.level_confidences(self.Y_nK)[: t + 1]
+        return ValidationRows(self.tokens, Y_nK, tuple(above))
 
 
 def sample_of(Y_NL: sp.csr_array, seed: int) -> np.ndarray:
@@ -131,10 +136,37 @@ def sample_held_out(
     return ValidationRows(tokens, Y_NL[rows_n])
 
 
-def score(
-    matcher: LevelMatcher, trainer: "pl.Trainer", rows: ValidationRows
-) -> tuple[np.ndarray, float, float]:
-    """nDCG@5 of each sampled row over all nodes of the finest level, their P@1 and mean loss.
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What a validation gives.
+
+    Attributes:
+        ndcg_n: nDCG@5 of each sampled row over all nodes of the finest level, float32 (n,).
+        p_at_1: mean P@1 of the finest level.
+        loss: mean loss of the finest level.
+        levels: mean nDCG@5 and P@1 of each level of the matcher, from coarse to fine.
+    """
+
+    ndcg_n: np.ndarray
+    p_at_1: float
+    loss: float
+    levels: tuple[tuple[float, float], ...]
+
+    def figures(self) -> dict[str, float]:
+        """Figures by names that every logger takes.
+
+        Returns:
+            `held_out/level_1/ndcg_at_5` and so on, levels from 1.
+        """
+        figures = {"held_out/loss": self.loss}
+        for number, (ndcg, p_at_1) in enumerate(self.levels, 1):
+            figures[f"held_out/level_{number}/ndcg_at_5"] = ndcg
+            figures[f"held_out/level_{number}/p_at_1"] = p_at_1
+        return figures
+
+
+def score(matcher: LevelMatcher, trainer: "pl.Trainer", rows: ValidationRows) -> Score:
+    """Score sampled rows at all levels whose targets are known.
 
     Nothing random is drawn. The loss counts all nodes, also where training looks at candidates
     only.
@@ -145,12 +177,13 @@ def score(
         rows: the sample, n rows.
 
     Returns:
-        nDCG@5, float32 (n,), P@1 and loss.
+        The figures.
     """
     num_rows, num_nodes = rows.Y_nK.shape
+    targets = (*rows.above, rows.Y_nK)
     order = np.argsort(rows.tokens.lengths, kind="stable")
     cuts = cut_sorted(rows.tokens.lengths[order], TOKENS, max(1, LOGITS // num_nodes))
-    best_n5 = np.zeros((num_rows, min(DEPTH, num_nodes)), np.int64)
+    best = [np.zeros((num_rows, min(DEPTH, Y.shape[1])), np.int64) for Y in targets]
     loss = 0.0
     matcher.eval()
     try:
@@ -158,8 +191,11 @@ def score(
             for first, last in itertools.pairwise(cuts):
                 batch = order[first:last]
                 ids_BT, mask_BT = (t.to(matcher.device) for t in rows.tokens.padded(batch))
-                logits_BK = matcher.scores(ids_BT, mask_BT).float()
-                best_n5[batch] = logits_BK.topk(best_n5.shape[1], dim=1).indices.cpu().numpy()
+                levels = matcher.scores(ids_BT, mask_BT)[-len(targets) :]
+                for best_nk, logits in zip(best, levels, strict=True):
+                    top = logits.float().topk(best_nk.shape[1], dim=1)
+                    best_nk[batch] = top.indices.cpu().numpy()
+                logits_BK = levels[-1].float()
                 targets_BK = torch.from_numpy(rows.Y_nK[batch].toarray()).to(logits_BK)
                 losses_B = row_losses_dense(logits_BK, targets_BK)
                 loss += float(losses_B.sum())
@@ -167,9 +203,12 @@ def score(
         matcher.train()
         if isinstance(matcher, FSDPModule):
             matcher.reshard()
-    judged = judge(rows.Y_nK, _ranked(best_n5, num_nodes), DEPTH)
-    ndcg_n = ndcg_of_rows(judged)[:, -1].astype(np.float32)
-    return ndcg_n, float(precision_at(judged)[0]), loss / num_rows
+    means = []
+    for Y_nK, best_nk in zip(targets, best, strict=True):
+        judged = judge(Y_nK, _ranked(best_nk, Y_nK.shape[1]), DEPTH)
+        ndcg_n = ndcg_of_rows(judged)[:, -1].astype(np.float32)
+        means.append((float(ndcg_n.mean()), float(precision_at(judged)[0])))
+    return Score(ndcg_n, means[-1][1], loss / num_rows, tuple(means))
 
 
 def _ranked(best_nk: np.ndarray, num_nodes: int) -> sp.csr_array:
@@ -190,11 +229,20 @@ class Validation(FitHook):
     beside the checkpoint.
     """
 
-    def __init__(self, rows: ValidationRows, checkpoint: Path, matcher: LevelMatcher) -> None:
-        """Gives the matcher its record; weights go to `<checkpoint's stem>.best-<step>.pt`."""
+    def __init__(
+        self,
+        rows: ValidationRows,
+        checkpoint: Path,
+        matcher: LevelMatcher,
+        lines: Path | None = None,
+    ) -> None:
+        """Gives the matcher its record; weights go to `<checkpoint's stem>.best-<step>.pt`, a line
+        of JSON for each validation behind those of `lines`.
+        """
         params = matcher.params
         self.every = params.validate_every_steps or -(-matcher.num_steps // 4)
         self.rows = rows
+        self.lines = lines
         self.folder, self.stem = checkpoint.parent, checkpoint.stem
         self.patience = params.patience
         self._best_in_checkpoint = 0
@@ -327,15 +375,17 @@ class Validation(FitHook):
     def _validate_where_due(self, trainer: "pl.Trainer", matcher: LevelMatcher) -> None:
         step, started = trainer.global_step, time.perf_counter()
         seconds_2 = matcher.get_buffer(SECONDS)
-        due = step > 0 and (step == matcher.last_step or step % self.every == 0)
+        ends = step == matcher.last_step or trainer.should_stop  # a callback may have stopped it
+        due = step > 0 and (ends or step % self.every == 0)
         record_V4, done = matcher.get_buffer(RECORD), record_of(matcher)
         if due and not (len(done) and int(done[-1, 0]) == step):
             position = len(done)
             before = best_step(matcher)
-            ndcg_n, *means = trainer.strategy.broadcast(score(matcher, trainer, self.rows))
-            figures = [float(ndcg_n.mean()), *means]
+            scored = trainer.strategy.broadcast(score(matcher, trainer, self.rows))
+            figures = [float(scored.ndcg_n.mean()), scored.p_at_1, scored.loss]
             record_V4[position] = torch.tensor([step, *figures])
-            matcher.get_buffer(ROWS_RECORD)[position] = torch.from_numpy(ndcg_n)
+            matcher.get_buffer(ROWS_RECORD)[position] = torch.from_numpy(scored.ndcg_n)
+            self._tell(trainer, matcher, scored)
             if best_step(matcher) != before and step < matcher.last_step:
                 self._save_best(trainer, step)
             seconds_2[0] += time.perf_counter() - started
@@ -346,6 +396,17 @@ class Validation(FitHook):
         self._mark = now
         if due and self.stops(matcher):
             trainer.should_stop = True
+
+    def _tell(self, trainer: "pl.Trainer", matcher: LevelMatcher, scored: Score) -> None:
+        """Give the figures to callbacks, to loggers at this very step, and to the file."""
+        figures = scored.figures()
+        matcher.log_dict(figures, logger=False, batch_size=1)
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, trainer.global_step)
+        if self.lines is not None and trainer.is_global_zero:
+            line = {"step": trainer.global_step, "steps": matcher.last_step, **figures}
+            with open(self.lines, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def _save_best(self, trainer: "pl.Trainer", step: int) -> None:
         """Write the weights; drop earlier ones, but for those that the last checkpoint names."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 CHOICES_FILE = "choices.json"
 """Of a model's folder: what was chosen, and all that was tried."""
-NOT_SAVED = ("progress", "run_folder", "paths", "tree")
+NOT_SAVED = ("progress", "run_folder", "paths", "tree", "params", "callbacks", "logger")
 """Arguments that JSON cannot hold, or that tell of the machine."""
 
 
@@ -174,7 +174,7 @@ class XrtEstimator(BaseEstimator):  # type: ignore[misc]
             if verdict is not None:
                 write_json(target / "verdict.json", verdict.to_dict())
             if choices is not None and choices.tried:
-                write_json(target / CHOICES_FILE, choices.to_dict())
+                write_json(target / CHOICES_FILE, choices.without_seconds().to_dict())
 
         manifest = {
             "kind": model.kind,

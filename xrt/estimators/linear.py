@@ -88,13 +88,14 @@ class XRLinear(XrtEstimator):
             features: how texts become rows.
             label_text_weight: length of a label's name as one more training row, 0 for none; labels
                 have names in a Corpus alone.
-            validation_rows: rows held out for `fused` and the path weight; never more than a tenth.
+            validation_rows: rows held out for `fused` and the path weight; never more than a
+                tenth, but up to a quarter for `fused` where a tenth is less than 750 rows.
             fused: train the trees twice to see on held-out rows whether the votes of similar rows
                 help, and to make scores probabilities; False takes half the time.
             choose: parts of the model that `fit` chooses on held-out training rows, of ASPECTS:
                 those none of whose settings are given; None for those of AUTO_ASPECTS, () for
-                none. Fewer than 5,000 rows choose nothing. What was chosen and all that was tried
-                is `choices_`.
+                none. On fewer than 5,000 rows only `features.min_df` is chosen. What was chosen and
+                all that was tried is `choices_`.
             warm_start: a further `fit` keeps vocabulary and label trees of the model that is there,
                 fitted or loaded. Labels and columns must be the same, and settings of the trees'
                 shape count no more. Classifiers start from zero and learn only the rows of this

@@ -170,6 +170,9 @@ def fit_calibration(
     bin with fewer than MIN_HITS true predictions takes the curve of all labels. A label of
     confidence 0.3 is true in 0.3 of the cases; rows may have weights.
 
+    Labels without training rows are left out, unless there are no others: all of their rows were
+    held out, so that on these rows they are true far more often than any label will be later.
+
     Args:
         scores_NL: scores, csr_array (N, L).
         Y_true: the labels of the rows, csr_array (N, L); a value is a confidence.
@@ -186,14 +189,19 @@ def fit_calibration(
     if not scores_NL.nnz:
         raise DataError("no scores to calibrate: the held-out rows got no label at all")
     hits_P, weights_P = truth_of(scores_NL, Y_true), weights_of_rows(scores_NL, weights_N)
-    bin_P = np.searchsorted(lowest_counts, label_counts_L, side="right")[scores_NL.indices] - 1
-    of_all = fit_curve(scores_NL.data, hits_P, weights_P)
+    scores_P, counts_P = scores_NL.data, label_counts_L[scores_NL.indices]
+    known_P = counts_P > 0
+    if known_P.any():
+        scores_P, hits_P, counts_P = scores_P[known_P], hits_P[known_P], counts_P[known_P]
+        weights_P = None if weights_P is None else weights_P[known_P]
+    bin_P = np.searchsorted(lowest_counts, counts_P, side="right") - 1
+    of_all = fit_curve(scores_P, hits_P, weights_P)
     curves = []
     for bin in range(len(lowest_counts)):
         here = bin_P == bin
         enough = (hits_P[here] > 0).sum() >= MIN_HITS and len(lowest_counts) > 1
         of_bin = None if weights_P is None else weights_P[here]
-        curves.append(fit_curve(scores_NL.data[here], hits_P[here], of_bin) if enough else of_all)
+        curves.append(fit_curve(scores_P[here], hits_P[here], of_bin) if enough else of_all)
     return Calibration(tuple(lowest_counts), tuple(curves))
 
 

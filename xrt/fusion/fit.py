@@ -5,7 +5,7 @@ made only where it helps there.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +31,7 @@ from xrt.storage.reading import read_json_bounded
 
 logger = logging.getLogger(__name__)
 
-FEWEST_ROWS = 20
+FEWEST_ROWS = 50
 """Held-out rows on which a fusion may beat the baseline; noise does on fewer."""
 MIN_HITS = 50
 """True predictions among the held-out rows' candidates that calibration needs."""
@@ -110,12 +110,14 @@ def fit_scores(
     seed: int,
     baseline: str | None = None,
     weights_N: np.ndarray | None = None,
+    optional: Sequence[str] = (),
 ) -> FusionFit:
     """Fusion, calibration and thresholds of sources (N, L) that were not trained on these rows.
 
-    Trees are kept where they are better than weights alone. Where a `baseline` is named, a fusion
-    is kept only where it is better than that source alone, and never on fewer than FEWEST_ROWS
-    rows. Better is by at least one standard error of (P@1 + nDCG@10) / 2 over the rows.
+    Trees are kept where they are better than weights alone, and of more than two sources an
+    `optional` one where the fusion is better with it than without. Where a `baseline` is named, a
+    fusion is kept only where it is better than that source alone, and never on fewer than
+    FEWEST_ROWS rows. Better is by at least one standard error of (P@1 + nDCG@10) / 2 over the rows.
     `frequencies` are those of the rows that the sources were trained on. `weights_N` is how much
     each row counts. Confidences of labels reach trees and curves; where rankings are compared a
     label is true or not.
@@ -127,6 +129,7 @@ def fit_scores(
         seed: seed of what is random.
         baseline: name of the source that a fusion has to be better than; None: no such test.
         weights_N: how much each row counts, (N,); None counts all alike.
+        optional: names of sources that the fusion is also tried without, one after the other.
 
     Returns:
         The fusion, the calibration with thresholds, and figures by name. The calibration is None
@@ -146,6 +149,16 @@ def fit_scores(
         figures["boosted"] = _gain(step)
         if step.ships:
             fused_NL, boosted = boosted_NL, True
+    for name in optional:
+        if name not in sources or len(sources) < 3:  # two are judged as a fusion over the baseline
+            continue
+        fewer = sources.of_sources([other for other in sources if other != name])
+        without_NL = cross_fitted_fusion(fewer, Y_true, frequencies, seed, boosted, weights_N)
+        step = judge_step(f"source {name}", "the fusion without it", Y_true, fused_NL, without_NL,
+                          weights_N)  # fmt: skip
+        judgements.append(step)
+        if not step.ships:
+            sources, fused_NL = fewer, without_NL
     if baseline is not None:
         alone_NL = fuse(sources, {baseline: 1.0}, CANDIDATES)
         name = f"fusion of {', '.join(sources)}"

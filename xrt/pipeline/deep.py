@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from xrt.encoder.backbone import TextEncoder
-from xrt.encoder.embed import best_device
+from xrt.encoder.devices import device_of
 from xrt.encoder.pacing import TimeLimit
 from xrt.encoder.params import Precision
 from xrt.fusion.candidates import Candidates
@@ -160,7 +160,7 @@ def _deep_model(
         blocks.rows(rows, others) if len(others) else None,
         runner.num_threads,
     )
-    device = best_device(params.trainer.accelerator)
+    device = device_of(params.trainer)
     frozen = blocks.frozen_folder
     encoder = ModelEncoder(
         tuned=TextEncoder.load(matcher.encoder_folder).to(device),

@@ -19,7 +19,11 @@ from xrt.storage.reading import load_array, read_json_bounded
 from xrt.storage.stages import Hash, Settings, Stage, Workspace
 
 if TYPE_CHECKING:
+    from xrt.encoder.attachments import Attachments
     from xrt.encoder.pacing import TimeLimit
+
+VALIDATIONS = "validations.jsonl"
+"""File of a run folder: a line for each validation while the matcher is fine-tuned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +107,11 @@ def fine_tune_matcher(
     assert params.encoder is not None
     texts, encoder_params = corpus.texts, params.encoder
 
+    attachments = _attachments(runner)
+
     def make(settings: Settings, workspace: Workspace) -> MatcherOutputs:
-        from xrt.encoder.embed import best_device, encode
+        from xrt.encoder.devices import device_of
+        from xrt.encoder.embed import encode
         from xrt.encoder.tokens import TokenStore
         from xrt.encoder.training import fine_tune_matcher as fine_tune
 
@@ -125,6 +132,7 @@ def fine_tune_matcher(
             row_weights=rows.weights_of(fit_rows),
             seed=settings["seed"],
             limit=limit,
+            attachments=attachments,
         )
         encoder = result.encoder
         embeddings_NH = np.empty((len(texts), encoder.hidden_size), np.float32)
@@ -133,7 +141,7 @@ def fine_tune_matcher(
             encoder,
             TokenStore.of_texts(held_out, encoder.tokenizer, encoder.max_length),
             bf16=uses_bf16(runner),
-            device=best_device(params.trainer.accelerator),
+            device=device_of(params.trainer),
             progress=runner.progress,
         )
         encoder.save(workspace.folder / "encoder")
@@ -150,10 +158,21 @@ def fine_tune_matcher(
     parameters = {"encoder": identity}
     if limit is not None:  # its end depends on the time, so it is another output
         parameters["limit"] = asdict(limit)
+    if params.trainer.changing or attachments.names:
+        parameters["lightning"] = {**params.trainer.changing, "attached": attachments.names}
     stage = runner.run(
         MATCHER, make, {**inputs, **files, "tree": planted.hash}, parameters=parameters
     )
     return stage.value, stage.hash
+
+
+def _attachments(runner: StageRunner) -> "Attachments":
+    """What takes part in the fine-tuning beside the settings; it writes into the run folder."""
+    from xrt.encoder.attachments import Attachments
+
+    folder, record = runner.cache.record("logs"), runner.cache.record(VALIDATIONS)
+    return Attachments(folder or Path("lightning_logs"), runner.callbacks, runner.loggers, record,
+                       runner.group)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +288,8 @@ def embed_texts(runner: StageRunner, encoder_folder: Path, texts: list[str]) -> 
         float32 (N, H).
     """
     from xrt.encoder.backbone import TextEncoder
-    from xrt.encoder.embed import best_device, encode
+    from xrt.encoder.devices import device_of
+    from xrt.encoder.embed import encode
     from xrt.encoder.tokens import TokenStore
 
     encoder = TextEncoder.load(encoder_folder)
@@ -277,7 +297,7 @@ def embed_texts(runner: StageRunner, encoder_folder: Path, texts: list[str]) -> 
         encoder,
         TokenStore.of_texts(texts, encoder.tokenizer, encoder.max_length),
         bf16=uses_bf16(runner),
-        device=best_device(runner.params.trainer.accelerator),
+        device=device_of(runner.params.trainer),
         progress=runner.progress,
     )
 
@@ -291,9 +311,10 @@ def uses_bf16(runner: StageRunner) -> bool:
     Returns:
         False where the settings say fp32, or the device cannot.
     """
-    from xrt.encoder.embed import best_device, supports_bf16
+    from xrt.encoder.devices import device_of
+    from xrt.encoder.embed import supports_bf16
     from xrt.encoder.params import Precision
 
     precision = runner.params.trainer.precision
-    device = best_device(runner.params.trainer.accelerator)
+    device = device_of(runner.params.trainer)
     return precision is not Precision.fp32 and supports_bf16(device)

@@ -23,7 +23,7 @@ from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.slices import DRAWN, NEWEST, Slices, measure_slice
-from xrt.sources.registry import BASELINE
+from xrt.sources.registry import BASELINE, OPTIONAL
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
 
@@ -60,7 +60,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 14,
+    "fusion", 15,
     (
         "search", "num_trees", "num_deep_trees", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
@@ -114,7 +114,9 @@ def choose_fusion(
         Y_true = rows.labels_of(held.validation)
         frequencies = frequencies_of(runner.params, rows.labels_of(held.train))
         weights_n = rows.weights_of(held.validation)
-        fused = fit_scores(sources, Y_true, frequencies, seed, baseline, weights_n)
+        fused = fit_scores(
+            sources, Y_true, frequencies, seed, baseline, weights_n, optional=OPTIONAL
+        )
         recall = CandidateRecall.of(sources, Y_true, weights_n).to_dict()
         fused = replace(fused, figures={**fused.figures, "candidates": recall})
         alone = sources.alone(BASELINE)

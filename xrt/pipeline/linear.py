@@ -25,7 +25,7 @@ from xrt.pipeline.fusing import (
     held_out_scores,
     with_fusion,
 )
-from xrt.pipeline.rows import TrainingRows, hold_out
+from xrt.pipeline.rows import ENOUGH_ROWS, TrainingRows, hold_out
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources, with_sources
 from xrt.pipeline.trees import PlantedTree, grow_trees, train_rankers
@@ -238,7 +238,9 @@ def fuse_linear(
     """
     params = runner.params
     purpose = "scores stay ranks, other sources than trees are left out"
-    held = hold_out(rows, params.validation_rows, params.seed, purpose)
+    # beside a deep model, which cannot spare as many, both are judged on the same rows
+    enough = ENOUGH_ROWS if params.encoder is None else 0
+    held = hold_out(rows, params.validation_rows, params.seed, purpose, enough)
     if held is None:
         return model, None
     inputs = {**rows.inputs, **held.inputs}

@@ -152,7 +152,8 @@ class PipelineParams:
     settings are given is left as it is."""
     validation_rows: Annotated[int, at_least(1)] = 2_000
     """Rows held out of training to choose fusion weights, and the path weight where it is null;
-    never more than a tenth."""
+    never more than a tenth, but up to a quarter for the fusion of a linear model where a tenth is
+    less than 750 rows."""
     budget: str | None = None
     """Time that the whole run may take, such as 90s, 10m or 1h30m: the linear model comes first,
     and what is left decides tokens, layers, passes and trees of the deep one, as far as they are

@@ -191,9 +191,11 @@ def page_sections(report: RunReport) -> list[Section]:
         The sections.
     """
     content = report.content
+    verdict, *further = summary_sections(report)
     sections = [
-        *summary_sections(report),
+        verdict,
         *_application(content),
+        *further,
         *example_sections(report),
         *course_sections(report),
     ]
@@ -312,7 +314,8 @@ def _added(content: Mapping[str, Any]) -> list[Table]:
         for name, linear in held_out.linear.items()
     ]
     columns = ["metric", "linear", "deep", "difference"]
-    title, note = "What the encoder added", f"{verdict.message}."
+    title = "What the encoder added"
+    note = f"{verdict.message}. Scores of the deep model are cross-fitted, and not yet calibrated."
     tables = [Table(title=title, columns=columns, rows=figures, note=note)]
     columns = ["seen in training", "labels", "pairs", *columns[1:]]
     compared = None if tested is None else Comparison.from_dict(tested)

@@ -41,7 +41,7 @@ def summary_sections(report: RunReport) -> list[Section]:
         report: the report.
 
     Returns:
-        One or two sections, and one of what is missing.
+        The verdict; then the bars, and what is missing, where there are any.
     """
     known = facts(report)
     told = "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(v)}</dd></div>" for n, v in known)

@@ -40,9 +40,11 @@ def print_report(report: RunReport, console: Console) -> None:
     console.print(Text(headline(report), style="bold"))
     console.print(_text(reason(report)))
     _print_part(console, "", _pairs(facts(report)))
+    with_meanings = True  # once is enough
     for key, title in ((HELD_OUT, "Held-out training rows"), (TEST, "Test rows")):
         if models := figures(report, key):
-            _print_part(console, title, _bars(models))
+            _print_part(console, title, _bars(models, with_meanings))
+            with_meanings = False
     _print_mistakes(report, console)
     stages = sorted(stage_cells(report), key=lambda line: -line[1])[:NUM_STAGES]
     if stages:
@@ -93,7 +95,9 @@ def _example(row: Mapping[str, Any]) -> Text:
     return text
 
 
-def _bars(models: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> Table:
+def _bars(
+    models: Mapping[str, Mapping[str, tuple[float, float | None]]], with_meanings: bool
+) -> Table:
     table = _grid("left", "left", "left", "left", "left")
     for name in SHOWN:
         for place, (model, values) in enumerate(models.items()):
@@ -102,7 +106,7 @@ def _bars(models: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> Tab
                 length = round(_BAR * min(1.0, max(0.0, value)))
                 bar = Text("█" * length, style="blue" if model == "deep" else "yellow")
                 bar.append("░" * (_BAR - length), style="dim")
-                meaning = "" if place else MEANINGS[name]
+                meaning = "" if place or not with_meanings else MEANINGS[name]
                 first = "" if place else name
                 table.add_row(first, model, bar, percent(value, error), Text(meaning, style="dim"))
     return table

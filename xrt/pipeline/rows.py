@@ -213,6 +213,14 @@ def training_rows(
     return TrainingRows(corpus, X, made.features, names, inputs, words, groups)
 
 
+TENTH, QUARTER = 10, 4
+"""One row in TENTH is held out, at most; one in QUARTER where that is not enough."""
+ENOUGH_ROWS = 750
+"""Held-out rows that are enough for the fusion of a linear model, which is trained anew without
+them in seconds: fitted on a tenth of 3,000 rows, fusion lost up to two points at P@1
+(bench/records/2026-12-01-defaults.md)."""
+
+
 class HeldOut(NamedTuple):
     """Which training rows are held out; sorted positions, int64, no row in two of them.
 
@@ -240,21 +248,27 @@ class HeldOut(NamedTuple):
         return {"held out": lazy_hash(parts)}
 
 
-def hold_out(rows: TrainingRows, size: int, seed: int, purpose: str = "") -> HeldOut | None:
+def hold_out(
+    rows: TrainingRows, size: int, seed: int, purpose: str = "", enough: int = 0
+) -> HeldOut | None:
     """Hold rows out of training, group by group, and the newest where times are known.
 
     Args:
         rows: the training rows.
-        size: rows at most; never more than a tenth of all. Where times are known, half as many more
-            are drawn at random to report on.
+        size: rows at most. Where times are known, half as many more are drawn at random to report
+            on.
         seed: of the choice.
         purpose: what they are for and what happens without them, for the log.
+        enough: never more than a tenth of the rows; where that is less than so many rows, up to a
+            quarter of them until it is.
 
     Returns:
         The rows to train on and the held-out rows; None where no row can be held out.
     """
     Y_NL, times_N = rows.corpus.Y, rows.corpus.times
-    size = max(1, min(size, Y_NL.shape[0] // 10))
+    num_rows = Y_NL.shape[0]
+    most = max(num_rows // TENTH, min(num_rows // QUARTER, enough))
+    size = max(1, min(size, most))
     groups_N = rows.groups()
     try:
         train, newest = validation_split(Y_NL, size=size, seed=seed, groups=groups_N, times=times_N)

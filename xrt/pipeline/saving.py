@@ -78,7 +78,7 @@ def save_model(
         if verdict is not None:
             write_json(target / "verdict.json", verdict.to_dict())
         if choices is not None and tried:
-            write_json(target / "choices.json", choices.to_dict())
+            write_json(target / "choices.json", choices.without_seconds().to_dict())
         if hooks is not None:
             hooks.write(target)
 

@@ -4,13 +4,16 @@ N training rows, L labels. It serves `xrt train`, the estimators and the folds o
 `FolderCache` its stages are kept in a run folder, with a `MemoryCache` nothing is written.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
+from xrt.encoder.launcher import Group
 from xrt.hybrid import HybridMatrix
 from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
@@ -97,6 +100,9 @@ class Trainer:
         progress: Progress | None = None,
         candidates: int = CANDIDATES,
         budget: Budget | None = None,
+        callbacks: Sequence[Any] = (),
+        loggers: Sequence[Any] = (),
+        group: Group | None = None,
     ) -> None:
         """Nothing is computed yet.
 
@@ -107,10 +113,16 @@ class Trainer:
             candidates: labels that each source names for a held-out row.
             budget: the clock of a run that has begun already; by default, where the settings have a
                 budget, it runs from `fit` on.
+            callbacks: callbacks of Lightning's, which take part in the fine-tuning.
+            loggers: loggers of Lightning's, which get its figures.
+            group: the processes that fine-tune together; None where the run starts its own.
         """
         self.params = params
         self.budget = budget
-        self.runner = StageRunner(params, cache or MemoryCache(), progress, candidates)
+        self.runner = StageRunner(
+            params, cache or MemoryCache(), progress, candidates,
+            callbacks=tuple(callbacks), loggers=tuple(loggers), group=group,
+        )  # fmt: skip
 
     def fit(
         self,
@@ -172,9 +184,12 @@ class Trainer:
         corpus.require_trainable()
         require_texts(self.params, corpus)
         require_held_out(self.params, corpus)
-        if self.params.encoder is not None:
+        group = self.runner.group
+        if self.params.encoder is not None and (group is None or group.is_first):
+            from xrt.encoder.attachments import check_attached
             from xrt.encoder.resolve import require_encoder
 
+            check_attached(self.params.trainer)
             require_encoder(
                 self.params.encoder, trainer=self.params.trainer,
                 texts=corpus.texts or (), record=self.runner.cache.record("encoder-tried.txt"),
@@ -196,8 +211,7 @@ class Trainer:
             choices = choose_settings(runner, corpus, dense_NH, label_tree is not None)
             if choices is not None:
                 runner = replace(runner, params=choices.applied_to(self.params))
-                if choices.judgement is not None:
-                    runner.judgements.append(choices.judgement)
+                runner.judgements.extend(choices.judgements)
         else:
             num_dense = 0 if dense_NH is None else dense_NH.shape[1]
             require_same_inputs(earlier, corpus, self.params.features, num_dense)

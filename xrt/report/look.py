@@ -39,6 +39,10 @@ document.querySelectorAll("table").forEach(table => {
     });
   });
 });
+document.querySelectorAll("nav a").forEach(link => link.addEventListener("click", () => {
+  const part = document.querySelector(link.hash + " > details");
+  if (part) part.open = true;
+}));
 addEventListener("beforeprint", () =>
   document.querySelectorAll("details").forEach(part => part.open = true));
 """
@@ -86,8 +90,10 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align:
   vertical-align: top; unicode-bidi: isolate; overflow-wrap: break-word; max-width: 30rem; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 td.number, th.number { text-align: right; }
-td.bar { min-width: 7rem; }
-td.bar svg { display: block; margin: .15rem 0 .1rem; }
+td.bar { width: 12rem; }
+td.bar div { display: flex; gap: .6rem; align-items: center; min-width: 9rem; }
+th:first-child, td:first-child { min-width: 6rem; }
+td.bar svg { flex: 1; min-width: 3rem; } td.bar span { min-width: 4.4rem; white-space: nowrap; }
 tbody tr:hover { background: var(--hover); }
 th button { all: unset; cursor: pointer; }
 th button:hover { text-decoration: underline; }

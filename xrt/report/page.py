@@ -339,8 +339,9 @@ def _cell(value: Any) -> str:
             return f'<td class="number"{by}>{escape(value.text)}</td>'
         width = f"{100 * min(1.0, max(0.0, value.share)):.1f}%"
         return (
-            f'<td class="number bar"{by}><svg aria-hidden="true" width="100%" height="6">'
-            f'<rect class="f0" width="{width}" height="6" rx="2"/></svg>{escape(value.text)}</td>'
+            f'<td class="number bar"{by}><div><svg aria-hidden="true" width="100%" height="8">'
+            f'<rect class="f0" width="{width}" height="8" rx="2"/></svg>'
+            f"<span>{escape(value.text)}</span></div></td>"
         )
     return f"<td{_css(_is_number(value))}>{_shown(value)}</td>"
 

@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0
 MOST_HEAD_BYTES = 1 << 16
+SECONDS_TO_READ = 1.0
+"""What a client has to read why it is refused, before the connection is closed."""
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -18,6 +20,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a head.
@@ -43,6 +46,8 @@ class PatientProtocol(HttpToolsProtocol):
         Args:
             data: The bytes.
         """
+        if self._is_refused:
+            return  # read, so that the system does not throw the answer away with it
         super().data_received(data)
         if self._head_timer is not None:
             self._head_bytes += len(data)
@@ -89,5 +94,8 @@ class PatientProtocol(HttpToolsProtocol):
             f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
+        self._is_refused = True
+        self._head_is_there()
         self.transport.write(head.encode() + body)
-        self._close()
+        self.transport.write_eof()
+        self.loop.call_later(SECONDS_TO_READ, self._close)

@@ -9,6 +9,7 @@ from xrt.applications import owner_of
 from xrt.applications.application import RowFiller
 from xrt.data.labels import LabelTable
 from xrt.errors import ConfigError
+from xrt.evaluate import reading_of
 from xrt.predict import Predictor
 
 MOST_LABELS_TO_INDEX = 200_000
@@ -96,5 +97,6 @@ def _describe(name: str, predictor: Predictor, filler: RowFiller | None) -> dict
         "calibrated": calibration is not None,
         "thresholds": {} if calibration is None else dict(calibration.thresholds),
         "metrics": artifact.manifest["metrics"],
+        "reading": reading_of(artifact.manifest),
         **of_attributes,
     }

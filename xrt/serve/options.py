@@ -210,12 +210,12 @@ def parse_time(text: str) -> float:
     """
     seconds = _parse(text, _TIMES)
     if not 0 < seconds <= 86_400:
-        raise ValueError(text)
+        raise ValueError(f"no such time: {text!r}")
     return seconds
 
 
 def _parse(text: str, units: Mapping[str, float]) -> float:
     match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", text.strip())
     if match is None or match[2].upper() not in units:
-        raise ValueError(text)
+        raise ValueError(f"no such size or time: {text!r}")
     return float(match[1]) * units[match[2].upper()]

@@ -22,6 +22,7 @@ MOST_CHARACTERS = 500
 _PHRASES = {
     "missing": "is missing",
     "extra_forbidden": "no such key",
+    "string_unicode": "a string that is not UTF-8",
     "string_type": "a string is needed",
     "string_too_short": "is too short",
     "string_too_long": "at most {max_length} characters are allowed",

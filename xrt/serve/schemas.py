@@ -145,7 +145,9 @@ class FillResponse(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A model. `version` is the hash of its manifest, `labels` their number."""
+    """A model. `version` is the hash of its manifest, `labels` their number, `reading` how its
+    training file was read: format and columns, where they were named.
+    """
 
     name: str
     version: str
@@ -155,6 +157,7 @@ class ModelInfo(BaseModel):
     calibrated: bool
     thresholds: dict[str, float]
     metrics: dict[str, Any]
+    reading: dict[str, Any]
     fields: list[str] | None = None
     attributes: list[str] | None = None
 

@@ -7,6 +7,7 @@ within the grace time.
 
 import asyncio
 import os
+import select
 import socket
 import sys
 import threading
@@ -50,6 +51,7 @@ class Worker(Server):
         self.bound = bound
         self.load_error: Exception | None = None
         self._closing_at: float | None = None
+        self._quiet_ticks = 0
         routers = make_routers(self.state)
         super().__init__(
             Config(
@@ -139,16 +141,28 @@ class Worker(Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop accepting, ten times a second."""
-        if self._closing_at is not None and time.monotonic() >= self._closing_at:
-            self.should_exit = True
+        if self._closing_at is not None:
+            self._quiet_ticks = 0 if self._somebody_comes() else self._quiet_ticks + 1
+            late = time.monotonic() - self._closing_at
+            # connections that the system took already have half of the grace time to be heard
+            if late >= (0 if self._quiet_ticks > 1 else self.state.options.grace / 2):
+                self.should_exit = True
         return await super().on_tick(counter)
+
+    def _somebody_comes(self) -> bool:
+        """Whether a connection waits to be accepted, or has not sent its first request yet."""
+        if select.select([self.bound], [], [], 0)[0]:
+            return True
+        connections = self.server_state.connections
+        return any(isinstance(each, PatientProtocol) and each.cycle is None for each in connections)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what is in flight; what is still in the queue at the end of the grace time gets
         503.
         """
-        grace = self.state.options.grace
-        stopper = asyncio.get_running_loop().call_later(grace, self.state.thread.stop)
+        begun = time.monotonic() if self._closing_at is None else self._closing_at
+        left = max(begun + self.state.options.grace - time.monotonic(), 0.0)
+        stopper = asyncio.get_running_loop().call_later(left, self.state.thread.stop)
         try:
             await super().shutdown(sockets)
         finally:

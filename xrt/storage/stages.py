@@ -4,6 +4,8 @@
     run_folder/scratch/NAME-KEY/    where a long stage keeps what it needs to resume after a kill
     run_folder/.lock                held by the process that works in the run folder
 
+Runs may share stages by a `StageStore`: one that another run has made is linked into the folder.
+
 A `Stage` says which settings it reads, and how its output lies in a folder. A `StageCache` runs it:
 `FolderCache` in a run folder, `MemoryCache` without files.
 
@@ -39,10 +41,10 @@ from xrt.storage.inventory import (
 )
 from xrt.storage.memory_watch import watch_memory
 from xrt.storage.reading import read_json_bounded
+from xrt.storage.stage_store import DONE, StageStore
 
 logger = logging.getLogger(__name__)
 
-DONE = "done.json"
 Output = TypeVar("Output")
 Hash = str | Callable[[], str]
 """A content hash, or what computes it: a cache without files asks for none."""
@@ -271,6 +273,8 @@ class FolderCache:
     """
 
     folder: Path
+    store: StageStore | None = None
+    """Shared with other runs; None: the run keeps to its folder."""
 
     def run(
         self,
@@ -303,7 +307,7 @@ class FolderCache:
         hashes = {name: hash if isinstance(hash, str) else hash() for name, hash in inputs.items()}
         result = run_stage(
             self.folder, name or stage.name, stage.version, settings.values, hashes, produce,
-            keeps_scratch=stage.needs_folder, neutral=settings.neutral,
+            keeps_scratch=stage.needs_folder, neutral=settings.neutral, store=self.store,
         )  # fmt: skip
         return StageOutput(stage.load(result.folder), result.output_hash, result.cost)
 
@@ -338,6 +342,7 @@ def run_stage(
     verify: bool = True,
     keeps_scratch: bool = False,
     neutral: Mapping[str, Any] | None = None,
+    store: StageStore | None = None,
 ) -> StageResult:
     """Return the outputs of a stage; `produce(folder)` makes them unless they are up to date.
 
@@ -355,6 +360,7 @@ def run_stage(
         keeps_scratch: call `produce(folder, scratch)`: the scratch folder belongs to this key,
             survives a kill, and is removed when the stage is done.
         neutral: values at which parameters add nothing to the key.
+        store: where other runs may have put the outputs, and find these; None for none.
 
     Returns:
         The folder of the outputs, and their hash.
@@ -373,27 +379,44 @@ def run_stage(
             _remove_scratch(run, name)
             logger.info("%s: up to date, not run again", name)
             return _result(folder, was_cached=True)
-        logger.info("%s: runs (%s)", name, "; ".join(reasons))
-        started = time.monotonic()
-        with atomic_folder(folder) as temporary:
-            with _nested_stages() as nested, watch_memory() as peak:
-                if keeps_scratch:
-                    produce(temporary, _scratch_folder(run, name, record["key"]))
-                else:
-                    produce(temporary)
-            files = take_inventory(temporary)
-            if DONE in files:
-                raise ArtifactError(
-                    f"stage {name}: {DONE} is written by the cache; rename this output"
-                )
-            seconds = round(time.monotonic() - started, 3)
-            cost = {"seconds": seconds, "peak_bytes": peak.num_bytes, "nested": nested}
-            done = {**record, **cost}
-            write_json(temporary / DONE, {**done, "files": records_to_json(files)})
+        key = record["key"]
+        with contextlib.nullcontext() if store is None else store.claim(name, key):
+            if store is not None and store.take(name, key, folder):
+                _remove_scratch(run, name)
+                logger.info("%s: unchanged, kept (taken from %s)", name, store.folder)
+                return _result(folder, was_cached=True)
+            logger.info("%s: runs (%s)", name, "; ".join(reasons))
+            seconds = _make_stage(run, folder, record, produce, keeps_scratch)
+            if store is not None:
+                store.put(name, key, folder)
         _remove_scratch(run, name)
         for outer in _running[-1:]:
             outer[name] = seconds
         return _result(folder, was_cached=False)
+
+
+def _make_stage(
+    run: Path,
+    folder: Path,
+    record: Mapping[str, Any],
+    produce: Callable[..., None],
+    keeps_scratch: bool,
+) -> float:
+    """Have the outputs of a stage made, and put them into its folder with done.json; seconds."""
+    name, started = record["stage"], time.monotonic()
+    with atomic_folder(folder) as temporary:
+        with _nested_stages() as nested, watch_memory() as peak:
+            if keeps_scratch:
+                produce(temporary, _scratch_folder(run, name, record["key"]))
+            else:
+                produce(temporary)
+        files = take_inventory(temporary)
+        if DONE in files:
+            raise ArtifactError(f"stage {name}: {DONE} is written by the cache; rename this output")
+        seconds = round(time.monotonic() - started, 3)
+        cost = {"seconds": seconds, "peak_bytes": peak.num_bytes, "nested": nested}
+        write_json(temporary / DONE, {**record, **cost, "files": records_to_json(files)})
+    return seconds
 
 
 def explain(
@@ -422,6 +445,26 @@ def explain(
     """
     record = _stage_record(name, version, parameters, inputs, neutral)
     return _reasons_to_run(Path(run_folder) / "stages" / name, record, verify)
+
+
+def key_of(
+    stage: Stage[Any], settings: Settings, inputs: Mapping[str, str], name: str | None = None
+) -> str:
+    """The key of a stage.
+
+    Args:
+        stage: the stage.
+        settings: those that it reads.
+        inputs: hashes of what it uses.
+        name: instead of the stage's own.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    named = name or stage.name
+    record = _stage_record(named, stage.version, settings.values, inputs, settings.neutral)
+    key: str = record["key"]
+    return key
 
 
 def read_stage(run_folder: str | Path, name: str) -> StageResult:

@@ -164,7 +164,7 @@ def test_the_estimator_takes_a_budget(data, monkeypatch):
     deep = XRTransformer(budget="1h", always_deep=True, **settings).fit(corpus)
     assert deep.model_.kind == "transformer"
     assert deep.budget_.plan.settings["matcher.num_epochs"] == 0.1
-    monkeypatch.setattr(fitting, "_plan", lambda runner, rows, budget: linear_plan(1.0, 100.0, 1.0))
+    monkeypatch.setattr(fitting, "_plan", lambda *_: linear_plan(1.0, 100.0, 1.0))
     linear = deep.set_params(budget="5s").fit(corpus)
     assert linear.model_.kind == "linear"
     assert not hasattr(linear, "verdict_")

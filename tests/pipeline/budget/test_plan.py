@@ -9,14 +9,22 @@ import scipy.sparse as sp
 
 from xrt.encoder.pace import Pace
 from xrt.encoder.params import EncoderParams, MatcherParams
+from xrt.hybrid import HybridMatrix
 from xrt.pipeline import PipelineParams
 from xrt.pipeline.budget import plan as plan_module
-from xrt.pipeline.budget.linear_times import LinearTimes, linear_times
+from xrt.pipeline.budget.linear_times import (
+    DEEP_SCORING,
+    SCORED_ROWS,
+    LinearTimes,
+    linear_times,
+    seconds_a_row,
+)
 from xrt.pipeline.budget.measuring import costs_of, measure_choices, without_disturbance
 from xrt.pipeline.budget.plan import (
     MOST_EPOCHS,
     PLANNED,
     SPARE,
+    Choice,
     Plan,
     kept_settings,
     linear_plan,
@@ -209,6 +217,32 @@ def test_times_of_the_linear_model_follow_from_its_stages(took, tree, fusion):
     times = linear_times(runner, rows, 7)
     assert (times.tree, times.fusion, times.nonzeros) == (tree, fusion, 6.0)
     assert (times.num_names, times.num_tests) == (0, 7)
+
+
+def test_rows_are_scored_to_know_how_long_tests_will_take():
+    clock = iter([100.0, 104.0])
+    scored = []
+
+    def candidates(rows, k, num_threads):
+        scored.append((rows.num_rows, k))
+        return {}
+
+    model = SimpleNamespace(
+        frequencies=None, source_rows=lambda X: X, candidates=candidates,
+        fusion=SimpleNamespace(scores=lambda found, counts_L, k: scored.append(k)),
+    )  # fmt: skip
+    runner = SimpleNamespace(candidates=7, num_threads=1)
+    rows = SimpleNamespace(X=HybridMatrix.of(sp.csr_array(np.ones((300, 6), np.float32))))
+    took = seconds_a_row(runner, rows, model, lambda: next(clock))
+    assert took == 4 / SCORED_ROWS
+    assert scored == [(SCORED_ROWS, 7), 7]
+    times = replace(TIMES, num_tests=1_000, scoring=took)
+    assert times.tests == (1 + DEEP_SCORING) * 1_000 * took
+    choice = Choice(max_length=64, frozen_layers=0, num_deep_trees=1)
+    costs = [costs_of({choice: pace_of(64, 0)}, each, ROWS, WIDTH)[choice]
+             for each in (replace(times, scoring=0.0), times)]  # fmt: skip
+    assert costs[1].fusion - costs[0].fusion == pytest.approx(times.tests)
+    assert costs[1].fixed - costs[0].fixed == pytest.approx(times.tests)
 
 
 def test_rankers_beside_embeddings_take_longer_the_shorter_the_texts():

@@ -14,6 +14,7 @@ _OF_LABELS = {
     "id_column": ("--id-column", None),
     "k": ("-k", 5),
     "batch_size": ("--batch-size", 256),
+    "write_as": ("--as", "auto"),
 }
 """Options of `xrt predict` that mean nothing here, and their defaults."""
 _OF_CORPORA = {

@@ -6,9 +6,10 @@ N training rows, L labels.
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from xrt.model import XrtModel
-from xrt.pipeline.budget.linear_times import linear_times
+from xrt.pipeline.budget.linear_times import linear_times, seconds_a_row
 from xrt.pipeline.budget.plan import Plan, kept_settings
 from xrt.pipeline.budget.report import BudgetReport, facts_of, more_time, repeat_settings
 from xrt.pipeline.budget.spending import Spending
@@ -23,10 +24,13 @@ from xrt.storage.atomic import write_json
 from xrt.storage.reading import read_json_bounded
 from xrt.storage.stages import Hash, Settings, Stage, Workspace
 
+if TYPE_CHECKING:
+    from xrt.encoder.pacing import TimeLimit
+
 logger = logging.getLogger(__name__)
 
 PLAN = Stage[Plan](
-    "budget-plan", 1, ("matcher", "tree", "ranker", "num_trees", "num_deep_trees", "seed"),
+    "budget-plan", 2, ("matcher", "tree", "ranker", "num_trees", "num_deep_trees", "seed"),
     save=lambda plan, folder: write_json(folder / "plan.json", plan.to_dict()),
     load=lambda folder: Plan.from_dict(read_json_bounded(folder / "plan.json")),
 )  # fmt: skip
@@ -75,7 +79,7 @@ def fit_within(
     ready, held_out = fuse_linear(runner, rows, linear, trees)
     budget.keep(ready, runner.params)
     spending.begin("planning")
-    plan = _plan(runner, rows, budget)
+    plan = _plan(runner, rows, budget, ready)
     spending.facts["plan"] = plan.to_dict()
     logger.log(
         logging.INFO if plan.deep else logging.WARNING,
@@ -87,7 +91,6 @@ def fit_within(
     logger.info("the same without a budget: %s", plan.as_words())
     spending.begin("fine-tuning")
 
-    from xrt.encoder.pacing import TimeLimit
     from xrt.pipeline.deep import fit_deep
     from xrt.pipeline.encoding import MatcherOutputs
 
@@ -99,7 +102,7 @@ def fit_within(
 
     _, deep, verdict, held = fit_deep(
         replace(runner, params=plan.applied(runner.params)), rows, linear, compared,
-        TimeLimit(plan.seconds, plan.most_epochs), watch,
+        _limit_of(plan), watch,
     )  # fmt: skip
     pace, validations = seen[0].pace, seen[0].validations[-1]
     if held_out is not None:  # the linear model of such a run is fused, that of `fit_deep` is not
@@ -110,6 +113,14 @@ def fit_within(
         repeat_settings(plan, pace),
     )  # fmt: skip
     return ready, deep, verdict, held, plan, report
+
+
+def _limit_of(plan: Plan) -> "TimeLimit":
+    from xrt.encoder.pacing import TimeLimit
+
+    planned = plan.expected["fine-tuning"]
+    after = sum(plan.expected.values()) - planned
+    return TimeLimit(plan.seconds, plan.most_epochs, planned, after)
 
 
 def _report(budget: Budget, plan: Plan, more: str | None = None, repeat: str = "") -> BudgetReport:
@@ -137,7 +148,7 @@ def finished(report: BudgetReport, spending: Spending) -> BudgetReport:
     return replace(report, spent=spending.parts)
 
 
-def _plan(runner: StageRunner, rows: TrainingRows, budget: Budget) -> Plan:
+def _plan(runner: StageRunner, rows: TrainingRows, budget: Budget, ready: XrtModel) -> Plan:
     """The stage of the plan: made once, so that a run that was stopped goes on with it."""
     params, corpus, spending = runner.params, rows.corpus, budget.spending
     assert corpus.texts is not None
@@ -146,8 +157,10 @@ def _plan(runner: StageRunner, rows: TrainingRows, budget: Budget) -> Plan:
     def make(settings: Settings, workspace: Workspace) -> Plan:
         from xrt.pipeline.budget.measuring import plan_for
 
+        scoring = seconds_a_row(runner, rows, ready, spending.now) if budget.num_tests else 0.0
+        times = replace(linear_times(runner, rows, budget.num_tests), scoring=scoring)
         return plan_for(
-            params, texts, rows.labels_of, linear_times(runner, rows, budget.num_tests),
+            params, texts, rows.labels_of, times,
             remaining=lambda: spending.remaining, seconds=spending.seconds,
             names=budget.names, now=spending.now,
         )  # fmt: skip

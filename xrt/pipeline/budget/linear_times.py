@@ -3,12 +3,22 @@
 H hidden width.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from xrt.model import XrtModel
 from xrt.pipeline.rows import TrainingRows
 from xrt.pipeline.runner import StageRunner
 from xrt.storage.stages import MemoryCache
 
+SCORED_ROWS = 200
+"""Training rows that are scored to see how long a row takes."""
+DEEP_SCORING = 3
+"""Times as long as the linear model that the deep one takes for a row, beside reading it: it has
+trees and neighbours of embeddings, too."""
 FUSION_STAGE = "linear-fusion"
 VISIT, DENSE = 30, 0.5
 """In nonzeros: what a row of rankers costs besides, and what a component of an embedding costs."""
@@ -24,6 +34,7 @@ class LinearTimes:
         nonzeros: of a TF-IDF row, on average.
         num_names: labels whose names are read.
         num_tests: rows of the test file.
+        scoring: a row, by the linear model.
     """
 
     tree: float
@@ -31,6 +42,12 @@ class LinearTimes:
     nonzeros: float
     num_names: int = 0
     num_tests: int = 0
+    scoring: float = 0.0
+
+    @property
+    def tests(self) -> float:
+        """Seconds of scoring the test file, by the linear model and by the deep one."""
+        return (1 + DEEP_SCORING) * self.num_tests * self.scoring
 
     def rankers(self, num_trees: int, width: int) -> float:
         """Seconds of hybrid rankers, for held-out rows and for all.
@@ -76,3 +93,28 @@ def linear_times(runner: StageRunner, rows: TrainingRows, num_tests: int) -> Lin
         num_names=num_names,
         num_tests=num_tests,
     )
+
+
+def seconds_a_row(
+    runner: StageRunner,
+    rows: TrainingRows,
+    model: XrtModel,
+    now: Callable[[], float] = time.monotonic,
+) -> float:
+    """How long a model takes to score a row, measured.
+
+    Args:
+        runner: says how many labels and threads.
+        rows: the training rows, of which some are scored.
+        model: the linear model.
+        now: the clock, seconds.
+
+    Returns:
+        Seconds.
+    """
+    X = rows.X.take(np.arange(min(SCORED_ROWS, rows.X.num_rows)))
+    counts_L = None if model.frequencies is None else model.frequencies.counts_L
+    started = now()
+    found = model.candidates(model.source_rows(X), runner.candidates, runner.num_threads)
+    model.fusion.scores(found, counts_L, runner.candidates)
+    return (now() - started) / X.num_rows

@@ -210,7 +210,7 @@ def costs_of(
             validation=min(SAMPLE, num_rows) * pace.encoded,
             encoding=read * pace.encoded,
             rankers=times.rankers(choice.num_deep_trees, width),
-            fusion=2 * times.fusion,
+            fusion=2 * times.fusion + times.tests,
         )
         for choice, pace in paces.items()
     }

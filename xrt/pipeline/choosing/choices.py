@@ -13,6 +13,7 @@ from xrt.tree.clustering import tree_shape
 
 Values = Mapping[str, Any]
 """Settings by their full names, with values that JSON can hold."""
+_THRESHOLD = "ranker.threshold"
 PLAIN = "as they stand"
 """Name of the settings that everything is compared with: those that were given, and defaults."""
 
@@ -49,6 +50,11 @@ class Tried:
     def round(self) -> tuple[int, bool]:
         """What tries that are compared have in common."""
         return self.num_rows, self.one_tree
+
+    @property
+    def told_rows(self) -> str:
+        """What it was trained on, in words."""
+        return f"trained on {self.num_rows:,} rows{', one tree' if self.one_tree else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +109,43 @@ class Choices:
             plain_name="settings that stand", figure=CRITERION,
             plain=plain.figures["criterion"], learnt=best.figures["criterion"],
             error=best.standard_error, ships=bool(self.values),
-            note=f"trained on {best.num_rows:,} rows{', one tree' if best.one_tree else ''}",
+            note=best.told_rows,
         )  # fmt: skip
+
+    @property
+    def judgements(self) -> list[Judgement]:
+        """`judgement`, and what tries said of dropping small weights, which makes models small: it
+        ships unless keeping them was chosen.
+        """
+        judged = [] if self.judgement is None else [self.judgement]
+        kept = [one for one in self.tried if one.figures and set(one.values) == {_THRESHOLD}]
+        for tried in kept[-1:]:
+            (stands,) = (
+                one for one in self.tried
+                if one.figures and not one.values and one.round == tried.round
+            )  # fmt: skip
+            step = Judgement(
+                name="small weights dropped", plain_name=tried.name, figure=CRITERION,
+                plain=tried.figures["criterion"], learnt=stands.figures["criterion"],
+                error=tried.standard_error, ships=_THRESHOLD not in self.values,
+                note=tried.told_rows,
+            )  # fmt: skip
+            judged.append(step)
+        return judged
 
     @property
     def seconds(self) -> float:
         """What all tries took here."""
         return sum(tried.seconds for tried in self.tried)
+
+    def without_seconds(self) -> Self:
+        """The same without what tries took, which differs from run to run, so that models of the
+        same seed have the same bytes.
+
+        Returns:
+            Choices whose tries took 0 seconds.
+        """
+        return replace(self, tried=tuple(replace(tried, seconds=0.0) for tried in self.tried))
 
     def as_words(self) -> list[str]:
         """The chosen settings as words of a command line.
@@ -133,7 +169,7 @@ class Choices:
                 f"{100 * tried.gain:+.2f} ± {100 * tried.standard_error:.2f}"
                 if tried.figures
                 else tried.fault,
-                f"{tried.seconds:.1f}",
+                f"{tried.seconds:.1f}" if tried.seconds else "-",
             ]
             for tried in self.tried
         ]

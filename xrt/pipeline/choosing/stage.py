@@ -1,6 +1,7 @@
 """The stage `choices`: what a run chooses for itself before its features are made."""
 
 import logging
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,7 @@ from xrt.pipeline.choosing.aspects import FEWEST_ROWS, is_large_enough, options_
 from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.choosing.contest import Contest
 from xrt.pipeline.choosing.memory import TrialMemory
+from xrt.pipeline.choosing.rare_words import choose_min_df, has_rare_words
 from xrt.pipeline.row_groups import group_rows
 from xrt.pipeline.rows import labels_hash, lazy_hash
 from xrt.pipeline.runner import StageRunner
@@ -27,7 +29,7 @@ HELD_OUT_ROWS = 4_000
 """Rows that tries are judged on, at most; and never more than a fifth."""
 
 CHOICES = Stage[Choices](
-    "choices", 2,
+    "choices", 3,
     (
         "choose", "features", "tree", "ranker", "num_trees", "search", "neighbours",
         "label_text_weight", "fused", "dataset.propensity", "seed",
@@ -64,7 +66,11 @@ def choose_settings(
         return None
     aspects = tuple(dict.fromkeys(aspect for aspect, _ in options))
     num_rows = corpus.num_instances
+    inputs = _inputs(runner, corpus, dense_NH, has_tree)
     if not is_large_enough(num_rows):
+        if dense_NH is None and not has_tree and has_rare_words(params, corpus):
+            groups_N = group_rows(runner, corpus)
+            return _run(runner, inputs, lambda _: choose_min_df(params, corpus, groups_N))
         return _nothing(
             aspects,
             f"{num_rows:,} rows are too few to choose settings on, {FEWEST_ROWS:,} are needed",
@@ -80,16 +86,26 @@ def choose_settings(
     except DataError as err:
         return _nothing(aspects, f"no setting is chosen: {err}")
 
-    def make(settings: Settings, workspace: Workspace) -> Choices:
+    def hold(workspace: Workspace) -> Choices:
         memory = TrialMemory(workspace.scratch)
         contest = Contest(params, corpus, held, options, dense_NH, memory, runner.progress)
         return contest.run()
 
-    inputs = _inputs(runner, corpus, dense_NH, has_tree)
-    output = runner.run(CHOICES, make, {**inputs, "held out": lazy_hash(held.validation)})
-    for line in output.value.to_text().split("\n"):
+    return _run(runner, {**inputs, "held out": lazy_hash(held.validation)}, hold)
+
+
+def _run(
+    runner: StageRunner, inputs: Mapping[str, Hash], choose: Callable[[Workspace], Choices]
+) -> Choices:
+    """Run the stage, and tell what it found."""
+
+    def make(settings: Settings, workspace: Workspace) -> Choices:
+        return choose(workspace)
+
+    choices = runner.run(CHOICES, make, inputs).value
+    for line in choices.to_text().split("\n"):
         logger.info("%s", line)
-    return output.value
+    return choices
 
 
 def _nothing(aspects: tuple[str, ...], why: str, level: int = logging.WARNING) -> Choices:

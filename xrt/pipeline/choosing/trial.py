@@ -4,7 +4,6 @@ n rows that are trained on, M held-out rows, L labels, of which l occur among th
 """
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +12,10 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
+from xrt.fusion.candidates import Candidates, complete_scores, name_candidates
 from xrt.fusion.cross_fitting import gain_of
 from xrt.fusion.fit import cross_fitted_fusion
+from xrt.metrics.judgement import is_better
 from xrt.metrics.ranking import judge, ndcg_of_rows
 from xrt.pipeline.choosing.work import work_of_trees
 from xrt.pipeline.fusing import frequencies_of
@@ -23,13 +24,14 @@ from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import TrainingRows, training_rows
 from xrt.pipeline.runner import StageRunner
 from xrt.pipeline.source_fits import fit_sources
-from xrt.sources.base import CANDIDATES, SourceRows, Training
+from xrt.sources.base import CANDIDATES, Source, SourceRows, Training
 from xrt.sources.linear_trees import LinearTrees
 from xrt.sources.registry import BASELINE, SOURCES
 from xrt.sparse import as_csr, top_k_rows
 
 FIGURES = ("criterion", "P@1", "P@3", "P@5", "R@10")
 """What is measured: the first decides, and none of the others may get worse."""
+_Others = tuple[dict[str, Source], dict[str, sp.csr_array]]
 _MOST_VIEWS = 2  # TF-IDF rows in memory at once: those of the settings that stand, and one more
 
 
@@ -119,7 +121,7 @@ class Trials:
         """
         self.sample = sample
         self._views: dict[Any, TrainingRows] = {}
-        self._others: dict[Any, dict[str, sp.csr_array]] = {}
+        self._others: dict[Any, _Others] = {}
         self._trees: tuple[Any, LinearTrees] | None = None
 
     def run(self, params: PipelineParams) -> Trial:
@@ -138,11 +140,18 @@ class Trials:
         rows = self.view(params)
         training = linear_training(StageRunner(params), rows, sample.train)
         held = SourceRows(rows.X.take(sample.held_out))
-        trees_Ml, work = self._score_trees(training, held)
-        sources = {BASELINE: trees_Ml}
+        linear, work = self._train_trees(training)
+        sources: dict[str, Source] = {BASELINE: linear}
+        own = name_candidates(sources, held, CANDIDATES, training.search, training.num_threads)
         if params.fused:
-            sources |= self._score_others(training, held)
-        figures_ME = figures_of_rows(sample.truth_ML, self._fused(sources, rows, params))
+            others, of_others = self._others_of(training, held)
+            sources, own = sources | others, own | of_others
+        scores_Ml = top_k_rows(own[BASELINE], CANDIDATES)
+        if len(sources) > 1:
+            threads = training.num_threads
+            candidates = complete_scores(sources, own, held, training.search, threads)
+            scores_Ml = self._fused(candidates, scores_Ml, rows, params)
+        figures_ME = figures_of_rows(sample.truth_ML, scores_Ml)
         return Trial(figures_ME, work, time.perf_counter() - started)
 
     def view(self, params: PipelineParams) -> TrainingRows:
@@ -162,7 +171,8 @@ class Trials:
             self._views[key] = training_rows(runner, self.sample.corpus, self.sample.dense_NH)
         return self._views[key]
 
-    def _score_trees(self, training: Training, held: SourceRows) -> tuple[sp.csr_array, float]:
+    def _train_trees(self, training: Training) -> tuple[LinearTrees, float]:
+        """The trees, and the work of training them."""
         key = trees_key(training.settings)
         if self._trees is None or self._trees[0] != key:
             self._trees = None  # the earlier ones go first
@@ -172,34 +182,33 @@ class Trials:
         linear, X = self._trees[1], training.rows.X
         nonzeros = (X.sparse.nnz + X.dense.size) / X.num_rows
         negatives = training.settings.ranker.matcher_negatives
-        work = work_of_trees(linear.ensemble, training.Y_NL, nonzeros, negatives)
-        return linear.score(held, CANDIDATES, training.search, training.num_threads), work
+        return linear, work_of_trees(linear.ensemble, training.Y_NL, nonzeros, negatives)
 
-    def _score_others(self, training: Training, held: SourceRows) -> dict[str, sp.csr_array]:
+    def _others_of(self, training: Training, held: SourceRows) -> _Others:
+        """The other sources, and what they name for the held-out rows."""
         params, threads = training.settings, training.num_threads
         key = (params.features, params.neighbours)
         if key not in self._others:
             sources = fit_sources(training, names=set(SOURCES) - {BASELINE})
-            self._others[key] = {
-                name: source.score(held, CANDIDATES, training.search, threads)
-                for name, source in sources.items()
-            }
+            own = name_candidates(sources, held, CANDIDATES, training.search, threads)
+            self._others[key] = sources, own
         return self._others[key]
 
     def _fused(
-        self, sources: Mapping[str, sp.csr_array], rows: TrainingRows, params: PipelineParams
+        self,
+        candidates: Candidates,
+        alone_Ml: sp.csr_array,
+        rows: TrainingRows,
+        params: PipelineParams,
     ) -> sp.csr_array:
         """Weighted means that the other half of the held-out rows gives, where these are better
         than the trees alone.
         """
-        alone_Ml, weights_M = top_k_rows(sources[BASELINE], CANDIDATES), self.sample.weights_M
-        if len(sources) == 1:
-            return alone_Ml
-        Y_Ml = rows.labels_of(self.sample.held_out)
+        weights_M, Y_Ml = self.sample.weights_M, rows.labels_of(self.sample.held_out)
         frequencies = frequencies_of(params, rows.labels_of(self.sample.train))
-        fused_Ml = cross_fitted_fusion(sources, Y_Ml, frequencies, params.seed, False, weights_M)
+        fused_Ml = cross_fitted_fusion(candidates, Y_Ml, frequencies, params.seed, False, weights_M)
         gain, error = gain_of(Y_Ml, fused_Ml, alone_Ml, weights_M)
-        return fused_Ml if error is not None and gain >= error else alone_Ml
+        return fused_Ml if is_better(gain, error) else alone_Ml
 
 
 def trees_key(params: PipelineParams) -> tuple[Any, ...]:
