@@ -73,6 +73,11 @@ def test_bad_forms_are_422(client: TestClient, form: dict[str, str]):
     assert answer.status_code == answer.json()["status"] == 422
 
 
+def test_an_empty_text_is_a_text(client: TestClient):
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post(SUGGEST, content=b"text=", headers=headers).status_code == 200
+
+
 def test_json_is_no_form(client: TestClient):
     assert client.post(SUGGEST, json={"text": "a"}).status_code == 415
     assert client.post(BATCH, data={"text": "a"}).status_code == 415

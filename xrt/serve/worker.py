@@ -33,8 +33,6 @@ from xrt.serve.state import Phase, ServerState
 
 SECONDS_OF_NOTICE = 1.0
 """How long requests are still taken after `/health/ready` has turned 503."""
-SECONDS_FOR_BACKLOG = 5.0
-"""How long, beyond that, is waited for requests of connections that the system took already."""
 KEEP_ALIVE_SECONDS = 65
 """How long an idle connection stays open: longer than those of usual proxies (60 s)."""
 
@@ -146,7 +144,8 @@ class Worker(Server):
         if self._closing_at is not None:
             self._quiet_ticks = 0 if self._somebody_comes() else self._quiet_ticks + 1
             late = time.monotonic() - self._closing_at
-            if late >= (0 if self._quiet_ticks > 1 else SECONDS_FOR_BACKLOG):
+            # connections that the system took already have half of the grace time to be heard
+            if late >= (0 if self._quiet_ticks > 1 else self.state.options.grace / 2):
                 self.should_exit = True
         return await super().on_tick(counter)
 
@@ -161,8 +160,9 @@ class Worker(Server):
         """Answer what is in flight; what is still in the queue at the end of the grace time gets
         503.
         """
-        grace = self.state.options.grace
-        stopper = asyncio.get_running_loop().call_later(grace, self.state.thread.stop)
+        begun = time.monotonic() if self._closing_at is None else self._closing_at
+        left = max(begun + self.state.options.grace - time.monotonic(), 0.0)
+        stopper = asyncio.get_running_loop().call_later(left, self.state.thread.stop)
         try:
             await super().shutdown(sockets)
         finally:

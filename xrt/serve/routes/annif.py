@@ -95,6 +95,18 @@ class Documents(Body):
     )
 
 
+class SuggestForm(BaseModel):
+    """A text. Further fields, such as Annif's `metadata_title`, are taken and not used."""
+
+    text: Text = ""  # an empty field is a missing one to FastAPI; the route tells them apart
+    limit: Limit = 10
+    threshold: Threshold = 0.0
+
+    model_config = ConfigDict(
+        json_schema_extra={"required": ["text"], "examples": [{"text": "a text", "limit": 5}]}
+    )
+
+
 @router.get("/v1/projects", responses={200: {"model": ProjectList}, **problems(401, 503)})
 async def list_projects(request: Request) -> Response:
     """The models that suggest labels, as projects."""
@@ -115,18 +127,19 @@ async def show_project(request: Request, name: ProjectId) -> Response:
     "/v1/projects/{name}/suggest",
     dependencies=[Depends(require_form)],
     responses={200: {"model": SubjectList}, **WORK_PROBLEMS},
+    openapi_extra={"requestBody": {"required": True}},
 )
 async def suggest(
     request: Request,
     name: ProjectId,
-    text: Annotated[str, Form()],
-    limit: Annotated[Limit, Form()] = 10,
-    threshold: Annotated[Threshold, Form()] = 0.0,
+    form: Annotated[SuggestForm, Form()],
 ) -> Response:
     """Subjects for one text."""
     state = server_of(request)
     model = labels_model(state, name)
-    rows, headers = await _suggest(state, request, model, [text], limit, threshold)
+    if not form.text and "text" not in await request.form():
+        raise Problem(422, "text: is missing")
+    rows, headers = await _suggest(state, request, model, [form.text], form.limit, form.threshold)
     return json_response({"results": rows[0]}, headers)
 
 
