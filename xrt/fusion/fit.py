@@ -115,9 +115,10 @@ def fit_scores(
     """Fusion, calibration and thresholds of sources (N, L) that were not trained on these rows.
 
     Trees are kept where they are better than weights alone, and of more than two sources an
-    `optional` one where the fusion is better with it than without. Where a `baseline` is named, a
+    `optional` one where the fusion is better with it than without, by however little: many small
+    gains make a large one. Where a `baseline` is named, a
     fusion is kept only where it is better than that source alone, and never on fewer than
-    FEWEST_ROWS rows. Better is by at least one standard error of (P@1 + nDCG@10) / 2 over the rows.
+    FEWEST_ROWS rows. Otherwise better is by at least one standard error of (P@1 + nDCG@10) / 2 over the rows.
     `frequencies` are those of the rows that the sources were trained on. `weights_N` is how much
     each row counts. Confidences of labels reach trees and curves; where rankings are compared a
     label is true or not.
@@ -156,6 +157,7 @@ def fit_scores(
         without_NL = cross_fitted_fusion(fewer, Y_true, frequencies, seed, boosted, weights_N)
         step = judge_step(f"source {name}", "the fusion without it", Y_true, fused_NL, without_NL,
                           weights_N)  # fmt: skip
+        step = replace(step, ships=step.learnt > step.plain)
         judgements.append(step)
         if not step.ships:
             sources, fused_NL = fewer, without_NL

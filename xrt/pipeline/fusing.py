@@ -60,7 +60,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 15,
+    "fusion", 16,
     (
         "search", "num_trees", "num_deep_trees", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",

@@ -25,7 +25,7 @@ SOURCES: dict[str, type[Source]] = {
 BASELINE = LinearTrees.name
 """The source that is a model by itself: others must be better to have a weight."""
 
-OPTIONAL = (LabelNames.name, DenseNeighbours.name, SparseNeighbours.name)
+OPTIONAL = (NameMeanings.name, LabelNames.name, DenseNeighbours.name, SparseNeighbours.name)
 """Sources that a fusion is held against itself without, in this order, where it has others beside
 them and the first one; it goes on without those that gain nothing."""
 
