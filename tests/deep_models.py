@@ -22,14 +22,16 @@ from xrt.sources.dense_neighbours import DenseNeighbours
 from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.label_head import LabelHead
 from xrt.sources.label_names import LabelNames
+from xrt.sources.name_meanings import NameMeanings
 from xrt.sources.neighbours import NeighbourParams, SparseNeighbours
 from xrt.sources.ranker import RankerParams, train_ranker
 from xrt.sources.registry import by_name
 from xrt.sources.trees import TreeEnsemble
 
 WEIGHTS = dict(
-    linear=0.1, ranker=0.3, matcher=0.2, neighbours=0.2, embedding_neighbours=0.1, label_names=0.1
-)
+    linear=0.1, ranker=0.2, matcher=0.2, neighbours=0.2, embedding_neighbours=0.1, label_names=0.1,
+    name_meanings=0.1,
+)  # fmt: skip
 
 
 def deep_model(
@@ -55,6 +57,7 @@ def deep_model(
         DenseNeighbours(rows.unit_NH, Y_NL, few),
         SparseNeighbours(rows.X.sparse, Y_NL, few),
         names_in(linear, names),
+        meanings_of(bare, names),
         fusion=Fusion(WEIGHTS),
     )
 
@@ -64,6 +67,13 @@ def names_in(model: XrtModel, names: Sequence[str]) -> LabelNames:
     words = name_words(names, model.features)
     assert words is not None
     return LabelNames(words)
+
+
+def meanings_of(model: XrtModel, names: Sequence[str]) -> NameMeanings:
+    """The names as vectors, embedded as texts are; the first label has no name."""
+    unit_LH = model.source_rows(list(names)).unit_NH.copy()
+    unit_LH[0] = 0
+    return NameMeanings.of(unit_LH, np.arange(1, len(names)))
 
 
 def joined(model: XrtModel, *sources: Source, **changes: Any) -> XrtModel:

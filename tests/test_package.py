@@ -102,7 +102,7 @@ def test_wheel_carries_settings_and_types(tmp_path: Path):
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
 
 
-@pytest.mark.parametrize("name", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["cpu", "cuda", "serve"])
 def test_images_are_pinned_and_do_not_run_as_root(name: str):
     text = (ROOT / "docker" / f"{name}.Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)

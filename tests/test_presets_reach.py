@@ -49,7 +49,7 @@ MECHANISMS: dict[str, tuple[str, Callable[[PipelineParams], Any]]] = {
     "character n-grams": ("features=words_chars", lambda p: p.features.char_ngrams is not None),
     "one-vs-rest": ("tree=flat", lambda p: p.tree.max_leaf_size >= 1_000_000),
     "several processes": ("trainer=ddp_sim", lambda p: p.trainer.devices > 1),
-    "sharded weights": ("trainer=fsdp", lambda p: "fsdp" in str(p.trainer.strategy.value)),
+    "sharded weights": ("trainer=fsdp", lambda p: p.trainer.strategy == "fsdp"),
 }
 """A choice that reaches each, and what tells that it does."""
 

@@ -62,6 +62,14 @@ def test_mean_pooling_is_the_mean_of_the_token_vectors(encoder):
     torch.testing.assert_close(encoder(ids, mask), hidden[:, :3].mean(1))
 
 
+def test_a_saved_encoder_is_as_readable_as_any_file(encoder, tmp_path):
+    """A server in a container reads it as another user."""
+    (tmp_path / "file").write_text("")
+    encoder.save(tmp_path / "saved")
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "saved").iterdir()}
+    assert modes == {(tmp_path / "file").stat().st_mode & 0o777}
+
+
 def test_saved_and_loaded_encoders_agree_to_the_bit(encoder, tmp_path):
     encoder.save(tmp_path / "e")
     again = TextEncoder.load(tmp_path / "e")

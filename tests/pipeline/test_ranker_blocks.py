@@ -27,6 +27,7 @@ from xrt.model_encoder import ModelEncoder
 from xrt.pipeline import PipelineParams, train
 from xrt.predict import Predictor
 from xrt.sources.hybrid_trees import HybridTrees
+from xrt.sources.name_meanings import NameMeanings
 from xrt.sources.neighbours import NeighbourSource
 from xrt.storage.reading import load_array, read_json_bounded
 
@@ -168,6 +169,8 @@ def test_names_are_rows_in_training_only(params: PipelineParams, copied: Path):
     assert manifest["training"]["num_rows"] == 140
     for source in after.sources.values():
         assert not isinstance(source, NeighbourSource) or source.num_texts == 140
+    fused = read_json_bounded(copied / "stages" / "fusion" / "fused" / "scores.json")
+    assert NameMeanings.name in fused["figures"]["alone"], "names are a source by their meaning"
 
 
 def test_other_names_train_rankers_and_fusion_anew(

@@ -110,7 +110,9 @@ def test_several_trees_and_a_chosen_path_weight_are_part_of_every_model(
     first = TreeRanker.load(copied / "stages" / "linear" / "ranker")
     assert first.num_weights == saved.source(LinearTrees).trees[0].num_weights
     alone = replace(changed, encoder=None, num_trees=3)
-    added = {"tree-3", "linear-3", "fit-tree-3", "fit-linear-3", "linear-fusion"}
+    added = {"tree-3", "linear-3", "linear-fusion"}
+    for end in ("", "-2", "-3"):  # without an encoder more rows are held out of so few
+        added |= {f"fit-tree{end}", f"fit-linear{end}"}
     assert stages_that_run(alone, copied) == added
     assert (copied / "model" / "linear" / "2" / "level.1").is_dir()
 

@@ -155,6 +155,7 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
         XrtError: A setting, the data or the machine is not fit for it.
     """
     from xrt import pipeline
+    from xrt.encoder.launcher import launched_rank
     from xrt.pipeline.choosing.aspects import leave_given
     from xrt.pipeline.choosing.contest import ChoosingStopped
     from xrt.pipeline.idle_settings import refuse_idle_settings
@@ -178,8 +179,13 @@ def train_once(config: DictConfig, names: Sequence[str] = ()) -> float | None:
         print(pipeline.estimate_run(params, folder, hooks, given))
         return None
     logger.info("run folder: %s", folder)
+    rank = launched_rank()  # before the lock of the run folder, which the first process takes
+    if rank is not None and rank.number > 0:
+        pipeline.follow(params, folder, rank, hooks)
+        return None
+    stages = _stages(config)
     try:
-        outcome = pipeline.train(params, folder, RichProgress(), hooks, given, _stages(config))
+        outcome = pipeline.train(params, folder, RichProgress(), hooks, given, stages, rank)
     except ChoosingStopped as stop:
         print(_said_of_stop(stop, words), file=sys.stderr)
         raise

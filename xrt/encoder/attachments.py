@@ -20,6 +20,7 @@ from lightning.pytorch.profilers import (
 )
 from lightning.pytorch.strategies import StrategyRegistry
 
+from xrt.encoder.launcher import Group
 from xrt.encoder.params import Strategy, TrainerParams
 from xrt.encoder.trainer_arguments import Call, as_list, read_call
 from xrt.errors import ConfigError
@@ -40,12 +41,14 @@ class Attachments:
         callbacks: Lightning's callbacks.
         loggers: Lightning's loggers.
         record: a file that gets a line of JSON for each validation; None for none.
+        group: the processes of a launcher that fit together; None where the fit starts its own.
     """
 
     folder: Path = Path("lightning_logs")
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
     record: Path | None = None
+    group: Group | None = None
 
     @property
     def names(self) -> list[str]:

@@ -6,6 +6,7 @@ Shapes: B rows of a batch, T tokens, H hidden width.
 import contextlib
 import json
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,12 @@ class TextEncoder(nn.Module):
             reading = {"pooling": self.pooling.value, "max_length": self.max_length}
             write_json(temporary / POOLING_FILE, reading)
             _drop_code_key(temporary / TOKENIZER_CONFIG)
+            mode = stat.S_IMODE((temporary / CONFIG_FILE).stat().st_mode)
             for path in temporary.iterdir():
                 if not _is_ours(path.name):
                     path.unlink()
+                else:
+                    path.chmod(mode)  # safetensors gives the weights to this user alone
 
     @classmethod
     def load(cls, folder: Path) -> "TextEncoder":

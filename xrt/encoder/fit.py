@@ -44,6 +44,7 @@ from xrt.encoder.distributed import (
 )
 from xrt.encoder.embed import cut_batches, encode
 from xrt.encoder.hooks import FitHook
+from xrt.encoder.launcher import Group, Rank
 from xrt.encoder.matcher import LevelBatches, LevelMatcher
 from xrt.encoder.params import Strategy, TrainerParams
 from xrt.encoder.tokens import TokenStore
@@ -105,12 +106,14 @@ def fit_level(
         hooks.insert(0, pacing)
     if device_of(params) == "cpu":
         hooks += [Bf16Activations(), GlibcMallocTuning()]
-    of_users = attached(params, attachments or Attachments())
+    attachments = attachments or Attachments()
+    group = attachments.group
+    of_users = attached(params, attachments)
     callbacks = of_users.pop("callbacks")  # before xrt's own, which see what they stop
     if callbacks:
         matcher.register_buffer(SIGNALLED, torch.tensor(False))
     trainer = pl.Trainer(
-        **{**device_settings(params, [AtomicCheckpointIO()]), **of_users},
+        **{**device_settings(params, [AtomicCheckpointIO()], group), **of_users},
         max_steps=matcher.most_steps,
         max_epochs=-1,
         callbacks=[*callbacks, _Hooks(hooks)],
@@ -119,8 +122,11 @@ def fit_level(
     )
     matcher.train()
     ckpt_path = str(checkpoint) if resume else None
-    with signals_restored(), supervised(trainer, num_devices(params)) as forwarded:
+    num_own = 1 if group is not None else num_devices(params)  # and those that are started here
+    with signals_restored(), supervised(trainer, num_own) as forwarded:
         trainer.fit(matcher, batches, ckpt_path=ckpt_path, weights_only=True)
+    if group is not None:
+        gather_weights(matcher)
     matcher.to("cpu")
     steps_done = int(torch.isfinite(matcher.losses_S).sum())
     stopped_early = validation is not None and validation.stops(matcher)
@@ -167,26 +173,37 @@ def supervised(trainer: pl.Trainer, num_processes: int) -> Iterator[ForwardTermi
             raise KeyboardInterrupt from err
 
 
-def device_settings(params: TrainerParams, plugins: Sequence[Any] = ()) -> dict[str, Any]:
+def device_settings(
+    params: TrainerParams, plugins: Sequence[Any] = (), group: Group | None = None
+) -> dict[str, Any]:
     """What Lightning's trainer needs to know of devices, and to keep quiet; with further plugins.
 
     Which processes there are is decided here, whatever a job scheduler has put into the
-    environment: a run is one process, which starts the others itself.
+    environment: those of `group`, or a run is one process, which starts the others itself.
 
     Args:
         params: devices and arithmetic.
         plugins: further plugins.
+        group: the processes that a launcher has started; None for none.
 
     Returns:
         Arguments of `pl.Trainer`.
     """
     check_devices(params)
+    processes: LightningEnvironment = OwnProcesses()
+    devices: int | list[int] = num_devices(params)
+    if isinstance(params.devices, list):
+        devices = params.devices
+    if group is not None:
+        processes = LaunchedProcesses(group.rank)
+        devices = devices if isinstance(devices, list) else group.rank.local_size
     return {
         "accelerator": params.accelerator,
-        "devices": params.devices if isinstance(params.devices, list) else num_devices(params),
-        "strategy": lightning_strategy(params),
+        "devices": devices,
+        "num_nodes": 1 if group is None else group.rank.num_nodes,
+        "strategy": lightning_strategy(params, group),
         "precision": lightning_precision(params),
-        "plugins": [OwnProcesses(), *plugins],
+        "plugins": [processes, *plugins],
         "use_distributed_sampler": False,
         "logger": False,
         "enable_checkpointing": False,
@@ -198,19 +215,27 @@ def device_settings(params: TrainerParams, plugins: Sequence[Any] = ()) -> dict[
 _SPAWNED = (Strategy.auto.value, Strategy.ddp_spawn.value, "ddp")
 
 
-def lightning_strategy(params: TrainerParams) -> Any:
+def lightning_strategy(params: TrainerParams, group: Group | None = None) -> Any:
     """Lightning's engine for as many processes as there are devices; others than the first are
     spawned, since to repeat the command line would open their own run folders in a sweep.
 
     Args:
         params: devices and arithmetic.
+        group: the processes that a launcher has started; None for none.
 
     Returns:
-        `auto` for one process, else an engine.
+        `auto` for one process, else an engine, or the name of one.
 
     Raises:
         ConfigError: the strategy needs processes that others have started.
     """
+    if group is not None:
+        if params.strategy == Strategy.fsdp.value:
+            return ModelParallelStrategy(
+                data_parallel_size=group.rank.world_size, tensor_parallel_size=1,
+                save_distributed_checkpoint=False,
+            )  # fmt: skip
+        return "ddp" if params.strategy in _SPAWNED else params.strategy
     num_processes = num_devices(params)
     if num_processes == 1:
         return "auto"
@@ -389,6 +414,47 @@ class OwnProcesses(LightningEnvironment):
         return 0
 
 
+class LaunchedProcesses(LightningEnvironment):
+    """Processes that a launcher has started, which `Group` has joined."""
+
+    def __init__(self, rank: Rank) -> None:
+        super().__init__()
+        self.rank = rank
+        self.set_global_rank(rank.number)
+        self.set_world_size(rank.world_size)
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """Of the first process's machine."""
+        return self.rank.address
+
+    @property
+    def main_port(self) -> int:
+        """Where the first process is met."""
+        return self.rank.port
+
+    def local_rank(self) -> int:
+        """The process's number on its machine.
+
+        Returns:
+            From 0.
+        """
+        return self.rank.local_number
+
+    def node_rank(self) -> int:
+        """The machine's number.
+
+        Returns:
+            From 0.
+        """
+        return self.rank.number // self.rank.local_size
+
+
 class SpawnLauncher(_MultiProcessingLauncher):
     """Spawns a process for each device. To repeat the command line, Lightning's default, would open
     run folders of their own for them in a sweep.
@@ -451,6 +517,7 @@ def encode_sharded(
     token_budget: int = 4096,
     target: Path | None = None,
     progress: Progress | None = None,
+    alone: bool = False,
 ) -> np.ndarray:
     """What `encode` gives, made by all devices where there is work for them: float32 (N, H).
 
@@ -464,6 +531,7 @@ def encode_sharded(
         token_budget: most tokens of a batch, padding included.
         target: file of the vectors; None: they are not kept.
         progress: receives the progress; None for none.
+        alone: no other processes are started.
 
     Returns:
         The vectors.
@@ -476,13 +544,14 @@ def encode_sharded(
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, "embeddings.npy")
             return encode_sharded(
-                encoder, tokens, params, token_budget=token_budget, target=target, progress=progress
-            )
+                encoder, tokens, params, token_budget=token_budget, target=target,
+                progress=progress, alone=alone,
+            )  # fmt: skip
     order, cuts = cut_batches(tokens, token_budget)
     shape = tokens.num_rows, encoder.hidden_size
     with atomic_file(target) as temporary:
         embeddings_NH = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        if num_devices(params) == 1 or len(cuts) - 1 < MIN_BATCHES * num_devices(params):
+        if alone or num_devices(params) == 1 or len(cuts) - 1 < MIN_BATCHES * num_devices(params):
             device, bf16 = device_of(params), computes_in_bf16(params)
             with glibc_malloc_tuned() if device == "cpu" else contextlib.nullcontext():
                 encode(encoder, tokens, token_budget=token_budget, bf16=bf16, device=device,

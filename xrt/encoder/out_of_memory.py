@@ -141,6 +141,8 @@ def fit_with_retry(
     """
     further = [SaveMicroBatches(checkpoint)]
     arguments = (params, progress, validation, further, pacing, attachments)
+    if attachments is not None and attachments.group is not None:  # others would wait for ever
+        return fit_level(matcher, batches, checkpoint, resume, *arguments)
     try:
         return fit_level(matcher, batches, checkpoint, resume, *arguments)
     except Exception as err:

@@ -28,12 +28,13 @@ from xrt.encoder.heads import (
     prior_log_odds,
     sample_rows,
 )
+from xrt.encoder.launcher import FitEnded, Group
 from xrt.encoder.levels import LevelData
 from xrt.encoder.matcher import HEAD_SCALE, LevelBatches, LevelMatcher
 from xrt.encoder.out_of_memory import fit_with_retry
 from xrt.encoder.pacing import Pacing, TimeLimit, seconds_used
 from xrt.encoder.params import EncoderParams, MatcherParams, TrainerParams
-from xrt.encoder.resolve import resolve_encoder
+from xrt.encoder.resolve import TINY_RANDOM, resolve_encoder
 from xrt.encoder.run_folder import RunFolder
 from xrt.encoder.tokens import TokenStore
 from xrt.encoder.validation import Validation, ValidationRows, sample_held_out
@@ -151,7 +152,8 @@ def fine_tune_matcher(
             f"has {tree.num_nodes(0)} nodes already; raise it, or grow a tree with less branching"
         )
     folder = RunFolder(run_folder)
-    backbone, tokens = _read_texts(texts, encoder, seed, run_folder, progress)
+    attachments = attachments or Attachments()
+    backbone, tokens = _read_texts(texts, encoder, seed, run_folder, progress, attachments.group)
     if tokens.num_rows != Y_NL.shape[0]:
         raise DataError(f"{tokens.num_rows} texts, but {Y_NL.shape[0]} rows of labels")
     weights_N = as_row_weights(row_weights, tokens.num_rows)
@@ -164,7 +166,6 @@ def fine_tune_matcher(
         parts += [held_out.tokens.ids, held_out.tokens.indptr, held_out.Y_nK]
     if weights_N is not None or (Y_NL.data != 1).any():
         parts += ["weighted", weights_N]
-    attachments = attachments or Attachments()
     if trainer.changing or attachments.callbacks:
         parts += ["lightning", trainer.changing, attachments.names]
     folder.claim(content_hash([*parts, tokens.ids, tokens.indptr]))
@@ -180,12 +181,16 @@ def _read_texts(
     seed: int,
     run_folder: Path,
     progress: Progress | None,
+    group: Group | None,
 ) -> tuple[Path, TokenStore]:
     """The encoder's folder, and the texts as its tokens; tokens of an earlier call are not used
     again.
     """
     raw = [] if isinstance(texts, TokenStore) else list(texts)
-    backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=seed)
+    if group is None or group.is_first or encoder.name != TINY_RANDOM:
+        backbone = resolve_encoder(encoder.name, work_folder=run_folder, texts=raw, seed=seed)
+    if group is not None and encoder.name == TINY_RANDOM:  # transformers saves in one process only
+        backbone = group.share(backbone.absolute() if group.is_first else None)
     if isinstance(texts, TokenStore):
         return backbone, texts
     tokenizer = TextEncoder.from_pretrained(backbone, encoder).tokenizer
@@ -197,8 +202,13 @@ def _read_texts(
 
 
 def _fine_tune(run: _Run, backbone: Path, levels: list[int]) -> MatcherOutputs:
-    finest = levels[-1]
-    if run.folder.is_done(finest):
+    finest, group = levels[-1], run.attachments.group
+    is_done = run.folder.is_done(finest)
+    if group is not None:  # what the first process has counts
+        is_done = group.share(is_done)
+        if is_done and not group.is_first:
+            raise FitEnded
+    if is_done:
         encoder = run.folder.load_encoder(finest)
     else:
         encoder = TextEncoder.from_pretrained(backbone, run.encoder_params)
@@ -222,7 +232,9 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
     )  # fmt: skip
     level_data = _level_data(run, levels)
     checkpoint = run.folder.checkpoint(finest)
-    resume = resumable(checkpoint)
+    resume, group = resumable(checkpoint), run.attachments.group
+    if group is not None:  # as the first process has it, in the folder that all see
+        resume, checkpoint = group.share((resume, checkpoint.absolute()))
     if resume:  # the weights are in the checkpoint
         heads = [LevelHead(level.num_nodes, encoder.hidden_size) for level in level_data]
     else:
@@ -250,6 +262,8 @@ def _train_levels(run: _Run, encoder: TextEncoder, levels: list[int]) -> None:
             matcher, batches, checkpoint, resume, run.trainer, run.progress, validation, pacing,
             run.attachments,
         )  # fmt: skip
+    if group is not None and not group.is_first:
+        raise SystemExit(TERMINATED) if stop_requested else FitEnded
     figures = {} if validation is None else validation.finish(matcher)
     merge_adapters(encoder.model)
     losses_S = matcher.losses_S.cpu().numpy()
@@ -290,8 +304,9 @@ def _start_heads(run: _Run, encoder: TextEncoder, levels: list[int]) -> list[Hea
     rows_n = sample_rows(run.targets[-1], ROWS_PER_LABEL, run.seed)
     weights_n = None if run.weights_N is None else run.weights_N[rows_n]
     pooled_nH = encode_sharded(
-        encoder, run.tokens.subset(rows_n), run.trainer, progress=run.progress
-    )
+        encoder, run.tokens.subset(rows_n), run.trainer, progress=run.progress,
+        alone=run.attachments.group is not None,
+    )  # fmt: skip
     unit_nH = unit_rows(pooled_nH)
     heads = []
     for t in levels:
@@ -309,7 +324,7 @@ def _embeddings(run: _Run, encoder: TextEncoder, t: int) -> np.ndarray:
         return earlier_NH
     embeddings_NH = encode_sharded(encoder, run.tokens, run.trainer,
                                    token_budget=max(4096, run.params.token_budget),
-                                   target=run.folder.embeddings_path(t),
-                                   progress=run.progress)  # fmt: skip
+                                   target=run.folder.embeddings_path(t), progress=run.progress,
+                                   alone=run.attachments.group is not None)  # fmt: skip
     run.folder.seal_embeddings(t)
     return embeddings_NH

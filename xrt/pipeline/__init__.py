@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xrt.pipeline.estimate.costs import Estimate as Estimate
+    from xrt.pipeline.following import follow as follow
     from xrt.pipeline.params import DatasetParams as DatasetParams
     from xrt.pipeline.params import PipelineParams as PipelineParams
     from xrt.pipeline.run import TrainOutcome as TrainOutcome
@@ -18,6 +19,7 @@ _HOMES = {
     "DatasetParams": "xrt.pipeline.params",
     "PipelineParams": "xrt.pipeline.params",
     "Estimate": "xrt.pipeline.estimate.costs",
+    "follow": "xrt.pipeline.following",
     "estimate_run": "xrt.pipeline.run",
     "TrainOutcome": "xrt.pipeline.run",
     "train": "xrt.pipeline.run",

@@ -171,7 +171,8 @@ def _attachments(runner: StageRunner) -> "Attachments":
     from xrt.encoder.attachments import Attachments
 
     folder, record = runner.cache.record("logs"), runner.cache.record(VALIDATIONS)
-    return Attachments(folder or Path("lightning_logs"), runner.callbacks, runner.loggers, record)
+    return Attachments(folder or Path("lightning_logs"), runner.callbacks, runner.loggers, record,
+                       runner.group)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,10 @@
 """One training run: corpora in, a saved model and a report out."""
 
+import contextlib
 import logging
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
+from xrt.encoder.launcher import Group, Rank
+from xrt.errors import ConfigError
 from xrt.evaluate import KS, evaluate_scores, predict_corpus, strike, tuned_threshold
 from xrt.fusion.candidate_recall import CandidateRecall, recall_text
 from xrt.fusion.candidates import Candidates
@@ -28,6 +30,7 @@ from xrt.pipeline.choosing.choices import Choices
 from xrt.pipeline.corpora import load_corpora
 from xrt.pipeline.estimate.machine import Machine
 from xrt.pipeline.estimate.stages import estimate, refuse_if_too_small
+from xrt.pipeline.following import LeadingCache, joined
 from xrt.pipeline.hooks import ApplicationReport, TrainingHooks
 from xrt.pipeline.looking_at_rows import LookedAtRows, look_at_rows
 from xrt.pipeline.outcome import held_out_figure, test_figure, write_outcome
@@ -45,7 +48,7 @@ from xrt.storage.artifact import refuse_to_overwrite
 from xrt.storage.atomic import write_json
 from xrt.storage.memory_watch import watch_memory
 from xrt.storage.stage_store import StageStore
-from xrt.storage.stages import FolderCache, StageCost, run_lock
+from xrt.storage.stages import FolderCache, StageCache, StageCost, run_lock
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +123,7 @@ def train(
     hooks: TrainingHooks | None = None,
     names: Collection[str] = (),
     stages: Path | None = None,
+    rank: Rank | None = None,
 ) -> TrainOutcome:
     """Train what the settings say and save it under `run_folder`/model.
 
@@ -132,6 +136,7 @@ def train(
         hooks: what an application reads, learns and measures beyond the model; None without one.
         names: full names of the settings that are given: a budget leaves them as they are.
         stages: folder in which runs share finished stages; None: each keeps its own.
+        rank: of the first of several processes that a launcher has started; None for one process.
 
     Returns:
         Where the model lies, and what it scored.
@@ -147,7 +152,7 @@ def train(
     """
     folder = Path(run_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder):
+    with run_lock(folder), _group_of(rank, params, folder) as group:
         refuse_to_overwrite(folder / "model")
         spending = None
         if params.budget is not None and params.encoder is not None:
@@ -160,8 +165,10 @@ def train(
             num_tests = 0 if tst is None else tst.num_instances
             keep = partial(_keep_linear, folder=folder / LINEAR_MODEL, trn=trn)
             budget = Budget(spending, names, num_tests, keep)
-        store = None if stages is None else StageStore(stages)
-        trainer = Trainer(params, FolderCache(folder, store), progress, candidates, budget)
+        cache: StageCache = FolderCache(folder, None if stages is None else StageStore(stages))
+        if group is not None:
+            cache = LeadingCache(cache, group)
+        trainer = Trainer(params, cache, progress, candidates, budget, group=group)
         trainer.check(trn)
         _check_capacity(params, trn, folder)
         fitted = trainer.fit(trn, compared=tst is not None)
@@ -223,6 +230,18 @@ def train(
         used,
         recalls,
     )
+
+
+def _group_of(
+    rank: Rank | None, params: PipelineParams, folder: Path
+) -> contextlib.AbstractContextManager[Group | None]:
+    """The processes that a launcher has started; None without one."""
+    if rank is None and params.trainer.num_nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes = {params.trainer.num_nodes}: this process is alone; start xrt on "
+            "each machine by torchrun or srun (docs/training.md)"
+        )
+    return contextlib.nullcontext() if rank is None else joined(rank, params, folder)
 
 
 def _keep_linear(model: XrtModel, params: PipelineParams, *, folder: Path, trn: Corpus) -> None:
@@ -362,7 +381,7 @@ def _look(
     return told, examples
 
 
-@contextmanager
+@contextlib.contextmanager
 def _measured(costs: dict[str, StageCost], name: str, is_made: bool = True) -> Iterator[None]:
     """Note the time and the memory of a step that is no stage.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
+from xrt.encoder.launcher import Group
 from xrt.metrics.judgement import Judgement
 from xrt.pipeline.neutral import neutral_values
 from xrt.pipeline.params import PipelineParams
@@ -36,6 +37,7 @@ class StageRunner:
         costs: what each stage so far took when it was made, by its name.
         callbacks: callbacks of Lightning's for the fine-tuning, beside those of the settings.
         loggers: the same of loggers.
+        group: the processes that fine-tune together; None where the run starts its own.
     """
 
     params: PipelineParams
@@ -46,6 +48,7 @@ class StageRunner:
     costs: dict[str, StageCost] = field(default_factory=dict)
     callbacks: tuple[Any, ...] = ()
     loggers: tuple[Any, ...] = ()
+    group: Group | None = None
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from xrt.data.corpus import Corpus
 from xrt.data.labels import LabelTable
+from xrt.encoder.launcher import Group
 from xrt.hybrid import HybridMatrix
 from xrt.metrics.judgement import Judgement
 from xrt.model import XrtModel
@@ -101,6 +102,7 @@ class Trainer:
         budget: Budget | None = None,
         callbacks: Sequence[Any] = (),
         loggers: Sequence[Any] = (),
+        group: Group | None = None,
     ) -> None:
         """Nothing is computed yet.
 
@@ -113,12 +115,13 @@ class Trainer:
                 budget, it runs from `fit` on.
             callbacks: callbacks of Lightning's, which take part in the fine-tuning.
             loggers: loggers of Lightning's, which get its figures.
+            group: the processes that fine-tune together; None where the run starts its own.
         """
         self.params = params
         self.budget = budget
         self.runner = StageRunner(
             params, cache or MemoryCache(), progress, candidates,
-            callbacks=tuple(callbacks), loggers=tuple(loggers),
+            callbacks=tuple(callbacks), loggers=tuple(loggers), group=group,
         )  # fmt: skip
 
     def fit(
@@ -181,7 +184,8 @@ class Trainer:
         corpus.require_trainable()
         require_texts(self.params, corpus)
         require_held_out(self.params, corpus)
-        if self.params.encoder is not None:
+        group = self.runner.group
+        if self.params.encoder is not None and (group is None or group.is_first):
             from xrt.encoder.attachments import check_attached
             from xrt.encoder.resolve import require_encoder
 

@@ -8,6 +8,7 @@ from xrt.sources.hybrid_trees import HybridTrees
 from xrt.sources.label_head import LabelHead
 from xrt.sources.label_names import LabelNames
 from xrt.sources.linear_trees import LinearTrees
+from xrt.sources.name_meanings import NameMeanings
 from xrt.sources.neighbours import SparseNeighbours
 
 SOURCES: dict[str, type[Source]] = {
@@ -17,6 +18,7 @@ SOURCES: dict[str, type[Source]] = {
     SparseNeighbours.name: SparseNeighbours,
     DenseNeighbours.name: DenseNeighbours,
     LabelNames.name: LabelNames,
+    NameMeanings.name: NameMeanings,
 }
 """Every source by its name."""
 

@@ -447,6 +447,26 @@ def explain(
     return _reasons_to_run(Path(run_folder) / "stages" / name, record, verify)
 
 
+def key_of(
+    stage: Stage[Any], settings: Settings, inputs: Mapping[str, str], name: str | None = None
+) -> str:
+    """The key of a stage.
+
+    Args:
+        stage: the stage.
+        settings: those that it reads.
+        inputs: hashes of what it uses.
+        name: instead of the stage's own.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    named = name or stage.name
+    record = _stage_record(named, stage.version, settings.values, inputs, settings.neutral)
+    key: str = record["key"]
+    return key
+
+
 def read_stage(run_folder: str | Path, name: str) -> StageResult:
     """The finished stage `name` of a run, as it lies there.
 

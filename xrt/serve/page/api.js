@@ -19,13 +19,15 @@ export const ofModel = (name, route) => `v1/models/${encodeURIComponent(name)}/$
 /** JSON of a route; `body` makes it a POST. `signal` gives it up: then AbortError is thrown. */
 export async function ask(path, { body, signal } = {}) {
   for (let number = 1; ; number += 1) {
-    const response = await send(path, body, signal);
+    const key = sessionStorage.getItem(KEY);
+    const response = await send(path, key, body, signal);
     if (response.ok) {
       if (number > 1) showProblem(null);
       return response.json();
     }
     if (response.status === 401) {
-      await askForKey(sessionStorage.getItem(KEY) !== null);
+      // another request may have asked for it meanwhile
+      if (sessionStorage.getItem(KEY) === key) await askForKey(key !== null);
     } else if ((response.status === 429 || response.status === 503) && number < MOST_TRIES && response.headers.has("Retry-After")) {
       await waitFor(response, signal);
     } else {
@@ -34,9 +36,8 @@ export async function ask(path, { body, signal } = {}) {
   }
 }
 
-async function send(path, body, signal) {
+async function send(path, key, body, signal) {
   const headers = { Accept: "application/json" };
-  const key = sessionStorage.getItem(KEY);
   if (key !== null) headers.Authorization = `Bearer ${key}`;
   const request = { headers, signal, cache: "no-store" };
   if (body !== undefined) {

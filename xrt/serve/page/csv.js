@@ -1,7 +1,9 @@
 // CSV and TSV, as spreadsheets write them.
 
+import { Fault } from "./api.js";
+
 /** Rows of cells. The separator is the one of tab, comma and semicolon that the first row has most of. */
-export function parse(text) {
+function parse(text) {
   const source = text.replace(/^\ufeff/, "");
   const separator = separatorOf(source);
   const rows = [];
@@ -31,7 +33,7 @@ export function parse(text) {
       endRow();
     } else cell += sign;
   }
-  if (quoted) throw new Error(`row ${rows.length + 1} has a quote that is not closed; close it and drop the file again`);
+  if (quoted) throw new Fault(`row ${rows.length + 1} has a quote that is not closed; close it and drop the file again`);
   if (cell !== "" || row.length) endRow();
   return rows;
 }
@@ -48,9 +50,9 @@ function separatorOf(source) {
 }
 
 /** A header and records (objects by column) of a text; names that are empty or stand twice get a number. */
-export function records(text) {
+function records(text) {
   const rows = parse(text);
-  if (rows.length < 2) throw new Error("the file needs a row of column names and at least one row below it");
+  if (rows.length < 2) throw new Fault("the file needs a row of column names and at least one row below it");
   const columns = [];
   rows[0].forEach((name, i) => {
     const plain = name.trim() || `column ${i + 1}`;
@@ -58,7 +60,7 @@ export function records(text) {
   });
   const items = rows.slice(1).map((cells, i) => {
     if (cells.length > columns.length) {
-      throw new Error(`row ${i + 2} has ${cells.length} cells for ${columns.length} columns; quote cells that hold the separator`);
+      throw new Fault(`row ${i + 2} has ${cells.length} cells for ${columns.length} columns; quote cells that hold the separator`);
     }
     return new Map(columns.map((name, c) => [name, cells[c] ?? ""]));
   });
@@ -79,17 +81,27 @@ function quote(value) {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
+/** The header and records of a file; a Fault names the file. */
+export async function readTable(file, mostBytes) {
+  const text = await readText(file, mostBytes);
+  try {
+    return records(text);
+  } catch (error) {
+    throw error instanceof Fault ? new Fault(`${file.name}: ${error.message}`) : error;
+  }
+}
+
 /** The text of a file, which must be UTF-8 or UTF-16 with a mark. */
 export async function readText(file, mostBytes) {
   if (file.size > mostBytes) {
-    throw new Error(`${file.name} has ${(file.size / 1e6).toFixed(0)} MB, ${(mostBytes / 1e6).toFixed(0)} are allowed here; use xrt predict for it`);
+    throw new Fault(`${file.name} has ${(file.size / 1e6).toFixed(0)} MB, ${(mostBytes / 1e6).toFixed(0)} are allowed here; use xrt predict for it`);
   }
   const bytes = new Uint8Array(await file.arrayBuffer());
   const wide = bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : "utf-8";
   try {
     return new TextDecoder(wide, { fatal: true }).decode(bytes);
   } catch {
-    throw new Error(`${file.name} is not UTF-8; save it as UTF-8 and drop it again`);
+    throw new Fault(`${file.name} is not UTF-8; save it as UTF-8 and drop it again`);
   }
 }
 

@@ -1,8 +1,8 @@
 // A model of attributes: a table whose empty cells fill in, doubtful ones marked.
 
-import { ask, ofModel, told } from "./api.js";
+import { Fault, ask, ofModel, told } from "./api.js";
 import { inBatches, progressBar } from "./batches.js";
-import { format, isTable, readText, records } from "./csv.js";
+import { format, isTable, readTable } from "./csv.js";
 import { announce, count, debounce, download, fill, h, newId, percent, plural, showProblem } from "./dom.js";
 import { pager } from "./pages.js";
 
@@ -42,7 +42,7 @@ export function fillView(model) {
     bar.max = places.length;
     bar.value = 0;
     const done = await told(() =>
-      inBatches(places, BATCH, (part, signal) => ask_(part, signal), own, (number) => {
+      inBatches(places, BATCH, (part, signal) => fillRows(part, signal), own, (number) => {
         bar.value = number;
         showFilled(places);
       }),
@@ -52,7 +52,7 @@ export function fillView(model) {
     if (done) announce(`${plural(places.length, "row")} filled`);
   }
 
-  async function ask_(places, signal) {
+  async function fillRows(places, signal) {
     const asked = places.filter((i) => Object.keys(itemOf(items[i])).length);
     for (const i of places) if (!asked.includes(i)) results[i] = undefined;
     if (!asked.length) return;
@@ -138,15 +138,10 @@ export function fillView(model) {
   async function open(chosen) {
     if (!chosen) return;
     await told(async () => {
-      if (!isTable(chosen)) throw new Error(`${chosen.name}: drop a CSV or TSV file with a row of column names`);
-      let read;
-      try {
-        read = records(await readText(chosen, MOST_BYTES));
-      } catch (error) {
-        throw new Error(error.message.startsWith(chosen.name) ? error.message : `${chosen.name}: ${error.message}`);
-      }
+      if (!isTable(chosen)) throw new Fault(`${chosen.name}: drop a CSV or TSV file with a row of column names`);
+      const read = await readTable(chosen, MOST_BYTES);
       if (!read.columns.some((name) => fields.includes(name))) {
-        throw new Error(`${chosen.name} has none of the columns that the model reads (${fields.join(", ")}); name its columns so`);
+        throw new Fault(`${chosen.name} has none of the columns that the model reads (${fields.join(", ")}); name its columns so`);
       }
       showProblem(null);
       ({ columns, items } = read);

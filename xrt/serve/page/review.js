@@ -1,7 +1,7 @@
 // The queue of an audit: one suggestion after the other, by mouse or by keyboard.
 
 import { ask, ofModel, told } from "./api.js";
-import { decide } from "./decide.js";
+import { decide, settled } from "./decide.js";
 import { announce, bar, byId, count, fill, h, percent } from "./dom.js";
 import { labelPicker } from "./picker.js";
 import { marked } from "./why.js";
@@ -16,6 +16,7 @@ export function reviewView(model, review) {
   let place = 0; // of the row that is shown, in `rows`
   let next = null;
   let totals = review.queue;
+  let loading = false;
   let additions = []; // labels that somebody added to the row that is shown
   let shortcuts = localStorage.getItem(KEYS) !== "off";
 
@@ -41,7 +42,12 @@ export function reviewView(model, review) {
     else query.set("before", before);
     if (filter.undecided) query.set("undecided", "true");
     if (filter.kind) query.set("kind", filter.kind);
-    const answer = await told(() => ask(`${ofModel(model.name, "queue")}?${query}`));
+    loading = true;
+    const answer = await told(async () => {
+      await settled(); // what was just decided must not come again
+      return ask(`${ofModel(model.name, "queue")}?${query}`);
+    });
+    loading = false;
     if (answer === undefined) return false;
     if (!answer.rows.length && before !== null) return false;
     ({ rows, next } = answer);
@@ -95,7 +101,7 @@ export function reviewView(model, review) {
   }
 
   async function step(by) {
-    if (!rows.length) return;
+    if (!rows.length || loading) return;
     const wanted = place + by;
     if (wanted >= 0 && wanted < rows.length) return go(wanted);
     if (by > 0) {
@@ -178,7 +184,7 @@ export function reviewView(model, review) {
 
   async function judge(accepted) {
     const row = rows[place];
-    if (!row || !review.decisions) return;
+    if (!row || !review.decisions || loading) return;
     const before = row.accepted;
     setAccepted(row, accepted);
     announce(`${accepted ? "Accepted" : "Rejected"}: ${row.name || row.label}`);

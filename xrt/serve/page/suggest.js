@@ -1,7 +1,7 @@
 // Labels for a text while it is typed; for the rows of a file, a table.
 
 import { Latest, ask, ofModel, told } from "./api.js";
-import { isTable, readText, records } from "./csv.js";
+import { isTable, readTable, readText } from "./csv.js";
 import { decide } from "./decide.js";
 import { announce, bar, count, debounce, fill, h, newId, percent, plural, showProblem } from "./dom.js";
 import { labelPicker } from "./picker.js";
@@ -19,6 +19,7 @@ export function suggestView(model, review) {
   let added = []; // labels that somebody added, of this text
   let suggestions = [];
   let asked = ""; // the text that the suggestions are for
+  let number = 0; // of the last request
   let table = null;
 
   const text = h("textarea", {
@@ -41,14 +42,10 @@ export function suggestView(model, review) {
 
   async function suggest() {
     const now = text.value;
-    if (now !== asked) {
-      decided = new Map();
-      added = [];
-    }
-    asked = now;
+    const own = ++number;
     if (!now.trim()) {
       latest.stop();
-      suggestions = [];
+      take(now, []);
       return show("");
     }
     state.textContent = "Asking …";
@@ -56,12 +53,22 @@ export function suggestView(model, review) {
     const answer = await told(() =>
       latest.run((signal) => ask(ofModel(model.name, "predict"), { body: { texts: [now], ...settings }, signal })),
     );
-    if (answer === undefined) return void (state.textContent === "Asking …" && (state.textContent = ""));
+    if (own !== number) return;
+    if (answer === undefined) return void (state.textContent = "");
     showProblem(null);
-    suggestions = answer.results[0].suggestions;
+    take(now, answer.results[0].suggestions);
     const took = Math.max(1, Math.round(performance.now() - start));
     show(suggestions.length ? `${plural(suggestions.length, "label")} · ${took} ms` : "No label scores that high.");
     table?.changed();
+  }
+
+  function take(forText, labels) {
+    if (forText !== asked) {
+      decided = new Map();
+      added = [];
+    }
+    asked = forText;
+    suggestions = labels;
   }
 
   function show(note) {
@@ -163,18 +170,12 @@ export function suggestView(model, review) {
   async function open(chosen) {
     if (!chosen) return;
     await told(async () => {
-      const content = await readText(chosen, MOST_BYTES);
-      showProblem(null);
       if (!isTable(chosen)) {
-        text.value = content.slice(0, MOST_CHARACTERS);
+        text.value = (await readText(chosen, MOST_BYTES)).slice(0, MOST_CHARACTERS);
         return suggest();
       }
-      let read;
-      try {
-        read = records(content);
-      } catch (error) {
-        throw new Error(`${chosen.name}: ${error.message}`);
-      }
+      const read = await readTable(chosen, MOST_BYTES);
+      showProblem(null);
       table?.stop();
       table = rowsTable({
         fileName: chosen.name, ...read, model, settings,
@@ -244,18 +245,23 @@ export function suggestView(model, review) {
         drop,
         h("p", { class: "line spread" }, h("span", { class: "note" }, `${count(model.labels)} labels · model ${model.version.slice(0, 8)}`), file, h("label", { class: "button quiet", for: "file" }, "Open a file")),
         h(
-          "div",
-          { class: "controls" },
+          "details",
+          { class: "settings", open: matchMedia("(min-width: 34.01rem)").matches },
+          h("summary", {}, "Settings"),
           h(
             "div",
-            {},
-            least.element,
-            tuned.length
-              ? h("div", { class: "tuned" }, h("span", { class: "note" }, "best on held-out rows for"), tuned.map(([name, value]) => h("button", { type: "button", class: "quiet", onclick: () => least.set(value) }, `${name} ${percent(value)}`)))
-              : null,
+            { class: "controls" },
+            h(
+              "div",
+              {},
+              least.element,
+              tuned.length
+                ? h("div", { class: "tuned" }, h("span", { class: "note" }, "best on held-out rows for"), tuned.map(([name, value]) => h("button", { type: "button", class: "quiet", onclick: () => least.set(value) }, `${name} ${percent(value)}`)))
+                : null,
+            ),
+            tail.element,
+            h("div", { class: "control" }, h("div", { class: "line" }, h("label", { for: "k" }, "Labels at most"), amount)),
           ),
-          tail.element,
-          h("div", { class: "control" }, h("div", { class: "line" }, h("label", { for: "k" }, "Labels at most"), amount)),
         ),
       ),
       h(

@@ -28,7 +28,7 @@ function termsPart(margins, text) {
   return h(
     "section",
     {},
-    h("h4", {}, "Terms of the text"),
+    h("h3", {}, "Terms of the text"),
     h("p", { class: "marked", tabindex: "0", role: "group", "aria-label": "The text with its terms marked" }, marked(text, terms)),
     margins.map((margin) =>
       h(
@@ -77,14 +77,14 @@ function partsPart(label) {
   return h(
     "section",
     {},
-    h("h4", {}, "Where the score comes from"),
+    h("h3", {}, "Where the score comes from"),
     h(
       "div",
       { class: "scroll", tabindex: "0", role: "group", "aria-label": "Where the score comes from" },
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, ["source", "score", "weight", ""].map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, ["source", "score", "weight", "bar"].map((name) => h("th", { scope: "col" }, name === "bar" ? h("span", { class: "visually-hidden" }, name) : name)))),
         h(
           "tbody",
           {},
@@ -127,7 +127,7 @@ function pathPart(path) {
   return h(
     "section",
     {},
-    h("h4", {}, `Path through the tree (${inWords(path.source)}${which})`),
+    h("h3", {}, `Path through the tree (${inWords(path.source)}${which})`),
     h("ol", { class: "path" }, path.nodes.map(pathNode)),
   );
 }
@@ -152,7 +152,7 @@ function nearestPart(nearest, id) {
   return h(
     "section",
     {},
-    h("h4", {}, `Nearest training rows (${inWords(nearest.source)})`),
+    h("h3", {}, `Nearest training rows (${inWords(nearest.source)})`),
     h(
       "ul",
       { class: "nearest" },

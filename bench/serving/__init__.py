@@ -1,0 +1,1 @@
+"""Parts of `python -m bench serving`: servers, the load on them, and what their processes hold."""
