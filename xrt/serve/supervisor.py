@@ -191,8 +191,8 @@ class Supervisor:
         place.process, place.pipe, place.is_ready = None, None, False
         if self.versions is None and place.failures >= MOST_FAILURES:
             raise WorkerError(
-                f"workers end before they are ready (exit code {process.exitcode}); start one alone "
-                "(--workers 1) to see why"
+                f"workers end before they are ready (exit code {process.exitcode}); start one "
+                "alone (--workers 1) to see why"
             )
         if not self._signals:
             LOGGER.warning(
