@@ -76,6 +76,7 @@ class Load:
         self.plan = plan
         self.answers: list[Answer] = []
         self.without_connection = 0
+        self.connections: list[Connection] = []
         self.begin = 0.0
 
     def _bytes_of(self, path: str, body: Any) -> bytes:
@@ -87,13 +88,13 @@ class Load:
         """A new connection; None where the server takes none."""
         loop = asyncio.get_running_loop()
         try:
-            return (
-                await asyncio.wait_for(
-                    loop.create_connection(Connection, self.host, self.port), CONNECT_SECONDS
-                )
-            )[1]
+            _, connection = await asyncio.wait_for(
+                loop.create_connection(Connection, self.host, self.port), CONNECT_SECONDS
+            )
         except (OSError, TimeoutError):
             return None
+        self.connections.append(connection)
+        return connection
 
     async def ask(self, connection: Connection | None, request: bytes) -> int:
         """Send one request and note its answer."""
@@ -151,6 +152,10 @@ class Load:
             await self.at_rate()
         else:
             await asyncio.gather(*(self.client(i) for i in range(self.plan["clients"])))
+        for connection in self.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(0)  # until they are closed
         return {"answers": self.answers, "without_connection": self.without_connection}
 
 

@@ -152,7 +152,7 @@ def clients(args: argparse.Namespace) -> Iterator[Line]:
                     spent = cpu_seconds(server.workers()) - before
                     figures = figures_of(result, args.seconds)
                     yield {
-                        "system": kind, "clients": num_clients, "round": round_ + 1, **figures,
+                        "system": kind, "clients": num_clients, "turn": round_ + 1, **figures,
                         "cpu_ms": 1000 * spent / max(len(result["answers"]), 1),
                         "cores": spent / (time.monotonic() - begin),
                         "load_before": load,
@@ -176,7 +176,7 @@ def lone(args: argparse.Namespace) -> Iterator[Line]:
             )
         served = figures_of(result, args.seconds)
         yield {
-            "round": round_ + 1, "predictor_p50_ms": times[len(times) // 2],
+            "turn": round_ + 1, "predictor_p50_ms": times[len(times) // 2],
             "predictor_p99_ms": times[int(len(times) * 0.99)],
             "served_p50_ms": served["p50_ms"], "served_p99_ms": served["p99_ms"],
         }  # fmt: skip

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
 
 from tests.small_corpora import model_bytes
-from xrt.errors import DataError
+from xrt.encoder.params import EncoderParams, MatcherParams
+from xrt.errors import ConfigError, DataError
 from xrt.estimators import XRLinear, XRTransformer
 from xrt.fusion.fusion import Fusion
+from xrt.pipeline import PipelineParams
 from xrt.storage.artifact import open_artifact
 
 Tiny = tuple[list[str], sp.csr_array, tuple[str, ...]]
@@ -88,3 +92,35 @@ def test_a_model_outlives_the_folder_that_it_was_trained_in(tiny_corpus: Tiny, t
     estimator.save(tmp_path / "m")
     loaded = XRTransformer.load(tmp_path / "m")
     np.testing.assert_array_equal(dense(loaded.predict(texts)), dense(estimator.predict(texts)))
+
+
+def test_all_settings_at_once_with_lightnings_own_objects(tiny_corpus: Tiny, tmp_path: Path):
+    texts, Y_NL, _ = tiny_corpus
+    params = PipelineParams(
+        encoder=EncoderParams(name="tiny-random", max_length=8),
+        matcher=MatcherParams(steps=3),
+        always_deep=True,
+        num_threads=1,
+    )
+    counter = Counter()
+    logger = CSVLogger(tmp_path, name="mine")
+    estimator = XRTransformer(params=params, callbacks=[counter], logger=logger)
+    estimator.fit(texts, Y_NL)
+    assert counter.steps == 3
+    assert estimator.model_.kind == "transformer"
+    assert list(tmp_path.rglob("metrics.csv"))
+    estimator.save(tmp_path / "m")
+    assert XRTransformer.load(tmp_path / "m").get_params()["params"] is None
+    with pytest.raises(ConfigError, match="beam_size: params has all settings"):
+        XRTransformer(params=params, beam_size=3).fit(texts, Y_NL)
+    with pytest.raises(ConfigError, match="encoder is None"):
+        XRTransformer(params=PipelineParams()).fit(texts, Y_NL)
+
+
+class Counter(Callback):
+    """Counts steps."""
+
+    steps = 0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.steps += 1

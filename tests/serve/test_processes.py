@@ -146,6 +146,18 @@ def test_a_model_that_cannot_be_opened_is_one_line(tmp_path: Path, model_folder:
         assert line.startswith(f"xrt: error: {broken}: labels.tsv")
 
 
+def test_broken_decisions_are_one_line(tmp_path: Path, model_folder: Path):
+    broken = tmp_path / "decisions.jsonl"
+    broken.write_text("no JSON\n")
+    for workers in ("1", "2"):
+        words = [str(model_folder), "--decisions", str(broken), "--workers", workers]
+        server = Served(words, tmp_path / "log")
+        assert server.process.wait(LONG_WAIT) == 2
+        server._file.close()
+        (line,) = (tmp_path / "log").read_text().strip().splitlines()
+        assert line.startswith(f"xrt: error: {broken}: line 1")
+
+
 class Load:
     """Clients that ask again and again; every answer is noted."""
 

@@ -32,6 +32,8 @@ from xrt.serve.worker_process import run_worker
 
 LONGEST_PAUSE = 30.0
 """Seconds between two starts of a worker that dies before it is ready, at most."""
+MOST_FAILURES = 3
+"""Starts in a row of a worker that ends before any is ready, before all is given up."""
 SECONDS_TO_END = 5.0
 """What workers have beyond the grace time before they are killed."""
 
@@ -187,6 +189,11 @@ class Supervisor:
         pause = 0.0 if was_ready else min(2.0 ** (place.failures - 1), LONGEST_PAUSE)
         place.start_at = time.monotonic() + pause
         place.process, place.pipe, place.is_ready = None, None, False
+        if self.versions is None and place.failures >= MOST_FAILURES:
+            raise WorkerError(
+                f"workers end before they are ready (exit code {process.exitcode}); start one "
+                "alone (--workers 1) to see why"
+            )
         if not self._signals:
             LOGGER.warning(
                 "worker %d has ended (%s); it is started again", place.number, process.exitcode

@@ -1,6 +1,7 @@
 """What runs in a process that the supervisor starts."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -32,11 +33,11 @@ def run_worker(
     from xrt.serve.worker import Worker
 
     set_up_logs(options.log_format)
-    worker = Worker(options, bound)
-    reloader = SharedReloader(worker, pipe)
-    worker.state.reloader = reloader
-    worker.state.thread.start()
     try:
+        worker = Worker(options, bound)
+        reloader = SharedReloader(worker, pipe)
+        worker.state.reloader = reloader
+        worker.state.thread.start()
         if is_first:
             worker.load_beside(lambda versions: reloader.send("ready", versions))
         else:
@@ -45,7 +46,8 @@ def run_worker(
         worker.serve_until_told()
     except Exception as error:
         line = error.message if isinstance(error, XrtError) else f"{type(error).__name__}: {error}"
-        reloader.send("failed", line)
+        with contextlib.suppress(OSError):  # the supervisor is gone
+            pipe.send(("failed", line))
         os._exit(2)
 
 
