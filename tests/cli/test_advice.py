@@ -205,7 +205,8 @@ def test_values_of_settings_are_written_where_they_can_be_typed():
     assert not wrong, "\n".join(wrong)
 
 
-TRAINING_ONLY = ("pipeline/", "encoder/trainer_arguments.py", "former_settings.py", "encoder/resolve.py", "encoder/params.py",
+TRAINING_ONLY = ("pipeline/", "former_settings.py", "encoder/trainer_arguments.py",
+                 "encoder/resolve.py", "encoder/params.py",
                  "tree/", "search/",
                  "applications/attributes/application.py",
                  "applications/attributes/catalogue_settings.py",

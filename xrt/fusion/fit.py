@@ -116,9 +116,9 @@ def fit_scores(
 
     Trees are kept where they are better than weights alone, and of more than two sources an
     `optional` one where the fusion is better with it than without, by however little: many small
-    gains make a large one. Where a `baseline` is named, a
-    fusion is kept only where it is better than that source alone, and never on fewer than
-    FEWEST_ROWS rows. Otherwise better is by at least one standard error of (P@1 + nDCG@10) / 2 over the rows.
+    gains make a large one. Where a `baseline` is named, a fusion is kept only where it is better
+    than that source alone, and never on fewer than FEWEST_ROWS rows. Otherwise better is by at
+    least one standard error of (P@1 + nDCG@10) / 2 over the rows.
     `frequencies` are those of the rows that the sources were trained on. `weights_N` is how much
     each row counts. Confidences of labels reach trees and curves; where rankings are compared a
     label is true or not.
