@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from tests.deep_models import joined, names_in
+from tests.deep_models import joined, meanings_of, names_in
 from xrt.data.corpus import Corpus, LabelTable
 from xrt.encoder.backbone import TextEncoder
 from xrt.encoder.params import Compute, EncoderParams
@@ -74,6 +74,7 @@ def deep(linear: XrtModel, tiny_corpus: Tiny, tmp_path_factory: pytest.TempPathF
         SparseNeighbours(X_NF, Y_NL, NeighbourParams(num_neighbours=4)),
         DenseNeighbours(unit_NH, Y_NL, temperature=0.1),
         names_in(linear, names),
+        meanings_of(bare, names),
         fusion=Fusion(dict.fromkeys(SOURCES, 0.2)),
     )
 

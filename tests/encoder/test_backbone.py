@@ -181,7 +181,7 @@ def test_an_unknown_pooling_names_those_there_are():
 def test_cut_texts_are_told_once_with_all_numbers(tmp_path, caplog):
     params = EncoderParams(name="tiny-random", max_length=8)
     with caplog.at_level("INFO", logger="xrt"):
-        training._read_texts(TEXTS, params, 0, tmp_path, None)
+        training._read_texts(TEXTS, params, 0, tmp_path, None, None)
     assert caplog.messages == ["1 of 4 texts are longer than 8 tokens and were cut"]
 
 

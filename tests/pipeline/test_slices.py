@@ -35,7 +35,7 @@ def train_dated(folder: Path, time_column: str | None):
 def test_the_report_shows_both_slices_where_times_are_known(tmp_path: Path):
     report, page = train_dated(tmp_path, "day")
     newest, drawn = report["slices"][NEWEST], report["slices"][DRAWN]
-    assert (newest["rows"], drawn["rows"]) == (60, 30)
+    assert (newest["rows"], drawn["rows"]) == (150, 75)
     assert newest["P@1"] < drawn["P@1"]
     for each in (newest, drawn):
         assert sum(each["bins"]["predicted"]) == each["rows"]

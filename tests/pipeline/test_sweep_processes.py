@@ -26,7 +26,7 @@ def test_a_sweep_of_two_processes_a_run_leaves_one_whole_folder_a_run(tmp_path, 
     done = subprocess.run([*argv, swept], cwd=tmp_path, env=env, capture_output=True, text=True,
                           check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mine-sweep"]
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"mine-sweep", ".stages"}
     sweep = tmp_path / "runs" / "mine-sweep"
     runs = sorted(path.name for path in sweep.iterdir() if path.is_dir())
     assert runs == [str(number) for number in range(len(seeds))]

@@ -85,7 +85,7 @@ def write_outcome(
     """
     content = {
         "criterion": CRITERION,
-        "model": "linear" if artifact.kind == "linear" else "deep",
+        "model": "deep" if artifact.kind == "transformer" else "linear",
         **figures,
         "seconds": round(sum(line["own_seconds"] for line in stages), 3),
         "model_bytes": artifact.num_bytes,

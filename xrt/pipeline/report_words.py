@@ -15,6 +15,8 @@ MEANINGS = {
 """What each of SHOWN means."""
 _GUARDED = ("PSP@5", "macro-F1@5")
 """Figures that the verdict does not look at."""
+LINEAR, DEEP = MODELS = ("linear", "deep")
+"""The models of a run, as its report names them."""
 
 
 def title_of(report: RunReport) -> str:
@@ -66,9 +68,7 @@ def reason(report: RunReport) -> str:
 
 def _reason_of_verdict(verdict: Mapping[str, Any]) -> str:
     held_out = verdict["held_out"]
-    linear, deep = (
-        (held_out[name]["P@1"] + held_out[name]["nDCG@10"]) / 2 for name in ("linear", "deep")
-    )
+    linear, deep = ((held_out[name]["P@1"] + held_out[name]["nDCG@10"]) / 2 for name in MODELS)
     rows = counted(held_out["num_rows"], "held-out row")
     told = (
         f"On {rows} the deep model scores {100 * deep:.2f} % and the linear one "
@@ -89,9 +89,9 @@ def _reason_of_verdict(verdict: Mapping[str, Any]) -> str:
     if verdict["ships_deep"] and not verdict["deep_wins"]:
         told += " The deep model does not win; it ships since always_deep is set."
     lower = [
-        f"{name} ({percent(held_out['deep'][name])} against {percent(held_out['linear'][name])})"
+        f"{name} ({percent(held_out[DEEP][name])} against {percent(held_out[LINEAR][name])})"
         for name in _GUARDED
-        if round(held_out["deep"][name], 4) < round(held_out["linear"][name], 4)
+        if round(held_out[DEEP][name], 4) < round(held_out[LINEAR][name], 4)
     ]
     if lower and verdict["ships_deep"]:
         told += f" The deep model is lower in {' and '.join(lower)}."
@@ -158,14 +158,14 @@ def figures(report: RunReport, key: str) -> dict[str, dict[str, tuple[float, flo
             known[model] = {name: (at["value"], at["error"]) for name, at in each.items()}
     elif key == HELD_OUT and report.content.get("verdict"):
         held_out = report.content["verdict"]["held_out"]
-        for model in ("linear", "deep"):
+        for model in MODELS:
             known[model] = {name: (held_out[model][name], None) for name in SHOWN}
     elif key == TEST:
         for model, each in report.content["models"].items():
             values: dict[str, tuple[float, float | None]] = {
                 name: (each["metrics"][name], None) for name in SHOWN if name in each["metrics"]
             }
-            if values and model in ("linear", "deep"):
+            if values and model in MODELS:
                 known[model] = values
     return dict(sorted(known.items(), key=lambda item: item[0] != report.shipped))
 
