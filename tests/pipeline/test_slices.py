@@ -19,11 +19,11 @@ from xrt.storage.reading import read_json_bounded
 
 
 def train_dated(folder: Path, time_column: str | None):
-    """600 rows, a day each; in the last hundred half of the labels are others than the words."""
+    """600 rows, a day each; in the last 150 half of the labels are others than the words."""
     rows = make_rows(600, seed=1)
     for day, row in enumerate(rows):
         row["day"] = day
-        if day >= 500 and day % 2:
+        if day >= 450 and day % 2:
             row["labels"] = ["KARE"]
     trn = write_rows(folder / "trn.jsonl", rows)
     dataset = DatasetParams(name="dated", trn=str(trn), time_column=time_column)
