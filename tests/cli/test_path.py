@@ -89,8 +89,8 @@ def test_train_prints_the_figures_and_the_next_step(trained: Path):
     assert "1 labels were never seen in training; their 1 occurrences" in printed
     assert "xrt predict" in lines[-1]
     assert sorted(path.name for path in (trained / "runs" / "mine" / "model").iterdir()) == [
-        "README.md", "choices.json", "features", "label_counts.npy", "labels.offsets.npy", "labels.tsv", "linear",
-        "manifest.json", "model.json",
+        "README.md", "choices.json", "features", "label_counts.npy", "labels.offsets.npy",
+        "labels.tsv", "linear", "manifest.json", "model.json",
     ]  # fmt: skip
 
 

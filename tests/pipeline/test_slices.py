@@ -19,12 +19,12 @@ from xrt.storage.reading import read_json_bounded
 
 
 def train_dated(folder: Path, time_column: str | None):
-    """600 rows, a day each; in the last 150 half of the labels are others than the words."""
+    """600 rows, a day each; in the last 150 half of the labels are those of another row."""
     rows = make_rows(600, seed=1)
     for day, row in enumerate(rows):
         row["day"] = day
         if day >= 450 and day % 2:
-            row["labels"] = ["KARE"]
+            row["labels"] = rows[day - 97]["labels"]
     trn = write_rows(folder / "trn.jsonl", rows)
     dataset = DatasetParams(name="dated", trn=str(trn), time_column=time_column)
     train(PipelineParams(dataset=dataset, num_trees=1, num_threads=1), folder / "run")

@@ -22,7 +22,7 @@ from xrt.pipeline.hooks import HeldOutScores
 from xrt.pipeline.params import PipelineParams
 from xrt.pipeline.rows import HeldOut, TrainingRows
 from xrt.pipeline.runner import StageRunner
-from xrt.pipeline.slices import DRAWN, NEWEST, Slices, measure_slice
+from xrt.pipeline.slices import DRAWN, NEWEST, Slices, measure_scores, measure_slice
 from xrt.sources.registry import BASELINE, OPTIONAL
 from xrt.sparse import as_csr
 from xrt.storage.stages import Hash, Settings, Stage, StageOutput, Workspace
@@ -60,7 +60,7 @@ def _load_fits(folder: Path) -> FusionFits:
 
 
 FUSION = Stage(
-    "fusion", 16,
+    "fusion", 17,
     (
         "search", "num_trees", "num_deep_trees", "neighbours", "embedding_neighbours",
         "ranker", "tree", "dataset.propensity", "seed",
@@ -123,13 +123,11 @@ def choose_fusion(
         linear = fit_scores(alone, Y_true, frequencies, seed, BASELINE, weights_n)
         if len(held.drawn):
             drawn = every.rows(np.arange(size, every.num_rows))
-            parts = {
-                NEWEST: (sources, Y_true), DRAWN: (drawn, rows.labels_of(held.drawn))
-            }  # fmt: skip
+            Y_drawn = rows.labels_of(held.drawn)
             fused, linear = (
                 replace(fit, figures={**fit.figures, "slices": {
-                    name: measure_slice(fit, scores, Y_part, frequencies)
-                    for name, (scores, Y_part) in parts.items()
+                    NEWEST: measure_scores(fit.held_out_NL, Y_true, fit.calibration is not None),
+                    DRAWN: measure_slice(fit, drawn, Y_drawn, frequencies),
                 }})
                 for fit in (fused, linear)
             )  # fmt: skip

@@ -48,9 +48,26 @@ def measure_slice(
         number of predictions, their mean score and the share that is true.
     """
     scores_NL = fit.fusion.scores(sources, frequencies.counts_L, CANDIDATES)
-    found: dict[str, Any] = {}
     if fit.calibration is not None:
         scores_NL = fit.calibration.apply(scores_NL, frequencies.counts_L)
+    return measure_scores(scores_NL, Y_true, fit.calibration is not None)
+
+
+def measure_scores(
+    scores_NL: sp.csr_array, Y_true: sp.csr_array, are_probabilities: bool
+) -> dict[str, Any]:
+    """How often the first labels by these scores are true.
+
+    Args:
+        scores_NL: scores of the rows, csr_array (N, L).
+        Y_true: the labels of the rows, csr_array (N, L).
+        are_probabilities: whether the scores are calibrated.
+
+    Returns:
+        As `measure_slice`.
+    """
+    found: dict[str, Any] = {}
+    if are_probabilities:
         first = reliability(Y_true, scores_NL, 1)
         found = {
             "ECE@1": first.expected_error,
@@ -97,8 +114,9 @@ def slices_table(slices: Slices) -> Table | None:
         whole += [each["rows"], None, each["P@1"]]
     errors = ", ".join(f"{TITLES[name]} {each['ECE@1']:.3f}" for name, each in known.items())
     note = (
-        f"ECE@1: {errors}. Scores were fitted to the newest rows; those drawn at random, among the "
-        "older ones, had no part in any choice."
+        f"ECE@1: {errors}. Fusion and calibration were fitted to the newest rows, each half of "
+        "which is scored by the fit of the other; those drawn at random, among the older ones, had "
+        "no part in it."
     )
     series = {}
     for name, each in known.items():
