@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from matcher_run import corpus, trainer_params
 
 from xrt.encoder import trainer_arguments
@@ -118,7 +119,8 @@ def test_tensorboard_writes_its_events(tmp_path):
     assert list((tmp_path / "logs" / "tensorboard").rglob("events.*"))
 
 
-def test_loggers_and_callbacks_get_losses_rates_and_figures_of_each_level(tmp_path):
+def test_loggers_and_callbacks_get_losses_rates_and_figures_of_each_level(tmp_path, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 2)  # as where LOCAL_RANK is of somebody else
     sees, alone = Sees(), fit(tmp_path / "alone")
     attachments = Attachments(tmp_path / "logs", [sees], record=tmp_path / "validations.jsonl")
     logged = fit(tmp_path / "logged", attachments, logger=["csv"], log_every_n_steps=1,

@@ -27,6 +27,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities import rank_zero
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
@@ -180,6 +181,8 @@ def device_settings(
 
     Which processes there are is decided here, whatever a job scheduler has put into the
     environment: those of `group`, or a run is one process, which starts the others itself.
+    Lightning reads RANK and the like when it is imported, and loggers of a process that is not the
+    first write nothing.
 
     Args:
         params: devices and arithmetic.
@@ -190,6 +193,8 @@ def device_settings(
         Arguments of `pl.Trainer`.
     """
     check_devices(params)
+    first: Any = rank_zero.rank_zero_only  # type: ignore[attr-defined]
+    first.rank = 0 if group is None else group.rank.number
     processes: LightningEnvironment = OwnProcesses()
     devices: int | list[int] = num_devices(params)
     if isinstance(params.devices, list):
