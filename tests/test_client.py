@@ -1,6 +1,7 @@
 """The client: the answers of a real server, and how it goes on when a server has no time."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -245,6 +246,16 @@ def test_labels_are_looked_up():
     with Scripted((200, {}, body)) as server, Client(server.url) as client:
         assert client.labels("caf\xe9 &", 3) == [("1", "Caf\xe9")]
         assert server.paths == ["/v1/models/m/labels?q=caf%C3%A9%20%26&limit=3"]
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and does not listen
+        client = Client(f"http://127.0.0.1:{free.getsockname()[1]}/v1/models/m", timeout=60)
+        started = time.monotonic()
+        with pytest.raises(ServerError, match="is xrt serve running there"):
+            client.predict(["a text"])
+        assert time.monotonic() - started < 5
 
 
 def test_nothing_is_tried_again_that_was_refused():

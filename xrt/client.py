@@ -52,7 +52,8 @@ class Client:
                 one model only.
             key: the server's key; None takes that of the variable XRT_SERVE_KEY, if it is set.
             timeout: seconds that a request may take with all its repetitions. A full queue (429), a
-                server that is loading (503), and a connection that breaks are tried again.
+                server that is loading (503), and a connection that breaks are tried again; not a
+                server that has never answered.
             expect: the digest that the model must have, as `xrt train` and `xrt inspect` print it.
 
         Raises:
@@ -60,6 +61,7 @@ class Client:
         """
         self._server, self._model = split_address(url)
         self._timeout, self._expect = timeout, expect
+        self._has_answered = False
         if not timeout > 0:
             raise ConfigError(f"timeout = {timeout}: seconds above 0 are needed")
         key = os.environ.get(KEY_VARIABLE) if key is None else key
@@ -284,10 +286,13 @@ class Client:
                     f"{self._server}: no answer ({str(err) or type(err).__name__}); is xrt serve "
                     "running there?"
                 )
+                if not self._has_answered and isinstance(err, httpx2.ConnectError):
+                    raise fault from err  # the address is wrong, rather than the server busy
                 asked_pause = 0.0
             except (httpx2.HTTPError, httpx2.InvalidURL) as err:
                 raise ConfigError(f"{self._server}: cannot be asked ({err})") from err
             else:
+                self._has_answered = True
                 if response.status_code not in _TRY_AGAIN:
                     return self._read(response, read)
                 fault = ServerError(_detail(response))
